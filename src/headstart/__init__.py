@@ -1,0 +1,1 @@
+"""headstart: transfer learning that proves its worth."""

@@ -1,0 +1,17 @@
+"""What the environment sets: HEADSTART_CACHE and HEADSTART_OFFLINE, nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """Return the folder of cached features and compiled networks (`HEADSTART_CACHE`, else `~/.cache/headstart`)."""
+    named = os.environ.get("HEADSTART_CACHE")
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "headstart"
+
+
+def offline() -> bool:
+    """Return whether `HEADSTART_OFFLINE` forbids the network (any value but empty, 0, false or no)."""
+    return os.environ.get("HEADSTART_OFFLINE", "").lower() not in ("", "0", "false", "no")

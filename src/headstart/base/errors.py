@@ -1,0 +1,59 @@
+"""The errors a user can mend; each is one line: what must hold, what was given, what to do."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def one_line(text: object, limit: int = 400) -> str:
+    """Return `text` as one printable line, safe for a terminal, a log and a page.
+
+    Control and format characters, lone surrogates and line breaks are written as escapes, so that a hostile
+    file name or label can neither break a line nor drive a terminal.
+    """
+    shown = "".join(
+        char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else _escape(char)
+        for char in str(text)
+    )
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+class HeadstartError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class UsageError(HeadstartError, ValueError):
+    """Something the user can mend; the command line shows it as one line and exits with code 2.
+
+    Args:
+        must: what must hold, as a clause ("DATA must exist").
+        given: what was found instead.
+        do: what to do about it.
+    """
+
+    def __init__(self, must: str, given: object, do: str) -> None:
+        self.must, self.given, self.do = must, given, do
+        super().__init__(f"{one_line(must)}; found {one_line(given)}; {one_line(do)}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, object, str]]:
+        return type(self), (self.must, self.given, self.do)
+
+
+class DataError(UsageError):
+    """The data set, or too much of it, cannot be used as it is."""
+
+
+class SourceError(UsageError):
+    """A source is unknown, unsound, or does not fit what is asked of it."""
+
+
+class BundleError(UsageError):
+    """A bundle is damaged, from the future, or holds what it must not."""
+
+
+class MissingExtra(UsageError, ImportError):
+    """An optional dependency is not installed; the message holds the pip command."""

@@ -1,0 +1,140 @@
+"""What a person sees while work goes on: a live bar on a terminal, plain lines elsewhere, nothing when quiet.
+
+Everything goes to standard error, so that standard output stays free for results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from headstart.base.errors import one_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+PLAIN_EVERY = 10.0  # seconds between two plain lines of one step
+
+
+class Step(Protocol):
+    """One step of a run, with a known or unknown number of items."""
+
+    def advance(self, count: int = 1) -> None:
+        """Say that `count` more items are done."""
+
+
+class Progress:
+    """Silent progress: the base of the live and the plain one, and what libraries use by default."""
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Step]:
+        """Show one step while the block runs.
+
+        Args:
+            name: what is being done ("Extracting features").
+            total: how many items there are, when known; gives the time left.
+            unit: what the items are, in the plural.
+        """
+        yield _Silent()
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+
+
+class _Silent:
+    def advance(self, count: int = 1) -> None:
+        pass
+
+
+class PlainProgress(Progress):
+    """Lines of text: one at the end of each step, and one every ten seconds of a long one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Step]:
+        step = _PlainStep(self, name, total, unit)
+        yield step
+        step.close()
+
+    def say(self, text: str) -> None:
+        print(one_line(text), file=self._stream, flush=True)
+
+
+class _PlainStep:
+    def __init__(self, progress: PlainProgress, name: str, total: int | None, unit: str) -> None:
+        self._progress, self._name, self._total, self._unit = progress, name, total, unit
+        self._done = 0
+        self._start = self._shown = time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        self._done += count
+        now = time.monotonic()
+        if now - self._shown >= PLAIN_EVERY:
+            self._shown = now
+            rate = self._done / (now - self._start)
+            of_total = f" of {self._total:,}" if self._total else ""
+            left = f", {(self._total - self._done) / rate:.0f} s left" if self._total and rate else ""
+            self._progress.say(f"{self._name}: {self._done:,}{of_total} {self._unit}, {rate:.0f}/s{left}")
+
+    def close(self) -> None:
+        seconds = time.monotonic() - self._start
+        if self._done:
+            rate = f", {self._done / seconds:.0f}/s" if seconds >= 0.05 else ""
+            self._progress.say(f"{self._name}: {self._done:,} {self._unit} in {seconds:.1f} s{rate}")
+        else:
+            self._progress.say(f"{self._name}: {seconds:.1f} s")
+
+
+class LiveProgress(Progress):
+    """A bar with rate and time left for each step, redrawn in place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+
+        self._console = Console(file=stream, highlight=False)
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Step]:
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+        from rich.progress import TimeRemainingColumn
+
+        columns = [SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}")]
+        if total is not None:
+            columns += [BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")]
+            columns += [TimeRemainingColumn(compact=True, elapsed_when_finished=True)]
+        else:
+            columns += [TimeElapsedColumn()]
+        with Bars(*columns, console=self._console) as bars:
+            step = _LiveStep(bars, bars.add_task(name, total=total, rate=""))
+            yield step
+            step.close()
+
+    def say(self, text: str) -> None:
+        self._console.print(one_line(text), markup=False)
+
+
+class _LiveStep:
+    def __init__(self, bars: RichProgress, task: int) -> None:
+        self._bars, self._task, self._done, self._start = bars, task, 0, time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        self._done += count
+        rate = self._done / max(time.monotonic() - self._start, 1e-9)
+        self._bars.update(self._task, advance=count, rate=f"{rate:.0f}/s")  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self._bars.update(self._task, total=self._done or 1, completed=self._done or 1)  # type: ignore[arg-type]
+
+
+def progress_for(*, quiet: bool = False, stream: TextIO | None = None) -> Progress:
+    """Return the progress display that fits `stream` (standard error by default)."""
+    stream = stream or sys.stderr
+    if quiet:
+        return Progress()
+    return LiveProgress(stream) if stream.isatty() else PlainProgress(stream)

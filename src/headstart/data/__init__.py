@@ -1,0 +1,1 @@
+"""Labelled examples: finding, checking, splitting and decoding them."""

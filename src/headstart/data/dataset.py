@@ -1,0 +1,87 @@
+"""A dataset: labelled examples of one kind, unread until asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Kind = Literal["image", "text", "sound"]
+Split = Literal["train", "validation", "test"]
+
+
+class Unusable(Exception):
+    """One example cannot be used; `reason` is a short clause ("truncated", "empty")."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One example before it is read.
+
+    Attributes:
+        id: its path inside the data set with `/`, or its row; unique and stable between runs.
+        label: its class name; empty where the data has no labels (inputs of `predict`).
+        split: the part that the data assigns it to, if any.
+        group: examples of one group (a patient, a burst of photos) never stand on both sides of a split.
+    """
+
+    id: str
+    label: str
+    split: Split | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An example that was found and could not be used, and why."""
+
+    id: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Examples of one kind and the way to read their bytes.
+
+    Attributes:
+        name: how to call the data in a report (the last part of its path).
+        kind: what the examples are.
+        examples: in a stable order (sorted by id, or row order).
+        classes: the class names, sorted; their positions are the class ids.
+        read: bytes of the example at a position; safe to call from several threads; raises Unusable.
+        skipped: examples found unusable so far.
+        ignored: how many files are of no accepted format and were passed over.
+        notes: what the reader changed or noticed, one sentence each, to be shown once.
+    """
+
+    name: str
+    kind: Kind
+    examples: tuple[Example, ...]
+    classes: tuple[str, ...]
+    read: Callable[[int], bytes]
+    skipped: tuple[Skipped, ...] = ()
+    ignored: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def found(self) -> int:
+        """How many files or rows the reader met: examples, skipped and ignored."""
+        return len(self.examples) + len(self.skipped) + self.ignored
+
+    def keep(self, positions: list[int], skipped: tuple[Skipped, ...] = ()) -> Dataset:
+        """Return the examples at `positions`, with `skipped` added to those already skipped."""
+        kept, read = tuple(positions), self.read
+        return replace(
+            self,
+            examples=tuple(self.examples[position] for position in kept),
+            read=lambda position: read(kept[position]),
+            skipped=self.skipped + skipped,
+        )

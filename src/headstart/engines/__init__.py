@@ -1,0 +1,1 @@
+"""Running a frozen network fast: one protocol, one file an engine."""

@@ -1,0 +1,51 @@
+"""Engines run a network on batches: one protocol, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Block:
+    """One output of a network: its name ("pool", "stage4.avg") and its width."""
+
+    name: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """A frozen network as an engine sees it: prepared examples in, blocks of features out.
+
+    Attributes:
+        fingerprint: sha256 over weights, architecture and normalisation; names what is cached of it.
+        input_shape: (height, width, channels) of one prepared picture, uint8; the normalisation is inside the network.
+        blocks: the outputs in order; each is float32 of shape (n, width).
+        module: builds the torch module that takes uint8 (n, height, width, channels) and returns a tuple of blocks.
+            Calling it imports torch; an engine that has a compiled copy never does.
+    """
+
+    fingerprint: str
+    input_shape: tuple[int, int, int]
+    blocks: tuple[Block, ...]
+    module: Callable[[], torch.nn.Module]
+
+
+class Engine(Protocol):
+    """Something that runs a network on this machine."""
+
+    name: str
+    """Engine and precision, such as `torch-f32` or `openvino-bf16`; part of the key of cached features."""
+    batch: int
+    """How many examples it likes to be given at a time."""
+
+    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the blocks side by side, float32 of shape (n, sum of widths), for uint8 of shape (n, h, w, channels)."""

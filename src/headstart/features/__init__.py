@@ -1,0 +1,1 @@
+"""Features: computed once per example, stored, and asked many questions."""

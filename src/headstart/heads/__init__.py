@@ -1,0 +1,1 @@
+"""What is learned on features: linear maps, their choice and their calibration."""

@@ -1,0 +1,1 @@
+"""How good it is and how sure we are: metrics, intervals, baselines, the report."""

@@ -1,0 +1,1 @@
+"""Pretrained networks, each with its own preprocessing, named by a URI."""
