@@ -1,0 +1,340 @@
+"""The bundle: the folder you ship. Plain JSON, safetensors and a model card; every member vouched for by its sha256."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.base.errors import BundleError
+from headstart.base.folders import restore, write_folder
+from headstart.base.hashing import sha256, sha256_json
+from headstart.heads.linear import LinearHead
+
+SCHEMA = 1
+MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"
+MEMBERS = frozenset({HEAD, REPORT, CARD})
+NEVER_READ = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store", "Thumbs.db"})
+"""What git, the Hugging Face hub and file managers leave in a folder; tolerated on loading because nothing opens it."""
+MANIFEST_LIMIT = 1 << 24  # bytes; 10,000 class names of 255 bytes need a sixth of it
+REFUSES_UNKNOWN = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+SAVE_AGAIN = "fetch the bundle again from where it came, or save the model again"
+DIGEST = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class SourceIdentity:
+    """Which source a bundle stands on, and how to get it.
+
+    Attributes:
+        uri: what `open_source` takes.
+        revision: the resolved commit or package version.
+        sha256: of the weights.
+        licence: of the weights.
+        get: how to get it on another machine, as one sentence or command.
+        included: whether the bundle holds the weights itself.
+    """
+
+    __pydantic_config__ = REFUSES_UNKNOWN
+    uri: str
+    revision: str
+    sha256: str
+    licence: str
+    get: str
+    included: bool = False
+
+
+@dataclass(frozen=True)
+class BlockWidth:
+    """Name and width of one block of the features that the head reads."""
+
+    __pydantic_config__ = REFUSES_UNKNOWN
+    name: str
+    width: int
+
+
+@dataclass(frozen=True)
+class HeadIdentity:
+    """How the head was fitted: its kind and the strength of its regularisation."""
+
+    __pydantic_config__ = REFUSES_UNKNOWN
+    kind: str
+    penalty: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns scores into probabilities: they are divided by `temperature`."""
+
+    __pydantic_config__ = REFUSES_UNKNOWN
+    temperature: float
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """Which data the head was fitted on: its name and its fingerprint."""
+
+    __pydantic_config__ = REFUSES_UNKNOWN
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        task: `image-classification` and the like.
+        classes: class names; their positions are the columns of the head.
+        source: the pretrained network that makes the features.
+        preprocessing: how the source prepares an example, as plain values.
+        layer: where the features are taken.
+        blocks: the columns of the features, in order.
+        head: how the head was fitted.
+        calibration: what makes its scores probabilities.
+        data: what it was fitted on.
+        versions: packages that made the bundle, by name.
+    """
+
+    __pydantic_config__ = REFUSES_UNKNOWN
+    task: str
+    classes: list[str]
+    source: SourceIdentity
+    preprocessing: dict[str, Any]
+    layer: str
+    blocks: list[BlockWidth]
+    head: HeadIdentity
+    calibration: Calibration
+    data: DataIdentity
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The content of a bundle.
+
+    Attributes:
+        manifest: what it says of itself.
+        head: the linear map; float32 weight of shape (d, c) and bias of shape (c,).
+        report: the result of the run that made it (`result.json`), as plain values.
+        card: the model card, Markdown.
+    """
+
+    manifest: Manifest
+    head: LinearHead
+    report: dict[str, Any]
+    card: str
+
+
+def save(folder: Path, bundle: Bundle) -> None:
+    """Write `bundle` as a folder, whole or not at all; an older bundle there stays until the new one is complete.
+
+    Raises:
+        BundleError: `folder` exists and is no bundle, or the bundle does not fit together.
+        UsageError: the disk is full or cannot be written; an older bundle is intact.
+    """
+    from safetensors.numpy import save as to_safetensors
+
+    _check_replaceable(folder)
+    _check_head(bundle.manifest, bundle.head, folder)
+    members = {
+        HEAD: to_safetensors({"weight": bundle.head.weight, "bias": bundle.head.bias}),
+        REPORT: _pretty(bundle.report),
+        CARD: bundle.card.encode(),
+    }
+    said = {
+        "schema": SCHEMA,
+        **_plain(bundle.manifest),
+        "members": {name: sha256(data) for name, data in members.items()},
+    }
+    write_folder(folder, {**members, MANIFEST: _pretty({**said, "checksum": sha256_json(said)})})
+
+
+def load(folder: Path) -> Bundle:
+    """Read a bundle after its checksums, and refuse it before anything in it is interpreted when one is wrong.
+
+    Raises:
+        BundleError: no bundle, a damaged one, one from the future, or one that holds what it must not.
+    """
+    restore(folder)
+    manifest, digests = _read_manifest(folder)
+    _check_members(folder, digests)
+    members = {name: _read_member(folder, name, digest) for name, digest in sorted(digests.items())}
+    head = _read_head(folder, manifest, members[HEAD])
+    return Bundle(manifest, head, _read_report(folder, members[REPORT]), members[CARD].decode())
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse a folder that holds anything but a bundle: replacing it would destroy somebody's files."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise BundleError(f"{folder} must be a new or empty folder, or a bundle", "a file", "name another folder")
+    others = sorted(path.name for path in folder.iterdir() if path.name not in {*MEMBERS, MANIFEST})
+    if others:
+        raise BundleError(
+            f"{folder} must be a new or empty folder, or a bundle and nothing else",
+            f"{others[0]!r} in it" + (f" and {len(others) - 1} more" if others[1:] else ""),
+            "move that away, or name another folder",
+        )
+    if any(folder.iterdir()) and not _looks_ours(folder / MANIFEST):
+        raise BundleError(
+            f"{folder} must be a new or empty folder, or a bundle",
+            f"files without a {MANIFEST} of headstart",
+            "name another folder",
+        )
+
+
+def _looks_ours(path: Path) -> bool:
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and {"schema", "members", "checksum"} <= said.keys()
+
+
+def _read_manifest(folder: Path) -> tuple[Manifest, dict[str, str]]:
+    """Return the manifest and the sha256 of each member."""
+    said = _parse_manifest(folder)
+    if said.get("schema") != SCHEMA:
+        raise BundleError(
+            f"{MANIFEST} in {folder} must be of schema {SCHEMA}",
+            f"schema {said.get('schema')!r}",
+            "upgrade headstart if a newer one made it: pip install --upgrade headstart",
+        )
+    claimed = said.pop("checksum", None)
+    if claimed != sha256_json(said):
+        raise _damaged(folder, MANIFEST, "another checksum than it states")
+    del said["schema"]
+    digests = said.pop("members", None)
+    if not isinstance(digests, dict) or digests.keys() != MEMBERS:
+        raise BundleError(
+            f"members in {folder / MANIFEST} must be {', '.join(sorted(MEMBERS))}",
+            sorted(digests) if isinstance(digests, dict) else repr(digests),
+            SAVE_AGAIN,
+        )
+    if not all(isinstance(digest, str) and DIGEST.fullmatch(digest) for digest in digests.values()):
+        raise _damaged(folder, MANIFEST, "a member without a sha256")
+    return _validated(folder, said), digests
+
+
+def _parse_manifest(folder: Path) -> dict[str, Any]:
+    data = _read(folder, MANIFEST, MANIFEST_LIMIT)
+    try:
+        said = json.loads(data)
+        exact = isinstance(said, dict) and _pretty(said) == data
+    except (ValueError, RecursionError) as error:
+        raise _damaged(folder, MANIFEST, "bytes that are no JSON") from error
+    if not exact:  # a flipped space, a key given twice: values that the checksum over the parsed content would miss
+        raise _damaged(folder, MANIFEST, "bytes that headstart did not write")
+    return dict(said)
+
+
+def _validated(folder: Path, said: dict[str, Any]) -> Manifest:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Manifest).validate_json(json.dumps(said))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BundleError(f"{MANIFEST} in {folder} must be sound", f"{where}: {first['msg']}", SAVE_AGAIN) from error
+
+
+def _check_members(folder: Path, digests: dict[str, str]) -> None:
+    there = {path.name for path in folder.iterdir()} - {MANIFEST} - NEVER_READ
+    if extra := sorted(there - digests.keys()):
+        raise BundleError(
+            f"a bundle must hold only what its {MANIFEST} lists",
+            f"{extra[0]!r} in {folder}",
+            "do not trust that file; move it away, or fetch the bundle again",
+        )
+    if missing := sorted(digests.keys() - there):
+        raise BundleError(f"{missing[0]} must be in {folder}", "no such file", SAVE_AGAIN)
+
+
+def _read_member(folder: Path, name: str, digest: str) -> bytes:
+    data = _read(folder, name)
+    if sha256(data) != digest:
+        raise _damaged(folder, name, f"sha256 {sha256(data)[:12]}… where {MANIFEST} says {digest[:12]}…")
+    return data
+
+
+def _read(folder: Path, name: str, limit: int | None = None) -> bytes:
+    path = folder / name
+    if not folder.is_dir():
+        raise BundleError(f"{folder} must be a bundle", "no such folder", "name a folder that `headstart fit` wrote")
+    if path.is_symlink() or not path.is_file():
+        found = "a link" if path.is_symlink() else "no such file"
+        raise BundleError(f"{name} must be a file in the bundle {folder}", found, SAVE_AGAIN)
+    if limit is not None and path.stat().st_size > limit:
+        raise _damaged(folder, name, f"{path.stat().st_size:,} bytes")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} must be readable", error.strerror or error, "check its permissions") from error
+
+
+def _read_head(folder: Path, manifest: Manifest, data: bytes) -> LinearHead:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_safetensors
+
+    try:
+        arrays = from_safetensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise _damaged(folder, HEAD, "bytes that are no safetensors") from error
+    if arrays.keys() != {"weight", "bias"}:
+        raise BundleError(f"{HEAD} in {folder} must hold weight and bias", sorted(arrays), SAVE_AGAIN)
+    temperature = manifest.calibration.temperature
+    head = LinearHead(manifest.head.kind, manifest.head.penalty, arrays["weight"], arrays["bias"], temperature)
+    _check_head(manifest, head, folder)
+    return head
+
+
+def _check_head(manifest: Manifest, head: LinearHead, folder: Path) -> None:
+    """Raise BundleError unless the head fits the classes and blocks of the manifest and is made of numbers."""
+    rows, columns = sum(block.width for block in manifest.blocks), len(manifest.classes)
+    where = f"{HEAD} in {folder}"
+    for name, array, shape in (("weight", head.weight, (rows, columns)), ("bias", head.bias, (columns,))):
+        if array.dtype != np.float32 or array.shape != shape:
+            raise BundleError(
+                f"{name} of {where} must be float32 of shape {shape} for {rows} features and {columns} classes",
+                f"{array.dtype} of shape {array.shape}",
+                SAVE_AGAIN,
+            )
+        if not np.isfinite(array).all():
+            raise BundleError(f"{name} of {where} must be finite", "NaN or infinity", SAVE_AGAIN)
+    if columns < 2 or len(set(manifest.classes)) != columns:
+        raise BundleError(f"classes of {folder} must be two or more, all different", manifest.classes, SAVE_AGAIN)
+    if not (math.isfinite(head.temperature) and head.temperature > 0):
+        raise BundleError(f"temperature of {folder} must be above 0", head.temperature, SAVE_AGAIN)
+
+
+def _read_report(folder: Path, data: bytes) -> dict[str, Any]:
+    try:
+        report = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(folder, REPORT, "bytes that are no JSON") from error
+    if not isinstance(report, dict):
+        raise _damaged(folder, REPORT, f"a {type(report).__name__} instead of an object")
+    return report
+
+
+def _damaged(folder: Path, name: str, found: str) -> BundleError:
+    return BundleError(f"{name} in {folder} must be as it was written", found, SAVE_AGAIN)
+
+
+def _plain(manifest: Manifest) -> dict[str, Any]:
+    """Return the manifest as JSON holds it (tuples become lists)."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(manifest), allow_nan=False))
+    return plain
+
+
+def _pretty(value: Any) -> bytes:
+    """Return `value` as JSON for people: the one spelling that a manifest may have."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n"
