@@ -10,7 +10,7 @@ from typing import Any
 from headstart.base.errors import one_line
 from headstart.ship.bundle import Manifest
 
-MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$@:])")
+MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~&$@])")
 LISTED_CLASSES = 100
 METRICS = {
     "accuracy": ("accuracy", "Accuracy"),

@@ -1,0 +1,386 @@
+"""The report: one self-contained page that says what the source was worth, how sure that is, and where it fails."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import one_line
+from headstart.data.dataset import Skipped
+from headstart.judge import charts
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
+
+TABLE_CLASSES = 12  # a table of more columns than this fits neither a phone nor a printed page
+LISTED_PAIRS = 15
+LISTED_NAMES = 8
+SHOWN_ROWS = 20
+ITEMS = {"image-classification": "photos", "text-classification": "texts", "audio-classification": "recordings"}
+SIMPLE = {
+    "image-classification": "raw pixels with logistic regression",
+    "text-classification": "TF-IDF with logistic regression",
+    "audio-classification": "MFCC with logistic regression",
+}
+FILES = {"photos": "photo.jpg", "texts": "texts.csv", "recordings": "recording.wav", "examples": "example"}
+STEPS = {
+    "read": "reading and checking",
+    "extract": "features",
+    "head": "choosing the head",
+    "tune": "tuning",
+    "other": "everything else",
+}
+METRICS = {
+    "accuracy": ("Accuracy", "of all test {items} named right"),
+    "balanced_accuracy": ("Balanced accuracy", "the mean over classes, each counting the same"),
+    "macro_f1": ("Macro F1", "precision and recall in one, mean over classes"),
+    "log_loss": ("Log loss", "how wrong the probabilities are; 0 is perfect"),
+    "ece": ("Calibration error", "mean gap between stated and true certainty (ECE)"),
+}
+
+
+class IntervalLike(Protocol):
+    """A value with its interval."""
+
+    @property
+    def value(self) -> float:
+        """The estimate."""
+
+    @property
+    def low(self) -> float:
+        """The lower end."""
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One test example to look at.
+
+    Attributes:
+        id: its id in the data set.
+        truth: the class that the data gives.
+        predicted: the class that the model gives.
+        probability: of the predicted class, 0..1.
+        thumbnail: a small JPEG; empty where there is no picture.
+    """
+
+    id: str
+    truth: str
+    predicted: str
+    probability: float
+    thumbnail: bytes = b""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Test examples of similar stated certainty.
+
+    Attributes:
+        confidence: their mean probability of the predicted class, 0..1.
+        accuracy: the share of them named right, 0..1.
+        count: how many they are.
+    """
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A head that was tried.
+
+    Attributes:
+        head: its kind.
+        layer: where its features were taken.
+        penalty: its strength of regularisation.
+        log_loss: out of fold, on training examples; None where only `error` was measured.
+        spread: standard error of `log_loss`.
+        chosen: whether it is the one in the bundle.
+        note: what else is to say, such as a leave-one-out error.
+    """
+
+    head: str
+    layer: str
+    penalty: float | None = None
+    log_loss: float | None = None
+    spread: float | None = None
+    chosen: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to know about the data or the run: a sentence, and the examples it is about."""
+
+    text: str
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page shows, as plain values.
+
+    Attributes:
+        title: how to call the data.
+        result: the content of `result.json`.
+        verdict: the result in one sentence; see `verdict`.
+        confusion: int64 of shape (c, c); test examples, rows by true class, columns by predicted class.
+        reliability: test examples in bins of stated certainty, ascending.
+        mistakes: the most confident mistakes, worst first.
+        unsure: the examples whose best class is least probable, least sure first.
+        skipped: what was found and could not be used.
+        notes: duplicates, conflicts, and what the readers changed or noticed.
+        candidates: the heads that were tried, best first.
+        provenance: name and value of what made this: source, licence, sha256, seed, versions, data fingerprint.
+        bundle: path of the bundle, for the instructions.
+    """
+
+    title: str
+    result: dict[str, Any]
+    verdict: str
+    confusion: NDArray[np.int64]
+    reliability: tuple[Bin, ...] = ()
+    mistakes: tuple[Shown, ...] = ()
+    unsure: tuple[Shown, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[Note, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    provenance: tuple[tuple[str, str], ...] = ()
+    bundle: str = "bundle"
+
+
+def verdict(result: dict[str, Any], gap: IntervalLike, *, commonest: str = "") -> str:
+    """Return the result in one sentence: test accuracy with its interval, against both baselines.
+
+    Args:
+        result: the content of `result.json`.
+        gap: accuracy minus that of the simple baseline on the same test examples, -1..1, with its 95 % interval.
+        commonest: the class that the majority baseline always names.
+    """
+    accuracy, items, count = result["test"]["accuracy"], _items(result), result["examples"]["test"]
+    simple = SIMPLE.get(result["task"], "the simple baseline")
+    always = f"always saying {commonest!r}" if commonest else "always naming the commonest class"
+    over = 100 * (accuracy["value"] - result["baselines"]["majority"])
+    right = round(accuracy["value"] * count)
+    start = (
+        f"{right:,} of {count:,} test {items} are named right: {percent(accuracy['value'])} "
+        f"[{_bare(accuracy['low'])}, {_bare(accuracy['high'])}]"
+    )
+    interval = f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+    if gap.low > 0:
+        return f"{start}, {_points(over)} than {always} and {_points(100 * gap.value)} {interval} than {simple}."
+    if gap.high < 0:
+        return f"{start}; the source does harm: that is {_points(100 * gap.value)} {interval} than {simple}."
+    return (
+        f"{start}; the source is not shown to be better than {simple}: the difference is "
+        f"{100 * gap.value:+.1f} points {interval} ({_points(over)} than {always})."
+    )
+
+
+def thumbnail(data: bytes, side: int = 144) -> bytes:
+    """Return the middle square of a picture, upright, as a small JPEG of `side` pixels.
+
+    Raises:
+        Unusable: the bytes are no accepted picture, or a broken one.
+    """
+    import simplejpeg
+
+    from headstart.data.images import Preprocessing, decode
+
+    square = decode(data, Preprocessing(size=(side, side), resize=side, interpolation="bilinear"))
+    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(square), quality=80))
+
+
+def render(report: Report) -> str:
+    """Return the report as one HTML page that needs no other file, no network and no script."""
+    return _template().render(
+        report=report,
+        result=report.result,
+        items=_items(report.result),
+        figures=_figures(report.result),
+        arms=_arms(report),
+        reliability=charts.reliability(report.reliability),
+        confusion=_confusion(report),
+        classes=_per_class(report),
+        skipped=_by_reason(report.skipped),
+        steps=_steps(report.result),
+        how=_how(report),
+        shown_rows=SHOWN_ROWS,
+    )
+
+
+def percent(value: float) -> str:
+    """Return a share 0..1 as percent with one decimal."""
+    return f"{100 * value:.1f} %"
+
+
+def seconds(value: float) -> str:
+    """Return a duration in seconds as people say it."""
+    if value < 1:
+        return f"{1000 * value:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def _bare(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _points(difference: float) -> str:
+    return f"{abs(difference):.1f} points {'better' if difference >= 0 else 'worse'}"
+
+
+def _items(result: dict[str, Any]) -> str:
+    return ITEMS.get(result["task"], "examples")
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    """Return the page's template; whatever it prints is first brought onto one line, then escaped."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    folder = files("headstart.judge")
+    environment: Environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    environment.filters |= {"percent": percent, "seconds": seconds, "data_uri": _data_uri, "listed": _listed}
+    environment.globals["style"] = Markup(folder.joinpath("report.css").read_text(encoding="utf-8"))  # our own file
+    return environment.from_string(folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
+
+
+def _data_uri(jpeg: bytes) -> str:
+    from markupsafe import Markup
+
+    return Markup("data:image/jpeg;base64,") + base64.b64encode(jpeg).decode("ascii")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first few names and how many more there are."""
+    more = len(names) - LISTED_NAMES
+    first = ", ".join(one_line(name, 120) for name in names[:LISTED_NAMES])
+    return one_line(first, 2000) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _figures(result: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the headline figures: name, value, interval and what it means."""
+    test, items = result["test"], _items(result)
+    figures = []
+    for key, (name, meaning) in METRICS.items():
+        if key in test:
+            low, value, high = (test[key][end] for end in ("low", "value", "high"))
+            share = key != "log_loss"
+            figures.append(
+                {
+                    "name": name,
+                    "value": percent(value) if share else f"{value:.3f}",
+                    "interval": f"{_bare(low)} to {_bare(high)}" if share else f"{low:.3f} to {high:.3f}",
+                    "meaning": meaning.format(items=items),
+                }
+            )
+    return figures
+
+
+def _arms(report: Report) -> list[dict[str, Any]]:
+    """Return the accuracies to compare: the model with its interval, and both baselines."""
+    result = report.result
+    accuracy, baselines = result["test"]["accuracy"], result["baselines"]
+    return [
+        {"name": one_line(result["source"]), "ours": True, **accuracy},
+        {"name": SIMPLE.get(result["task"], "simple baseline"), "ours": False, "value": baselines["simple"]},
+        {"name": "always the commonest class", "ours": False, "value": baselines["majority"]},
+    ]
+
+
+def _confusion(report: Report) -> dict[str, Any]:
+    """Return the confusions as a table for few classes, else as a heat map; and the pairs most often confused."""
+    names, counts = report.result["classes"], report.confusion
+    few = len(names) <= TABLE_CLASSES
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    largest = np.argsort(-wrong, axis=None, kind="stable")[:LISTED_PAIRS]
+    rows, columns = np.unravel_index(largest, counts.shape)
+    pairs = [
+        {"truth": names[i], "predicted": names[j], "count": int(counts[i, j]), "of": int(counts[i].sum())}
+        for i, j in zip(rows, columns, strict=True)
+        if wrong[i, j]
+    ]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    table = [
+        {"name": name, "cells": [{"count": int(n), "share": float(s)} for n, s in zip(row, share, strict=True)]}
+        for name, row, share in zip(names, counts, shares, strict=True)
+    ]
+    return {
+        "names": names,
+        "table": table if few else None,
+        "map": None if few else charts.heat_map(shares),
+        "pairs": pairs,
+        "wrong": int(wrong.sum()),
+    }
+
+
+def _per_class(report: Report) -> list[dict[str, Any]]:
+    """Return precision, recall, F1 and support of each class; the hardest first where the classes are many."""
+    counts = report.confusion.astype(np.float64)
+    right, true, said = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    f1 = 2 * right / np.maximum(true + said, 1)
+    rows = [
+        {
+            "name": name,
+            "precision": right[at] / said[at] if said[at] else None,
+            "recall": right[at] / true[at] if true[at] else None,
+            "f1": f1[at],
+            "support": int(true[at]),
+        }
+        for at, name in enumerate(report.result["classes"])
+    ]
+    return rows if len(rows) <= TABLE_CLASSES else sorted(rows, key=lambda row: float(row["f1"] or 0))
+
+
+def _by_reason(skipped: Sequence[Skipped]) -> list[tuple[str, list[str]]]:
+    """Return reasons with the ids skipped for them, the commonest reason first."""
+    grouped: dict[str, list[str]] = {}
+    for one in skipped:
+        grouped.setdefault(one.reason, []).append(one.id)
+    return sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0]))
+
+
+def _steps(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the parts of the run with their seconds and where they lie on a bar of length 1."""
+    parts = {name: value for name, value in result["seconds"].items() if name != "total"}
+    total = max(result["seconds"]["total"], sum(parts.values()), 1e-9)
+    parts["other"] = total - sum(parts.values())
+    steps, start = [], 0.0
+    for name, value in parts.items():
+        if value > 0:
+            steps.append({"name": STEPS.get(name, name), "seconds": value, "start": start, "share": value / total})
+            start += value / total
+    return steps
+
+
+def _how(report: Report) -> dict[str, str]:
+    """Return the two ways to use the bundle."""
+    file = FILES[_items(report.result)]
+    return {
+        "shell": f"headstart predict {shlex.quote(report.bundle)} {file}",
+        "python": f"model = hs.load({report.bundle!r})",
+        "call": f"model.predict([{file!r}])",
+    }

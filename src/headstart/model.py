@@ -1,0 +1,268 @@
+"""A model: a source, a head on its features, and the classes that it names."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.config import cache_dir
+from headstart.base.errors import BundleError, SourceError, UsageError
+from headstart.base.progress import Progress
+from headstart.data.dataset import Dataset, Skipped
+from headstart.engines.base import Block
+from headstart.heads.linear import LinearHead
+from headstart.ship import bundle, card
+from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
+from headstart.sources.base import Source
+
+if TYPE_CHECKING:
+    from headstart.features.extract import Extraction
+
+TASKS = {"image": "image-classification", "text": "text-classification", "sound": "audio-classification"}
+NAMED_VERSIONS = ("headstart", "numpy", "safetensors", "torch", "openvino", "timm")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says about a data set.
+
+    Attributes:
+        ids: the n examples that could be read, in the order of the data set.
+        probabilities: float32 of shape (n, c), rows summing to 1.
+        skipped: the examples that could not be read, and why.
+    """
+
+    ids: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A classifier: `source` makes features, `head` turns them into probabilities of `classes`.
+
+    Attributes:
+        source: the pretrained network.
+        layer: where its features are taken.
+        blocks: the columns of the features that the head reads.
+        head: the linear map and its calibration.
+        classes: the class names; their positions are the columns of the probabilities.
+        report: the result of the run that made it, as `result.json` holds it.
+        data: name and fingerprint of what it was fitted on.
+        engine: `auto`, `torch` or `openvino`.
+    """
+
+    source: Source
+    layer: str
+    blocks: tuple[Block, ...]
+    head: LinearHead
+    classes: tuple[str, ...]
+    report: dict[str, Any]
+    data: DataIdentity
+    engine: str = "auto"
+
+    def predict(self, items: Sequence[Any]) -> list[str]:
+        """Return the most probable class of each item.
+
+        Args:
+            items: paths, bytes of files, PIL pictures or uint8 arrays of shape (height, width, channels).
+
+        Raises:
+            UsageError: an item cannot be read; the message names it.
+        """
+        return [self.classes[best] for best in self.predict_proba(items).argmax(axis=1)]
+
+    def predict_proba(self, items: Sequence[Any]) -> NDArray[np.float32]:
+        """Return class probabilities, float32 of shape (n, c), rows summing to 1 and columns as in `classes`.
+
+        Args:
+            items: as for `predict`.
+
+        Raises:
+            UsageError: an item cannot be read; the message names it.
+        """
+        from headstart.data.read import open_items
+
+        check_list(items)
+        if not len(items):
+            return np.empty((0, len(self.classes)), dtype=np.float32)
+        predictions = self.predict_dataset(open_items(items))
+        if predictions.skipped:
+            raise unreadable(predictions.skipped)
+        return predictions.probabilities
+
+    def predict_dataset(self, dataset: Dataset, *, progress: Progress | None = None) -> Predictions:
+        """Return what the model says about every readable example of `dataset`, and what was skipped."""
+        from headstart.features.layers import select
+
+        found = features_of(dataset, self.source, engine=self.engine, progress=progress)
+        x, blocks = select(found.extraction.x, found.extraction.blocks, self.layer)
+        if blocks != self.blocks:
+            raise SourceError(
+                f"{self.source.info.uri} must give the features that the head was fitted on: {_widths(self.blocks)}",
+                _widths(blocks),
+                "open the source that the model was fitted with",
+            )
+        return Predictions(found.ids, self.head.predict_proba(x), found.skipped)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.
+
+        Raises:
+            BundleError: `folder` exists and is not a bundle.
+            UsageError: the disk is full or cannot be written; an older bundle is intact.
+        """
+        manifest = self.manifest()
+        bundle.save(Path(folder), Bundle(manifest, self.head, self.report, card.render(manifest, self.report)))
+
+    def manifest(self) -> Manifest:
+        """Return what the bundle of this model says of itself."""
+        info = self.source.info
+        return Manifest(
+            task=TASKS[info.kind],
+            classes=list(self.classes),
+            source=SourceIdentity(
+                info.uri, info.revision, info.sha256, info.licence, how_to_get(info.uri, info.revision)
+            ),
+            preprocessing=_as_json(asdict(self.source.preprocessing)),
+            layer=self.layer,
+            blocks=[bundle.BlockWidth(block.name, block.width) for block in self.blocks],
+            head=bundle.HeadIdentity(self.head.kind, float(self.head.penalty)),
+            calibration=bundle.Calibration(float(self.head.temperature)),
+            data=self.data,
+            versions=_versions(),
+        )
+
+
+def load(folder: str | Path, *, engine: str = "auto") -> Model:
+    """Open a bundle and the source that it stands on.
+
+    Args:
+        folder: what `Model.save` or `headstart fit` wrote.
+        engine: `auto`, `torch` or `openvino`.
+
+    Raises:
+        BundleError: the bundle is damaged, or its source is absent or another one; the message says how to get it.
+    """
+    found = bundle.load(Path(folder))
+    manifest = found.manifest
+    return Model(
+        source=_open_source(manifest),
+        layer=manifest.layer,
+        blocks=tuple(Block(block.name, block.width) for block in manifest.blocks),
+        head=found.head,
+        classes=tuple(manifest.classes),
+        report=found.report,
+        data=manifest.data,
+        engine=engine,
+    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """Features of the readable examples of a data set, with their ids, and what was skipped on the way."""
+
+    extraction: Extraction
+    ids: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def features_of(dataset: Dataset, source: Source, *, engine: str = "auto", progress: Progress | None = None) -> Found:
+    """Return the features of `dataset`, from the cache where they are known.
+
+    Args:
+        dataset: what to read.
+        source: what makes the features.
+        engine: `auto`, `torch` or `openvino`.
+        progress: where to show progress; nothing is shown by default.
+    """
+    from headstart.data.audit import scan
+    from headstart.features.extract import extract
+
+    progress = progress or Progress()
+    scanned = scan(dataset, progress=progress)
+    dataset = scanned.dataset
+    extraction = extract(dataset, scanned.hashes, source, engine=engine, cache=cache_dir(), progress=progress)
+    ids = tuple(dataset.examples[position].id for position in extraction.kept)
+    return Found(extraction, ids, dataset.skipped + extraction.skipped)
+
+
+def check_list(items: object) -> None:
+    """Raise UsageError for a lone item, which would otherwise be taken for a list of letters or rows."""
+    if isinstance(items, str | bytes | Path) or not hasattr(items, "__len__"):
+        raise UsageError("items must be a list or an array", f"a {type(items).__name__}", "put it in a list: [item]")
+
+
+def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:
+    """Return the error that names the first of the items that cannot be read."""
+    more = f" (and {len(skipped) - 1} more)" if skipped[1:] else ""
+    return UsageError(
+        f"every item must be readable, {skipped[0].id} is not{more}",
+        skipped[0].reason,
+        "leave it out, or use `headstart predict`, which skips and counts broken files",
+    )
+
+
+def how_to_get(uri: str, revision: str) -> str:
+    """Return the command that brings a source to another machine."""
+    from headstart.sources.registry import how_to_get as ask
+
+    return ask(uri, revision)
+
+
+def _open_source(manifest: Manifest) -> Source:
+    """Open the source of a bundle and prove that it is the very one."""
+    from headstart.sources.registry import open_source
+
+    wanted = manifest.source
+    try:
+        source = open_source(wanted.uri)
+    except UsageError as error:
+        raise BundleError(
+            f"the source {wanted.uri} of this bundle must be on this machine", error.given, wanted.get
+        ) from error
+    if source.info.sha256 != wanted.sha256:
+        raise BundleError(
+            f"the weights of {wanted.uri} must be those of the bundle, revision {wanted.revision}, "
+            f"sha256 {wanted.sha256[:12]}…",
+            f"revision {source.info.revision}, sha256 {source.info.sha256[:12]}…",
+            wanted.get,
+        )
+    if _as_json(asdict(source.preprocessing)) != manifest.preprocessing:
+        raise BundleError(
+            f"the preprocessing of {wanted.uri} must be that of the bundle, {manifest.preprocessing}",
+            _as_json(asdict(source.preprocessing)),
+            f"install the versions that made it: {_pinned(manifest.versions)}",
+        )
+    return source
+
+
+def _as_json(values: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def _widths(blocks: tuple[Block, ...]) -> str:
+    return ", ".join(f"{block.name} ({block.width})" for block in blocks)
+
+
+def _pinned(versions: dict[str, str]) -> str:
+    return "pip install " + " ".join(f"{name}=={number}" for name, number in versions.items() if name != "python")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in NAMED_VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
