@@ -1,0 +1,130 @@
+"""Features seen along their principal axes, where every L2-penalised linear head is cheap to fit.
+
+A rotation changes no L2 penalty, and a head never leaves the row space of its training rows: fitting on the
+at most min(n, d) principal coordinates therefore gives the same head as fitting on all d columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 1024  # rows, or columns, that are held in float64 at a time
+WIDE = 2**21  # cells above which the rotated rows are kept in float32
+CONSTANT = 1e-5  # a column whose deviation is below this share of its size is rounding noise
+RANK = 1e-12  # axes with less than this share of the largest power are rounding noise
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """Standardised, centred rows in the coordinates of their principal axes, strongest first.
+
+    Attributes:
+        rows: float64 (float32 where large) of shape (n, k), k at most min(n, d).
+        powers: float64 of shape (k,), weighted sum of squares along each axis.
+        weights: float64 of shape (n,), how much each row counts; its mean is 1.
+        x: the features of shape (n, d) that it was made from, by reference.
+        centre: float64 of shape (d,), the weighted mean of `x`.
+        scale: float64 of shape (d,), what each column is multiplied by; 0 drops it.
+        axes: (d, k) the axes, orthonormal; None where n <= d, and then they follow from rows and x.
+    """
+
+    rows: NDArray[np.floating]
+    powers: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    x: NDArray[np.floating]
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    axes: NDArray[np.floating] | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def unfold(
+        self, coefficients: NDArray[np.float64], intercept: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return weight (d, c) and bias (c,) for raw features from coefficients (k, c) on rotated rows."""
+        if self.axes is not None:
+            weight = self.axes @ coefficients
+        else:
+            dual = self.weights[:, None] * (self.rows @ (coefficients / self.powers[:, None]))
+            weight = np.empty((self.x.shape[1], coefficients.shape[1]))
+            for columns in blocks(self.x.shape[1]):
+                weight[columns] = standardised(self.x, self.centre, self.scale, columns=columns).T @ dual
+        weight *= self.scale[:, None]
+        return weight.astype(np.float32), (intercept - self.centre @ weight).astype(np.float32)
+
+
+def column_scale(x: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the factor that gives each column of `x` (n, d) the deviation 1/sqrt(d), float64 of shape (d,).
+
+    Rows are then of unit length on average, which makes one grid of penalties fit every source. A column that is
+    constant, up to rounding, gets 0.
+    """
+    n, d = x.shape
+    mean = x.mean(axis=0, dtype=np.float64)
+    spread = np.zeros(d)
+    for rows in blocks(n):
+        spread += np.square(x[rows] - mean).sum(axis=0)
+    deviation = np.sqrt(spread / n)
+    varies = deviation > CONSTANT * np.abs(mean)
+    return np.divide(1 / np.sqrt(d), deviation, out=np.zeros(d), where=varies)
+
+
+def rotate(x: NDArray[np.floating], weights: NDArray[np.float64], scale: NDArray[np.float64]) -> Rotated:
+    """Return the rows of `x` along the principal axes of their weighted scatter.
+
+    The smaller of the two Gram matrices is decomposed, in float64 and built block by block, so that nothing
+    larger than `x` itself is held beside it.
+
+    Args:
+        x: features of shape (n, d).
+        weights: how much each row counts, float64 of shape (n,), > 0.
+        scale: what each column is multiplied by, float64 of shape (d,).
+    """
+    n, d = x.shape
+    centre = sum((weights[part] @ x[part] for part in blocks(n)), start=np.zeros(d)) / weights.sum()
+    root = np.sqrt(weights)[:, None]
+    by_rows = n > d
+    gram = np.zeros((d, d) if by_rows else (n, n))
+    for part in blocks(n if by_rows else d):
+        if by_rows:
+            piece = standardised(x, centre, scale, rows=part) * root[part]
+            gram += piece.T @ piece
+        else:
+            piece = standardised(x, centre, scale, columns=part) * root
+            gram += piece @ piece.T
+    powers, axes = np.linalg.eigh(gram)
+    del gram
+    keep = np.flatnonzero(powers > RANK * max(powers[-1], np.finfo(float).tiny))[::-1]
+    powers, axes = powers[keep], axes[:, keep]
+    dtype = np.float32 if n * len(keep) > WIDE else np.float64
+    if not by_rows:
+        return Rotated((axes * np.sqrt(powers) / root).astype(dtype), powers, weights, x, centre, scale, None)
+    axes = axes.astype(dtype)
+    rows = np.empty((n, len(keep)), dtype)
+    for part in blocks(n):
+        rows[part] = standardised(x, centre, scale, rows=part).astype(dtype) @ axes
+    return Rotated(rows, powers, weights, x, centre, scale, axes)
+
+
+def standardised(
+    x: NDArray[np.floating],
+    centre: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    *,
+    rows: slice = slice(None),
+    columns: slice = slice(None),
+) -> NDArray[np.float64]:
+    """Return a piece of `(x - centre) * scale` in float64."""
+    piece: NDArray[np.float64] = x[rows, columns] - centre[columns]
+    piece *= scale[columns]
+    return piece
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Return slices of at most BLOCK that cover 0..count-1."""
+    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))

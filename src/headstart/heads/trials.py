@@ -1,0 +1,181 @@
+"""Trials: what each kind of head, at each penalty, says of examples that it was fitted without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import UsageError
+from headstart.heads import centroid, logistic, ridge, svm
+from headstart.heads.calibrate import fit_temperature, log_losses
+from headstart.heads.convex import Fitted, fit_path
+from headstart.heads.parts import assign_folds, class_weights, content_groups
+from headstart.heads.rotate import Rotated, blocks, column_scale, rotate
+
+PATIENCE = 2  # penalties in a row without a better loss, after which weaker ones are not tried
+FINAL = 1e-9  # tolerance of the head that is kept, relative to its loss
+CONVEX = {"logistic": logistic, "svm": svm}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows to learn from, every class present, and how they take part.
+
+    Attributes:
+        rotated: the n rows.
+        y: int64 of shape (n,), class ids in 0..c-1.
+        c: number of classes.
+        groups: int64 of shape (n,); rows of one group are left out together.
+        folds: int64 of shape (n,), the fold that holds each row out, or -1 for none.
+    """
+
+    rotated: Rotated
+    y: NDArray[np.int64]
+    c: int
+    groups: NDArray[np.int64]
+    folds: NDArray[np.int64]
+
+    @property
+    def counted(self) -> NDArray[np.float64]:
+        """How much each row counts in the criterion: its weight, or 0 where nothing can judge it."""
+        judged = self.folds >= 0
+        return np.where(judged, self.rotated.weights, 0) if judged.any() else self.rotated.weights
+
+    def mean(self, values: NDArray[np.floating]) -> float:
+        """Return the mean of `values` (n,) over the rows that count, weighted."""
+        return float(self.counted @ values / self.counted.sum())
+
+    def standard_error(self, values: NDArray[np.floating]) -> float:
+        """Return the standard error of that mean."""
+        spread = self.counted * (values - self.mean(values))
+        return float(np.sqrt(spread @ spread) / self.counted.sum())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One kind of head at one penalty.
+
+    Attributes:
+        kind: `centroid`, `ridge`, `svm` or `logistic`.
+        penalty: its strength of regularisation.
+        scores: of shape (n, c), of each row by a head that was fitted without it.
+        temperature: fitted on `scores`.
+        losses: float64 of shape (n,), log loss after calibration, in nats.
+        log_loss: their weighted mean.
+    """
+
+    kind: str
+    penalty: float
+    scores: NDArray[np.floating]
+    temperature: float
+    losses: NDArray[np.float64]
+    log_loss: float
+
+
+def prepare(
+    x: NDArray[np.floating], y: NDArray[np.int64], *, seed: int, folds: int, groups: Sequence[str] | None
+) -> Task:
+    """Return the task of learning `y` (ids 0..c-1, every class present) from `x` (n, d)."""
+    c = int(y.max()) + 1
+    x = x.astype(np.float32, copy=False)
+    rotated = rotate(x, class_weights(y, c)[y], column_scale(x))
+    return assign(rotated, y, seed=seed, folds=folds, groups=groups)
+
+
+def assign(rotated: Rotated, y: NDArray[np.int64], *, seed: int, folds: int, groups: Sequence[str] | None) -> Task:
+    """Return the task of learning `y` from rows that are rotated already."""
+    ids, keys = content_groups(rotated.x, groups)
+    return Task(rotated, y, int(y.max()) + 1, ids, assign_folds(y, ids, keys, folds=folds, seed=seed))
+
+
+def check(x: NDArray[np.floating], y: NDArray[np.int64], c: int) -> None:
+    """Raise UsageError unless a head can be fitted on `x` (n, d) and `y` (n,)."""
+    if x.ndim != 2 or len(x) != len(y):
+        raise UsageError(
+            "features must be (n, d) with n class ids", f"shapes {x.shape} and {y.shape}", "give one row per label"
+        )
+    if len(y) and not (y.min() >= 0 and y.max() < c):
+        raise UsageError(f"class ids must lie in 0..{c - 1}", f"{y.min()}..{y.max()}", "give a name for each class")
+    with_examples = len(np.unique(y))
+    if with_examples < 2:
+        raise UsageError(
+            "two classes must have examples", f"{with_examples} with examples among {len(y)}", "add a second class"
+        )
+    for part in blocks(len(x)):
+        finite = np.isfinite(x[part])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise UsageError(
+                "every feature must be finite",
+                f"{x[part][row, column]} in row {part.start + row}, column {column}",
+                "look at that example, or leave it out",
+            )
+
+
+def ridge_trials(task: Task, penalties: Sequence[float] = ridge.PENALTIES) -> Iterator[Trial]:
+    """Yield a trial for each penalty; leave-one-out scores are exact, so that no folds are needed."""
+    scores = ridge.left_out(task.rotated, task.y, task.c, penalties=penalties, groups=task.groups)
+    for penalty, left_out in zip(penalties, scores, strict=True):
+        yield _judged(task, "ridge", penalty, left_out)
+
+
+def fold_trials(task: Task, kind: str) -> Iterator[Trial]:
+    """Yield trials of a head that is fitted fold by fold, strongest penalty first, until weaker ones do not help."""
+    count = max(int(task.folds.max()) + 1, 1)
+    weights = np.where(task.folds == np.arange(count)[:, None], 0, task.rotated.weights)
+    best, behind = np.inf, 0
+    for penalty, heads in zip(_penalties(kind), _path(task, kind, _penalties(kind), weights), strict=True):
+        trial = _judged(task, kind, penalty, _unseen(heads, task))
+        yield trial
+        best, behind = (trial.log_loss, 0) if trial.log_loss < best else (best, behind + 1)
+        if behind == PATIENCE:
+            return
+
+
+def fit(task: Task, kind: str, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return coefficients (k, c) on rotated rows and intercept (c,) of a head fitted on all rows."""
+    if kind == "ridge":
+        return ridge.solve(task.rotated, task.y, task.c, penalty)
+    heads = next(iter(_path(task, kind, [penalty], task.rotated.weights[None], tolerance=FINAL)))
+    return heads.coefficients[0].T, heads.intercept[0]
+
+
+def _penalties(kind: str) -> tuple[float, ...]:
+    return centroid.PENALTIES if kind == "centroid" else CONVEX[kind].PENALTIES
+
+
+def _path(
+    task: Task, kind: str, penalties: Sequence[float], weights: NDArray[np.float64], tolerance: float = 1e-5
+) -> Iterator[Fitted]:
+    if kind == "centroid":
+        return centroid.fit_path(task.rotated, task.y, task.c, penalties=penalties, weights=weights)
+    head = CONVEX[kind]
+    return fit_path(
+        head.loss,
+        head.CURVATURE,
+        task.rotated,
+        task.y,
+        task.c,
+        penalties=penalties,
+        weights=weights,
+        tolerance=tolerance,
+    )
+
+
+def _unseen(heads: Fitted, task: Task) -> NDArray[np.floating]:
+    """Return the scores (n, c) of each row by the fold that held it out; the mean of all folds where none did."""
+    scores = heads.scores(task.rotated.rows)
+    unseen = scores[task.folds, :, np.arange(len(task.y))]
+    never = task.folds < 0
+    if never.any():
+        unseen[never] = scores[:, :, never].mean(axis=0).T
+    return unseen
+
+
+def _judged(task: Task, kind: str, penalty: float, scores: NDArray[np.floating]) -> Trial:
+    temperature = fit_temperature(scores, task.y, task.counted)
+    losses = log_losses(scores, task.y, temperature)
+    return Trial(kind, penalty, scores, temperature, losses, task.mean(losses))
