@@ -1,0 +1,228 @@
+"""Which files are pictures: the accepted formats, told by their first bytes, and sizes read from headers alone."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Literal
+
+from headstart.data.dataset import Unusable
+
+Format = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "pnm", "avif"]
+
+SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "png": (".png", ".apng"),
+    "webp": (".webp",),
+    "gif": (".gif",),
+    "bmp": (".bmp", ".dib"),
+    "tiff": (".tif", ".tiff"),
+    "pnm": (".pgm", ".ppm", ".pbm", ".pnm"),
+    "avif": (".avif",),
+}
+IMAGE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+"""Lower-case suffixes, with their dot, of the accepted formats; the bytes decide, a suffix only proposes."""
+
+MAX_PIXELS = 64 * 2**20  # 192 MiB as RGB; above every common camera, below what a bomb needs
+
+_MAGIC: tuple[tuple[bytes, Format], ...] = (
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\x00", "tiff"),
+    (b"MM\x00*", "tiff"),
+    (b"II+\x00", "tiff"),
+    (b"MM\x00+", "tiff"),
+)
+_BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
+_REFUSED: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"%!PS", "EPS"),
+    (0, b"\xc5\xd0\xd3\xc6", "EPS"),
+    (0, b"8BPS", "PSD"),
+    (0, b"\xd7\xcd\xc6\x9a", "WMF"),
+    (0, b"\x01\x00\x09\x00\x00\x03", "WMF"),
+    (40, b" EMF", "EMF"),
+    (0, b"SIMPLE  =", "FITS"),
+    (0, b"\x89HDF", "HDF5"),
+    (0, b"GRIB", "GRIB"),
+    (0, b"BUFR", "BUFR"),
+    (0, b"\x00\x00\x01\x00", "ICO"),
+    (0, b"\x00\x00\x02\x00", "CUR"),
+    (0, b"icns", "ICNS"),
+    (0, b"\x01\xda", "SGI"),
+    (4, b"\x11\xaf", "FLI"),
+    (4, b"\x12\xaf", "FLI"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (4, b"jP  \r\n\x87\n", "JPEG 2000"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (4, b"JXL \r\n\x87\n", "JPEG XL"),
+    (0, b"DDS ", "DDS"),
+    (0, b"qoif", "QOI"),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR"),
+    (0, b"#?RADIANCE", "Radiance HDR"),
+    (0, b"\x0a\x05\x01\x08", "PCX"),
+    (8, b"CR\x02\x00", "CR2"),
+)
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"%PDF", "PDF"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"PK\x05\x06", "ZIP"),
+    (b"\x1f\x8b", "gzip"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"Rar!", "RAR"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"RIFF", "sound or video"),
+    (b"ID3", "sound"),
+    (b"OggS", "sound or video"),
+    (b"fLaC", "sound"),
+    (b"\x1aE\xdf\xa3", "video"),
+    (b"SQLite format 3", "SQLite"),
+    (b"version https://git-lfs", "a Git LFS pointer"),
+)
+
+
+def sniff(data: bytes) -> Format:
+    """Return the accepted format of `data`, told by its first bytes.
+
+    Raises:
+        Unusable: "empty", "format not accepted (EPS)" for a picture that this package does not read, or
+            "not an accepted image (looks like PDF)" for anything else.
+    """
+    if not data:
+        raise Unusable("empty")
+    refused = next((name for at, magic, name in _REFUSED if data.startswith(magic, at)), None)
+    if refused:
+        raise Unusable(f"format not accepted ({refused})")
+    found = next((encoding for magic, encoding in _MAGIC if data.startswith(magic)), None)
+    if found:
+        return found
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if re.match(rb"P[1-6][\s#]", data):
+        return "pnm"
+    if data[4:8] == b"ftyp":
+        brand = _brand(data)
+        if brand == "avif":
+            return "avif"
+        raise Unusable(f"format not accepted ({brand})" if brand else "not an accepted image (looks like video)")
+    raise Unusable(_not_an_image(data))
+
+
+def _brand(data: bytes) -> str | None:
+    """Return the picture format that the brands of an ISO media file name; AVIF where several are named."""
+    (length,) = struct.unpack_from(">I", data)
+    brands = [data[at : at + 4] for at in (8, *range(16, min(length, 64, len(data)), 4))]
+    known = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
+    return "avif" if "avif" in known else next(iter(known), None)
+
+
+def _not_an_image(data: bytes) -> str:
+    kind = next((name for magic, name in _OTHERS if data.startswith(magic)), None)
+    if kind is None:
+        text = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        if b"<svg" in text:
+            kind = "SVG"
+        elif text.startswith((b"<!doctype html", b"<html")):
+            kind = "HTML"
+        elif text.startswith(b"<?xml"):
+            kind = "XML"
+        elif text and all(byte >= 32 or byte in b"\t\r\n\f" for byte in text):
+            kind = "text"
+    return f"not an accepted image (looks like {kind})" if kind else "not an accepted image"
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raise Unusable when a picture of `width` x `height` pixels has none, or more than `MAX_PIXELS`."""
+    if width < 1 or height < 1:
+        raise Unusable(f"broken: no pixels ({width} x {height})")
+    if width * height > MAX_PIXELS:
+        raise Unusable(f"too many pixels ({width} x {height})")
+
+
+def claimed_size(data: bytes, encoding: Format) -> tuple[int, int] | None:
+    """Return the width and height that the header claims, or None where this file leaves that to its decoder.
+
+    Nothing is allocated for the pixels, so that a header of 10^12 of them costs nothing.
+
+    Args:
+        data: the whole file.
+        encoding: what `sniff` returned; "jpeg" has a reader of its own (`jpeg.read_header`).
+    """
+    reader = _SIZES.get(encoding)
+    try:
+        return reader(data) if reader else None
+    except struct.error:
+        raise Unusable("truncated") from None
+
+
+def _png_size(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return width, height
+
+
+def _bmp_size(data: bytes) -> tuple[int, int]:
+    (header,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
+    return width, abs(height)
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    (length,) = struct.unpack_from("<I", data, 4)
+    if len(data) < length + 8:
+        raise Unusable("truncated")
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        bits = int.from_bytes(data[24:30], "little")
+        return (bits & 0xFFFFFF) + 1, (bits >> 24) + 1
+    if chunk == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if chunk == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _tiff_size(data: bytes) -> tuple[int, int] | None:
+    tags = tiff_numbers(data)
+    return (tags[256], tags[257]) if 256 in tags and 257 in tags else None
+
+
+def _pnm_size(data: bytes) -> tuple[int, int] | None:
+    numbers = re.match(rb"P\d(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})\s", data[:4096])
+    return (int(numbers[1]), int(numbers[2])) if numbers else None
+
+
+_SIZES = {
+    "png": _png_size,
+    "gif": _gif_size,
+    "bmp": _bmp_size,
+    "webp": _webp_size,
+    "tiff": _tiff_size,
+    "pnm": _pnm_size,
+}
+
+
+def tiff_numbers(block: bytes) -> dict[int, int]:
+    """Return the tags of the first directory of a TIFF or EXIF block that hold one integer; {} where it is broken."""
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None or len(block) < 10:
+        return {}
+    magic, start = struct.unpack_from(f"{order}HI", block, 2)
+    if magic != 42 or start + 2 > len(block):
+        return {}
+    (entries,) = struct.unpack_from(f"{order}H", block, start)
+    numbers: dict[int, int] = {}
+    for at in range(start + 2, min(start + 2 + 12 * entries, len(block) - 11), 12):
+        tag, kind, count = struct.unpack_from(f"{order}HHI", block, at)
+        if count == 1 and kind in (3, 4):
+            (numbers[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", block, at + 8)
+    return numbers
