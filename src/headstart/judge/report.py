@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
 TABLE_CLASSES = 12  # a table of more columns than this fits neither a phone nor a printed page
-LISTED_PAIRS = 15
+LISTED_PAIRS = 10
 LISTED_NAMES = 8
 SHOWN_ROWS = 20
 ITEMS = {"image-classification": "photos", "text-classification": "texts", "audio-classification": "recordings"}
@@ -171,7 +171,7 @@ def verdict(result: dict[str, Any], gap: IntervalLike, *, commonest: str = "") -
     """
     accuracy, items, count = result["test"]["accuracy"], _items(result), result["examples"]["test"]
     simple = SIMPLE.get(result["task"], "the simple baseline")
-    always = f"always saying {commonest!r}" if commonest else "always naming the commonest class"
+    always = f"always saying '{one_line(commonest, 80)}'" if commonest else "always naming the commonest class"
     over = 100 * (accuracy["value"] - result["baselines"]["majority"])
     right = round(accuracy["value"] * count)
     start = (
@@ -215,6 +215,7 @@ def render(report: Report) -> str:
         confusion=_confusion(report),
         classes=_per_class(report),
         skipped=_by_reason(report.skipped),
+        notes=_notes(report),
         steps=_steps(report.result),
         how=_how(report),
         shown_rows=SHOWN_ROWS,
@@ -263,7 +264,7 @@ def _template() -> Template:
         finalize=lambda value: one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     environment.filters |= {"percent": percent, "seconds": seconds, "data_uri": _data_uri, "listed": _listed}
-    environment.globals["style"] = Markup(folder.joinpath("report.css").read_text(encoding="utf-8"))  # our own file
+    environment.globals["style"] = folder.joinpath("report.css").read_text(encoding="utf-8")
     return environment.from_string(folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
 
 
@@ -275,9 +276,11 @@ def _data_uri(jpeg: bytes) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """Return the first few names and how many more there are."""
+    from markupsafe import escape
+
     more = len(names) - LISTED_NAMES
     first = ", ".join(one_line(name, 120) for name in names[:LISTED_NAMES])
-    return one_line(first, 2000) + (f" and {more:,} more" if more > 0 else "")
+    return escape(first + (f" and {more:,} more" if more > 0 else ""))
 
 
 def _figures(result: dict[str, Any]) -> list[dict[str, str]]:
@@ -361,6 +364,12 @@ def _by_reason(skipped: Sequence[Skipped]) -> list[tuple[str, list[str]]]:
     for one in skipped:
         grouped.setdefault(one.reason, []).append(one.id)
     return sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0]))
+
+
+def _notes(report: Report) -> list[Note]:
+    """Return the notes, then the warnings of the result that are not among them."""
+    known = {note.text for note in report.notes}
+    return [*report.notes, *(Note(warning) for warning in report.result["warnings"] if warning not in known)]
 
 
 def _steps(result: dict[str, Any]) -> list[dict[str, Any]]:
