@@ -1,0 +1,204 @@
+"""One pass over every example before anything is learned: what can be read, what comes twice, what contradicts."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from headstart.base.errors import DataError, one_line
+from headstart.base.hashing import sha256, sha256_json
+from headstart.base.progress import Progress
+from headstart.data.dataset import Dataset, Skipped, Unusable
+from headstart.data.formats import SUFFIXES, sniff
+from headstart.data.labels import some
+from headstart.data.trees import suffix_of
+
+MAX_CONFLICTING = 0.05
+MAX_BAD = 0.2
+MAX_BAD_IN_CLASS = 0.5
+
+_CHUNK = 32  # examples per task: enough to hide the cost of a task, few enough to keep memory flat
+_FORMATS = {suffix: name for name, suffixes in SUFFIXES.items() for suffix in suffixes}
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """The same bytes under several labels: the ids of the examples, and the label of each."""
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A dataset whose every example was read once.
+
+    Attributes:
+        dataset: the readable examples; the others are in its `skipped`.
+        hashes: sha256 of the bytes of each example.
+        fingerprint: sha256 over the sorted ids, hashes, labels and splits: equal for equal data.
+        duplicates: how many examples are exact copies of an earlier one of the same class.
+        conflicts: same bytes under several labels.
+        notes: what was noticed, one sentence each.
+    """
+
+    dataset: Dataset
+    hashes: tuple[str, ...]
+    fingerprint: str
+    duplicates: int
+    conflicts: tuple[Conflict, ...]
+    notes: tuple[str, ...]
+
+
+def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
+    """Read every example once and return the readable ones, with their hashes.
+
+    Bytes that are no accepted picture are skipped here, so that they never reach a decoder.
+
+    Args:
+        dataset: what to read.
+        progress: where to show progress.
+        workers: threads that read.
+
+    Raises:
+        DataError: more than 5 % of the examples have copies under another label.
+    """
+    kept: list[int] = []
+    hashes: list[str] = []
+    misnamed: list[str] = []
+    skipped: list[Skipped] = []
+    with progress.step("Reading", len(dataset), dataset.kind + "s") as step:
+        for position, outcome in enumerate(_in_order(dataset, workers)):
+            example = dataset.examples[position]
+            if isinstance(outcome, Unusable):
+                skipped.append(Skipped(example.id, example.label, outcome.reason))
+            else:
+                digest, found = outcome
+                kept.append(position)
+                hashes.append(digest)
+                if found != _FORMATS.get(suffix_of(example.id), found):
+                    misnamed.append(f"{example.id} is {found.upper()}")
+            step.advance()
+    readable = dataset.keep(kept, tuple(skipped)) if skipped else dataset
+    conflicts = _conflicts(readable, hashes)
+    duplicates = _duplicates(readable, hashes)
+    notes = []
+    if misnamed:
+        notes.append(f"{len(misnamed)} pictures are read by their content, not by their suffix ({some(misnamed)}).")
+    if duplicates:
+        notes.append(f"{duplicates} examples are exact copies of others in their class; copies stay on one side.")
+    if conflicts:
+        notes.append(f"{len(conflicts)} pictures stand under several labels ({_shown(conflicts)}).")
+    return Scan(readable, tuple(hashes), _fingerprint(readable, hashes), duplicates, conflicts, tuple(notes))
+
+
+def check_bad(dataset: Dataset, *, allow_bad: bool) -> None:
+    """Raise DataError where too little of the data can be used.
+
+    Args:
+        dataset: with what was skipped so far.
+        allow_bad: go on although more than 20 % of the examples, or half of a class, cannot be used.
+
+    Raises:
+        DataError: no example of the data, or of a class, is usable; or too many are not and `allow_bad` is False.
+    """
+    bad, total = len(dataset.skipped), len(dataset) + len(dataset.skipped)
+    if not len(dataset):
+        raise DataError(
+            f"{dataset.name} must hold usable examples", f"0 of {total} usable{_reasons(dataset)}", "mend it"
+        )
+    good_in, bad_in = _per_class(dataset)
+    for label in dataset.classes:
+        if not good_in[label]:
+            given = f"0 of {bad_in[label]} usable in {label!r}{_reasons(dataset, label)}"
+            raise DataError("every class must hold usable examples", given, "mend them or remove the class")
+    if allow_bad:
+        return
+    do = "mend or remove them, or go on without them: --allow-bad"
+    if bad > MAX_BAD * total:
+        given = f"{bad} of {total} ({bad / total:.0%}) unusable{_reasons(dataset)}"
+        raise DataError(f"at most {MAX_BAD:.0%} of {dataset.name} may be unusable", given, do)
+    for label in dataset.classes:
+        count = good_in[label] + bad_in[label]
+        if bad_in[label] >= MAX_BAD_IN_CLASS * count:
+            share = f"{bad_in[label]} of {count} ({bad_in[label] / count:.0%}) unusable in {label!r}"
+            raise DataError("less than half of a class may be unusable", f"{share}{_reasons(dataset, label)}", do)
+
+
+def _in_order(dataset: Dataset, workers: int) -> Iterator[tuple[str, str] | Unusable]:
+    """Yield the hash and format of each example, or why it has none, a few chunks read ahead."""
+    starts = iter(range(0, len(dataset), _CHUNK))
+    waiting: deque[Future[list[tuple[str, str] | Unusable]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for start in starts:
+                waiting.append(pool.submit(_look, dataset, range(start, min(start + _CHUNK, len(dataset)))))
+                if len(waiting) > 2 * workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _look(dataset: Dataset, positions: Sequence[int]) -> list[tuple[str, str] | Unusable]:
+    outcomes: list[tuple[str, str] | Unusable] = []
+    for position in positions:
+        try:
+            data = dataset.read(position)
+            outcomes.append((sha256(data), sniff(data) if dataset.kind == "image" else ""))
+        except Unusable as error:
+            outcomes.append(error)
+    return outcomes
+
+
+def _duplicates(dataset: Dataset, hashes: Sequence[str]) -> int:
+    pairs = {(digest, example.label) for digest, example in zip(hashes, dataset.examples, strict=True)}
+    return len(hashes) - len(pairs)
+
+
+def _conflicts(dataset: Dataset, hashes: Sequence[str]) -> tuple[Conflict, ...]:
+    """Return the pictures with several labels.
+
+    Raises:
+        DataError: more than 5 % of the examples are among them.
+    """
+    copies: dict[str, list[int]] = defaultdict(list)
+    for position, digest in enumerate(hashes):
+        copies[digest].append(position)
+    examples = dataset.examples
+    conflicts = tuple(
+        Conflict(tuple(examples[at].id for at in same), tuple(examples[at].label for at in same))
+        for same in copies.values()
+        if len(same) > 1 and len({examples[at].label for at in same}) > 1
+    )
+    count = sum(len(conflict.ids) for conflict in conflicts)
+    if count > MAX_CONFLICTING * len(hashes):
+        raise DataError(
+            f"at most {MAX_CONFLICTING:.0%} of {dataset.name} may have copies under another label",
+            f"{count} of {len(hashes)} ({count / len(hashes):.0%}): {_shown(conflicts)}",
+            "leave each picture in one class only",
+        )
+    return conflicts
+
+
+def _shown(conflicts: Sequence[Conflict]) -> str:
+    return some([" = ".join(conflict.ids) for conflict in conflicts], "; ", 3)
+
+
+def _fingerprint(dataset: Dataset, hashes: Sequence[str]) -> str:
+    rows = zip(dataset.examples, hashes, strict=True)
+    return sha256_json(sorted([example.id, digest, example.label, example.split or ""] for example, digest in rows))
+
+
+def _per_class(dataset: Dataset) -> tuple[Counter[str], Counter[str]]:
+    return Counter(example.label for example in dataset.examples), Counter(item.label for item in dataset.skipped)
+
+
+def _reasons(dataset: Dataset, label: str | None = None) -> str:
+    items = [item for item in dataset.skipped if label is None or item.label == label]
+    first = "; ".join(f"{one_line(os.path.basename(item.id), 60)}: {item.reason}" for item in items[:3])  # noqa: PTH119
+    return f" ({first})" if first else ""

@@ -1,0 +1,172 @@
+"""Folders whose names are the labels, below a folder or inside an archive.
+
+The rule: a class is a folder of the first level (of the second below `train/`, `validation/`, `test/`), and every
+picture below it, however deep, is of that class. Pictures beside the class folders are ignored and counted, and so
+are files whose suffix is no picture's. Hidden files and what systems leave behind are ignored and counted too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from headstart.base.errors import DataError
+from headstart.data.dataset import Dataset, Example, Skipped, Split
+from headstart.data.formats import IMAGE_SUFFIXES
+from headstart.data.labels import SPLITS, check_classes, notes_on, some
+from headstart.data.trees import File, Reader, Subtree, Tree, is_litter, suffix_of
+
+RULE = "make one folder per class, named after it, with its pictures inside (or train/ and test/ above such folders)"
+
+
+def unwrap(tree: Tree) -> tuple[Tree, int]:
+    """Step into the one folder that wraps everything else, once, as archives often have it.
+
+    Returns:
+        The tree to look at, and how many files were left outside it.
+    """
+    tops = {path for path in tree.folders if "/" not in path and not is_litter(path)}
+    beside = [file for file in tree.files if "/" not in file.path or is_litter(file.path.partition("/")[0])]
+    telling = any(suffix_of(file.path) in (*IMAGE_SUFFIXES, ".csv", ".tsv", ".parquet") for file in visible(beside))
+    if len(tops) != 1 or telling:
+        return tree, 0
+    (top,) = tops
+    inner = Subtree(tree, top)
+    wraps = any("/" not in path and not is_litter(path) for path in inner.folders) or any(
+        "/" not in file.path and suffix_of(file.path) in (".csv", ".tsv", ".parquet") for file in inner.files
+    )
+    return (inner, len(beside)) if wraps and top.lower() not in SPLITS else (tree, 0)
+
+
+def visible(files: Sequence[File]) -> list[File]:
+    """Return the files that are no litter."""
+    return [file for file in files if not is_litter(file.path)]
+
+
+@dataclass
+class _Found:
+    examples: list[Example] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    ignored: int = 0
+    stray: list[str] = field(default_factory=list)
+
+
+def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
+    """Return the labelled pictures of class folders.
+
+    Args:
+        tree: the folder or archive.
+        name: how to call the data in a report.
+        ignored: files already passed over.
+
+    Raises:
+        DataError: nothing is found, a class folder is empty, or there is only one class.
+    """
+    shown = visible(tree.files)
+    tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
+    parts = _parts(tops)
+    found = _Found(ignored=ignored + len(tree.files) - len(shown))
+    for file in shown:
+        _place(file, parts, found)
+    labels = sorted(_class_folders(tree, parts))
+    if not labels and not found.skipped:
+        raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown), RULE)
+    _check_filled(tree, labels, found)
+    classes = tuple(sorted({folder.rpartition("/")[2] for folder in labels}))
+    check_classes(classes, where=tree.where, do=RULE)
+    notes = [*_strays(found.stray), *notes_on(classes, numbers=False)]
+    return Dataset(
+        name=name,
+        kind="image",
+        examples=tuple(found.examples),
+        classes=classes,
+        read=Reader(tree, tuple(example.id for example in found.examples)),
+        skipped=tuple(found.skipped),
+        ignored=found.ignored,
+        notes=tuple(notes),
+    )
+
+
+def from_files(tree: Tree, *, name: str) -> Dataset:
+    """Return every picture of a folder or archive, at any depth, without labels.
+
+    Raises:
+        DataError: there is none.
+    """
+    shown = visible(tree.files)
+    pictures = [file for file in shown if file.problem or suffix_of(file.path) in IMAGE_SUFFIXES]
+    if not pictures:
+        raise DataError(f"{tree.where} must hold pictures", _what_is_there(shown), "name a folder or files with some")
+    usable = [file.path for file in pictures if not file.problem]
+    return Dataset(
+        name=name,
+        kind="image",
+        examples=tuple(Example(path, "") for path in usable),
+        classes=(),
+        read=Reader(tree, tuple(usable)),
+        skipped=tuple(Skipped(file.path, "", file.problem) for file in pictures if file.problem),
+        ignored=len(tree.files) - len(pictures),
+    )
+
+
+def _parts(tops: Sequence[str]) -> dict[str, Split]:
+    """Return which top folders are parts of a given split: those named so, if `train` is and another, or it alone."""
+    parts = {top: SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
+    given = set(parts.values())
+    # A class may be called "train", beside "bus" and "car": then no other part is there.
+    return parts if "train" in given and (len(given) > 1 or len(tops) == 1) else {}
+
+
+def _place(file: File, parts: dict[str, Split], found: _Found) -> None:
+    depth = 2 if parts else 1
+    names = file.path.split("/")
+    split = parts.get(names[0])
+    inside = len(names) > depth and (not parts or split is not None)
+    label = names[depth - 1] if inside else ""
+    if file.problem:
+        found.skipped.append(Skipped(file.path, label, file.problem))
+    elif suffix_of(file.path) not in IMAGE_SUFFIXES:
+        found.ignored += 1
+    elif not inside:
+        found.ignored += 1
+        found.stray.append(file.path)
+    else:
+        found.examples.append(Example(file.path, label, split))
+
+
+def _class_folders(tree: Tree, parts: dict[str, Split]) -> set[str]:
+    level = 1 if parts else 0
+    return {
+        path
+        for path in tree.folders
+        if path.count("/") == level and not is_litter(path) and (not parts or path.split("/")[0] in parts)
+    }
+
+
+def _check_filled(tree: Tree, labels: Sequence[str], found: _Found) -> None:
+    level = labels[0].count("/") + 1 if labels else 1
+    ids = [example.id for example in found.examples] + [skipped.id for skipped in found.skipped]
+    filled = {"/".join(path.split("/")[:level]) for path in ids if path.count("/") >= level}
+    empty = [folder for folder in labels if folder not in filled]
+    if empty:
+        raise DataError(
+            f"every class folder of {tree.where} must hold a picture ({' '.join(sorted(IMAGE_SUFFIXES))})",
+            f"none in {some(empty)}",
+            "put pictures there or remove the folder",
+        )
+
+
+def _strays(stray: Sequence[str]) -> list[str]:
+    if not stray:
+        return []
+    return [f"{len(stray)} pictures lie beside the class folders and are ignored ({some(stray)}): {RULE}."]
+
+
+def _what_is_there(shown: Sequence[File]) -> str:
+    pictures = sum(suffix_of(file.path) in IMAGE_SUFFIXES for file in shown)
+    tables = [file.path for file in shown if suffix_of(file.path) in (".csv", ".tsv", ".parquet")]
+    if tables:
+        return f"no class folder, but the table {tables[0]}: name that file if it lists the pictures"
+    if pictures:
+        return f"{pictures} pictures, in no class folder"
+    return f"{len(shown)} files, none of them a picture" if shown else "nothing, it is empty"

@@ -1,0 +1,82 @@
+"""Labels and split names as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from headstart.base.errors import DataError, one_line
+from headstart.data.dataset import Split
+
+SPLITS: dict[str, Split] = {
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+"""What a part may be called, in lower case."""
+
+MISSING = frozenset({"", "nan", "<na>"})
+"""Labels, lower case and trimmed, that say "no label"; "none" and "NA" may well be classes."""
+
+_SHOWN = 5
+
+
+def spelled(label: object) -> str | None:
+    """Return a label as the name of its class, exactly as it is spelled, or None where it is missing.
+
+    Numbers keep their own spelling: 1 becomes "1", 1.0 becomes "1.0" and "01" stays "01".
+    """
+    if label is None or (isinstance(label, float) and math.isnan(label)):
+        return None
+    text = label.decode("utf-8", "surrogateescape") if isinstance(label, bytes) else str(label)
+    return None if text.strip().lower() in MISSING else text
+
+
+def check_classes(classes: Sequence[str], *, where: str, do: str) -> None:
+    """Raise DataError unless there are at least two classes.
+
+    Args:
+        classes: the class names.
+        where: the data, for the message.
+        do: what to do about it.
+    """
+    if len(classes) < 2:
+        given = f"only one, {classes[0]!r}" if classes else "none"
+        raise DataError(f"{where} must hold at least two classes", given, do)
+
+
+def notes_on(classes: Iterable[str], *, numbers: bool = True) -> tuple[str, ...]:
+    """Return what should be said once of the class names: that they are numbers, and which are nearly the same.
+
+    Args:
+        classes: the class names.
+        numbers: whether to say that they are numbers; for a folder's name this is no news.
+    """
+    notes, alike = [], defaultdict(list)
+    names = sorted(classes)
+    for name in names:
+        alike[_likeness(name)].append(name)
+    if numbers and names and all(re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", name.strip()) for name in names):
+        notes.append("The labels are numbers: each is a class of its own, exactly as spelled (1, 01 and 1.0 differ).")
+    groups = [", ".join(repr(name) for name in group) for group in alike.values() if len(group) > 1]
+    if groups:
+        notes.append(f"Nearly equal labels are classes of their own: {some(groups, '; ')}.")
+    return tuple(notes)
+
+
+def some(names: Sequence[str], between: str = ", ", limit: int = _SHOWN) -> str:
+    """Return the first few names on one line, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return between.join(one_line(name, 120) for name in names[:limit]) + more
+
+
+def _likeness(name: str) -> str:
+    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    number = re.fullmatch(r"([+-]?)0*([0-9]+)(\.0*)?", plain)
+    return f"{number[1]}{number[2]}" if number else plain

@@ -1,0 +1,175 @@
+"""Pictures that tables list by path: which rows are examples, and what paths may reach."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headstart.base.errors import DataError, UsageError
+from headstart.data.dataset import Dataset, Example, Skipped, Split
+from headstart.data.labels import SPLITS, check_classes, notes_on, spelled
+from headstart.data.tables import Table
+from headstart.data.trees import Reader, Tree
+
+_TO_LABEL = "give rows of at least two labels"
+
+
+@dataclass
+class _Listing:
+    """The examples of several tables, row by row.
+
+    Attributes:
+        labelled: whether labels are wanted.
+        reach: the absolute paths of the tables' folder and of a folder that paths may also lead into, if any.
+    """
+
+    labelled: bool
+    reach: tuple[str, str] | None
+    examples: list[Example] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    backslashes: int = 0
+
+    def take(self, table: Table, row: int, split: Split | None) -> None:
+        """Add one row, whose file gives it to `split`."""
+        at = f"{table.unit} {table.lines[row]}"
+        where = f"{table.where}, {at}"
+        if table.splits is not None:
+            named = split_cell(table.splits[row], where)
+            if split not in (None, named):
+                raise DataError(f"{where} must belong to the part of its file, {split}", repr(named), "correct it")
+            split = named
+        label = self._label(table, row)
+        text = "" if table.cells[row] is None else str(table.cells[row])
+        if not text.strip():
+            name = f"{posixpath.basename(table.where)}#{table.lines[row]}"
+            self.skipped.append(Skipped(name, label or "", "no path"))
+            return
+        if "\\" in text and "/" not in text:
+            text, self.backslashes = text.replace("\\", "/"), self.backslashes + 1
+        path = inside(text, where, self.reach)
+        name = path if path not in self.used else f"{path}#{posixpath.basename(table.where)}, {at}"
+        self.used.add(path)
+        if label is None:
+            self.skipped.append(Skipped(name, "", "no label"))
+            return
+        group = spelled(table.groups[row]) if table.groups is not None else None
+        self.examples.append(Example(name, label, split, group))
+        self.paths.append(path)
+
+    def _label(self, table: Table, row: int) -> str | None:
+        if not self.labelled:
+            return ""
+        return None if table.labels is None else spelled(table.labels[row])
+
+
+def from_tables(
+    tree: Tree,
+    tables: Sequence[tuple[Table, Split | None]],
+    *,
+    name: str,
+    where: str,
+    root: Path | None = None,
+    labelled: bool = True,
+) -> Dataset:
+    """Return the pictures that tables list, relative to the folder that the tables are in.
+
+    A row without a label, or whose file is missing, is skipped and counted; a path that leads out of the folder is
+    an error, and nothing is ever fetched from a URL.
+
+    Args:
+        tree: the folder of the tables.
+        tables: each with the part that its name gives, if any.
+        name: how to call the data in a report.
+        where: how to call it in an error.
+        root: a folder that paths may also lead into.
+        labelled: whether labels are wanted; without them every example has the label "" and there are no classes.
+
+    Raises:
+        DataError: a path leads out, a split is unknown, or there are fewer than two classes.
+    """
+    found = _Listing(labelled, _reach(tree, root))
+    for table, split in tables:
+        refuse_unread(table.content, table.where)
+        for row in range(len(table.cells)):
+            found.take(table, row, split)
+    labels = {example.label for example in found.examples}
+    notes: list[str] = []
+    if found.backslashes:
+        notes.append(f"{found.backslashes} paths are written with backslashes, read as slashes.")
+    if labelled and found.examples:
+        check_classes(sorted(labels), where=where, do=_TO_LABEL)
+        notes.extend(notes_on(labels))
+    return Dataset(
+        name=name,
+        kind="image",
+        examples=tuple(found.examples),
+        classes=tuple(sorted(labels)) if labelled else (),
+        read=Reader(tree, tuple(found.paths), absent="missing"),
+        skipped=tuple(found.skipped),
+        notes=tuple(notes),
+    )
+
+
+def split_cell(cell: object, where: str) -> Split:
+    """Return the part that a cell of a split column names.
+
+    Raises:
+        DataError: it names none.
+    """
+    split = SPLITS.get(str(cell).strip().lower())
+    if split is None:
+        raise DataError(f"{where} must be one of {', '.join(SPLITS)} in its split column", repr(cell), "correct it")
+    return split
+
+
+def refuse_unread(content: str, where: str) -> None:
+    """Raise UsageError where the column that holds the examples is of texts or sounds."""
+    if content in ("text", "audio"):
+        raise UsageError(
+            f"{where} must hold pictures, in a path or image column",
+            f"a column {content!r}, which is not yet read",
+            "name a table of pictures",
+        )
+
+
+def _reach(tree: Tree, root: Path | None) -> tuple[str, str] | None:
+    return None if root is None else (os.path.abspath(tree.where), os.path.abspath(root))  # noqa: PTH100
+
+
+def inside(text: str, where: str, reach: tuple[str, str] | None = None) -> str:
+    """Return a path from a table, tidied, once it is sure to stay inside the table's folder.
+
+    Args:
+        text: the path as the table has it.
+        where: the row, for the message.
+        reach: the absolute paths of the table's folder and of a folder that paths may also lead into.
+
+    Raises:
+        DataError: it is a URL, absolute, or leads out with `..`.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", text) or text.startswith(("//", "\\\\")):
+        kind = "a URL or drive"
+    else:
+        path = posixpath.normpath(text)
+        out = path.startswith("/") or path == ".." or path.startswith("../")
+        if not out:
+            return path
+        if reach is not None:
+            full = posixpath.normpath(posixpath.join(reach[0], path))
+            if any(full.startswith(f"{folder.rstrip('/')}/") for folder in reach):
+                return path
+        kind = "an absolute path" if path.startswith("/") else "a path that leads out"
+    allowed = f"the table's folder{' or under ' + reach[1] if reach else ''}"
+    raise DataError(
+        f"{where} must hold a path inside {allowed}",
+        f"{text} ({kind})",
+        "use paths relative to the table; nothing is downloaded"
+        if kind == "a URL or drive"
+        else "use paths relative to the table, or allow the folder with root",
+    )

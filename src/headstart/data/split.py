@@ -1,0 +1,237 @@
+"""Which examples learn and which ones test: a given split as it is, else a stratified one that content decides.
+
+A drawn split depends on the seed and on the bytes of the examples alone, never on names or on their order: the same
+photos split the same way from a folder, an archive or a table, and one photo more moves at most a few others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from headstart.base.checks import at_least
+from headstart.base.errors import DataError, UsageError
+from headstart.data.dataset import Dataset, Example
+from headstart.data.labels import some
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Positions of a dataset's examples by what they are for, each ascending.
+
+    Attributes:
+        train: what is learned from.
+        validation: given by the data for choices; empty where the split was drawn.
+        test: what the result is measured on.
+        notes: what was noticed or decided, one sentence each.
+    """
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def split(
+    dataset: Dataset,
+    hashes: Sequence[str],
+    *,
+    seed: int,
+    labels_per_class: int | None = None,
+    test_share: float = 0.3,
+) -> Parts:
+    """Return the parts that the data gives, or draw a test part that every class shares alike.
+
+    Copies of one example (equal hashes) and examples of one group never stand on both sides of a drawn split.
+
+    Args:
+        dataset: labelled examples.
+        hashes: sha256 of the bytes of each, as `audit.scan` returns them.
+        seed: of the draw.
+        labels_per_class: keep only this many examples per class to learn from; those of 5 are among those of 10.
+        test_share: share of each class in a drawn test part, in 0..1.
+
+    Raises:
+        DataError: a class cannot stand on both sides, the given test part has a label that train lacks, or there
+            is no train part.
+        UsageError: an argument is out of range.
+    """
+    if not 0 < test_share < 1:
+        raise UsageError("test_share must lie between 0 and 1", test_share, "give a share such as 0.3")
+    keys = [_key(seed, "split", digest) for digest in hashes]
+    if any(example.split for example in dataset.examples):
+        parts = _given(dataset, keys, hashes, test_share)
+    else:
+        train, test = _draw(dataset.examples, range(len(dataset)), keys, hashes, test_share)
+        parts = Parts(train, (), test, ())
+    parts = _with_notes(dataset.examples, parts)
+    return parts if labels_per_class is None else _fewer(dataset, hashes, parts, seed, labels_per_class)
+
+
+def _key(seed: int, what: str, digest: str) -> str:
+    return hashlib.sha256(f"{seed}:{what}:{digest}".encode()).hexdigest()
+
+
+def _given(dataset: Dataset, keys: Sequence[str], hashes: Sequence[str], test_share: float) -> Parts:
+    examples = dataset.examples
+    by_part: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for position, example in enumerate(examples):
+        if example.split is None:
+            raise DataError(
+                "every example must belong to a part, or none", f"{example.id} without one", "name its part"
+            )
+        by_part[example.split].append(position)
+    train, validation, test = (tuple(by_part[name]) for name in ("train", "validation", "test"))
+    if not train:
+        raise DataError(f"{dataset.name} must have a train part", "none with a usable example", "add one")
+    _check_known(examples, train, (*validation, *test))
+    if test:
+        notes = _leaks(examples, hashes, train, (*validation, *test))
+        return Parts(train, validation, test, notes)
+    if validation:
+        note = "The data has no test part: its validation part is the test part."
+        return Parts(train, (), validation, (note, *_leaks(examples, hashes, train, validation)))
+    train, test = _draw(examples, train, keys, hashes, test_share)
+    return Parts(train, (), test, (f"The data has a train part only: {test_share:.0%} of it were drawn as test part.",))
+
+
+def _check_known(examples: Sequence[Example], train: Iterable[int], others: Iterable[int]) -> None:
+    unknown = sorted({examples[position].label for position in others} - {examples[at].label for at in train})
+    if unknown:
+        raise DataError(
+            "every label of the validation and test parts must be in the train part",
+            some([repr(label) for label in unknown]),
+            "add examples of it to train, or take it out of the other parts",
+        )
+
+
+def _leaks(
+    examples: Sequence[Example], hashes: Sequence[str], train: Sequence[int], others: Sequence[int]
+) -> tuple[str, ...]:
+    seen = {hashes[position] for position in train}
+    groups = {examples[position].group for position in train} - {None}
+    copies = sum(hashes[position] in seen for position in others)
+    members = sum(examples[position].group in groups for position in others)
+    notes = []
+    if copies:
+        notes.append(f"{copies} examples outside the given train part are exact copies of some in it: scores flatter.")
+    if members:
+        notes.append(f"{members} examples outside the given train part share a group with some in it: scores flatter.")
+    return tuple(notes)
+
+
+def _draw(
+    examples: Sequence[Example],
+    positions: Sequence[int],
+    keys: Sequence[str],
+    hashes: Sequence[str],
+    test_share: float,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return train and test positions: units in the order of their keys fill each class's share of the test part."""
+    units = sorted(_units(examples, positions, hashes), key=lambda unit: min(keys[position] for position in unit))
+    counts = [Counter(examples[position].label for position in unit) for unit in units]
+    totals = Counter(examples[position].label for position in positions)
+    _check_divisible(totals, counts)
+    wanted = {label: min(max(round(total * test_share), 1), total - 1) for label, total in totals.items()}
+    filled: Counter[str] = Counter()
+    chosen: set[int] = set()
+    for at, count in enumerate(counts):
+        if all(filled[label] + number <= wanted[label] for label, number in count.items()):
+            chosen.add(at)
+            filled.update(count)
+    _top_up(counts, wanted, totals, filled, chosen)
+    test = {position for at in chosen for position in units[at]}
+    return tuple(sorted(set(positions) - test)), tuple(sorted(test))
+
+
+def _units(examples: Sequence[Example], positions: Sequence[int], hashes: Sequence[str]) -> list[list[int]]:
+    """Return positions in sets that must stay together: joined by equal hashes or groups, however indirectly."""
+    parent = {position: position for position in positions}
+
+    def find(position: int) -> int:
+        while parent[position] != position:
+            parent[position] = parent[parent[position]]
+            position = parent[position]
+        return position
+
+    first: dict[tuple[str, str], int] = {}
+    for position in positions:
+        group = examples[position].group
+        ties = [("hash", hashes[position])] + ([("group", group)] if group is not None else [])
+        for tie in ties:
+            parent[find(position)] = find(first.setdefault(tie, position))
+    units: dict[int, list[int]] = defaultdict(list)
+    for position in positions:
+        units[find(position)].append(position)
+    return list(units.values())
+
+
+def _check_divisible(totals: Counter[str], counts: Sequence[Counter[str]]) -> None:
+    units = Counter(label for count in counts for label in count)
+    for label in sorted(totals):
+        if totals[label] == 1:
+            raise DataError(
+                "every class must have at least 2 examples, one to learn from and one to test",
+                f"a single one of {label!r}",
+                "add examples of it or remove it",
+            )
+        if units[label] == 1:
+            raise DataError(
+                "every class must have examples that may stand on two sides of a split",
+                f"{totals[label]} of {label!r}, all copies of one or of one group",
+                "add others or remove it",
+            )
+
+
+def _top_up(
+    counts: Sequence[Counter[str]],
+    wanted: dict[str, int],
+    totals: Counter[str],
+    filled: Counter[str],
+    chosen: set[int],
+) -> None:
+    """Give each class that is short of test examples a unit, smallest first, where that brings it nearer its share."""
+    for label in sorted(wanted):
+        if filled[label] == wanted[label]:
+            continue
+        rest = sorted(
+            (at for at in range(len(counts)) if at not in chosen and counts[at][label]),
+            key=lambda at: counts[at][label],
+        )
+        for at in rest:
+            spare = all(filled[name] + number < totals[name] for name, number in counts[at].items())
+            missing = wanted[label] - filled[label]
+            nearer = abs(counts[at][label] - missing) < missing
+            if spare and (nearer or not filled[label]):
+                chosen.add(at)
+                filled.update(counts[at])
+                break
+
+
+def _fewer(dataset: Dataset, hashes: Sequence[str], parts: Parts, seed: int, number: int) -> Parts:
+    at_least("labels_per_class", number, 1)
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for position in parts.train:
+        by_label[dataset.examples[position].label].append(position)
+    kept: list[int] = []
+    for positions in by_label.values():
+        ids = {position: dataset.examples[position].id for position in positions}
+        kept += sorted(positions, key=lambda at: (_key(seed, "labels", hashes[at]), ids[at]))[:number]
+    short = [f"{label!r} {len(by_label[label])}" for label in sorted(by_label) if len(by_label[label]) < number]
+    notes = (f"Fewer than {number} train examples, all of them used: {some(short)}.",) if short else ()
+    return Parts(tuple(sorted(kept)), parts.validation, parts.test, parts.notes + notes)
+
+
+def _with_notes(examples: Sequence[Example], parts: Parts) -> Parts:
+    train = Counter(examples[position].label for position in parts.train)
+    tested = {examples[position].label for position in parts.test}
+    notes = []
+    single = [repr(label) for label in sorted(train) if train[label] == 1]
+    if single:
+        notes.append(f"Classes with a single train example, which teach little: {some(single)}.")
+    untested = [repr(label) for label in sorted(train) if label not in tested]
+    if untested:
+        notes.append(f"Classes that the test part does not hold: {some(untested)}.")
+    return Parts(parts.train, parts.validation, parts.test, parts.notes + tuple(notes))

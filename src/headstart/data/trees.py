@@ -1,0 +1,254 @@
+"""Trees of files: what lies below a folder, or inside an archive, listed once and read in place.
+
+A tree knows nothing of classes or tables. Whatever is read through it stays inside it: links that lead out, and
+anything that is not a regular file, are reported and never opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from headstart.data.dataset import Unusable
+
+MAX_BYTES = 64 * 2**20
+"""The largest example that is read; a larger file is skipped as "too large" before a byte of it is."""
+
+LITTER = frozenset(
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
+)
+"""Names, lower case, that systems leave in folders; names that begin with a dot are litter too."""
+
+_REASONS = {
+    errno.EACCES: "permission",
+    errno.EPERM: "permission",
+    errno.ELOOP: "link in a circle",
+    errno.ENAMETOOLONG: "name too long",
+    errno.EIO: "read error",
+}
+
+
+class File(NamedTuple):
+    """One file of a tree: its path inside the tree with `/`, and why it cannot be read (empty when it can)."""
+
+    path: str
+    problem: str = ""
+
+
+class Tree(Protocol):
+    """Files below one root."""
+
+    @property
+    def where(self) -> str:
+        """What to call the tree in an error: the path of its folder or archive."""
+
+    @property
+    def files(self) -> Sequence[File]:
+        """Every file, sorted by path, litter included."""
+
+    @property
+    def folders(self) -> AbstractSet[str]:
+        """The path of every folder, empty ones included."""
+
+    def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished") -> bytes:
+        """Return the bytes of one file; safe to call from several threads.
+
+        Args:
+            path: its path inside the tree.
+            limit: the largest size in bytes that is read.
+            absent: the reason to give when there is no such file.
+
+        Raises:
+            Unusable: it cannot be read; an empty file is read as no bytes.
+        """
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Bytes by position: what a Dataset reads with, for files of a tree.
+
+    Attributes:
+        tree: where the files are.
+        paths: one per example.
+        absent: the reason to give when a file is not there.
+    """
+
+    tree: Tree
+    paths: tuple[str, ...]
+    absent: str = "vanished"
+
+    def __call__(self, position: int) -> bytes:
+        """Return the bytes of the example at `position`."""
+        return self.tree.read(self.paths[position], absent=self.absent)
+
+
+class Folder:
+    """The files below a folder on disk; a Tree.
+
+    Args:
+        root: the folder.
+        reach: a further folder whose files may be read by paths that lead out of `root`.
+    """
+
+    def __init__(self, root: Path, *, reach: Path | None = None) -> None:
+        self.root = root
+        self._reach = tuple(os.path.realpath(folder) for folder in (root, reach) if folder is not None)
+
+    @property
+    def where(self) -> str:
+        """What to call it in an error."""
+        return str(self.root)
+
+    @cached_property
+    def _listing(self) -> tuple[list[File], set[str]]:
+        return _walk(str(self.root))
+
+    @property
+    def files(self) -> Sequence[File]:
+        """Every file, sorted by path."""
+        return self._listing[0]
+
+    @property
+    def folders(self) -> AbstractSet[str]:
+        """The path of every folder."""
+        return self._listing[1]
+
+    def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished") -> bytes:
+        """Return the bytes of one file; raises Unusable."""
+        return read_file(str(self.root / path), within=self._reach, limit=limit, absent=absent)
+
+
+class Subtree:
+    """One folder of a tree, as a tree."""
+
+    def __init__(self, tree: Tree, folder: str) -> None:
+        self._tree, self._prefix = tree, f"{folder}/"
+
+    @property
+    def where(self) -> str:
+        """What to call it in an error."""
+        return f"{self._tree.where}/{self._prefix[:-1]}"
+
+    @cached_property
+    def files(self) -> Sequence[File]:
+        """Every file, sorted by path."""
+        start = len(self._prefix)
+        return [File(file.path[start:], file.problem) for file in self._tree.files if self._owns(file.path)]
+
+    @cached_property
+    def folders(self) -> AbstractSet[str]:
+        """The path of every folder."""
+        return {path[len(self._prefix) :] for path in self._tree.folders if self._owns(path)}
+
+    def _owns(self, path: str) -> bool:
+        return path.startswith(self._prefix)
+
+    def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished") -> bytes:
+        """Return the bytes of one file; raises Unusable."""
+        return self._tree.read(self._prefix + path, limit=limit, absent=absent)
+
+
+def suffix_of(path: str) -> str:
+    """Return the suffix of a file name in lower case, with its dot (".jpg"), or an empty string."""
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - three times as fast as pathlib on 50,000 names
+
+
+def is_litter(path: str) -> bool:
+    """Return whether a path leads through a hidden file or folder, or one that systems leave behind."""
+    return any(part.startswith(".") or part.lower() in LITTER for part in path.split("/"))
+
+
+def parents(path: str) -> list[str]:
+    """Return the folders above `path` inside its tree, outermost first."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def read_file(path: str, *, within: Sequence[str] = (), limit: int = MAX_BYTES, absent: str = "vanished") -> bytes:
+    """Return the bytes of a regular file on disk.
+
+    Devices, pipes and sockets are never opened: opening a pipe would wait for its writer.
+
+    Args:
+        path: the file; links are followed.
+        within: real paths of the folders that it must end up in; empty allows any.
+        limit: the largest size in bytes that is read.
+        absent: the reason to give when there is no such file.
+
+    Raises:
+        Unusable: it cannot be read.
+    """
+    try:
+        real = os.path.realpath(path)
+        if within and not any(_inside(real, folder) for folder in within):
+            raise Unusable("link to outside")
+        if not stat.S_ISREG(os.lstat(real).st_mode):
+            raise Unusable("link in a circle" if os.path.islink(real) else "not a regular file")  # noqa: PTH114
+        # Whatever takes the file's place after this check is not waited for, nor followed.
+        handle = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(handle, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor has no path
+            state = os.fstat(handle)
+            if not stat.S_ISREG(state.st_mode):
+                raise Unusable("not a regular file")
+            if state.st_size > limit:
+                raise Unusable("too large")
+            return file.read(state.st_size)
+    except OSError as error:
+        raise Unusable(why(error, absent)) from error
+    except ValueError as error:
+        raise Unusable("name holds a NUL byte") from error
+
+
+def why(error: OSError, absent: str = "vanished") -> str:
+    """Return the reason in an OSError as a short clause."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+        return absent
+    return _REASONS.get(error.errno or 0, (error.strerror or type(error).__name__).lower())
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+
+
+def _walk(root: str) -> tuple[list[File], set[str]]:
+    files: list[File] = []
+    folders: set[str] = set()
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = os.scandir(f"{root}/{folder}")
+        except OSError as error:
+            files.append(File(folder or ".", why(error)))
+            continue
+        with entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    folders.add(path)
+                    waiting.append(path)
+                else:
+                    files.append(File(path, _problem(entry)))
+    files.sort()
+    return files, folders
+
+
+def _problem(entry: os.DirEntry[str]) -> str:
+    if entry.is_file(follow_symlinks=False):
+        return ""
+    if not entry.is_symlink():
+        return "not a regular file"
+    try:
+        mode = entry.stat().st_mode
+    except OSError as error:
+        return why(error, absent="link to nothing")
+    if stat.S_ISDIR(mode):
+        return "link to a folder"
+    return "" if stat.S_ISREG(mode) else "not a regular file"
