@@ -48,4 +48,25 @@ class Engine(Protocol):
     """How many examples it likes to be given at a time."""
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the blocks side by side, float32 of shape (n, sum of widths), for uint8 of shape (n, h, w, channels)."""
+        """Return the blocks side by side, float32 of shape (n, sum of widths), for uint8 (n, h, w, channels)."""
+
+
+def in_batches(
+    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], items: NDArray[np.uint8], size: int
+) -> NDArray[np.float32]:
+    """Return `run` over `items` in batches of exactly `size`, the last one filled up and cut again.
+
+    One size for every batch gives an example the same features, to the last digit, whatever stands beside it.
+
+    Args:
+        run: the network; returns float32 of shape (size, d).
+        items: uint8 of shape (n, h, w, channels).
+        size: of a batch.
+    """
+    rows = []
+    for start in range(0, max(len(items), 1), size):
+        batch = items[start : start + size]
+        full = np.zeros((size, *items.shape[1:]), dtype=np.uint8)
+        full[: len(batch)] = batch
+        rows.append(run(full)[: len(batch)])
+    return np.concatenate(rows)

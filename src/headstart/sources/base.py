@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import Kind
+from headstart.base.config import cache_dir
+from headstart.base.errors import SourceError, UsageError
+from headstart.data.dataset import Kind, Unusable
 from headstart.data.images import Preprocessing
 from headstart.engines.base import Network
+from headstart.engines.choose import open_engine
+from headstart.sources.layers import AUTO, POOL, check_layer, select
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +62,8 @@ class Source(ABC):
 
     info: SourceInfo
     preprocessing: Preprocessing
+    layer: str = AUTO
+    """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
 
     @abstractmethod
     def network(self) -> Network:
@@ -73,3 +82,61 @@ class Source(ABC):
         from headstart.data.images import decode
 
         return decode(data, self.preprocessing)
+
+    def prepare_all(self, items: Sequence[Any]) -> NDArray[np.uint8]:
+        """Return every item ready for the network, uint8 of shape (n, *input shape).
+
+        Raises:
+            UsageError: `items` is one item and not a list of them, or one cannot be read; the message names it.
+        """
+        from headstart.data.images import to_bytes
+
+        if isinstance(items, (str, bytes, os.PathLike)):
+            raise UsageError("items must be a list", type(items).__name__, "put the one item into a list")
+        found = np.empty((len(items), *self.network().input_shape), dtype=np.uint8)
+        for position, item in enumerate(items):
+            try:
+                found[position] = self.prepare(to_bytes(item))
+            except Unusable as error:
+                named = item if isinstance(item, (str, os.PathLike)) else f"item {position}"
+                raise UsageError(f"{named} must be readable", error.reason, "leave it out, or mend it") from error
+        return found
+
+    def at(self, layer: str) -> Self:
+        """Return this source with `encode` set to `layer`; network and weights are shared.
+
+        Raises:
+            UsageError: no such layer.
+        """
+        check_layer(layer, self.info.layers)
+        other = copy.copy(self)
+        other.layer = layer
+        return other
+
+    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
+        """Return features of the layer that the source was opened with, float32 of shape (n, d); nothing is cached.
+
+        Args:
+            items: paths, bytes of files, PIL pictures or uint8 arrays of shape (height, width, channels).
+
+        Raises:
+            UsageError: an item cannot be read; the message names it.
+        """
+        network = self.network()
+        prepared = self.prepare_all(items)
+        engine = open_engine(network, sample=lambda: prepared[:64], cache=cache_dir())
+        return select(engine.run(prepared), network.blocks, POOL if self.layer == AUTO else self.layer)[0]
+
+    def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
+        """Return the source's own class probabilities, float32 of shape (n, k), rows summing to 1.
+
+        Args:
+            items: as for `encode`.
+
+        Raises:
+            SourceError: the source has no classifier.
+            UsageError: an item cannot be read; the message names it.
+        """
+        raise SourceError(
+            f"{self.info.uri} must have a classifier of its own", "none", "use encode, or fit a head on its features"
+        )

@@ -1,0 +1,146 @@
+"""The OpenVINO engine: a network converted from torch once, kept as a file, compiled in a tenth of a second.
+
+Imports OpenVINO, and torch only to convert.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from headstart.base.files import TEMPORARY, said_when_full, sync_folder, write_atomic
+from headstart.base.hashing import canonical_json, sha256_file
+from headstart.base.lock import held
+from headstart.engines.base import Network, in_batches
+
+XML, BIN, RECORD = "network.xml", "network.bin", "network.json"
+PRECISIONS = {"bf16": "BF16", "f32": "FP32"}
+"""Our names of precisions, fastest first, and what a CPU calls them among its capabilities."""
+
+
+class OpenVinoEngine:
+    """Runs a compiled network on batches of one fixed size, on all cores, one batch at a time."""
+
+    def __init__(self, model: ov.Model, *, precision: str) -> None:
+        self.name = f"openvino-{precision}"
+        self.batch = int(model.input(0).shape[0])
+        hints = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        compiled = ov.Core().compile_model(model, "CPU", hints)
+        self._request = compiled.create_infer_request()
+        self._outputs = list(compiled.outputs)
+
+    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the blocks side by side, float32 of shape (n, sum of widths)."""
+        return in_batches(self._run, batch, self.batch)
+
+    def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        said = self._request.infer([batch], share_inputs=True)
+        return np.concatenate([said[output] for output in self._outputs], axis=1, dtype=np.float32)
+
+
+def precisions() -> tuple[str, ...]:
+    """Return the precisions that this CPU computes in natively, fastest first."""
+    able = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return tuple(name for name, capability in PRECISIONS.items() if capability in able)
+
+
+def open_converted(network: Network, folder: Path, *, say: Callable[[str], None]) -> ov.Model:
+    """Return the converted network, read from `folder`, or converted from torch and kept there.
+
+    Raises:
+        UsageError: `folder` cannot be written, or its disk is full.
+    """
+    if _sound(folder):
+        return _read(folder)
+    with held(folder.with_suffix(".lock")):
+        if not _sound(folder):
+            if folder.exists():
+                say(f"the converted network in {folder} is damaged and is made again")
+                _remove(folder)
+            else:
+                say("converting the network for OpenVINO, once")
+            _keep(convert(network), folder)
+    return _read(folder)
+
+
+def convert(network: Network) -> ov.Model:
+    """Return the network as an OpenVINO model whose batch has the fixed size that suits this machine."""
+    import torch
+    from openvino._offline_transformations import apply_moc_transformations
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    from torch.jit._trace import TracerWarning
+
+    example = torch.zeros(batch_size(), *network.input_shape, dtype=torch.uint8)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    with torch.no_grad(), warnings.catch_warnings():
+        # The front end is called by itself: `ov.convert_model` reports its use to a server.
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.trace", category=FutureWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)
+        traced = TorchScriptPythonDecoder(network.module(), example_input=(example,))
+        model = frontend.convert(frontend.load(traced))
+    model.reshape(list(example.shape))
+    apply_moc_transformations(model, cf=False, smart_reshape=False)
+    return model
+
+
+def batch_size() -> int:
+    """Return how many pictures one batch holds: two a core or a little less, a power of two between 4 and 32."""
+    doubled: int = 1 << len(os.sched_getaffinity(0)).bit_length()
+    return min(32, max(4, doubled))
+
+
+def _keep(model: ov.Model, folder: Path) -> None:
+    """Write the model under a temporary name, sync it, and give it its own: there whole, or not at all."""
+    part = folder.with_name(f"{TEMPORARY}{os.getpid()}-{folder.name}")
+    try:
+        with said_when_full(folder, sum(node.get_byte_size() for node in model.get_ops() if _is_constant(node))):
+            part.mkdir(parents=True)
+            ov.save_model(model, part / XML, compress_to_fp16=False)
+            for name in (XML, BIN):
+                _sync(part / name)
+            sums = {name: sha256_file(part / name) for name in (XML, BIN)}
+            write_atomic(part / RECORD, canonical_json({"sha256": sums, "openvino": ov.__version__}))
+            part.replace(folder)
+            sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_constant(node: Any) -> bool:
+    return bool(node.get_type_name() == "Constant")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sound(folder: Path) -> bool:
+    try:
+        record = json.loads((folder / RECORD).read_bytes())
+        return all(sha256_file(folder / name) == record["sha256"][name] for name in (XML, BIN))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # absent or damaged: the caller makes it afresh, and says so
+
+
+def _read(folder: Path) -> ov.Model:
+    return ov.Core().read_model(folder / XML, folder / BIN)
+
+
+def _remove(folder: Path) -> None:
+    aside = folder.with_name(f"{TEMPORARY}{os.getpid()}-damaged-{folder.name}")
+    folder.replace(aside)
+    shutil.rmtree(aside, ignore_errors=True)

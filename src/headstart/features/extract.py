@@ -1,0 +1,239 @@
+"""Extraction: every example once through the network, whatever is asked of the features afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.hashing import sha256, sha256_json
+from headstart.base.lock import held
+from headstart.base.progress import Progress, Step
+from headstart.data.dataset import Dataset, Kind, Skipped, Unusable
+from headstart.data.images import small_pixels
+from headstart.engines.base import Block, Engine, Network
+from headstart.engines.choose import PHOTOS, library_versions, open_engine, planned
+from headstart.features.ahead import Ahead, Prepared
+from headstart.features.store import KEYS_AT_ONCE, Row, Store, row_key
+from headstart.sources.base import Source
+
+PIXELS = 768
+COMMIT = 32  # examples: what a kill can cost
+WINDOW = 96  # examples decoded ahead: some batches, and enough for a sound parity check
+DECODERS: dict[Kind, tuple[str, ...]] = {"image": ("Pillow", "simplejpeg"), "text": (), "sound": ()}
+Number = TypeVar("Number", np.float32, np.uint8)
+WAITING = "another process is extracting features of the same examples: waiting for it"
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The features of a data set, all blocks of them.
+
+    Attributes:
+        x: float32 of shape (n, d), the blocks side by side, in the order of `kept`.
+        pixels: uint8 of shape (n, 768): each picture averaged over 16 x 16 boxes.
+        blocks: names and widths of the columns.
+        kept: the n positions in the data set that could be used, ascending.
+        skipped: the others, and why.
+        hits: how many of the n examples needed no run of the network: cached, or the same bytes as another.
+        misses: how many examples were run.
+        engine: name and precision of the engine.
+        made_by: fingerprint of the network, the engine and the libraries behind both.
+        notes: what was noticed on the way, one sentence each.
+    """
+
+    x: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
+    blocks: tuple[Block, ...]
+    kept: tuple[int, ...]
+    skipped: tuple[Skipped, ...]
+    hits: int
+    misses: int
+    engine: str
+    made_by: str
+    notes: tuple[str, ...]
+
+
+def extract(
+    dataset: Dataset,
+    hashes: Sequence[str],
+    source: Source,
+    *,
+    engine: str = "auto",
+    cache: Path,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Extraction:
+    """Return the features of every example that can be decoded, computed once per content and kept in `cache`.
+
+    Args:
+        dataset: the examples.
+        hashes: sha256 of each example's bytes, 64 hexadecimal digits each.
+        source: what turns them into features.
+        engine: `auto`, `torch` or `openvino`.
+        cache: folder of the store and of converted networks.
+        progress: shows how far it is; nothing by default.
+        workers: threads that decode; one per core by default.
+
+    Raises:
+        UsageError: the cache cannot be written, its disk is full, or the engine asked for cannot be used.
+    """
+    progress = progress or Progress()
+    network = source.network()
+    with Store(cache) as store:
+        work = _Work(dataset, hashes, source, network, store)
+        name = planned(network, engine=engine, cache=cache)
+        if name is not None:
+            work.take_cached(name)
+        if work.missing:
+            with held(work.lock_file(cache), waiting=lambda: progress.say(WAITING)):
+                work.run(engine, cache, progress, workers or len(os.sched_getaffinity(0)))
+        return work.result()
+
+
+class _Work:
+    """One extraction under way: one row per distinct content, filled from the store and from the network."""
+
+    def __init__(self, dataset: Dataset, hashes: Sequence[str], source: Source, network: Network, store: Store) -> None:
+        self.dataset, self.source, self.network, self.store = dataset, source, network, store
+        self.digests = list(dict.fromkeys(hashes))
+        row_of = {digest: row for row, digest in enumerate(self.digests)}
+        self.rows = np.array([row_of[digest] for digest in hashes], dtype=np.intp)
+        self.first = np.full(len(self.digests), -1, dtype=np.intp)
+        self.first[self.rows[::-1]] = np.arange(len(hashes))[::-1]
+        self.x = np.empty((len(self.digests), sum(block.width for block in network.blocks)), dtype=np.float32)
+        self.pixels = np.empty((len(self.digests), PIXELS if dataset.kind == "image" else 0), dtype=np.uint8)
+        self.missing = dict.fromkeys(range(len(self.digests)))
+        self.reasons: dict[int, str] = {}
+        self.engine, self.made_by = "none", ""
+        self.misses = 0
+
+    def lock_file(self, cache: Path) -> Path:
+        """Return the lock of this work: one process at a time holds it, so that two do not do the same."""
+        return cache / "locks" / sha256_json([self.network.fingerprint, self.digests])
+
+    def take_cached(self, engine: str) -> None:
+        """Fill the missing rows that the store holds for `engine`; the rows of another engine are missing again."""
+        if engine != self.engine:
+            self.engine, self.made_by = engine, made_by(self.network, engine, self.dataset.kind)
+            self.missing = dict.fromkeys(range(len(self.digests)))
+        wanted = list(self.missing)
+        for start in range(0, len(wanted), KEYS_AT_ONCE):
+            rows = {self._key(row): row for row in wanted[start : start + KEYS_AT_ONCE]}
+            for key, found in self.store.get_many(list(rows)).items():
+                if len(found.x) == self.x.shape[1] and len(found.pixels) == self.pixels.shape[1]:
+                    self._set(rows[key], found)
+
+    def run(self, engine: str, cache: Path, progress: Progress, workers: int) -> None:
+        """Decode what is missing, run it through the network, and commit it batch by batch."""
+        if self.made_by:
+            self.take_cached(self.engine)  # another process may have done it while this one waited
+        opened: Engine | None = None
+        while pending := [row for row in self.missing if row not in self.reasons]:
+            self.store.check_room(len(pending), self.x.itemsize * self.x.shape[1] + self.pixels.shape[1])
+            with (
+                Ahead(self._prepared, pending, workers=workers, window=WINDOW) as ahead,
+                progress.step("Extracting features", len(pending), f"{self.dataset.kind}s") as step,
+            ):
+                for group in self._groups(ahead, step):
+                    if opened is None:
+                        sample = partial(_sample, [picture for _, picture in group], ahead)
+                        opened = open_engine(self.network, sample=sample, cache=cache, engine=engine, say=progress.say)
+                        self.take_cached(opened.name)
+                    self._compute(opened, group)
+
+    def result(self) -> Extraction:
+        """Return the rows of every usable position."""
+        usable = np.ones(len(self.digests), dtype=bool)
+        usable[list(self.reasons)] = False
+        kept = np.flatnonzero(usable[self.rows])
+        examples = self.dataset.examples
+        return Extraction(
+            x=_taken(self.x, self.rows[kept]),
+            pixels=_taken(self.pixels, self.rows[kept]),
+            blocks=self.network.blocks,
+            kept=tuple(kept.tolist()),
+            skipped=tuple(
+                Skipped(examples[position].id, examples[position].label, self.reasons[int(self.rows[position])])
+                for position in np.flatnonzero(~usable[self.rows])
+            ),
+            hits=len(kept) - self.misses,
+            misses=self.misses,
+            engine=self.engine,
+            made_by=self.made_by,
+            notes=tuple(self.store.notes),
+        )
+
+    def _prepared(self, row: int) -> Prepared:
+        data = self.dataset.read(int(self.first[row]))
+        if sha256(data) != self.digests[row]:
+            raise Unusable("changed while it was read")
+        return self.source.prepare(data)
+
+    def _groups(self, ahead: Ahead, step: Step) -> Iterator[list[tuple[int, Prepared]]]:
+        """Yield what is decoded in groups that are computed and committed together."""
+        group: list[tuple[int, Prepared]] = []
+        for row, said in ahead:
+            if isinstance(said, Unusable):
+                self.reasons[row] = said.reason
+                step.advance()
+                continue
+            group.append((row, said))
+            if len(group) == COMMIT:
+                yield group
+                step.advance(len(group))
+                group = []
+        if group:
+            yield group
+            step.advance(len(group))
+
+    def _compute(self, engine: Engine, group: list[tuple[int, Prepared]]) -> None:
+        group = [(row, picture) for row, picture in group if row in self.missing]
+        if not group:
+            return
+        x = engine.run(np.stack([picture for _, picture in group]))
+        image = self.dataset.kind == "image"
+        found = {
+            self._key(row): Row(features, small_pixels(picture) if image else self.pixels[row])
+            for (row, picture), features in zip(group, x, strict=True)
+        }
+        self.store.put_many(found, to_come=len(self.missing) - len(group))
+        for (row, _), made in zip(group, found.values(), strict=True):
+            self._set(row, made)
+        self.misses += len(group)
+
+    def _key(self, row: int) -> bytes:
+        return row_key(self.digests[row], self.made_by)
+
+    def _set(self, row: int, found: Row) -> None:
+        self.x[row], self.pixels[row] = found.x, found.pixels
+        del self.missing[row]
+
+
+def made_by(network: Network, engine: str, kind: Kind) -> str:
+    """Return the fingerprint of what makes a row: the network, the engine, and the libraries whose version counts."""
+    versions = library_versions(engine) | {name: version(name) for name in DECODERS[kind]}
+    return sha256_json({"network": network.fingerprint, "engine": engine, "versions": versions})
+
+
+def _sample(first: list[Prepared], ahead: Ahead) -> NDArray[np.uint8]:
+    """Return up to 64 decoded examples: those at hand, and those decoded behind them."""
+    return np.stack(first + ahead.peek(PHOTOS - len(first)))
+
+
+def _taken(rows: NDArray[Number], at: NDArray[np.intp]) -> NDArray[Number]:
+    """Return `rows[at]`; without a second copy of the memory where `at` ascends, which leaves `rows` shuffled."""
+    if (np.diff(at) <= 0).any():
+        return rows[at]
+    if len(at) < len(rows):
+        for start in range(0, len(at), KEYS_AT_ONCE):
+            some = at[start : start + KEYS_AT_ONCE]
+            rows[start : start + len(some)] = rows[some]
+    return rows[: len(at)]

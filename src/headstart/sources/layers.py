@@ -1,0 +1,75 @@
+"""Layers: which blocks of a network's outputs are the features, chosen after everything was computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.checks import did_you_mean
+from headstart.base.errors import UsageError
+from headstart.engines.base import Block
+
+AUTO = "auto"
+POOL = "pool"
+JOINED = "joined"
+
+
+def layer_names(blocks: Sequence[str]) -> tuple[str, ...]:
+    """Return the layers of a source whose outputs are named `blocks`: `pool`, `joined` and each stage."""
+    return (blocks[0], JOINED, *blocks[1:]) if len(blocks) > 1 else tuple(blocks)
+
+
+def check_layer(layer: str, layers: Sequence[str]) -> None:
+    """Raise UsageError unless `layer` is `auto`, one of `layers`, or several stages joined by `+`."""
+    for part in layer.split("+"):
+        stages = [name for name in layers if name != JOINED]
+        known = stages if "+" in layer else [AUTO, *layers]
+        if part not in known:
+            raise UsageError(
+                f"the layer must be one of {', '.join(layers)} (stages can be joined by +)",
+                repr(part),
+                f"choose one{did_you_mean(part, known)}",
+            )
+
+
+def select(
+    x: NDArray[np.float32], blocks: Sequence[Block], layer: str
+) -> tuple[NDArray[np.float32], tuple[Block, ...]]:
+    """Return the columns of one layer, and which blocks they are.
+
+    A single block is returned as the network gives it. Several are scaled, each row of each block to unit length,
+    so that no block outweighs another by its units; a row of zeros stays zero.
+
+    Args:
+        x: float32 of shape (n, d), all blocks side by side.
+        blocks: their names and widths; the widths sum to d.
+        layer: `pool`, `joined` (every block), the name of a block, or several joined by `+`.
+
+    Returns:
+        Features of shape (n, d'), float32, and their blocks, in the order asked for.
+
+    Raises:
+        UsageError: no such layer; the message lists those there are.
+    """
+    check_layer(layer, layer_names([block.name for block in blocks]))
+    if layer == AUTO:
+        raise UsageError("a layer must be chosen before columns are taken", repr(layer), "choose pool or joined")
+    wanted = [block.name for block in blocks] if layer == JOINED else list(dict.fromkeys(layer.split("+")))
+    starts = np.cumsum([0, *(block.width for block in blocks)])
+    place = {block.name: (start, block) for start, block in zip(starts, blocks, strict=False)}
+    chosen = tuple(place[name][1] for name in wanted)
+    if len(chosen) == 1:
+        start = place[wanted[0]][0]
+        return np.ascontiguousarray(x[:, start : start + chosen[0].width]), chosen
+    joined = np.empty((len(x), sum(block.width for block in chosen)), dtype=np.float32)
+    column = 0
+    for name in wanted:
+        start, block = place[name]
+        part = joined[:, column : column + block.width]
+        part[:] = x[:, start : start + block.width]
+        length = np.sqrt(np.einsum("ij,ij->i", part, part))[:, None]
+        np.divide(part, length, out=part, where=length > 0)
+        column += block.width
+    return joined, chosen

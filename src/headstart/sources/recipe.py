@@ -1,0 +1,63 @@
+"""The recipe of a network's blocks: where each is taken, and how it is reduced to one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from headstart.engines.base import Block
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One block of features and where it is taken.
+
+    Attributes:
+        name: the block's name, such as `pool`, `stage4.avg` or `final.max`.
+        width: how many features it has.
+        reduce: `pool` is the network's own pooled, penultimate output; `avg` and `max` run over positions.
+        module: the part of the network whose output is taken, in torch's dotted form; empty for its final map.
+        channels_last: whether that output is (n, ..., c) and not (n, c, h, w).
+    """
+
+    name: str
+    width: int
+    reduce: Literal["pool", "avg", "max"]
+    module: str = ""
+    channels_last: bool = False
+
+    @property
+    def block(self) -> Block:
+        """The block that it yields."""
+        return Block(self.name, self.width)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a network whose output can be taken: its name in layers, its module, the width of its output."""
+
+    name: str
+    module: str
+    width: int
+    channels_last: bool = False
+
+
+def taps(
+    pool: int, stages: Sequence[Stage], final: Stage | None, *, max_pooled: Sequence[str] | None = None
+) -> tuple[Tap, ...]:
+    """Return the taps of a network: `pool`, its late stages averaged, the last of them and the final map max-pooled.
+
+    Args:
+        pool: width of the pooled features.
+        stages: the stages to average, first to last.
+        final: the final map; None where the network has none.
+        max_pooled: names of the stages to max-pool as well; the last two by default.
+    """
+    last = [stage.name for stage in stages[-2:]] if max_pooled is None else list(max_pooled)
+    found = [Tap("pool", pool, "pool")]
+    found += [Tap(f"{at.name}.avg", at.width, "avg", at.module, at.channels_last) for at in stages]
+    found += [Tap(f"{at.name}.max", at.width, "max", at.module, at.channels_last) for at in stages if at.name in last]
+    if final is not None:
+        found.append(Tap(f"{final.name}.max", final.width, "max", final.module, final.channels_last))
+    return tuple(found)

@@ -1,0 +1,70 @@
+"""Opening a source by its URI; a provider's file is imported when it is first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, cast
+
+from headstart.base.checks import did_you_mean
+from headstart.base.errors import MissingExtra, UsageError
+from headstart.sources.base import Source
+from headstart.sources.layers import check_layer
+from headstart.sources.spec import ENTRY_POINTS, PROVIDERS, Provider, Spec, parse
+
+__all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
+
+WEIGHTS = ("pretrained", "none")
+
+Opener = Callable[..., Source]
+"""`open_named(spec, *, weights, seed) -> Source`: what a provider's file, or an entry point, must offer."""
+
+
+def open_source(uri: str | Source, *, weights: str = "pretrained", layer: str = "auto", seed: int = 0) -> Source:
+    """Return the source that `uri` names; a Source is returned as it is, set to `layer` unless that is `auto`.
+
+    Args:
+        uri: `provider:name[@revision]`.
+        weights: `pretrained`, or `none` for random ones (the control arm).
+        layer: where `encode` takes features: `auto`, `pool`, `joined`, or names of stages joined by `+`.
+        seed: of random weights.
+
+    Raises:
+        SourceError: no such provider or name, or weights that are missing, damaged or do not fit.
+        MissingExtra: a library or weights package is not installed; the message holds the pip command.
+        UsageError: no such layer, or `weights` is neither of the two.
+    """
+    if isinstance(uri, Source):
+        source = uri if layer == "auto" else uri.at(layer)
+    else:
+        if weights not in WEIGHTS:
+            raise UsageError(
+                f"weights must be one of {', '.join(WEIGHTS)}",
+                repr(weights),
+                f"choose one{did_you_mean(weights, WEIGHTS)}",
+            )
+        spec = parse(uri)
+        source = _opener(spec)(spec, weights=weights, seed=seed).at(layer)
+    check_layer(source.layer, source.info.layers)
+    return source
+
+
+def _opener(spec: Spec) -> Opener:
+    if spec.provider in PROVIDERS:
+        return cast(Opener, _load(PROVIDERS[spec.provider], spec).open_named)
+    (point,) = entry_points(group=ENTRY_POINTS, name=spec.provider)
+    return cast(Opener, point.load())
+
+
+def _load(provider: Provider, spec: Spec) -> Any:
+    try:
+        return importlib.import_module(f"headstart.sources.{provider.module}")
+    except ModuleNotFoundError as error:
+        if provider.library is None or (error.name or "").partition(".")[0] != provider.library:
+            raise
+        raise MissingExtra(
+            f"{spec.uri} needs the package {provider.library!r}",
+            "it is not installed",
+            f"run: pip install 'headstart[{provider.extra}]'",
+        ) from error

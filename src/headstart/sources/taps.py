@@ -1,0 +1,91 @@
+"""Taps: one pass through a torch network that yields its pooled features and what its late stages say.
+
+Imports torch: only the files that build a network import this one, and only when they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headstart.data.images import Preprocessing
+from headstart.sources.recipe import Tap
+
+
+def reduced(values: Tensor, how: str, channels_last: bool) -> Tensor:
+    """Return the mean (`avg`) or maximum (`max`) over positions: (n, c) for a map of (n, c, h, w).
+
+    With `channels_last` the map is (n, h, w, c), or (n, tokens, c).
+    """
+    axes = tuple(range(1, values.ndim - 1)) if channels_last else tuple(range(2, values.ndim))
+    return values.mean(axes) if how == "avg" else values.amax(axes)
+
+
+class Normalised(nn.Module):
+    """A body that takes prepared pictures: uint8 of shape (n, h, w, c) in 0..255, normalised inside."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, body: nn.Module, how: Preprocessing) -> None:
+        super().__init__()
+        self.body = body
+        shape = (1, -1, 1, 1)
+        std = torch.tensor(how.std, dtype=torch.float64)
+        mean = torch.tensor(how.mean, dtype=torch.float64)
+        self.register_buffer("scale", (1 / (255 * std)).float().reshape(shape), persistent=False)
+        self.register_buffer("shift", (-mean / std).float().reshape(shape), persistent=False)
+
+    def normalised(self, pictures: Tensor) -> Tensor:
+        """Return float32 of shape (n, c, h, w)."""
+        return pictures.permute(0, 3, 1, 2).float() * self.scale + self.shift
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return what the body says of the normalised pictures."""
+        said: Tensor = self.body(self.normalised(pictures))
+        return said
+
+
+class Probabilities(Normalised):
+    """The body's own class probabilities, float32 of shape (n, k)."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the softmax of the body's scores."""
+        return super().forward(pictures).softmax(-1)
+
+
+class Tapped(Normalised):
+    """The blocks that `taps` name, in one pass: a tuple of float32 of shape (n, width).
+
+    The body has timm's two steps: `forward_features` to its final map, and `forward_head(…, pre_logits=True)` from
+    there to its pooled features.
+    """
+
+    def __init__(self, body: nn.Module, how: Preprocessing, taps: Sequence[Tap]) -> None:
+        super().__init__(body, how)
+        self.taps = tuple(taps)
+        self._seen: dict[str, Any] = {}
+        for name in {tap.module for tap in taps if tap.module}:
+            body.get_submodule(name).register_forward_hook(self._keep(name))
+
+    def _keep(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, given: Any, said: Any) -> None:
+            self._seen[name] = said
+
+        return hook
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Return the blocks in the order of the taps."""
+        body: Any = self.body
+        final = body.forward_features(self.normalised(pictures))
+        seen = {**self._seen, "": final}
+        self._seen.clear()
+        return tuple(
+            body.forward_head(final, pre_logits=True).flatten(1)
+            if tap.reduce == "pool"
+            else reduced(seen[tap.module], tap.reduce, tap.channels_last)
+            for tap in self.taps
+        )
