@@ -15,6 +15,7 @@ from headstart.base.errors import BundleError
 from headstart.base.folders import restore, write_folder
 from headstart.base.hashing import sha256, sha256_json
 from headstart.heads.linear import LinearHead
+from headstart.ship.strict import Misfit, build
 
 SCHEMA = 1
 MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"
@@ -22,7 +23,6 @@ MEMBERS = frozenset({HEAD, REPORT, CARD})
 NEVER_READ = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store", "Thumbs.db"})
 """What git, the Hugging Face hub and file managers leave in a folder; tolerated on loading because nothing opens it."""
 MANIFEST_LIMIT = 1 << 24  # bytes; 10,000 class names of 255 bytes need a sixth of it
-REFUSES_UNKNOWN = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 SAVE_AGAIN = "fetch the bundle again from where it came, or save the model again"
 DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -40,7 +40,6 @@ class SourceIdentity:
         included: whether the bundle holds the weights itself.
     """
 
-    __pydantic_config__ = REFUSES_UNKNOWN
     uri: str
     revision: str
     sha256: str
@@ -53,7 +52,6 @@ class SourceIdentity:
 class BlockWidth:
     """Name and width of one block of the features that the head reads."""
 
-    __pydantic_config__ = REFUSES_UNKNOWN
     name: str
     width: int
 
@@ -62,7 +60,6 @@ class BlockWidth:
 class HeadIdentity:
     """How the head was fitted: its kind and the strength of its regularisation."""
 
-    __pydantic_config__ = REFUSES_UNKNOWN
     kind: str
     penalty: float
 
@@ -71,7 +68,6 @@ class HeadIdentity:
 class Calibration:
     """What turns scores into probabilities: they are divided by `temperature`."""
 
-    __pydantic_config__ = REFUSES_UNKNOWN
     temperature: float
 
 
@@ -79,7 +75,6 @@ class Calibration:
 class DataIdentity:
     """Which data the head was fitted on: its name and its fingerprint."""
 
-    __pydantic_config__ = REFUSES_UNKNOWN
     name: str
     fingerprint: str
 
@@ -101,7 +96,6 @@ class Manifest:
         versions: packages that made the bundle, by name.
     """
 
-    __pydantic_config__ = REFUSES_UNKNOWN
     task: str
     classes: list[str]
     source: SourceIdentity
@@ -236,14 +230,10 @@ def _parse_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _validated(folder: Path, said: dict[str, Any]) -> Manifest:
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        return TypeAdapter(Manifest).validate_json(json.dumps(said))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BundleError(f"{MANIFEST} in {folder} must be sound", f"{where}: {first['msg']}", SAVE_AGAIN) from error
+        return build(Manifest, said)
+    except Misfit as misfit:
+        raise BundleError(f"{MANIFEST} in {folder} must be sound", misfit, SAVE_AGAIN) from misfit
 
 
 def _check_members(folder: Path, digests: dict[str, str]) -> None:

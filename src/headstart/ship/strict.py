@@ -1,0 +1,66 @@
+"""Plain values from a file, made into a dataclass, or refused at the first one that does not fit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from headstart.base.checks import did_you_mean
+
+T = TypeVar("T")
+
+
+class Misfit(ValueError):
+    """A value that does not fit; the message says where it stands and what it should be."""
+
+
+def build(kind: type[T], value: object, where: str = "") -> T:
+    """Return `value` as `kind`, every field of exactly its type.
+
+    pydantic would do the same but costs 0.2 s at each start, and refuses class names that came from file names
+    outside UTF-8 (lone surrogates).
+
+    Args:
+        kind: a dataclass whose fields are str, int, float, bool, Any, dataclasses, or lists and dicts of these.
+        value: what `json.loads` gave.
+        where: path of `value` in the file, for the message.
+
+    Raises:
+        Misfit: a key is unknown or missing, or a value is of another type or no finite number.
+    """
+    if not isinstance(value, dict):
+        raise Misfit(f"{where or 'it'} must be an object, not {_name(value)}")
+    known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
+    place = f"{where}." if where else ""
+    for key in value:
+        if key not in known:
+            raise Misfit(f"{place}{key} is no known key{did_you_mean(key, known)}")
+    for name, one in known.items():
+        if name not in value and one.default is MISSING and one.default_factory is MISSING:
+            raise Misfit(f"{place}{name} is missing")
+    types = get_type_hints(kind)
+    return kind(**{key: _fit(types[key], given, f"{place}{key}") for key, given in value.items()})
+
+
+def _fit(kind: Any, value: Any, where: str) -> Any:
+    if kind is Any:
+        return value
+    if is_dataclass(kind):
+        return build(kind, value, where)  # type: ignore[arg-type]
+    if get_origin(kind) is list and isinstance(value, list):
+        (inner,) = get_args(kind)
+        return [_fit(inner, one, f"{where}[{position}]") for position, one in enumerate(value)]
+    if get_origin(kind) is dict and isinstance(value, dict):
+        inner = get_args(kind)[1]
+        return {key: _fit(inner, one, f"{where}.{key}") for key, one in value.items()}
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if type(value) is kind and kind is not float:
+        return value
+    wanted = getattr(get_origin(kind) or kind, "__name__", str(kind))
+    raise Misfit(f"{where} must be {'a finite number' if kind is float else wanted}, not {_name(value)}")
+
+
+def _name(value: object) -> str:
+    return repr(value) if isinstance(value, float) else type(value).__name__
