@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEPS = 100
+FLATTEST = 1e-3  # scores that say nothing keep this share of their spread, so that float32 keeps their order
 
 
 def fit_temperature(scores: NDArray[np.floating], y: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
@@ -29,7 +30,7 @@ def fit_temperature(scores: NDArray[np.floating], y: NDArray[np.int64], weights:
     if not unit > 0:
         return 1.0
     # The loss is convex in the inverse temperature: Newton's method, kept inside a shrinking bracket.
-    low, high, inverse = 1e-6 / unit, 1e6 / unit, 1 / unit
+    low, high, inverse = FLATTEST / unit, 1e6 / unit, 1 / unit
     for _ in range(STEPS):
         powers = np.exp(gaps * inverse)
         powers /= powers.sum(axis=1, keepdims=True)
@@ -50,4 +51,5 @@ def log_losses(scores: NDArray[np.floating], y: NDArray[np.int64], temperature: 
     gaps = scores / temperature
     gaps -= gaps.max(axis=1, keepdims=True)
     own = gaps[np.arange(len(gaps)), y].astype(np.float64)
-    return np.log(np.exp(gaps).sum(axis=1, dtype=np.float64)) - own
+    losses: NDArray[np.float64] = np.log(np.exp(gaps).sum(axis=1, dtype=np.float64)) - own
+    return losses

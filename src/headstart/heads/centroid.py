@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headstart.heads.convex import Fitted
 from headstart.heads.rotate import Rotated
 
-PENALTIES: tuple[float, ...] = (0.5, 2.0, 8.0)
+PENALTIES: tuple[float, ...] = (512.0, 128.0, 32.0, 8.0, 2.0)
 
 
 def fit_path(

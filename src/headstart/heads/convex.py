@@ -33,14 +33,28 @@ class Fitted:
     def scores(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the scores (m, c, n) of rotated rows (n, k)."""
         m, c, k = self.coefficients.shape
-        flat = self.coefficients.reshape(m * c, k).astype(rows.dtype) @ rows.T
+        flat: NDArray[np.floating] = self.coefficients.reshape(m * c, k).astype(rows.dtype) @ rows.T
         flat += self.intercept.reshape(m * c, 1)
         return flat.reshape(m, c, len(rows))
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of head.
+
+    Attributes:
+        loss: of scores; the larger the worse.
+        curvature: the largest second derivative of the loss by a score.
+        penalties: L2 strengths worth trying, strongest first.
+    """
+
+    loss: Loss
+    curvature: float
+    penalties: tuple[float, ...]
+
+
 def fit_path(
-    loss: Loss,
-    curvature: float,
+    kind: Kind,
     rotated: Rotated,
     y: NDArray[np.int64],
     c: int,
@@ -53,8 +67,7 @@ def fit_path(
     """Yield the heads that minimise `loss + penalty/2 |coefficients|^2`, each started from the one before.
 
     Args:
-        loss: of the scores; the intercept is not penalised.
-        curvature: the largest second derivative of the loss by a score.
+        kind: what to fit; its intercept is not penalised.
         rotated: the training rows.
         y: class ids, of shape (n,).
         c: number of classes, each with examples.
@@ -69,14 +82,16 @@ def fit_path(
     used = weights.astype(rows.dtype)
     for penalty in penalties:
         # Along the principal axes the curvature is nearly diagonal: these units make it nearly one.
-        units = 1 / np.sqrt(np.append(curvature * rotated.powers + penalty, curvature * rotated.weights.sum()))
+        units = 1 / np.sqrt(
+            np.append(kind.curvature * rotated.powers + penalty, kind.curvature * rotated.weights.sum())
+        )
 
         def losses(
             point: NDArray[np.float64], units: NDArray[np.float64] = units, penalty: float = penalty
         ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             inner = point.reshape(m, c, k + 1) * units
             heads = Fitted(inner[..., :k], inner[..., k])
-            value, slopes = loss(heads.scores(rows), y, used)
+            value, slopes = kind.loss(heads.scores(rows), y, used)
             gradient = np.empty((m, c, k + 1))
             gradient[..., :k] = (slopes.reshape(m * c, -1) @ rows).reshape(m, c, k) + penalty * heads.coefficients
             gradient[..., k] = slopes.sum(axis=2, dtype=np.float64)

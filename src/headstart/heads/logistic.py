@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-CURVATURE = 0.25
-PENALTIES: tuple[float, ...] = tuple(float(10.0**half) for half in np.arange(1.5, -4.01, -0.5))
+from headstart.heads.convex import Kind
 
 
 def loss(
@@ -22,3 +21,6 @@ def loss(
     scores *= (weights / total)[:, None]
     scores[:, y, at] -= weights
     return value, scores
+
+
+LOGISTIC = Kind(loss, curvature=0.25, penalties=tuple(float(10.0**half) for half in np.arange(1.5, -4.01, -0.5)))

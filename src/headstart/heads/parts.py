@@ -21,7 +21,7 @@ def class_weights(y: NDArray[np.int64], c: int) -> NDArray[np.float64]:
     counts = np.bincount(y, minlength=c).astype(np.float64)
     mass = np.where(counts > 0, np.maximum(counts, counts.max() / IMBALANCE), 0)
     weights = np.divide(mass, counts, out=np.zeros(c), where=counts > 0)
-    return weights * (len(y) / mass.sum())
+    return np.asarray(weights * (len(y) / mass.sum()))
 
 
 def content_groups(x: NDArray[np.float32], groups: Sequence[str] | None) -> tuple[NDArray[np.int64], list[bytes]]:

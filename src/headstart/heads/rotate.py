@@ -48,14 +48,15 @@ class Rotated:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return weight (d, c) and bias (c,) for raw features from coefficients (k, c) on rotated rows."""
         if self.axes is not None:
-            weight = self.axes @ coefficients
+            weight = np.asarray(self.axes @ coefficients)
         else:
             dual = self.weights[:, None] * (self.rows @ (coefficients / self.powers[:, None]))
             weight = np.empty((self.x.shape[1], coefficients.shape[1]))
             for columns in blocks(self.x.shape[1]):
                 weight[columns] = standardised(self.x, self.centre, self.scale, columns=columns).T @ dual
         weight *= self.scale[:, None]
-        return weight.astype(np.float32), (intercept - self.centre @ weight).astype(np.float32)
+        bias = intercept - self.centre @ weight
+        return np.asarray(weight, np.float32), np.asarray(bias, np.float32)
 
 
 def column_scale(x: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -71,7 +72,7 @@ def column_scale(x: NDArray[np.floating]) -> NDArray[np.float64]:
         spread += np.square(x[rows] - mean).sum(axis=0)
     deviation = np.sqrt(spread / n)
     varies = deviation > CONSTANT * np.abs(mean)
-    return np.divide(1 / np.sqrt(d), deviation, out=np.zeros(d), where=varies)
+    return np.asarray(np.divide(1 / np.sqrt(d), deviation, out=np.zeros(d), where=varies))
 
 
 def rotate(x: NDArray[np.floating], weights: NDArray[np.float64], scale: NDArray[np.float64]) -> Rotated:

@@ -15,7 +15,7 @@ from headstart.heads import ridge
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.parts import IMBALANCE
 from headstart.heads.rotate import Rotated
-from headstart.heads.trials import Task, Trial, assign, check, fit, fold_trials, prepare, ridge_trials
+from headstart.heads.trials import Task, Trial, assign, best_ridge, check, fit, fold_trial, prepare, ridge_penalty
 
 SIMPLEST_FIRST = ("centroid", "ridge", "svm", "logistic")
 UNSEEN = -1e4  # score of a class without examples: its probability is 0, and no arithmetic overflows
@@ -68,12 +68,12 @@ class LayerChoice:
 
     Attributes:
         layer: its name.
-        log_losses: calibrated leave-one-out log loss of the best ridge head, by layer, in nats.
+        errors: leave-one-out squared error of ridge by layer, for targets +1 and -1.
         rotated: the rows of the chosen layer in principal coordinates; `choose_head` can go on from them.
     """
 
     layer: str
-    log_losses: Mapping[str, float]
+    errors: Mapping[str, float]
     rotated: Rotated
 
 
@@ -84,7 +84,7 @@ def choose_layer(
     *,
     groups: Sequence[str] | None = None,
 ) -> LayerChoice:
-    """Return the layer on which ridge regression has the least leave-one-out log loss.
+    """Return the layer on which ridge regression has the least leave-one-out squared error.
 
     Args:
         layers: names and features of shape (n, d); a generator need hold no more than one of them at a time.
@@ -95,18 +95,18 @@ def choose_layer(
     Raises:
         UsageError: no layer, fewer than two classes with examples, or a non-finite feature.
     """
-    log_losses: dict[str, float] = {}
+    errors: dict[str, float] = {}
     best: tuple[str, Rotated] | None = None
     for layer, x in layers:
         check(x, y, c)
         task = prepare(x, _present(y)[1], seed=0, folds=2, groups=groups)
-        log_loss = min(trial.log_loss for trial in ridge_trials(task))
-        if log_loss < min(log_losses.values(), default=np.inf):
+        _, error = ridge_penalty(task)
+        if error < min(errors.values(), default=np.inf):
             best = layer, task.rotated
-        log_losses[layer] = log_loss
+        errors[layer] = error
     if best is None:
         raise UsageError("a layer must be given to choose from", "none", "name at least one")
-    return LayerChoice(best[0], log_losses, best[1])
+    return LayerChoice(best[0], errors, best[1])
 
 
 def choose_head(
@@ -121,9 +121,10 @@ def choose_head(
 ) -> Choice:
     """Return the calibrated head with the least log loss on unseen examples; the simplest one within its error.
 
-    Each kind is tried at log-spaced penalties: ridge by exact leave-one-out, the others on stratified folds. A
-    simpler kind (centroid, ridge, svm, logistic) wins when the best is better by no more than one standard error
-    of their paired difference (Breiman et al. 1984).
+    Each kind is tried at log-spaced penalties: ridge by its exact leave-one-out error, the others on stratified
+    folds. Kinds are compared on the same folds, so that none has seen more examples than another; a simpler one
+    (centroid, ridge, svm, logistic) wins when the best is better by no more than one standard error of their
+    paired difference (Breiman et al. 1984).
 
     Args:
         x: features of shape (n, d).
@@ -151,7 +152,7 @@ def choose_head(
     trials, candidates = [], []
     for kind in kinds:
         start = time.perf_counter()
-        trial = min(ridge_trials(task) if kind == "ridge" else fold_trials(task, kind), key=lambda t: t.log_loss)
+        trial = best_ridge(task) if kind == "ridge" else fold_trial(task, kind)
         trials.append(trial)
         candidates.append(_candidate(task, trial, time.perf_counter() - start))
     chosen = _simplest(task, trials)
@@ -160,7 +161,7 @@ def choose_head(
 
 
 def fit_ridge(features: Features, *, penalties: Sequence[float] = ridge.PENALTIES) -> LinearHead:
-    """Fit a linear head in closed form and keep the penalty with the best leave-one-out log loss.
+    """Fit a linear head in closed form and keep the penalty with the best leave-one-out error.
 
     Args:
         features: n rows; `x` of shape (n, d), float32; `y` of n class ids in 0..c-1.
@@ -176,8 +177,29 @@ def fit_ridge(features: Features, *, penalties: Sequence[float] = ridge.PENALTIE
     check(features.x, features.y, c)
     present, ids = _present(features.y)
     task = prepare(features.x, ids, seed=0, folds=2, groups=None)
-    best = min(ridge_trials(task, penalties), key=lambda trial: trial.log_loss)
-    return _head(task, best, present, c)
+    return _head(task, best_ridge(task, penalties, by_fold=False), present, c)
+
+
+def fit_logistic(
+    x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, penalties: Sequence[float], seed: int, folds: int = 3
+) -> LinearHead:
+    """Fit a calibrated multinomial logistic head and keep the penalty with the least log loss on unseen examples.
+
+    Args:
+        x: features of shape (n, d).
+        y: class ids of shape (n,), in 0..c-1.
+        c: number of classes.
+        penalties: L2 strengths > 0, strongest first, in units of standardised features of unit length on average.
+        seed: of the folds.
+        folds: how many.
+
+    Raises:
+        UsageError: fewer than two classes with examples, or a non-finite feature.
+    """
+    check(x, y, c)
+    present, ids = _present(y)
+    task = prepare(x, ids, seed=seed, folds=folds, groups=None)
+    return _head(task, fold_trial(task, "logistic", penalties), present, c)
 
 
 def _present(y: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

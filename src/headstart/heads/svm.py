@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-CURVATURE = 2.0
-PENALTIES: tuple[float, ...] = tuple(float(10.0**half) for half in np.arange(3, -3.01, -0.5))
+from headstart.heads.convex import Kind
 
 
 def loss(
@@ -23,3 +22,6 @@ def loss(
     short *= 2 * weights[:, None]
     short[:, y, at] *= -1
     return value, short
+
+
+SVM = Kind(loss, curvature=2.0, penalties=tuple(float(10.0**half) for half in np.arange(3, -3.01, -0.5)))

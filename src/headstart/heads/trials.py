@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
-from headstart.heads import centroid, logistic, ridge, svm
+from headstart.heads import centroid, ridge
 from headstart.heads.calibrate import fit_temperature, log_losses
 from headstart.heads.convex import Fitted, fit_path
+from headstart.heads.logistic import LOGISTIC
 from headstart.heads.parts import assign_folds, class_weights, content_groups
 from headstart.heads.rotate import Rotated, blocks, column_scale, rotate
+from headstart.heads.svm import SVM
 
-PATIENCE = 2  # penalties in a row without a better loss, after which weaker ones are not tried
+PLATEAU = 1.01  # of the penalties whose error is within 1 % of the least, the strongest is kept
+PATIENCE = 2  # penalties in a row that gain less than that, after which weaker ones are not tried
+BLOCK_OUT = 4096  # rows; a larger fold is too costly to leave out of ridge at once
 FINAL = 1e-9  # tolerance of the head that is kept, relative to its loss
-CONVEX = {"logistic": logistic, "svm": svm}
+CONVEX = {"logistic": LOGISTIC, "svm": SVM}
 
 
 @dataclass(frozen=True)
@@ -115,24 +119,51 @@ def check(x: NDArray[np.floating], y: NDArray[np.int64], c: int) -> None:
             )
 
 
-def ridge_trials(task: Task, penalties: Sequence[float] = ridge.PENALTIES) -> Iterator[Trial]:
-    """Yield a trial for each penalty; leave-one-out scores are exact, so that no folds are needed."""
-    scores = ridge.left_out(task.rotated, task.y, task.c, penalties=penalties, groups=task.groups)
-    for penalty, left_out in zip(penalties, scores, strict=True):
-        yield _judged(task, "ridge", penalty, left_out)
+def ridge_penalty(task: Task, penalties: Sequence[float] = ridge.PENALTIES) -> tuple[float, float]:
+    """Return the penalty with the least leave-one-out squared error of ridge, and that error.
+
+    The error is the weighted mean over rows and classes, for targets +1 and -1.
+    """
+    goal = ridge.targets(task.y, task.c)
+    left_out = ridge.left_out(task.rotated, task.y, task.c, penalties=penalties, groups=task.groups)
+    errors = [task.mean(np.square(goal - scores).mean(axis=1)) for scores in left_out]
+    strongest = max(penalty for penalty, error in zip(penalties, errors, strict=True) if error <= PLATEAU * min(errors))
+    return strongest, errors[list(penalties).index(strongest)]
 
 
-def fold_trials(task: Task, kind: str) -> Iterator[Trial]:
-    """Yield trials of a head that is fitted fold by fold, strongest penalty first, until weaker ones do not help."""
+def best_ridge(task: Task, penalties: Sequence[float] = ridge.PENALTIES, *, by_fold: bool = True) -> Trial:
+    """Return what ridge, at the best of its penalties, says of rows left out.
+
+    They are left out with the rest of their fold, so that ridge sees what other heads see, or with their group
+    alone; both are exact without a second fit. Folds of more than BLOCK_OUT rows are left out group by group: with
+    that many rows the rest of a fold makes no difference.
+    """
+    penalty, _ = ridge_penalty(task, penalties)
+    groups = task.groups
+    if by_fold and np.bincount(task.folds + 1)[1:].max(initial=0) <= BLOCK_OUT:
+        groups = np.where(task.folds < 0, len(task.y) + task.groups, task.folds)
+    scores = next(ridge.left_out(task.rotated, task.y, task.c, penalties=[penalty], groups=groups))
+    return _judged(task, "ridge", penalty, scores)
+
+
+def fold_trial(task: Task, kind: str, penalties: Sequence[float] | None = None) -> Trial:
+    """Return the trial of a head that is fitted fold by fold, at the best of `penalties` (strongest first)."""
     count = max(int(task.folds.max()) + 1, 1)
     weights = np.where(task.folds == np.arange(count)[:, None], 0, task.rotated.weights)
-    best, behind = np.inf, 0
-    for penalty, heads in zip(_penalties(kind), _path(task, kind, _penalties(kind), weights), strict=True):
+    penalties = penalties or (centroid.PENALTIES if kind == "centroid" else CONVEX[kind].penalties)
+    best: Trial | None = None
+    behind = 0
+    for penalty, heads in zip(penalties, _path(task, kind, penalties, weights), strict=True):
         trial = _judged(task, kind, penalty, _unseen(heads, task))
-        yield trial
-        best, behind = (trial.log_loss, 0) if trial.log_loss < best else (best, behind + 1)
+        if best is None or trial.log_loss * PLATEAU < best.log_loss:
+            best, behind = trial, 0
+        else:
+            behind += 1
         if behind == PATIENCE:
-            return
+            break
+    if best is None:
+        raise ValueError(f"{kind} has no penalties to try")
+    return best
 
 
 def fit(task: Task, kind: str, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -143,25 +174,13 @@ def fit(task: Task, kind: str, penalty: float) -> tuple[NDArray[np.float64], NDA
     return heads.coefficients[0].T, heads.intercept[0]
 
 
-def _penalties(kind: str) -> tuple[float, ...]:
-    return centroid.PENALTIES if kind == "centroid" else CONVEX[kind].PENALTIES
-
-
 def _path(
     task: Task, kind: str, penalties: Sequence[float], weights: NDArray[np.float64], tolerance: float = 1e-5
 ) -> Iterator[Fitted]:
     if kind == "centroid":
         return centroid.fit_path(task.rotated, task.y, task.c, penalties=penalties, weights=weights)
-    head = CONVEX[kind]
     return fit_path(
-        head.loss,
-        head.CURVATURE,
-        task.rotated,
-        task.y,
-        task.c,
-        penalties=penalties,
-        weights=weights,
-        tolerance=tolerance,
+        CONVEX[kind], task.rotated, task.y, task.c, penalties=penalties, weights=weights, tolerance=tolerance
     )
 
 

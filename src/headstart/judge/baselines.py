@@ -1,0 +1,47 @@
+"""Baselines: what a classifier reaches without any source."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.heads.select import fit_logistic
+
+PENALTIES = (10.0, 1.0, 0.1, 0.01)
+MOST = 10_000  # pictures that raw pixels are learned from; more would make the baseline slower than the source
+
+
+def majority(y: NDArray[np.int64], c: int, n: int) -> NDArray[np.float32]:
+    """Return the class frequencies of the training labels for each of `n` examples, float32 of shape (n, c).
+
+    Their largest is the majority class, so that the accuracy of these probabilities is the share of that class.
+    """
+    frequencies = np.bincount(y, minlength=c) / len(y)
+    return np.tile(frequencies.astype(np.float32), (n, 1))
+
+
+def simple_images(
+    train: NDArray[np.uint8], y: NDArray[np.int64], test: NDArray[np.uint8], *, c: int, seed: int
+) -> NDArray[np.float32]:
+    """Return class probabilities of test pictures by logistic regression on their raw pixels.
+
+    Of more than 10,000 training pictures, 10,000 drawn at random are learned from.
+
+    Args:
+        train: pixels of shape (n, d), 0..255, of pictures scaled down to a small fixed size.
+        y: class ids of the training pictures, of shape (n,), in 0..c-1.
+        test: pixels of shape (m, d), 0..255.
+        c: number of classes.
+        seed: of that draw, and of the folds that choose the strength of the penalty.
+
+    Returns:
+        float32 of shape (m, c).
+
+    Raises:
+        UsageError: fewer than two classes with examples.
+    """
+    if len(y) > MOST:
+        drawn = np.sort(np.random.default_rng(seed).choice(len(y), MOST, replace=False))
+        train, y = train[drawn], y[drawn]
+    head = fit_logistic(train.astype(np.float32) / np.float32(255), y, c, penalties=PENALTIES, seed=seed)
+    return head.predict_proba(test.astype(np.float32) / np.float32(255))

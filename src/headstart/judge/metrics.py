@@ -1,0 +1,145 @@
+"""Metrics of a classifier on examples it has not seen, each with its 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import UsageError
+from headstart.judge.intervals import Interval, bias_corrected, mean_of_proportions, resample_counts, wilson
+
+BINS = 15
+LEAST = 1e-7  # probabilities below it count as this much: float32 rounds smaller ones to 0
+
+
+def evaluate(
+    probabilities: NDArray[np.floating], y: NDArray[np.int64], classes: Sequence[str], *, seed: int = 0
+) -> dict[str, Any]:
+    """Return how good `probabilities` are, in the shape of `result.json`.
+
+    Accuracy has a Wilson interval, balanced accuracy one made of the classes' Wilson intervals, macro-F1, log loss
+    and ECE a bootstrap one from 1000 resamples within each class. Classes without an example in `y` are left out
+    of balanced accuracy and macro-F1.
+
+    Args:
+        probabilities: of shape (n, c), rows summing to 1.
+        y: true class ids of shape (n,), in 0..c-1.
+        classes: the c class names.
+        seed: of the resamples.
+
+    Returns:
+        `accuracy`, `balanced_accuracy`, `macro_f1`, `log_loss` (nats) and `ece` (see `calibration_error`), each
+        `{"value", "low", "high"}`; `per_class`, a list of `{"class", "precision", "recall", "f1", "support"}`;
+        `confusion`, c rows (true class) of c counts (predicted class).
+
+    Raises:
+        UsageError: no examples, or shapes that do not fit.
+    """
+    if not len(y) or probabilities.shape != (len(y), len(classes)):
+        raise UsageError(
+            "probabilities must be (n, c) for n >= 1 labels and c classes",
+            f"shape {probabilities.shape} for {len(y)} labels and {len(classes)} classes",
+            "give one row per test example and one column per class",
+        )
+    counts = confusion(probabilities.argmax(axis=1), y, len(classes))
+    right, support = np.diag(counts), counts.sum(axis=1)
+    seen = support > 0
+    balanced = mean_of_proportions(right[seen], support[seen])
+    macro, loss, ece = _resampled(probabilities, y, counts, seed)
+    if right.sum() == len(y):
+        # Without an error there is nothing to resample; macro-F1 is then as sure as balanced accuracy.
+        macro = balanced
+    return {
+        "accuracy": wilson(float(right.sum()), len(y)).as_dict(),
+        "balanced_accuracy": balanced.as_dict(),
+        "macro_f1": macro.as_dict(),
+        "log_loss": loss.as_dict(),
+        "ece": ece.as_dict(),
+        "per_class": per_class(counts, classes),
+        "confusion": counts.tolist(),
+    }
+
+
+def confusion(predicted: NDArray[np.integer], y: NDArray[np.integer], c: int) -> NDArray[np.int64]:
+    """Return counts of shape (c, c): true class by predicted class."""
+    return np.bincount(y * c + predicted, minlength=c * c).reshape(c, c).astype(np.int64)
+
+
+def per_class(counts: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return precision, recall, F1 and support of each class; 0 where a share has no example to stand on.
+
+    Args:
+        counts: the confusion matrix, of shape (c, c).
+        classes: the c class names.
+    """
+    right, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    columns = _share(right, predicted), _share(right, support), _share(2 * right, support + predicted), support
+    return [
+        {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
+        for name, p, r, f, s in zip(classes, *columns, strict=True)
+    ]
+
+
+def log_losses(probabilities: NDArray[np.floating], y: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the log loss of each example in nats, float64 of shape (n,); no probability counts below 1e-7."""
+    own = probabilities[np.arange(len(y)), y].astype(np.float64)
+    return np.asarray(-np.log(np.maximum(own, LEAST)))
+
+
+def calibration_error(probabilities: NDArray[np.floating], y: NDArray[np.integer]) -> float:
+    """Return the expected calibration error (Naeini et al. 2015), 0..1.
+
+    That is the mean distance between confidence and share of right predictions over 15 bins that hold equally
+    many examples each, sorted by confidence.
+    """
+    return float(np.abs(_calibration_gaps(probabilities, y).sum(axis=0)).sum() / len(y))
+
+
+def _bins(confidence: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Return the bin of each example, of shape (n,); equal confidences share one, whatever their order."""
+    n = len(confidence)
+    return np.searchsorted(np.sort(confidence), confidence) * min(BINS, n) // n
+
+
+def _calibration_gaps(probabilities: NDArray[np.floating], y: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return confidence minus right (0 or 1) of each example, in the column of its bin: shape (n, 15)."""
+    confidence = probabilities.max(axis=1)
+    gaps = np.zeros((len(y), BINS), np.float32)
+    gaps[np.arange(len(y)), _bins(confidence)] = confidence - (probabilities.argmax(axis=1) == y)
+    return gaps
+
+
+def _resampled(
+    probabilities: NDArray[np.floating], y: NDArray[np.int64], counts: NDArray[np.int64], seed: int
+) -> tuple[Interval, Interval, Interval]:
+    """Return macro-F1, log loss and ECE with their bootstrap intervals, given the confusion matrix."""
+    n, c = probabilities.shape
+    drawn = resample_counts(y, seed=seed)
+    predicted = probabilities.argmax(axis=1)
+    support = counts.sum(axis=1)
+    seen = support > 0
+    guessed = _by_class(drawn, predicted, c)
+    right = _by_class(drawn * (predicted == y), y, c)
+    f1 = _share(2 * right, support + guessed)[:, seen].mean(axis=1)
+    value = _share(2 * np.diag(counts), support + counts.sum(axis=0))[seen].mean()
+    losses = log_losses(probabilities, y)
+    gaps = _calibration_gaps(probabilities, y)
+    return (
+        bias_corrected(float(value), f1),
+        bias_corrected(float(losses.mean()), drawn @ losses.astype(np.float32) / n),
+        bias_corrected(calibration_error(probabilities, y), np.abs(drawn @ gaps).sum(axis=1) / n),
+    )
+
+
+def _by_class(drawn: NDArray[np.float32], ids: NDArray[np.integer], c: int) -> NDArray[np.float32]:
+    """Return sums of the columns of `drawn` (b, n) by the class of each: shape (b, c)."""
+    sums: NDArray[np.float32] = drawn @ (ids[:, None] == np.arange(c)).astype(np.float32)
+    return sums
+
+
+def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    shape = np.broadcast_shapes(part.shape, whole.shape)
+    return np.asarray(np.divide(part, whole, out=np.zeros(shape), where=np.broadcast_to(whole > 0, shape)))
