@@ -22,6 +22,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     return folder
 
 
+@pytest.fixture(scope="session")
+def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return one cache folder for the whole session, so that whole commands convert the real network only once."""
+    return tmp_path_factory.mktemp("warm-cache")
+
+
 @pytest.fixture
 def shared() -> Path:
     """Return the folder of real data sets, or skip and say so."""

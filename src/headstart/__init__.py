@@ -1,1 +1,48 @@
-"""headstart: transfer learning that proves its worth."""
+"""headstart: transfer learning that proves its worth.
+
+A source turns examples into features; a head turns features into predictions; a report says what the source was
+worth; a bundle is the folder you ship. Importing this package loads nothing heavy: each name is loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headstart.base.errors import HeadstartError, UsageError
+    from headstart.model import Model, load
+    from headstart.pipeline import fit
+    from headstart.sklearn import SourceFeatures
+    from headstart.sources.registry import open_source
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "HeadstartError": "headstart.base.errors",
+    "Model": "headstart.model",
+    "SourceFeatures": "headstart.sklearn",
+    "UsageError": "headstart.base.errors",
+    "fit": "headstart.pipeline",
+    "load": "headstart.model",
+    "open_source": "headstart.sources.registry",
+}
+__all__ = [
+    "HeadstartError",
+    "Model",
+    "SourceFeatures",
+    "UsageError",
+    "fit",
+    "load",
+    "open_source",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -57,11 +57,13 @@ class PlainProgress(Progress):
 
     @contextmanager
     def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Step]:
+        """Show one step as lines."""
         step = _PlainStep(self, name, total, unit)
         yield step
         step.close()
 
     def say(self, text: str) -> None:
+        """Show one line."""
         print(one_line(text), file=self._stream, flush=True)
 
 
@@ -100,6 +102,7 @@ class LiveProgress(Progress):
 
     @contextmanager
     def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Step]:
+        """Show one step as a bar."""
         from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
         from rich.progress import TimeRemainingColumn
@@ -116,6 +119,7 @@ class LiveProgress(Progress):
             step.close()
 
     def say(self, text: str) -> None:
+        """Show one line above the bar."""
         self._console.print(one_line(text), markup=False)
 
 

@@ -1,0 +1,177 @@
+"""The command line: options in, exit codes out; the work is done elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from headstart import __version__
+from headstart.base.errors import HeadstartError, one_line
+from headstart.base.progress import Progress, progress_for
+
+if TYPE_CHECKING:
+    from headstart.findings import Run
+
+DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="headstart",
+    help="Transfer learning that proves its worth: a good classifier from a few labelled photos.",
+    rich_markup_mode=None,
+    add_completion=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Engine = Annotated[str, typer.Option(help="What runs the network: auto, torch (f32) or openvino.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object; show nothing else.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default: a new one under runs/]")]
+
+
+@app.command()
+def fit(
+    data: Annotated[str, typer.Argument(help="Folder of class folders, .zip, .tar, .csv, .tsv or .parquet.")],
+    source: Annotated[str, typer.Option(help="URI of the pretrained network.")] = "packaged:efficientnet-lite0",
+    layer: Annotated[str, typer.Option(help="Where features are taken: auto, pool, joined, or stages.")] = "auto",
+    tune: Annotated[str, typer.Option(help="Which source weights also learn.")] = "none",
+    labels_per_class: Annotated[int | None, typer.Option(help="Train on so many labels of each class.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the split, the folds and the intervals.")] = 0,
+    out: Out = None,
+    engine: Engine = "auto",
+    root: Annotated[Path | None, typer.Option(help="Folder that paths in a table may point into.")] = None,
+    allow_bad: Annotated[bool, typer.Option("--allow-bad", help="Go on with much broken data.")] = False,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a classifier on labelled photos, and report what it is worth."""
+    from headstart.pipeline import Options, run_fit
+
+    options = Options(
+        source=source,
+        layer=layer,
+        tune=tune,
+        seed=seed,
+        labels_per_class=labels_per_class,
+        engine=engine,
+        allow_bad=allow_bad,
+        root=root,
+    )
+    _offline(offline)
+    _run("fit", out, as_json, lambda progress: run_fit(data, options, progress))
+
+
+@app.command()
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="The folder that fit wrote (OUT/bundle, or OUT).")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Photos, folders, archives or tables.")],
+    out: Annotated[Path | None, typer.Option(help="Write a CSV here instead of lines on the screen.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Give the probability of every class.")] = False,
+    engine: Engine = "auto",
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Name the class of each photo, with its probability."""
+    from headstart.predictions import as_csv, as_json_object, as_lines, predict_inputs
+
+    _offline(offline)
+    predictions = predict_inputs(bundle, inputs, engine=engine, out=out, progress=progress_for(quiet=as_json))
+    if out is not None:
+        from headstart.base.files import write_atomic
+
+        write_atomic(out, as_csv(predictions, everything=everything).encode("utf-8", "backslashreplace"))
+    if as_json:
+        print(json.dumps(as_json_object(predictions, everything=everything)))
+    elif out is None:
+        print("\n".join(as_lines(predictions, everything=everything)))
+    else:
+        print(f"Predictions: {out}")
+
+
+@app.command()
+def demo(
+    out: Out = None,
+    seed: Annotated[int, typer.Option(help="Places the patches.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Run the main job on real photographs: name a surface from a small patch of it."""
+    import tempfile
+
+    from headstart.demo import write_surfaces
+    from headstart.pipeline import Options, run_fit
+
+    with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+        photos = write_surfaces(Path(folder) / "surfaces", seed=seed)
+        _run("demo", out, as_json, lambda progress: run_fit(photos, Options(seed=seed), progress))
+    if not as_json:
+        print("Your own photos, one folder per class:  headstart fit YOUR_FOLDER")
+
+
+def _run(command: str, out: Path | None, as_json: bool, work: Any) -> None:
+    """Do the work of one command and leave its folder, its sentence and its path."""
+    from headstart.output import RESULT, check_out, new_out, write_out
+
+    folder = out if out is not None else new_out(command)
+    check_out(folder)
+    progress: Progress = progress_for(quiet=as_json)
+    run: Run = work(progress)
+    with progress.step("Writing the report"):
+        write_out(folder, run)
+    if as_json:
+        print(json.dumps(run.result, allow_nan=False))
+        return
+    for warning in run.result["warnings"]:
+        progress.say(f"Note: {warning}")
+    print(run.verdict)
+    print(f"Report: {folder / 'report.html'}")
+    print(f"Bundle: {folder / 'bundle'}    Result: {folder / RESULT}")
+
+
+def _offline(offline: bool) -> None:
+    if offline:
+        os.environ["HEADSTART_OFFLINE"] = "1"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"headstart {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(USAGE)
+
+
+def _end(code: int, message: str = "") -> NoReturn:
+    if message:
+        print(one_line(message, limit=2000), file=sys.stderr)
+    sys.exit(code)
+
+
+def main() -> None:
+    """Run the command line: exit code 0 done, 2 the user can mend it, 1 a bug, 130 interrupted."""
+    try:
+        _end(app(standalone_mode=False) or DONE)
+    except typer.TyperException as error:
+        _end(USAGE, f"headstart: {error.format_message()}")
+    except (typer.Abort, KeyboardInterrupt):
+        _end(INTERRUPTED, "headstart: interrupted; the same command goes on where it stopped")
+    except HeadstartError as error:
+        _end(USAGE, f"headstart: {error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end(DONE)

@@ -1,0 +1,73 @@
+"""The demonstration: name a surface from a small patch of a real photograph.
+
+The photographs are those inside scikit-image. Each is cut in two: training patches come from the left half and test
+patches from the right, so that no pixel is on both sides.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from headstart.base.errors import MissingExtra
+
+SURFACES = {
+    "brick wall": "brick.png",
+    "cat": "chelsea.png",
+    "coins": "coins.png",
+    "galaxies": "hubble_deep_field.jpg",
+    "grass": "grass.png",
+    "gravel": "gravel.png",
+    "moon": "moon.png",
+    "motorcycle": "motorcycle_left.png",
+    "printed page": "page.png",
+    "retina": "retina.jpg",
+    "tissue": "ihc.png",
+}
+SIDE = 80  # pixels of a patch: small enough that raw pixels say little, large enough to show the texture
+MARGIN = 0.15  # share of a photograph left out at each border: the retina stands on black
+
+
+def write_surfaces(folder: Path, *, train: int = 12, test: int = 12, seed: int = 0) -> Path:
+    """Write the patches as PNG files into `folder/train/CLASS/` and `folder/test/CLASS/`, and return `folder`.
+
+    Args:
+        folder: where to write; created.
+        train: patches of each class from the left halves.
+        test: patches of each class from the right halves.
+        seed: places the patches.
+
+    Raises:
+        MissingExtra: scikit-image, whose photographs these are, is not installed.
+    """
+    from PIL import Image
+
+    photographs = _photographs()
+    rng = np.random.default_rng(seed)
+    for surface, file in SURFACES.items():
+        picture = Image.open(photographs / file).convert("RGB")
+        middle, right = picture.width // 2, int(picture.width * (1 - MARGIN))
+        top, bottom = int(picture.height * MARGIN), int(picture.height * (1 - MARGIN))
+        for part, count, (low, high) in (
+            ("train", train, (picture.width - right, middle)),
+            ("test", test, (middle, right)),
+        ):
+            target = folder / part / surface
+            target.mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                x, y = int(rng.integers(low, high - SIDE + 1)), int(rng.integers(top, bottom - SIDE + 1))
+                picture.crop((x, y, x + SIDE, y + SIDE)).save(target / f"{number:03d}.png")
+    return folder
+
+
+def _photographs() -> Path:
+    found = importlib.util.find_spec("skimage")
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtra(
+            "the demonstration needs the photographs of 'scikit-image'",
+            "it is not installed",
+            "run: pip install 'headstart[demo]'",
+        )
+    return Path(found.submodule_search_locations[0]) / "data"

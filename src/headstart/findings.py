@@ -1,0 +1,278 @@
+"""What came of a fit: the model, `result.json`, and what the report shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.audit import Scan
+from headstart.data.dataset import Unusable
+from headstart.data.split import Parts
+from headstart.features.extract import Extraction
+from headstart.features.features import Features
+from headstart.features.layers import select
+from headstart.heads.select import Choice
+from headstart.judge import report
+from headstart.judge.baselines import majority, simple_images
+from headstart.judge.intervals import paired_difference
+from headstart.judge.metrics import evaluate
+from headstart.model import TASKS, Model
+from headstart.ship.bundle import DataIdentity
+from headstart.sources.base import Source
+
+SCHEMA = 1
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
+BINS = 10
+SHOWN = 12  # thumbnails of mistakes, and of unsure examples
+
+
+@dataclass
+class Clock:
+    """Seconds spent in each named part of a run."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "extract", "head", "tune"), 0.0))
+    _start: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Add the time of the block to part `name`."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] += time.perf_counter() - start
+
+    def read(self) -> dict[str, float]:
+        """Return the seconds in total and of each part, rounded to milliseconds."""
+        total = time.perf_counter() - self._start
+        return {name: round(value, 3) for name, value in {"total": total, **self.seconds}.items()}
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layer that was chosen, and the leave-one-out squared error of each one that was tried."""
+
+    chosen: str
+    errors: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data that is read, checked, split and turned into features.
+
+    Attributes:
+        scan: the usable examples, with their hashes.
+        parts: positions of the train, validation and test examples.
+        source: what made the features.
+        extraction: all blocks of features of every usable example.
+        engine: the engine that was asked for.
+    """
+
+    scan: Scan
+    parts: Parts
+    source: Source
+    extraction: Extraction
+    engine: str
+
+    def features(self, layer: str, part: tuple[int, ...]) -> Features:
+        """Return the features of one part, taken at `layer`."""
+        dataset = self.scan.dataset
+        x, blocks = select(self.extraction.x[np.asarray(part, dtype=np.intp)], self.extraction.blocks, layer)
+        ids = tuple(dataset.examples[position].id for position in part)
+        return Features(x, self.labels(part), ids, dataset.classes, blocks, self.extraction.made_by)
+
+    def labels(self, part: tuple[int, ...]) -> NDArray[np.int64]:
+        """Return the class ids of one part."""
+        ids = {name: position for position, name in enumerate(self.scan.dataset.classes)}
+        return np.array([ids[self.scan.dataset.examples[position].label] for position in part], dtype=np.int64)
+
+    def pixels(self, part: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return the small pictures of one part, for the baseline that needs no source."""
+        return self.extraction.pixels[np.asarray(part, dtype=np.intp)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a `fit` made.
+
+    Attributes:
+        model: the classifier, with `result` as its report.
+        result: what goes into `result.json` (schema 1).
+        verdict: the result in one sentence.
+        report: what the HTML page shows.
+    """
+
+    model: Model
+    result: dict[str, Any]
+    verdict: str
+    report: report.Report
+
+
+def find(prepared: Prepared, layers: Layers, choice: Choice, *, tune: str, seed: int, clock: Clock) -> Run:
+    """Measure the chosen head on the test part against both baselines, and gather everything worth telling."""
+    parts, dataset = prepared.parts, prepared.scan.dataset
+    test = prepared.features(layers.chosen, parts.test)
+    probabilities = choice.head.predict_proba(test.x)
+    train_labels = prepared.labels(parts.train)
+    commonest = majority(train_labels, len(dataset.classes), len(test))
+    simple = simple_images(
+        prepared.pixels(parts.train), train_labels, prepared.pixels(parts.test), c=len(dataset.classes), seed=seed
+    )
+    right, simple_right, commonest_right = (
+        found.argmax(axis=1) == test.y for found in (probabilities, simple, commonest)
+    )
+    measured = evaluate(probabilities, test.y, dataset.classes, seed=seed)
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "task": TASKS[dataset.kind],
+        "source": prepared.source.info.uri,
+        "layer": layers.chosen,
+        "head": choice.head.kind,
+        "tune": tune,
+        "seed": seed,
+        "examples": _counts(prepared),
+        "classes": list(dataset.classes),
+        "test": {name: measured[name] for name in METRICS},
+        "baselines": {"majority": float(commonest_right.mean()), "simple": float(simple_right.mean())},
+        "per_class": measured["per_class"],
+        "confusion": measured["confusion"],
+        "seconds": clock.read(),
+        "cache": {"hits": prepared.extraction.hits, "misses": prepared.extraction.misses},
+        "engine": prepared.extraction.engine,
+        "warnings": _warnings(prepared, choice),
+    }
+    gap = paired_difference(right, simple_right, seed=seed)
+    name = dataset.classes[int(commonest[0].argmax())]
+    sentence = report.verdict(result, gap, commonest=name)
+    identity = DataIdentity(dataset.name, prepared.scan.fingerprint)
+    model = Model(
+        prepared.source, layers.chosen, test.blocks, choice.head, dataset.classes, result, identity, prepared.engine
+    )
+    page = _page(prepared, _candidates(layers, choice), model, sentence, probabilities)
+    result["seconds"] = clock.read()
+    return Run(model, result, sentence, page)
+
+
+def _counts(prepared: Prepared) -> dict[str, int]:
+    dataset, parts = prepared.scan.dataset, prepared.parts
+    return {
+        "train": len(parts.train),
+        "validation": len(parts.validation),
+        "test": len(parts.test),
+        "skipped": len(dataset.skipped),
+        "ignored": dataset.ignored,
+    }
+
+
+def _warnings(prepared: Prepared, choice: Choice) -> list[str]:
+    dataset = prepared.scan.dataset
+    skipped = (
+        [f"{len(dataset.skipped)} broken examples were skipped; the report lists them."] if dataset.skipped else []
+    )
+    notes = (*dataset.notes, *prepared.scan.notes, *prepared.parts.notes, *prepared.extraction.notes, *choice.notes)
+    return list(dict.fromkeys([*skipped, *notes]))
+
+
+def _page(
+    prepared: Prepared,
+    candidates: tuple[report.Candidate, ...],
+    model: Model,
+    sentence: str,
+    probabilities: NDArray[np.float32],
+) -> report.Report:
+    """Return what the HTML page shows."""
+    dataset, y = prepared.scan.dataset, prepared.labels(prepared.parts.test)
+    best, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(best != y)
+    mistakes = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
+    unsure = np.argsort(sure, kind="stable")[:SHOWN]
+
+    def shown(rows: NDArray[np.intp]) -> tuple[report.Shown, ...]:
+        return tuple(
+            report.Shown(
+                id=dataset.examples[prepared.parts.test[row]].id,
+                truth=dataset.classes[y[row]],
+                predicted=dataset.classes[best[row]],
+                probability=float(sure[row]),
+                thumbnail=_thumbnail(prepared, prepared.parts.test[row]),
+            )
+            for row in rows
+        )
+
+    return report.Report(
+        title=dataset.name,
+        result=model.report,
+        verdict=sentence,
+        confusion=np.array(model.report["confusion"], dtype=np.int64),
+        reliability=_reliability(sure, best == y),
+        mistakes=shown(mistakes),
+        unsure=shown(unsure),
+        skipped=dataset.skipped,
+        notes=tuple(report.Note(text) for text in model.report["warnings"]),
+        candidates=candidates,
+        provenance=_provenance(model),
+    )
+
+
+def _reliability(sure: NDArray[np.float32], right: NDArray[np.bool_]) -> tuple[report.Bin, ...]:
+    """Return the test examples in bins of equal size, the least sure first."""
+    order = np.argsort(sure, kind="stable")
+    return tuple(
+        report.Bin(float(sure[rows].mean()), float(right[rows].mean()), len(rows))
+        for rows in np.array_split(order, min(BINS, len(order)))
+    )
+
+
+def _thumbnail(prepared: Prepared, position: int) -> bytes:
+    """Return a small picture, or nothing where the file is gone since it was read."""
+    try:
+        return report.thumbnail(prepared.scan.dataset.read(position))
+    except Unusable:
+        return b""
+
+
+def _candidates(layers: Layers, choice: Choice) -> tuple[report.Candidate, ...]:
+    heads = sorted(choice.candidates, key=lambda tried: tried.log_loss)
+    others = [
+        report.Candidate(
+            head="ridge",
+            layer=name,
+            note=f"leave-one-out squared error {error:.4f} against {layers.errors[layers.chosen]:.4f}",
+        )
+        for name, error in layers.errors.items()
+        if name != layers.chosen
+    ]
+    return (
+        *(
+            report.Candidate(
+                head=tried.kind,
+                layer=layers.chosen,
+                penalty=tried.penalty,
+                log_loss=tried.log_loss,
+                spread=tried.standard_error,
+                chosen=tried.kind == choice.head.kind,
+            )
+            for tried in heads
+        ),
+        *others,
+    )
+
+
+def _provenance(model: Model) -> tuple[tuple[str, str], ...]:
+    info, result = model.source.info, model.report
+    return (
+        ("Source", info.uri),
+        ("Trained on", info.trained_on),
+        ("Licence of the source", info.licence),
+        ("Revision", info.revision),
+        ("sha256 of the weights", info.sha256),
+        ("Layer", result["layer"]),
+        ("Engine", result["engine"]),
+        ("Seed", str(result["seed"])),
+        ("Fingerprint of the data", model.data.fingerprint),
+        *((f"Version of {name}", number) for name, number in model.manifest().versions.items()),
+    )

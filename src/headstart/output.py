@@ -1,0 +1,63 @@
+"""The folder of a run: `result.json`, `report.html` and `bundle/`, each whole or not there."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.base.errors import UsageError
+from headstart.base.files import check_writable, write_atomic
+
+if TYPE_CHECKING:
+    from headstart.findings import Run
+
+RESULT = "result.json"
+
+
+def new_out(command: str, runs: Path = Path("runs")) -> Path:
+    """Return the path of a new folder under `runs/`, named by the time and the command."""
+    stem = f"{datetime.now().astimezone():%Y-%m-%d-%H%M%S}-{command}"
+    numbered = (runs / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 1000))
+    return next(path for path in numbered if not path.exists())
+
+
+def check_out(out: Path) -> None:
+    """Prove, before any work starts, that a run may write into `out`.
+
+    Raises:
+        UsageError: it exists and is not a folder of an earlier run, or cannot be written.
+    """
+    if out.exists() and not _ours(out):
+        raise UsageError(
+            "--out must be a new folder, an empty one, or one that an earlier run wrote",
+            f"{out} holds other things",
+            "name another folder",
+        )
+    check_writable(out if out.exists() else _first_that_exists(out), what="--out")
+
+
+def _ours(out: Path) -> bool:
+    if not out.is_dir():
+        return False
+    if not any(out.iterdir()):
+        return True
+    try:
+        return "schema" in json.loads((out / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _first_that_exists(out: Path) -> Path:
+    return next(folder for folder in out.absolute().parents if folder.exists())
+
+
+def write_out(out: Path, run: Run) -> None:
+    """Write a run's folder; `result.json` comes last, so that its presence says that the rest is there."""
+    from headstart.judge.report import render
+
+    out.mkdir(parents=True, exist_ok=True)
+    run.model.save(out / "bundle")
+    write_atomic(out / "report.html", render(run.report).encode("utf-8", "backslashreplace"))
+    write_atomic(out / RESULT, json.dumps(run.result, indent=1, allow_nan=False).encode())

@@ -1,0 +1,169 @@
+"""The main job, `fit`, as a short list of named steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from headstart.base.checks import at_least, one_of
+from headstart.base.config import cache_dir
+from headstart.base.errors import UsageError
+from headstart.base.progress import Progress
+from headstart.data.audit import Scan, check_bad, scan
+from headstart.data.read import open_dataset
+from headstart.data.split import split
+from headstart.features.extract import Extraction, extract
+from headstart.sources.layers import AUTO, JOINED, POOL, check_layer
+from headstart.findings import Clock, Layers, Prepared, Run, find
+from headstart.heads.select import Choice, choose_head, choose_layer
+from headstart.model import Model
+from headstart.sources.base import Source
+from headstart.sources.registry import open_source
+
+DEFAULT_SOURCE = "packaged:efficientnet-lite0"
+ENGINES = ("auto", "torch", "openvino")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How `fit` goes about its work.
+
+    Attributes:
+        source: the URI of the source, or a Source.
+        layer: where features are taken: `auto`, `pool`, `joined`, or names of stages joined by `+`.
+        tune: which source weights also learn; `none` in this version.
+        seed: of the split, the folds and the intervals.
+        labels_per_class: train on so many labels of each class; None takes all.
+        engine: `auto`, `torch` or `openvino`.
+        allow_bad: go on although more than a fifth of the data, or half of a class, is broken.
+        root: a folder outside the data's own that paths in a table may point into.
+    """
+
+    source: str | Source = DEFAULT_SOURCE
+    layer: str = AUTO
+    tune: str = "none"
+    seed: int = 0
+    labels_per_class: int | None = None
+    engine: str = "auto"
+    allow_bad: bool = False
+    root: Path | None = None
+
+    def check(self) -> None:
+        """Raise UsageError for a value that cannot be, before any work starts."""
+        one_of("--engine", self.engine, ENGINES)
+        at_least("--seed", self.seed, 0)
+        if self.labels_per_class is not None:
+            at_least("--labels-per-class", self.labels_per_class, 2)
+        if self.tune != "none":
+            raise UsageError("--tune must be none in this version", repr(self.tune), "leave --tune out")
+
+
+def fit(
+    data: Any,
+    *,
+    source: str | Source = DEFAULT_SOURCE,
+    layer: str = AUTO,
+    tune: str = "none",
+    seed: int = 0,
+    labels_per_class: int | None = None,
+    engine: str = "auto",
+    allow_bad: bool = False,
+    root: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Fit a classifier on labelled photos with what a pretrained network knows.
+
+    Args:
+        data: a path in any of the accepted forms, or a pair (items, labels).
+        source: the URI of the source, or a Source.
+        layer: where features are taken; `auto` lets leave-one-out error choose.
+        tune: which source weights also learn; `none` in this version.
+        seed: of the split, the folds and the intervals.
+        labels_per_class: train on so many labels of each class; None takes all.
+        engine: `auto`, `torch` or `openvino`.
+        allow_bad: go on although more than a fifth of the data, or half of a class, is broken.
+        root: a folder outside the data's own that paths in a table may point into.
+        out: folder for `result.json`, `report.html` and `bundle/`; None writes nothing.
+        progress: where to show progress; nothing is shown by default.
+
+    Returns:
+        The model; its `report` is the content of `result.json`.
+
+    Raises:
+        UsageError: the data, the source or an option cannot be used; the message says what to do.
+    """
+    from headstart.output import check_out, write_out
+
+    options = Options(
+        source=source,
+        layer=layer,
+        tune=tune,
+        seed=seed,
+        labels_per_class=labels_per_class,
+        engine=engine,
+        allow_bad=allow_bad,
+        root=Path(root) if root is not None else None,
+    )
+    if out is not None:
+        check_out(Path(out))
+    run = run_fit(data, options, progress or Progress())
+    if out is not None:
+        write_out(Path(out), run)
+    return run.model
+
+
+def run_fit(data: Any, options: Options, progress: Progress) -> Run:
+    """Do the main job: read, split, extract, choose a head, and say what came of it."""
+    options.check()
+    clock = Clock()
+    prepared = prepare(data, options, progress, clock)
+    with clock.part("head"), progress.step("Choosing a head"):
+        layers, choice = choose(prepared, options)
+    with progress.step("Measuring"):
+        return find(prepared, layers, choice, tune=options.tune, seed=options.seed, clock=clock)
+
+
+def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Prepared:
+    """Read, check and split the data, and compute its features or find them in the cache."""
+    source = open_source(options.source) if isinstance(options.source, str) else options.source
+    check_layer(options.layer, source.info.layers)
+    with clock.part("read"):
+        scanned = scan(open_dataset(data, root=options.root), progress=progress)
+        check_bad(scanned.dataset, allow_bad=options.allow_bad)
+    with clock.part("extract"):
+        extraction = extract(
+            scanned.dataset, scanned.hashes, source, engine=options.engine, cache=cache_dir(), progress=progress
+        )
+    if not extraction.misses:
+        progress.say(f"Features of all {extraction.hits:,} examples were in the cache: nothing to extract")
+    scanned = _without_broken(scanned, extraction)
+    check_bad(scanned.dataset, allow_bad=options.allow_bad)
+    parts = split(scanned.dataset, scanned.hashes, seed=options.seed, labels_per_class=options.labels_per_class)
+    return Prepared(scanned, parts, source, extraction, options.engine)
+
+
+def _without_broken(scanned: Scan, extraction: Extraction) -> Scan:
+    """Return the scan without the examples that could not be decoded; they are counted as skipped."""
+    return replace(
+        scanned,
+        dataset=scanned.dataset.keep(list(extraction.kept), extraction.skipped),
+        hashes=tuple(scanned.hashes[position] for position in extraction.kept),
+    )
+
+
+def choose(prepared: Prepared, options: Options) -> tuple[Layers, Choice]:
+    """Choose the layer by leave-one-out error where it is left open, then the head by cross-validation."""
+    dataset, train = prepared.scan.dataset, prepared.parts.train
+    labels = prepared.labels(train)
+    names = [name for name in (POOL, JOINED) if name in prepared.source.info.layers]
+    if options.layer != AUTO or len(names) == 1:
+        layer = names[0] if options.layer == AUTO else options.layer
+        layers, rotated = Layers(layer, {}), None
+    else:
+        candidates = ((name, prepared.features(name, train).x) for name in names)
+        found = choose_layer(candidates, labels, len(dataset.classes))
+        layers, rotated = Layers(found.layer, dict(found.errors)), found.rotated
+    x = prepared.features(layers.chosen, train).x
+    return layers, choose_head(x, labels, dataset.classes, seed=options.seed, rotated=rotated)
