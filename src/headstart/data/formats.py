@@ -129,7 +129,7 @@ def _not_an_image(data: bytes) -> str:
             kind = "HTML"
         elif text.startswith(b"<?xml"):
             kind = "XML"
-        elif text and all(byte >= 32 or byte in b"\t\r\n\f" for byte in text):
+        elif text and all(32 <= byte < 127 or byte in b"\t\r\n\f" for byte in text):
             kind = "text"
     return f"not an accepted image (looks like {kind})" if kind else "not an accepted image"
 
@@ -193,7 +193,30 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 def _tiff_size(data: bytes) -> tuple[int, int] | None:
     tags = tiff_numbers(data)
+    if not tags and len(data) < _first_directory(data) + 2:
+        raise Unusable("truncated")
     return (tags[256], tags[257]) if 256 in tags and 257 in tags else None
+
+
+def _first_directory(data: bytes) -> int:
+    order, big = "<" if data[:1] == b"I" else ">", data[2:4] in (b"+\x00", b"\x00+")
+    start: int = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)[0]
+    return start
+
+
+def _avif_size(data: bytes) -> tuple[int, int] | None:
+    at, sizes = 0, []
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"meta":
+            found = re.finditer(rb"ispe....(.{8})", data[at : at + length], re.DOTALL)
+            sizes = [struct.unpack(">II", match[1]) for match in found]
+        if length < 8:  # 0: up to the end of the file; 1: a 64-bit length, which no picture within our limit needs
+            return None
+        at += length
+    if at > len(data):
+        raise Unusable("truncated")
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 
 def _pnm_size(data: bytes) -> tuple[int, int] | None:
@@ -208,6 +231,7 @@ _SIZES = {
     "webp": _webp_size,
     "tiff": _tiff_size,
     "pnm": _pnm_size,
+    "avif": _avif_size,
 }
 
 
@@ -226,3 +250,63 @@ def tiff_numbers(block: bytes) -> dict[int, int]:
         if count == 1 and kind in (3, 4):
             (numbers[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", block, at + 8)
     return numbers
+
+
+def remarks(data: bytes, name: str) -> tuple[str, ...]:
+    """Return what is odd and yet fine about a picture that is used, as clauses to be counted in a report.
+
+    Args:
+        data: the whole file, which `sniff` accepts.
+        name: its file name; only the suffix counts.
+    """
+    encoding, found = sniff(data), []
+    suffix = re.search(r"\.\w+$", name.lower())
+    if suffix and suffix[0] in IMAGE_SUFFIXES and suffix[0] not in SUFFIXES[encoding]:
+        found.append(f"{encoding.upper()} named {suffix[0]}, read by content")
+    if _has_more_frames(data, encoding):
+        found.append("several frames or pages, the first is used")
+    return tuple(found)
+
+
+def _has_more_frames(data: bytes, encoding: Format) -> bool:
+    if encoding == "png":
+        return b"acTL" in data[: max(0, data.find(b"IDAT"))]
+    if encoding == "webp":
+        return data[12:16] == b"VP8X" and bool(data[20] & 2)
+    if encoding == "avif":
+        return data[8:12] == b"avis"
+    if encoding == "jpeg":
+        return b"\xff\xe2" in data[:65536] and b"MPF\x00" in data[:65536]
+    if encoding == "gif":
+        return _gif_frames(data) > 1
+    return encoding == "tiff" and _tiff_pages(data) > 1
+
+
+def _tiff_pages(data: bytes) -> int:
+    """Return 1, or 2 where a second directory follows the first."""
+    if not tiff_numbers(data):
+        return 1
+    order, start = "<" if data[:1] == b"I" else ">", _first_directory(data)
+    (entries,) = struct.unpack_from(f"{order}H", data, start)
+    following = data[start + 2 + 12 * entries :][:4]
+    return 2 if len(following) == 4 and any(following) else 1
+
+
+def _gif_frames(data: bytes) -> int:
+    """Return how many frames a GIF holds, counted up to 2."""
+    at, frames = 13 + _gif_table(data, 10), 0
+    while at < len(data) and frames < 2 and data[at] in (0x21, 0x2C):
+        if data[at] == 0x2C:
+            frames += 1
+            at += 11 + _gif_table(data, at + 9)
+        else:
+            at += 2
+        while at < len(data) and data[at]:
+            at += data[at] + 1
+        at += 1
+    return frames
+
+
+def _gif_table(data: bytes, flags_at: int) -> int:
+    flags = data[flags_at] if flags_at < len(data) else 0
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

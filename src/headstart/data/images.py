@@ -130,11 +130,19 @@ def small_pixels(prepared: NDArray[np.uint8], side: int = 16) -> NDArray[np.uint
         prepared: what `decode` returned, of shape (height, width, 1 or 3); one channel is repeated into three.
         side: boxes per row and per column.
     """
-    from PIL import Image
+    height, width, channels = prepared.shape
+    if height % side or width % side:
+        from PIL import Image
 
-    image = Image.fromarray(prepared[:, :, 0] if prepared.shape[2] == 1 else prepared)
-    pixels = np.asarray(image.resize((side, side), Image.Resampling.BOX))
-    return np.repeat(pixels.ravel(), 3) if pixels.ndim == 2 else pixels.ravel()
+        image = Image.fromarray(prepared[:, :, 0] if channels == 1 else prepared)
+        boxes = np.asarray(image.resize((side, side), Image.Resampling.BOX)).reshape(side, side, channels)
+    else:  # boxes of whole pixels, the usual case, at a third of Pillow's time
+        high, wide = height // side, width // side
+        rows = np.add.reduce(prepared.reshape(side, high, width * channels), 1, dtype=np.uint32)
+        starts = np.arange(0, width, wide)
+        sums = np.add.reduceat(rows.reshape(side, width, channels), starts, 1)
+        boxes = ((sums + high * wide // 2) // (high * wide)).astype(np.uint8)
+    return np.repeat(boxes.ravel(), 3) if channels == 1 else boxes.ravel()
 
 
 def to_bytes(item: object) -> bytes:
@@ -210,7 +218,9 @@ def _read(data: bytes, needed: Callable[[int, int], float], background: int) -> 
     if encoding == "jpeg":
         header = jpeg.read_header(data)
         check_pixels(header.width, header.height)
-        if header.precision == 8 and header.components in (1, 3):
+        if header.precision != 8:
+            raise Unusable(f"format not accepted ({header.precision}-bit JPEG)")
+        if header.components in (1, 3):
             sides = (header.width, header.height)
             least = needed(*(reversed(sides) if header.orientation >= 5 else sides))
             eighths = next((eighths for eighths in jpeg.EIGHTHS if eighths / 8 >= least), 8)
