@@ -118,7 +118,7 @@ def _to_rgb(image: Image, background: int) -> Image:
         image = ImageChops.invert(image)  # Pillow takes every CMYK JPEG for inverted; only Adobe's are
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         return _on_background(image, background)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # a conversion to itself would copy
 
 
 def _on_background(image: Image, background: int) -> Image:
@@ -126,7 +126,7 @@ def _on_background(image: Image, background: int) -> Image:
 
     if image.mode == "La":
         image = image.convert("LA")
-    layer = image.convert("RGBA")
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
     ground = Image.new("RGB", layer.size, (background,) * 3)
     ground.paste(layer, mask=layer.getchannel("A"))
     return ground
