@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.judge.intervals import wilson
+
 SIDE = 240  # of the reliability diagram, in SVG units
 STRIP = 44  # height of the histogram below it
 SHADES = 6
@@ -68,7 +70,7 @@ def reliability(bins: Sequence[Binned]) -> list[Dot]:
     dots = []
     for one in bins:
         if one.count:
-            low, high = wilson(one.accuracy, one.count)
+            _, low, high = wilson(one.accuracy * one.count, one.count)
             share = one.count / most
             dots.append(
                 Dot(
@@ -84,14 +86,6 @@ def reliability(bins: Sequence[Binned]) -> list[Dot]:
                 )
             )
     return dots
-
-
-def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the interval of a share seen in `count` trials (Wilson 1927, Probable Inference)."""
-    middle = share + z * z / (2 * count)
-    half = z * ((share * (1 - share) + z * z / (4 * count)) / count) ** 0.5
-    whole = 1 + z * z / count
-    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
 
 
 def heat_map(shares: NDArray[np.float64]) -> HeatMap:

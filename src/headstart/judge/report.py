@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from headstart.base.errors import one_line
 from headstart.data.dataset import Skipped
 from headstart.judge import charts
+from headstart.judge.metrics import per_class
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -229,7 +230,7 @@ def percent(value: float) -> str:
 
 def seconds(value: float) -> str:
     """Return a duration in seconds as people say it."""
-    if value < 1:
+    if value < 0.9995:
         return f"{1000 * value:.0f} ms"
     if value < 60:
         return f"{value:.1f} s"
@@ -342,20 +343,8 @@ def _confusion(report: Report) -> dict[str, Any]:
 
 def _per_class(report: Report) -> list[dict[str, Any]]:
     """Return precision, recall, F1 and support of each class; the hardest first where the classes are many."""
-    counts = report.confusion.astype(np.float64)
-    right, true, said = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    f1 = 2 * right / np.maximum(true + said, 1)
-    rows = [
-        {
-            "name": name,
-            "precision": right[at] / said[at] if said[at] else None,
-            "recall": right[at] / true[at] if true[at] else None,
-            "f1": f1[at],
-            "support": int(true[at]),
-        }
-        for at, name in enumerate(report.result["classes"])
-    ]
-    return rows if len(rows) <= TABLE_CLASSES else sorted(rows, key=lambda row: float(row["f1"] or 0))
+    rows = per_class(report.confusion, report.result["classes"])
+    return rows if len(rows) <= TABLE_CLASSES else sorted(rows, key=lambda row: float(row["f1"]))
 
 
 def _by_reason(skipped: Sequence[Skipped]) -> list[tuple[str, list[str]]]:

