@@ -137,17 +137,20 @@ def _deep_grey(image: Image) -> Image:
 
     values = np.asarray(image)
     tags: dict[int, Any] = dict(getattr(image, "tag_v2", {}))
-    grey: NDArray[np.floating]
     if image.mode == "F":
-        grey = _scale_floats(values)
+        grey = _bytes(_scale_floats(values))
     elif image.mode == "I" and image.format != "PPM":
-        grey = _stretch(values.astype(np.float64))
+        grey = _bytes(_stretch(values.astype(np.float64)))
     else:
-        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-        grey = values.astype(np.float32) * np.float32(255 / (2 ** min(bits, 16) - 1))
+        bits = min(16, tags.get(_BITS_PER_SAMPLE, (16,))[0])
+        grey = _bytes(np.arange(2**16) * (255 / (2**bits - 1)))[values]
     if tags.get(_PHOTOMETRIC) == 0:
         grey = 255 - grey  # TIFF's WhiteIsZero, which Pillow honours for 8 bits only
-    return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
+    return Image.fromarray(grey)
+
+
+def _bytes(grey: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
 
 
 def _scale_floats(values: NDArray[np.float32]) -> NDArray[np.float64]:
