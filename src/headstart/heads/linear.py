@@ -37,5 +37,6 @@ class LinearHead:
 
 def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the softmax of each row, computed without overflow."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers: NDArray[np.float32] = np.exp(scores - scores.max(axis=1, keepdims=True))
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers

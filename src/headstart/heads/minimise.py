@@ -52,7 +52,7 @@ def minimise(losses: Losses, start: NDArray[np.float64], *, tolerance: float, st
             going &= good
         move, change = reached - point, slope - gradient
         bend = _dot(move, change)
-        history.append((move, change, np.divide(1, bend, out=np.zeros(len(point)), where=bend > 0)))
+        history.append((move, change, np.divide(1, bend, out=np.zeros(len(point)), where=bend > np.finfo(float).tiny)))
         point, value, gradient = reached, found, slope
     return point
 

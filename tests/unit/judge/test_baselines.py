@@ -1,0 +1,62 @@
+import time
+
+import numpy as np
+import pytest
+
+from headstart.base.errors import UsageError
+from headstart.judge import baselines
+from headstart.judge.baselines import majority, simple_images
+
+
+def pictures(n, c, seed=0):
+    """Small pictures of which a class-coloured corner tells the class, most of the time."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % c
+    pixels = rng.integers(0, 256, size=(n, 768))
+    pixels[:, :30] = np.clip(y[:, None] * 200 // c + rng.normal(0, 40, size=(n, 30)), 0, 255)
+    return pixels.astype(np.uint8), y
+
+
+def test_majority_gives_the_training_frequencies():
+    found = majority(np.array([2, 2, 0, 2]), 4, 3)
+    assert found.dtype == np.float32
+    assert found == pytest.approx(np.tile([0.25, 0, 0.75, 0], (3, 1)))
+
+
+def test_pixels_that_tell_are_learned_and_quick():
+    train, y = pictures(244, 2)
+    test, truth = pictures(200, 2, seed=1)
+    start = time.process_time()
+    found = simple_images(train, y, test, c=2, seed=0)
+    assert time.process_time() - start < 3  # 0.1 s of wall time alone on two cores; generous for a busy machine
+    assert found.shape == (200, 2)
+    assert found.sum(axis=1) == pytest.approx(np.ones(200), abs=1e-5)
+    assert (found.argmax(axis=1) == truth).mean() > 0.9
+
+
+def test_pixels_that_tell_nothing_stay_at_chance():
+    rng = np.random.default_rng(0)
+    train, test = rng.integers(0, 256, size=(2, 100, 768), dtype=np.uint8)
+    found = simple_images(train, np.arange(100) % 2, test, c=2, seed=0)
+    assert 0.3 < (found.argmax(axis=1) == np.arange(100) % 2).mean() < 0.7
+    assert np.abs(found - 0.5).mean() < 0.2
+
+
+def test_all_black_pictures_and_a_class_without_examples_are_borne():
+    black = np.zeros((20, 768), np.uint8)
+    found = simple_images(black, np.arange(20) % 2 * 2, black[:3], c=3, seed=0)
+    assert found == pytest.approx(np.tile([0.5, 0, 0.5], (3, 1)), abs=1e-6)
+
+
+def test_only_so_many_pictures_are_learned_from(monkeypatch):
+    monkeypatch.setattr(baselines, "MOST", 60)
+    train, y = pictures(300, 3)
+    test, truth = pictures(90, 3, seed=1)
+    found = simple_images(train, y, test, c=3, seed=0)
+    assert (found == simple_images(train, y, test, c=3, seed=0)).all()
+    assert (found.argmax(axis=1) == truth).mean() > 0.7
+
+
+def test_one_class_is_refused():
+    with pytest.raises(UsageError, match="two classes"):
+        simple_images(np.zeros((5, 768), np.uint8), np.zeros(5, int), np.zeros((1, 768), np.uint8), c=2, seed=0)

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from headstart.judge.intervals import (
+    bias_corrected,
+    bootstrap_mean,
+    mean_of_proportions,
+    paired_difference,
+    resample_counts,
+    wilson,
+)
+
+
+def test_wilson_of_known_values():
+    # Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+    for successes, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        assert wilson(successes, n) == pytest.approx((successes / n, low, high), abs=6e-5)
+    assert wilson(5, 5).high == 1
+
+
+def test_wilson_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    for truth in (0.5, 0.9, 0.97):
+        drawn = rng.binomial(80, truth, 2000)
+        limits = {count: wilson(count, 80) for count in np.unique(drawn)}
+        covered = np.mean([limits[count].low <= truth <= limits[count].high for count in drawn])
+        assert 0.925 < covered < 0.985
+
+
+def test_mean_of_proportions_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    truth, n = np.array([0.95, 0.8, 0.99]), np.array([40, 60, 20])
+    found = [mean_of_proportions(rng.binomial(n, truth), n) for _ in range(1000)]
+    assert 0.92 < np.mean([at.low <= truth.mean() <= at.high for at in found]) < 0.99
+
+
+def test_bootstrap_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    found = [bootstrap_mean(rng.exponential(size=60), seed=i, resamples=400) for i in range(400)]
+    assert 0.89 < np.mean([at.low <= 1 <= at.high for at in found]) < 0.98
+
+
+@pytest.mark.parametrize(("win", "lose"), [(0.1, 0.1), (0.15, 0.05), (0.02, 0.0)])
+def test_paired_difference_covers_the_truth_as_often_as_it_says(win, lose):
+    rng = np.random.default_rng(3)
+    covered = []
+    for seed in range(300):
+        luck = rng.uniform(size=100)
+        first, second = luck < 0.7 + win, (luck < 0.7) | (luck > 1 - lose)
+        interval = paired_difference(first, second, seed=seed)
+        covered.append(interval.low <= win - lose <= interval.high)
+    assert np.mean(covered) > 0.92
+
+
+def test_paired_difference_is_signed_and_never_certain_of_equality():
+    right = np.arange(50) % 2 == 0
+    same = paired_difference(right, right, seed=0)
+    assert same.value == 0
+    assert same.low < 0 < same.high
+    better = paired_difference(np.ones(50, bool), right, seed=0)
+    assert better.value == 0.5
+    assert 0.3 < better.low < 0.5 < better.high < 0.7
+    worse = paired_difference(right, np.ones(50, bool), seed=0)
+    assert worse.value == -0.5
+    assert worse.high < 0
+
+
+def test_paired_difference_takes_scores_too():
+    rng = np.random.default_rng(0)
+    difficulty = rng.normal(size=200) * 10
+    interval = paired_difference(difficulty + 0.5 + rng.normal(size=200) * 0.1, difficulty, seed=0)
+    assert interval.low == pytest.approx(0.5, abs=0.05)
+    assert interval.high == pytest.approx(0.5, abs=0.05)
+
+
+def test_resamples_stay_within_their_stratum():
+    strata = np.random.default_rng(0).permutation(np.repeat([0, 1, 5], [1, 10, 89]))
+    counts = resample_counts(strata, seed=0, resamples=300)
+    for stratum, size in ((0, 1), (1, 10), (5, 89)):
+        assert (counts[:, strata == stratum].sum(axis=1) == size).all()
+    assert counts[:, strata == 1].mean() == pytest.approx(1)
+    assert counts[:, strata == 1].var() == pytest.approx(0.9, abs=0.1)
+    assert (counts == resample_counts(strata, seed=0, resamples=300)).all()
+    assert (counts != resample_counts(strata, seed=1, resamples=300)).any()
+
+
+def test_bias_is_corrected_and_the_value_always_inside():
+    rng = np.random.default_rng(0)
+    shifted = rng.normal(1.0, 1.0, 5000)
+    found = bias_corrected(0.0, shifted)
+    assert found.low == pytest.approx(-1 - 1.96, abs=0.15) or found.low < -1.5
+    assert found.low < 0 < found.high < shifted.mean() + 1.96
+    far = bias_corrected(-50.0, shifted)
+    assert far.low <= -50 <= far.high
