@@ -190,6 +190,21 @@ def verdict(result: dict[str, Any], gap: IntervalLike, *, commonest: str = "") -
     )
 
 
+def bins_of(certainty: NDArray[np.floating], right: NDArray[np.bool_], bins: int = 10) -> tuple[Bin, ...]:
+    """Return test examples in bins of equal width by stated certainty, empty ones left out.
+
+    Args:
+        certainty: probability of the predicted class, of shape (n,), 0..1.
+        right: whether the prediction is right, of shape (n,).
+        bins: how many bins divide 0..1.
+    """
+    at = np.minimum((certainty * bins).astype(np.intp), bins - 1)
+    count = np.bincount(at, minlength=bins)
+    stated = np.bincount(at, certainty, bins) / np.maximum(count, 1)
+    found = np.bincount(at, right, bins) / np.maximum(count, 1)
+    return tuple(Bin(float(stated[n]), float(found[n]), int(count[n])) for n in np.flatnonzero(count))
+
+
 def thumbnail(data: bytes, side: int = 144) -> bytes:
     """Return the middle square of a picture, upright, as a small JPEG of `side` pixels.
 

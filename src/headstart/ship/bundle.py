@@ -261,7 +261,9 @@ def _read(folder: Path, name: str, limit: int | None = None) -> bytes:
         raise BundleError(f"{folder} must be a bundle", "no such folder", "name a folder that `headstart fit` wrote")
     if path.is_symlink() or not path.is_file():
         found = "a link" if path.is_symlink() else "no such file"
-        raise BundleError(f"{name} must be a file in the bundle {folder}", found, SAVE_AGAIN)
+        inside = folder / "bundle"
+        do = f"name {inside}" if (inside / MANIFEST).is_file() else SAVE_AGAIN
+        raise BundleError(f"{name} must be a file in the bundle {folder}", found, do)
     if limit is not None and path.stat().st_size > limit:
         raise _damaged(folder, name, f"{path.stat().st_size:,} bytes")
     try:

@@ -14,7 +14,7 @@ MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~&$@])")
 LISTED_CLASSES = 100
 METRICS = {
     "accuracy": ("accuracy", "Accuracy"),
-    "balanced_accuracy": ("accuracy", "Balanced accuracy"),
+    "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
     "macro_f1": ("f1", "Macro F1"),
     "log_loss": ("log_loss", "Log loss"),
     "ece": ("ece", "Calibration error (ECE)"),
@@ -169,9 +169,10 @@ def _needs(manifest: Manifest) -> str:
     source = manifest.source
     if source.included:
         return "This bundle holds everything: the source's weights are in it."
+    get = source.get.removeprefix("run: ")
     return (
         f"The weights of the source are not in this bundle. It needs `{_code(source.uri)}`, revision "
-        f"`{_code(source.revision)}`, sha256 `{_code(source.sha256)}`. To get it: `{_code(source.get)}`. headstart "
+        f"`{_code(source.revision)}`, sha256 `{_code(source.sha256)}`. To get it: `{_code(get)}`. headstart "
         "checks the sha256 and refuses other weights."
     )
 

@@ -288,6 +288,14 @@ def test_reliability_places_the_bins() -> None:
     assert dot.high < dot.y < dot.low
 
 
+def test_bins_of_equal_width() -> None:
+    certainty = np.array([0.55, 0.51, 0.91, 1.0, 0.97], np.float32)
+    low, high = report.bins_of(certainty, np.array([True, False, True, True, False]))
+    assert (low.count, low.accuracy, round(low.confidence, 6)) == (2, 0.5, 0.53)
+    assert (high.count, round(high.accuracy, 6), round(high.confidence, 6)) == (3, 0.666667, 0.96)
+    assert report.bins_of(np.empty(0, np.float32), np.empty(0, bool)) == ()
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

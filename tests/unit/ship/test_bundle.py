@@ -223,6 +223,10 @@ def test_no_folder(tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", "no such folder")
 
 
+def test_the_folder_of_a_run_leads_to_its_bundle(folder: Path) -> None:
+    refused(folder.parent, f"name {folder}")
+
+
 def test_other_folders_are_not_replaced(made: Bundle, folder: Path, tmp_path: Path) -> None:
     bundle.save(folder, made)
     (folder / "notes.txt").write_text("mine")
