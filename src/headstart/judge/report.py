@@ -384,7 +384,9 @@ def _steps(result: dict[str, Any]) -> list[dict[str, Any]]:
     steps, start = [], 0.0
     for name, value in parts.items():
         if value > 0:
-            steps.append({"name": STEPS.get(name, name), "seconds": value, "start": start, "share": value / total})
+            tone = "rest" if name == "other" else f"step{len(steps) + 1}"
+            label, share = STEPS.get(name, name), value / total
+            steps.append({"name": label, "seconds": value, "start": start, "share": share, "tone": tone})
             start += value / total
     return steps
 
