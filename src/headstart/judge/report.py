@@ -381,7 +381,8 @@ def _steps(result: dict[str, Any]) -> list[dict[str, Any]]:
     parts = {name: value for name, value in result["seconds"].items() if name != "total"}
     total = max(result["seconds"]["total"], sum(parts.values()), 1e-9)
     parts["other"] = total - sum(parts.values())
-    steps, start = [], 0.0
+    steps: list[dict[str, Any]] = []
+    start = 0.0
     for name, value in parts.items():
         if value > 0:
             tone = "rest" if name == "other" else f"step{len(steps) + 1}"
