@@ -21,6 +21,7 @@ from headstart.base.files import TEMPORARY, said_when_full, sync_folder, write_a
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.base.lock import held
 from headstart.engines.base import Network, in_batches
+from headstart.engines.patience import wait_politely
 
 XML, BIN, RECORD = "network.xml", "network.bin", "network.json"
 PRECISIONS = {"bf16": "BF16", "f32": "FP32"}
@@ -77,6 +78,7 @@ def open_converted(network: Network, folder: Path, *, say: Callable[[str], None]
 
 def convert(network: Network) -> ov.Model:
     """Return the network as an OpenVINO model whose batch has the fixed size that suits this machine."""
+    wait_politely()
     import torch
     from openvino._offline_transformations import apply_moc_transformations
     from openvino.frontend import FrontEndManager

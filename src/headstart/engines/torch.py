@@ -6,10 +6,14 @@ Imports torch: import this file only where a network is about to be run with it.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from headstart.engines.base import in_batches
+from headstart.engines.patience import wait_politely
+
+wait_politely()
+
+import torch  # noqa: E402
 
 BATCH = 16
 NAME = "torch-f32"

@@ -15,6 +15,7 @@ from headstart.base.errors import SourceError
 from headstart.base.files import write_atomic
 from headstart.base.hashing import canonical_json, sha256_file, sha256_json
 from headstart.data.images import Preprocessing
+from headstart.engines.patience import wait_politely
 from headstart.sources.from_torch import RECIPE, Identity, TorchSource, as_random
 from headstart.sources.recipe import Stage, Tap, taps
 from headstart.sources.spec import Spec
@@ -83,6 +84,7 @@ def fetch(spec: Spec, anatomy: Anatomy) -> Path:
     Raises:
         SourceError: there is none, or it cannot be had.
     """
+    import httpx
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -102,7 +104,7 @@ def fetch(spec: Spec, anatomy: Anatomy) -> Path:
             raise SourceError(f"{spec.uri} needs {WEIGHTS} of {anatomy.hub}", "offline", remedy) from error
     try:
         return get(local=False)
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, OSError) as error:
         first = str(error).strip().partition("\n")[0]
         raise SourceError(f"{spec.uri} needs {WEIGHTS} of {anatomy.hub}", first, remedy) from error
 
@@ -119,6 +121,7 @@ def build(name: str, path: Path) -> nn.Module:
 
 def build_random(name: str, seed: int) -> nn.Module:
     """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
+    wait_politely()
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -221,7 +224,10 @@ def _taps(body: Any, blank: Tensor) -> tuple[Tap, ...]:
     for hook in hooks:
         hook.remove()
     stages = [stage for name, module, width in named if (stage := _stage(name, module, width, seen.get(module)))]
-    return taps(pool, stages[-LATE_STAGES:], _stage("final", "", body.num_features, final), max_pooled=_maxed(stages))
+    # A network whose last stage is its final map would give the same block twice.
+    again = any(said is final for said in seen.values())
+    last = None if again else _stage("final", "", body.num_features, final)
+    return taps(pool, stages[-LATE_STAGES:], last, max_pooled=_maxed(stages))
 
 
 def _maxed(stages: list[Stage]) -> list[str] | None:

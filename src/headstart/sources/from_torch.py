@@ -15,6 +15,7 @@ from headstart.base.hashing import sha256_json
 from headstart.data.dataset import Kind
 from headstart.data.images import Preprocessing
 from headstart.engines.base import Network
+from headstart.engines.patience import wait_politely
 from headstart.sources.base import Source, SourceInfo
 from headstart.sources.layers import layer_names
 from headstart.sources.recipe import Tap
@@ -124,6 +125,7 @@ class TorchSource(Source):
 
     def module(self) -> nn.Module:
         """Return the torch module with its weights loaded, in inference mode; the same one each time."""
+        wait_politely()
         return self._build()
 
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
