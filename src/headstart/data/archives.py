@@ -42,6 +42,27 @@ class _Member(NamedTuple):
     problem: str
 
 
+class _Header(tarfile.TarInfo):
+    """A tar header of which only name, type and size are parsed: half the time of listing is what else it holds."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        """Return an ordinary header (file, folder, pax record, long name) by its bytes; leave others to tarfile."""
+        data, kind, given = bytes(buf), bytes(buf[156:157]), bytes(buf[148:156])
+        if len(data) != _BLOCK or kind not in (b"0", b"5", b"x", b"L"):
+            return super().frombuf(buf, encoding, errors)
+        try:
+            checksum, size = int(given.strip(b"\0 "), 8), int(data[124:136].strip(b"\0 "), 8)
+        except ValueError:  # a size beyond 8 GiB is no octal number
+            return super().frombuf(buf, encoding, errors)
+        if checksum != sum(data) - sum(given) + 8 * 32:
+            return super().frombuf(buf, encoding, errors)
+        name, prefix = (data[at:end].partition(b"\0")[0].decode(encoding, errors) for at, end in ((0, 100), (345, 500)))
+        header = cls(f"{prefix}/{name}" if prefix and kind != b"L" else name)
+        header.type, header.size = kind, size
+        return header
+
+
 class Archive:
     """The members of one archive file, read by offset.
 
@@ -152,7 +173,7 @@ def _open_tar(path: Path) -> Archive:
     members: dict[str, _Member] = {}
     folders: set[str] = set()
     try:
-        with tarfile.open(path, "r:", errors="surrogateescape") as tar:
+        with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape", tarinfo=_Header) as tar:
             for info in tar:
                 name = _checked(path, info.name, _kind_of_tar(info))
                 if info.isdir():
@@ -186,8 +207,9 @@ def _open_zip(path: Path) -> Archive:
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
         raise _broken(path, str(error)) from error
     for info in infos:
-        name = _checked(path, _name_in_zip(info), _kind_of_zip(info))
-        if info.is_dir():
+        stored = _name_in_zip(info)
+        name = _checked(path, stored, _kind_of_zip(info))
+        if stored.endswith("/"):
             folders.update([*parents(name), name] if name else [])
             continue
         if info.flag_bits & 1:

@@ -30,6 +30,8 @@ MAX_GROUP = 2**30
 CACHED = 256 * 2**20
 """How many bytes of unpacked row groups a dataset keeps for its next reads; the last group read is kept in any case."""
 
+_OTHERS = frozenset({"label", "group", "split"})
+
 
 class ParquetTable:
     """One Parquet file: its columns, and its pictures by row.
@@ -250,7 +252,9 @@ def _with_image(schema: pa.Schema, columns: Mapping[str, str] | None) -> dict[st
     """Return `columns` with the one column that holds pictures as "image", whatever it is called."""
     given = dict(columns or {})
     names = {name.casefold() for name in schema.names}
-    held = [field.name for field in schema if _bytes_in(field.type)]
+    held = [
+        field.name for field in schema if _bytes_in(field.type) is not None and field.name.casefold() not in _OTHERS
+    ]
     if len(held) == 1 and not given.keys() & CONTENT.keys() and not names & CONTENT.keys():
         given["image"] = held[0]
     return given

@@ -71,10 +71,10 @@ def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = Non
         header = next(rows, None)
         if header is None:
             raise DataError(f"{where} must hold a header and rows", "nothing, it is empty", _SAVE_AS)
+        at = find_columns([name.strip() for name in header[1]], where, columns=columns, labelled=labelled)
         body = list(rows)
     if not body:
         raise DataError(f"{where} must hold rows", "a header only", "add a row for each example")
-    at = find_columns([name.strip() for name in header[1]], where, columns=columns, labelled=labelled)
     content = next(word for word in CONTENT if word in at)
     return Table(
         where=where,
