@@ -24,7 +24,9 @@ from headstart.data.trees import Folder, Tree, is_litter, suffix_of
 
 ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv or .parquet"
 
-_PART = re.compile(rf"({'|'.join(SPLITS)}|all)(?:[-_.].*)?\.(csv|tsv|parquet)", re.IGNORECASE)
+_NAMES = "|".join((*SPLITS, "all"))
+# Parquet comes in shards, such as train-00000-of-00002.parquet; "train_notes.csv" is no part.
+_PART = re.compile(rf"({_NAMES})(?:\.csv|\.tsv|(?:[-_.].*)?\.parquet)", re.IGNORECASE)
 
 Columns = Mapping[str, str]
 
@@ -41,7 +43,7 @@ def open_dataset(
         data: a folder of class folders, or `train/`, `validation/`, `test/` above such; a `.zip` or `.tar` of
             either; a CSV, TSV or Parquet of paths and labels, or a folder or archive of `train.csv`, `dev.csv`,
             `test.csv` or one `all.csv`; Parquet in the Hugging Face image layout, or a folder of it; or a pair of
-            sequences, pictures and labels.
+            sequences, pictures and labels. Where a folder holds both such tables and class folders, the tables count.
         root: a folder that paths in a table may lead into, besides the table's own.
         columns: names of a table's columns, by our words for them: `{"path": "file", "label": "category"}`.
 
@@ -68,7 +70,7 @@ def open_inputs(inputs: Sequence[str | os.PathLike[str]]) -> Dataset:
 
     Args:
         inputs: pictures, folders (searched to any depth), archives, and tables with a path column. The id of an
-            example is its path, with the input as it was given in front.
+            example is its path, with the input in front.
 
     Raises:
         DataError: an input does not exist, or holds no picture.
@@ -76,19 +78,19 @@ def open_inputs(inputs: Sequence[str | os.PathLike[str]]) -> Dataset:
     if not inputs:
         raise DataError("INPUT must name pictures", "nothing", "name files, folders, archives or tables")
     parts: list[Dataset] = []
-    single: list[str | os.PathLike[str]] = []
+    single: list[Path] = []
     for given in inputs:
         path = existing(given, what="INPUT")
         if path.is_dir():
-            parts.append(_under(given, from_files(Folder(path), name=path.name)))
+            parts.append(_under(path, from_files(Folder(path), name=path.name)))
         elif is_archive(path):
-            parts.append(_under(given, from_files(open_archive(path), name=path.name)))
+            parts.append(_under(path, from_files(open_archive(path), name=path.name)))
         else:
             table = _from_table(path, None, None, labelled=False)
             if table is None:
-                single.append(given)
+                single.append(path)
             else:
-                parts.append(_under(os.path.dirname(os.fspath(given)), table))  # noqa: PTH120 - keeps it as given
+                parts.append(_under(path.parent, table))
     return _joined([*([from_items(single)] if single else []), *parts])
 
 
@@ -100,7 +102,8 @@ def existing(data: object, *, what: str) -> Path:
     """
     if not isinstance(data, (str, os.PathLike)):
         raise DataError(f"{what} must be a path, or a pair (items, labels) in Python", type(data).__name__, "give one")
-    path = Path(os.fsdecode(data)).expanduser()
+    path = Path(os.fsdecode(data))
+    path = path.expanduser() if path.parts[:1] == ("~",) else path
     try:
         there, regular = path.exists(), path.is_file() or path.is_dir()
     except (OSError, ValueError) as error:
@@ -199,14 +202,12 @@ def _from_parquet(
     return from_tables(tree, listing, name=_name(path), where=str(path), root=root, labelled=labelled)
 
 
-def _under(given: str | os.PathLike[str], dataset: Dataset) -> Dataset:
-    prefix = os.fsdecode(given).rstrip("/")
-    if not prefix:
-        return dataset
+def _under(folder: Path, dataset: Dataset) -> Dataset:
+    prefix = "" if folder == Path() else f"{str(folder).rstrip('/')}/"
     return replace(
         dataset,
-        examples=tuple(replace(example, id=f"{prefix}/{example.id}") for example in dataset.examples),
-        skipped=tuple(replace(skipped, id=f"{prefix}/{skipped.id}") for skipped in dataset.skipped),
+        examples=tuple(replace(example, id=f"{prefix}{example.id}") for example in dataset.examples),
+        skipped=tuple(replace(skipped, id=f"{prefix}{skipped.id}") for skipped in dataset.skipped),
     )
 
 

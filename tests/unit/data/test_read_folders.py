@@ -274,6 +274,16 @@ def test_wrong_contents_are_skipped_with_a_reason__IMG_02_04_14(tmp_path, fill):
     assert found["a/3.jpg"].startswith("format not accepted")
 
 
+def test_data_may_be_a_link_and_begin_with_a_tilde(tmp_path, fill, monkeypatch):
+    fill(tmp_path / "home/data", {"a": 2, "b": 2})
+    (tmp_path / "home/link").symlink_to("data")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert open_dataset("~/link").read(0) == b"\xff\xd8\xffa/0"
+    monkeypatch.chdir(tmp_path / "home/data/a")
+    Path("~x.jpg").write_bytes(b"\xff\xd8\xff")
+    assert open_inputs(["~x.jpg"]).read(0) == b"\xff\xd8\xff"
+
+
 def test_inputs_of_every_form_keep_their_paths(tmp_path, fill, monkeypatch):
     fill(tmp_path, {"photos/a": 2, "photos/a/deep": 1, "more": 2})
     (tmp_path / "photos/note.txt").write_text("x")
