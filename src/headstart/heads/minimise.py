@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Losses = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 MEMORY = 10
-HALVINGS = 30
+HALVINGS = 15
 SUFFICIENT = 1e-4  # share of the promised descent that a step must bring (Armijo)
 
 

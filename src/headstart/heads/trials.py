@@ -20,7 +20,7 @@ from headstart.heads.svm import SVM
 PLATEAU = 1.01  # of the penalties whose error is within 1 % of the least, the strongest is kept
 PATIENCE = 2  # penalties in a row that gain less than that, after which weaker ones are not tried
 BLOCK_OUT = 4096  # rows; a larger fold is too costly to leave out of ridge at once
-FINAL = 1e-9  # tolerance of the head that is kept, relative to its loss
+FINAL = {"float64": 1e-9, "float32": 1e-6}  # tolerance of the head that is kept, relative to its loss, by dtype of rows
 CONVEX = {"logistic": LOGISTIC, "svm": SVM}
 
 
@@ -170,7 +170,8 @@ def fit(task: Task, kind: str, penalty: float) -> tuple[NDArray[np.float64], NDA
     """Return coefficients (k, c) on rotated rows and intercept (c,) of a head fitted on all rows."""
     if kind == "ridge":
         return ridge.solve(task.rotated, task.y, task.c, penalty)
-    heads = next(iter(_path(task, kind, [penalty], task.rotated.weights[None], tolerance=FINAL)))
+    tolerance = FINAL[task.rotated.rows.dtype.name]
+    heads = next(_path(task, kind, [penalty], task.rotated.weights[None], tolerance))
     return heads.coefficients[0].T, heads.intercept[0]
 
 
