@@ -28,7 +28,6 @@ from headstart.sources.base import Source
 
 SCHEMA = 1
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
-BINS = 10
 SHOWN = 12  # thumbnails of mistakes, and of unsure examples
 
 
@@ -208,23 +207,20 @@ def _page(
         result=model.report,
         verdict=sentence,
         confusion=np.array(model.report["confusion"], dtype=np.int64),
-        reliability=_reliability(sure, best == y),
+        reliability=report.bins_of(sure, best == y),
         mistakes=shown(mistakes),
         unsure=shown(unsure),
         skipped=dataset.skipped,
-        notes=tuple(report.Note(text) for text in model.report["warnings"]),
+        notes=_notes(prepared, model.report["warnings"]),
         candidates=candidates,
         provenance=_provenance(model),
     )
 
 
-def _reliability(sure: NDArray[np.float32], right: NDArray[np.bool_]) -> tuple[report.Bin, ...]:
-    """Return the test examples in bins of equal size, the least sure first."""
-    order = np.argsort(sure, kind="stable")
-    return tuple(
-        report.Bin(float(sure[rows].mean()), float(right[rows].mean()), len(rows))
-        for rows in np.array_split(order, min(BINS, len(order)))
-    )
+def _notes(prepared: Prepared, warnings: list[str]) -> tuple[report.Note, ...]:
+    conflicts = tuple(name for conflict in prepared.scan.conflicts for name in conflict.ids)
+    listed = [report.Note("Photos that stand under several labels", conflicts)] if conflicts else []
+    return (*(report.Note(text) for text in warnings), *listed)
 
 
 def _thumbnail(prepared: Prepared, position: int) -> bytes:

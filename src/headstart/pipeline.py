@@ -14,11 +14,11 @@ from headstart.data.audit import Scan, check_bad, scan
 from headstart.data.read import open_dataset
 from headstart.data.split import split
 from headstart.features.extract import Extraction, extract
-from headstart.sources.layers import AUTO, JOINED, POOL, check_layer
 from headstart.findings import Clock, Layers, Prepared, Run, find
 from headstart.heads.select import Choice, choose_head, choose_layer
 from headstart.model import Model
 from headstart.sources.base import Source
+from headstart.sources.layers import AUTO, JOINED, POOL, check_layer
 from headstart.sources.registry import open_source
 
 DEFAULT_SOURCE = "packaged:efficientnet-lite0"

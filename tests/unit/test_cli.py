@@ -34,7 +34,7 @@ def headstart(warm_cache: Path) -> Headstart:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_photos(tmp_path_factory.mktemp("data") / "toys", classes=3, per_class=10, seed=0)
+    return toy_photos(tmp_path_factory.mktemp("data") / "toys", classes=["bird", "cat", "dog"], per_class=10, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_predict_writes_csv(headstart: Headstart, fitted: Path, photos: Path, tm
     out = tmp_path / "preds.csv"
     done = headstart("predict", fitted / "bundle", photos, "--out", out, "--all")
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(out.read_text().splitlines()))
     assert len(rows) == 30
     classes = sorted(folder.name for folder in photos.iterdir())
     for row in rows:
@@ -145,9 +145,9 @@ def test_cells_that_look_like_formulas_are_escaped__TAB_12(headstart: Headstart,
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        pytest.param(lambda folder: None, "no such", id="no such path"),
+        pytest.param(lambda folder: None, "must exist", id="no such path"),
         pytest.param(lambda folder: folder.mkdir(), "empty", id="an empty folder"),
-        pytest.param(lambda folder: toy_photos(folder, classes=1, per_class=5, seed=0), "one", id="one class"),
+        pytest.param(lambda folder: toy_photos(folder, classes=["cat"], per_class=5, seed=0), "one", id="one class"),
     ],
 )
 def test_bad_data_is_one_line_and_exit_code_2(

@@ -1,0 +1,80 @@
+"""The documents are true: their Python runs, their commands run, their links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headstart.testing import toy_photos
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "bench").glob("*.md")]
+)
+
+
+def fenced(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path) -> Path:
+    """A folder with the photos that the documents speak of."""
+    toy_photos(tmp_path / "photos", classes=["daisy", "rose"], per_class=12, seed=0)
+    first = next((tmp_path / "photos" / "rose").iterdir())
+    (tmp_path / "photos" / "rose" / "c.jpg").write_bytes(first.read_bytes())
+    first.unlink()
+    toy_photos(tmp_path / "new-photos", classes=["daisy"], per_class=3, seed=1)
+    (tmp_path / "photo.jpg").write_bytes((tmp_path / "photos" / "rose" / "c.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_python_examples_run(document: Path, workplace: Path) -> None:
+    for example in fenced(document, "python"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_run(document: Path, workplace: Path) -> None:
+    lines = [line[2:] for text in fenced(document, "console") for line in text.splitlines() if line.startswith("$ ")]
+    if any("OUT" in line for line in lines):
+        lines = ["headstart fit photos/ --out OUT", *lines]
+    for line in lines:
+        name, *arguments = shlex.split(line)
+        assert name == "headstart", "examples of other commands are not fenced as console"
+        command = [sys.executable, "-m", "headstart", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+def test_readme_names_every_folder() -> None:
+    readme = (ROOT / "README.md").read_text()
+    folders = [path for path in (ROOT / "src" / "headstart").iterdir() if path.is_dir() and path.name != "__pycache__"]
+    for folder in folders:
+        assert f"`src/headstart/{folder.name}`" in readme
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for target in re.findall(r"^make (\w+)", document.read_text(), flags=re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
