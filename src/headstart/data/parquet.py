@@ -90,6 +90,8 @@ class ParquetTable:
             values: list[Any] = self._file.read([name]).column(0).to_pylist()
         except (OSError, ValueError, NotImplementedError) as error:
             raise _damaged(self.path, error) from error
+        if len(values) != len(self):
+            raise _damaged(self.path, f"{len(values)} cells of {name!r} for {len(self)} rows")
         return values
 
     def labels(self) -> list[Any] | None:
@@ -122,21 +124,27 @@ class ParquetTable:
             DataError: one is too large to read.
         """
         metadata = self._file.metadata
-        sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
-        if max(sizes) > MAX_GROUP:
+        groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+        largest = max((group.total_byte_size for group in groups), default=0)
+        if largest > MAX_GROUP:
             raise DataError(
                 f"row groups of {self.path} must be at most {MAX_GROUP:,} bytes",
-                f"{max(sizes):,} bytes",
+                f"{largest:,} bytes",
                 "write it again with smaller ones: pyarrow.parquet.write_table(table, path, row_group_size=1000)",
             )
-        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        rows = [group.num_rows for group in groups]
+        if sum(rows) != len(self) or min(rows) < 0:
+            raise _damaged(self.path, f"{sum(rows)} rows in its groups, {len(self)} in its header")
+        return rows
 
     def pictures(self, group: int) -> pa.Array:
-        """Return the bytes of the pictures in one row group: a binary array."""
+        """Return the bytes of the pictures in one row group: a binary array; raises OSError or ValueError."""
         field = self.schema.field(self._at[self.content])
         inner = _bytes_in(field.type)
         column = f"{field.name}.{inner}" if inner else field.name
         read = self._file.read_row_group(group, columns=[column]).column(0).combine_chunks()
+        if len(read) != self._file.metadata.row_group(group).num_rows:
+            raise ValueError(f"{len(read)} pictures in row group {group}")
         return read.field(inner) if inner else read
 
 
@@ -235,7 +243,7 @@ def _opened(path: Path) -> pq.ParquetFile:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def _damaged(path: Path, error: object) -> DataError:
     return DataError(f"{path} must be a whole Parquet file", error, "copy or download it again")
 
 
