@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.data.audit import Scan
 from headstart.data.dataset import Unusable
+from headstart.data.images import thumbnail
 from headstart.data.split import Parts
 from headstart.features.extract import Extraction
 from headstart.features.features import Features
@@ -29,6 +30,7 @@ from headstart.sources.base import Source
 SCHEMA = 1
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
 SHOWN = 12  # thumbnails of mistakes, and of unsure examples
+THUMBNAIL = 144  # pixels of the longer side
 
 
 @dataclass
@@ -226,7 +228,7 @@ def _notes(prepared: Prepared, warnings: list[str]) -> tuple[report.Note, ...]:
 def _thumbnail(prepared: Prepared, position: int) -> bytes:
     """Return a small picture, or nothing where the file is gone since it was read."""
     try:
-        return report.thumbnail(prepared.scan.dataset.read(position))
+        return thumbnail(prepared.scan.dataset.read(position), THUMBNAIL)
     except Unusable:
         return b""
 

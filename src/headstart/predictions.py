@@ -16,8 +16,7 @@ from headstart.base.errors import UsageError, one_line
 from headstart.base.files import check_writable
 from headstart.base.progress import Progress
 from headstart.data.dataset import Skipped
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from headstart.data.tables import safe_cell
 
 
 @dataclass(frozen=True)
@@ -87,16 +86,11 @@ def as_csv(labelled: Labelled, *, everything: bool) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     classes = labelled.classes if everything else ()
-    writer.writerow(["path", "label", "probability", *(_cell(f"p({name})") for name in classes)])
+    writer.writerow(["path", "label", "probability", *(safe_cell(f"p({name})") for name in classes)])
     for name, label, probability, row in labelled.rows():
         shown = [f"{value:.6f}" for value in row] if everything else []
-        writer.writerow([_cell(name), _cell(label), f"{probability:.6f}", *shown])
+        writer.writerow([safe_cell(name), safe_cell(label), f"{probability:.6f}", *shown])
     return text.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Return `text` so that no spreadsheet takes it for a formula (OWASP, CSV injection)."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def as_json_object(labelled: Labelled, *, everything: bool) -> dict[str, Any]:

@@ -12,16 +12,14 @@ from headstart.base.errors import DataError, one_line
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset, Skipped, Unusable
-from headstart.data.formats import SUFFIXES, sniff
+from headstart.data.formats import remarks
 from headstart.data.labels import some
-from headstart.data.trees import suffix_of
 
 MAX_CONFLICTING = 0.05
 MAX_BAD = 0.2
 MAX_BAD_IN_CLASS = 0.5
 
 _CHUNK = 32  # examples per task: enough to hide the cost of a task, few enough to keep memory flat
-_FORMATS = {suffix: name for name, suffixes in SUFFIXES.items() for suffix in suffixes}
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     """
     kept: list[int] = []
     hashes: list[str] = []
-    misnamed: list[str] = []
+    remarked: dict[str, list[str]] = {}
     skipped: list[Skipped] = []
     with progress.step("Reading", len(dataset), dataset.kind + "s") as step:
         for position, outcome in enumerate(_in_order(dataset, workers)):
@@ -79,15 +77,13 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
                 digest, found = outcome
                 kept.append(position)
                 hashes.append(digest)
-                if found != _FORMATS.get(suffix_of(example.id), found):
-                    misnamed.append(f"{example.id} is {found.upper()}")
+                for remark in found:
+                    remarked.setdefault(remark, []).append(example.id)
             step.advance()
     readable = dataset.keep(kept, tuple(skipped)) if skipped else dataset
     conflicts = _conflicts(readable, hashes)
     duplicates = _duplicates(readable, hashes)
-    notes = []
-    if misnamed:
-        notes.append(f"{len(misnamed)} pictures are read by their content, not by their suffix ({some(misnamed)}).")
+    notes = [f"{remark[0].upper()}{remark[1:]}: {len(ids)} ({some(ids)})." for remark, ids in remarked.items()]
     if duplicates:
         notes.append(f"{duplicates} examples are exact copies of others in their class; copies stay on one side.")
     if conflicts:
@@ -128,10 +124,10 @@ def check_bad(dataset: Dataset, *, allow_bad: bool) -> None:
             raise DataError("less than half of a class may be unusable", f"{share}{_reasons(dataset, label)}", do)
 
 
-def _in_order(dataset: Dataset, workers: int) -> Iterator[tuple[str, str] | Unusable]:
-    """Yield the hash and format of each example, or why it has none, a few chunks read ahead."""
+def _in_order(dataset: Dataset, workers: int) -> Iterator[tuple[str, tuple[str, ...]] | Unusable]:
+    """Yield the hash of each example and what is odd about it, or why it has none, a few chunks read ahead."""
     starts = iter(range(0, len(dataset), _CHUNK))
-    waiting: deque[Future[list[tuple[str, str] | Unusable]]] = deque()
+    waiting: deque[Future[list[tuple[str, tuple[str, ...]] | Unusable]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for start in starts:
@@ -144,12 +140,13 @@ def _in_order(dataset: Dataset, workers: int) -> Iterator[tuple[str, str] | Unus
             pool.shutdown(cancel_futures=True)
 
 
-def _look(dataset: Dataset, positions: Sequence[int]) -> list[tuple[str, str] | Unusable]:
-    outcomes: list[tuple[str, str] | Unusable] = []
+def _look(dataset: Dataset, positions: Sequence[int]) -> list[tuple[str, tuple[str, ...]] | Unusable]:
+    outcomes: list[tuple[str, tuple[str, ...]] | Unusable] = []
     for position in positions:
         try:
             data = dataset.read(position)
-            outcomes.append((sha256(data), sniff(data) if dataset.kind == "image" else ""))
+            odd = remarks(data, dataset.examples[position].id) if dataset.kind == "image" else ()
+            outcomes.append((sha256(data), odd))
         except Unusable as error:
             outcomes.append(error)
     return outcomes

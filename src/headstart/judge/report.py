@@ -205,20 +205,6 @@ def bins_of(certainty: NDArray[np.floating], right: NDArray[np.bool_], bins: int
     return tuple(Bin(float(stated[n]), float(found[n]), int(count[n])) for n in np.flatnonzero(count))
 
 
-def thumbnail(data: bytes, side: int = 144) -> bytes:
-    """Return the middle square of a picture, upright, as a small JPEG of `side` pixels.
-
-    Raises:
-        Unusable: the bytes are no accepted picture, or a broken one.
-    """
-    import simplejpeg
-
-    from headstart.data.images import Preprocessing, decode
-
-    square = decode(data, Preprocessing(size=(side, side), resize=side, interpolation="bilinear"))
-    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(square), quality=80))
-
-
 def render(report: Report) -> str:
     """Return the report as one HTML page that needs no other file, no network and no script."""
     return _template().render(

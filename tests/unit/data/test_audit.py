@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from headstart.base.errors import DataError
 from headstart.base.hashing import sha256
 from headstart.base.progress import Progress
 from headstart.data.audit import check_bad, scan
 from headstart.data.dataset import Dataset, Example, Skipped, Unusable
+from headstart.data.read import open_dataset
 
 
 def dataset(*rows: tuple[str, bytes], skipped: int = 0) -> Dataset:
@@ -74,7 +77,7 @@ def test_what_cannot_be_read_is_skipped_and_positions_follow():
 def test_a_picture_named_as_another_format_is_used_and_said__IMG_03():
     found = scan(dataset(*good(3), ("b", b"\x89PNG\r\n\x1a\nxxxx")), progress=Progress())
     assert len(found.dataset) == 4
-    assert found.notes == ("1 pictures are read by their content, not by their suffix (b/3.jpg is PNG).",)
+    assert found.notes == ("PNG named .jpg, read by content: 1 (b/3.jpg).",)
 
 
 def test_copies_in_a_class_are_counted__IMG_20():
@@ -165,3 +168,13 @@ def test_examples_without_labels_are_checked_as_a_whole():
     check_bad(data, allow_bad=False)
     with pytest.raises(DataError, match="3 of 11"):
         check_bad(dataset(*good(8), skipped=3), allow_bad=False)
+
+
+def test_several_frames_are_noted__IMG_12(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        frames = [Image.new("RGB", (8, 8), (shade, 0, ord(label))) for shade in (10, 200)]
+        frames[0].save(tmp_path / label / f"{label}.gif", save_all=True, append_images=frames[1:])
+        Image.new("RGB", (9, 9), (0, ord(label), 0)).save(tmp_path / label / "still.gif")
+    notes = scan(open_dataset(tmp_path), progress=Progress()).notes
+    assert any(note.startswith("Several frames or pages, the first is used: 2 (") for note in notes)

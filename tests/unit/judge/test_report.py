@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from headstart.base.errors import one_line
-from headstart.data.dataset import Skipped, Unusable
+from headstart.data.dataset import Skipped
 from headstart.judge import charts, report
 from headstart.judge.intervals import Interval
 from headstart.judge.report import Bin, Candidate, Note, Report, Shown, render, verdict
@@ -309,18 +309,3 @@ def test_bins_of_equal_width() -> None:
 )
 def test_seconds(value: float, shown: str) -> None:
     assert report.seconds(value) == shown
-
-
-def test_thumbnail_is_a_small_upright_square() -> None:
-    picture = Image.new("RGB", (400, 200), "white")
-    picture.paste("black", (0, 0, 400, 100))
-    exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
-    data = io.BytesIO()
-    picture.save(data, "JPEG", exif=exif)
-    small = Image.open(io.BytesIO(report.thumbnail(data.getvalue())))
-    assert small.size == (144, 144)
-    assert small.getpixel((72, 10)) > (200, 200, 200)
-    assert small.getpixel((72, 134)) < (50, 50, 50)
-    with pytest.raises(Unusable):
-        report.thumbnail(b"no picture")
