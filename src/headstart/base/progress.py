@@ -103,9 +103,15 @@ class LiveProgress(Progress):
     @contextmanager
     def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Step]:
         """Show one step as a bar."""
-        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as Bars
-        from rich.progress import TimeRemainingColumn
 
         columns = [SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}")]
         if total is not None:

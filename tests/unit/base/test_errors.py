@@ -1,0 +1,53 @@
+"""Errors are one line, whatever they quote."""
+
+from __future__ import annotations
+
+import pickle
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.base.checks import at_least, did_you_mean, one_of
+from headstart.base.errors import MissingExtra, UsageError, one_line
+from headstart.base.optional import require
+
+
+@given(st.text())
+def test_one_line_is_one_printable_line(text: str) -> None:
+    shown = one_line(text, limit=10_000)
+    assert len(shown.splitlines()) <= 1
+    assert not any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in shown)
+    shown.encode()
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred", "a\nb", "\u202ereversed", "\ud800", "a\u2028b", "\x00"])
+def test_one_line_escapes_what_could_drive_a_terminal(text: str) -> None:
+    assert "\\" in one_line(text)
+
+
+def test_one_line_is_cut() -> None:
+    assert one_line("x" * 1000, limit=10) == "x" * 9 + "…"
+
+
+def test_an_error_says_what_must_hold_what_was_given_and_what_to_do() -> None:
+    error = UsageError("DATA must exist", "no\nsuch", "name another")
+    assert str(error) == "DATA must exist; found no\\nsuch; name another"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_did_you_mean() -> None:
+    assert did_you_mean("opnvino", ["torch", "openvino"]) == ", did you mean 'openvino'?"
+    assert did_you_mean("zzz", ["torch"]) == ""
+    with pytest.raises(UsageError, match="must be one of a, b; found 'c'"):
+        one_of("--x", "c", ["a", "b"])
+    with pytest.raises(UsageError, match="at least 2"):
+        at_least("--n", float("nan"), 2)
+
+
+def test_a_missing_library_names_its_pip_command() -> None:
+    with pytest.raises(MissingExtra, match=r"run: pip install 'headstart\[onnx\]'") as raised:
+        require("no_such_library.part", extra="onnx", asked_for="onnx:net.onnx")
+    assert isinstance(raised.value, ImportError)
+    assert require("json", extra="none", asked_for="json").loads("1") == 1

@@ -1,0 +1,57 @@
+"""Progress: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from headstart.base import progress
+from headstart.base.progress import LiveProgress, PlainProgress, Progress, progress_for
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def work(shown: Progress, count: int = 3) -> None:
+    with shown.step("Extracting", count, "photos") as step:
+        for _ in range(count):
+            step.advance()
+    shown.say("a note\nwith \x1b[31mescapes")
+
+
+def test_the_display_fits_the_stream() -> None:
+    assert isinstance(progress_for(stream=Terminal()), LiveProgress)
+    assert isinstance(progress_for(stream=io.StringIO()), PlainProgress)
+    assert type(progress_for(quiet=True, stream=Terminal())) is Progress
+
+
+def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    work(progress_for(quiet=True))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
+    stream = io.StringIO()
+    work(PlainProgress(stream))
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("Extracting: 1 of 3 photos, ")
+    assert lines[0].endswith("s left")
+    assert lines[-2].startswith("Extracting: 3 photos in ")
+    assert lines[-1] == "a note\\nwith \\x1b[31mescapes"
+
+
+def test_a_bar_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    work(LiveProgress(stream), count=20_000)
+    text = stream.getvalue()
+    assert "20000/20000" in text
+    assert "/s" in text
+    last = text.split("\r")[-1]
+    assert all(len(line) <= 160 for line in last.splitlines()), "a bar and its colours on one line"
+    assert "\x1b[31mescapes" not in text
