@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from headstart.base.files import TEMPORARY, said_when_full, sync_folder, write_atomic
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.base.lock import held
 from headstart.engines.base import Network, in_batches
-from headstart.engines.patience import wait_politely
+from headstart.engines.manners import wait_politely, without_telemetry
+
+with without_telemetry():
+    import openvino as ov
 
 XML, BIN, RECORD = "network.xml", "network.bin", "network.json"
 PRECISIONS = {"bf16": "BF16", "f32": "FP32"}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.engines.base import in_batches
-from headstart.engines.patience import wait_politely
+from headstart.engines.manners import wait_politely
 
 wait_politely()
 

@@ -107,7 +107,10 @@ class Store:
             self._insert(values)
         except sqlite3.Error as error:
             self._mend(error, needed)
-            self._insert(values)
+            try:
+                self._insert(values)
+            except sqlite3.Error as again:
+                raise self._said(again, needed) from again
 
     def check_room(self, rows: int, size: int) -> None:
         """Raise UsageError, before work starts, unless the disk has room for `rows` more rows of `size` bytes."""

@@ -17,7 +17,7 @@ from headstart.base.errors import SourceError, UsageError
 from headstart.data.dataset import Kind, Unusable
 from headstart.data.images import Preprocessing
 from headstart.engines.base import Network
-from headstart.engines.choose import open_engine
+from headstart.engines.choose import PHOTOS, open_engine
 from headstart.sources.layers import AUTO, POOL, check_layer, select
 
 if TYPE_CHECKING:
@@ -124,8 +124,11 @@ class Source(ABC):
         """
         network = self.network()
         prepared = self.prepare_all(items)
-        engine = open_engine(network, sample=lambda: prepared[:64], cache=cache_dir())
-        return select(engine.run(prepared), network.blocks, POOL if self.layer == AUTO else self.layer)[0]
+        if len(prepared):
+            x = open_engine(network, sample=lambda: prepared[:PHOTOS], cache=cache_dir()).run(prepared)
+        else:
+            x = np.empty((0, sum(block.width for block in network.blocks)), dtype=np.float32)
+        return select(x, network.blocks, POOL if self.layer == AUTO else self.layer)[0]
 
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return the source's own class probabilities, float32 of shape (n, k), rows summing to 1.

@@ -15,7 +15,7 @@ from headstart.base.errors import SourceError
 from headstart.base.files import write_atomic
 from headstart.base.hashing import canonical_json, sha256_file, sha256_json
 from headstart.data.images import Preprocessing
-from headstart.engines.patience import wait_politely
+from headstart.engines.manners import wait_politely
 from headstart.sources.from_torch import RECIPE, Identity, TorchSource, as_random
 from headstart.sources.recipe import Stage, Tap, taps
 from headstart.sources.spec import Spec
@@ -84,7 +84,6 @@ def fetch(spec: Spec, anatomy: Anatomy) -> Path:
     Raises:
         SourceError: there is none, or it cannot be had.
     """
-    import httpx
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -104,7 +103,7 @@ def fetch(spec: Spec, anatomy: Anatomy) -> Path:
             raise SourceError(f"{spec.uri} needs {WEIGHTS} of {anatomy.hub}", "offline", remedy) from error
     try:
         return get(local=False)
-    except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         first = str(error).strip().partition("\n")[0]
         raise SourceError(f"{spec.uri} needs {WEIGHTS} of {anatomy.hub}", first, remedy) from error
 

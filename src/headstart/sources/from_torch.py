@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from headstart.base.hashing import sha256_json
 from headstart.data.dataset import Kind
 from headstart.data.images import Preprocessing
 from headstart.engines.base import Network
-from headstart.engines.patience import wait_politely
+from headstart.engines.manners import wait_politely
 from headstart.sources.base import Source, SourceInfo
 from headstart.sources.layers import layer_names
 from headstart.sources.recipe import Tap
@@ -79,6 +78,7 @@ class TorchSource(Source):
         identity: what it is.
         preprocessing: how it wants its pictures.
         taps: where its blocks are taken, `pool` first.
+        more: taps that are taken only where a layer names them: early stages, and `flatten`.
         build: returns the module with its weights loaded, in inference mode; imports torch.
     """
 
@@ -88,8 +88,11 @@ class TorchSource(Source):
         preprocessing: Preprocessing,
         taps: Sequence[Tap],
         build: Callable[[], nn.Module],
+        *,
+        more: Sequence[Tap] = (),
     ) -> None:
-        self.identity, self.preprocessing, self.taps = identity, preprocessing, tuple(taps)
+        self.identity, self.preprocessing = identity, preprocessing
+        self.taps, self.more = tuple(taps), tuple(more)
         self._build = _Once(build)
         self.info = SourceInfo(
             uri=identity.uri,
@@ -97,14 +100,21 @@ class TorchSource(Source):
             parameters=identity.parameters,
             feature_size=self.taps[0].width,
             input=asdict(preprocessing),
-            layers=layer_names([tap.name for tap in self.taps]),
+            layers=(*layer_names([tap.name for tap in self.taps]), *(tap.name for tap in self.more)),
             licence=identity.licence,
             revision=identity.revision,
             sha256=identity.sha256,
             trained_on=identity.trained_on,
         )
 
-    @cached_property
+    @property
+    def asked(self) -> tuple[Tap, ...]:
+        """The taps that the network yields: the standard ones, or those that the layer names where one is not."""
+        known = {tap.name: tap for tap in (*self.taps, *self.more)}
+        names = dict.fromkeys(self.layer.split("+"))
+        return tuple(known[name] for name in names) if {tap.name for tap in self.more} & names.keys() else self.taps
+
+    @property
     def fingerprint(self) -> str:
         """sha256 over weights, architecture, taps and preprocessing: what the numbers of the network depend on."""
         return sha256_json(
@@ -112,16 +122,17 @@ class TorchSource(Source):
                 "recipe": RECIPE,
                 "weights": self.identity.sha256,
                 "architecture": self.identity.architecture,
-                "taps": [asdict(tap) for tap in self.taps],
+                "taps": [asdict(tap) for tap in self.asked],
                 "preprocessing": asdict(self.preprocessing),
             }
         )
 
     def network(self) -> Network:
-        """Return the network that yields every block in one pass."""
+        """Return the network that yields every standard block in one pass, or those that the layer names."""
         height, width = self.preprocessing.size
         channels = 1 if self.preprocessing.channels == "grey" else 3
-        return Network(self.fingerprint, (height, width, channels), tuple(tap.block for tap in self.taps), self._tapped)
+        blocks = tuple(tap.block for tap in self.asked)
+        return Network(self.fingerprint, (height, width, channels), blocks, self._tapped)
 
     def module(self) -> nn.Module:
         """Return the torch module with its weights loaded, in inference mode; the same one each time."""
@@ -141,7 +152,7 @@ class TorchSource(Source):
     def _tapped(self) -> nn.Module:
         from headstart.sources.taps import Tapped
 
-        return Tapped(self.module(), self.preprocessing, self.taps).eval()
+        return Tapped(self.module(), self.preprocessing, self.asked).eval()
 
 
 class _Once:

@@ -16,14 +16,15 @@ class Tap:
     Attributes:
         name: the block's name, such as `pool`, `stage4.avg` or `final.max`.
         width: how many features it has.
-        reduce: `pool` is the network's own pooled, penultimate output; `avg` and `max` run over positions.
+        reduce: `pool` is the network's own pooled, penultimate output; `avg` and `max` run over positions; `flatten`
+            keeps every position.
         module: the part of the network whose output is taken, in torch's dotted form; empty for its final map.
         channels_last: whether that output is (n, ..., c) and not (n, c, h, w).
     """
 
     name: str
     width: int
-    reduce: Literal["pool", "avg", "max"]
+    reduce: Literal["pool", "avg", "max", "flatten"]
     module: str = ""
     channels_last: bool = False
 
@@ -35,12 +36,21 @@ class Tap:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network whose output can be taken: its name in layers, its module, the width of its output."""
+    """A part of a network whose output can be taken.
+
+    Attributes:
+        name: what it is called in layers.
+        module: the part, in torch's dotted form; empty for the final map.
+        width: channels of its output.
+        channels_last: whether that output is (n, ..., c) and not (n, c, h, w).
+        positions: of that output: height times width, or tokens.
+    """
 
     name: str
     module: str
     width: int
     channels_last: bool = False
+    positions: int = 0
 
 
 def taps(
@@ -61,3 +71,22 @@ def taps(
     if final is not None:
         found.append(Tap(f"{final.name}.max", final.width, "max", final.module, final.channels_last))
     return tuple(found)
+
+
+def more_taps(standard: Sequence[Tap], stages: Sequence[Stage], final: Stage | None) -> tuple[Tap, ...]:
+    """Return the taps that are taken only when a layer names them: what `standard` leaves out, and `flatten`.
+
+    Args:
+        standard: the taps that are always taken.
+        stages: every stage, first to last, the early ones too.
+        final: the final map; None where it is the last stage, or there is none.
+    """
+    maps = [*stages, final] if final is not None else list(stages)
+    found = [
+        Tap(f"{at.name}.{how}", at.width, how, at.module, at.channels_last) for at in maps for how in ("avg", "max")
+    ]
+    if maps:
+        last = maps[-1]
+        found.append(Tap("flatten", last.width * last.positions, "flatten", last.module, last.channels_last))
+    taken = {tap.name for tap in standard}
+    return tuple(tap for tap in found if tap.name not in taken)

@@ -5,7 +5,8 @@ Imports torch: only the files that build a network import this one, and only whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,8 +19,10 @@ from headstart.sources.recipe import Tap
 def reduced(values: Tensor, how: str, channels_last: bool) -> Tensor:
     """Return the mean (`avg`) or maximum (`max`) over positions: (n, c) for a map of (n, c, h, w).
 
-    With `channels_last` the map is (n, h, w, c), or (n, tokens, c).
+    With `channels_last` the map is (n, h, w, c), or (n, tokens, c). `flatten` keeps every number, in the map's order.
     """
+    if how == "flatten":
+        return values.flatten(1)
     axes = tuple(range(1, values.ndim - 1)) if channels_last else tuple(range(2, values.ndim))
     return values.mean(axes) if how == "avg" else values.amax(axes)
 
@@ -67,25 +70,36 @@ class Tapped(Normalised):
     def __init__(self, body: nn.Module, how: Preprocessing, taps: Sequence[Tap]) -> None:
         super().__init__(body, how)
         self.taps = tuple(taps)
-        self._seen: dict[str, Any] = {}
-        for name in {tap.module for tap in taps if tap.module}:
-            body.get_submodule(name).register_forward_hook(self._keep(name))
-
-    def _keep(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, given: Any, said: Any) -> None:
-            self._seen[name] = said
-
-        return hook
+        self._modules_seen = sorted({tap.module for tap in taps if tap.module})
+        for name in self._modules_seen:
+            body.get_submodule(name)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Return the blocks in the order of the taps."""
         body: Any = self.body
-        final = body.forward_features(self.normalised(pictures))
-        seen = {**self._seen, "": final}
-        self._seen.clear()
+        # Hooks live for one pass: another network over the same body must not keep this one's maps.
+        with seen(body, self._modules_seen) as outputs:
+            final = body.forward_features(self.normalised(pictures))
+        outputs[""] = final
         return tuple(
             body.forward_head(final, pre_logits=True).flatten(1)
             if tap.reduce == "pool"
-            else reduced(seen[tap.module], tap.reduce, tap.channels_last)
+            else reduced(outputs[tap.module], tap.reduce, tap.channels_last)
             for tap in self.taps
         )
+
+
+@contextmanager
+def seen(body: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Give a dict that fills with what the modules `names` of `body` return while the context lasts."""
+    outputs: dict[str, Any] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, given, said: outputs.update({name: said})
+
+    hooks = [body.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()

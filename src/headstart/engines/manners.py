@@ -1,0 +1,36 @@
+"""Manners for the libraries behind the engines: what must be settled before each is first imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import cast
+
+
+def wait_politely() -> None:
+    """Let torch's threads sleep while they wait; call it before torch is first imported.
+
+    By default they spin, which costs ten times the time of a batch where decoding threads or other programs want the
+    same cores. The variable is OpenMP's own; a value that the user has set stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Import OpenVINO inside the block, and it reports nothing to anybody and writes no files under the home folder.
+
+    Its own stand-in for an absent `openvino_telemetry` is used; without this, each import sends an event.
+    """
+    name = "openvino_telemetry"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = cast(ModuleType, None)  # what Python itself takes for "cannot be imported"
+    try:
+        yield
+    finally:
+        del sys.modules[name]

@@ -1,0 +1,111 @@
+"""The converted network on disk: there whole or not at all, checked at load, made once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.base.errors import UsageError
+from headstart.engines import openvino
+from headstart.engines.choose import folder_of, open_engine
+from headstart.engines.openvino import BIN, RECORD, XML, OpenVinoEngine, batch_size, open_converted
+from headstart.testing import ToySource
+
+NETWORK = ToySource().network()
+
+
+def pictures(count: int = 16) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+
+
+def opened(folder: Path, said: list[str]) -> np.ndarray:
+    return OpenVinoEngine(open_converted(NETWORK, folder, say=said.append), precision="f32").run(pictures())
+
+
+@pytest.mark.parametrize("name", [XML, BIN, RECORD])
+@pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
+def test_a_damaged_file_is_noticed_and_the_network_made_again(tmp_path: Path, name: str, how: str) -> None:
+    folder, said = tmp_path / "net" / "openvino", []
+    expected = opened(folder, said)
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    if how == "gone":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        data[len(data) // 2] ^= 0x10
+        path.write_bytes(data)
+    said.clear()
+    np.testing.assert_array_equal(opened(folder, said), expected)
+    assert len(said) == 1
+    assert "damaged" in said[0]
+    assert sorted(entry.name for entry in folder.iterdir()) == sorted([XML, BIN, RECORD])
+    assert [entry.name for entry in folder.parent.iterdir()] == ["openvino"]
+
+
+def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(openvino, "_sync", full)
+    with pytest.raises(UsageError, match="free bytes"):
+        open_converted(NETWORK, tmp_path / "net" / "openvino", say=lambda text: None)
+    assert list((tmp_path / "net").iterdir()) == []
+
+
+def test_a_batch_has_a_size_that_suits_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, size in ((1, 4), (2, 4), (4, 8), (8, 16), (12, 16), (16, 32), (96, 32)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: range(cores))
+        assert batch_size() == size
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from pathlib import Path
+from headstart.engines.choose import open_engine
+from headstart.testing import ToySource
+pictures = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+engine = open_engine(ToySource().network(), sample=lambda: pictures, cache=Path(sys.argv[1]), say=print)
+print(engine.name, engine.run(pictures).tobytes().hex()[:64], "torch" in sys.modules)
+"""
+
+
+def started(cache: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(cache)]
+    (cache / "home").mkdir(exist_ok=True)
+    home = {**os.environ, "HOME": str(cache / "home")}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=home)
+
+
+def test_two_processes_convert_once_and_quietly_and_a_third_needs_no_torch(cache: Path) -> None:
+    both = [started(cache) for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [errors for _, errors in said] == ["", ""]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum(text.count("converting") for text, _ in said) == 1
+    results = {text.splitlines()[-1].rpartition(" ")[0] for text, _ in said}
+    assert len(results) == 1
+    out, errors = started(cache).communicate(timeout=60)
+    assert errors == ""
+    assert out.split()[-1] == "False"
+    assert not list(cache.rglob("*.lock"))
+    assert not list((cache / "home").glob("intel*"))  # where OpenVINO's telemetry would keep its books
+
+
+def test_lite0_agrees_with_torch_and_ignores_its_batch(cache: Path) -> None:
+    from headstart.sources.registry import open_source
+
+    network = open_source("packaged:efficientnet-lite0").network()
+    photos = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
+    engine = open_engine(network, sample=lambda: photos, cache=cache, engine="openvino")  # refused if it disagreed
+    x = engine.run(photos)
+    np.testing.assert_array_equal(engine.run(photos[5:6]), x[5:6])
+    np.testing.assert_array_equal(engine.run(photos[::-1]), x[::-1])
+    assert (folder_of(network, cache) / "openvino" / XML).exists()

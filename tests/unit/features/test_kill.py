@@ -1,0 +1,119 @@
+"""Killed at any instant, and run by several processes at once: the result is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.features.extract import COMMIT
+from headstart.testing import toy_photos
+
+SCRIPT = """
+import sys, time
+import numpy as np
+from pathlib import Path
+from headstart.base.hashing import sha256
+from headstart.base.progress import Progress
+from headstart.data.read import open_dataset
+from headstart.features import extract as extraction
+from headstart.testing import ToySource
+
+data, cache, log = map(Path, sys.argv[1:])
+
+class Engine:
+    name, batch = "torch-f32", 4
+    def run(self, batch):
+        with log.open("ab", buffering=0) as file:
+            file.write(b"x" * len(batch))
+        time.sleep(0.02)
+        return batch.reshape(len(batch), -1)[:, :width].astype(np.float32)
+
+class Say(Progress):
+    def say(self, text):
+        print(text, flush=True)
+
+width = sum(block.width for block in ToySource().network().blocks)
+extraction.open_engine = lambda *given, **named: Engine()
+extraction.planned = lambda *given, **named: Engine.name
+dataset = open_dataset(data)
+hashes = [sha256(dataset.read(position)) for position in range(len(dataset))]
+print("ready", flush=True)
+found = extraction.extract(dataset, hashes, ToySource(), cache=cache, progress=Say())
+print(sha256(found.x.tobytes() + found.pixels.tobytes()), found.hits, found.misses, len(found.notes))
+"""
+COUNT = 640
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_photos(tmp_path_factory.mktemp("many") / "toys", ("ant", "bee"), per_class=COUNT // 2)
+
+
+def started(data: Path, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(data), str(folder / "cache"), str(folder / "log")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process: subprocess.Popen[str]) -> list[str]:
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    return out.splitlines()
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_at_random_instants_at_most_one_commit_is_done_again__DSK_04(
+    many: Path, tmp_path: Path, kills: int
+) -> None:
+    (tmp_path / "whole").mkdir()
+    expected = finished(started(many, tmp_path / "whole"))[-1].split()[0]
+    rng = np.random.default_rng()
+    killed = 0
+    for round_ in range(kills):
+        folder = tmp_path / f"round-{round_ // 4}"
+        folder.mkdir(exist_ok=True)
+        process = started(many, folder)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(rng.uniform(0, 0.25))
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -9
+        if round_ % 4 == 3:
+            digest, hits, misses, notes = finished(started(many, folder))[-1].split()
+            assert digest == expected
+            assert int(hits) + int(misses) == COUNT
+            assert notes == "0"
+            assert (folder / "log").stat().st_size <= COUNT + 4 * COMMIT
+    assert killed > kills / 2
+
+
+def test_two_processes_do_the_work_once_and_agree__DSK_08(many: Path, tmp_path: Path) -> None:
+    both = [started(many, tmp_path) for _ in range(2)]
+    said = [finished(process) for process in both]
+    assert len({lines[-1].split()[0] for lines in said}) == 1
+    assert (tmp_path / "log").stat().st_size == COUNT
+    assert sorted(int(lines[-1].split()[2]) for lines in said) == [0, COUNT]
+    assert any("another process is extracting features" in line for lines in said for line in lines)
+    assert not list((tmp_path / "cache" / "locks").iterdir())
+
+
+def test_the_lock_of_a_dead_process_holds_nobody_up__DSK_08(many: Path, tmp_path: Path) -> None:
+    first = started(many, tmp_path)
+    assert first.stdout is not None
+    first.stdout.readline()
+    while not (tmp_path / "log").exists():
+        time.sleep(0.005)
+    second = started(many, tmp_path)
+    assert second.stdout is not None
+    second.stdout.readline()
+    time.sleep(0.05)
+    first.kill()
+    first.communicate()
+    _, hits, misses, _ = finished(second)[-1].split()
+    assert int(hits) + int(misses) == COUNT
+    assert (tmp_path / "log").stat().st_size <= COUNT + COMMIT
