@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import openvino
     import torch
 
 
@@ -30,13 +31,17 @@ class Network:
         input_shape: (height, width, channels) of one prepared picture, uint8; the normalisation is inside the network.
         blocks: the outputs in order; each is float32 of shape (n, width).
         module: builds the torch module that takes uint8 (n, height, width, channels) and returns a tuple of blocks.
-            Calling it imports torch; an engine that has a compiled copy never does.
+            Calling it imports torch; an engine that has a compiled copy never does. Where there is only a graph, it
+            raises SourceError.
+        graph: reads the network as a graph of OpenVINO, with the same input and outputs as `module` and a batch of any
+            size, where it comes as one (ONNX, SavedModel); None where it is a torch module.
     """
 
     fingerprint: str
     input_shape: tuple[int, int, int]
     blocks: tuple[Block, ...]
     module: Callable[[], torch.nn.Module]
+    graph: Callable[[], openvino.Model] | None = None
 
 
 class Engine(Protocol):

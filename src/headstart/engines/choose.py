@@ -1,4 +1,7 @@
-"""The choice of an engine: the fastest whose features agree with torch in float32 on the photos at hand."""
+"""The choice of an engine: the fastest whose features agree with the reference in float32 on the photos at hand.
+
+The reference is torch; of a network that comes as a graph it is OpenVINO itself in float32.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from headstart.engines.base import Block, Engine, Network
 ENGINES = ("auto", "torch", "openvino", "openvino-bf16", "openvino-f32")
 FASTEST_FIRST = ("openvino-bf16", "openvino-f32")
 TORCH = "torch-f32"
+EXACT = "openvino-f32"
 LEAST_MEAN, LEAST_WORST = 0.998, 0.99
 PHOTOS = 64
 FEW = 16
@@ -31,7 +35,7 @@ Sample = Callable[[], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Parity:
-    """How well an engine's features agree with torch in float32.
+    """How well an engine's features agree with the reference in float32.
 
     Per photo: the cosine of each block, averaged over the blocks, so that a wide block cannot hide a broken narrow one.
 
@@ -78,7 +82,7 @@ def open_engine(
     engine: str = "auto",
     say: Callable[[str], None] = lambda text: None,
 ) -> Engine:
-    """Return the engine asked for, or with `auto` the fastest that agrees with torch.
+    """Return the engine asked for, or with `auto` the fastest that agrees with the reference.
 
     Args:
         network: what it will run.
@@ -89,9 +93,12 @@ def open_engine(
         say: shows one line.
 
     Raises:
-        UsageError: the OpenVINO engine was asked for and is absent, or does not agree with torch; or no such engine.
+        UsageError: the OpenVINO engine is needed and absent, or does not agree with the reference; or no such engine;
+            or torch is asked to run a graph.
     """
     one_of("the engine", engine, ENGINES)
+    if network.graph is not None:
+        _check_graph(engine)
     if engine != "torch":
         if openvino_version() is None:
             _absent(engine, say)
@@ -99,11 +106,12 @@ def open_engine(
             for opened in _openvino_engines(network, sample, cache, engine, say):
                 return opened
             if engine != "auto":
+                other, instead = ("torch", "torch, or auto") if network.graph is None else (EXACT, "auto")
                 raise UsageError(
-                    f"features of engine {engine} must agree with torch (cosine {LEAST_MEAN} on average, {LEAST_WORST} "
-                    "at worst)",
+                    f"features of engine {engine} must agree with {other} (cosine {LEAST_MEAN} on average, "
+                    f"{LEAST_WORST} at worst)",
                     "they do not on this machine",
-                    "use --engine torch, or auto",
+                    f"use --engine {instead}",
                 )
             say("using the torch engine, which is slower")
     from headstart.engines.torch import TorchEngine
@@ -150,10 +158,26 @@ def _absent(engine: str, say: Callable[[str], None]) -> None:
     say("OpenVINO is not installed here: using the torch engine, which is slower")
 
 
+def _check_graph(engine: str) -> None:
+    """Raise UsageError unless `engine` can run a network that comes as a graph on this machine."""
+    if engine == "torch":
+        raise UsageError(
+            "a network that comes as a graph (ONNX, SavedModel) must run on the OpenVINO engine",
+            "--engine torch",
+            "use --engine auto, or a source that is a torch network",
+        )
+    if openvino_version() is None:
+        raise UsageError(
+            "a network that comes as a graph (ONNX, SavedModel) needs OpenVINO",
+            "it is not installed",
+            "run: pip install openvino (there is none for this machine if that fails: name another source)",
+        )
+
+
 def _openvino_engines(
     network: Network, sample: Sample, cache: Path, engine: str, say: Callable[[str], None]
 ) -> Iterator[Engine]:
-    """Yield the OpenVINO engines that were asked for and agree with torch, fastest first."""
+    """Yield the OpenVINO engines that were asked for and agree with the reference, fastest first."""
     from headstart.engines.openvino import OpenVinoEngine, open_converted, precisions
 
     folder = folder_of(network, cache)
@@ -178,17 +202,29 @@ def _checked(engine: Engine, network: Network, sample: Sample, folder: Path, kno
     """Return the verdict on an engine: what is known, unless that rests on few photos and more are at hand."""
     if known is not None and known.photos >= FEW:
         return known
-    photos = sample()[:PHOTOS]
-    if known is not None and len(photos) <= known.photos:
-        return known
-    from headstart.engines.torch import TorchEngine
-
-    found = parity(engine.run(photos), TorchEngine(network.module()).run(photos), network.blocks)
+    if network.graph is not None and engine.name == EXACT:
+        found = Parity(1.0, 1.0, PHOTOS)  # it is the reference
+    else:
+        photos = sample()[:PHOTOS]
+        if known is not None and len(photos) <= known.photos:
+            return known
+        found = parity(engine.run(photos), _reference(network, folder).run(photos), network.blocks)
     verdicts = {**_verdicts(folder), _key(engine.name): found}
     held = {key: asdict(verdict) for key, verdict in verdicts.items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "parity.json", canonical_json({"verdicts": held, "sha256": sha256_json(held)}))
     return found
+
+
+def _reference(network: Network, folder: Path) -> Engine:
+    """Return the engine that others are measured against."""
+    if network.graph is None:
+        from headstart.engines.torch import TorchEngine
+
+        return TorchEngine(network.module())
+    from headstart.engines.openvino import OpenVinoEngine, open_converted
+
+    return OpenVinoEngine(open_converted(network, folder / "openvino"), precision="f32")
 
 
 def _verdicts(folder: Path) -> dict[str, Parity]:

@@ -1,4 +1,4 @@
-"""The OpenVINO engine: a network converted from torch once, kept as a file, compiled in a tenth of a second.
+"""The OpenVINO engine: a network converted once, kept as a file, compiled in a tenth of a second.
 
 Imports OpenVINO, and torch only to convert.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.errors import SourceError
 from headstart.base.files import TEMPORARY, said_when_full, sync_folder, write_atomic
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.base.lock import held
@@ -59,8 +60,8 @@ def precisions() -> tuple[str, ...]:
     return tuple(name for name, capability in PRECISIONS.items() if capability in able)
 
 
-def open_converted(network: Network, folder: Path, *, say: Callable[[str], None]) -> ov.Model:
-    """Return the converted network, read from `folder`, or converted from torch and kept there.
+def open_converted(network: Network, folder: Path, *, say: Callable[[str], None] = lambda text: None) -> ov.Model:
+    """Return the converted network, read from `folder`, or converted and kept there.
 
     Raises:
         UsageError: `folder` cannot be written, or its disk is full.
@@ -79,7 +80,45 @@ def open_converted(network: Network, folder: Path, *, say: Callable[[str], None]
 
 
 def convert(network: Network) -> ov.Model:
-    """Return the network as an OpenVINO model whose batch has the fixed size that suits this machine."""
+    """Return the network as an OpenVINO model whose batch has a fixed size: the one that suits this machine.
+
+    A graph that cannot be given that size keeps the one it was made with.
+
+    Raises:
+        SourceError: a graph gives other outputs than it promises.
+    """
+    return _from_torch(network) if network.graph is None else _from_graph(network, network.graph)
+
+
+def _from_graph(network: Network, graph: Callable[[], ov.Model]) -> ov.Model:
+    from openvino._offline_transformations import apply_moc_transformations
+
+    own = graph().input(0).partial_shape[0]
+    for batch in (batch_size(), own.get_length() if own.is_static else 1):
+        model = graph()
+        if _fits(model, network, batch):
+            apply_moc_transformations(model, cf=False, smart_reshape=False)
+            return model
+    raise SourceError(
+        "a graph must give one row of each block for each picture",
+        "outputs of other shapes",
+        "export it again with a batch of any size",
+    )
+
+
+def _fits(model: ov.Model, network: Network, batch: int) -> bool:
+    """Give the graph a batch of fixed size, and return whether it then gives one row a picture."""
+    try:
+        model.reshape([batch, *network.input_shape])
+    except RuntimeError:
+        return False  # a shape inside the graph holds the size that it was made with
+    wanted = [[batch, block.width] for block in network.blocks]
+    return [
+        output.partial_shape.to_shape() if output.partial_shape.is_static else None for output in model.outputs
+    ] == wanted
+
+
+def _from_torch(network: Network) -> ov.Model:
     wait_politely()
     import torch
     from openvino._offline_transformations import apply_moc_transformations
