@@ -31,6 +31,8 @@ class Provider:
 PROVIDERS = {
     "packaged": Provider("from_packaged", "efficientnet-lite0"),
     "timm": Provider("from_timm", "tf_efficientnet_lite0"),
+    "torchvision": Provider("from_torchvision", "resnet18"),
+    "arch": Provider("from_arch", "lenet5"),
 }
 
 

@@ -70,15 +70,15 @@ class Tapped(Normalised):
     def __init__(self, body: nn.Module, how: Preprocessing, taps: Sequence[Tap]) -> None:
         super().__init__(body, how)
         self.taps = tuple(taps)
-        self._modules_seen = sorted({tap.module for tap in taps if tap.module})
-        for name in self._modules_seen:
+        self._watched = sorted({tap.module for tap in taps if tap.module})
+        for name in self._watched:
             body.get_submodule(name)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Return the blocks in the order of the taps."""
         body: Any = self.body
         # Hooks live for one pass: another network over the same body must not keep this one's maps.
-        with seen(body, self._modules_seen) as outputs:
+        with seen(body, self._watched) as outputs:
             final = body.forward_features(self.normalised(pictures))
         outputs[""] = final
         return tuple(
