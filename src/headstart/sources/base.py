@@ -39,6 +39,8 @@ class SourceInfo:
         revision: the resolved commit or package version.
         sha256: of the weights.
         trained_on: task and data it was trained on.
+        arch: URI of the architecture, for a bare checkpoint: what `open_source(uri, arch=…)` needs; empty otherwise.
+        notes: what its user must be told, one line each, such as a classifier that was left out.
     """
 
     uri: str
@@ -51,6 +53,8 @@ class SourceInfo:
     revision: str
     sha256: str
     trained_on: str
+    arch: str = ""
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, ready for JSON."""

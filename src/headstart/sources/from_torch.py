@@ -40,6 +40,8 @@ class Identity:
         sha256: of the weights file; for random weights, of how they are drawn.
         trained_on: task and data it was trained on.
         kind: what it reads.
+        arch: URI of the architecture, for a bare checkpoint; empty otherwise.
+        notes: what its user must be told, one line each.
     """
 
     uri: str
@@ -51,6 +53,8 @@ class Identity:
     sha256: str
     trained_on: str
     kind: Kind = "image"
+    arch: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def as_random(identity: Identity, seed: int, *, library: str) -> Identity:
@@ -105,6 +109,8 @@ class TorchSource(Source):
             revision=identity.revision,
             sha256=identity.sha256,
             trained_on=identity.trained_on,
+            arch=identity.arch,
+            notes=identity.notes,
         )
 
     @property

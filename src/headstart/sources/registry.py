@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, cast
 
 from headstart.base.checks import did_you_mean
@@ -16,38 +17,61 @@ from headstart.sources.spec import ENTRY_POINTS, PROVIDERS, Provider, Spec, pars
 __all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
 
 WEIGHTS = ("pretrained", "none")
+FILE = "file"
 
 Opener = Callable[..., Source]
 """`open_named(spec, *, weights, seed) -> Source`: what a provider's file, or an entry point, must offer."""
 
 
-def open_source(uri: str | Source, *, weights: str = "pretrained", layer: str = "auto", seed: int = 0) -> Source:
+def open_source(
+    uri: str | Source,
+    *,
+    weights: str | Path = "pretrained",
+    layer: str = "auto",
+    seed: int = 0,
+    arch: str | None = None,
+) -> Source:
     """Return the source that `uri` names; a Source is returned as it is, set to `layer` unless that is `auto`.
 
     Args:
         uri: `provider:name[@revision]`.
-        weights: `pretrained`, or `none` for random ones (the control arm).
+        weights: `pretrained`, `none` for random ones (the control arm), or the path of a released checkpoint of this
+            architecture: the same as `file:PATH` with `arch`.
         layer: where `encode` takes features: `auto`, `pool`, `joined`, or names of stages joined by `+`.
         seed: of random weights.
+        arch: URI of the architecture of a bare checkpoint, for `file:PATH` alone.
 
     Raises:
         SourceError: no such provider or name, or weights that are missing, damaged or do not fit.
         MissingExtra: a library or weights package is not installed; the message holds the pip command.
-        UsageError: no such layer, or `weights` is neither of the two.
+        UsageError: no such layer or weights, or an architecture for a source that has its own.
     """
     if isinstance(uri, Source):
         source = uri if layer == "auto" else uri.at(layer)
     else:
-        if weights not in WEIGHTS:
+        source = _opened(parse(uri), str(weights), seed, arch).at(layer)
+    check_layer(source.layer, source.info.layers)
+    return source
+
+
+def _opened(spec: Spec, weights: str, seed: int, arch: str | None) -> Source:
+    if weights not in WEIGHTS:
+        if not Path(weights).expanduser().exists():
             raise UsageError(
-                f"weights must be one of {', '.join(WEIGHTS)}",
+                f"weights must be {', '.join(WEIGHTS)} or the path of a checkpoint",
                 repr(weights),
                 f"choose one{did_you_mean(weights, WEIGHTS)}",
             )
-        spec = parse(uri)
-        source = _opener(spec)(spec, weights=weights, seed=seed).at(layer)
-    check_layer(source.layer, source.info.layers)
-    return source
+        if spec.provider == FILE:
+            raise UsageError(f"{spec.uri} names its weights itself", f"weights {weights!r}", "give one of the two")
+        spec, arch, weights = Spec(FILE, weights), spec.uri, "pretrained"
+    if spec.provider == FILE:
+        return cast(Source, _load(PROVIDERS[FILE], spec).open_named(spec, weights=weights, seed=seed, arch=arch))
+    if arch is not None:
+        raise UsageError(
+            f"{spec.uri} has an architecture of its own", f"arch {arch!r}", f"leave it out, or name {FILE}:PATH"
+        )
+    return _opener(spec)(spec, weights=weights, seed=seed)
 
 
 def _opener(spec: Spec) -> Opener:

@@ -20,12 +20,14 @@ class Provider:
         library: the library that the file imports at its top, where an extra of this package brings it.
         extra: that extra; None where the library is a dependency of the package itself.
         example: a name that the provider knows, for messages.
+        path: whether a name is a path, in which `@` is a letter like any other, and which has no revision.
     """
 
     module: str
     example: str
     library: str | None = None
     extra: str | None = None
+    path: bool = False
 
 
 PROVIDERS = {
@@ -33,6 +35,7 @@ PROVIDERS = {
     "timm": Provider("from_timm", "tf_efficientnet_lite0"),
     "torchvision": Provider("from_torchvision", "resnet18"),
     "arch": Provider("from_arch", "lenet5"),
+    "file": Provider("from_file", "weights.safetensors", path=True),
 }
 
 
@@ -73,7 +76,8 @@ def parse(uri: str) -> Spec:
             repr(provider),
             f"choose one{did_you_mean(provider, known)}",
         )
-    name, at, revision = rest.partition("@")
+    path = provider in PROVIDERS and PROVIDERS[provider].path
+    name, at, revision = (rest, "", "") if path else rest.partition("@")
     if not name or (at and not revision):
         example = PROVIDERS[provider].example if provider in PROVIDERS else "NAME"
         raise SourceError(

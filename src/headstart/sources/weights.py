@@ -5,30 +5,28 @@ Imports torch: only the files that build a network import this one, and only whe
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from headstart.base.errors import SourceError
+from headstart.sources import pth
 
 
 def read_pth(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a PyTorch checkpoint; nothing in the file is run (`weights_only`).
+    """Return the tensors of a PyTorch checkpoint that holds nothing else; nothing in the file is run.
 
     Raises:
         SourceError: the file is damaged, or holds anything but named tensors.
     """
-    remedy = "install the package again, or name another source"
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
-        first = str(error).partition("\n")[0]
-        raise SourceError(f"{path} must be a sound PyTorch checkpoint", first, remedy) from error
+    state = pth.read(path)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise SourceError(f"{path} must hold named tensors and nothing else", type(state).__name__, remedy)
+        raise SourceError(
+            f"{path} must hold named tensors and nothing else",
+            type(state).__name__,
+            "install the package again, or name another source",
+        )
     return dict(state)
 
 

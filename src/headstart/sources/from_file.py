@@ -1,0 +1,147 @@
+"""Released checkpoints: `file:PATH` with the URI of its architecture, or a folder that says what it is itself.
+
+Where a checkpoint fits is proved once, when it is first opened, and remembered, so that a warm run needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.base.checks import did_you_mean
+from headstart.base.config import cache_dir
+from headstart.base.errors import SourceError
+from headstart.base.files import write_atomic
+from headstart.base.hashing import canonical_json, sha256_file, sha256_json
+from headstart.sources.from_torch import Identity, TorchSource
+from headstart.sources.registry import open_source
+from headstart.sources.spec import Spec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from headstart.sources.load import Loaded
+
+READING = 1
+"""Counts up when the same checkpoint and architecture come to be matched otherwise."""
+
+
+def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None) -> TorchSource:
+    """Return the network `arch` with the weights of the file that `spec` names, or with random ones.
+
+    Args:
+        spec: `file:PATH`.
+        weights: `pretrained` for those of the file, `none` for random ones of the same architecture.
+        seed: of random weights.
+        arch: URI of the architecture; None for a folder, which names its own.
+
+    Raises:
+        SourceError: no such file, no architecture, or the two do not fit.
+    """
+    path = Path(spec.name).expanduser()
+    if path.is_dir():
+        from headstart.sources.folder import open_folder
+
+        return open_folder(path, spec.uri, weights=weights, seed=seed, arch=arch)
+    if not path.is_file():
+        near = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise SourceError(f"{path} must exist", "no such file", f"name another{did_you_mean(path.name, near)}")
+    if arch is None:
+        raise SourceError(
+            f"{spec.uri} needs the architecture of its weights", "none", "add --arch, for instance --arch timm:resnet18"
+        )
+    shell = open_shell(arch, seed=seed if weights == "none" else 0)
+    if weights == "none":
+        return with_build(shell, replace(shell.identity, uri=spec.uri, arch=arch), shell.module)
+    return open_checkpoint(path, spec.uri, shell, arch)
+
+
+def open_shell(arch: str, *, seed: int) -> TorchSource:
+    """Return an architecture with random weights.
+
+    Raises:
+        SourceError: it is no network of torch, which weights can be loaded into.
+    """
+    shell = open_source(arch, weights="none", seed=seed)
+    if not isinstance(shell, TorchSource):
+        raise SourceError(
+            "the architecture of a checkpoint must be a torch network", repr(arch), "name one, such as timm:resnet18"
+        )
+    return shell
+
+
+def with_build(shell: TorchSource, identity: Identity, build: Callable[[], nn.Module]) -> TorchSource:
+    """Return the same architecture under another identity, with other weights."""
+    return TorchSource(identity, shell.preprocessing, shell.taps, build, more=shell.more)
+
+
+def open_checkpoint(path: Path, uri: str, shell: TorchSource, arch: str) -> TorchSource:
+    """Return an architecture with the weights of a checkpoint, once they are proved to fit.
+
+    Args:
+        path: of the checkpoint.
+        uri: of the source.
+        shell: the architecture.
+        arch: its URI.
+
+    Raises:
+        SourceError: the checkpoint is unsound, or does not fit.
+    """
+    digest = sha256_file(path)
+    build = cache(lambda: load_into(shell, path, digest))
+    notes, classifier = remembered_fit(shell, digest, lambda: build()[1])
+    identity = replace(
+        shell.identity,
+        uri=uri,
+        classes=shell.identity.classes if classifier else 0,
+        licence="not stated",
+        revision="",
+        sha256=digest,
+        trained_on=f"not stated (weights in {path.name})",
+        arch=arch,
+        notes=notes,
+    )
+    return with_build(shell, identity, lambda: build()[0])
+
+
+def load_into(shell: TorchSource, path: Path, digest: str) -> tuple[nn.Module, Loaded]:
+    """Return the architecture's module with the weights of `path` in it, and what they brought.
+
+    Raises:
+        SourceError: the file is not the one of that sha256 any more, is unsound, or does not fit.
+    """
+    from headstart.sources.checkpoints import read_checkpoint
+    from headstart.sources.load import load_checkpoint
+
+    body = shell.module()
+    checkpoint = read_checkpoint(path)
+    if sha256_file(path) != digest:
+        raise SourceError(f"{path} must stay as it is while it is in use", "another file", "open it again")
+    return body, load_checkpoint(body, checkpoint, where=str(path))
+
+
+def remembered_fit(shell: TorchSource, digest: str, load: Callable[[], Loaded]) -> tuple[tuple[str, ...], bool]:
+    """Return the notes of a checkpoint that fits, and whether its classifier does, from the cache or by loading it.
+
+    Args:
+        shell: the architecture.
+        digest: sha256 of the checkpoint.
+        load: loads it, and raises SourceError where it does not fit.
+    """
+    key = sha256_json({"reading": READING, "weights": digest, "architecture": shell.identity.sha256})
+    path = cache_dir() / "sources" / f"{key}.json"
+    try:
+        held = json.loads(path.read_bytes())
+        if held["sha256"] == sha256_json(held["fit"]):
+            return tuple(held["fit"]["notes"]), bool(held["fit"]["classifier"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # absent or damaged: the checkpoint is loaded and proved afresh
+    loaded = load()
+    fit = {"notes": list(loaded.notes), "classifier": loaded.classifier}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, canonical_json({"fit": fit, "sha256": sha256_json(fit)}))
+    return loaded.notes, loaded.classifier
