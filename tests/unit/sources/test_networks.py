@@ -52,7 +52,8 @@ def test_what_is_known_of_a_packaged_network_is_true(lite0: torch.nn.Module) -> 
             if name == "efficientnet-lite0":
                 widths = [said.shape[1] for said in source.network().module()(blank)]
                 assert widths == [block.width for block in source.network().blocks]
-        assert known.widths == tuple(body.blocks[at][-1].bn3.num_features for at in from_packaged.STAGES)
+        anatomy = from_timm.look(body)
+        assert (source.taps, source.more) == (anatomy.taps, anatomy.more)
 
 
 def test_blocks_are_what_their_names_say(lite0: torch.nn.Module) -> None:
@@ -134,7 +135,7 @@ def test_a_timm_network_yields_its_blocks_in_one_pass(name: str) -> None:
     assert x.shape == (3, sum(block.width for block in network.blocks))
     assert np.isfinite(x).all()
     assert source.info.layers[:2] == ("pool", "joined")
-    assert sum(layer.endswith(".avg") for layer in source.info.layers) == 4
+    assert sum(block.name.endswith(".avg") for block in network.blocks) == 4
     body = source.module()
     classifier = sum(weight.numel() for weight in body.get_classifier().parameters())
     assert source.info.parameters == sum(weight.numel() for weight in body.parameters()) - classifier
