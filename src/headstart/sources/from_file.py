@@ -17,6 +17,7 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.files import write_atomic
 from headstart.base.hashing import canonical_json, sha256_file, sha256_json
+from headstart.sources.folder import KERAS, read_folder
 from headstart.sources.from_torch import Identity, TorchSource
 from headstart.sources.registry import open_source
 from headstart.sources.spec import Spec
@@ -44,9 +45,9 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None) 
     """
     path = Path(spec.name).expanduser()
     if path.is_dir():
-        from headstart.sources.folder import open_folder
-
-        return open_folder(path, spec.uri, weights=weights, seed=seed, arch=arch)
+        if arch is not None:
+            raise SourceError(f"{path} names its own architecture", f"--arch {arch}", "leave --arch out")
+        return open_folder(path, spec.uri, weights=weights, seed=seed)
     if not path.is_file():
         near = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         raise SourceError(f"{path} must exist", "no such file", f"name another{did_you_mean(path.name, near)}")
@@ -58,6 +59,27 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None) 
     if weights == "none":
         return with_build(shell, replace(shell.identity, uri=spec.uri, arch=arch), shell.module)
     return open_checkpoint(path, spec.uri, shell, arch)
+
+
+def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSource:
+    """Return the source that a folder describes in `source.json`; see `folder.py`.
+
+    Raises:
+        SourceError: the folder is damaged, or its weights do not fit.
+    """
+    described = read_folder(folder)
+    if described.graph == KERAS:
+        from headstart.sources.convert import open_converted
+
+        return open_converted(folder, described, uri=uri, weights=weights, seed=seed)
+    shell = open_shell(described.arch, seed=seed if weights == "none" else 0)
+    if described.preprocessing is not None:
+        shell = TorchSource(shell.identity, described.preprocessing, shell.taps, shell.module, more=shell.more)
+    if weights == "none":
+        return with_build(shell, replace(shell.identity, uri=uri), shell.module)
+    found = open_checkpoint(folder / described.weights, uri, shell, arch="")
+    identity = replace(found.identity, licence=described.licence, trained_on=described.trained_on)
+    return with_build(found, identity, found.module)
 
 
 def open_shell(arch: str, *, seed: int) -> TorchSource:
