@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import pytest_socket
+from hub_server import Hub, serve
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -34,3 +37,27 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent: the real data sets are not on this machine")
     return SHARED
+
+
+@pytest.fixture
+def loopback(_loopback_only: None, socket_enabled: None) -> None:
+    """Allow sockets to this machine, and to no other."""
+    pytest_socket.socket_allow_hosts(["127.0.0.1"])
+
+
+@pytest.fixture
+def hub(loopback: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Serve a Hugging Face hub on loopback, with an empty cache of its own, nobody logged in, and little patience."""
+    from huggingface_hub import constants
+
+    from headstart.sources import hub as module
+    from headstart.sources.download import Limits
+
+    with serve() as hub:
+        for name, value in (("HF_ENDPOINT", hub.url), ("HF_HUB_CACHE", str(tmp_path / "hub"))):
+            monkeypatch.setenv(name, value)
+            monkeypatch.setattr(constants, {"HF_ENDPOINT": "ENDPOINT"}.get(name, name), value)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr(module, "LIMITS", Limits(retries=5, seconds=2.0, silence=0.3, pause=0.01))
+        yield hub

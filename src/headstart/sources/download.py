@@ -1,0 +1,280 @@
+"""Requests to a hub that lose no time and no secret: bounded retries, resumed bodies, redirects that are looked at."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import BinaryIO
+from urllib.error import URLError
+from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
+
+REDIRECTS = (301, 302, 303, 307, 308)
+MAX_REDIRECTS = 5
+PASSING = (408, 416, 429, 500, 502, 503, 504)
+"""What a later try may mend; every other refusal is final."""
+PIECE = 1 << 16  # bytes; fewer than these within the whole of a patience count as silence
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much trouble is borne.
+
+    Attributes:
+        retries: further tries after the first, over all that goes wrong with one file.
+        seconds: without progress, over all tries and the waits between them.
+        silence: seconds that one try waits for the next byte.
+        pause: seconds before the first further try; doubled each time.
+    """
+
+    retries: int = 5
+    seconds: float = 60.0
+    silence: float = 10.0
+    pause: float = 0.5
+
+
+LIMITS = Limits()
+
+
+class Failed(Exception):
+    """A hub did not give what was asked.
+
+    Attributes:
+        given: what it gave instead, as a clause.
+        status: of its answer; 0 where there was none.
+        code: its own word for the reason (`X-Error-Code`), or empty.
+        wait: seconds that it asks to wait.
+        passing: whether a later try may mend it.
+    """
+
+    def __init__(self, given: str, *, status: int = 0, code: str = "", wait: float = 0.0, passing: bool = True) -> None:
+        self.given, self.status, self.code, self.wait, self.passing = given, status, code, wait, passing
+        super().__init__(given)
+
+
+class Patience:
+    """The trouble that is still borne with one file.
+
+    Args:
+        limits: how much there is at the start.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._left = limits.retries
+        self._pause = limits.pause
+        self._since = time.monotonic()
+
+    def progress(self) -> None:
+        """Count the time from here."""
+        self._since = time.monotonic()
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that may pass without progress."""
+        return self._since + self.limits.seconds - time.monotonic()
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that the next try may wait for a byte."""
+        return max(0.01, min(self.limits.silence, self.remaining))
+
+    def bear(self, failed: Failed) -> None:
+        """Wait before a further try.
+
+        Raises:
+            Failed: `failed` itself, where no try can mend it or none is left.
+        """
+        wait = max(failed.wait, self._pause)
+        if not failed.passing or not self._left or wait >= self.remaining:
+            raise failed
+        self._left -= 1
+        self._pause *= 2
+        time.sleep(wait)
+
+
+@dataclass(frozen=True)
+class Client:
+    """Requests to one hub.
+
+    Attributes:
+        endpoint: its address; the token goes there and nowhere else.
+        token: who asks; None for nobody.
+        agent: what asks.
+        limits: how much trouble is borne with one file.
+    """
+
+    endpoint: str
+    token: str | None
+    agent: str
+    limits: Limits = LIMITS
+
+    @cached_property
+    def _home(self) -> SplitResult:
+        return urlsplit(self.endpoint)
+
+    def head(self, url: str) -> Message:
+        """Return the headers of the first answer that says which file it is about.
+
+        Raises:
+            Failed: there is none.
+        """
+        patience = Patience(self.limits)
+        while True:
+            try:
+                with self._answer("HEAD", url, {}, patience.timeout) as answer:
+                    return answer.headers
+            except Failed as failed:
+                patience.bear(failed)
+
+    def download(self, url: str, part: BinaryIO, size: int) -> None:
+        """Append to `part` what it lacks of `size` bytes.
+
+        Raises:
+            Failed: it cannot be had; what came is in `part`, and the next call goes on from there.
+        """
+        patience = Patience(self.limits)
+        while part.tell() < size:
+            try:
+                self._append(url, part, size, patience)
+            except Failed as failed:
+                if failed.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # what we hold is of another file
+                    part.seek(0)
+                    part.truncate()
+                patience.bear(failed)
+
+    def _append(self, url: str, part: BinaryIO, size: int, patience: Patience) -> None:
+        start = part.tell()
+        span = {"Range": f"bytes={start}-"} if start else {}
+        with self._answer("GET", url, span, patience.timeout) as answer:
+            if start and not _goes_on(answer, start):
+                part.seek(0)
+                part.truncate()
+            _copy(answer, part, size, patience)
+        if part.tell() < size:
+            raise Failed(f"{part.tell():,} of {size:,} bytes")
+
+    def _answer(self, method: str, url: str, headers: Mapping[str, str], timeout: float) -> http.client.HTTPResponse:
+        """Return the answer to a request, followed where it is sent on to; errors become `Failed`."""
+        for _ in range(MAX_REDIRECTS + 1):
+            self._check(url)
+            answer = _sent(Request(url, method=method, headers=self._headers(url, headers)), timeout)  # noqa: S310
+            told = method == "HEAD" and answer.headers.get("X-Linked-Etag") and answer.headers.get("X-Repo-Commit")
+            if answer.status not in REDIRECTS or told:
+                if answer.status >= HTTPStatus.BAD_REQUEST:
+                    with answer:
+                        raise _refusal(answer)
+                return answer
+            answer.close()
+            url = _target(url, answer.headers.get("Location", ""))
+        raise Failed(f"more than {MAX_REDIRECTS} redirects", passing=False)
+
+    def _headers(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        sent = {"User-Agent": self.agent, "Accept-Encoding": "identity", **headers}
+        if self.token and _origin(urlsplit(url)) == _origin(self._home):
+            sent["Authorization"] = f"Bearer {self.token}"
+        return sent
+
+    def _check(self, url: str) -> None:
+        """Raise Failed for an address in the clear or on this machine, unless the hub itself is on this machine."""
+        target = urlsplit(url)
+        if target.scheme not in ("http", "https") or not target.hostname:
+            raise Failed(f"a redirect to {url!r}", passing=False)
+        at_home = is_loopback(self._home.hostname)
+        if target.scheme == "http" and not (at_home and is_loopback(target.hostname)):
+            raise Failed(f"an address without encryption ({target.scheme}://{target.netloc})", passing=False)
+        if is_loopback(target.hostname) and not at_home:
+            raise Failed(f"a redirect to this machine itself ({target.netloc})", passing=False)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Return whether `host` is this machine itself."""
+    if host is None:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _target(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise Failed(f"a redirect to {location!r}", passing=False) from error
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int]:
+    return url.scheme, url.hostname, url.port or (443 if url.scheme == "https" else 80)
+
+
+def _sent(request: Request, timeout: float) -> http.client.HTTPResponse:
+    """Return the answer, whatever its status; proxies are those that the environment names."""
+    opener = OpenerDirector()
+    for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler()):
+        opener.add_handler(handler)
+    try:
+        answer: http.client.HTTPResponse = opener.open(request, timeout=timeout)
+    except URLError as error:
+        unsafe = isinstance(error.reason, ssl.SSLCertVerificationError)
+        raise Failed(f"no connection ({error.reason})", passing=not unsafe) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Failed(f"no answer ({_named(error)})") from error
+    return answer
+
+
+def _copy(answer: http.client.HTTPResponse, part: BinaryIO, size: int, patience: Patience) -> None:
+    """Copy a body piece by piece, as its bytes come, up to `size` bytes in all."""
+    marked = part.tell()
+    while part.tell() < size and patience.remaining > 0:
+        try:
+            piece = answer.read1(min(PIECE, size - part.tell()))
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(f"{part.tell():,} of {size:,} bytes, then {_named(error)}") from error
+        if not piece:
+            return
+        part.write(piece)
+        if part.tell() - marked >= PIECE:
+            marked = part.tell()
+            patience.progress()
+
+
+def _goes_on(answer: http.client.HTTPResponse, start: int) -> bool:
+    """Return whether the body starts at byte `start`, as it was asked to."""
+    span = answer.headers.get("Content-Range", "")
+    return answer.status == HTTPStatus.PARTIAL_CONTENT and span.startswith(f"bytes {start}-")
+
+
+def _refusal(answer: http.client.HTTPResponse) -> Failed:
+    known = {status.value: status.phrase for status in HTTPStatus}
+    return Failed(
+        f"{answer.status} {known.get(answer.status, answer.reason)}",
+        status=answer.status,
+        code=answer.headers.get("X-Error-Code", ""),
+        wait=_seconds(answer.headers.get("Retry-After", "")),
+        passing=answer.status in PASSING,
+    )
+
+
+def _seconds(after: str) -> float:
+    """Return the seconds that a `Retry-After` header asks for, as a number or a date; 0 for none."""
+    if after.isdecimal():
+        return float(after)
+    try:
+        return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+    except ValueError:
+        return 0.0
+
+
+def _named(error: Exception) -> str:
+    return "silence" if isinstance(error, TimeoutError) else f"{type(error).__name__} {error}".strip()
