@@ -248,7 +248,7 @@ def _open_source(manifest: Manifest) -> Source:
             _as_json(asdict(source.preprocessing)),
             f"install the versions that made it: {_pinned(manifest.versions)}",
         )
-    return source
+    return source.at(manifest.layer)
 
 
 def _as_json(values: dict[str, Any]) -> dict[str, Any]:

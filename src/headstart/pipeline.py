@@ -18,7 +18,7 @@ from headstart.findings import Clock, Layers, Prepared, Run, find
 from headstart.heads.select import Choice, choose_head, choose_layer
 from headstart.model import Model
 from headstart.sources.base import Source
-from headstart.sources.layers import AUTO, JOINED, POOL, check_layer
+from headstart.sources.layers import AUTO, JOINED, POOL
 from headstart.sources.registry import open_source
 
 DEFAULT_SOURCE = "packaged:efficientnet-lite0"
@@ -127,8 +127,7 @@ def run_fit(data: Any, options: Options, progress: Progress) -> Run:
 
 def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Prepared:
     """Read, check and split the data, and compute its features or find them in the cache."""
-    source = open_source(options.source) if isinstance(options.source, str) else options.source
-    check_layer(options.layer, source.info.layers)
+    source = open_source(options.source, layer=options.layer)
     with clock.part("read"):
         scanned = scan(open_dataset(data, root=options.root), progress=progress)
         check_bad(scanned.dataset, allow_bad=options.allow_bad)
@@ -158,8 +157,9 @@ def choose(prepared: Prepared, options: Options) -> tuple[Layers, Choice]:
     dataset, train = prepared.scan.dataset, prepared.parts.train
     labels = prepared.labels(train)
     names = [name for name in (POOL, JOINED) if name in prepared.source.info.layers]
-    if options.layer != AUTO or len(names) == 1:
-        layer = names[0] if options.layer == AUTO else options.layer
+    layer = prepared.source.layer
+    if layer != AUTO or len(names) == 1:
+        layer = names[0] if layer == AUTO else layer
         layers, rotated = Layers(layer, {}), None
     else:
         candidates = ((name, prepared.features(name, train).x) for name in names)

@@ -75,7 +75,8 @@ class SourceFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.array(names, dtype=object)
 
     def _opened(self) -> Source:
-        return self.source if isinstance(self.source, Source) else _open(self.source)
+        source = self.source if isinstance(self.source, Source) else _open(self.source)
+        return source.at(self.layer)
 
     def _blocks(self) -> tuple[Block, ...]:
         blocks = self._opened().network().blocks

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from headstart.base.hashing import sha256_json
 from headstart.data.images import Preprocessing
 from headstart.sources.from_torch import Identity, TorchSource
-from headstart.sources.recipe import Stage, taps
+from headstart.sources.recipe import Stage, more_taps, taps
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,9 +44,13 @@ class ToySource(TorchSource):
             trained_on=f"nothing (random weights, seed {seed})",
         )
         how = Preprocessing(size=(SIDE, SIDE), resize=SIDE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        stages = [Stage(f"stage{at}", f"stages.{at}", width) for at, width in enumerate(WIDTHS)]
+        stages = [
+            Stage(f"stage{at}", f"stages.{at}", width, positions=(SIDE >> (at + 1)) ** 2)
+            for at, width in enumerate(WIDTHS)
+        ]
         blocks = taps(WIDTHS[-1], stages, None)
-        super().__init__(identity, how, blocks, lambda: _toy_network(seed))
+        more = more_taps(blocks, stages, None)
+        super().__init__(identity, how, blocks, lambda: _toy_network(seed), more=more)
 
 
 def _toy_network(seed: int) -> nn.Module:
