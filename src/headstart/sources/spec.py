@@ -36,6 +36,8 @@ PROVIDERS = {
     "torchvision": Provider("from_torchvision", "resnet18"),
     "arch": Provider("from_arch", "lenet5"),
     "file": Provider("from_file", "weights.safetensors", path=True),
+    "onnx": Provider("from_onnx", "network.onnx", path=True),
+    "tfhub": Provider("from_tfhub", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True),
 }
 
 

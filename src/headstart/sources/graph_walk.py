@@ -1,0 +1,147 @@
+"""Walks through a graph of OpenVINO: from its outputs back to the classifier, and along its maps of features.
+
+Nodes and outputs are OpenVINO's own; nothing here imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+ACTIVATIONS = ("Softmax", "LogSoftmax", "Log", "Sigmoid")
+SAME_NUMBERS = ("Reshape", "Squeeze", "Unsqueeze", "Convert", "Transpose")
+BIASED = ("Add", "Subtract", "Multiply")
+LINEAR = ("MatMul", "Convolution")
+MAPPING = ("Convolution", "GroupConvolution", "MaxPool", "AvgPool")
+# fmt: off
+POINTWISE = frozenset((
+    "Add", "Subtract", "Multiply", "Divide", "Power", "Relu", "PRelu", "Clamp", "Swish", "HSwish", "HSigmoid",
+    "HardSigmoid", "Sigmoid", "Gelu", "Elu", "Selu", "Mish", "SoftPlus", "Tanh", "Exp", "Sqrt",
+    "BatchNormInference", "MVN", "LRN", "Concat", "Pad", "Convert", "FakeQuantize",
+))
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Head:
+    """A classifier: its scores before any softmax, and the tensor that its last layer is given."""
+
+    scores: Any
+    given: Any
+
+
+def find_head(value: Any) -> Head | None:
+    """Return the classifier that ends in `value`, or None where it ends in no linear layer.
+
+    Before the last linear layer may stand a mean over positions and a ReLU, where a softmax says that scores are meant.
+    """
+    at, softmax = _past_activations(value)
+    scores = at
+    if softmax and _kind(at) in ("ReduceMean", "AvgPool"):
+        at = at.get_node().input_value(0)
+        if _kind(at) == "Relu":
+            at = at.get_node().input_value(0)
+    while _kind(at) in BIASED and (other := _the_other(at.get_node())) is not None:
+        at = other
+    if _kind(at) not in LINEAR or sum(size > 1 for size in list(scores.get_shape())[1:]) != 1:
+        return None
+    given = _the_other(at.get_node())
+    return None if given is None else Head(scores, given)
+
+
+def _past_activations(value: Any) -> tuple[Any, bool]:
+    softmax = False
+    while _kind(value) in (*ACTIVATIONS, *SAME_NUMBERS):
+        softmax = softmax or _kind(value) in ("Softmax", "LogSoftmax")
+        value = value.get_node().input_value(0)
+    return value, softmax
+
+
+def _kind(value: Any) -> str:
+    return str(value.get_node().get_type_name())
+
+
+def _the_other(node: Any) -> Any:
+    """Return the one input that is not made of constants, or None."""
+    others = [value for value in node.input_values() if not _is_constant(value.get_node())]
+    return others[0] if len(others) == 1 else None
+
+
+def _is_constant(node: Any, depth: int = 0) -> bool:
+    """Return whether a node is a constant, or computed from constants in a few steps."""
+    if node.get_type_name() == "Constant":
+        return True
+    given = node.input_values()
+    return depth < 8 and bool(given) and all(_is_constant(value.get_node(), depth + 1) for value in given)
+
+
+def ancestors(value: Any) -> set[str]:
+    """Return the names of the nodes that `value` depends on, its own among them."""
+    found: set[str] = set()
+    waiting = [value.get_node()]
+    while waiting:
+        node = waiting.pop()
+        if node.get_name() not in found:
+            found.add(node.get_name())
+            waiting += [given.get_node() for given in node.input_values()]
+    return found
+
+
+def channel_axes(nodes: Sequence[Any]) -> dict[Any, int]:
+    """Return the axis of channels of every tensor where it is known: OpenVINO's convolutions have it second.
+
+    Args:
+        nodes: in the order in which they run.
+    """
+    axes: dict[Any, int] = {}
+    for node in nodes:
+        axis = _axis(node, axes)
+        if axis is not None:
+            axes[node.output(0)] = axis
+    return axes
+
+
+def _axis(node: Any, axes: Mapping[Any, int]) -> int | None:
+    kind, given = node.get_type_name(), node.input_values()
+    if kind in MAPPING:
+        return 1 if len(node.get_output_shape(0)) == 4 else None
+    known = next((axes[value] for value in given if value in axes), None)
+    if known is None:
+        return None
+    if kind == "Transpose" and given[1].get_node().get_type_name() == "Constant":
+        return [int(axis) for axis in given[1].get_node().data].index(known)
+    rank = len(node.get_output_shape(0))
+    if kind == "MatMul":
+        return known if known == rank - 1 and _is_constant(given[1].get_node()) else None
+    same = any(value in axes and len(value.get_shape()) == rank for value in given)
+    return known if kind in POINTWISE and same else None
+
+
+def last_maps(nodes: Sequence[Any], axes: Mapping[Any, int]) -> Iterator[tuple[Any, int]]:
+    """Yield the last map of each resolution, in order; none where attention follows, whose tokens are no map.
+
+    Args:
+        nodes: those that the pooled features depend on, in the order in which they run.
+        axes: of their channels.
+    """
+    found: dict[int, tuple[Any, int]] = {}
+    for node in nodes:
+        if _is_attention(node):
+            found.clear()
+        output = node.output(0) if node.get_output_size() else None
+        if output is None or output not in axes:
+            continue
+        axis, shape = axes[output], list(output.get_shape())
+        positions = 1
+        for at, size in enumerate(shape[1:], 1):
+            positions *= size if at != axis else 1
+        if positions > 1 and (not found or positions <= min(found)):
+            found[positions] = (output, axis)
+    yield from found.values()
+
+
+def _is_attention(node: Any) -> bool:
+    if node.get_type_name() == "ScaledDotProductAttention":
+        return True
+    return node.get_type_name() == "MatMul" and not any(_is_constant(value.get_node()) for value in node.input_values())
