@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -21,11 +21,12 @@ from headstart.data.images import small_pixels
 from headstart.engines.base import Block, Engine, Network
 from headstart.engines.choose import PHOTOS, library_versions, open_engine, planned
 from headstart.features.ahead import Ahead, Prepared
+from headstart.features.elsewhere import settle_engine
 from headstart.features.store import KEYS_AT_ONCE, Row, Store, row_key
 from headstart.sources.base import Source
 
 PIXELS = 768
-COMMIT = 32  # examples: what a kill can cost
+COMMIT = 32  # examples: what a kill can cost, or as many as the engine likes at a time
 WINDOW = 96  # examples decoded ahead: some batches, and enough for a sound parity check
 DECODERS: dict[Kind, tuple[str, ...]] = {"image": ("Pillow", "simplejpeg"), "text": (), "sound": ()}
 Number = TypeVar("Number", np.float32, np.uint8)
@@ -114,6 +115,7 @@ class _Work:
         self.reasons: dict[int, str] = {}
         self.engine, self.made_by = "none", ""
         self.misses = 0
+        self.commit = COMMIT
 
     def lock_file(self, cache: Path) -> Path:
         """Return the lock of this work: one process at a time holds it, so that two do not do the same."""
@@ -145,9 +147,17 @@ class _Work:
                 for group in self._groups(ahead, step):
                     if opened is None:
                         sample = partial(_sample, [picture for _, picture in group], ahead)
-                        opened = open_engine(self.network, sample=sample, cache=cache, engine=engine, say=progress.say)
+                        opened = self._open(engine, cache, sample, progress)
+                        self.commit = max(COMMIT, opened.batch)
                         self.take_cached(opened.name)
                     self._compute(opened, group)
+
+    def _open(self, engine: str, cache: Path, sample: Callable[[], NDArray[np.uint8]], progress: Progress) -> Engine:
+        """Return the engine; where nothing is known of it yet, another process finds out, and holds torch."""
+        opened = self.source.opened
+        if opened is not None and planned(self.network, engine=engine, cache=cache) is None:
+            settle_engine(opened, sample(), engine=engine, cache=cache, say=progress.say)
+        return open_engine(self.network, sample=sample, cache=cache, engine=engine, say=progress.say)
 
     def result(self) -> Extraction:
         """Return the rows of every usable position."""
@@ -186,7 +196,7 @@ class _Work:
                 step.advance()
                 continue
             group.append((row, said))
-            if len(group) == COMMIT:
+            if len(group) == self.commit:
                 yield group
                 step.advance(len(group))
                 group = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -67,6 +67,8 @@ class Source(ABC):
     info: SourceInfo
     preprocessing: Preprocessing
     layer: str = AUTO
+    opened: Mapping[str, Any] | None = None
+    """The arguments of `open_source` that give this source once more, in another process; None for one made by hand."""
     """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
 
     @abstractmethod

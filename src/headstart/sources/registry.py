@@ -50,6 +50,7 @@ def open_source(
         source = uri if layer == "auto" else uri.at(layer)
     else:
         source = _opened(parse(uri), str(weights), seed, arch).at(layer)
+        source.opened = {"uri": uri, "weights": str(weights), "layer": layer, "seed": seed, "arch": arch}
     check_layer(source.layer, source.info.layers)
     return source
 
