@@ -4,7 +4,8 @@ Three proofs are tried, and each must account for every tensor on both sides exa
 
 1. names: the same ones, after common prefixes are taken off;
 2. order: the same shapes position by position, while nothing in the names speaks against it: no role (weight, bias,
-   mean, variance) that differs, and no two tensors of one shape and one pattern of name whose numbers run backwards;
+   mean, variance) that differs, no name of one tensor in the place of another, and no two tensors of one shape and one
+   pattern of name whose numbers run backwards;
 3. patterns: names with their numbers left out; each pattern of one side has the roles and the shapes, taken by rising
    numbers, of exactly one pattern of the other, or of the one whose words are clearly the closest.
 
@@ -144,6 +145,8 @@ def _against_order(given: Shapes, wanted: Shapes) -> str | None:
     for (name, shape), (other, needed) in zip(given.items(), wanted.items(), strict=True):
         if shape != needed:
             return f"{name} {shape} stands where {other} {needed} is wanted"
+        if name != other and wanted.get(name) == shape:
+            return f"{name} stands where {other} is wanted"
         if None not in (role(name), role(other)) and role(name) != role(other):
             return f"{name}, a {role(name)}, stands where {other}, a {role(other)}, is wanted"
         text, numbers = pattern(name)

@@ -6,7 +6,7 @@
      "preprocessing": {…} or null, "classes": ["cat", "dog"], "licence": "…", "trained_on": "…",
      "members": {"weights.safetensors": "<sha256>"}}
 
-`graph` says what builds the network: `library` for the one that `arch` names, `keras` for the layers listed in this file
+`graph` says what builds the network: `library` the one that `arch` names, `keras` the layers listed in this file
 (`keras_graph.py`). `preprocessing` is that of the architecture where it is null.
 """
 
