@@ -202,7 +202,7 @@ def _created(spec: Spec, how: Preprocessing, *, auxiliary: bool) -> nn.Module:
 
     more: dict[str, Any] = {}
     if spec.name in ("googlenet", "inception_v3"):
-        more = {"aux_logits": auxiliary, "init_weights": not auxiliary, "transform_input": True}
+        more = {"aux_logits": auxiliary, "init_weights": False, "transform_input": True}
     if spec.name.startswith("vit_"):
         more = {"image_size": how.size[0]}
     body: nn.Module = models.get_model(spec.name, weights=None, **more)

@@ -93,7 +93,8 @@ def _maps(body: nn.Module, steps: list[fx.Node], blank: Tensor) -> set[fx.Node]:
         def run_node(self, n: fx.Node) -> Any:
             said = super().run_node(n)
             shape = said.shape if isinstance(said, Tensor) else ()
-            if len(shape) == 3 or (len(shape) == 4 and (shape[2] > 1 or shape[3] == shape[1] > 1)):
+            spatial = len(shape) == 4 and shape[2] > 1
+            if n.op != "placeholder" and (len(shape) == 3 or spatial):
                 found.add(n)
             return said
 
