@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from headstart.sources.load import Loaded
 
+KERAS_FILES = (".keras", ".h5", ".hdf5")
 READING = 1
 """Counts up when the same checkpoint and architecture come to be matched otherwise."""
 
@@ -55,6 +56,10 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None) 
         raise SourceError(
             f"{spec.uri} needs the architecture of its weights", "none", "add --arch, for instance --arch timm:resnet18"
         )
+    if weights != "none" and path.suffix in KERAS_FILES and arch.startswith("keras:"):
+        from headstart.sources.from_keras import open_file
+
+        return open_file(path, spec.uri, arch)
     shell = open_shell(arch, seed=seed if weights == "none" else 0)
     if weights == "none":
         return with_build(shell, replace(shell.identity, uri=spec.uri, arch=arch), shell.module)

@@ -35,10 +35,15 @@ NEGLIGIBLE = 1e-7  # keras.config.epsilon(): the least standard deviation that N
 
 
 class Graph(nn.Module):
-    """A network with timm's two steps, `forward_features` and `forward_head`, that runs the layers of a graph."""
+    """A network with timm's two steps, `forward_features` and `forward_head`, that runs the layers of a graph.
+
+    Args:
+        graph: as this file's docstring describes it.
+    """
 
     def __init__(self, graph: Mapping[str, Any]) -> None:
         super().__init__()
+        self.graph = graph
         described = graph["layers"]
         self.layers = nn.ModuleDict({layer["name"]: OPS[layer["op"]](layer) for layer in described})
         self._from: dict[str, list[str]] = {layer["name"]: layer["from"] for layer in described}

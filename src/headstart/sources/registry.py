@@ -18,6 +18,7 @@ __all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
 
 WEIGHTS = ("pretrained", "none")
 FILE = "file"
+SIZED = "keras"
 
 Opener = Callable[..., Source]
 """`open_named(spec, *, weights, seed) -> Source`: what a provider's file, or an entry point, must offer."""
@@ -30,6 +31,7 @@ def open_source(
     layer: str = "auto",
     seed: int = 0,
     arch: str | None = None,
+    size: int | None = None,
 ) -> Source:
     """Return the source that `uri` names; a Source is returned as it is, set to `layer` unless that is `auto`.
 
@@ -40,22 +42,27 @@ def open_source(
         layer: where `encode` takes features: `auto`, `pool`, `joined`, or names of stages joined by `+`.
         seed: of random weights.
         arch: URI of the architecture of a bare checkpoint, for `file:PATH` alone.
+        size: side of the input in pixels, for `keras:NAME` alone; None for the one that it was trained for.
 
     Raises:
         SourceError: no such provider or name, or weights that are missing, damaged or do not fit.
         MissingExtra: a library or weights package is not installed; the message holds the pip command.
-        UsageError: no such layer or weights, or an architecture for a source that has its own.
+        UsageError: no such layer or weights, or an architecture or a size for a source that has its own.
     """
     if isinstance(uri, Source):
         source = uri if layer == "auto" else uri.at(layer)
     else:
-        source = _opened(parse(uri), str(weights), seed, arch).at(layer)
+        source = _opened(parse(uri), str(weights), seed, arch, size).at(layer)
         source.opened = {"uri": uri, "weights": str(weights), "layer": layer, "seed": seed, "arch": arch}
+        if size is not None:
+            source.opened["size"] = size
     check_layer(source.layer, source.info.layers)
     return source
 
 
-def _opened(spec: Spec, weights: str, seed: int, arch: str | None) -> Source:
+def _opened(spec: Spec, weights: str, seed: int, arch: str | None, size: int | None) -> Source:
+    if size is not None and spec.provider != SIZED:
+        raise UsageError(f"{spec.uri} has a size of its own", f"size {size}", f"leave it out, or name {SIZED}:NAME")
     if weights not in WEIGHTS:
         if not Path(weights).expanduser().exists():
             raise UsageError(
@@ -72,7 +79,8 @@ def _opened(spec: Spec, weights: str, seed: int, arch: str | None) -> Source:
         raise UsageError(
             f"{spec.uri} has an architecture of its own", f"arch {arch!r}", f"leave it out, or name {FILE}:PATH"
         )
-    return _opener(spec)(spec, weights=weights, seed=seed)
+    sized = {} if size is None else {"size": size}
+    return _opener(spec)(spec, weights=weights, seed=seed, **sized)
 
 
 def _opener(spec: Spec) -> Opener:
