@@ -154,7 +154,7 @@ class _Work:
 
     def _open(self, engine: str, cache: Path, sample: Callable[[], NDArray[np.uint8]], progress: Progress) -> Engine:
         """Return the engine; where nothing is known of it yet, another process finds out, and holds torch."""
-        opened = self.source.opened
+        opened = self.source.opened if self.network.graph is None else None
         if opened is not None and planned(self.network, engine=engine, cache=cache) is None:
             settle_engine(opened, sample(), engine=engine, cache=cache, say=progress.say)
         return open_engine(self.network, sample=sample, cache=cache, engine=engine, say=progress.say)
@@ -196,7 +196,7 @@ class _Work:
                 step.advance()
                 continue
             group.append((row, said))
-            if len(group) == self.commit:
+            if len(group) >= self.commit:
                 yield group
                 step.advance(len(group))
                 group = []

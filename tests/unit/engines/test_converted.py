@@ -13,7 +13,7 @@ import pytest
 from headstart.base.errors import UsageError
 from headstart.engines import openvino
 from headstart.engines.choose import folder_of, open_engine
-from headstart.engines.openvino import BIN, RECORD, XML, OpenVinoEngine, batch_size, open_converted
+from headstart.engines.openvino import BIN, RECORD, XML, OpenVinoEngine, open_converted
 from headstart.testing import ToySource
 
 NETWORK = ToySource().network()
@@ -57,12 +57,6 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UsageError, match="free bytes"):
         open_converted(NETWORK, tmp_path / "net" / "openvino", say=lambda text: None)
     assert list((tmp_path / "net").iterdir()) == []
-
-
-def test_a_batch_has_a_size_that_suits_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cores, size in ((1, 4), (2, 4), (4, 8), (8, 16), (12, 16), (16, 32), (96, 32)):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: range(cores))
-        assert batch_size() == size
 
 
 SCRIPT = """
