@@ -32,6 +32,8 @@ app = typer.Typer(
 Engine = Annotated[str, typer.Option(help="What runs the network: auto, torch (f32) or openvino.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object; show nothing else.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+Weights = Annotated[str, typer.Option(help="pretrained, none (random), or the path of a checkpoint.")]
+Arch = Annotated[str | None, typer.Option(help="URI of the architecture of a bare checkpoint (file:PATH).")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default: a new one under runs/]")]
 
 
@@ -39,6 +41,8 @@ Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default
 def fit(
     data: Annotated[str, typer.Argument(help="Folder of class folders, .zip, .tar, .csv, .tsv or .parquet.")],
     source: Annotated[str, typer.Option(help="URI of the pretrained network.")] = "packaged:efficientnet-lite0",
+    weights: Weights = "pretrained",
+    arch: Arch = None,
     layer: Annotated[str, typer.Option(help="Where features are taken: auto, pool, joined, or stages.")] = "auto",
     tune: Annotated[str, typer.Option(help="Which source weights also learn.")] = "none",
     labels_per_class: Annotated[int | None, typer.Option(help="Train on so many labels of each class.")] = None,
@@ -55,6 +59,8 @@ def fit(
 
     options = Options(
         source=source,
+        weights=weights,
+        arch=arch,
         layer=layer,
         tune=tune,
         seed=seed,

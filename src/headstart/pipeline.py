@@ -31,6 +31,8 @@ class Options:
 
     Attributes:
         source: the URI of the source, or a Source.
+        weights: `pretrained`, `none` for random ones, or the path of a checkpoint of the source's architecture.
+        arch: URI of the architecture of a bare checkpoint, for `file:PATH`.
         layer: where features are taken: `auto`, `pool`, `joined`, or names of stages joined by `+`.
         tune: which source weights also learn; `none` in this version.
         seed: of the split, the folds and the intervals.
@@ -41,6 +43,8 @@ class Options:
     """
 
     source: str | Source = DEFAULT_SOURCE
+    weights: str | Path = "pretrained"
+    arch: str | None = None
     layer: str = AUTO
     tune: str = "none"
     seed: int = 0
@@ -63,6 +67,8 @@ def fit(
     data: Any,
     *,
     source: str | Source = DEFAULT_SOURCE,
+    weights: str | Path = "pretrained",
+    arch: str | None = None,
     layer: str = AUTO,
     tune: str = "none",
     seed: int = 0,
@@ -78,6 +84,8 @@ def fit(
     Args:
         data: a path in any of the accepted forms, or a pair (items, labels).
         source: the URI of the source, or a Source.
+        weights: `pretrained`, `none` for random ones, or the path of a checkpoint of the source's architecture.
+        arch: URI of the architecture of a bare checkpoint, for `file:PATH`.
         layer: where features are taken; `auto` lets leave-one-out error choose.
         tune: which source weights also learn; `none` in this version.
         seed: of the split, the folds and the intervals.
@@ -98,6 +106,8 @@ def fit(
 
     options = Options(
         source=source,
+        weights=weights,
+        arch=arch,
         layer=layer,
         tune=tune,
         seed=seed,
@@ -127,7 +137,9 @@ def run_fit(data: Any, options: Options, progress: Progress) -> Run:
 
 def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Prepared:
     """Read, check and split the data, and compute its features or find them in the cache."""
-    source = open_source(options.source, layer=options.layer)
+    source = open_source(
+        options.source, weights=options.weights, layer=options.layer, seed=options.seed, arch=options.arch
+    )
     with clock.part("read"):
         scanned = scan(open_dataset(data, root=options.root), progress=progress)
         check_bad(scanned.dataset, allow_bad=options.allow_bad)
