@@ -67,9 +67,9 @@ class Source(ABC):
     info: SourceInfo
     preprocessing: Preprocessing
     layer: str = AUTO
+    """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
     opened: Mapping[str, Any] | None = None
     """The arguments of `open_source` that give this source once more, in another process; None for one made by hand."""
-    """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
 
     @abstractmethod
     def network(self) -> Network:

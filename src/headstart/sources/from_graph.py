@@ -226,8 +226,7 @@ def _look(path: Path, convention: Convention, said: Said) -> Anatomy:
     standard = taps(graph.pool_width(anchors), stages[-LATE_STAGES:], None)
     more = more_taps(standard, stages, None)
     classes = int(np.prod(anchors.head.scores.get_shape()[1:])) if anchors.head is not None else 0
-    used = graph.with_pictures(model, entry, how, graph.blocks(anchors, standard))
-    return Anatomy(graph.count(used), classes, how, standard, more)
+    return Anatomy(graph.count(model, graph.blocks(anchors, standard)), classes, how, standard, more)
 
 
 def _check(how: Preprocessing, channels: int, where: str) -> None:

@@ -43,7 +43,8 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> GraphSource:
     raise SourceError(
         f"{spec.uri} must be the folder of a SavedModel, or a handle that is on this machine",
         "no such folder, and no copy of such a handle",
-        f"fetch its SavedModel (kaggle.com/models) and unpack it to {' or '.join(map(str, places))}, or name its folder",
+        f"fetch its SavedModel (kaggle.com/models) and unpack it to "
+        f"{' or '.join(map(str, places))}, or name its folder",
     )
 
 

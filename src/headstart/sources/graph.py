@@ -151,11 +151,13 @@ def check_finite(model: ov.Model, where: str) -> None:
             )
 
 
-def count(model: ov.Model) -> int:
-    """Return how many weights lie on the way to the outputs of a graph: its constants that are no shapes or scalars."""
+def count(model: ov.Model, outputs: Sequence[Any]) -> int:
+    """Return how many weights `outputs` depend on: numbers in constants that are no shapes and no scalars."""
     small = (ov.Type.i8, ov.Type.u8, ov.Type.i4, ov.Type.u4)
-    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() == "Constant"]
-    weights = [node for node in nodes if node.get_element_type().is_real() or node.get_element_type() in small]
+    used = set[str]().union(*(ancestors(node.output(0)) for node in outputs))
+    nodes = [node for node in model.get_ordered_ops() if node.get_name() in used]
+    constants = [node for node in nodes if node.get_type_name() == "Constant"]
+    weights = [node for node in constants if node.get_element_type().is_real() or node.get_element_type() in small]
     return sum(size for node in weights if (size := int(np.prod(node.get_output_shape(0)))) > 1)
 
 

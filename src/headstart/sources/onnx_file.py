@@ -18,7 +18,7 @@ EXTERNAL = 1  # TensorProto.DataLocation
 MODEL_GRAPH, MODEL_FUNCTIONS = 7, 25
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE = 1, 5, 15
 NODE_OP, NODE_ATTRIBUTE, NODE_DOMAIN = 4, 5, 7
-FUNCTION_NAME, FUNCTION_NODE, FUNCTION_DOMAIN = 1, 7, 10
+FUNCTION_NODE = 7
 ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS, ATTRIBUTE_SPARSES = (5, 10), (6, 11), (22, 23)
 SPARSE_TENSORS = (1, 2)
 TENSOR_NAME, TENSOR_EXTERNAL, TENSOR_LOCATION = 8, 13, 14
@@ -34,11 +34,10 @@ class External:
 
 @dataclass
 class Contents:
-    """What matters of a model: its tensors outside the file, its operators by domain, its own functions."""
+    """What matters of a model: its tensors outside the file, and its operators by domain."""
 
     external: list[External] = field(default_factory=list)
     operators: set[tuple[str, str]] = field(default_factory=set)
-    functions: set[tuple[str, str]] = field(default_factory=set)
     graphs: int = 0
 
 
@@ -54,12 +53,13 @@ def check_onnx(path: Path) -> tuple[Path, ...]:
         raise SourceError(f"{path} must be a sound ONNX file", damaged, GET_IT_AGAIN) from damaged
     if not contents.graphs:
         raise SourceError(f"{path} must be an ONNX file", "no graph in it", GET_IT_AGAIN)
-    for domain, operator in sorted(contents.operators - contents.functions):
+    for domain, operator in sorted(contents.operators):
         if domain not in KNOWN_DOMAINS:
             raise SourceError(
                 f"{path} must use operators of ONNX alone",
                 f"the custom operator {domain}.{operator}",
-                "export the network without it: the code of custom operators is never loaded",
+                "export the network without it: no code is loaded for it (a function of the file's own can be put in "
+                "its place with onnx.inliner.inline_local_functions)",
             )
     beside = dict.fromkeys(_data_file(path, tensor) for tensor in contents.external)
     return (path, *beside)
@@ -72,7 +72,6 @@ def _contents(data: memoryview) -> Contents:
             found.graphs += 1
             _graph(value, found, 0)
         elif number == MODEL_FUNCTIONS and isinstance(value, memoryview):
-            found.functions.add((_text_of(value, FUNCTION_DOMAIN), _text_of(value, FUNCTION_NAME)))
             for node in messages(value, FUNCTION_NODE):
                 _node(node, found, 0)
     return found
