@@ -1,0 +1,142 @@
+"""What there is: sources that work here and now without a network, and the names that the libraries know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from headstart.base.errors import UsageError
+from headstart.sources import from_arch, from_packaged
+from headstart.sources.base import SourceInfo
+from headstart.sources.keras_table import APPLICATIONS
+from headstart.sources.registry import open_source
+
+HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+TIMM_NAMES = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
+TIMM_TAGS = re.compile(r"^\s+['\"](\w+\.\w+)['\"]\s*:\s*(?:_\w+\(|dict\(|\{|$)", re.MULTILINE)
+TORCHVISION_NAMES = re.compile(r"^@register_model\((?:name=\"(\w+)\")?\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One source that can be used without a network.
+
+    Attributes:
+        uri: what `open_source` takes.
+        found: where its weights are: a package, or whose cache.
+        info: what it is; None where it cannot be opened.
+        problem: why it cannot, as one line; empty where it can.
+    """
+
+    uri: str
+    found: str
+    info: SourceInfo | None
+    problem: str = ""
+
+
+def listing() -> tuple[Row, ...]:
+    """Return every source whose weights are on this machine, by URI.
+
+    What an architecture is, is remembered: the first listing builds each cached network once, later ones none.
+    """
+    found = {**dict(_cached_on_hub()), **dict(_cached_by_torch()), **dict(_cached_by_keras()), **dict(_packaged())}
+    return tuple(_row(uri, found[uri]) for uri in sorted(found))
+
+
+def _row(uri: str, found: str) -> Row:
+    try:
+        return Row(uri, found, open_source(uri).info)
+    except UsageError as error:
+        return Row(uri, found, None, str(error))
+
+
+def search(text: str) -> tuple[str, ...]:
+    """Return the URIs that hold every word of `text`, whatever their case, of all that the libraries know.
+
+    The names are read from the libraries' own files without importing them, which would take seconds; a few of
+    timm's rarer tags are not found that way.
+    """
+    words = text.lower().split()
+    return tuple(uri for uri in sorted(set(names())) if all(word in uri.lower() for word in words))
+
+
+def names() -> Iterator[str]:
+    """Yield the URI of every network that the installed libraries know by name."""
+    yield from (f"packaged:{name}" for name in from_packaged.NETWORKS)
+    yield from (f"arch:{name}" for name in from_arch.NAMES)
+    for source in _texts("timm"):
+        yield from (f"timm:{name}" for name in TIMM_NAMES.findall(source))
+        yield from (f"timm:{tag}" for tag in TIMM_TAGS.findall(source) if not tag.endswith(".untrained"))
+    for source in _texts("torchvision"):
+        yield from (f"torchvision:{named or name}" for named, name in TORCHVISION_NAMES.findall(source))
+    if _installed("keras"):
+        yield from (f"keras:{name}" for name in APPLICATIONS)
+
+
+def _texts(library: str) -> Iterator[str]:
+    """Yield the text of each file of a library's `models`; importing them would take seconds."""
+    found = find_spec(library)
+    for place in (found.submodule_search_locations or ()) if found is not None else ():
+        for path in sorted((Path(place) / "models").glob("*.py")):
+            yield path.read_text(encoding="utf-8")
+
+
+def _installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _packaged() -> Iterator[tuple[str, str]]:
+    for name, known in from_packaged.NETWORKS.items():
+        if _installed(known.package):
+            yield f"packaged:{name}", f"package {known.package} {version(known.package)}"
+
+
+def _cached_on_hub() -> Iterator[tuple[str, str]]:
+    """Yield what lies whole in the Hugging Face cache: pinned to its commit where no branch leads to it."""
+    from headstart.sources.hub import cache_folder
+
+    for folder in sorted(cache_folder().glob("models--*--*")):
+        organisation, _, name = folder.name.removeprefix("models--").partition("--")
+        commits = [path for path in (folder / "snapshots").glob("*") if COMMIT.fullmatch(path.name)]
+        for snapshot in commits:
+            if not any((snapshot / weights).exists() for weights in HUB_WEIGHTS):
+                continue
+            main = folder / "refs" / "main"
+            pinned = "" if main.is_file() and main.read_text().strip() == snapshot.name else f"@{snapshot.name}"
+            provider = f"timm:{name}" if organisation == "timm" else f"hf:{organisation}/{name}"
+            yield f"{provider}{pinned}", "Hugging Face cache"
+
+
+def _cached_by_torch() -> Iterator[tuple[str, str]]:
+    """Yield the torchvision weights in torch's cache; torchvision alone knows which file is whose, if there is any."""
+    from headstart.sources.from_torchvision import hub_folder
+
+    held = {path.name for path in (hub_folder() / "checkpoints").glob("*.pth")}
+    if not held:
+        return
+    from torchvision import models
+
+    for name in models.list_models(module=models):
+        listed = models.get_model_weights(name)
+        for weights in listed:
+            if weights.url.rpartition("/")[2] in held:
+                pinned = "" if weights is listed.DEFAULT else f"@{weights.name}"
+                yield f"torchvision:{name}{pinned}", "torch cache"
+
+
+def _cached_by_keras() -> Iterator[tuple[str, str]]:
+    from headstart.sources.keras_weights import keras_home
+
+    if _installed("keras"):
+        for name, application in APPLICATIONS.items():
+            if (keras_home() / "models" / application.released(top=True)[1]).is_file():
+                yield f"keras:{name}", "Keras cache"
