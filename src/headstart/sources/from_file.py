@@ -32,7 +32,7 @@ READING = 1
 """Counts up when the same checkpoint and architecture come to be matched otherwise."""
 
 
-def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None) -> TorchSource:
+def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, size: int | None = None) -> TorchSource:
     """Return the network `arch` with the weights of the file that `spec` names, or with random ones.
 
     Args:
@@ -40,6 +40,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None) 
         weights: `pretrained` for those of the file, `none` for random ones of the same architecture.
         seed: of random weights.
         arch: URI of the architecture; None for a folder, which names its own.
+        size: side of the input in pixels, where the architecture leaves it open.
 
     Raises:
         SourceError: no such file, no architecture, or the two do not fit.
@@ -59,8 +60,8 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None) 
     if weights != "none" and path.suffix in KERAS_FILES and arch.startswith("keras:"):
         from headstart.sources.from_keras import open_file
 
-        return open_file(path, spec.uri, arch)
-    shell = open_shell(arch, seed=seed if weights == "none" else 0)
+        return open_file(path, spec.uri, arch, size=size)
+    shell = open_shell(arch, seed=seed if weights == "none" else 0, size=size)
     if weights == "none":
         return with_build(shell, replace(shell.identity, uri=spec.uri, arch=arch), shell.module)
     return open_checkpoint(path, spec.uri, shell, arch)
@@ -87,13 +88,13 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
     return with_build(found, identity, found.module)
 
 
-def open_shell(arch: str, *, seed: int) -> TorchSource:
+def open_shell(arch: str, *, seed: int, size: int | None = None) -> TorchSource:
     """Return an architecture with random weights.
 
     Raises:
         SourceError: it is no network of torch, which weights can be loaded into.
     """
-    shell = open_source(arch, weights="none", seed=seed)
+    shell = open_source(arch, weights="none", seed=seed, size=size)
     if not isinstance(shell, TorchSource):
         raise SourceError(
             "the architecture of a checkpoint must be a torch network", repr(arch), "name one, such as timm:resnet18"

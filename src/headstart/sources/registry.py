@@ -42,7 +42,8 @@ def open_source(
         layer: where `encode` takes features: `auto`, `pool`, `joined`, or names of stages joined by `+`.
         seed: of random weights.
         arch: URI of the architecture of a bare checkpoint, for `file:PATH` alone.
-        size: side of the input in pixels, for `keras:NAME` alone; None for the one that it was trained for.
+        size: side of the input in pixels, for `keras:NAME` alone, as source or as `arch`; None for the one that it was
+            trained for.
 
     Raises:
         SourceError: no such provider or name, or weights that are missing, damaged or do not fit.
@@ -61,8 +62,11 @@ def open_source(
 
 
 def _opened(spec: Spec, weights: str, seed: int, arch: str | None, size: int | None) -> Source:
-    if size is not None and spec.provider != SIZED:
-        raise UsageError(f"{spec.uri} has a size of its own", f"size {size}", f"leave it out, or name {SIZED}:NAME")
+    sized: dict[str, int] = {}
+    if size is not None:
+        if (parse(arch) if arch else spec).provider != SIZED:
+            raise UsageError(f"{spec.uri} has a size of its own", f"size {size}", f"leave it out, or name {SIZED}:NAME")
+        sized = {"size": size}
     if weights not in WEIGHTS:
         if not Path(weights).expanduser().exists():
             raise UsageError(
@@ -74,12 +78,12 @@ def _opened(spec: Spec, weights: str, seed: int, arch: str | None, size: int | N
             raise UsageError(f"{spec.uri} names its weights itself", f"weights {weights!r}", "give one of the two")
         spec, arch, weights = Spec(FILE, weights), spec.uri, "pretrained"
     if spec.provider == FILE:
-        return cast(Source, _load(PROVIDERS[FILE], spec).open_named(spec, weights=weights, seed=seed, arch=arch))
+        opened = _load(PROVIDERS[FILE], spec).open_named(spec, weights=weights, seed=seed, arch=arch, **sized)
+        return cast(Source, opened)
     if arch is not None:
         raise UsageError(
             f"{spec.uri} has an architecture of its own", f"arch {arch!r}", f"leave it out, or name {FILE}:PATH"
         )
-    sized = {} if size is None else {"size": size}
     return _opener(spec)(spec, weights=weights, seed=seed, **sized)
 
 
