@@ -9,6 +9,10 @@ import pytest
 import pytest_socket
 from hub_server import Hub, serve
 
+from headstart.engines.manners import wait_politely
+
+wait_politely()  # before a test imports torch: spinning threads slow the suite down on a busy machine
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
