@@ -21,7 +21,7 @@ LAYERS = [
     {"ship"},
     {"model"},
     {"sklearn", "testing"},
-    {"findings", "predictions", "demo"},
+    {"findings", "predictions", "listing", "demo"},
     {"pipeline", "output"},
     {"cli", "__main__", "__init__"},
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from headstart import __version__
-from headstart.base.errors import HeadstartError, one_line
+from headstart.base.errors import HeadstartError, UsageError, one_line
 from headstart.base.progress import Progress, progress_for
 
 if TYPE_CHECKING:
     from headstart.findings import Run
+    from headstart.sources.base import SourceInfo
 
 DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -98,6 +100,57 @@ def predict(
         print("\n".join(as_lines(predictions, everything=everything)))
     else:
         print(f"Predictions: {out}")
+
+
+@app.command()
+def sources(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[URI | convert URI]", help="One source; or convert it, --to a folder."),
+    ] = None,
+    search: Annotated[str | None, typer.Option(help="Look through the names that the libraries know.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder for a converted source.")] = None,
+    weights: Weights = "pretrained",
+    arch: Arch = None,
+    seed: Annotated[int, typer.Option(help="Of random weights.")] = 0,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Show the sources that work here and now, one of them in full, or names."""
+    from headstart.listing import as_rows, as_table, as_text
+
+    _offline(offline)
+    if search is not None:
+        from headstart.sources.catalogue import search as names
+
+        found = names(search)
+        print(json.dumps(found) if as_json else "\n".join(found))
+    elif words:
+        info = _one_source(words, to, weights=weights, arch=arch, seed=seed)
+        print(json.dumps(info.as_dict()) if as_json else as_text(info))
+    else:
+        from headstart.sources.catalogue import listing
+
+        rows = listing()
+        width = shutil.get_terminal_size((100, 40)).columns
+        print(json.dumps(as_rows(rows)) if as_json else as_table(rows, width))
+
+
+def _one_source(words: list[str], to: Path | None, *, weights: str, arch: str | None, seed: int) -> SourceInfo:
+    """Open the source that the words name, or convert it into a folder."""
+    if words[0] == "convert":
+        if len(words) != 2 or to is None:
+            raise UsageError("a conversion names a source and a folder", " ".join(words), "add keras:NAME --to FOLDER")
+        from headstart.sources.convert import convert
+
+        return convert(words[1], to, weights=weights, seed=seed)
+    if len(words) > 1 or to is not None:
+        raise UsageError(
+            "sources takes one URI", " ".join(words), "name one, or convert it: sources convert URI --to F"
+        )
+    from headstart.sources.registry import open_source
+
+    return open_source(words[0], weights=weights, arch=arch, seed=seed).info
 
 
 @app.command()

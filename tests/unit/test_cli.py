@@ -209,3 +209,14 @@ def test_help_and_version(headstart: Headstart) -> None:
     assert all(command in done.stdout for command in ("fit", "predict", "demo"))
     assert headstart("--version").stdout.startswith("headstart ")
     assert headstart().returncode == 2
+
+
+def test_sources(headstart: Headstart, tmp_path: Path) -> None:
+    assert "packaged:efficientnet-lite0" in headstart("sources").stdout
+    info = json.loads(headstart("sources", "packaged:efficientnet-lite0", "--json").stdout)
+    assert (info["kind"], info["feature_size"], info["parameters"]) == ("image", 1280, 3_371_008)
+    assert "torchvision:vgg16" in headstart("sources", "--search", "VGG16").stdout.splitlines()
+    for arguments in (["nowhere:net"], ["convert", "timm:resnet18", "--to", tmp_path / "x"], ["convert", "x"]):
+        done = headstart("sources", *arguments)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1, done.stderr

@@ -1,0 +1,71 @@
+"""What `headstart sources` shows: the sources at hand as a table, one source in full, names that match."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from headstart.base.errors import one_line
+from headstart.sources.base import SourceInfo
+from headstart.sources.catalogue import Row
+
+
+def as_table(rows: Sequence[Row], width: int) -> str:
+    """Return the sources as a table of at most `width` columns, and a line for each that cannot be used."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    table.add_column("source", no_wrap=True, overflow="fold")
+    for title in ("weights", "features", "input"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("licence", overflow="fold")
+    table.add_column("trained on", overflow="fold")
+    for row in rows:
+        if row.info is not None:
+            table.add_row(*map(one_line, _cells(row.uri, row.info)))
+    text = io.StringIO()
+    console = Console(file=text, width=width, highlight=False, markup=False, no_color=True)
+    console.print(table)
+    for row in rows:
+        if row.info is None:
+            console.print(f"not usable: {one_line(row.problem)}")
+    return text.getvalue().rstrip("\n")
+
+
+def _cells(uri: str, info: SourceInfo) -> tuple[str, ...]:
+    height, width = info.input["size"]
+    size = f"{height} px" if height == width else f"{height}x{width} px"
+    return uri, f"{info.parameters / 1e6:.1f} M", f"{info.feature_size:,}", size, info.licence, info.trained_on
+
+
+def as_text(info: SourceInfo) -> str:
+    """Return one source in full, a line for each thing to know."""
+    shown: list[tuple[str, Any]] = [
+        ("source", info.uri),
+        ("reads", f"{info.kind}s"),
+        ("parameters", f"{info.parameters:,}"),
+        ("features", f"{info.feature_size:,} (layer pool)"),
+        ("layers", ", ".join(info.layers)),
+        *((f"input {name}", value) for name, value in info.input.items()),
+        ("licence", info.licence),
+        ("revision", info.revision or "none"),
+        ("sha256", info.sha256),
+        ("trained on", info.trained_on),
+    ]
+    wide = max(len(name) for name, _ in shown)
+    return "\n".join(f"{name:<{wide}}  {one_line(value, 2000)}" for name, value in shown)
+
+
+def as_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the sources as plain values, ready for JSON."""
+    return [
+        {
+            "uri": row.uri,
+            "found": row.found,
+            "info": None if row.info is None else row.info.as_dict(),
+            "problem": row.problem or None,
+        }
+        for row in rows
+    ]
