@@ -117,6 +117,8 @@ class Source(ABC):
         check_layer(layer, self.info.layers)
         other = copy.copy(self)
         other.layer = layer
+        if self.opened is not None:
+            other.opened = {**self.opened, "layer": layer}
         return other
 
     def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
