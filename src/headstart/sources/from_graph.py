@@ -225,7 +225,7 @@ def _look(path: Path, convention: Convention, said: Said) -> Anatomy:
     stages = list(graph.stages_of(anchors))
     standard = taps(graph.pool_width(anchors), stages[-LATE_STAGES:], None)
     more = more_taps(standard, stages, None)
-    classes = int(np.prod(anchors.head.scores.get_shape()[1:])) if anchors.head is not None else 0
+    classes = graph.class_count(anchors)
     return Anatomy(graph.count(model, graph.blocks(anchors, standard)), classes, how, standard, more)
 
 

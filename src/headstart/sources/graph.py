@@ -16,7 +16,7 @@ from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError
 from headstart.data.images import Preprocessing
 from headstart.engines.manners import without_telemetry
-from headstart.sources.graph_walk import Head, ancestors, channel_axes, find_head, last_maps
+from headstart.sources.graph_walk import Head, ancestors, channel_axes, find_head, last_maps, sizes
 from headstart.sources.recipe import Stage, Tap
 
 with without_telemetry():
@@ -83,7 +83,7 @@ def read(path: Path, framework: str) -> ov.Model:
     frontend = FrontEndManager().load_by_framework(framework)
     try:
         return frontend.convert(frontend.load(str(path)))
-    except FAILURES as error:
+    except (*FAILURES, UnicodeDecodeError) as error:  # it decodes the names in a file, and its own messages about them
         raise SourceError(
             f"{path} must be a network that OpenVINO can read",
             _reason(str(error)),
@@ -120,10 +120,10 @@ def entry_of(model: ov.Model, where: str) -> Entry:
     shape = given.partial_shape
     if shape.rank.is_dynamic or len(shape) != 4:
         raise refused(f"the input {_shown(given)}")
-    sizes = [dim.get_length() if dim.is_static else 0 for dim in shape]
-    last = sizes[3] in (1, 3) and sizes[1] not in (1, 3)
-    channels = sizes[3 if last else 1] or 3
-    height, width = sizes[1:3] if last else sizes[2:4]
+    known = [dim.get_length() if dim.is_static else 0 for dim in shape]
+    last = known[3] in (1, 3) and known[1] not in (1, 3)
+    channels = known[3 if last else 1] or 3
+    height, width = known[1:3] if last else known[2:4]
     kind = given.element_type
     if channels not in (1, 3) or (kind.is_integral() and kind != ov.Type.u8):
         raise refused(f"the input {_shown(given)}")
@@ -187,17 +187,17 @@ def anchors_of(model: ov.Model, pool: str, where: str) -> Anchors:
         SourceError: no such tensor, or no output that could be features.
     """
     real = [result.input_value(0) for result in model.get_results() if result.get_element_type().is_real()]
-    flat = sorted(real, key=lambda value: not 1 < _rank(value) <= 2)
+    flat = sorted(real, key=lambda value: _rank(value) != 2)
     head = next((found for value in flat if (found := find_head(value)) is not None), None)
     if pool:
         chosen = _named(model, pool, where)
     elif head is not None:
         chosen = head.given
-    elif flat and _rank(flat[0]) in (2, 3, 4):
-        chosen = flat[0]
     else:
+        chosen = flat[0] if flat else None
+    if chosen is None or not 2 <= len(sizes(chosen)) <= 4:
         raise SourceError(
-            f"{where} must have an output of features or scores",
+            f"{where} must have an output of features or scores, of 2 to 4 axes of fixed sizes",
             ", ".join(map(_shown, model.outputs)),
             f'name the tensor to take in {where}.preprocessing.json: {{"pool": "NAME"}}',
         )
@@ -230,7 +230,7 @@ def _named(model: ov.Model, name: str, where: str) -> Any:
 def stages_of(anchors: Anchors) -> Iterator[Stage]:
     """Yield the stages of a graph, first to last."""
     for name, (value, axis) in anchors.maps.items():
-        shape = list(value.get_shape())
+        shape = sizes(value)
         positions = int(np.prod(shape[1:])) // shape[axis]
         yield Stage(name, name, shape[axis], channels_last=axis == len(shape) - 1, positions=positions)
 
@@ -238,6 +238,12 @@ def stages_of(anchors: Anchors) -> Iterator[Stage]:
 def pool_width(anchors: Anchors) -> int:
     """Return how many features `pool` has."""
     return int(_pooled(anchors).get_output_shape(0)[1])
+
+
+def class_count(anchors: Anchors) -> int:
+    """Return how many classes the graph gives scores of; 0 for none, and for a lone score, which is no probability."""
+    scores = int(np.prod(sizes(anchors.head.scores)[1:])) if anchors.head is not None else 0
+    return scores if scores > 1 else 0
 
 
 def blocks(anchors: Anchors, taps: Sequence[Tap]) -> list[Any]:
@@ -256,7 +262,7 @@ def _pooled(anchors: Anchors) -> Any:
     value = anchors.pool
     if _rank(value) == 2:
         return _rows(value)
-    shape = list(value.get_shape())
+    shape = sizes(value)
     # One position: whichever axis is longer than 1 holds the channels.
     long = [axis for axis in range(1, len(shape)) if shape[axis] > 1]
     default = len(shape) - 1 if len(shape) == 3 else 1

@@ -31,6 +31,12 @@ class Head:
     given: Any
 
 
+def sizes(value: Any) -> tuple[int, ...]:
+    """Return the sizes of a tensor along its axes; none where they do not follow from those of the input alone."""
+    shape = value.partial_shape
+    return tuple(shape.to_shape()) if shape.is_static else ()
+
+
 def find_head(value: Any) -> Head | None:
     """Return the classifier that ends in `value`, or None where it ends in no linear layer.
 
@@ -44,7 +50,7 @@ def find_head(value: Any) -> Head | None:
             at = at.get_node().input_value(0)
     while _kind(at) in BIASED and (other := _the_other(at.get_node())) is not None:
         at = other
-    if _kind(at) not in LINEAR or sum(size > 1 for size in list(scores.get_shape())[1:]) != 1:
+    if _kind(at) not in LINEAR or not sizes(scores) or sum(size > 1 for size in sizes(scores)[1:]) > 1:
         return None
     given = _the_other(at.get_node())
     return None if given is None else Head(scores, given)
@@ -105,16 +111,16 @@ def channel_axes(nodes: Sequence[Any]) -> dict[Any, int]:
 def _axis(node: Any, axes: Mapping[Any, int]) -> int | None:
     kind, given = node.get_type_name(), node.input_values()
     if kind in MAPPING:
-        return 1 if len(node.get_output_shape(0)) == 4 else None
+        return 1 if len(sizes(node.output(0))) == 4 else None
     known = next((axes[value] for value in given if value in axes), None)
     if known is None:
         return None
     if kind == "Transpose" and given[1].get_node().get_type_name() == "Constant":
         return [int(axis) for axis in given[1].get_node().data].index(known)
-    rank = len(node.get_output_shape(0))
+    rank = len(sizes(node.output(0)))
     if kind == "MatMul":
         return known if known == rank - 1 and _is_constant(given[1].get_node()) else None
-    same = any(value in axes and len(value.get_shape()) == rank for value in given)
+    same = any(value in axes and len(sizes(value)) == rank for value in given)
     return known if kind in POINTWISE and same else None
 
 
@@ -132,7 +138,7 @@ def last_maps(nodes: Sequence[Any], axes: Mapping[Any, int]) -> Iterator[tuple[A
         output = node.output(0) if node.get_output_size() else None
         if output is None or output not in axes:
             continue
-        axis, shape = axes[output], list(output.get_shape())
+        axis, shape = axes[output], sizes(output)
         positions = 1
         for at, size in enumerate(shape[1:], 1):
             positions *= size if at != axis else 1

@@ -92,17 +92,29 @@ def _graph(data: memoryview, found: Contents, depth: int) -> None:
 
 
 def _node(data: memoryview, found: Contents, depth: int) -> None:
-    found.operators.add((_text_of(data, NODE_DOMAIN), _text_of(data, NODE_OP)))
-    for attribute in messages(data, NODE_ATTRIBUTE):
-        for number, value in fields(attribute):
-            if not isinstance(value, memoryview):
-                continue
-            if number in ATTRIBUTE_TENSORS:
-                _tensor(value, found)
-            elif number in ATTRIBUTE_GRAPHS:
-                _graph(value, found, depth + 1)
-            elif number in ATTRIBUTE_SPARSES:
-                _sparse(value, found)
+    domain = operator = ""
+    for number, value in fields(data):
+        if not isinstance(value, memoryview):
+            continue
+        if number == NODE_ATTRIBUTE:
+            _attribute(value, found, depth)
+        elif number == NODE_OP:
+            operator = text(value)
+        elif number == NODE_DOMAIN:
+            domain = text(value)
+    found.operators.add((domain, operator))
+
+
+def _attribute(data: memoryview, found: Contents, depth: int) -> None:
+    for number, value in fields(data):
+        if not isinstance(value, memoryview):
+            continue
+        if number in ATTRIBUTE_TENSORS:
+            _tensor(value, found)
+        elif number in ATTRIBUTE_GRAPHS:
+            _graph(value, found, depth + 1)
+        elif number in ATTRIBUTE_SPARSES:
+            _sparse(value, found)
 
 
 def _sparse(data: memoryview, found: Contents) -> None:

@@ -151,6 +151,45 @@ def save_graph(path: Path, nodes: list[Any], values: dict[str, np.ndarray], shap
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
+def test_a_lone_score_is_no_probability_but_has_features_before_it(tmp_path: Path) -> None:
+    node = helper.make_node
+    values = {"conv1": weights()["conv1"], "head": weights()["head"][:1, : WIDTHS[0]]}
+    nodes = [
+        node("Conv", ["x", "conv1"], ["c1"], strides=[2, 2], pads=[1] * 4),
+        node("GlobalAveragePool", ["c1"], ["mean"]),
+        node("Flatten", ["mean"], ["flat"]),
+        node("Gemm", ["flat", "head"], ["score"], transB=1),
+        node("Sigmoid", ["score"], ["y"]),
+    ]
+    save_graph(tmp_path / "net.onnx", nodes, values)
+    source = hs.open_source(f"onnx:{tmp_path / 'net.onnx'}")
+    assert source.info.feature_size == WIDTHS[0]
+    with pytest.raises(SourceError, match="classifier of its own"):
+        source.classify(photos())
+
+
+def test_outputs_whose_size_depends_on_what_is_seen_are_refused(tmp_path: Path) -> None:
+    values = {"conv1": weights()["conv1"]}
+    nodes = [
+        helper.make_node("Conv", ["x", "conv1"], ["c1"]),
+        helper.make_node("NonZero", ["c1"], ["where"]),
+        helper.make_node("Cast", ["where"], ["y"], to=TensorProto.FLOAT),
+    ]
+    save_graph(tmp_path / "net.onnx", nodes, values)
+    with pytest.raises(SourceError, match=r"of 2 to 4 axes of fixed sizes; found y of f32 .*\"pool\": \"NAME\""):
+        hs.open_source(f"onnx:{tmp_path / 'net.onnx'}")
+
+
+def test_names_that_are_no_text_are_one_line(tmp_path: Path) -> None:
+    convnet(tmp_path / "net.onnx")
+    data = (tmp_path / "net.onnx").read_bytes()
+    for name in (b"conv1", b"Gemm"):
+        (tmp_path / "net.onnx").write_bytes(data.replace(name, b"\xe0" + name[1:], 1))
+        with pytest.raises(SourceError) as caught:
+            hs.open_source(f"onnx:{tmp_path / 'net.onnx'}")
+        assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_batch_that_is_baked_into_the_graph_is_kept(tmp_path: Path) -> None:
     """Reshape to (1, 12): what torch writes for a view whose batch it was not told to leave open."""
     node = helper.make_node
