@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from headstart.features.extract import Extraction
 
 TASKS = {"image": "image-classification", "text": "text-classification", "sound": "audio-classification"}
+COMMIT = re.compile(r"[0-9a-f]{40}")
 NAMED_VERSIONS = ("headstart", "numpy", "safetensors", "torch", "openvino", "timm")
 
 
@@ -137,7 +139,9 @@ class Model:
         return Manifest(
             task=TASKS[info.kind],
             classes=list(self.classes),
-            source=SourceIdentity(info.uri, info.revision, info.sha256, info.licence, how_to_get(info)),
+            source=SourceIdentity(
+                info.uri, info.revision, info.sha256, info.licence, how_to_get(info), opened=_arguments(self.source)
+            ),
             preprocessing=_as_json(asdict(self.source.preprocessing)),
             layer=self.layer,
             blocks=[bundle.BlockWidth(block.name, block.width) for block in self.blocks],
@@ -229,8 +233,12 @@ def _open_source(manifest: Manifest) -> Source:
     from headstart.sources.registry import open_source
 
     wanted = manifest.source
+    if unknown := sorted(wanted.opened.keys() - {"arch", "size", "weights", "seed"}):
+        raise BundleError(
+            "how a bundle's source is opened must be arch, size, weights or seed", unknown[0], "fetch the bundle again"
+        )
     try:
-        source = open_source(wanted.uri)
+        source = open_source(_pinned_uri(wanted), **wanted.opened)
     except UsageError as error:
         raise BundleError(
             f"the source {wanted.uri} of this bundle must be on this machine", error.given, wanted.get
@@ -249,6 +257,23 @@ def _open_source(manifest: Manifest) -> Source:
             f"install the versions that made it: {_pinned(manifest.versions)}",
         )
     return source.at(manifest.layer)
+
+
+def _arguments(source: Source) -> dict[str, Any]:
+    """Return what opens `source` once more besides its URI: only what is not the default."""
+    given = dict(source.opened or {})
+    weights = given.get("weights", "pretrained")
+    kept = {name: given[name] for name in ("arch", "size") if given.get(name) is not None}
+    if weights == "none":
+        kept |= {"weights": "none", "seed": given["seed"]}
+    elif weights != "pretrained":
+        kept |= {"arch": given["uri"]}  # a checkpoint by path: its own URI is file:PATH
+    return kept
+
+
+def _pinned_uri(wanted: SourceIdentity) -> str:
+    """Return the URI at the very commit that the bundle was made with, where its revision is one."""
+    return f"{wanted.uri.partition('@')[0]}@{wanted.revision}" if COMMIT.fullmatch(wanted.revision) else wanted.uri
 
 
 def _as_json(values: dict[str, Any]) -> dict[str, Any]:

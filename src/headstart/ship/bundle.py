@@ -38,6 +38,7 @@ class SourceIdentity:
         licence: of the weights.
         get: how to get it on another machine, as one sentence or command.
         included: whether the bundle holds the weights itself.
+        opened: arguments of `open_source` besides the URI that give the source again (arch, size, weights, seed).
     """
 
     uri: str
@@ -46,6 +47,7 @@ class SourceIdentity:
     licence: str
     get: str
     included: bool = False
+    opened: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
