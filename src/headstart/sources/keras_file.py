@@ -22,6 +22,7 @@ from headstart.base.errors import SourceError
 MAX_BYTES = 8 << 30
 """Of a file, and of the weights inside a `.keras` archive."""
 MAX_CONFIG = 64 << 20
+MOST_PACKED = 4  # Keras stores weights unpacked, and real ones do not shrink to a quarter
 MAX_ARRAYS = 100_000
 MAX_DEPTH = 32
 INNER, CONFIG = "model.weights.h5", "config.json"
@@ -71,8 +72,9 @@ def _unpacked(path: Path) -> bytes:
             sizes = {member.filename: member.file_size for member in archive.infolist()}
             if INNER not in sizes:
                 raise _unsound(path, f"no {INNER} inside")
-            if sizes.get(CONFIG, 0) > MAX_CONFIG or sizes[INNER] > MAX_BYTES:
-                raise _unsound(path, f"a {INNER} of {sizes[INNER]:,} bytes")
+            most = min(MAX_BYTES, MOST_PACKED * path.stat().st_size)
+            if sizes.get(CONFIG, 0) > MAX_CONFIG or sizes[INNER] > most:
+                raise _unsound(path, f"a {INNER} of {sizes[INNER]:,} bytes in an archive of {path.stat().st_size:,}")
             if CONFIG in sizes:
                 _check_code(archive.read(CONFIG).decode(), path)
             with archive.open(INNER) as member:
@@ -118,7 +120,7 @@ def _check_links(group: Any, path: Path) -> None:
     """Refuse links of any kind but the plain one: they reach outside the file, or round in circles."""
     import h5py
 
-    waiting, seen, arrays = [(group, 0)], set(), 0
+    waiting, seen, arrays = [(group, 0)], {h5py.h5o.get_info(group.id).addr}, 0
     while waiting:
         at, depth = waiting.pop()
         if depth > MAX_DEPTH:

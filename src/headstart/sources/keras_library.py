@@ -9,8 +9,10 @@ import importlib
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -60,31 +62,58 @@ def import_keras() -> ModuleType:
 
 @contextmanager
 def without_tensorflow() -> Iterator[None]:
-    """Keep TensorFlow from being imported where it is not yet: beside torch it can end the process."""
-    if TENSORFLOW in sys.modules:
-        yield
-        return
-    sys.modules[TENSORFLOW] = None  # type: ignore[assignment]
+    """Keep TensorFlow from being imported, as Keras does where it is installed: beside torch it can end the process."""
+    absent = _Absent()
+    sys.meta_path.insert(0, absent)
     try:
         yield
     finally:
-        del sys.modules[TENSORFLOW]
+        sys.meta_path.remove(absent)
 
 
-def build_application(name: str, *, size: int, top: bool, shape_only: bool = False) -> Any:
-    """Return the application as a Keras model, with random weights, or without any (`shape_only`).
+class _Absent(MetaPathFinder, Loader):
+    """Finds TensorFlow, and says on import that it is not there.
+
+    A None in `sys.modules` would not do: Keras takes the mere key for an imported TensorFlow.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname == TENSORFLOW else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        raise ModuleNotFoundError(f"{spec.name} is left out beside torch", name=spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        raise AssertionError("unreachable: no module is ever created")
+
+
+def build_application(name: str, *, size: int, top: bool, seed: int = 0, shape_only: bool = False) -> Any:
+    """Return the application as a Keras model, with random weights; Python's own random state is untouched.
+
+    Args:
+        name: as keras.applications has it.
+        size: side of the input, in pixels.
+        top: with its classifier; without it, its features are averaged over positions.
+        seed: what Keras's initialisers draw from.
+        shape_only: without any weights.
 
     Raises:
         SourceError: Keras refuses; the message is its own.
     """
     keras = import_keras()
     how: dict[str, Any] = {"include_top": True} if top else {"include_top": False, "pooling": "avg"}
+    state = random.getstate()
+    random.seed(seed)  # where Keras's initialisers take their seeds from
     try:
         with without_tensorflow(), keras.device("meta" if shape_only else "cpu"):
             return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), **how)
     except ValueError as error:
         first = str(error).partition("\n")[0]
         raise SourceError(f"Keras must be able to build {name!r}", first, "choose another name or size") from error
+    finally:
+        random.setstate(state)
 
 
 def walk_application(name: str, *, size: int, top: bool) -> Walk:
@@ -101,22 +130,15 @@ def walk_model(model: Any) -> Walk:
 
 def arrays_of(model: Any) -> list[NDArray[np.float32]]:
     """Return the arrays of a Keras model in the order of the slots of its walk."""
-    return [weight.numpy() for weight in _weights(model)]
+    return [weight.value.detach().cpu().numpy() for weight in _weights(model)]
 
 
 def random_arrays(name: str, *, size: int, seed: int) -> list[NDArray[np.float32]]:
-    """Return weights as Keras's own initialisers draw them from `seed`; its and Python's random state are untouched.
+    """Return weights as Keras's own initialisers draw them from `seed`.
 
     They are those of the application without its classifier, in the order of the slots of its walk.
     """
-    import_keras()
-    state = random.getstate()
-    random.seed(seed)  # where Keras's initialisers take their seeds from
-    try:
-        model = build_application(name, size=size, top=False)
-    finally:
-        random.setstate(state)
-    return arrays_of(model)
+    return arrays_of(build_application(name, size=size, top=False, seed=seed))
 
 
 def _weights(model: Any) -> Iterator[Any]:

@@ -51,5 +51,5 @@ def _download(name: str, url: str, path: Path, digest: str) -> None:
         keras.utils.get_file(
             path.name, url, cache_subdir="models", cache_dir=str(path.parents[1]), file_hash=digest or None
         )
-    except Exception as error:  # noqa: BLE001  get_file turns whatever went wrong into a bare Exception
+    except Exception as error:  # get_file turns whatever went wrong into a bare Exception
         raise SourceError(must, str(error).partition("\n")[0], remedy) from error
