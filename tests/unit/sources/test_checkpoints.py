@@ -79,9 +79,7 @@ def test_a_pickle_with_code_is_refused_and_named_and_nothing_runs__CKP_01(
         with pytest.raises(SourceError, match=re.escape(str(path))) as caught:
             read_checkpoint(path)
         if suffix in (".pt", ".pth", ".bin", ".ckpt") and path != plain:
-            assert re.search(
-                r"(posix\.system|__builtin__\.eval), which could run code; nothing was run", str(caught.value)
-            )
+            assert re.search(r"(posix\.system|eval), which could run code; nothing was run", str(caught.value))
     assert foreign(watched, tmp_path) == []
     assert not (tmp_path / "ran").exists()
 
