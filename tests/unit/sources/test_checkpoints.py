@@ -347,3 +347,12 @@ def test_what_holds_no_network_is_refused(held: object, given: str, tmp_path: Pa
     torch.save(held, tmp_path / "w.pth")
     with pytest.raises(SourceError, match=f"must hold named tensors; found {re.escape(given)}; save the network's"):
         read_checkpoint(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("w.h5", b"x" * 40), ("w.keras", b"PK"), ("w.pth", b"\x89HDF\r\n\x1a\n" + bytes(40))]
+)
+def test_keras_files_are_for_keras_architectures(name: str, start: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(start)
+    with pytest.raises(SourceError, match="fit a keras: architecture; found another one; name it: --arch keras:NAME"):
+        read_checkpoint(tmp_path / name)
