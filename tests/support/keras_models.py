@@ -55,7 +55,7 @@ def torch_features(source: Any, items: list[Any]) -> NDArray[np.float32]:
     """Return the pooled features of a source by the torch engine, which needs no conversion, float32."""
     from headstart.engines.torch import TorchEngine
 
-    found: NDArray[np.float32] = TorchEngine(source.network().module()).run(source.prepare_all(items))
+    found: NDArray[np.float32] = TorchEngine(source.network().module(), batch=len(items)).run(source.prepare_all(items))
     return found[:, : source.info.feature_size]
 
 
