@@ -174,7 +174,14 @@ def _warnings(prepared: Prepared, choice: Choice) -> list[str]:
     skipped = (
         [f"{len(dataset.skipped)} broken examples were skipped; the report lists them."] if dataset.skipped else []
     )
-    notes = (*dataset.notes, *prepared.scan.notes, *prepared.parts.notes, *prepared.extraction.notes, *choice.notes)
+    notes = (
+        *prepared.source.info.notes,
+        *dataset.notes,
+        *prepared.scan.notes,
+        *prepared.parts.notes,
+        *prepared.extraction.notes,
+        *choice.notes,
+    )
     return list(dict.fromkeys([*skipped, *notes]))
 
 

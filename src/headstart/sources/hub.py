@@ -44,11 +44,13 @@ class HubFile:
         path: where it is.
         commit: of the repository that holds it.
         sha256: of its bytes.
+        notes: what its user must be told, one line each.
     """
 
     path: Path
     commit: str
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,8 @@ class Repository:
                     "a Git LFS pointer in its place",
                     f"delete it and run again, or have the owner of {self.name} upload the file",
                 )
-        return HubFile(path, self.commit, etag if SHA256.fullmatch(etag) else sha256_file(path))
+        digest = etag if SHA256.fullmatch(etag) else sha256_file(path)
+        return HubFile(path, self.commit, digest, tuple(self.notes))
 
     def _unsound(self, what: str) -> SourceError:
         return SourceError(

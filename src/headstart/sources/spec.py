@@ -34,6 +34,7 @@ PROVIDERS = {
     "packaged": Provider("from_packaged", "efficientnet-lite0"),
     "timm": Provider("from_timm", "tf_efficientnet_lite0"),
     "torchvision": Provider("from_torchvision", "resnet18"),
+    "hf": Provider("from_huggingface", "timm/resnet18.a1_in1k"),
     "keras": Provider("from_keras", "Xception"),
     "arch": Provider("from_arch", "lenet5"),
     "file": Provider("from_file", "weights.safetensors", path=True),

@@ -91,11 +91,11 @@ class Tapped(Normalised):
 
 @contextmanager
 def seen(body: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Give a dict that fills with what the modules `names` of `body` return while the context lasts."""
+    """Give a dict that fills with what the modules `names` of `body` return, the first of several, in this context."""
     outputs: dict[str, Any] = {}
 
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, given, said: outputs.update({name: said})
+        return lambda module, given, said: outputs.update({name: said[0] if isinstance(said, tuple) else said})
 
     hooks = [body.get_submodule(name).register_forward_hook(keep(name)) for name in names]
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hub_server import Hub
 from PIL import Image
 
 from headstart.base.errors import MissingExtra, SourceError, UsageError
@@ -189,36 +190,35 @@ def test_offline_says_what_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
         open_source("timm:test_resnet")
 
 
-def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def test_a_hub_that_does_not_answer_is_one_line(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
 
-    def silent(*given: object, **named: object) -> str:
-        raise LocalEntryNotFoundError("no connection\nand a long story")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", silent)
-    with pytest.raises(SourceError, match="found no connection; get it where there is a network"):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(SourceError, match=r"must give model.safetensors of timm:test_resnet; found no connection"):
         open_source("timm:test_resnet")
 
 
-def test_timm_weights_are_read_from_the_hub_s_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-    from safetensors.torch import save_file
+def test_timm_weights_are_read_from_the_hub_s_file(hub: Hub) -> None:
+    from safetensors.torch import save
 
     trained = from_timm.build_random("test_resnet", seed=9)
-    (tmp_path / "abc123").mkdir()
-    path = tmp_path / "abc123" / "model.safetensors"
-    save_file(trained.state_dict(), path)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *given, **named: str(path))
+    name = from_timm.anatomy_of("test_resnet").hub
+    commit = hub.add(name, {"model.safetensors": save(trained.state_dict())})
     source = open_source("timm:test_resnet")
-    assert source.info.revision == "abc123"
-    for name, tensor in source.module().state_dict().items():
-        assert torch.equal(tensor, trained.state_dict()[name])
-    broken = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    assert source.info.revision == commit
+    for tensor_name, tensor in source.module().state_dict().items():
+        assert torch.equal(tensor, trained.state_dict()[tensor_name])
+    broken = {tensor_name: tensor.clone() for tensor_name, tensor in trained.state_dict().items()}
     broken["conv1.0.weight" if "conv1.0.weight" in broken else next(iter(broken))].view(-1)[0] = float("nan")
-    save_file(broken, path)
+    hub.add(name, {"model.safetensors": save(broken)})
+    moved = open_source("timm:test_resnet")
+    assert moved.info.notes == (
+        f"main of {name} has moved from {commit} to {moved.info.revision}; "
+        f"to stay with the former, name timm:test_resnet@{commit}",
+    )
     with pytest.raises(SourceError, match="NaN or infinity"):
-        open_source("timm:test_resnet").module()
+        moved.module()
+    assert open_source(f"timm:test_resnet@{commit}").info.sha256 == source.info.sha256
 
 
 def test_encode_takes_every_form_of_a_picture_and_the_layer_asked_for(tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""Tiny random models of every kind that `hf:` takes, as the files of their repositories."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SIDE = 32
+TOKENS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": SIDE, "patch_size": 8}
+MAPS = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
+WINDOWS = {"image_size": SIDE, "patch_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4}
+TOWERS = {
+    "vision_config": {**TOKENS, "intermediate_size": 32},
+    "text_config": {
+        **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
+        **{"vocab_size": 100, "bos_token_id": 1, "eos_token_id": 2},
+    },
+}
+LABELS = {"num_labels": 5}
+SQUASHED = {"image_processor_type": "ViTImageProcessor", "size": {"height": SIDE, "width": SIDE}, "resample": 2}
+CROPPED = {
+    "image_processor_type": "BitImageProcessor",
+    "size": {"shortest_edge": 40},
+    "crop_size": {"height": SIDE, "width": SIDE},
+    "resample": 3,
+    "do_center_crop": True,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+}
+CONVNEXT = {
+    "image_processor_type": "ConvNextImageProcessor",
+    "size": {"shortest_edge": SIDE},
+    "crop_pct": 0.875,
+    "resample": 3,
+}
+CLIP = {**CROPPED, "image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": SIDE}}
+
+SIZED = {**TOKENS, **LABELS, "intermediate_size": 32}
+STAGED = {**MAPS, **LABELS, "embedding_size": 8}
+KINDS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
+    "vit": ("ViT", "ForImageClassification", SIZED, SQUASHED),
+    "deit": ("DeiT", "ForImageClassification", SIZED, CROPPED),
+    "dinov2": ("Dinov2", "Model", {**TOKENS, "mlp_ratio": 2}, CROPPED),
+    "dinov2_with_registers": ("Dinov2WithRegisters", "Model", {**TOKENS, "mlp_ratio": 2}, CROPPED),
+    "beit": ("Beit", "ForImageClassification", {**SIZED, "out_indices": [1]}, SQUASHED),
+    "swin": ("Swin", "ForImageClassification", {**WINDOWS, **LABELS}, SQUASHED),
+    "swinv2": ("Swinv2", "ForImageClassification", {**WINDOWS, **LABELS}, SQUASHED),
+    "convnext": ("ConvNext", "ForImageClassification", {**MAPS, **LABELS}, CONVNEXT),
+    "convnextv2": ("ConvNextV2", "ForImageClassification", {**MAPS, **LABELS}, CONVNEXT),
+    "resnet": ("ResNet", "ForImageClassification", STAGED, CONVNEXT),
+    "regnet": ("RegNet", "ForImageClassification", {**STAGED, "groups_width": 8}, CONVNEXT),
+    "mobilenet_v2": ("MobileNetV2", "ForImageClassification", {**LABELS, "depth_multiplier": 0.25}, CROPPED),
+    "clip": ("CLIP", "Model", TOWERS, CLIP),
+    "clip_vision_model": ("CLIPVision", "Model", TOWERS["vision_config"], CLIP),
+    "siglip": ("Siglip", "Model", TOWERS, SQUASHED),
+}
+"""By `model_type`: the stem and the end of the library's names, the settings, and the preprocessing."""
+
+
+@cache
+def tiny(kind: str, seed: int = 0) -> dict[str, bytes]:
+    """Return the files of a tiny random model of transformers, as that library itself writes them."""
+    import torch
+    import transformers
+
+    stem, end, settings, processor = KINDS[kind]
+    transformers.utils.logging.disable_progress_bar()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(100 + seed)
+        model = getattr(transformers, stem + end)(getattr(transformers, f"{stem}Config")(**settings))
+        for buffer in model.buffers():  # running means and variances of a network that has seen pictures
+            if buffer.is_floating_point() and buffer.ndim == 1:
+                buffer.uniform_(0.5, 1.5)
+    files = saved(model)
+    return {**files, "preprocessor_config.json": json.dumps(processor).encode()}
+
+
+def saved(model: Any) -> dict[str, bytes]:
+    """Return the files that `save_pretrained` writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+@cache
+def tiny_timm(architecture: str = "test_resnet", classes: int = 5) -> dict[str, bytes]:
+    """Return the files of a tiny random model in timm's layout."""
+    import timm
+    import torch
+    from timm.models import save_for_hf
+
+    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(1)
+        model = timm.create_model(architecture, num_classes=classes)
+        save_for_hf(model, folder, safe_serialization=True)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
