@@ -77,7 +77,8 @@ def align(given: Shapes, wanted: Shapes, *, ordered: bool = True) -> Alignment:
     stripped = strip_prefixes(given, wanted)
     if stripped.keys() == wanted.keys():
         _check_shapes(stripped, given, wanted)
-        return Alignment(stripped, "names")
+        taken = taken_off(given, wanted)
+        return Alignment(stripped, "names", (f"{taken!r} taken off every name",) if taken else ())
     if Counter(given.values()) != Counter(wanted.values()):
         raise Misaligned(_first_difference(given, wanted), given, wanted)
     why = _against_order(given, wanted) if ordered else "the file keeps no order"
@@ -113,13 +114,22 @@ def strip_prefixes(given: Iterable[str], wanted: Iterable[str]) -> dict[str, str
 
     What every name begins with is taken off where programs are known to put it, and put on where `wanted` has it.
     """
-    names, ours = {name: name for name in given}, list(wanted)
-    while (prefix := _common(names)) and prefix != _common(ours):
-        names = {name.removeprefix(f"{prefix}."): was for name, was in names.items()}
+    theirs, ours = list(given), list(wanted)
+    taken = taken_off(theirs, ours)
+    names = {name.removeprefix(taken): name for name in theirs}
     prefix = _common(ours)
     if prefix and _common(names) != prefix:
         names = {f"{prefix}.{name}": was for name, was in names.items()}
     return names
+
+
+def taken_off(given: Iterable[str], wanted: Iterable[str]) -> str:
+    """Return what programs put before every name of `given`, and `wanted` does not have; empty for nothing."""
+    names, own, taken = list(given), _common(wanted), ""
+    while (prefix := _common(names)) and prefix != own:
+        taken += f"{prefix}."
+        names = [name.removeprefix(f"{prefix}.") for name in names]
+    return taken
 
 
 def _common(names: Iterable[str]) -> str:

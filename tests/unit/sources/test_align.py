@@ -39,7 +39,7 @@ def test_the_same_names_match_by_name_whatever_stands_before_them(name: str, pre
     given = {prefix + key: shape for key, shape in shapes(name).items()}
     found = align(given, shapes(name), ordered=False)
     assert found.how == "names"
-    assert found.notes == ()
+    assert found.notes == ((f"{prefix!r} taken off every name",) if prefix else ())
     assert found.pairs == {key: prefix + key for key in learned(name)}
 
 

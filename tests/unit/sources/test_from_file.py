@@ -110,7 +110,7 @@ def test_wrappers_and_prefixes_are_taken_off(
     held = {wrapper: {prefix + name: tensor for name, tensor in state.items()}, "epoch": 3}
     source = open_source(saved(held, tmp_path / "w.ckpt"), arch=ARCH)
     assert same_weights(source, body)
-    assert source.info.notes == (f"weights taken from {wrapper} of the checkpoint",)
+    assert source.info.notes == (f"weights taken from {wrapper} of the checkpoint", f"{prefix!r} taken off every name")
 
 
 def test_other_names_are_matched_by_order_and_it_is_said(
@@ -136,7 +136,7 @@ def test_a_torchvision_checkpoint_fits_torchvision_by_its_own_names(prefix: str,
     theirs = models.squeezenet1_1()
     held = {prefix + name: tensor for name, tensor in theirs.state_dict().items()}
     source = open_source(saved(held, tmp_path / "w.pth"), arch="torchvision:squeezenet1_1")
-    assert source.info.notes == ()
+    assert source.info.notes == (("'module.' taken off every name",) if prefix else ())
     loaded = source.module().state_dict()
     assert all(torch.equal(loaded[f"body.{name}"], tensor) for name, tensor in theirs.state_dict().items())
 
