@@ -12,9 +12,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
+from hub_models import place, tiny, tiny_timm
 from numpy.typing import NDArray
 from onnx_nets import convnet, weights
 
@@ -87,6 +89,18 @@ def as_onnx(end: str, channels_last: bool) -> Row:
     return Row(f"onnx:{end}{' channels last' if channels_last else ''}", opened, graph_only=True)
 
 
+def on_the_hub(kind: str) -> Row:
+    """Return the row of a repository of the hub that is in its library's cache."""
+
+    def opened(folder: Path, seed: int) -> Source:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder))
+            files = tiny_timm(seed) if kind == "timm" else tiny(kind, seed)
+            return open_source(f"hf:tiny/{kind}@{place(folder, f'tiny/{kind}', files)}")
+
+    return Row(f"hf:tiny/{kind}", opened)
+
+
 ROWS = [
     random("arch:lenet5"),
     random("packaged:efficientnet-lite0"),
@@ -120,6 +134,18 @@ ROWS = [
     random("keras:Xception"),
     random("keras:MobileNet"),
     random("keras:MobileNetV3Small"),
+    on_the_hub("timm"),
+    on_the_hub("vit"),
+    on_the_hub("dinov2"),
+    on_the_hub("dinov2_with_registers"),
+    on_the_hub("beit"),
+    on_the_hub("swin"),
+    on_the_hub("swinv2"),
+    on_the_hub("convnext"),
+    on_the_hub("resnet"),
+    on_the_hub("mobilenet_v2"),
+    on_the_hub("clip"),
+    on_the_hub("siglip"),
     in_file("timm:test_resnet", ".safetensors"),
     in_file("timm:test_vit", ".pth"),
     as_onnx("features", channels_last=False),

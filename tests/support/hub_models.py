@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from functools import cache
@@ -71,11 +72,22 @@ def tiny(kind: str, seed: int = 0) -> dict[str, bytes]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(100 + seed)
         model = getattr(transformers, stem + end)(getattr(transformers, f"{stem}Config")(**settings))
-        for buffer in model.buffers():  # running means and variances of a network that has seen pictures
-            if buffer.is_floating_point() and buffer.ndim == 1:
-                buffer.uniform_(0.5, 1.5)
+        see_pictures(model)
     files = saved(model)
     return {**files, "preprocessor_config.json": json.dumps(processor).encode()}
+
+
+def see_pictures(model: Any) -> None:
+    """Give every BatchNorm the mean and variance of some pictures, so that the random network tells them apart."""
+    import torch
+
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    if norms:
+        for norm in norms:
+            norm.momentum = None
+        with torch.no_grad():
+            model.train()(torch.randn(8, 3, 2 * SIDE, 2 * SIDE))
+        model.eval()
 
 
 def saved(model: Any) -> dict[str, bytes]:
@@ -86,14 +98,28 @@ def saved(model: Any) -> dict[str, bytes]:
 
 
 @cache
-def tiny_timm(architecture: str = "test_resnet", classes: int = 5) -> dict[str, bytes]:
+def tiny_timm(seed: int = 0) -> dict[str, bytes]:
     """Return the files of a tiny random model in timm's layout."""
     import timm
     import torch
     from timm.models import save_for_hf
 
     with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(1)
-        model = timm.create_model(architecture, num_classes=classes)
+        torch.manual_seed(100 + seed)
+        model = timm.create_model("test_resnet", num_classes=5)
         save_for_hf(model, folder, safe_serialization=True)
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def place(cache: Path, name: str, files: dict[str, bytes]) -> str:
+    """Put a repository into a folder as the hub's library keeps it, without any hub, and return its commit."""
+    commit = hashlib.sha1(b"".join(files[file] for file in sorted(files))).hexdigest()
+    folder = cache / f"models--{name.replace('/', '--')}"
+    for file, data in files.items():
+        path = folder / "snapshots" / commit / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    absent = folder / ".no_exist" / commit / "README.md"
+    absent.parent.mkdir(parents=True, exist_ok=True)
+    absent.touch()
+    return commit
