@@ -15,7 +15,7 @@ from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.hashing import sha256_file, sha256_json
 from headstart.sources.from_torch import Identity, TorchSource, as_random
-from headstart.sources.keras_blueprint import Blueprint, blueprint_of
+from headstart.sources.keras_blueprint import Blueprint, began_as_released, blueprint_of
 from headstart.sources.keras_library import check_installed
 from headstart.sources.keras_table import APPLICATIONS
 from headstart.sources.keras_weights import fetch
@@ -66,7 +66,8 @@ def open_named(spec: Spec, *, weights: str, seed: int, size: int | None = None) 
 def open_file(path: Path, uri: str, arch: str, *, size: int | None = None) -> TorchSource:
     """Return an application with the weights of a Keras file; what else the file holds is left out, and said.
 
-    The network is that of random weights: without the step that Keras adds for its own released EfficientNets.
+    Weights of an EfficientNet that began as the released ones are told by their constants, and get the step that Keras
+    adds for those.
 
     Args:
         path: `.keras`, `.weights.h5` or `.h5`.
@@ -85,6 +86,8 @@ def open_file(path: Path, uri: str, arch: str, *, size: int | None = None) -> To
     blueprint = blueprint_of(spec.name, size=side, top=False, trained=False)
     digest = sha256_file(path)
     assigned = read(blueprint, path)
+    if began_as_released(blueprint, assigned.arrays):
+        blueprint = blueprint_of(spec.name, size=side, top=False, trained=True)
     left = assigned.left
     more = f" and {len(left) - 3} more" if len(left) > 3 else ""
     notes = (f"{len(left)} arrays of the file are left out: {', '.join(left[:3])}{more}",) if left else ()

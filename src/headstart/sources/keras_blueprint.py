@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from math import prod, sqrt
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
@@ -94,6 +97,15 @@ def _divide_again(found: Walk) -> None:
         layer["from"] = [extra["name"] if source == before else source for source in layer["from"]]
     found.layers.insert(at + 1, {**extra, "scale": [1 / sqrt(deviation) for deviation in DEVIATION]})
     found.sizes[f"{before}_again"] = found.sizes[before]
+
+
+def began_as_released(blueprint: Blueprint, arrays: Sequence[NDArray[np.generic]]) -> bool:
+    """Return whether arrays, one for each slot, hold the deviations that released EfficientNets keep as variances."""
+    return any(
+        np.allclose(array.astype(np.float64), DEVIATION, rtol=1e-3)
+        for slot, array in zip(blueprint.slots, arrays, strict=True)
+        if slot.turn == "channel" and slot.tensor.endswith(".variance") and slot.shape == (len(DEVIATION),)
+    )
 
 
 def finish(found: Walk, name: str) -> Blueprint:

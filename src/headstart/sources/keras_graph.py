@@ -314,6 +314,8 @@ def build(graph: Mapping[str, Any], tensors: Mapping[str, Tensor], *, where: str
     from headstart.sources.weights import check_finite, check_shapes
 
     try:
+        if graph["schema"] != SCHEMA:
+            raise ValueError(f"schema {graph['schema']!r}")
         with torch.device("meta"):
             body = Graph(graph)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

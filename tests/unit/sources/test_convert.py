@@ -156,6 +156,8 @@ def test_tensors_must_be_those_of_the_graph() -> None:
         "pool": "a",
         "scores": None,
     }
+    with pytest.raises(SourceError, match="found ValueError: schema 2"):
+        build({**graph, "schema": 2}, {})
     with pytest.raises(SourceError, match="1 missing"):
         build(graph, {})
     with pytest.raises(SourceError, match=r"layers.a.weight \(3, 3\) for \(3, 2\)"):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from headstart.base.errors import MissingExtra, SourceError, UsageError
 from headstart.sources import keras_library
 from headstart.sources.base import Source
+from headstart.sources.from_keras import open_file
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.keras_library import build_application, import_keras, without_tensorflow
 from headstart.sources.keras_table import APPLICATIONS
@@ -180,6 +181,19 @@ def test_released_efficientnets_divide_once_more_as_keras_does(
     np.testing.assert_allclose(
         torch_features(source, photos(2, side=64)), wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max()
     )
+
+
+@pytest.mark.parametrize(("variance", "again"), [((0.229, 0.224, 0.225), True), ((1.0, 1.0, 1.0), False)])
+def test_an_efficientnet_that_began_as_the_released_one_is_told(
+    tmp_path: Path, variance: tuple[float, ...], again: bool
+) -> None:
+    path = tmp_path / "mine.weights.h5"
+    model = build_application("EfficientNetB0", size=32, top=False)
+    normalisation = next(layer for layer in model.layers if layer.name.startswith("normalization"))
+    normalisation.weights[1].assign(np.array(variance, np.float32))
+    model.save_weights(path)
+    body = open_file(path, f"file:{path}", "keras:EfficientNetB0", size=32).module()
+    assert ("normalization_again" in dict(body.layers.named_children())) == again
 
 
 def test_released_weights_that_are_absent_or_damaged_are_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
