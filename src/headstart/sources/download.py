@@ -121,8 +121,12 @@ class Client:
     def _home(self) -> SplitResult:
         return urlsplit(self.endpoint)
 
-    def head(self, url: str) -> Message:
+    def head(self, url: str, *, insist: bool = True) -> Message:
         """Return the headers of the first answer that says which file it is about.
+
+        Args:
+            url: of the file.
+            insist: whether to ask again where there is no answer at all.
 
         Raises:
             Failed: there is none.
@@ -133,6 +137,8 @@ class Client:
                 with self._answer("HEAD", url, {}, patience.timeout) as answer:
                     return answer.headers
             except Failed as failed:
+                if not failed.status and not insist:
+                    raise
                 patience.bear(failed)
 
     def download(self, url: str, part: BinaryIO, size: int) -> None:

@@ -177,17 +177,19 @@ def find_weights(repository: Repository) -> list[HubFile]:
     Raises:
         SourceError: there are none, or the list of parts is damaged or leads out of the repository.
     """
-    if whole := repository.find(WEIGHTS):
+    if whole := repository.find(WEIGHTS, needed=False):
         return [whole]
-    if index := repository.find(INDEX, limit=SMALL):
+    if index := repository.find(INDEX, limit=SMALL, needed=False):
         parts = read_settings(index, repository.asked_for).get("weight_map")
         if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
             raise SourceError(
                 f"{index.path} must list the parts of the weights", "no weight_map", "name another source"
             )
         return [repository.get(part) for part in sorted(set(parts.values()))]
-    if pickled := repository.find(PICKLED):
+    if pickled := repository.find(PICKLED, needed=False):
         return [pickled]
+    if found := repository.find(WEIGHTS):  # offline, with none of them in the cache, this says what to fetch
+        return [found]
     raise SourceError(
         f"{repository.asked_for} must hold {WEIGHTS}, its parts or {PICKLED}", "none of them", "use weights none"
     )
@@ -196,7 +198,7 @@ def find_weights(repository: Repository) -> list[HubFile]:
 def read_card(repository: Repository) -> tuple[str, str]:
     """Return the licence and the training data that the model card states, each in one phrase."""
     page = f"{endpoint()}/{repository.name}"
-    card = repository.find(CARD, limit=SMALL)
+    card = repository.find(CARD, limit=SMALL, needed=False)
     text = card.path.read_text("utf-8", "replace") if card else ""
     front = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
     head = front[1] if front else ""

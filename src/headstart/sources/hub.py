@@ -103,8 +103,14 @@ class Repository:
             )
         return found
 
-    def find(self, file: str, *, limit: int | None = None) -> HubFile | None:
-        """Return a file of the repository, or None where it has no such file; otherwise as `get`."""
+    def find(self, file: str, *, limit: int | None = None, needed: bool = True) -> HubFile | None:
+        """Return a file of the repository, or None where it has no such file; otherwise as `get`.
+
+        Args:
+            file: its path in the repository.
+            limit: the most bytes that it may have; None for any number.
+            needed: whether a run that is offline must have it; None is returned where it need not.
+        """
         _check_name(file, self.asked_for)
         with self._said_when_unusable():
             if offline_now() and not self.commit:
@@ -114,6 +120,8 @@ class Repository:
             if self.commit and self._absent(file).exists():
                 return None
             if offline_now():
+                if not needed:
+                    return None
                 raise self._must_be_fetched(file, "offline")
             return self._fetched(file, limit)
 
@@ -143,7 +151,7 @@ class Repository:
 
     def _told(self, client: Client, file: str) -> _Told:
         """Ask for a file's commit, name of bytes and size; the first answer settles the commit of them all."""
-        headers = client.head(self._url(client, file))
+        headers = client.head(self._url(client, file), insist=bool(self.commit or not self._remembered()))
         commit = headers.get("X-Repo-Commit", "")
         etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
         size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
@@ -210,9 +218,10 @@ class Repository:
 
     def _checked(self, path: Path) -> HubFile:
         """Return a file of the cache whose bytes are those that its blob is named after."""
-        etag = path.readlink().name if path.is_symlink() else ""
+        blob = Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
+        etag = blob.name if blob.parent == self.folder / "blobs" else ""
         if etag and not _is_sound(path, etag):
-            (path.parent / path.readlink()).unlink()
+            blob.unlink()
             path.unlink()
             raise self._unsound(str(path))
         with path.open("rb") as opened:

@@ -327,7 +327,9 @@ def test_where_no_hub_answers_the_last_commit_is_used_and_said(hub: Hub, monkeyp
     get()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     opened = repository()
-    assert opened.get(WEIGHTS).commit == commit
+    with monkeypatch.context() as patched:
+        patched.setattr(download.time, "sleep", lambda seconds: pytest.fail("waited"))
+        assert opened.get(WEIGHTS).commit == commit
     (note,) = opened.notes
     assert note == f"127.0.0.1:9 does not answer: commit {commit} of org/tiny is used, as last time"
     said = refused("127.0.0.1:9 must give model.safetensors", revision="other")
