@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.base.checks import at_least, did_you_mean, one_of
-from headstart.base.errors import MissingExtra, UsageError, one_line
-from headstart.base.optional import require
+from headstart.base.errors import UsageError, one_line
 
 
 @given(st.text())
@@ -44,10 +43,3 @@ def test_did_you_mean() -> None:
         one_of("--x", "c", ["a", "b"])
     with pytest.raises(UsageError, match="at least 2"):
         at_least("--n", float("nan"), 2)
-
-
-def test_a_missing_library_names_its_pip_command() -> None:
-    with pytest.raises(MissingExtra, match=r"run: pip install 'headstart\[onnx\]'") as raised:
-        require("no_such_library.part", extra="onnx", asked_for="onnx:net.onnx")
-    assert isinstance(raised.value, ImportError)
-    assert require("json", extra="none", asked_for="json").loads("1") == 1
