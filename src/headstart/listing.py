@@ -37,7 +37,8 @@ def as_table(rows: Sequence[Row], width: int) -> str:
 def _cells(uri: str, info: SourceInfo) -> tuple[str, ...]:
     height, width = info.input["size"]
     size = f"{height} px" if height == width else f"{height}x{width} px"
-    return uri, f"{info.parameters / 1e6:.1f} M", f"{info.feature_size:,}", size, info.licence, info.trained_on.partition(" (")[0]
+    trained_on = info.trained_on.partition(" (")[0]
+    return uri, f"{info.parameters / 1e6:.1f} M", f"{info.feature_size:,}", size, info.licence, trained_on
 
 
 def as_text(info: SourceInfo) -> str:
