@@ -114,9 +114,9 @@ def _created(name: str, **how: Any) -> nn.Module:
         )
     try:
         body: nn.Module = timm.create_model(name, **how)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
         raise SourceError(
-            f"timm must be able to build {name!r}", str(error).partition("\n")[0], "choose another name"
+            f"timm must be able to build {name!r}", " ".join(str(error).split()), "choose another name"
         ) from error
     return body.eval()
 
@@ -137,14 +137,16 @@ def build_configured(
     from headstart.sources.checkpoints import Checkpoint
     from headstart.sources.load import load_checkpoint
 
-    arguments = dict(settings.get("model_args") or {})
+    arguments, known = (settings.get(name) or {} for name in ("model_args", "pretrained_cfg"))
+    if not isinstance(arguments, dict) or not isinstance(known, dict):
+        raise SourceError("model_args and pretrained_cfg of config.json must be settings by name", "others", "mend it")
     if odd := sorted(arguments.keys() & NOT_OF_A_NETWORK):
         raise SourceError(
             f"model_args of {where or 'config.json'} must shape the network only", odd[0], "do not use it"
         )
     if "num_classes" in settings:
-        arguments["num_classes"] = settings["num_classes"]
-    body = _created(str(settings["architecture"]), pretrained_cfg=settings.get("pretrained_cfg"), **arguments)
+        arguments = {**arguments, "num_classes": settings["num_classes"]}
+    body = _created(str(settings["architecture"]), pretrained_cfg=known or None, **arguments)
     if state is None:
         return body, ()
     loaded = load_checkpoint(body, Checkpoint(_renamed(body, state), ordered=False), where=where)

@@ -122,7 +122,11 @@ class Repository:
             if offline_now():
                 if not needed:
                     return None
-                raise self._must_be_fetched(file, "offline")
+                raise SourceError(
+                    f"{self.asked_for} needs {file} of {self.name} in {cache_folder()}",
+                    "offline",
+                    f"run once with a network: headstart sources {self.asked_for}",
+                )
             return self._fetched(file, limit)
 
     def _fetched(self, file: str, limit: int | None) -> HubFile | None:
@@ -264,14 +268,6 @@ class Repository:
             f"{_host()} must give {file} of {self.asked_for}",
             failed.given,
             f"{busy}run again: what came is kept" if failed.passing else "check HF_ENDPOINT, or name another source",
-        )
-
-    def _must_be_fetched(self, file: str, why: str) -> SourceError:
-        revision = "" if self.revision == MAIN else f" --revision {self.revision}"
-        return SourceError(
-            f"{self.asked_for} needs {file} of {self.name} in {cache_folder()}",
-            why,
-            f"run where there is a network: hf download {self.name} {file}{revision}",
         )
 
     @contextmanager

@@ -215,7 +215,7 @@ def test_offline_what_the_library_fetched_is_enough__HUB_01(
     lacking = place(tmp_path / "hub", "org/lacking", state)
     monkeypatch.setenv("HEADSTART_OFFLINE", "1")
     assert open_source(f"hf:org/held@{held}").info.licence == "not stated"
-    with pytest.raises(SourceError, match=f"offline; .*hf download org/lacking {WEIGHTS} --revision {lacking}"):
+    with pytest.raises(SourceError, match=f"needs {WEIGHTS} .*offline; .*headstart sources hf:org/lacking@{lacking}"):
         open_source(f"hf:org/lacking@{lacking}")
     assert not hub.asked
 
@@ -344,6 +344,20 @@ def test_parts_that_lead_out_are_refused__CKP_11(hub: Hub, part: str) -> None:
 )
 def test_settings_of_timm_cannot_name_files__CKP_11(hub: Hub, values: dict[str, Any], said: str) -> None:
     refused(hub, changed(tiny_timm(), "config.json", model_args=values), said)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"model_args": [1]}, "must be settings by name"),
+        ({"pretrained_cfg": "x"}, "must be settings by name"),
+        ({"model_args": {"nobody": 1}}, "timm must be able to build 'test_resnet'"),
+        ({"num_classes": "many"}, "timm must be able to build 'test_resnet'"),
+        ({"pretrained_cfg": {"input_size": 3}}, "must"),
+    ],
+)
+def test_settings_of_timm_that_make_no_sense_are_one_line(hub: Hub, values: dict[str, Any], said: str) -> None:
+    refused(hub, changed(tiny_timm(), "config.json", **values), said)
 
 
 @pytest.mark.parametrize("name", ["hf-hub:org/evil", "local-dir:/tmp", "resnet_of_nobody"])

@@ -97,8 +97,8 @@ def test_offline_names_the_file_and_the_command_and_a_warm_cache_works__HUB_01(
     start = time.monotonic()
     said = refused("needs model.safetensors of org/tiny")
     assert time.monotonic() - start < 5
-    assert said.endswith("run where there is a network: hf download org/tiny model.safetensors")
-    assert refused("offline", revision="v1").endswith("model.safetensors --revision v1")
+    assert said.endswith("run once with a network: headstart sources hf:org/tiny")
+    assert refused("offline", revision="v1").endswith("headstart sources hf:org/tiny@v1")
     assert not hub.asked
     monkeypatch.setenv("HEADSTART_OFFLINE", "0")
     get()
