@@ -65,14 +65,11 @@ def look(spec: Spec) -> Anatomy:
     known = _known_weights(spec)
     how = _preprocessing(known)
     body: Any = build_random(spec, how, seed=0)
-    blank = torch.zeros(1, 3, *how.size)
-    taps, more = look_for_taps(body, blank)
+    taps, more = look_for_taps(body, torch.zeros(1, 3, *how.size))
     unused = sum(weight.numel() for weight in body.classifier.parameters())
-    with torch.inference_mode():
-        classes = body(blank).shape[1]
     return Anatomy(
         parameters=sum(weight.numel() for weight in body.parameters()) - unused,
-        classes=classes,
+        classes=len(body.classifier.weight),
         preprocessing=how,
         taps=taps,
         more=more,
