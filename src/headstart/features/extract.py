@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.config import cores
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.lock import held
 from headstart.base.progress import Progress, Step
@@ -95,7 +95,7 @@ def extract(
             work.take_cached(name)
         if work.missing:
             with held(work.lock_file(cache), waiting=lambda: progress.say(WAITING)):
-                work.run(engine, cache, progress, workers or len(os.sched_getaffinity(0)))
+                work.run(engine, cache, progress, workers or cores())
         return work.result()
 
 
