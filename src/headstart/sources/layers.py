@@ -39,8 +39,9 @@ def select(
 ) -> tuple[NDArray[np.float32], tuple[Block, ...]]:
     """Return the columns of one layer, and which blocks they are.
 
-    A single block is returned as the network gives it. Several are scaled, each row of each block to unit length,
-    so that no block outweighs another by its units; a row of zeros stays zero.
+    A single block is returned as the network gives it. Of several, every number gives way to its square root, with
+    its sign (power normalisation, Perronnin et al. 2010), so that a few strong channels do not drown the rest; then
+    each row of each block is scaled to unit length, so that no block outweighs another. A row of zeros stays zero.
 
     Args:
         x: float32 of shape (n, d), all blocks side by side.
@@ -68,7 +69,8 @@ def select(
     for name in wanted:
         start, block = place[name]
         part = joined[:, column : column + block.width]
-        part[:] = x[:, start : start + block.width]
+        given = x[:, start : start + block.width]
+        np.copysign(np.sqrt(np.abs(given)), given, out=part)
         length = np.sqrt(np.einsum("ij,ij->i", part, part))[:, None]
         np.divide(part, length, out=part, where=length > 0)
         column += block.width
