@@ -151,7 +151,9 @@ def _from_torch(network: Network) -> ov.Model:
         # Tracing reads every attribute of a module, those too that its library means to drop.
         warnings.filterwarnings("ignore", message=r"`\w+` is deprecated", category=FutureWarning)
         warnings.filterwarnings("ignore", category=TracerWarning)
-        traced = TorchScriptPythonDecoder(network.module(), example_input=(example,))
+        # Torch's own check of the trace takes most of its time; what counts is agreement on photos, checked later.
+        unchecked = {"check_trace": False}
+        traced = TorchScriptPythonDecoder(network.module(), example_input=(example,), trace_kwargs=unchecked)
         model = frontend.convert(frontend.load(traced))
     model.reshape(list(example.shape))
     apply_moc_transformations(model, cf=False, smart_reshape=False)
