@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file each, there whole or not at all, and proved sound before it is used.
 
-The header's metadata hold the state as JSON, and a sha256 over that state and over the name, dtype, shape and bytes of
-every tensor. Which checkpoint is the newest follows from the step in its name, never from a clock.
+The header's metadata hold a sha256 and the state as JSON; the former is over the latter and over the name, dtype, shape
+and bytes of every tensor. Which checkpoint is the newest follows from the step in its name, never from a clock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from headstart.sources.safetensors_file import MOST_HEADER, Unsound, check_safet
 DTYPES = frozenset(np.dtype(kind) for kind in ("float32", "float64", "int64", "uint8", "bool"))
 NAME = re.compile(r"step-(\d{9,})\.safetensors")
 PART = re.compile(rf"{re.escape(TEMPORARY)}(\d+)-{NAME.pattern}")
-CONTENT, DIGEST = "headstart", "sha256"
+METADATA = "headstart"
 ABSENT = "not given"
 
 
@@ -53,7 +53,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
     Raises:
         UsageError: the disk is full or cannot be written, or a folder is in the way; the checkpoints there are intact.
-        ValueError: a tensor of another dtype, or a state that is no plain JSON or longer than a header may be.
+        ValueError: no tensor, one of another dtype, or a state that is no plain JSON or longer than a header may be.
     """
     data = _packed(checkpoint)
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
@@ -122,11 +122,14 @@ def _packed(checkpoint: Checkpoint) -> bytes:
 
     # Not ascontiguousarray, which makes a vector of a scalar.
     tensors = {name: np.asarray(tensor, order="C") for name, tensor in checkpoint.tensors.items()}
+    if not tensors:
+        raise ValueError("a checkpoint without tensors")
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES:
             raise ValueError(f"tensor {name!r} of dtype {tensor.dtype}, which a checkpoint does not hold")
     content = json.dumps({"step": checkpoint.step, "state": checkpoint.state}, allow_nan=False)
-    data = packed(tensors, metadata={CONTENT: content, DIGEST: _digest(content, tensors)})
+    # One entry only: the order of several differs from process to process.
+    data = packed(tensors, metadata={METADATA: f"{_digest(content, tensors)} {content}"})
     if int.from_bytes(data[:8], "little") > MOST_HEADER:
         raise ValueError(f"a state of {len(content):,} bytes, more than a checkpoint holds")
     return data
@@ -144,12 +147,11 @@ def _read(path: Path, step: int) -> Checkpoint:
     _check(path)
     try:
         with safe_open(path, framework="np") as file:
-            said = file.metadata() or {}
+            digest, _, content = (file.metadata() or {}).get(METADATA, "").partition(" ")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, KeyError, ValueError) as error:
         raise Unsound(str(error).partition("\n")[0]) from error
-    content = said.get(CONTENT, "")
-    if said.get(DIGEST) != _digest(content, tensors):
+    if digest != _digest(content, tensors):
         raise Unsound("its bytes are not those that were written")
     return Checkpoint(step, tensors, _state(content, step))
 
