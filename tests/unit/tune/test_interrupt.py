@@ -14,51 +14,68 @@ import pytest
 from headstart.tune.interrupt import Terminated, interruptible
 
 
+def handlers() -> list[object]:
+    return [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+
+
+def signalled(*numbers: int, error: type[Exception] | None = None) -> None:
+    """Hold the signals, and look at them only when the block ends."""
+    with interruptible() as stop:
+        stop.raise_()
+        assert not stop.asked()
+        for number in numbers:
+            signal.raise_signal(number)
+            assert stop.asked()
+        if error:
+            raise error
+
+
 @pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
 def test_the_first_signal_counts_and_another_changes_nothing__DSK_11(number: int, end: type[BaseException]) -> None:
-    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
-    saved = False
-    with pytest.raises(end) as caught, interruptible() as stop:
-        assert not stop.asked()
-        stop.raise_()
-        for one in (number, signal.SIGTERM, signal.SIGINT):
-            signal.raise_signal(one)
-            assert stop.asked()
-        saved = True
-        stop.raise_()
-    assert saved
-    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
-    if number == signal.SIGTERM:
-        assert isinstance(caught.value, SystemExit) and caught.value.code == 143
+    before, saved = handlers(), []
+
+    def work() -> None:
+        with interruptible() as stop:
+            for one in (number, signal.SIGTERM, signal.SIGINT):
+                signal.raise_signal(one)
+            saved.append(stop.asked())
+            stop.raise_()
+            saved.append(False)
+
+    with pytest.raises(end) as caught:
+        work()
+    assert saved == [True]
+    assert handlers() == before
+    assert not isinstance(caught.value, SystemExit) or caught.value.code == 143
 
 
-def test_a_signal_that_the_block_did_not_look_at_is_raised_in_the_end() -> None:
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        signal.raise_signal(signal.SIGINT)
+def test_a_signal_that_the_block_did_not_act_on_is_raised_in_the_end() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        signalled(signal.SIGINT)
+    with pytest.raises(Terminated):
+        signalled(signal.SIGTERM, signal.SIGINT)
 
 
 def test_an_error_in_the_block_passes_and_the_handlers_are_back() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(ZeroDivisionError), interruptible():
-        signal.raise_signal(signal.SIGINT)
-        raise ZeroDivisionError
-    assert signal.getsignal(signal.SIGINT) == before
+    before = handlers()
+    with pytest.raises(ZeroDivisionError):
+        signalled(signal.SIGINT, error=ZeroDivisionError)
+    assert handlers() == before
 
 
 def test_nothing_happens_where_no_signal_comes() -> None:
-    with interruptible() as stop:
-        assert not stop.asked()
-    stop.raise_()
+    signalled()
 
 
 def test_one_within_another_leaves_the_outer_one_as_it_was() -> None:
-    with pytest.raises(Terminated), interruptible() as outer:
-        with pytest.raises(KeyboardInterrupt), interruptible() as inner:
-            signal.raise_signal(signal.SIGINT)
-            assert inner.asked()
+    before = handlers()
+    with interruptible() as outer:
+        within = handlers()
+        with pytest.raises(KeyboardInterrupt):
+            signalled(signal.SIGINT)
+        assert handlers() == within
         assert not outer.asked()
-        signal.raise_signal(signal.SIGTERM)
-        assert outer.asked()
+    assert handlers() == before
 
 
 def test_what_the_process_ignores_stays_ignored() -> None:
