@@ -55,16 +55,18 @@ class OpenVinoEngine:
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the blocks side by side, float32 of shape (n, sum of widths)."""
         found = np.empty((len(batch), self._width), dtype=np.float32)
+        size, blocks = self._shape[0], self._columns
 
+        # The queue keeps this function: if it knew the engine, neither would ever leave memory.
         def collect(request: Any, start: int) -> None:
-            rows = found[start : start + self._shape[0]]
-            for output, columns in enumerate(self._columns):
+            rows = found[start : start + size]
+            for output, columns in enumerate(blocks):
                 rows[:, columns] = request.get_output_tensor(output).data[: len(rows)]
 
         self._queue.set_callback(collect)
-        for start in range(0, len(batch), self._shape[0]):
+        for start in range(0, len(batch), size):
             full = np.zeros(self._shape, dtype=np.uint8)
-            some = batch[start : start + self._shape[0]]
+            some = batch[start : start + size]
             full[: len(some)] = some
             self._queue.start_async({0: full}, start)
         self._queue.wait_all()
