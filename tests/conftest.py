@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_socket
 from hub_server import Hub, serve
@@ -41,6 +46,26 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent: the real data sets are not on this machine")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of SavedModels, made once by TensorFlow in a process of its own, and what it says of pictures."""
+    if find_spec("tensorflow") is None:
+        pytest.skip("tensorflow-cpu is not installed: pip install 'headstart[dev]'")
+    folder = tmp_path_factory.mktemp("saved-models")
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    np.save(folder / "given.npy", (pictures / 255).astype(np.float32))
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "support" / "saved_models.py"), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from headstart.sources import base
 from headstart.sources.base import Source
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.registry import open_source
+from headstart.sources.spec import PROVIDERS
 from headstart.sources.taps import Tapped
 
 HEAVY = 10_000_000
@@ -50,6 +51,7 @@ class Row:
         name: of the row.
         open: opens it in a folder of its own, with weights drawn from a seed.
         graph_only: whether it comes as a graph, which only OpenVINO runs.
+        saved: whether the folder must hold SavedModels.
         converts_slowly: whether OpenVINO's turn is left to `-m slow`; a smaller network of its kind has it each time.
     """
 
@@ -57,6 +59,7 @@ class Row:
     open: Opened
     graph_only: bool = False
     converts_slowly: bool = False
+    saved: bool = False
 
 
 def random(uri: str, **how: Any) -> Row:
@@ -92,6 +95,15 @@ def as_onnx(end: str, channels_last: bool) -> Row:
         return open_source(f"onnx:{path}")
 
     return Row(f"onnx:{end}{' channels last' if channels_last else ''}", opened, graph_only=True)
+
+
+def as_saved_model() -> Row:
+    """Return the row of a SavedModel; another one stands for another seed."""
+
+    def opened(folder: Path, seed: int) -> Source:
+        return open_source(f"tfhub:{folder / ('keras', 'plain')[seed]}")
+
+    return Row("tfhub:keras", opened, graph_only=True, saved=True)
 
 
 def on_the_hub(kind: str) -> Row:
@@ -155,6 +167,7 @@ ROWS = [
     in_file("timm:test_vit", ".pth"),
     as_onnx("features", channels_last=False),
     as_onnx("map", channels_last=True),
+    as_saved_model(),
 ]
 
 
@@ -176,10 +189,11 @@ def _one_network_at_a_time() -> Iterator[None]:
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_a_source_keeps_its_promises(
-    row: Row, photos: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    row: Row, photos: list[bytes], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openvino, "BATCH", 2)
-    source, same = row.open(tmp_path, 0), row.open(tmp_path, 0)
+    folder = request.getfixturevalue("saved_models" if row.saved else "tmp_path")
+    source, same, other = (row.open(folder, seed) for seed in (0, 0, 1))
     check_description(source)
     check_memory(source, same)
     prepared = check_preparing(source, photos)
@@ -189,7 +203,7 @@ def test_a_source_keeps_its_promises(
     check_encoding(source, photos, Recorded(prepared, x), monkeypatch)
     if not row.graph_only and not row.converts_slowly:
         check_openvino(source.network(), prepared, x)
-    check_seeds(row, source, same, row.open(tmp_path, 1))
+    check_seeds(row, source, same, other)
     check_table(source)
 
 
@@ -361,5 +375,5 @@ def test_every_network_in_the_documents_is_in_the_suite_and_the_classics_are_in_
     )
     assert set(classics.split()) <= set(listed)
     assert len(ROWS) >= 30
-    assert len({row.name.partition(":")[0] for row in ROWS}) >= 6
+    assert {row.name.partition(":")[0] for row in ROWS} == set(PROVIDERS)
     assert listed["torchvision:vgg16"][5] == "25,088"

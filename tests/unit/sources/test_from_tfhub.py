@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,6 @@ from headstart.sources.base import Source
 from headstart.testing import toy_photos
 
 SIDE = 32
-MAKER = Path(__file__).parents[2] / "support" / "saved_models.py"
 
 
 def pictures() -> list[np.ndarray]:
@@ -29,23 +25,8 @@ def pictures() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of SavedModels, and what TensorFlow says of the pictures."""
-    if find_spec("tensorflow") is None:
-        pytest.skip("tensorflow-cpu is not installed: pip install 'headstart[dev]'")
-    folder = tmp_path_factory.mktemp("saved-models")
-    np.save(folder / "given.npy", (np.stack(pictures()) / 255).astype(np.float32))
-    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    done = subprocess.run(
-        [sys.executable, str(MAKER), str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env={**environment, "KERAS_BACKEND": "tensorflow"},
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
+def made(saved_models: Path) -> Path:
+    return saved_models
 
 
 @pytest.fixture(scope="module")
