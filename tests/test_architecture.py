@@ -18,10 +18,12 @@ LAYERS = [
     {"features"},
     {"heads"},
     {"judge"},
+    {"tune"},
     {"ship"},
     {"model"},
     {"sklearn", "testing"},
     {"findings", "predictions", "listing", "demo"},
+    {"adapting"},
     {"pipeline", "output"},
     {"cli", "__main__", "__init__"},
 ]

@@ -46,7 +46,26 @@ def fit(
     weights: Weights = "pretrained",
     arch: Arch = None,
     layer: Annotated[str, typer.Option(help="Where features are taken: auto, pool, joined, or stages.")] = "auto",
-    tune: Annotated[str, typer.Option(help="Which source weights also learn.")] = "none",
+    tune: Annotated[
+        str | None,
+        typer.Option(help="Which source weights also learn: none, norm, lora, last:N, all or auto.  [default: none]"),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Time for tuning, such as 10m; alone it means --tune auto.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Tune at this input size in pixels; 0: the source's own.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Of tuning, at most.")] = 20,
+    rate: Annotated[float, typer.Option(help="Learning rate of tuning; 0: that of its mode.")] = 0.0,
+    batch: Annotated[int, typer.Option(help="Examples a step of tuning.")] = 32,
+    augment: Annotated[str, typer.Option(help="How views vary: none, light or strong.")] = "light",
+    views: Annotated[int, typer.Option(help="Of each example, where activations are kept.")] = 4,
+    batchnorm: Annotated[str, typer.Option(help="keep the running statistics, or train them.")] = "keep",
+    mixup: Annotated[float, typer.Option(help="Alpha of mixup; 0: none.")] = 0.0,
+    smoothing: Annotated[float, typer.Option(help="Of labels; 0: none.")] = 0.0,
+    patience: Annotated[int, typer.Option(help="Epochs without a gain, after which tuning stops.")] = 5,
+    tensorboard: Annotated[Path | None, typer.Option(help="Write TensorBoard's files here.")] = None,
+    track: Annotated[str | None, typer.Option(help="Tell mlflow or wandb.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
     labels_per_class: Annotated[int | None, typer.Option(help="Train on so many labels of each class.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split, the folds and the intervals.")] = 0,
     out: Out = None,
@@ -57,22 +76,40 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Fit a classifier on labelled photos, and report what it is worth."""
-    from headstart.pipeline import Options, run_fit
+    from headstart.output import CHECKPOINTS, new_out
+    from headstart.pipeline import Options, run_fit, settings_for
+    from headstart.tune.settings import Settings
 
+    settings = Settings(
+        size=size,
+        epochs=epochs,
+        rate=rate,
+        batch=batch,
+        augment=augment,
+        views=views,
+        batchnorm=batchnorm,
+        mixup=mixup,
+        smoothing=smoothing,
+        patience=patience,
+        tensorboard=tensorboard,
+        track=track,
+    )
+    out = out if out is not None else new_out("fit")
     options = Options(
         source=source,
         weights=weights,
         arch=arch,
         layer=layer,
-        tune=tune,
+        tuning=settings_for(tune, budget, settings),
         seed=seed,
         labels_per_class=labels_per_class,
         engine=engine,
         allow_bad=allow_bad,
         root=root,
+        checkpoints=out / CHECKPOINTS,
     )
     _offline(offline)
-    _run("fit", out, as_json, lambda progress: run_fit(data, options, progress))
+    _run("fit", out, as_json, lambda progress: run_fit(data, options, progress), resume=resume)
 
 
 @app.command()
@@ -172,14 +209,19 @@ def demo(
         print("Your own photos, one folder per class:  headstart fit YOUR_FOLDER")
 
 
-def _run(command: str, out: Path | None, as_json: bool, work: Any) -> None:
+def _run(command: str, out: Path | None, as_json: bool, work: Any, *, resume: bool = False) -> None:
     """Do the work of one command and leave its folder, its sentence and its path."""
-    from headstart.output import RESULT, check_out, new_out, write_out
+    from headstart.output import CHECKPOINTS, RESULT, check_out, new_out, write_out
 
     folder = out if out is not None else new_out(command)
-    check_out(folder)
+    check_out(folder, resume=resume)
     progress: Progress = progress_for(quiet=as_json)
-    run: Run = work(progress)
+    try:
+        run: Run = work(progress)
+    except (KeyboardInterrupt, SystemExit):
+        if (folder / CHECKPOINTS).is_dir():
+            progress.say(f"Stopped; to go on:  the same command with --out {folder} --resume")
+        raise
     with progress.step("Writing the report"):
         write_out(folder, run)
     if as_json:

@@ -15,9 +15,11 @@ from headstart.data.audit import Scan
 from headstart.data.dataset import Unusable
 from headstart.data.images import thumbnail
 from headstart.data.split import Parts
+from headstart.engines.base import Block
 from headstart.features.extract import Extraction
 from headstart.features.features import Features
 from headstart.features.layers import select
+from headstart.heads.linear import LinearHead
 from headstart.heads.select import Choice
 from headstart.judge import report
 from headstart.judge.baselines import majority, simple_images
@@ -113,26 +115,55 @@ class Run:
     report: report.Report
 
 
-def find(prepared: Prepared, layers: Layers, choice: Choice, *, tune: str, seed: int, clock: Clock) -> Run:
-    """Measure the chosen head on the test part against both baselines, and gather everything worth telling."""
-    parts, dataset = prepared.parts, prepared.scan.dataset
-    test = prepared.features(layers.chosen, parts.test)
+@dataclass(frozen=True)
+class Answer:
+    """What names the classes of the test examples: a source, frozen or tuned, and a head on its features.
+
+    Attributes:
+        source: the network.
+        head: on its features.
+        blocks: the columns that the head reads.
+        engine: name and precision of the engine that made them.
+        probabilities: float32 of shape (n, c), of the test examples.
+        tuning: what came of tuning, in plain values; None where nothing was tuned.
+        notes: what its user must be told, one sentence each.
+    """
+
+    source: Source
+    head: LinearHead
+    blocks: tuple[Block, ...]
+    engine: str
+    probabilities: NDArray[np.float32]
+    tuning: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def frozen_answer(prepared: Prepared, layers: Layers, choice: Choice) -> Answer:
+    """Return the answer of the source as it was, with the chosen head."""
+    test = prepared.features(layers.chosen, prepared.parts.test)
     probabilities = choice.head.predict_proba(test.x)
+    return Answer(prepared.source, choice.head, test.blocks, prepared.extraction.engine, probabilities)
+
+
+def find(
+    prepared: Prepared, layers: Layers, choice: Choice, answer: Answer, *, tune: str, seed: int, clock: Clock
+) -> Run:
+    """Measure the answer on the test part against both baselines, and gather everything worth telling."""
+    parts, dataset = prepared.parts, prepared.scan.dataset
+    probabilities, y = answer.probabilities, prepared.labels(parts.test)
     train_labels = prepared.labels(parts.train)
-    commonest = majority(train_labels, len(dataset.classes), len(test))
+    commonest = majority(train_labels, len(dataset.classes), len(y))
     simple = simple_images(
         prepared.pixels(parts.train), train_labels, prepared.pixels(parts.test), c=len(dataset.classes), seed=seed
     )
-    right, simple_right, commonest_right = (
-        found.argmax(axis=1) == test.y for found in (probabilities, simple, commonest)
-    )
-    measured = evaluate(probabilities, test.y, dataset.classes, seed=seed)
+    right, simple_right, commonest_right = (found.argmax(axis=1) == y for found in (probabilities, simple, commonest))
+    measured = evaluate(probabilities, y, dataset.classes, seed=seed)
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "task": TASKS[dataset.kind],
         "source": prepared.source.info.uri,
         "layer": layers.chosen,
-        "head": choice.head.kind,
+        "head": answer.head.kind,
         "tune": tune,
         "seed": seed,
         "examples": _counts(prepared),
@@ -143,15 +174,16 @@ def find(prepared: Prepared, layers: Layers, choice: Choice, *, tune: str, seed:
         "confusion": measured["confusion"],
         "seconds": clock.read(),
         "cache": {"hits": prepared.extraction.hits, "misses": prepared.extraction.misses},
-        "engine": prepared.extraction.engine,
-        "warnings": _warnings(prepared, choice),
+        "engine": answer.engine,
+        "warnings": _warnings(prepared, choice, answer),
+        **({"tuning": answer.tuning} if answer.tuning is not None else {}),
     }
     gap = paired_difference(right, simple_right, seed=seed)
     name = dataset.classes[int(commonest[0].argmax())]
     sentence = report.verdict(result, gap, commonest=name)
     identity = DataIdentity(dataset.name, prepared.scan.fingerprint)
     model = Model(
-        prepared.source, layers.chosen, test.blocks, choice.head, dataset.classes, result, identity, prepared.engine
+        answer.source, layers.chosen, answer.blocks, answer.head, dataset.classes, result, identity, prepared.engine
     )
     page = _page(prepared, _candidates(layers, choice), model, sentence, probabilities)
     result["seconds"] = clock.read()
@@ -169,7 +201,7 @@ def _counts(prepared: Prepared) -> dict[str, int]:
     }
 
 
-def _warnings(prepared: Prepared, choice: Choice) -> list[str]:
+def _warnings(prepared: Prepared, choice: Choice, answer: Answer) -> list[str]:
     dataset = prepared.scan.dataset
     skipped = (
         [f"{len(dataset.skipped)} broken examples were skipped; the report lists them."] if dataset.skipped else []
@@ -181,6 +213,7 @@ def _warnings(prepared: Prepared, choice: Choice) -> list[str]:
         *prepared.parts.notes,
         *prepared.extraction.notes,
         *choice.notes,
+        *answer.notes,
     )
     return list(dict.fromkeys([*skipped, *notes]))
 

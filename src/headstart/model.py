@@ -18,11 +18,14 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import BundleError, SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset, Skipped
+from headstart.data.images import Preprocessing
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.sources.base import Source, SourceInfo
+from headstart.sources.from_torch import TorchSource
+from headstart.sources.tuned import TunedSource
 
 if TYPE_CHECKING:
     from headstart.features.extract import Extraction
@@ -131,16 +134,21 @@ class Model:
             UsageError: the disk is full or cannot be written; an older bundle is intact.
         """
         manifest = self.manifest()
-        bundle.save(Path(folder), Bundle(manifest, self.head, self.report, card.render(manifest, self.report)))
+        page = card.render(manifest, self.report)
+        tuned = dict(self.source.weights) if isinstance(self.source, TunedSource) else {}
+        bundle.save(Path(folder), Bundle(manifest, self.head, self.report, page, tuned))
 
     def manifest(self) -> Manifest:
         """Return what the bundle of this model says of itself."""
-        info = self.source.info
+        tuned = self.source if isinstance(self.source, TunedSource) else None
+        base = tuned.base if tuned is not None else self.source
+        info = base.info
+        way = self.report.get("tuning", {}).get("way", "tuned")
         return Manifest(
             task=TASKS[info.kind],
             classes=list(self.classes),
             source=SourceIdentity(
-                info.uri, info.revision, info.sha256, info.licence, how_to_get(info), opened=_arguments(self.source)
+                info.uri, info.revision, info.sha256, info.licence, how_to_get(info), opened=_arguments(base)
             ),
             preprocessing=_as_json(asdict(self.source.preprocessing)),
             layer=self.layer,
@@ -149,6 +157,7 @@ class Model:
             calibration=bundle.Calibration(float(self.head.temperature)),
             data=self.data,
             versions=_versions(),
+            tuning=bundle.TuningIdentity(way, tuned.info.sha256) if tuned is not None else None,
         )
 
 
@@ -165,7 +174,7 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
     found = bundle.load(Path(folder))
     manifest = found.manifest
     return Model(
-        source=_open_source(manifest),
+        source=_open_source(manifest, found.tuned),
         layer=manifest.layer,
         blocks=tuple(Block(block.name, block.width) for block in manifest.blocks),
         head=found.head,
@@ -231,8 +240,8 @@ def how_to_get(info: SourceInfo) -> str:
     return f"run once with a network: headstart sources {_pinned_uri(info)}"
 
 
-def _open_source(manifest: Manifest) -> Source:
-    """Open the source of a bundle and prove that it is the very one."""
+def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> Source:
+    """Open the source of a bundle, with its weights as they were tuned, and prove that it is the very one."""
     from headstart.sources.registry import open_source
 
     wanted = manifest.source
@@ -253,6 +262,8 @@ def _open_source(manifest: Manifest) -> Source:
             f"revision {source.info.revision}, sha256 {source.info.sha256[:12]}…",
             wanted.get,
         )
+    if manifest.tuning is not None:
+        return _tuned(source, manifest, tuned).at(manifest.layer)
     if _as_json(asdict(source.preprocessing)) != manifest.preprocessing:
         raise BundleError(
             f"the preprocessing of {wanted.uri} must be that of the bundle, {manifest.preprocessing}",
@@ -260,6 +271,35 @@ def _open_source(manifest: Manifest) -> Source:
             f"install the versions that made it: {_pinned(manifest.versions)}",
         )
     return source.at(manifest.layer)
+
+
+def _tuned(source: Source, manifest: Manifest, weights: dict[str, NDArray[np.float32]]) -> TunedSource:
+    """Return the source with its tuned weights, proved to be those that the bundle was saved with."""
+    if not isinstance(source, TorchSource) or manifest.tuning is None:
+        raise BundleError(
+            "a tuned source must be a torch network", manifest.source.uri, "fetch the bundle again, or save it again"
+        )
+    found = TunedSource(source, weights, preprocessing_from(manifest.preprocessing))
+    if found.info.sha256 != manifest.tuning.sha256:
+        raise BundleError(
+            f"the tuned weights of {manifest.source.uri} must have the sha256 {manifest.tuning.sha256[:12]}…",
+            f"{found.info.sha256[:12]}…",
+            "fetch the bundle again, or save it again",
+        )
+    return found
+
+
+def preprocessing_from(held: dict[str, Any]) -> Preprocessing:
+    """Return the preprocessing that JSON made plain values of.
+
+    Raises:
+        BundleError: they are none.
+    """
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in held.items()}
+    try:
+        return Preprocessing(**values)
+    except TypeError as error:
+        raise BundleError("the preprocessing of a bundle must be one", error, "fetch the bundle again") from error
 
 
 def _arguments(source: Source) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from headstart.findings import Run
 
 RESULT = "result.json"
+CHECKPOINTS = "checkpoints"
+"""What a run that was stopped goes on from; gone once the run is done."""
 
 
 def new_out(command: str, runs: Path = Path("runs")) -> Path:
@@ -23,13 +26,31 @@ def new_out(command: str, runs: Path = Path("runs")) -> Path:
     return next(path for path in numbered if not path.exists())
 
 
-def check_out(out: Path) -> None:
+def check_out(out: Path, *, resume: bool = False) -> None:
     """Prove, before any work starts, that a run may write into `out`.
 
+    Args:
+        out: the folder.
+        resume: whether it is to go on with a run that was stopped there.
+
     Raises:
-        UsageError: it exists and is not a folder of an earlier run, or cannot be written.
+        UsageError: it exists and is not a folder of an earlier run, or cannot be written; a stopped run lies there and
+            is not to be resumed, or none is there to go on with.
     """
-    if out.exists() and not _ours(out):
+    stopped = (out / CHECKPOINTS).is_dir()
+    if stopped and not resume:
+        raise UsageError(
+            "--out must not hold a run that was stopped",
+            f"{out / CHECKPOINTS}",
+            "add --resume to go on with it, or remove it to start anew",
+        )
+    if resume and not stopped:
+        raise UsageError(
+            "--resume needs the folder of a run that was stopped",
+            f"{out} without {CHECKPOINTS}",
+            "name it with --out, or leave --resume out",
+        )
+    if out.exists() and not stopped and not _ours(out):
         raise UsageError(
             "--out must be a new folder, an empty one, or one that an earlier run wrote",
             f"{out} holds other things",
@@ -61,3 +82,4 @@ def write_out(out: Path, run: Run) -> None:
     run.model.save(out / "bundle")
     write_atomic(out / "report.html", render(run.report).encode("utf-8", "backslashreplace"))
     write_atomic(out / RESULT, json.dumps(run.result, indent=1, allow_nan=False).encode())
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from headstart.base.checks import at_least, one_of
 from headstart.base.config import cache_dir
-from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan, check_bad, scan
 from headstart.data.read import open_dataset
 from headstart.data.split import split
 from headstart.features.extract import Extraction, extract
-from headstart.findings import Clock, Layers, Prepared, Run, find
+from headstart.findings import Clock, Layers, Prepared, Run, find, frozen_answer
 from headstart.heads.select import Choice, choose_head, choose_layer
 from headstart.model import Model
 from headstart.sources.base import Source
 from headstart.sources.hub import COMMIT
 from headstart.sources.layers import AUTO, JOINED, POOL
 from headstart.sources.registry import open_source
+from headstart.tune.settings import AUTO as DECIDES
+from headstart.tune.settings import NONE, Settings, parse_budget
 
 DEFAULT_SOURCE = "packaged:efficientnet-lite0"
 ENGINES = ("auto", "torch", "openvino")
@@ -35,24 +36,26 @@ class Options:
         weights: `pretrained`, `none` for random ones, or the path of a checkpoint of the source's architecture.
         arch: URI of the architecture of a bare checkpoint, for `file:PATH`.
         layer: where features are taken: `auto`, `pool`, `joined`, or names of stages joined by `+`.
-        tune: which source weights also learn; `none` in this version.
+        tuning: how the source's own weights are tuned; by default not at all.
         seed: of the split, the folds and the intervals.
         labels_per_class: train on so many labels of each class; None takes all.
         engine: `auto`, `torch` or `openvino`.
         allow_bad: go on although more than a fifth of the data, or half of a class, is broken.
         root: a folder outside the data's own that paths in a table may point into.
+        checkpoints: folder for what a tuning run that is stopped goes on from; None keeps nothing.
     """
 
     source: str | Source = DEFAULT_SOURCE
     weights: str | Path = "pretrained"
     arch: str | None = None
     layer: str = AUTO
-    tune: str = "none"
+    tuning: Settings = field(default_factory=Settings)
     seed: int = 0
     labels_per_class: int | None = None
     engine: str = "auto"
     allow_bad: bool = False
     root: Path | None = None
+    checkpoints: Path | None = None
 
     def check(self) -> None:
         """Raise UsageError for a value that cannot be, before any work starts."""
@@ -60,8 +63,7 @@ class Options:
         at_least("--seed", self.seed, 0)
         if self.labels_per_class is not None:
             at_least("--labels-per-class", self.labels_per_class, 2)
-        if self.tune != "none":
-            raise UsageError("--tune must be none in this version", repr(self.tune), "leave --tune out")
+        self.tuning.check()
 
 
 def fit(
@@ -71,7 +73,9 @@ def fit(
     weights: str | Path = "pretrained",
     arch: str | None = None,
     layer: str = AUTO,
-    tune: str = "none",
+    tune: str | None = None,
+    budget: str | None = None,
+    tuning: Settings | None = None,
     seed: int = 0,
     labels_per_class: int | None = None,
     engine: str = "auto",
@@ -88,8 +92,11 @@ def fit(
         weights: `pretrained`, `none` for random ones, or the path of a checkpoint of the source's architecture.
         arch: URI of the architecture of a bare checkpoint, for `file:PATH`.
         layer: where features are taken; `auto` lets leave-one-out error choose.
-        tune: which source weights also learn; `none` in this version.
-        seed: of the split, the folds and the intervals.
+        tune: which source weights also learn: `none`, `norm`, `lora`, `last:N`, `all` or `auto`; by default `none`, and
+            `auto` where a budget is given.
+        budget: wall-clock time for tuning, such as `30s`, `10m` or `1h`.
+        tuning: everything else about tuning.
+        seed: of the split, the folds, the intervals and tuning.
         labels_per_class: train on so many labels of each class; None takes all.
         engine: `auto`, `torch` or `openvino`.
         allow_bad: go on although more than a fifth of the data, or half of a class, is broken.
@@ -110,7 +117,7 @@ def fit(
         weights=weights,
         arch=arch,
         layer=layer,
-        tune=tune,
+        tuning=settings_for(tune, budget, tuning or Settings()),
         seed=seed,
         labels_per_class=labels_per_class,
         engine=engine,
@@ -132,8 +139,30 @@ def run_fit(data: Any, options: Options, progress: Progress) -> Run:
     prepared = prepare(data, options, progress, clock)
     with clock.part("head"), progress.step("Choosing a head"):
         layers, choice = choose(prepared, options)
+    answer = frozen_answer(prepared, layers, choice)
+    if options.tuning.mode != NONE:
+        from headstart.adapting import tuned_answer
+
+        with clock.part("tune"):
+            answer = tuned_answer(
+                prepared,
+                layers,
+                choice,
+                answer,
+                options.tuning,
+                seed=options.seed,
+                checkpoints=options.checkpoints,
+                progress=progress,
+            )
     with progress.step("Measuring"):
-        return find(prepared, layers, choice, tune=options.tune, seed=options.seed, clock=clock)
+        return find(prepared, layers, choice, answer, tune=options.tuning.mode, seed=options.seed, clock=clock)
+
+
+def settings_for(tune: str | None, budget: str | None, tuning: Settings) -> Settings:
+    """Return the settings with the mode and the budget that were asked for; a budget alone asks for `auto`."""
+    seconds = parse_budget(budget) if budget is not None else tuning.budget
+    mode = tune or (DECIDES if budget is not None and tuning.mode == NONE else tuning.mode)
+    return replace(tuning, mode=mode, budget=seconds)
 
 
 def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Prepared:

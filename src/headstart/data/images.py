@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headstart.base.errors import UsageError
 from headstart.data import jpeg
 from headstart.data.dataset import Unusable
-from headstart.data.formats import check_pixels, sniff
+from headstart.data.formats import check_pixels, claimed_size, sniff
 from headstart.data.pillow import read_rgb
 
 if TYPE_CHECKING:
@@ -103,6 +103,20 @@ def decode(data: bytes, how: Preprocessing) -> NDArray[np.uint8]:
         return np.array(image.convert("L"))[:, :, None]
     pixels: NDArray[np.uint8] = np.array(image)
     return np.ascontiguousarray(pixels[:, :, ::-1]) if how.channels == "bgr" else pixels
+
+
+def shorter_side(data: bytes) -> int:
+    """Return the pixels of the shorter side of the picture in `data`, read from its header where that says it.
+
+    Raises:
+        Unusable: as `decode`.
+    """
+    encoding = sniff(data)
+    if encoding == "jpeg":
+        header = jpeg.read_header(data)
+        return min(header.width, header.height)
+    claimed = claimed_size(data, encoding)
+    return min(claimed if claimed is not None else read_rgb(data, encoding, 255)[0].size)
 
 
 def thumbnail(data: bytes, side: int = 96) -> bytes:

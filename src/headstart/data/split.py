@@ -70,6 +70,32 @@ def split(
     return parts if labels_per_class is None else _fewer(dataset, hashes, parts, seed, labels_per_class)
 
 
+def hold_out(
+    dataset: Dataset, hashes: Sequence[str], positions: Sequence[int], *, share: float, seed: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return what is left of `positions`, and the share of each class that is held out of them, both ascending.
+
+    Copies of one example and examples of one group stay on one side. A class that cannot stand on both sides is not
+    held out.
+
+    Args:
+        dataset: labelled examples.
+        hashes: sha256 of the bytes of each.
+        positions: of which examples.
+        share: of each class, in 0..1; one example at least.
+        seed: of the draw.
+    """
+    keys = [_key(seed, "held out", digest) for digest in hashes]
+    units = _units(dataset.examples, positions, hashes)
+    sides = Counter(label for unit in units for label in {dataset.examples[at].label for at in unit})
+    whole = [unit for unit in units if all(sides[dataset.examples[at].label] > 1 for at in unit)]
+    divisible = sorted(position for unit in whole for position in unit)
+    if not divisible:
+        return tuple(sorted(positions)), ()
+    _, held = _draw(dataset.examples, divisible, keys, hashes, share)
+    return tuple(sorted(set(positions) - set(held))), held
+
+
 def _key(seed: int, what: str, digest: str) -> str:
     return hashlib.sha256(f"{seed}:{what}:{digest}".encode()).hexdigest()
 

@@ -202,6 +202,25 @@ def fit_logistic(
     return _head(task, fold_trial(task, "logistic", penalties), present, c)
 
 
+def refit(x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, like: LinearHead) -> LinearHead:
+    """Return a head of the kind, penalty and temperature of `like`, fitted on other rows.
+
+    Args:
+        x: features of shape (n, d).
+        y: class ids of shape (n,), in 0..c-1.
+        c: number of classes.
+        like: what was chosen before.
+
+    Raises:
+        UsageError: fewer than two classes with examples, or a non-finite feature.
+    """
+    check(x, y, c)
+    present, ids = _present(y)
+    task = prepare(x, ids, seed=0, folds=2, groups=None)
+    weight, bias = task.rotated.unfold(*fit(task, like.kind, like.penalty))
+    return _for_all(weight, bias, present, c, like)
+
+
 def _present(y: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     present, ids = np.unique(y, return_inverse=True)
     return present, ids.astype(np.int64)
@@ -255,10 +274,21 @@ def _simplest(task: Task, trials: Sequence[Trial]) -> Trial:
 def _head(task: Task, trial: Trial, present: NDArray[np.int64], c: int) -> LinearHead:
     """Return the head fitted on all rows, for raw features and all `c` classes."""
     weight, bias = task.rotated.unfold(*fit(task, trial.kind, trial.penalty))
+    return _for_all(weight, bias, present, c, trial)
+
+
+def _for_all(
+    weight: NDArray[np.floating],
+    bias: NDArray[np.floating],
+    present: NDArray[np.int64],
+    c: int,
+    like: Trial | LinearHead,
+) -> LinearHead:
+    """Return the head with a score for every class, those without examples too."""
     every_weight = np.zeros((len(weight), c), np.float32)
     every_bias = np.full(c, UNSEEN, np.float32)
     every_weight[:, present], every_bias[present] = weight, bias
-    return LinearHead(trial.kind, trial.penalty, every_weight, every_bias, trial.temperature)
+    return LinearHead(like.kind, like.penalty, every_weight, every_bias, like.temperature)
 
 
 def _probabilities(trial: Trial, present: NDArray[np.int64], c: int) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.base.errors import BundleError
 from headstart.base.folders import restore, write_folder
@@ -19,6 +20,7 @@ from headstart.ship.strict import Misfit, build
 
 SCHEMA = 1
 MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"
+TUNED = "tuned.safetensors"
 MEMBERS = frozenset({HEAD, REPORT, CARD})
 NEVER_READ = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store", "Thumbs.db"})
 """What git, the Hugging Face hub and file managers leave in a folder; tolerated on loading because nothing opens it."""
@@ -82,6 +84,19 @@ class DataIdentity:
 
 
 @dataclass(frozen=True)
+class TuningIdentity:
+    """How the weights of the source were tuned; what has changed of them is a member of the bundle.
+
+    Attributes:
+        way: `last:2`, `all at 128 px` and the like.
+        sha256: of the tuned source.
+    """
+
+    way: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a bundle says of itself.
 
@@ -96,6 +111,7 @@ class Manifest:
         calibration: what makes its scores probabilities.
         data: what it was fitted on.
         versions: packages that made the bundle, by name.
+        tuning: how the source was tuned; None for one that is as it was.
     """
 
     task: str
@@ -108,6 +124,7 @@ class Manifest:
     calibration: Calibration
     data: DataIdentity
     versions: dict[str, str] = field(default_factory=dict)
+    tuning: TuningIdentity | None = None
 
 
 @dataclass(frozen=True)
@@ -119,12 +136,14 @@ class Bundle:
         head: the linear map; float32 weight of shape (d, c) and bias of shape (c,).
         report: the result of the run that made it (`result.json`), as plain values.
         card: the model card, Markdown.
+        tuned: float32 arrays of the source's weights that have changed, by name; empty for a source as it was.
     """
 
     manifest: Manifest
     head: LinearHead
     report: dict[str, Any]
     card: str
+    tuned: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def save(folder: Path, bundle: Bundle) -> None:
@@ -142,6 +161,7 @@ def save(folder: Path, bundle: Bundle) -> None:
         HEAD: to_safetensors({"weight": bundle.head.weight, "bias": bundle.head.bias}),
         REPORT: _pretty(bundle.report),
         CARD: bundle.card.encode(),
+        **({TUNED: to_safetensors(bundle.tuned)} if bundle.tuned else {}),
     }
     said = {
         "schema": SCHEMA,
@@ -162,7 +182,9 @@ def load(folder: Path) -> Bundle:
     _check_members(folder, digests)
     members = {name: _read_member(folder, name, digest) for name, digest in sorted(digests.items())}
     head = _read_head(folder, manifest, members[HEAD])
-    return Bundle(manifest, head, _read_report(folder, members[REPORT]), members[CARD].decode())
+    tuned = _arrays(folder, TUNED, members[TUNED]) if TUNED in members else {}
+    _check_tuned(folder, manifest, tuned)
+    return Bundle(manifest, head, _read_report(folder, members[REPORT]), members[CARD].decode(), tuned)
 
 
 def _check_replaceable(folder: Path) -> None:
@@ -171,7 +193,7 @@ def _check_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise BundleError(f"{folder} must be a new or empty folder, or a bundle", "a file", "name another folder")
-    others = sorted(path.name for path in folder.iterdir() if path.name not in {*MEMBERS, MANIFEST})
+    others = sorted(path.name for path in folder.iterdir() if path.name not in {*MEMBERS, TUNED, MANIFEST})
     if others:
         raise BundleError(
             f"{folder} must be a new or empty folder, or a bundle and nothing else",
@@ -208,7 +230,7 @@ def _read_manifest(folder: Path) -> tuple[Manifest, dict[str, str]]:
         raise _damaged(folder, MANIFEST, "another checksum than it states")
     del said["schema"]
     digests = said.pop("members", None)
-    if not isinstance(digests, dict) or digests.keys() != MEMBERS:
+    if not isinstance(digests, dict) or digests.keys() - {TUNED} != MEMBERS:
         raise BundleError(
             f"members in {folder / MANIFEST} must be {', '.join(sorted(MEMBERS))}",
             sorted(digests) if isinstance(digests, dict) else repr(digests),
@@ -274,14 +296,31 @@ def _read(folder: Path, name: str, limit: int | None = None) -> bytes:
         raise BundleError(f"{path} must be readable", error.strerror or error, "check its permissions") from error
 
 
-def _read_head(folder: Path, manifest: Manifest, data: bytes) -> LinearHead:
+def _arrays(folder: Path, name: str, data: bytes) -> dict[str, NDArray[np.float32]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_safetensors
 
     try:
-        arrays = from_safetensors(data)
+        return dict(from_safetensors(data))
     except (SafetensorError, ValueError, KeyError) as error:
-        raise _damaged(folder, HEAD, "bytes that are no safetensors") from error
+        raise _damaged(folder, name, "bytes that are no safetensors") from error
+
+
+def _check_tuned(folder: Path, manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> None:
+    """Raise BundleError unless the tuned weights stand in the manifest, and are made of numbers."""
+    if bool(tuned) != (manifest.tuning is not None):
+        raise BundleError(
+            f"{MANIFEST} in {folder} must say that the source was tuned where {TUNED} is there, and only there",
+            "one without the other",
+            SAVE_AGAIN,
+        )
+    for name, array in tuned.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise BundleError(f"{name} of {TUNED} in {folder} must be finite float32", array.dtype, SAVE_AGAIN)
+
+
+def _read_head(folder: Path, manifest: Manifest, data: bytes) -> LinearHead:
+    arrays = _arrays(folder, HEAD, data)
     if arrays.keys() != {"weight", "bias"}:
         raise BundleError(f"{HEAD} in {folder} must hold weight and bias", sorted(arrays), SAVE_AGAIN)
     temperature = manifest.calibration.temperature

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, fields, is_dataclass
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from headstart.base.checks import did_you_mean
@@ -22,7 +23,8 @@ def build(kind: type[T], value: object, where: str = "") -> T:
     outside UTF-8 (lone surrogates).
 
     Args:
-        kind: a dataclass whose fields are str, int, float, bool, Any, dataclasses, or lists and dicts of these.
+        kind: a dataclass whose fields are str, int, float, bool, Any, dataclasses (or None), or lists and dicts of
+            these.
         value: what `json.loads` gave.
         where: path of `value` in the file, for the message.
 
@@ -44,8 +46,9 @@ def build(kind: type[T], value: object, where: str = "") -> T:
 
 
 def _fit(kind: Any, value: Any, where: str) -> Any:
-    if kind is Any:
+    if kind is Any or (isinstance(kind, UnionType) and value is None):
         return value
+    kind = get_args(kind)[0] if isinstance(kind, UnionType) and value is not None else kind
     if is_dataclass(kind):
         return build(kind, value, where)  # type: ignore[arg-type]
     if get_origin(kind) is list and isinstance(value, list):

@@ -1,0 +1,138 @@
+"""Tuning as a step of `fit`: from the frozen answer to the tuned one, where that is better beyond its interval."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.config import cache_dir
+from headstart.base.errors import SourceError
+from headstart.base.progress import Progress
+from headstart.data.split import hold_out
+from headstart.engines.manners import wait_politely
+from headstart.features.extract import extract
+from headstart.features.layers import select
+from headstart.findings import Answer, Layers, Prepared
+from headstart.heads.select import Choice
+from headstart.judge.intervals import paired_difference
+from headstart.judge.metrics import evaluate
+from headstart.sources.from_torch import TorchSource
+from headstart.tune.settings import Settings
+from headstart.tune.watch import open_watchers
+
+if TYPE_CHECKING:
+    from headstart.tune.adapt import Tuning
+
+HELD_OUT = 0.2
+"""Share of the train part that judges tuning, where the data has no validation part of its own."""
+SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
+
+
+def tuned_answer(
+    prepared: Prepared,
+    layers: Layers,
+    choice: Choice,
+    frozen: Answer,
+    settings: Settings,
+    *,
+    seed: int,
+    checkpoints: Path | None,
+    progress: Progress,
+) -> Answer:
+    """Return the tuned answer where it is kept, else the frozen one; either says what came of tuning.
+
+    Args:
+        prepared: the data and its features.
+        layers: the layer that was chosen.
+        choice: the head that was chosen.
+        frozen: what the source as it is answers.
+        settings: how to tune.
+        seed: of everything that is drawn.
+        checkpoints: folder for what a run that is stopped goes on from; None keeps nothing.
+        progress: where to show progress.
+
+    Raises:
+        SourceError: the source has no torch network that could learn.
+        UsageError: it has no such stages, a checkpoint is of another run, or a batch does not fit in memory.
+    """
+    source, dataset, hashes = prepared.source, prepared.scan.dataset, prepared.scan.hashes
+    if not isinstance(source, TorchSource):
+        raise SourceError(
+            "--tune needs a source that is a torch network",
+            f"{source.info.uri}, a graph that only computes",
+            "leave --tune out, or take the same network from timm:, torchvision:, keras: or hf:",
+        )
+    wait_politely()
+    from headstart.tune.adapt import tune
+    from headstart.tune.ground import Ground
+
+    watchers = open_watchers(tensorboard=settings.tensorboard, track=settings.track, progress=progress)
+    learn, judge = prepared.parts.train, prepared.parts.validation
+    if not judge:
+        learn, judge = hold_out(dataset, hashes, learn, share=HELD_OUT, seed=seed)
+    ground = Ground(
+        dataset=dataset,
+        keys=hashes,
+        learn=learn,
+        judge=judge,
+        y_learn=prepared.labels(learn),
+        y_judge=prepared.labels(judge),
+        source=source,
+        layer=layers.chosen,
+        head=choice.head,
+        x=prepared.features(layers.chosen, learn).x,
+        x_judge=prepared.features(layers.chosen, judge).x,
+        c=len(dataset.classes),
+        cache=cache_dir(),
+    )
+    identity = {
+        "data": prepared.scan.fingerprint,
+        "source": source.info.sha256,
+        "layer": layers.chosen,
+        "examples": [len(learn), len(judge), len(prepared.parts.test)],
+    }
+    tuning = tune(
+        ground,
+        settings,
+        seed=seed,
+        folder=checkpoints,
+        identity=identity,
+        watchers=watchers,
+        progress=progress,
+    )
+    return _answer(prepared, layers, frozen, tuning, seed=seed, progress=progress)
+
+
+def _answer(
+    prepared: Prepared, layers: Layers, frozen: Answer, tuning: Tuning, *, seed: int, progress: Progress
+) -> Answer:
+    said = {**tuning.as_dict(), "test": {"frozen": _measured(prepared, frozen.probabilities, seed)}}
+    if tuning.source is None or tuning.head is None:
+        return replace(frozen, tuning=said, notes=tuning.notes)
+    dataset, test = prepared.scan.dataset, prepared.parts.test
+    extraction = extract(
+        dataset.keep(list(test)),
+        [prepared.scan.hashes[at] for at in test],
+        tuning.source,
+        engine=prepared.engine,
+        cache=cache_dir(),
+        progress=progress,
+    )
+    x, blocks = select(extraction.x, extraction.blocks, layers.chosen)
+    probabilities = tuning.head.predict_proba(x)
+    said["test"]["tuned"] = _measured(prepared, probabilities, seed)
+    y = prepared.labels(test)
+    right, before = (found.argmax(axis=1) == y for found in (probabilities, frozen.probabilities))
+    said["test"]["difference"] = paired_difference(right, before, seed=seed).as_dict()
+    return Answer(tuning.source, tuning.head, blocks, extraction.engine, probabilities, said, tuning.notes)
+
+
+def _measured(prepared: Prepared, probabilities: NDArray[np.float32], seed: int) -> dict[str, Any]:
+    """Return the metrics of one answer on the test part."""
+    y = prepared.labels(prepared.parts.test)
+    measured = evaluate(probabilities, y, prepared.scan.dataset.classes, seed=seed)
+    return {name: measured[name] for name in SHOWN}

@@ -1,0 +1,62 @@
+"""A tuned source: a network whose weights have learned on the user's own data, over the source that they began as."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import SourceError
+from headstart.base.hashing import sha256, sha256_json
+from headstart.data.images import Preprocessing
+from headstart.sources.from_torch import TorchSource
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TunedSource(TorchSource):
+    """A torch source with some of its weights changed, and perhaps another size of its input.
+
+    Args:
+        base: the source that it began as.
+        weights: what has changed: float32 arrays by the name of the weight or statistic in the base's module.
+        preprocessing: how it was tuned to want its pictures.
+    """
+
+    def __init__(
+        self, base: TorchSource, weights: Mapping[str, NDArray[np.float32]], preprocessing: Preprocessing
+    ) -> None:
+        self.base, self.weights = base, dict(weights)
+        parts = [
+            (name, array.shape, sha256(np.ascontiguousarray(array).data)) for name, array in sorted(weights.items())
+        ]
+        identity = replace(
+            base.identity,
+            sha256=sha256_json({"base": base.identity.sha256, "tuned": parts}),
+            trained_on=f"{base.identity.trained_on}; then tuned",
+        )
+        same = preprocessing.size == base.preprocessing.size
+        more = [tap for tap in base.more if same or tap.reduce != "flatten"]
+        super().__init__(identity, preprocessing, base.taps, self._changed, more=more)
+        self.layer = base.layer
+
+    def _changed(self) -> nn.Module:
+        import torch
+
+        body = copy.deepcopy(self.base.module())
+        held = body.state_dict()
+        for name, array in self.weights.items():
+            if name not in held or tuple(held[name].shape) != array.shape:
+                raise SourceError(
+                    f"the tuned weight {name} must be one of {self.base.info.uri}, of its shape",
+                    f"shape {array.shape}",
+                    "tune the source again",
+                )
+            with torch.no_grad():
+                held[name].copy_(torch.from_numpy(np.asarray(array)))
+        return body

@@ -1,0 +1,58 @@
+"""The ground that tuning stands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.dataset import Dataset
+from headstart.heads.linear import LinearHead
+from headstart.sources.from_torch import TorchSource
+from headstart.sources.layers import JOINED
+from headstart.sources.recipe import Tap
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What tuning stands on: the data, the source, and the head that was chosen on its features.
+
+    Attributes:
+        dataset: the examples.
+        keys: a name of each that follows from its content.
+        learn: positions of the examples to learn from.
+        judge: positions of those that judge.
+        y_learn: class ids, int64 of shape (len(learn),).
+        y_judge: class ids, int64 of shape (len(judge),).
+        source: what is tuned.
+        layer: where its features are taken.
+        head: kind, penalty and temperature that were chosen.
+        x: features of `learn`, float32 of shape (len(learn), d), at the source's own size.
+        x_judge: features of `judge`, float32 of shape (len(judge), d).
+        c: number of classes.
+        cache: folder for rows that do not fit into memory.
+    """
+
+    dataset: Dataset
+    keys: tuple[str, ...]
+    learn: tuple[int, ...]
+    judge: tuple[int, ...]
+    y_learn: NDArray[np.int64]
+    y_judge: NDArray[np.int64]
+    source: TorchSource
+    layer: str
+    head: LinearHead
+    x: NDArray[np.float32]
+    x_judge: NDArray[np.float32]
+    c: int
+    cache: Path
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """The taps of the layer, in the order of the head's rows."""
+        known = {tap.name: tap for tap in (*self.source.taps, *self.source.more)}
+        if self.layer == JOINED:
+            return self.source.taps
+        return tuple(known[name] for name in dict.fromkeys(self.layer.split("+")))

@@ -1,0 +1,47 @@
+"""Whether a mirrored picture keeps its label: asked of the frozen source, for no view may change what is shown."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+from headstart.base.progress import Progress
+from headstart.data.images import Preprocessing
+from headstart.heads.select import refit
+from headstart.tune.ground import Ground
+from headstart.tune.network import Classifier
+from headstart.tune.pictures import decoded
+from headstart.tune.task import precision
+
+MOST = 64  # examples that are asked about
+COST = 0.03  # accuracy that mirroring may cost
+KNOWN = 0.6  # accuracy below which the source has no say
+BATCH = 16
+
+
+def mirror_keeps_labels(ground: Ground, device: torch.device) -> bool:
+    """Return whether the frozen source names mirrored pictures as well as plain ones: digits and letters it does not.
+
+    Args:
+        ground: what tuning stands on.
+        device: where to compute.
+    """
+    asked = ground.judge[:: max(1, len(ground.judge) // MOST)][:MOST]
+    at = np.searchsorted(ground.judge, asked)
+    how: Preprocessing = ground.source.preprocessing
+    rows = decoded(ground.dataset, asked, how, cache=ground.cache, progress=Progress())
+    head = refit(ground.x, ground.y_learn, ground.c, like=ground.head)
+    body = copy.deepcopy(ground.source.module()).eval()
+    classifier = Classifier(body, how, ground.taps, head, ground.x).to(device).to(memory_format=torch.channels_last)
+    found = []
+    with torch.inference_mode(), precision(device):
+        for start in range(0, len(asked), BATCH):
+            pictures = rows.take(np.arange(start, min(start + BATCH, len(asked))))
+            mirrored = torch.from_numpy(np.ascontiguousarray(pictures[:, :, ::-1])).to(device)
+            found.append(classifier(mirrored).argmax(dim=1).cpu().numpy())
+    y = ground.y_judge[at]
+    plain = head.scores(ground.x_judge[at]).argmax(axis=1)
+    straight, turned = (plain == y).mean(), (np.concatenate(found) == y).mean()
+    return bool(straight >= KNOWN and turned >= straight - COST)

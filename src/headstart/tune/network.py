@@ -1,0 +1,135 @@
+"""The classifier as one torch module: a source's body, the layer that its features are taken at, and the head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from headstart.data.images import Preprocessing
+from headstart.engines.base import Block
+from headstart.heads.linear import LinearHead
+from headstart.sources.from_torch import TorchSource
+from headstart.sources.recipe import Tap
+from headstart.sources.taps import Normalised, Tapped, reduced, seen
+
+TINY = 1e-12
+STEEP = 1e-3
+
+
+class Classifier(Normalised):
+    """Class scores, float32 of shape (n, c), of prepared pictures, uint8 of shape (n, h, w, channels).
+
+    The head stands on features of zero mean and unit spread, so that one rate suits every source; `head` folds that
+    into the plain linear head again.
+
+    Args:
+        body: has timm's two steps, `forward_features` and `forward_head(…, pre_logits=True)`.
+        how: how it wants its pictures.
+        taps: the blocks of the layer, in the order of the head's rows.
+        head: what it starts from.
+        x: the features that the head was fitted on, float32 of shape (n, d); they give mean and spread.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(
+        self, body: nn.Module, how: Preprocessing, taps: Sequence[Tap], head: LinearHead, x: NDArray[np.float32]
+    ) -> None:
+        super().__init__(body, how)
+        self.taps = tuple(taps)
+        self.start = head
+        mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+        spread = np.where(spread > TINY, spread, 1.0)
+        self.register_buffer("mean", torch.from_numpy(mean.astype(np.float32)), persistent=False)
+        self.register_buffer("spread", torch.from_numpy(spread.astype(np.float32)), persistent=False)
+        weight = head.weight.astype(np.float64) / head.temperature
+        bias = head.bias.astype(np.float64) / head.temperature + mean @ weight
+        self.linear = nn.Linear(len(weight), weight.shape[1])
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.from_numpy((spread[:, None] * weight).T))
+            self.linear.bias.copy_(torch.from_numpy(bias))
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks that the head reads."""
+        return tuple(tap.block for tap in self.taps)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the class scores, calibrated as the head was that it started from."""
+        return self.scored(self.features(pictures))
+
+    def features(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """Return the blocks of the layer, each of shape (n, width), as the network gives them."""
+        return self.blocks_of(self.normalised(pictures), {})
+
+    def blocks_of(self, pictures: Tensor, known: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the blocks for normalised pictures; those that are `known`, by name, are not asked of the body."""
+        body: Any = self.body
+        wanted = [tap for tap in self.taps if tap.name not in known]
+        with seen(self.body, sorted({tap.module for tap in wanted if tap.module})) as outputs:
+            final = body.forward_features(pictures)
+        outputs[""] = final
+        made = {
+            tap.name: (
+                body.forward_head(final, pre_logits=True).flatten(1)
+                if tap.reduce == "pool"
+                else reduced(outputs[tap.module], tap.reduce, tap.channels_last)
+            )
+            for tap in wanted
+        }
+        return tuple(known[tap.name] if tap.name in known else made[tap.name] for tap in self.taps)
+
+    def scored(self, blocks: Sequence[Tensor]) -> Tensor:
+        """Return the class scores of features, in float32 whatever the body computes in."""
+        with torch.autocast(blocks[0].device.type, enabled=False):
+            joined = joined_blocks([block.float() for block in blocks])
+            said: Tensor = self.linear((joined - self.mean) / self.spread)
+        return said
+
+    def head(self, *, temperature: float = 1.0) -> LinearHead:
+        """Return the linear head as it stands now, for the features that `layers.select` gives."""
+        spread = self.spread.double().cpu().numpy()
+        weight = self.linear.weight.detach().double().cpu().numpy().T / spread[:, None]
+        bias = self.linear.bias.detach().double().cpu().numpy() - self.mean.double().cpu().numpy() @ weight
+        return replace(
+            self.start, weight=weight.astype(np.float32), bias=bias.astype(np.float32), temperature=temperature
+        )
+
+
+def takes(source: TorchSource, size: int) -> bool:
+    """Return whether a network gives features of the same widths for square pictures of another size.
+
+    Args:
+        source: the network.
+        size: of the pictures, in pixels.
+    """
+    how = source.preprocessing
+    blank = torch.zeros(1, size, size, 1 if how.channels == "grey" else 3, dtype=torch.uint8)
+    try:
+        with torch.inference_mode():
+            said = Tapped(source.module(), how, source.taps)(blank)
+    except (RuntimeError, ValueError, AssertionError):
+        return False  # position embeddings of one size, or a map that vanishes
+    return [block.shape[1] for block in said] == [tap.width for tap in source.taps]
+
+
+def joined_blocks(blocks: Sequence[Tensor]) -> Tensor:
+    """Return the blocks of one layer side by side, as `sources.layers.select` does: the torch twin of that function."""
+    if len(blocks) == 1:
+        return blocks[0]
+    return torch.cat([_unit(block) for block in blocks], dim=1)
+
+
+def _unit(block: Tensor) -> Tensor:
+    # The slope of a square root grows without bound towards 0: values near it pass their root on, but no gradient.
+    apart = block.abs() > STEEP
+    rooted = block.sign() * torch.where(apart, torch.where(apart, block, 1.0).abs().sqrt(), block.detach().abs().sqrt())
+    length = rooted.square().sum(dim=1, keepdim=True)
+    return torch.where(length > 0, rooted / torch.where(length > 0, length, 1.0).sqrt(), 0.0)

@@ -1,0 +1,81 @@
+"""Rows of numbers, one or several an example: in memory where they fit, else in a file of the cache."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from headstart.base.files import free_bytes, said_when_full
+
+SHARE_OF_MEMORY = 0.25
+"""Of the memory that is free, what rows may take; beyond it they go to a file."""
+SHARE_OF_DISK = 0.5
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that are free now; a plain gigabyte where the system does not say."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return 1 << 30
+
+
+def place_for(size: int, folder: Path) -> str:
+    """Return where `size` bytes of rows can lie: `memory`, `disk` (a file in `folder`), or `nowhere`."""
+    if size <= SHARE_OF_MEMORY * free_memory():
+        return "memory"
+    return "disk" if size <= SHARE_OF_DISK * free_bytes(folder) else "nowhere"
+
+
+class Rows:
+    """An array of shape (count, *shape), written row by row and read in any order.
+
+    A file is read piece by piece and never mapped, so that it costs no address space; it has no name, and is gone with
+    the process.
+
+    Args:
+        count: how many rows.
+        shape: of one.
+        dtype: of the numbers.
+        folder: where the file lies; None keeps the rows in memory.
+
+    Raises:
+        UsageError: the disk is full.
+    """
+
+    def __init__(self, count: int, shape: Sequence[int], dtype: DTypeLike, folder: Path | None) -> None:
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self._size = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        self._memory: NDArray[Any] | None = None
+        self._file: BinaryIO | None = None
+        if folder is None:
+            self._memory = np.zeros((count, *self.shape), self.dtype)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._folder = folder
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as the rows
+
+    def __setitem__(self, row: int, values: NDArray[Any]) -> None:
+        """Write one row."""
+        if self._memory is not None:
+            self._memory[row] = values
+            return
+        assert self._file is not None
+        data = np.ascontiguousarray(values, self.dtype).tobytes()
+        with said_when_full(self._folder, len(data)):
+            os.pwrite(self._file.fileno(), data, row * self._size)
+
+    def take(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Return some rows, of shape (len(rows), *shape)."""
+        if self._memory is not None:
+            taken: NDArray[Any] = self._memory[rows]
+            return taken
+        assert self._file is not None
+        found = [os.pread(self._file.fileno(), self._size, int(row) * self._size) for row in rows]
+        return np.frombuffer(b"".join(found), self.dtype).reshape(len(rows), *self.shape)

@@ -1,0 +1,92 @@
+"""How `fit` tunes, in plain values; known without torch, so that a wrong one is refused before any work starts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.base.checks import at_least, did_you_mean, one_of
+from headstart.base.errors import UsageError
+from headstart.tune.augment import STRENGTHS
+from headstart.tune.watch import TRACKERS
+
+NONE, NORM, LORA, ALL, AUTO = "none", "norm", "lora", "all", "auto"
+MODES = (NONE, NORM, LORA, "last:N", ALL, AUTO)
+LAST = re.compile(r"last:(\d+)")
+BATCHNORM = ("keep", "train")
+BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How `fit` tunes.
+
+    Attributes:
+        mode: which source weights also learn: `none`, `norm`, `lora`, `last:N`, `all` or `auto`.
+        budget: seconds; None for as many as the epochs need, and ten minutes for `auto`.
+        epochs: at most, in one run.
+        rate: the full learning rate; 0 for that of the mode.
+        batch: examples a step.
+        size: of the network's input, in pixels; 0 for the source's own, or what `auto` finds affordable.
+        augment: `none`, `light` or `strong`.
+        views: of each example, where activations are kept.
+        batchnorm: `keep` for running statistics that stay, `train` for BatchNorm of what learns in training mode.
+        mixup: alpha (Zhang et al. 2018); 0 for none.
+        smoothing: share of each label that is spread over all classes; 0 for none.
+        patience: epochs without a better validation loss, after which training stops.
+        tensorboard: folder for TensorBoard's files.
+        track: `mlflow` or `wandb`.
+    """
+
+    mode: str = NONE
+    budget: float | None = None
+    epochs: int = 20
+    rate: float = 0.0
+    batch: int = 32
+    size: int = 0
+    augment: str = "light"
+    views: int = 4
+    batchnorm: str = "keep"
+    mixup: float = 0.0
+    smoothing: float = 0.0
+    patience: int = 5
+    tensorboard: Path | None = None
+    track: str | None = None
+
+    def check(self) -> None:
+        """Raise UsageError for a value that cannot be."""
+        check_mode(self.mode)
+        one_of("--augment", self.augment, STRENGTHS)
+        one_of("--batchnorm", self.batchnorm, BATCHNORM)
+        if self.track is not None:
+            one_of("--track", self.track, TRACKERS)
+        for name in ("epochs", "batch", "views", "patience"):
+            at_least(f"--{name}", getattr(self, name), 1)
+        for name in ("rate", "size", "mixup", "smoothing"):
+            at_least(f"--{name}", getattr(self, name), 0)
+        if self.smoothing >= 1:
+            raise UsageError("--smoothing must be below 1", self.smoothing, "give a share such as 0.1")
+
+
+def check_mode(mode: str) -> None:
+    """Raise UsageError unless `mode` is one of MODES."""
+    if mode not in MODES and not LAST.fullmatch(mode):
+        raise UsageError(
+            f"--tune must be one of {', '.join(MODES)}", repr(mode), f"choose one{did_you_mean(mode, MODES)}"
+        )
+    if mode == "last:N":
+        raise UsageError("--tune last:N must have a number for N", repr(mode), "give one, such as last:1")
+
+
+def parse_budget(text: str) -> float:
+    """Return the seconds that `30s`, `10m` or `1h` stands for.
+
+    Raises:
+        UsageError: it is none of these, or nothing.
+    """
+    found = BUDGET.fullmatch(text.strip().lower())
+    if found is None or float(found[1]) <= 0:
+        raise UsageError("--budget must be a time such as 30s, 10m or 1h", repr(text), "give one of these")
+    return float(found[1]) * SECONDS[found[2]]

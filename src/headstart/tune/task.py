@@ -1,0 +1,188 @@
+"""A task: what is to be learned, how, and what came of it; the shapes that the training loop takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Examples(Protocol):
+    """What the loop takes batches from; it alone knows the kind of data.
+
+    Attributes:
+        y: class ids of the n examples, int64 of shape (n,).
+    """
+
+    y: NDArray[np.int64]
+
+    def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
+        """Return the rows of each batch of one epoch."""
+
+    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> tuple[Tensor, ...]:
+        """Return what the network is given for `rows`, one row of each tensor an example; safe on another thread."""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A tensor that learns.
+
+    Attributes:
+        name: unique.
+        tensor: its values, changed in place.
+        rate: what it learns at, as a share of the recipe's rate.
+    """
+
+    name: str
+    tensor: Tensor
+    rate: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned.
+
+    Attributes:
+        weights: what learns.
+        scores: class scores of shape (n, c) from the inputs of n examples.
+        mode: `mode(training=…)` puts the network in training mode or in inference mode.
+        train: what is learned from.
+        validation: what judges.
+        c: number of classes.
+        statistics: tensors that training moves without a gradient (running means), by name.
+        device: where the network is.
+    """
+
+    weights: Sequence[Weight]
+    scores: Callable[..., Tensor]
+    mode: Callable[..., None]
+    train: Examples
+    validation: Examples
+    c: int
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How it is learned.
+
+    Attributes:
+        epochs: at most.
+        rate: the full learning rate of AdamW.
+        batch: examples a step.
+        patience: epochs without a better validation log loss, after which training stops.
+        decay: weight decay, of matrices and kernels alone.
+        clip: the greatest norm of a gradient.
+        mixup: alpha of the beta distribution (Zhang et al. 2018); 0 for none.
+        smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
+        parts: pieces that a batch is computed in, one after the other, to save memory.
+        seed: of order, views, dropout and mixup.
+    """
+
+    epochs: int = 20
+    rate: float = 1e-3
+    batch: int = 32
+    patience: int = 5
+    decay: float = 0.02
+    clip: float = 1.0
+    mixup: float = 0.0
+    smoothing: float = 0.0
+    parts: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What came of one epoch; epoch 0 is the start, which has learned nothing yet.
+
+    Attributes:
+        epoch: its number.
+        train_loss: mean over its batches, in nats; NaN for epoch 0.
+        train_accuracy: share named right while learning, 0..1; NaN for epoch 0.
+        loss: log loss on validation, each class counting as `class_weights` says.
+        accuracy: on validation, 0..1.
+        seconds: since the run began, those before a resume included.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a run; the weights of the task are those of its best epoch.
+
+    Attributes:
+        history: every epoch, the start first.
+        best: the number of the best epoch; 0 where nothing was better than the start.
+        why: why it ended: `epochs`, `patience`, `budget`, `short` (a budget too short for one epoch) or `exploded`.
+        start: the weights that it started from, by name.
+        planned: how many epochs were planned.
+        images_per_second: examples learned from per second, validation apart.
+    """
+
+    history: tuple[Epoch, ...]
+    best: int
+    why: str
+    start: Mapping[str, Tensor]
+    planned: int
+    images_per_second: float
+
+
+def evaluate(task: Task, *, batch: int = 64) -> NDArray[np.float32]:
+    """Return the class scores of the validation examples, float32 of shape (n, c), in their order."""
+    rows = np.arange(len(task.validation.y))
+    task.mode(training=False)
+    found = []
+    with torch.inference_mode(), precision(task.device):
+        for start in range(0, len(rows), batch):
+            given = task.validation.inputs(rows[start : start + batch], epoch=0)
+            found.append(task.scores(*(moved(part, task.device) for part in given)).float().cpu())
+    return torch.cat(found).numpy() if found else np.zeros((0, task.c), np.float32)
+
+
+def judge(scores: NDArray[np.float32], y: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[float, float]:
+    """Return log loss in nats, each class counting as `weights` (c,) says, and accuracy, of scores (n, c)."""
+    gaps = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(gaps).sum(axis=1)) - gaps[np.arange(len(y)), y]
+    counted = weights[y]
+    return float(counted @ losses / counted.sum()), float((scores.argmax(axis=1) == y).mean())
+
+
+@contextmanager
+def precision(device: torch.device) -> Iterator[None]:
+    """Compute in bfloat16 inside the block where the processor does so natively, else in float32."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
+        yield
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a processor multiplies bfloat16 natively; where it does not, float32 is faster."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def put(task: Task, values: Mapping[str, Tensor]) -> None:
+    """Set the weights and statistics of a task, in place."""
+    held = {weight.name: weight.tensor for weight in task.weights} | dict(task.statistics)
+    with torch.no_grad():
+        for name, value in values.items():
+            held[name].copy_(value)
+
+
+def moved(part: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on `device`; on its way to a GPU through pinned memory, which does not wait."""
+    return part if device.type == "cpu" else part.pin_memory().to(device, non_blocking=True)
