@@ -12,6 +12,7 @@ from headstart.base.progress import Progress
 from headstart.data.audit import Scan, check_bad, scan
 from headstart.data.read import open_dataset
 from headstart.data.split import split
+from headstart.features.elsewhere import begun
 from headstart.features.extract import Extraction, extract
 from headstart.findings import Clock, Layers, Prepared, Run, find, frozen_answer
 from headstart.heads.select import Choice, choose_head, choose_layer
@@ -172,13 +173,20 @@ def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Pr
     )
     if COMMIT.fullmatch(source.info.revision):
         progress.say(f"{source.info.uri} is at revision {source.info.revision}")
-    with clock.part("read"):
-        scanned = scan(open_dataset(data, root=options.root), progress=progress)
-        check_bad(scanned.dataset, allow_bad=options.allow_bad)
-    with clock.part("extract"):
-        extraction = extract(
-            scanned.dataset, scanned.hashes, source, engine=options.engine, cache=cache_dir(), progress=progress
-        )
+    with begun(source, engine=options.engine, cache=cache_dir()) as elsewhere:
+        with clock.part("read"):
+            scanned = scan(open_dataset(data, root=options.root), progress=progress)
+            check_bad(scanned.dataset, allow_bad=options.allow_bad)
+        with clock.part("extract"):
+            extraction = extract(
+                scanned.dataset,
+                scanned.hashes,
+                source,
+                engine=options.engine,
+                cache=cache_dir(),
+                elsewhere=elsewhere,
+                progress=progress,
+            )
     if not extraction.misses:
         progress.say(f"Features of all {extraction.hits:,} examples were in the cache: nothing to extract")
     scanned = _without_broken(scanned, extraction)

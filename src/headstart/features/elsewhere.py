@@ -1,6 +1,7 @@
 """A network converted and checked in another process, so that torch never weighs on the one that goes on.
 
-torch and what it needs for a conversion hold about a gigabyte for as long as a process lives.
+torch and what it needs for a conversion hold about a gigabyte for as long as a process lives. The conversion needs no
+photos: that process can begin it while they are still being read.
 """
 
 from __future__ import annotations
@@ -9,55 +10,91 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.engines.choose import open_engine
+from headstart.engines.choose import folder_of, open_engine, planned
+from headstart.sources.base import Source
 from headstart.sources.registry import open_source
 
 
-def settle_engine(
-    opened: Mapping[str, Any],
-    sample: NDArray[np.uint8],
-    *,
-    engine: str,
-    cache: Path,
-    say: Callable[[str], None],
-) -> None:
-    """Convert a network and judge its engines in a process of its own; what is found lies in `cache` afterwards.
+class Elsewhere:
+    """A process that converts a network at once, and judges its engines when it is given photos.
 
     Where that process fails, nothing is found, and whoever opens the engine next meets the reason itself.
 
     Args:
         opened: the arguments of `open_source` that give the source.
-        sample: up to 64 prepared pictures, uint8 of shape (m, h, w, channels).
         engine: which engine is asked for.
-        cache: as for `open_engine`.
-        say: shows one line.
+        cache: as for `open_engine`; what is found lies there afterwards.
     """
-    with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-        path = Path(folder) / "sample.npy"
-        np.save(path, sample, allow_pickle=False)
-        asked = json.dumps({"opened": dict(opened), "sample": str(path), "engine": engine, "cache": str(cache)})
+
+    def __init__(self, opened: Mapping[str, Any], *, engine: str, cache: Path) -> None:
+        asked = json.dumps({"opened": dict(opened), "engine": engine, "cache": str(cache)})
         command = [sys.executable, "-m", "headstart.features.elsewhere", asked]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-            for line in process.stdout or ():
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+
+    def settle(self, sample: NDArray[np.uint8], *, say: Callable[[str], None]) -> None:
+        """Wait until the engines are judged.
+
+        Args:
+            sample: up to 64 prepared pictures, uint8 of shape (m, h, w, channels).
+            say: shows one line.
+        """
+        with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+            path = Path(folder) / "sample.npy"
+            np.save(path, sample, allow_pickle=False)
+            assert self._process.stdin is not None
+            try:
+                self._process.stdin.write(f"{path}\n")
+                self._process.stdin.close()
+            except BrokenPipeError:
+                return  # it has failed already
+            for line in self._process.stdout or ():
                 say(line.rstrip("\n"))
+            self._process.wait()
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        self._process.wait()
+
+
+@contextmanager
+def begun(source: Source, *, engine: str, cache: Path) -> Iterator[Elsewhere | None]:
+    """Let another process begin with a network of which nothing is known yet, while the block runs; None elsewhere."""
+    network = source.network()
+    if source.opened is None or network.graph is not None or planned(network, engine=engine, cache=cache) is not None:
+        yield None
+        return
+    elsewhere = Elsewhere(source.opened, engine=engine, cache=cache)
+    try:
+        yield elsewhere
+    finally:
+        elsewhere.close()
 
 
 def _main(asked: Mapping[str, Any]) -> None:
-    sample = np.load(asked["sample"], allow_pickle=False)
-    open_engine(
-        open_source(**asked["opened"]).network(),
-        sample=lambda: sample,
-        cache=Path(asked["cache"]),
-        engine=asked["engine"],
-        say=lambda text: print(text, flush=True),
-    )
+    network, cache = open_source(**asked["opened"]).network(), Path(asked["cache"])
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    from headstart.engines.openvino import open_converted
+
+    open_converted(network, folder_of(network, cache) / "openvino", say=say)
+    sample = np.load(sys.stdin.readline().rstrip("\n"), allow_pickle=False)
+    open_engine(network, sample=lambda: sample, cache=cache, engine=asked["engine"], say=say)
 
 
 if __name__ == "__main__":

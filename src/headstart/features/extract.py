@@ -21,7 +21,7 @@ from headstart.data.images import small_pixels
 from headstart.engines.base import Block, Engine, Network
 from headstart.engines.choose import PHOTOS, library_versions, open_engine, planned
 from headstart.features.ahead import Ahead, Prepared
-from headstart.features.elsewhere import settle_engine
+from headstart.features.elsewhere import Elsewhere, begun
 from headstart.features.store import KEYS_AT_ONCE, Row, Store, row_key
 from headstart.sources.base import Source
 
@@ -69,6 +69,7 @@ def extract(
     *,
     engine: str = "auto",
     cache: Path,
+    elsewhere: Elsewhere | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> Extraction:
@@ -80,6 +81,7 @@ def extract(
         source: what turns them into features.
         engine: `auto`, `torch` or `openvino`.
         cache: folder of the store and of converted networks.
+        elsewhere: the process that has begun with the network, where one has; otherwise one is started where needed.
         progress: shows how far it is; nothing by default.
         workers: threads that decode; one per core by default.
 
@@ -90,6 +92,7 @@ def extract(
     network = source.network()
     with Store(cache) as store:
         work = _Work(dataset, hashes, source, network, store)
+        work.elsewhere = elsewhere
         name = planned(network, engine=engine, cache=cache)
         if name is not None:
             work.take_cached(name)
@@ -116,6 +119,7 @@ class _Work:
         self.engine, self.made_by = "none", ""
         self.misses = 0
         self.commit = COMMIT
+        self.elsewhere: Elsewhere | None = None
 
     def lock_file(self, cache: Path) -> Path:
         """Return the lock of this work: one process at a time holds it, so that two do not do the same."""
@@ -154,9 +158,12 @@ class _Work:
 
     def _open(self, engine: str, cache: Path, sample: Callable[[], NDArray[np.uint8]], progress: Progress) -> Engine:
         """Return the engine; where nothing is known of it yet, another process finds out, and holds torch."""
-        opened = self.source.opened if self.network.graph is None else None
-        if opened is not None and planned(self.network, engine=engine, cache=cache) is None:
-            settle_engine(opened, sample(), engine=engine, cache=cache, say=progress.say)
+        if self.elsewhere is not None:
+            self.elsewhere.settle(sample(), say=progress.say)
+        else:
+            with begun(self.source, engine=engine, cache=cache) as elsewhere:
+                if elsewhere is not None:
+                    elsewhere.settle(sample(), say=progress.say)
         return open_engine(self.network, sample=sample, cache=cache, engine=engine, say=progress.say)
 
     def result(self) -> Extraction:

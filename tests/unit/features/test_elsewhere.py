@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.features.elsewhere import settle_engine
+from headstart.features.elsewhere import Elsewhere, begun
+from headstart.sources.registry import open_source
 from headstart.testing import toy_photos
 
 SCRIPT = """
@@ -40,6 +41,16 @@ def test_where_the_other_process_fails_nothing_is_found(tmp_path: Path) -> None:
     said: list[str] = []
     opened = {"uri": "packaged:no-such-network"}
     sample = np.zeros((1, 8, 8, 3), np.uint8)
-    settle_engine(opened, sample, engine="auto", cache=tmp_path, say=said.append)
+    elsewhere = Elsewhere(opened, engine="auto", cache=tmp_path)
+    elsewhere.settle(sample, say=said.append)
+    elsewhere.close()
     assert said == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_is_not_needed_after_all_ends_with_the_block(tmp_path: Path) -> None:
+    source = open_source("packaged:efficientnet-lite0", weights="none", seed=3)
+    with begun(source, engine="auto", cache=tmp_path) as elsewhere:
+        assert elsewhere is not None
+        process = elsewhere._process
+    assert process.returncode is not None
