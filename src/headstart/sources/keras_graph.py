@@ -93,27 +93,33 @@ class Padded(nn.Module):
         return cast(Tensor, self.inner(fn.pad(x, self.sides, value=self.value)))
 
 
-class Conv(nn.Conv2d):
-    """A convolution whose padding may differ from side to side, as TensorFlow's `same` has it."""
+class Uneven(nn.Conv2d):
+    """A convolution whose padding differs from side to side, as TensorFlow's `same` has it where it strides."""
 
-    def __init__(self, layer: Mapping[str, Any]) -> None:
-        top, bottom, left, right = layer["pad"]
-        even = top == bottom and left == right
-        super().__init__(
-            layer["in"],
-            layer["out"],
-            tuple(layer["kernel"]),
-            stride=tuple(layer["stride"]),
-            dilation=tuple(layer["dilation"]),
-            groups=layer["groups"],
-            bias=layer["bias"],
-            padding=(top, left) if even else 0,
-        )
-        self.sides = None if even else (left, right, top, bottom)
+    sides: tuple[int, int, int, int]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolved map."""
-        return super().forward(x if self.sides is None else fn.pad(x, self.sides))
+        return super().forward(fn.pad(x, self.sides))
+
+
+def conv(layer: Mapping[str, Any]) -> nn.Conv2d:
+    """Return a convolution with the padding that the graph states."""
+    top, bottom, left, right = layer["pad"]
+    even = top == bottom and left == right
+    made = (nn.Conv2d if even else Uneven)(
+        layer["in"],
+        layer["out"],
+        tuple(layer["kernel"]),
+        stride=tuple(layer["stride"]),
+        dilation=tuple(layer["dilation"]),
+        groups=layer["groups"],
+        bias=layer["bias"],
+        padding=(top, left) if even else 0,
+    )
+    if isinstance(made, Uneven):
+        made.sides = (left, right, top, bottom)
+    return made
 
 
 class Mean(nn.Module):
@@ -282,7 +288,7 @@ OPS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "add": Add,
     "affine": Affine,
     "batch_norm": lambda layer: nn.BatchNorm2d(layer["channels"], eps=layer["epsilon"]),
-    "conv": Conv,
+    "conv": conv,
     "crop": _crop,
     "dense": lambda layer: nn.Linear(layer["in"], layer["out"], bias=layer["bias"]),
     "flat": lambda _: Flat(),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -53,13 +54,14 @@ class Rows:
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
         self._size = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
         self._memory: NDArray[Any] | None = None
-        self._file: BinaryIO | None = None
+        self._file: int | None = None
         if folder is None:
             self._memory = np.zeros((count, *self.shape), self.dtype)
         else:
             folder.mkdir(parents=True, exist_ok=True)
             self._folder = folder
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as the rows
+            self._file = _nameless(folder)
+            weakref.finalize(self, os.close, self._file)
 
     def __setitem__(self, row: int, values: NDArray[Any]) -> None:
         """Write one row."""
@@ -69,7 +71,7 @@ class Rows:
         assert self._file is not None
         data = np.ascontiguousarray(values, self.dtype).tobytes()
         with said_when_full(self._folder, len(data)):
-            os.pwrite(self._file.fileno(), data, row * self._size)
+            os.pwrite(self._file, data, row * self._size)
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """Return some rows, of shape (len(rows), *shape)."""
@@ -77,5 +79,12 @@ class Rows:
             taken: NDArray[Any] = self._memory[rows]
             return taken
         assert self._file is not None
-        found = [os.pread(self._file.fileno(), self._size, int(row) * self._size) for row in rows]
-        return np.frombuffer(b"".join(found), self.dtype).reshape(len(rows), *self.shape)
+        found = [os.pread(self._file, self._size, int(row) * self._size) for row in rows]
+        return np.frombuffer(bytearray(b"").join(found), self.dtype).reshape(len(rows), *self.shape)
+
+
+def _nameless(folder: Path) -> int:
+    """Return the descriptor of a new file in `folder` that has no name: it is gone when it is closed."""
+    descriptor, name = tempfile.mkstemp(dir=folder)
+    Path(name).unlink()
+    return descriptor

@@ -1,0 +1,49 @@
+"""A ground to tune on, without a whole `fit`: toy photos, a source, and the ridge head on its features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from headstart.base.progress import Progress
+from headstart.data.audit import scan
+from headstart.data.read import open_dataset
+from headstart.data.split import hold_out
+from headstart.engines.torch import TorchEngine
+from headstart.features.features import Features
+from headstart.heads.select import fit_ridge
+from headstart.sources.from_torch import TorchSource
+from headstart.sources.layers import select
+from headstart.testing import toy_photos
+from headstart.tune.ground import Ground
+
+
+def ground(folder: Path, source: TorchSource, *, classes: int = 3, per_class: int = 12, layer: str = "pool") -> Ground:
+    """Return toy photos in `folder` with features of `source` at `layer`; a quarter of them judge."""
+    toy_photos(folder / "photos", classes=classes, per_class=per_class, seed=1)
+    scanned = scan(open_dataset(folder / "photos"), progress=Progress())
+    dataset = scanned.dataset
+    learn, judge = hold_out(dataset, scanned.hashes, range(len(dataset)), share=0.25, seed=0)
+    network = source.network()
+    prepared = np.stack([source.prepare(dataset.read(at)) for at in range(len(dataset))])
+    x, blocks = select(TorchEngine(network.module()).run(prepared), network.blocks, layer)
+    y = np.array([dataset.classes.index(example.label) for example in dataset.examples])
+    rows = np.array(learn)
+    ids = tuple(dataset.examples[at].id for at in learn)
+    head = fit_ridge(Features(x[rows], y[rows], ids, dataset.classes, blocks, "test"))
+    return Ground(
+        dataset=dataset,
+        keys=scanned.hashes,
+        learn=learn,
+        judge=judge,
+        y_learn=y[rows],
+        y_judge=y[np.array(judge)],
+        source=source,
+        layer=layer,
+        head=head,
+        x=x[rows],
+        x_judge=x[np.array(judge)],
+        c=len(dataset.classes),
+        cache=folder / "cache",
+    )

@@ -1,0 +1,79 @@
+"""The classifier is the source and its head, as one module that learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tuning_ground import ground
+
+from headstart.sources.layers import select
+from headstart.sources.registry import open_source
+from headstart.testing import ToySource
+from headstart.tune.fuse import find_pairs, fused
+from headstart.tune.network import Classifier, joined_blocks, takes
+
+
+def classifier(folder: Path, uri: str, layer: str) -> tuple[Classifier, torch.Tensor, np.ndarray]:
+    source = open_source(uri, weights="none", seed=0) if uri != "toy" else ToySource()
+    place = ground(folder, source, per_class=8, layer=layer)
+    pictures = torch.from_numpy(np.stack([source.prepare(place.dataset.read(at)) for at in place.judge]))
+    body = source.module()
+    return Classifier(body, source.preprocessing, place.taps, place.head, place.x).eval(), pictures, place
+
+
+@pytest.mark.parametrize("layer", ["pool", "joined", "stage1.avg"])
+def test_it_starts_as_the_head_on_the_source_s_features(tmp_path: Path, layer: str) -> None:
+    network, pictures, place = classifier(tmp_path, "toy", layer)
+    with torch.inference_mode():
+        scores = network(pictures).numpy()
+    expected = place.head.scores(place.x_judge) / place.head.temperature
+    np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3 * expected.std())
+    again = network.head().scores(place.x_judge)
+    np.testing.assert_allclose(again, expected, rtol=1e-3, atol=1e-3 * expected.std())
+
+
+def test_joined_blocks_are_those_of_select(tmp_path: Path) -> None:
+    network, pictures, _ = classifier(tmp_path, "toy", "joined")
+    with torch.inference_mode():
+        blocks = network.features(pictures)
+    raw = torch.cat(blocks, 1).numpy()
+    expected, _ = select(raw, network.blocks, "joined")
+    np.testing.assert_allclose(joined_blocks(blocks).numpy(), expected, atol=1e-6)
+
+
+def test_gradients_of_joined_blocks_are_finite_at_zero() -> None:
+    block = torch.tensor([[0.0, 0.0, 4.0], [0.0, 0.0, 0.0]], requires_grad=True)
+    joined_blocks([block, block]).sum().backward()
+    assert block.grad is not None
+    assert torch.isfinite(block.grad).all()
+
+
+def test_fused_batchnorm_changes_neither_scores_nor_gradients(tmp_path: Path) -> None:
+    network, pictures, _ = classifier(tmp_path, "timm:test_resnet", "pool")
+    for module in network.body.modules():
+        if getattr(module, "running_var", None) is not None:
+            module.running_var.uniform_(0.5, 2.0)
+            module.running_mean.uniform_(-0.5, 0.5)
+    pairs = find_pairs(network.body, lambda: network(pictures[:2]))
+    assert len(pairs) == sum(getattr(module, "running_var", None) is not None for module in network.body.modules())
+
+    def slopes() -> list[torch.Tensor]:
+        network.zero_grad()
+        loss = network(pictures).square().mean()
+        loss.backward()
+        return [loss.detach(), *(weight.grad.clone() for weight in network.parameters() if weight.grad is not None)]
+
+    plain = slopes()
+    with fused(network.body, pairs):
+        folded = slopes()
+    assert all("forward" not in module.__dict__ for module in network.body.modules()), "everything is as it was"
+    for one, other in zip(plain, folded, strict=True):
+        torch.testing.assert_close(other, one, rtol=2e-3, atol=2e-3 * float(one.abs().max()))
+
+
+def test_which_sizes_a_network_takes() -> None:
+    assert takes(open_source("timm:test_resnet", weights="none"), 96)
+    assert not takes(open_source("timm:vit_tiny_patch16_224", weights="none"), 96)
