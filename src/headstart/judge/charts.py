@@ -14,6 +14,7 @@ from headstart.judge.intervals import wilson
 SIDE = 240  # of the reliability diagram, in SVG units
 STRIP = 44  # height of the histogram below it
 SHADES = 6
+WIDE, HIGH = 420, 200  # of the learning curves, in SVG units
 
 
 class Binned(Protocol):
@@ -92,6 +93,58 @@ def heat_map(shares: NDArray[np.float64]) -> HeatMap:
     """Return the cells above zero as few paths: float64 of shape (c, c), rows summing to 1 or 0, in 0..1."""
     diagonal = np.eye(len(shares), dtype=bool)
     return HeatMap(len(shares), _shades(shares * diagonal), _shades(shares * ~diagonal))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart: its points as SVG writes them, and where the best one lies."""
+
+    points: str
+    best_x: float
+    best_y: float
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Log losses over epochs, in SVG units from the upper left of a frame of WIDE x HIGH.
+
+    Attributes:
+        lines: one a way of tuning, in the order given; one without two finite points is left out.
+        frozen: height of the line of the frozen source.
+        most: the log loss at the upper rim.
+        last: the last epoch.
+    """
+
+    lines: tuple[tuple[int, Curve], ...]
+    frozen: float
+    most: float
+    last: int
+
+
+def learning_curves(losses: Sequence[Sequence[float | None]], frozen: float) -> Curves | None:
+    """Return the chart of some ways' validation log losses, epoch by epoch; None where there is nothing to draw.
+
+    Args:
+        losses: of each way, its log loss after each epoch, in nats; None where it was not finite.
+        frozen: the log loss of the frozen source.
+    """
+    finite = [[(at, loss) for at, loss in enumerate(one) if loss is not None] for one in losses]
+    drawn = [(at, one) for at, one in enumerate(finite) if len(one) > 1]
+    if not drawn:
+        return None
+    last = max(one[-1][0] for _, one in drawn)
+    # A spike would flatten everything else: the chart ends at twice what it starts from.
+    most = min(max(loss for _, one in drawn for _, loss in one), 2 * max(frozen, *(one[0][1] for _, one in drawn)))
+    most = 1.05 * max(most, frozen)
+
+    def place(epoch: int, loss: float) -> tuple[float, float]:
+        return round(WIDE * epoch / last, 1), round(HIGH * (1 - min(loss, most) / most), 1)
+
+    lines = []
+    for at, one in drawn:
+        best = place(*min(one, key=lambda point: point[1]))
+        lines.append((at, Curve(" ".join(f"{x},{y}" for x, y in (place(*point) for point in one)), *best)))
+    return Curves(tuple(lines), place(0, frozen)[1], most, last)
 
 
 def _shades(shares: NDArray[np.float64]) -> tuple[Shade, ...]:

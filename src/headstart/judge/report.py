@@ -220,6 +220,7 @@ def render(report: Report) -> str:
         notes=_notes(report),
         steps=_steps(report.result),
         how=_how(report),
+        tuning=_tuning(report.result),
         shown_rows=SHOWN_ROWS,
     )
 
@@ -376,6 +377,15 @@ def _steps(result: dict[str, Any]) -> list[dict[str, Any]]:
             steps.append({"name": label, "seconds": value, "start": start, "share": share, "tone": tone})
             start += value / total
     return steps
+
+
+def _tuning(result: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what came of tuning, with its chart; None where nothing was tuned."""
+    said = result.get("tuning")
+    if said is None:
+        return None
+    losses = [[epoch["loss"] for epoch in one["history"]] for one in said["tried"]]
+    return {**said, "curves": charts.learning_curves(losses, said["frozen"]["log_loss"])}
 
 
 def _how(report: Report) -> dict[str, str]:

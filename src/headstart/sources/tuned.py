@@ -31,10 +31,10 @@ class TunedSource(TorchSource):
     def __init__(
         self, base: TorchSource, weights: Mapping[str, NDArray[np.float32]], preprocessing: Preprocessing
     ) -> None:
-        self.base, self.weights = base, dict(weights)
-        parts = [
-            (name, array.shape, sha256(np.ascontiguousarray(array).data)) for name, array in sorted(weights.items())
-        ]
+        self.base = base
+        # Weights that computed fastest lie in another order in memory; a file holds the plain one.
+        self.weights = {name: np.asarray(array, dtype=np.float32, order="C") for name, array in weights.items()}
+        parts = [(name, array.shape, sha256(array.data)) for name, array in sorted(self.weights.items())]
         identity = replace(
             base.identity,
             sha256=sha256_json({"base": base.identity.sha256, "tuned": parts}),

@@ -1,0 +1,142 @@
+"""Tuning as a whole: kept only where it gains beyond the interval, and always with an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tuning_ground import ground
+
+from headstart.base.errors import UsageError
+from headstart.base.progress import Progress
+from headstart.engines.torch import TorchEngine
+from headstart.judge.intervals import Interval
+from headstart.sources.layers import select
+from headstart.testing import ToySource
+from headstart.tune import adapt, arm, mirror
+from headstart.tune.adapt import tune
+from headstart.tune.ground import Ground
+from headstart.tune.settings import Settings, parse_budget
+
+QUICK = {"epochs": 2, "batch": 8, "augment": "none", "rate": 1e-3}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Ground:
+    return ground(tmp_path, ToySource(), per_class=16)
+
+
+def test_without_a_gain_beyond_the_interval_the_frozen_source_stands(place: Ground) -> None:
+    found = tune(place, Settings("all", **{**QUICK, "rate": 1e-8}), seed=0)
+    assert not found.kept
+    assert found.source is None
+    assert found.tried[0].gain.low <= 0
+    assert "Tuning was not kept" in found.notes[-1]
+
+
+def test_with_one_the_tuned_source_gives_the_scores_that_were_judged(
+    place: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapt, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
+    judged: list[np.ndarray] = []
+    plain = arm.Arm.judged
+    monkeypatch.setattr(arm.Arm, "judged", lambda self: judged.append(plain(self)) or judged[-1])
+    found = tune(place, Settings("last:1", **QUICK), seed=0)
+    if found.tried[0].accuracy < found.frozen[1]:
+        pytest.skip("these two epochs name fewer right, and are not kept")
+    assert found.kept
+    assert found.source is not None
+    assert found.head is not None
+    prepared = np.stack([found.source.prepare(place.dataset.read(at)) for at in place.judge])
+    network = found.source.network()
+    x, _ = select(TorchEngine(network.module()).run(prepared), network.blocks, place.layer)
+    np.testing.assert_allclose(found.head.scores(x), judged[-1], rtol=1e-3, atol=1e-3 * judged[-1].std())
+    assert found.source.info.sha256 != place.source.info.sha256
+    assert network.fingerprint != place.source.network().fingerprint
+    original = place.source.module().state_dict()
+    assert all(torch.equal(ToySource().module().state_dict()[name], original[name]) for name in original)
+
+
+def test_the_weights_between_start_and_end_are_judged_too(place: Ground) -> None:
+    found = tune(place, Settings("all", **{**QUICK, "rate": 0.05}), seed=0)
+    assert found.tried[0].alpha in adapt.ALPHAS
+    made = arm.Arm(place, arm.Way("all"), shelf={}, device=torch.device("cpu"), progress=Progress())
+    start = made.judged()
+    end = {name: tensor + 1 for name, tensor in made.original.items() if tensor.is_floating_point()}
+    head = {name: tensor + 1 for name, tensor in made.begin.items()}
+    made.at(1.0, end, head)
+    assert all(torch.equal(made.body.state_dict()[name], tensor) for name, tensor in end.items())
+    made.at(0.0, end, head)
+    np.testing.assert_array_equal(made.judged(), start)
+
+
+def test_a_budget_too_short_gives_the_frozen_source_and_says_so(place: Ground) -> None:
+    for mode in ("all", "auto"):
+        found = tune(place, Settings(mode, budget=0.001, **QUICK), seed=0)
+        assert not found.kept
+        assert any("too short for one epoch" in note for note in found.notes)
+
+
+def test_a_loss_that_explodes_is_said_with_what_to_change(place: Ground) -> None:
+    found = tune(place, Settings("all", **{**QUICK, "rate": 1e30}), seed=0)
+    assert not found.kept
+    assert any("smaller --rate" in note for note in found.notes)
+
+
+def test_auto_tries_the_cheapest_first_and_stops_where_nothing_gains(place: Ground) -> None:
+    found = tune(place, Settings("auto", budget=6.0, **{**QUICK, "rate": 1e-8}), seed=0)
+    assert {one.name for one in found.tried} == {"last:1", "last:2", "all"}
+    assert all(sum(epoch.epoch == 0 for epoch in one.history) == 1 for one in found.tried), "one rung and no more"
+
+
+def test_auto_spends_the_next_rungs_on_the_better_half(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    gains = iter(range(1, 1000))
+    monkeypatch.setattr(adapt, "paired_difference", lambda *args, **kwargs: Interval(next(gains), 0.1, 1000.0))
+    found = tune(place, Settings("auto", budget=9.0, **QUICK), seed=0)
+    rungs = sorted(sum(epoch.epoch == 0 for epoch in one.history) for one in found.tried)
+    assert rungs == [1, 1, 3]
+
+
+def test_too_few_to_judge_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="examples to judge it by; found 6"):
+        tune(ground(tmp_path, ToySource(), per_class=8), Settings("all", **QUICK), seed=0)
+
+
+def test_mirrors_are_asked_of_the_frozen_source(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(mirror, "KNOWN", 0.0)
+    monkeypatch.setattr(mirror, "COST", 1.0)
+    assert mirror.mirror_keeps_labels(place, cpu)
+    monkeypatch.setattr(mirror, "COST", -1.0)
+    assert not mirror.mirror_keeps_labels(place, cpu)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("10m", 600), ("1h", 3600), ("1.5m", 90)])
+def test_budgets(text: str, seconds: float) -> None:
+    assert parse_budget(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "-5s", "0s", "1d", "ten"])
+def test_budgets_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="30s, 10m or 1h"):
+        parse_budget(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"mode": "nrom"}, "did you mean 'norm'"),
+        ({"mode": "last:N"}, "a number for N"),
+        ({"mode": "all", "augment": "lite"}, "--augment"),
+        ({"mode": "all", "batchnorm": "off"}, "--batchnorm"),
+        ({"mode": "all", "track": "excel"}, "--track"),
+        ({"mode": "all", "epochs": 0}, "--epochs"),
+        ({"mode": "all", "rate": -1.0}, "--rate"),
+        ({"mode": "all", "smoothing": 1.0}, "--smoothing"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Settings(**wrong).check()  # type: ignore[arg-type]
