@@ -26,7 +26,7 @@ def fenced(document: Path, language: str) -> list[str]:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path) -> Path:
     """A folder with the photos that the documents speak of."""
-    toy_photos(tmp_path / "photos", classes=["daisy", "rose"], per_class=12, seed=0)
+    toy_photos(tmp_path / "photos", classes=["daisy", "rose"], per_class=32, seed=0)
     first = next((tmp_path / "photos" / "rose").iterdir())
     (tmp_path / "photos" / "rose" / "c.jpg").write_bytes(first.read_bytes())
     first.unlink()

@@ -158,10 +158,10 @@ def save(folder: Path, bundle: Bundle) -> None:
     _check_replaceable(folder)
     _check_head(bundle.manifest, bundle.head, folder)
     members = {
-        HEAD: to_safetensors({"weight": bundle.head.weight, "bias": bundle.head.bias}),
+        HEAD: to_safetensors(_in_order({"weight": bundle.head.weight, "bias": bundle.head.bias})),
         REPORT: _pretty(bundle.report),
         CARD: bundle.card.encode(),
-        **({TUNED: to_safetensors(bundle.tuned)} if bundle.tuned else {}),
+        **({TUNED: to_safetensors(_in_order(bundle.tuned))} if bundle.tuned else {}),
     }
     said = {
         "schema": SCHEMA,
@@ -185,6 +185,11 @@ def load(folder: Path) -> Bundle:
     tuned = _arrays(folder, TUNED, members[TUNED]) if TUNED in members else {}
     _check_tuned(folder, manifest, tuned)
     return Bundle(manifest, head, _read_report(folder, members[REPORT]), members[CARD].decode(), tuned)
+
+
+def _in_order(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Return the arrays with rows one after the other in memory: safetensors writes the bytes as they lie."""
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -87,6 +87,12 @@ def test_round_trip(made: Bundle, folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(MEMBERS)
 
 
+def test_arrays_that_lie_otherwise_in_memory_are_written_in_order(made: Bundle, folder: Path) -> None:
+    other = replace(made.head, weight=np.asfortranarray(made.head.weight))
+    bundle.save(folder, replace(made, head=other))
+    np.testing.assert_array_equal(bundle.load(folder).head.weight, made.head.weight)
+
+
 def test_same_content_same_bytes(made: Bundle, folder: Path, tmp_path: Path) -> None:
     bundle.save(tmp_path / "other", made)
     for name in MEMBERS:

@@ -1,0 +1,166 @@
+"""Tuning: images per second of kept activations and of the whole network, accuracy within a budget, and resuming.
+
+Usage: python bench/tuning.py speed           last:1 and last:2 from kept activations, and `all`, against plain loops
+       python bench/tuning.py accuracy DATA [--budget 10m] [--seeds 3] [--sets sign_digits,trashnet]
+
+The loops of one speed test take turns on the same pictures. The plain loop for `all` is what a script does: float32,
+contiguous, BatchNorm in training mode, AdamW, the same batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+
+SETS = ("ants_bees", "cats_dogs", "flowers5", "trashnet", "sign_digits")
+WITHOUT_SPLIT = ("trashnet", "sign_digits")
+ASKED = {"sign_digits": 0.956, "trashnet": 0.828}
+PICTURES, BATCH, ROUNDS = 64, 32, 3
+
+
+def speed() -> None:
+    from headstart.engines.manners import wait_politely
+
+    wait_politely()
+    import torch
+    from torch import nn
+
+    from headstart.base.progress import Progress
+    from headstart.data.audit import scan
+    from headstart.data.read import open_dataset
+    from headstart.heads.linear import LinearHead
+    from headstart.sources.registry import open_source
+    from headstart.testing import toy_photos
+    from headstart.tune.arm import Arm, Way
+    from headstart.tune.fuse import fused
+    from headstart.tune.ground import Ground
+    from headstart.tune.task import Recipe, precision
+
+    folder = Path(tempfile.mkdtemp(prefix="headstart-"))
+    toy_photos(folder / "photos", classes=2, per_class=PICTURES, seed=0)
+    scanned = scan(open_dataset(folder / "photos"), progress=Progress())
+    source = open_source("packaged:efficientnet-lite0")
+    rng = np.random.default_rng(0)
+    learn, judge = tuple(range(PICTURES)), tuple(range(PICTURES, PICTURES + 8))
+    y = rng.integers(0, 2, PICTURES + 8)
+    x = rng.normal(size=(PICTURES + 8, 1280)).astype(np.float32)
+    head = LinearHead("ridge", 1.0, np.zeros((1280, 2), np.float32), np.zeros(2, np.float32))
+    ground = Ground(
+        scanned.dataset, scanned.hashes, learn, judge, y[:PICTURES], y[PICTURES:], source, "pool", head,
+        x[:PICTURES], x[PICTURES:], 2, folder / "cache",
+    )  # fmt: skip
+    shelf: dict = {}
+    device = torch.device("cpu")
+
+    def arm(mode: str, *, keep: bool) -> Arm:
+        way = Way(mode, keep=keep, views=1, recipe=Recipe(batch=BATCH))
+        made = Arm(ground, way, shelf=shelf, device=device, progress=Progress())
+        if made.prefix is not None:
+            made._kept = made._keep(made.prefix, None)
+        return made
+
+    def epoch(made: Arm) -> Callable[[], None]:
+        task = made._task()
+        optimizer = torch.optim.AdamW([weight.tensor for weight in task.weights], lr=1e-6)
+
+        def run() -> None:
+            with fused(made.body, made.pairs):
+                task.mode(training=True)
+                for rows in task.train.order(0, batch=BATCH, seed=0):
+                    optimizer.zero_grad()
+                    with precision(device):
+                        scores = task.scores(*task.train.inputs(rows, epoch=0))
+                    nn.functional.cross_entropy(scores, torch.from_numpy(task.train.y[rows])).backward()
+                    optimizer.step()
+
+        return run
+
+    plain_body = copy.deepcopy(source.module()).train()
+    plain_head = nn.Linear(1280, 2)
+    plain_optimizer = torch.optim.AdamW([*plain_body.parameters(), *plain_head.parameters()], lr=1e-6)
+    pictures = rng.normal(size=(PICTURES, 3, 224, 224)).astype(np.float32)
+
+    def plain() -> None:
+        for start in range(0, PICTURES, BATCH):
+            plain_optimizer.zero_grad()
+            final = plain_body.forward_features(torch.from_numpy(pictures[start : start + BATCH]))
+            scores = plain_head(plain_body.forward_head(final, pre_logits=True))
+            nn.functional.cross_entropy(scores, torch.from_numpy(y[start : start + BATCH])).backward()
+            plain_optimizer.step()
+
+    contenders = {
+        "last:1, kept activations": epoch(arm("last:1", keep=True)),
+        "last:1, whole network": epoch(arm("last:1", keep=False)),
+        "last:2, kept activations": epoch(arm("last:2", keep=True)),
+        "last:2, whole network": epoch(arm("last:2", keep=False)),
+        "all": epoch(arm("all", keep=True)),
+        "plain torch f32 loop": plain,
+    }
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(ROUNDS + 1):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if number:  # the first round warms up
+                rates[name].append(PICTURES / (time.perf_counter() - start))
+    for name, found in rates.items():
+        print(f"{name:<28} {statistics.median(found):8.1f} images/s")
+    for first, second, asked in (
+        ("last:1, kept activations", "last:1, whole network", 6),
+        ("last:2, kept activations", "last:2, whole network", 3),
+        ("all", "plain torch f32 loop", 1.7),
+    ):
+        ratios = [a / b for a, b in zip(rates[first], rates[second], strict=True)]
+        print(f"RATIO {first} / {second}: {statistics.median(ratios):.1f} (asked {asked})")
+
+
+def accuracy(data: Path, budget: str, seeds: int, sets: list[str]) -> None:
+    for name in sets:
+        frozen, tuned, ways = [], [], []
+        for seed in range(seeds):
+            with tempfile.TemporaryDirectory() as out:
+                command = [sys.executable, "-m", "headstart", "fit", str(data / f"{name}.tar"), "--seed", str(seed)]
+                command += ["--tune", "auto", "--budget", budget, "--out", out, "--json"]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+            result = json.loads(done.stdout.splitlines()[-1])
+            said = result["tuning"]
+            frozen.append(said["test"]["frozen"]["accuracy"]["value"])
+            tuned.append(result["test"]["accuracy"]["value"])
+            ways.append(said["way"] if said["kept"] else "frozen")
+            print(
+                f"{name} seed {seed}: frozen {frozen[-1]:.4f}, auto {tuned[-1]:.4f} ({ways[-1]}), "
+                f"{result['seconds']['tune']:.0f} s",
+                flush=True,
+            )
+        asked = f" (asked {ASKED[name]})" if name in ASKED else ""
+        print(f"{name:<12} frozen {statistics.mean(frozen):.4f}  auto {statistics.mean(tuned):.4f}{asked}  {ways}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("speed", "accuracy"))
+    parser.add_argument("data", nargs="?", type=Path)
+    parser.add_argument("--budget", default="10m")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sets", default=",".join(SETS))
+    asked = parser.parse_args()
+    print(machine())
+    if asked.what == "speed":
+        speed()
+    else:
+        accuracy(asked.data, asked.budget, asked.seeds, asked.sets.split(","))
+
+
+if __name__ == "__main__":
+    main()
