@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
@@ -34,3 +35,27 @@ def without_telemetry() -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
+
+
+class _SignalStack(ctypes.Structure):
+    """Linux's `stack_t`: where the handlers of a thread's signals run."""
+
+    _fields_ = (("place", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def own_signal_stack() -> Iterator[None]:
+    """Compile a network inside the block, and signals are handled on the same stack afterwards as before.
+
+    Each network that OpenVINO compiles brings the thread a signal stack of its own, and puts back the one that it found
+    when it is freed. Where networks are not freed in reverse order, that is one that is gone, and Ctrl-C a crash.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    library, stack = ctypes.CDLL(None), _SignalStack()
+    library.sigaltstack(None, ctypes.byref(stack))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(stack), None)

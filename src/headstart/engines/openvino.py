@@ -22,7 +22,7 @@ from headstart.base.files import TEMPORARY, said_when_full, sync_folder, write_a
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.base.lock import held
 from headstart.engines.base import Network
-from headstart.engines.manners import wait_politely, without_telemetry
+from headstart.engines.manners import own_signal_stack, wait_politely, without_telemetry
 
 with without_telemetry():
     import openvino as ov
@@ -44,7 +44,8 @@ class OpenVinoEngine:
     def __init__(self, model: ov.Model, *, precision: str) -> None:
         self.name = f"openvino-{precision}"
         hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
-        compiled = ov.Core().compile_model(model, "CPU", hints)
+        with own_signal_stack():
+            compiled = ov.Core().compile_model(model, "CPU", hints)
         self._shape = tuple(model.input(0).shape)
         ends = np.cumsum([0, *(output.shape[1] for output in compiled.outputs)]).tolist()
         self._columns = [slice(start, end) for start, end in pairwise(ends)]

@@ -103,3 +103,23 @@ def test_lite0_agrees_with_torch_and_ignores_its_batch(cache: Path) -> None:
     np.testing.assert_array_equal(engine.run(photos[5:6]), x[5:6])
     np.testing.assert_array_equal(engine.run(photos[::-1]), x[::-1])
     assert (folder_of(network, cache) / "openvino" / XML).exists()
+
+
+CTRL_C = """
+import signal
+from headstart.engines.openvino import OpenVinoEngine, convert
+from headstart.sources.registry import open_source
+model = convert(open_source("arch:lenet5", weights="none").network())
+first, second = (OpenVinoEngine(model, precision="f32") for _ in range(2))
+del first
+del second
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("caught")
+"""
+
+
+def test_ctrl_c_is_no_crash_whatever_order_engines_are_freed_in() -> None:
+    done = subprocess.run([sys.executable, "-c", CTRL_C], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "caught\n")
