@@ -187,7 +187,24 @@ def _one_network_at_a_time() -> Iterator[None]:
         gc.collect()
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+MORE = {
+    "torchvision:densenet121",
+    "torchvision:googlenet",
+    "torchvision:regnet_y_400mf",
+    "torchvision:mnasnet0_5",
+    "torchvision:shufflenet_v2_x0_5",
+    "torchvision:maxvit_t",
+    "timm:mobilenetv3_small_050",
+    "keras:MobileNetV3Small",
+    "hf:tiny/mobilenet_v2",
+}
+"""Rows that are left to `-m slow`: others of their providers, and 40 in all, run each time."""
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=row.name, marks=[pytest.mark.slow] if row.name in MORE else []) for row in ROWS],
+)
 def test_a_source_keeps_its_promises(
     row: Row, photos: list[bytes], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
