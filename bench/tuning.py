@@ -3,8 +3,9 @@
 Usage: python bench/tuning.py speed           last:1 and last:2 from kept activations, and `all`, against plain loops
        python bench/tuning.py accuracy DATA [--budget 10m] [--seeds 3] [--sets sign_digits,trashnet]
 
-The loops of one speed test take turns on the same pictures. The plain loop for `all` is what a script does: float32,
-contiguous, BatchNorm in training mode, AdamW, the same batch.
+The loops of one speed test take turns. A plain loop is what a script does: contiguous, nothing fused, AdamW, the same
+batch;
+for `all` in float32 with BatchNorm in training mode, for `last:N` with the same parts frozen and BatchNorm still.
 """
 
 from __future__ import annotations
@@ -86,26 +87,38 @@ def speed() -> None:
 
         return run
 
-    plain_body = copy.deepcopy(source.module()).train()
-    plain_head = nn.Linear(1280, 2)
-    plain_optimizer = torch.optim.AdamW([*plain_body.parameters(), *plain_head.parameters()], lr=1e-6)
     pictures = rng.normal(size=(PICTURES, 3, 224, 224)).astype(np.float32)
 
-    def plain() -> None:
-        for start in range(0, PICTURES, BATCH):
-            plain_optimizer.zero_grad()
-            final = plain_body.forward_features(torch.from_numpy(pictures[start : start + BATCH]))
-            scores = plain_head(plain_body.forward_head(final, pre_logits=True))
-            nn.functional.cross_entropy(scores, torch.from_numpy(y[start : start + BATCH])).backward()
-            plain_optimizer.step()
+    def plain(learns: Arm | None) -> Callable[[], None]:
+        """Return a script's loop: contiguous; everything learns, BatchNorm too, or what an arm's groups name."""
+        body, last = copy.deepcopy(source.module()).train(learns is None), nn.Linear(1280, 2)
+        for name, weight in body.named_parameters():
+            weight.requires_grad_(learns is None or name in learns.groups.shares)
+        weights = [weight for weight in (*body.parameters(), *last.parameters()) if weight.requires_grad]
+        optimizer = torch.optim.AdamW(weights, lr=1e-6)
+
+        def run() -> None:
+            for start in range(0, PICTURES, BATCH):
+                optimizer.zero_grad()
+                with precision(device):
+                    final = body.forward_features(torch.from_numpy(pictures[start : start + BATCH]))
+                    scores = last(body.forward_head(final, pre_logits=True))
+                nn.functional.cross_entropy(scores.float(), torch.from_numpy(y[start : start + BATCH])).backward()
+                optimizer.step()
+
+        return run
+
+    first, second = arm("last:1", keep=True), arm("last:2", keep=True)
 
     contenders = {
-        "last:1, kept activations": epoch(arm("last:1", keep=True)),
-        "last:1, whole network": epoch(arm("last:1", keep=False)),
-        "last:2, kept activations": epoch(arm("last:2", keep=True)),
-        "last:2, whole network": epoch(arm("last:2", keep=False)),
+        "last:1, kept activations": epoch(first),
+        "last:1, whole network, our loop": epoch(arm("last:1", keep=False)),
+        "last:1, whole network, plain loop": plain(first),
+        "last:2, kept activations": epoch(second),
+        "last:2, whole network, our loop": epoch(arm("last:2", keep=False)),
+        "last:2, whole network, plain loop": plain(second),
         "all": epoch(arm("all", keep=True)),
-        "plain torch f32 loop": plain,
+        "all, plain loop": plain(None),
     }
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(ROUNDS + 1):
@@ -115,14 +128,16 @@ def speed() -> None:
             if number:  # the first round warms up
                 rates[name].append(PICTURES / (time.perf_counter() - start))
     for name, found in rates.items():
-        print(f"{name:<28} {statistics.median(found):8.1f} images/s")
-    for first, second, asked in (
-        ("last:1, kept activations", "last:1, whole network", 6),
-        ("last:2, kept activations", "last:2, whole network", 3),
-        ("all", "plain torch f32 loop", 1.7),
+        print(f"{name:<34} {statistics.median(found):8.1f} images/s")
+    for one, other, asked in (
+        ("last:1, kept activations", "last:1, whole network, our loop", 6),
+        ("last:1, kept activations", "last:1, whole network, plain loop", 6),
+        ("last:2, kept activations", "last:2, whole network, our loop", 3),
+        ("last:2, kept activations", "last:2, whole network, plain loop", 3),
+        ("all", "all, plain loop", 1.7),
     ):
-        ratios = [a / b for a, b in zip(rates[first], rates[second], strict=True)]
-        print(f"RATIO {first} / {second}: {statistics.median(ratios):.1f} (asked {asked})")
+        ratios = [a / b for a, b in zip(rates[one], rates[other], strict=True)]
+        print(f"RATIO {one} / {other}: {statistics.median(ratios):.1f} (asked {asked})")
 
 
 def accuracy(data: Path, budget: str, seeds: int, sets: list[str]) -> None:

@@ -70,6 +70,8 @@ def fused(body: nn.Module, pairs: Sequence[tuple[str, str]]) -> Iterator[None]:
 @contextmanager
 def _fused(conv: Any, norm: Any) -> Iterator[None]:
     convolve, normalise = conv.forward, norm.forward
+    # A convolution with a forward of its own may pass over a bias that it was made without.
+    heeds_bias = conv.bias is not None or type(conv).forward is nn.Conv2d.forward
 
     def folded(values: Tensor) -> Tensor:
         if norm.training:
@@ -80,9 +82,13 @@ def _fused(conv: Any, norm: Any) -> Iterator[None]:
         if conv.bias is not None:
             shift = shift + conv.bias * scale
         weight = conv.weight * scale[:, None, None, None]
-        with _standing_in(conv, weight=weight, bias=shift):
-            given: Tensor = convolve(values)
-        return given
+        if heeds_bias:
+            with _standing_in(conv, weight=weight, bias=shift):
+                whole: Tensor = convolve(values)
+            return whole
+        with _standing_in(conv, weight=weight):
+            scaled: Tensor = convolve(values)
+        return scaled + shift[:, None, None]
 
     def passed(values: Tensor) -> Tensor:
         if norm.training:

@@ -51,8 +51,10 @@ def test_gradients_of_joined_blocks_are_finite_at_zero() -> None:
     assert torch.isfinite(block.grad).all()
 
 
-def test_fused_batchnorm_changes_neither_scores_nor_gradients(tmp_path: Path) -> None:
-    network, pictures, _ = classifier(tmp_path, "timm:test_resnet", "pool")
+@pytest.mark.parametrize("uri", ["timm:test_resnet", "packaged:efficientnet-lite0"])
+def test_fused_batchnorm_changes_neither_scores_nor_gradients(tmp_path: Path, uri: str) -> None:
+    network, pictures, _ = classifier(tmp_path, uri, "pool")
+    pictures = pictures[:3]
     for module in network.body.modules():
         if getattr(module, "running_var", None) is not None:
             module.running_var.uniform_(0.5, 2.0)
@@ -71,7 +73,7 @@ def test_fused_batchnorm_changes_neither_scores_nor_gradients(tmp_path: Path) ->
         folded = slopes()
     assert all("forward" not in module.__dict__ for module in network.body.modules()), "everything is as it was"
     for one, other in zip(plain, folded, strict=True):
-        torch.testing.assert_close(other, one, rtol=2e-3, atol=2e-3 * float(one.abs().max()))
+        torch.testing.assert_close(other, one, rtol=5e-3, atol=5e-3 * float(one.abs().max()))
 
 
 def test_which_sizes_a_network_takes() -> None:
