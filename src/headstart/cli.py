@@ -53,7 +53,9 @@ def fit(
     budget: Annotated[
         str | None, typer.Option(help="Time for tuning, such as 10m; alone it means --tune auto.")
     ] = None,
-    size: Annotated[int, typer.Option(help="Tune at this input size in pixels; 0: the source's own.")] = 0,
+    size: Annotated[
+        int, typer.Option(help="Input size in pixels: of a keras: source, else to tune at; 0: its own.")
+    ] = 0,
     epochs: Annotated[int, typer.Option(help="Of tuning, at most.")] = 20,
     rate: Annotated[float, typer.Option(help="Learning rate of tuning; 0: that of its mode.")] = 0.0,
     batch: Annotated[int, typer.Option(help="Examples a step of tuning.")] = 32,
@@ -80,8 +82,9 @@ def fit(
     from headstart.pipeline import Options, run_fit, settings_for
     from headstart.tune.settings import Settings
 
+    sized = (arch or source).startswith("keras:")
     settings = Settings(
-        size=size,
+        size=0 if sized else size,
         epochs=epochs,
         rate=rate,
         batch=batch,
@@ -99,6 +102,7 @@ def fit(
         source=source,
         weights=weights,
         arch=arch,
+        size=size if sized and size else None,
         layer=layer,
         tuning=settings_for(tune, budget, settings),
         seed=seed,
@@ -149,6 +153,7 @@ def sources(
     to: Annotated[Path | None, typer.Option(help="Folder for a converted source.")] = None,
     weights: Weights = "pretrained",
     arch: Arch = None,
+    size: Annotated[int | None, typer.Option(help="Input size of a keras: source, in pixels.")] = None,
     seed: Annotated[int, typer.Option(help="Of random weights.")] = 0,
     offline: Offline = False,
     as_json: Json = False,
@@ -163,7 +168,7 @@ def sources(
         found = names(search)
         print(json.dumps(found) if as_json else "\n".join(found))
     elif words:
-        info = _one_source(words, to, weights=weights, arch=arch, seed=seed)
+        info = _one_source(words, to, weights=weights, arch=arch, size=size, seed=seed)
         print(json.dumps(info.as_dict()) if as_json else as_text(info))
     else:
         from headstart.sources.catalogue import listing
@@ -173,7 +178,9 @@ def sources(
         print(json.dumps(as_rows(rows)) if as_json else as_table(rows, width))
 
 
-def _one_source(words: list[str], to: Path | None, *, weights: str, arch: str | None, seed: int) -> SourceInfo:
+def _one_source(
+    words: list[str], to: Path | None, *, weights: str, arch: str | None, size: int | None, seed: int
+) -> SourceInfo:
     """Open the source that the words name, or convert it into a folder."""
     if words[0] == "convert":
         if len(words) != 2 or to is None:
@@ -187,7 +194,7 @@ def _one_source(words: list[str], to: Path | None, *, weights: str, arch: str | 
         )
     from headstart.sources.registry import open_source
 
-    return open_source(words[0], weights=weights, arch=arch, seed=seed).info
+    return open_source(words[0], weights=weights, arch=arch, size=size, seed=seed).info
 
 
 @app.command()

@@ -36,6 +36,7 @@ class Options:
         source: the URI of the source, or a Source.
         weights: `pretrained`, `none` for random ones, or the path of a checkpoint of the source's architecture.
         arch: URI of the architecture of a bare checkpoint, for `file:PATH`.
+        size: of the input in pixels, for `keras:NAME`, as source or as `arch`; None for its own.
         layer: where features are taken: `auto`, `pool`, `joined`, or names of stages joined by `+`.
         tuning: how the source's own weights are tuned; by default not at all.
         seed: of the split, the folds and the intervals.
@@ -49,6 +50,7 @@ class Options:
     source: str | Source = DEFAULT_SOURCE
     weights: str | Path = "pretrained"
     arch: str | None = None
+    size: int | None = None
     layer: str = AUTO
     tuning: Settings = field(default_factory=Settings)
     seed: int = 0
@@ -169,7 +171,12 @@ def settings_for(tune: str | None, budget: str | None, tuning: Settings) -> Sett
 def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Prepared:
     """Read, check and split the data, and compute its features or find them in the cache."""
     source = open_source(
-        options.source, weights=options.weights, layer=options.layer, seed=options.seed, arch=options.arch
+        options.source,
+        weights=options.weights,
+        layer=options.layer,
+        seed=options.seed,
+        arch=options.arch,
+        size=options.size,
     )
     if COMMIT.fullmatch(source.info.revision):
         progress.say(f"{source.info.uri} is at revision {source.info.revision}")

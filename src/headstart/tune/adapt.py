@@ -28,17 +28,21 @@ from headstart.tune.ground import Ground
 from headstart.tune.mirror import mirror_keeps_labels
 from headstart.tune.network import takes
 from headstart.tune.rows import Rows
-from headstart.tune.settings import AUTO, Settings
+from headstart.tune.settings import ALL, AUTO, Settings
 from headstart.tune.task import Epoch, Recipe, Trained
 from headstart.tune.watch import Watcher
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 RATES = {"norm": 1e-3, "lora": 1e-3, "last": 5e-4, "all": 3e-4}
 """The full learning rate of each mode; that of stages below the topmost decays from it."""
-SHARES = (0.35, 0.25, 0.4)
-"""Of the budget, for the rungs of `auto`: all ways, then the better half of them, then the best."""
+BUDGET = 600.0
+"""Seconds for `auto` where no budget is given."""
+RUNG = 0.4
+"""Of what is left of the budget, for a rung of more than one way."""
+FAIR = 60.0  # seconds below which a rung says little of a way
 LEAST = 8  # examples that must judge
 LOOKED_AT = 32  # photos whose size is looked at
+LEAST_GAIN = 1e-3  # nats: what rounding alone gains is steady, and nothing
 SMALLEST = 64  # pixels; below, the maps of a network made for 224 vanish
 
 
@@ -177,38 +181,40 @@ class _Search:
         return self._outcome([(arm, self._interpolated(arm, [trained]))])
 
     def auto(self) -> Tuning:
-        """Try the cheapest way first, halve the ways at each rung, and stop where nothing gains beyond its interval."""
-        budget = self.settings.budget or 600.0
-        ways = {way.name: way for way in self._ways()}
+        """Try the ways that the budget affords, cheapest first, and spend what is left of it on the best half.
+
+        That is successive halving (Jamieson & Talwalkar 2016): each rung has half the ways of the one before it, and
+        the last one standing the rest. It stops where the best way has gained nothing on the rung before.
+        """
+        left = self.settings.budget or BUDGET
         done: dict[str, tuple[Arm, list[Trained], Tried]] = {}
-        standing = list(ways)
-        for rung, share in enumerate(SHARES):
-            best = max((tried.gain.value for _, _, tried in done.values()), default=0.0)
-            for name in list(standing):
-                slice_ = budget * share / len(standing)
-                before = done.get(name)
-                arm, trained = self._run(ways[name], slice_, f"rung{rung}-", before[0] if before else None)
-                runs = [*(before[1] if before else []), trained]
+        standing = {way.name: way for way in self._ways(left)}
+        best = 0.0
+        while standing:
+            share = left if len(standing) == 1 else left * RUNG / len(standing)
+            left -= share * len(standing)
+            for name, way in list(standing.items()):
+                arm, runs, _ = done.get(name, (None, [], None))
+                arm, trained = self._run(way, share, f"rung{len(runs)}-", arm)
                 if trained.why == "short":
-                    self.notes.append(f"{name}: {slice_:.0f} s are too short for one epoch of it.")
-                    standing.remove(name)
-                    continue
-                done[name] = (arm, runs, self._interpolated(arm, runs))
-            standing.sort(key=lambda name: done[name][2].log_loss)
-            standing = standing[: max(1, len(standing) // 2)]
-            if not standing or not self._goes_on(done[standing[0]][2], best):
+                    self.notes.append(f"{name}: {share:.0f} s are too short for one epoch of it.")
+                    del standing[name]
+                else:
+                    done[name] = (arm, [*runs, trained], self._interpolated(arm, [*runs, trained]))
+            ranked = sorted(standing, key=lambda name: done[name][2].log_loss)
+            if left <= 0 or not ranked or done[ranked[0]][2].gain.value <= max(best, LEAST_GAIN):
                 break
+            best = done[ranked[0]][2].gain.value
+            standing = {name: standing[name] for name in ranked[: max(1, len(ranked) // 2)]}
         return self._outcome([(arm, tried) for arm, _, tried in done.values()])
 
-    def _goes_on(self, leader: Tried, best: float) -> bool:
-        """Return whether the best way has gained beyond its interval, and on what it had before."""
-        return leader.gain.low > 0 and leader.gain.value > best
-
-    def _ways(self) -> list[Way]:
-        """Return the ways that `auto` tries, cheapest first."""
+    def _ways(self, budget: float) -> list[Way]:
+        """Return the ways that `auto` tries, cheapest first: as many as the budget gives a fair run."""
         stages = len({tap.module for tap in (*self.ground.source.taps, *self.ground.source.more) if tap.module})
-        partial = [self._way(f"last:{number}") for number in (1, 2) if number < stages]
-        return [*partial, self._way("all", self._affordable_size())]
+        modes = ["last:2", ALL, "last:1"][: max(1, int(RUNG * budget / FAIR))]
+        known = [mode for mode in modes if mode == ALL or int(mode[-1]) < stages] or [ALL]
+        cheapest = sorted(known, key=lambda mode: (mode == ALL, mode))
+        return [self._way(mode, self._affordable_size() if mode == ALL else 0) for mode in cheapest]
 
     def _affordable_size(self) -> int:
         """Return the size at which the whole network is tuned: the source's own, or one that the photos suffice for.
@@ -302,7 +308,7 @@ class _Search:
         tried = tuple(one for _, one in ranked)
         notes = [*self.notes, *(note for arm, _ in ranked for note in arm.notes)]
         notes += [_ending(one) for one in tried if one.why in ("exploded", "short")]
-        kept = bool(ranked) and tried[0].gain.low > 0 and tried[0].accuracy >= frozen_right
+        kept = bool(ranked) and _gains(tried[0]) and tried[0].accuracy >= frozen_right
         source, head = None, None
         if kept:
             arm = ranked[0][0]
@@ -314,6 +320,11 @@ class _Search:
             notes.append(_not_kept(tried))
         way = tried[0].name if tried else ""
         return Tuning(kept, source, head, way, frozen, tried, tuple(notes), str(self.device))
+
+
+def _gains(one: Tried) -> bool:
+    """Return whether a way is better than the frozen source beyond its interval, and by more than rounding."""
+    return one.gain.low > 0 and one.gain.value > LEAST_GAIN
 
 
 def _ending(one: Tried) -> str:

@@ -34,8 +34,11 @@ from headstart.tune.settings import LAST, LORA
 from headstart.tune.task import Recipe, Task, Trained, Weight, evaluate, precision
 from headstart.tune.watch import Watcher
 
-HEAD = 3.0
-"""The head's learning rate, as a share of that of the topmost stage of the body."""
+HEAD = 300.0
+"""The head's learning rate as a share of that of the topmost stage, over the number of features.
+
+AdamW moves every weight alike, and all the weights of a class move its score: the more there are, the less each may.
+"""
 BATCH = 32
 SHARE_KEPT = 0.4
 """Of a budget, what computing the activations to keep may take."""
@@ -225,7 +228,8 @@ class Arm:
             weight.requires_grad_(share > 0)
             if share:
                 weights.append(Weight(f"body.{name}", weight, share))
-        weights += [Weight(f"head.{name}", weight, HEAD) for name, weight in self.classifier.linear.named_parameters()]
+        linear = self.classifier.linear
+        weights += [Weight(f"head.{name}", one, HEAD / linear.in_features) for name, one in linear.named_parameters()]
         learn, judge = self._kept or self._examples()
         return Task(
             weights,

@@ -88,7 +88,8 @@ def _fused(conv: Any, norm: Any) -> Iterator[None]:
             return whole
         with _standing_in(conv, weight=weight):
             scaled: Tensor = convolve(values)
-        return scaled + shift[:, None, None]
+        moved: Tensor = scaled + shift[:, None, None]
+        return moved
 
     def passed(values: Tensor) -> Tensor:
         if norm.training:

@@ -33,7 +33,7 @@ from headstart.tune.watch import RUN, Watcher
 
 SAVED_EVERY = 60.0  # seconds, and at the end of each epoch
 EXPLODED = 5.0  # times the log loss of guessing, or of the start
-KEPT_BACK = 0.05  # share of a budget that no epoch is planned into
+KEPT_BACK = 0.12  # share of a budget that no epoch is planned into
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "Unable to allocate")
 
 

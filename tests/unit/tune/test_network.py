@@ -54,11 +54,12 @@ def test_gradients_of_joined_blocks_are_finite_at_zero() -> None:
 @pytest.mark.parametrize("uri", ["timm:test_resnet", "packaged:efficientnet-lite0"])
 def test_fused_batchnorm_changes_neither_scores_nor_gradients(tmp_path: Path, uri: str) -> None:
     network, pictures, _ = classifier(tmp_path, uri, "pool")
-    pictures = pictures[:3]
+    network, pictures = network.double(), pictures[:3].double()  # rounding must not decide on which side of a kink
+    chance = torch.Generator().manual_seed(0)
     for module in network.body.modules():
         if getattr(module, "running_var", None) is not None:
-            module.running_var.uniform_(0.5, 2.0)
-            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2.0, generator=chance)
+            module.running_mean.uniform_(-0.5, 0.5, generator=chance)
     pairs = find_pairs(network.body, lambda: network(pictures[:2]))
     assert len(pairs) == sum(getattr(module, "running_var", None) is not None for module in network.body.modules())
 
@@ -73,7 +74,7 @@ def test_fused_batchnorm_changes_neither_scores_nor_gradients(tmp_path: Path, ur
         folded = slopes()
     assert all("forward" not in module.__dict__ for module in network.body.modules()), "everything is as it was"
     for one, other in zip(plain, folded, strict=True):
-        torch.testing.assert_close(other, one, rtol=5e-3, atol=5e-3 * float(one.abs().max()))
+        torch.testing.assert_close(other, one, rtol=1e-8, atol=1e-8 * float(one.abs().max()))
 
 
 def test_which_sizes_a_network_takes() -> None:
