@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
+from headstart.base.memory import said_when_scarce
 from headstart.base.progress import Progress
 from headstart.data.images import shorter_side
 from headstart.heads.calibrate import fit_temperature, log_losses
@@ -141,10 +142,11 @@ def tune(
         raise UsageError(
             f"tuning needs {LEAST} examples to judge it by", f"{len(ground.judge)}", "add examples, or leave --tune out"
         )
-    search = _Search(
-        ground, settings, seed=seed, folder=folder, identity=identity or {}, watchers=watchers, progress=progress
-    )
-    return search.auto() if settings.mode == AUTO else search.single()
+    with said_when_scarce(f"tuning in batches of {settings.batch}"):
+        search = _Search(
+            ground, settings, seed=seed, folder=folder, identity=identity or {}, watchers=watchers, progress=progress
+        )
+        return search.auto() if settings.mode == AUTO else search.single()
 
 
 class _Search:

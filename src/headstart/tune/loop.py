@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from headstart.base.errors import UsageError
+from headstart.base.memory import is_no_memory, said_when_scarce, too_large
 from headstart.base.progress import Progress, Step
 from headstart.heads.parts import class_weights
 from headstart.tune.augment import mixup
@@ -34,7 +35,6 @@ from headstart.tune.watch import RUN, Watcher
 SAVED_EVERY = 60.0  # seconds, and at the end of each epoch
 EXPLODED = 5.0  # times the log loss of guessing, or of the start
 KEPT_BACK = 0.12  # share of a budget that no epoch is planned into
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "Unable to allocate")
 
 
 def train(
@@ -189,7 +189,8 @@ class _Run:
         self._end_epoch()
 
     def _inputs(self, rows: NDArray[np.intp], epoch: int) -> tuple[Tensor, ...]:
-        return self.task.train.inputs(rows, epoch=epoch)
+        with said_when_scarce(f"a batch of {self.recipe.batch}"):
+            return self.task.train.inputs(rows, epoch=epoch)
 
     def _learn(self, rows: NDArray[np.intp], given: tuple[Tensor, ...], steps: int) -> str:
         """Take one step; return why the run must end, or nothing."""
@@ -219,7 +220,7 @@ class _Run:
                 pieces = np.array_split(np.arange(len(rows)), min(self.state.parts, len(rows)))
                 found = [self._piece(rows, given, piece) for piece in pieces]
             except (MemoryError, RuntimeError) as error:
-                if not _no_memory(error):
+                if not is_no_memory(error):
                     raise
                 self._halve(error)
                 continue
@@ -243,11 +244,7 @@ class _Run:
 
     def _halve(self, error: BaseException) -> None:
         if self.state.parts > self.recipe.parts:
-            raise UsageError(
-                f"half a batch of {self.recipe.batch} must fit in memory",
-                str(error).partition("\n")[0],
-                "give a smaller --batch, a smaller --size, or tune less: --tune last:1",
-            ) from error
+            raise too_large(f"half a batch of {self.recipe.batch}", error) from error
         self.state.parts = 2 * self.recipe.parts
         self.progress.say(
             f"A batch of {self.recipe.batch} does not fit in memory: computed in {self.state.parts} parts"
@@ -378,10 +375,6 @@ class _Run:
         rate = state.learned / state.learning if state.learning else 0.0
         history = tuple(Epoch(**one) for one in state.history)
         return Trained(history, state.best, state.why, self.start, state.planned, rate)
-
-
-def _no_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,18 +13,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from headstart.base.files import free_bytes, said_when_full
+from headstart.base.memory import free_memory
 
 SHARE_OF_MEMORY = 0.25
 """Of the memory that is free, what rows may take; beyond it they go to a file."""
 SHARE_OF_DISK = 0.5
-
-
-def free_memory() -> int:
-    """Return the bytes of memory that are free now; a plain gigabyte where the system does not say."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return 1 << 30
 
 
 def place_for(size: int, folder: Path) -> str:

@@ -1,0 +1,89 @@
+"""How much memory this process may still take, and what is said when it is not enough."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headstart.base.errors import UsageError
+
+UNKNOWN = 1 << 30
+CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+SAID = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "Unable to allocate",
+    "can't start new thread",
+)
+"""What libraries say, in errors of several types, when there is no memory left."""
+
+
+def free_memory() -> int:
+    """Return the bytes that are free now: of the machine, of its container, of the process's own limit, the least.
+
+    Where the system does not say, a plain gigabyte.
+    """
+    return max(0, min(_of_machine(), _of_container(), _of_process()))
+
+
+def _of_machine() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return UNKNOWN
+
+
+def _of_container() -> int:
+    for limit, used in CGROUPS:
+        try:
+            return int(Path(limit).read_text()) - int(Path(used).read_text())
+        except (OSError, ValueError):  # no such kind of container, or the limit is "max"
+            continue
+    return sys.maxsize
+
+
+def _of_process() -> int:
+    """Return what is left of the address space (`ulimit -v`)."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return sys.maxsize
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        return sys.maxsize
+    return limit - pages * resource.getpagesize()
+
+
+@contextmanager
+def said_when_scarce(what: str) -> Iterator[None]:
+    """Turn whatever is raised for want of memory into a UsageError that says what must fit, and what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_no_memory(error):
+            raise
+        raise too_large(what, error) from error
+
+
+def is_no_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is no memory left."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in SAID)
+
+
+def too_large(what: str, error: BaseException) -> UsageError:
+    """Return the error to raise where `what` does not fit in memory."""
+    given = str(error).partition("\n")[0] or "there is no memory left"
+    do = "give a smaller --batch, a smaller --size, or tune less: --tune last:1"
+    return UsageError(f"{what} must fit in memory", given, do)
