@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from headstart.base.errors import UsageError
-from headstart.base.memory import is_no_memory, said_when_scarce, too_large
+from headstart.base.memory import is_no_memory, keep_freed, said_when_scarce, too_large
 from headstart.base.progress import Progress, Step
 from headstart.heads.parts import class_weights
 from headstart.tune.augment import mixup
@@ -64,6 +64,7 @@ def train(
         UsageError: the checkpoint is of another run; a batch does not fit in memory; the disk is full.
         KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
     """
+    keep_freed()
     said = {**asdict(recipe), **(identity or {})}
     run = _Run(task, recipe, budget=budget, folder=folder, identity=said, progress=progress or Progress())
     run.watchers = watchers
