@@ -21,7 +21,7 @@ LAYERS = [
     {"tune"},
     {"ship"},
     {"model"},
-    {"sklearn", "testing"},
+    {"sklearn", "testing", "wording"},
     {"findings", "predictions", "listing", "demo"},
     {"adapting"},
     {"pipeline", "output"},

@@ -23,7 +23,7 @@ DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="headstart",
-    help="Transfer learning that proves its worth: a good classifier from a few labelled photos.",
+    help="Transfer learning that proves its worth: a good classifier from a few labelled photos or texts.",
     rich_markup_mode=None,
     add_completion=False,
     invoke_without_command=True,
@@ -36,13 +36,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Weights = Annotated[str, typer.Option(help="pretrained, none (random), or the path of a checkpoint.")]
 Arch = Annotated[str | None, typer.Option(help="URI of the architecture of a bare checkpoint (file:PATH).")]
+TextColumn = Annotated[str | None, typer.Option(help="Name of a table's column of texts.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default: a new one under runs/]")]
 
 
 @app.command()
 def fit(
-    data: Annotated[str, typer.Argument(help="Folder of class folders, .zip, .tar, .csv, .tsv or .parquet.")],
-    source: Annotated[str, typer.Option(help="URI of the pretrained network.")] = "packaged:efficientnet-lite0",
+    data: Annotated[str, typer.Argument(help="Folder of class folders, .zip, .tar, .csv, .tsv, .jsonl or .parquet.")],
+    source: Annotated[
+        str | None,
+        typer.Option(help="URI of the pretrained network.  [default: by the kind of data]"),
+    ] = None,
     weights: Weights = "pretrained",
     arch: Arch = None,
     layer: Annotated[str, typer.Option(help="Where features are taken: auto, pool, joined, or stages.")] = "auto",
@@ -73,16 +77,22 @@ def fit(
     out: Out = None,
     engine: Engine = "auto",
     root: Annotated[Path | None, typer.Option(help="Folder that paths in a table may point into.")] = None,
+    text_column: TextColumn = None,
+    label_column: Annotated[str | None, typer.Option(help="Name of a table's column of labels.")] = None,
+    long: Annotated[str, typer.Option(help="Of texts longer than the source reads: cut, or chunks.")] = "cut",
+    drop_leaks: Annotated[
+        bool, typer.Option("--drop-leaks", help="Leave out training examples that a given test part holds.")
+    ] = False,
     allow_bad: Annotated[bool, typer.Option("--allow-bad", help="Go on with much broken data.")] = False,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
-    """Fit a classifier on labelled photos, and report what it is worth."""
+    """Fit a classifier on labelled photos or texts, and report what it is worth."""
     from headstart.output import CHECKPOINTS, new_out
     from headstart.pipeline import Options, run_fit, settings_for
     from headstart.tune.settings import Settings
 
-    sized = (arch or source).startswith("keras:")
+    sized = (arch or source or "").startswith("keras:")
     settings = Settings(
         size=0 if sized else size,
         epochs=epochs,
@@ -110,6 +120,9 @@ def fit(
         engine=engine,
         allow_bad=allow_bad,
         root=root,
+        columns=_columns(text_column, label_column),
+        long=long,
+        drop_leaks=drop_leaks,
         checkpoints=out / CHECKPOINTS,
     )
     _offline(offline)
@@ -119,18 +132,28 @@ def fit(
 @app.command()
 def predict(
     bundle: Annotated[Path, typer.Argument(help="The folder that fit wrote (OUT/bundle, or OUT).")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Photos, folders, archives or tables.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Photos or texts: files, folders, archives or tables.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Write a CSV here instead of lines on the screen.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Give the probability of every class.")] = False,
     engine: Engine = "auto",
+    text_column: TextColumn = None,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
-    """Name the class of each photo, with its probability."""
+    """Name the class of each photo or text, with its probability."""
     from headstart.predictions import as_csv, as_json_object, as_lines, predict_inputs
 
     _offline(offline)
-    predictions = predict_inputs(bundle, inputs, engine=engine, out=out, progress=progress_for(quiet=as_json))
+    predictions = predict_inputs(
+        bundle,
+        inputs,
+        engine=engine,
+        out=out,
+        progress=progress_for(quiet=as_json),
+        columns=_columns(text_column, None),
+    )
     if out is not None:
         from headstart.base.files import write_atomic
 
@@ -239,6 +262,12 @@ def _run(command: str, out: Path | None, as_json: bool, work: Any, *, resume: bo
     print(run.verdict)
     print(f"Report: {folder / 'report.html'}")
     print(f"Bundle: {folder / 'bundle'}    Result: {folder / RESULT}")
+
+
+def _columns(text: str | None, label: str | None) -> dict[str, str] | None:
+    """Return the columns that were named, by our words for them."""
+    named = {word: name for word, name in (("text", text), ("label", label)) if name is not None}
+    return named or None
 
 
 def _offline(offline: bool) -> None:

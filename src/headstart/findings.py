@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,15 @@ from headstart.data.audit import Scan
 from headstart.data.dataset import Unusable
 from headstart.data.images import thumbnail
 from headstart.data.split import Parts
+from headstart.data.texts import text_of
 from headstart.engines.base import Block
 from headstart.features.extract import Extraction
 from headstart.features.features import Features
 from headstart.features.layers import select
-from headstart.heads.linear import LinearHead
+from headstart.heads.join import Joined
+from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import Choice
+from headstart.heads.terms import TermHead
 from headstart.judge import report
 from headstart.judge.baselines import majority, simple_images
 from headstart.judge.intervals import paired_difference
@@ -28,11 +31,13 @@ from headstart.judge.metrics import evaluate
 from headstart.model import TASKS, Model
 from headstart.ship.bundle import DataIdentity
 from headstart.sources.base import Source
+from headstart.wording import Wording, candidate, joined_heads, reading_said, speaking, wording
 
 SCHEMA = 1
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
 SHOWN = 12  # thumbnails of mistakes, and of unsure examples
 THUMBNAIL = 144  # pixels of the longer side
+SENTENCE = 280  # characters of a text that are shown
 
 
 @dataclass
@@ -127,6 +132,8 @@ class Answer:
         probabilities: float32 of shape (n, c), of the test examples.
         tuning: what came of tuning, in plain values; None where nothing was tuned.
         notes: what its user must be told, one sentence each.
+        terms: the head on words whose scores are added to those of `head`; None where there is none.
+        joined: what joining the two was worth; None where it was not tried.
     """
 
     source: Source
@@ -136,27 +143,76 @@ class Answer:
     probabilities: NDArray[np.float32]
     tuning: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    terms: TermHead | None = None
+    joined: Joined | None = None
 
 
-def frozen_answer(prepared: Prepared, layers: Layers, choice: Choice) -> Answer:
-    """Return the answer of the source as it was, with the chosen head."""
+@dataclass(frozen=True)
+class Simple:
+    """What needs no source: raw pixels or TF-IDF with logistic regression.
+
+    Attributes:
+        probabilities: float32 of shape (n, c), of the test examples.
+        words: more of it, for texts.
+    """
+
+    probabilities: NDArray[np.float32]
+    words: Wording | None = None
+
+
+def simple_answer(prepared: Prepared, *, seed: int) -> Simple:
+    """Return what the simple baseline of this kind of examples says of the test part."""
+    parts, dataset = prepared.parts, prepared.scan.dataset
+    y = prepared.labels(parts.train)
+    if dataset.kind == "text":
+        words = wording(dataset, parts.train, parts.test, y, seed=seed)
+        return Simple(words.probabilities, words)
+    train, test = prepared.pixels(parts.train), prepared.pixels(parts.test)
+    return Simple(simple_images(train, y, test, c=len(dataset.classes), seed=seed))
+
+
+def frozen_answer(prepared: Prepared, layers: Layers, choice: Choice, simple: Simple | None = None) -> Answer:
+    """Return the answer of the source as it was, with the chosen head.
+
+    Args:
+        prepared: the data and its features.
+        layers: the layer that was chosen.
+        choice: the head that was chosen.
+        simple: the simple baseline; where it is one of words, the head may lean on them.
+    """
     test = prepared.features(layers.chosen, prepared.parts.test)
     probabilities = choice.head.predict_proba(test.x)
-    return Answer(prepared.source, choice.head, test.blocks, prepared.extraction.engine, probabilities)
+    answer = Answer(prepared.source, choice.head, test.blocks, prepared.extraction.engine, probabilities)
+    if simple is None or simple.words is None:
+        return answer
+    words = simple.words
+    joined, heads = joined_heads(choice, words, prepared.labels(prepared.parts.train))
+    if heads is None:
+        return replace(answer, joined=joined)
+    head, terms = heads
+    probabilities = softmax(head.scores(test.x) + terms.scores(words.test))
+    return replace(answer, head=head, terms=terms, joined=joined, probabilities=probabilities)
 
 
 def find(
-    prepared: Prepared, layers: Layers, choice: Choice, answer: Answer, *, tune: str, seed: int, clock: Clock
+    prepared: Prepared,
+    layers: Layers,
+    choice: Choice,
+    answer: Answer,
+    *,
+    tune: str,
+    seed: int,
+    clock: Clock,
+    simple: Simple | None = None,
 ) -> Run:
     """Measure the answer on the test part against both baselines, and gather everything worth telling."""
+    simple = simple or simple_answer(prepared, seed=seed)
     parts, dataset = prepared.parts, prepared.scan.dataset
     probabilities, y = answer.probabilities, prepared.labels(parts.test)
     train_labels = prepared.labels(parts.train)
     commonest = majority(train_labels, len(dataset.classes), len(y))
-    simple = simple_images(
-        prepared.pixels(parts.train), train_labels, prepared.pixels(parts.test), c=len(dataset.classes), seed=seed
-    )
-    right, simple_right, commonest_right = (found.argmax(axis=1) == y for found in (probabilities, simple, commonest))
+    answers = (probabilities, simple.probabilities, commonest)
+    right, simple_right, commonest_right = (found.argmax(axis=1) == y for found in answers)
     measured = evaluate(probabilities, y, dataset.classes, seed=seed)
     result: dict[str, Any] = {
         "schema": SCHEMA,
@@ -177,17 +233,47 @@ def find(
         "engine": answer.engine,
         "warnings": _warnings(prepared, choice, answer),
         **({"tuning": answer.tuning} if answer.tuning is not None else {}),
+        **_of_texts(prepared, layers, choice, answer, y),
     }
     gap = paired_difference(right, simple_right, seed=seed)
     name = dataset.classes[int(commonest[0].argmax())]
     sentence = report.verdict(result, gap, commonest=name)
     identity = DataIdentity(dataset.name, prepared.scan.fingerprint)
     model = Model(
-        answer.source, layers.chosen, answer.blocks, answer.head, dataset.classes, result, identity, prepared.engine
+        answer.source,
+        layers.chosen,
+        answer.blocks,
+        answer.head,
+        dataset.classes,
+        result,
+        identity,
+        prepared.engine,
+        answer.terms,
     )
-    page = _page(prepared, _candidates(layers, choice), model, sentence, probabilities)
+    page = _page(prepared, _candidates(layers, choice, answer), model, sentence, probabilities)
+    if simple.words is not None:
+        words = speaking(simple.words, dataset.classes, prepared.source, choice.head, layers.chosen)
+        page = replace(page, words=tuple(words))
     result["seconds"] = clock.read()
     return Run(model, result, sentence, page)
+
+
+def _of_texts(
+    prepared: Prepared, layers: Layers, choice: Choice, answer: Answer, y: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return what `result.json` says of texts alone: how far they were read, and what leaning on words was worth."""
+    if prepared.scan.dataset.kind != "text":
+        return {}
+    said: dict[str, Any] = {"texts": reading_said(prepared.extraction, prepared.source)[0]}
+    if answer.joined is not None:
+        test = prepared.features(layers.chosen, prepared.parts.test)
+        alone = choice.head.predict_proba(test.x).argmax(axis=1) == y
+        said["words"] = {
+            "joined": answer.terms is not None,
+            "log_loss": {"joined": answer.joined.log_loss, "source": answer.joined.alone},
+            "source_alone": float(alone.mean()),
+        }
+    return said
 
 
 def _counts(prepared: Prepared) -> dict[str, int]:
@@ -212,6 +298,7 @@ def _warnings(prepared: Prepared, choice: Choice, answer: Answer) -> list[str]:
         *prepared.scan.notes,
         *prepared.parts.notes,
         *prepared.extraction.notes,
+        *(reading_said(prepared.extraction, prepared.source)[1] if dataset.kind == "text" else ()),
         *choice.notes,
         *answer.notes,
     )
@@ -239,7 +326,7 @@ def _page(
                 truth=dataset.classes[y[row]],
                 predicted=dataset.classes[best[row]],
                 probability=float(sure[row]),
-                thumbnail=_thumbnail(prepared, prepared.parts.test[row]),
+                **_look(prepared, prepared.parts.test[row]),
             )
             for row in rows
         )
@@ -261,19 +348,24 @@ def _page(
 
 def _notes(prepared: Prepared, warnings: list[str]) -> tuple[report.Note, ...]:
     conflicts = tuple(name for conflict in prepared.scan.conflicts for name in conflict.ids)
-    listed = [report.Note("Photos that stand under several labels", conflicts)] if conflicts else []
+    items = prepared.scan.dataset.items.capitalize()
+    listed = [report.Note(f"{items} that stand under several labels", conflicts)] if conflicts else []
     return (*(report.Note(text) for text in warnings), *listed)
 
 
-def _thumbnail(prepared: Prepared, position: int) -> bytes:
-    """Return a small picture, or nothing where the file is gone since it was read."""
+def _look(prepared: Prepared, position: int) -> dict[str, Any]:
+    """Return a small picture, or how a text begins; nothing where the file is gone since it was read."""
     try:
-        return thumbnail(prepared.scan.dataset.read(position), THUMBNAIL)
+        data = prepared.scan.dataset.read(position)
+        if prepared.scan.dataset.kind == "text":
+            text = " ".join(text_of(data).split())
+            return {"text": text if len(text) <= SENTENCE else f"{text[: SENTENCE - 1]}…"}
+        return {"thumbnail": thumbnail(data, THUMBNAIL)}
     except Unusable:
-        return b""
+        return {}
 
 
-def _candidates(layers: Layers, choice: Choice) -> tuple[report.Candidate, ...]:
+def _candidates(layers: Layers, choice: Choice, answer: Answer) -> tuple[report.Candidate, ...]:
     heads = sorted(choice.candidates, key=lambda tried: tried.log_loss)
     others = [
         report.Candidate(
@@ -284,7 +376,9 @@ def _candidates(layers: Layers, choice: Choice) -> tuple[report.Candidate, ...]:
         for name, error in layers.errors.items()
         if name != layers.chosen
     ]
+    joined = [candidate(answer.joined, choice, layers.chosen)] if answer.joined is not None else []
     return (
+        *joined,
         *(
             report.Candidate(
                 head=tried.kind,
@@ -292,7 +386,7 @@ def _candidates(layers: Layers, choice: Choice) -> tuple[report.Candidate, ...]:
                 penalty=tried.penalty,
                 log_loss=tried.log_loss,
                 spread=tried.standard_error,
-                chosen=tried.kind == choice.head.kind,
+                chosen=tried.kind == choice.head.kind and answer.terms is None,
             )
             for tried in heads
         ),

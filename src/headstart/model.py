@@ -19,8 +19,10 @@ from headstart.base.errors import BundleError, SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset, Skipped
 from headstart.data.images import Preprocessing
+from headstart.data.texts import text_of
 from headstart.engines.base import Block
-from headstart.heads.linear import LinearHead
+from headstart.heads.linear import LinearHead, softmax
+from headstart.heads.terms import TermHead
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.sources.base import Source, SourceInfo
@@ -63,6 +65,7 @@ class Model:
         report: the result of the run that made it, as `result.json` holds it.
         data: name and fingerprint of what it was fitted on.
         engine: `auto`, `torch` or `openvino`.
+        terms: for texts, a head on their words, whose scores are added to those of `head`; None for none.
     """
 
     source: Source
@@ -73,12 +76,14 @@ class Model:
     report: dict[str, Any]
     data: DataIdentity
     engine: str = "auto"
+    terms: TermHead | None = None
 
     def predict(self, items: Sequence[Any]) -> list[str]:
         """Return the most probable class of each item.
 
         Args:
-            items: paths, bytes of files, PIL pictures or uint8 arrays of shape (height, width, channels).
+            items: paths, bytes of files, PIL pictures or uint8 arrays of shape (height, width, channels); for a model
+                of texts, the texts themselves, or a Path of a file that holds one.
 
         Raises:
             UsageError: an item cannot be read; the message names it.
@@ -99,7 +104,7 @@ class Model:
         check_list(items)
         if not len(items):
             return np.empty((0, len(self.classes)), dtype=np.float32)
-        predictions = self.predict_dataset(from_items(items))
+        predictions = self.predict_dataset(from_items(items, kind=self.source.info.kind))
         if predictions.skipped:
             raise unreadable(predictions.skipped)
         return predictions.probabilities
@@ -124,7 +129,10 @@ class Model:
                 _widths(blocks),
                 "open the source that the model was fitted with",
             )
-        return Predictions(found.ids, self.head.predict_proba(x), found.skipped)
+        scores = self.head.scores(x)
+        if self.terms is not None:
+            scores = scores + self.terms.scores([text_of(dataset.read(position)) for position in found.positions])
+        return Predictions(found.ids, softmax(scores / np.float32(self.head.temperature)), found.skipped)
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.
@@ -136,7 +144,7 @@ class Model:
         manifest = self.manifest()
         page = card.render(manifest, self.report)
         tuned = dict(self.source.weights) if isinstance(self.source, TunedSource) else {}
-        bundle.save(Path(folder), Bundle(manifest, self.head, self.report, page, tuned))
+        bundle.save(Path(folder), Bundle(manifest, self.head, self.report, page, tuned, self.terms))
 
     def manifest(self) -> Manifest:
         """Return what the bundle of this model says of itself."""
@@ -182,15 +190,17 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
         report=found.report,
         data=manifest.data,
         engine=engine,
+        terms=found.terms,
     )
 
 
 @dataclass(frozen=True)
 class Found:
-    """Features of the readable examples of a data set, with their ids, and what was skipped on the way."""
+    """Features of the readable examples of a data set, their ids and positions in it, and what was skipped."""
 
     extraction: Extraction
     ids: tuple[str, ...]
+    positions: tuple[int, ...]
     skipped: tuple[Skipped, ...]
 
 
@@ -207,11 +217,12 @@ def features_of(dataset: Dataset, source: Source, *, engine: str = "auto", progr
     from headstart.features.extract import extract
 
     progress = progress or Progress()
+    given = {example.id: position for position, example in enumerate(dataset.examples)}
     scanned = scan(dataset, progress=progress)
     dataset = scanned.dataset
     extraction = extract(dataset, scanned.hashes, source, engine=engine, cache=cache_dir(), progress=progress)
     ids = tuple(dataset.examples[position].id for position in extraction.kept)
-    return Found(extraction, ids, dataset.skipped + extraction.skipped)
+    return Found(extraction, ids, tuple(given[name] for name in ids), dataset.skipped + extraction.skipped)
 
 
 def check_list(items: object) -> None:
@@ -245,9 +256,11 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
     from headstart.sources.registry import open_source
 
     wanted = manifest.source
-    if unknown := sorted(wanted.opened.keys() - {"arch", "size", "weights", "seed"}):
+    if unknown := sorted(wanted.opened.keys() - {"arch", "long", "size", "weights", "seed"}):
         raise BundleError(
-            "how a bundle's source is opened must be arch, size, weights or seed", unknown[0], "fetch the bundle again"
+            "how a bundle's source is opened must be arch, long, size, weights or seed",
+            unknown[0],
+            "fetch the bundle again",
         )
     try:
         source = open_source(_pinned_uri(wanted), **wanted.opened)
@@ -306,7 +319,7 @@ def _arguments(source: Source) -> dict[str, Any]:
     """Return what opens `source` once more besides its URI: only what is not the default."""
     given = dict(source.opened or {})
     weights = given.get("weights", "pretrained")
-    kept = {name: given[name] for name in ("arch", "size") if given.get(name) is not None}
+    kept = {name: given[name] for name in ("arch", "long", "size") if given.get(name) is not None}
     if weights == "none":
         kept |= {"weights": "none", "seed": given["seed"]}
     elif weights != "pretrained":

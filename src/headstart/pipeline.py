@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from headstart.base.checks import at_least, one_of
 from headstart.base.config import cache_dir
+from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan, check_bad, scan
+from headstart.data.dataset import ITEMS, Dataset, Kind
 from headstart.data.read import open_dataset
 from headstart.data.split import split
 from headstart.features.elsewhere import begun
 from headstart.features.extract import Extraction, extract
-from headstart.findings import Clock, Layers, Prepared, Run, find, frozen_answer
+from headstart.findings import Clock, Layers, Prepared, Run, find, frozen_answer, simple_answer
 from headstart.heads.select import Choice, choose_head, choose_layer
 from headstart.model import Model
 from headstart.sources.base import Source
@@ -24,7 +27,7 @@ from headstart.sources.registry import open_source
 from headstart.tune.settings import AUTO as DECIDES
 from headstart.tune.settings import NONE, Settings, parse_budget
 
-DEFAULT_SOURCE = "packaged:efficientnet-lite0"
+DEFAULT_SOURCES: dict[Kind, str] = {"image": "packaged:efficientnet-lite0", "text": "packaged:minilm"}
 ENGINES = ("auto", "torch", "openvino")
 
 
@@ -33,9 +36,10 @@ class Options:
     """How `fit` goes about its work.
 
     Attributes:
-        source: the URI of the source, or a Source.
+        source: the URI of the source, or a Source; None for the default of the kind of data.
         weights: `pretrained`, `none` for random ones, or the path of a checkpoint of the source's architecture.
         arch: URI of the architecture of a bare checkpoint, for `file:PATH`.
+        long: what becomes of texts that are longer than the source reads: `cut`, or `chunks`.
         size: of the input in pixels, for `keras:NAME`, as source or as `arch`; None for its own.
         layer: where features are taken: `auto`, `pool`, `joined`, or names of stages joined by `+`.
         tuning: how the source's own weights are tuned; by default not at all.
@@ -44,12 +48,15 @@ class Options:
         engine: `auto`, `torch` or `openvino`.
         allow_bad: go on although more than a fifth of the data, or half of a class, is broken.
         root: a folder outside the data's own that paths in a table may point into.
+        columns: names of a table's columns, by our words for them.
+        drop_leaks: leave out training examples that the given test or validation part holds as well.
         checkpoints: folder for what a tuning run that is stopped goes on from; None keeps nothing.
     """
 
-    source: str | Source = DEFAULT_SOURCE
+    source: str | Source | None = None
     weights: str | Path = "pretrained"
     arch: str | None = None
+    long: str = "cut"
     size: int | None = None
     layer: str = AUTO
     tuning: Settings = field(default_factory=Settings)
@@ -58,11 +65,14 @@ class Options:
     engine: str = "auto"
     allow_bad: bool = False
     root: Path | None = None
+    columns: Mapping[str, str] | None = None
+    drop_leaks: bool = False
     checkpoints: Path | None = None
 
     def check(self) -> None:
         """Raise UsageError for a value that cannot be, before any work starts."""
         one_of("--engine", self.engine, ENGINES)
+        one_of("--long", self.long, ("cut", "chunks"))
         at_least("--seed", self.seed, 0)
         if self.labels_per_class is not None:
             at_least("--labels-per-class", self.labels_per_class, 2)
@@ -72,9 +82,10 @@ class Options:
 def fit(
     data: Any,
     *,
-    source: str | Source = DEFAULT_SOURCE,
+    source: str | Source | None = None,
     weights: str | Path = "pretrained",
     arch: str | None = None,
+    long: str = "cut",
     layer: str = AUTO,
     tune: str | None = None,
     budget: str | None = None,
@@ -84,16 +95,19 @@ def fit(
     engine: str = "auto",
     allow_bad: bool = False,
     root: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    drop_leaks: bool = False,
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Model:
-    """Fit a classifier on labelled photos with what a pretrained network knows.
+    """Fit a classifier on labelled photos or texts with what a pretrained network knows.
 
     Args:
-        data: a path in any of the accepted forms, or a pair (items, labels).
-        source: the URI of the source, or a Source.
+        data: a path in any of the accepted forms, a pair (items, labels), or a data set of the library `datasets`.
+        source: the URI of the source, or a Source; None for the default of the kind of data.
         weights: `pretrained`, `none` for random ones, or the path of a checkpoint of the source's architecture.
         arch: URI of the architecture of a bare checkpoint, for `file:PATH`.
+        long: what becomes of texts that are longer than the source reads: `cut`, or `chunks`, the mean over pieces.
         layer: where features are taken; `auto` lets leave-one-out error choose.
         tune: which source weights also learn: `none`, `norm`, `lora`, `last:N`, `all` or `auto`; by default `none`, and
             `auto` where a budget is given.
@@ -104,6 +118,8 @@ def fit(
         engine: `auto`, `torch` or `openvino`.
         allow_bad: go on although more than a fifth of the data, or half of a class, is broken.
         root: a folder outside the data's own that paths in a table may point into.
+        columns: names of a table's columns, by our words for them: `{"text": "sentence", "label": "class"}`.
+        drop_leaks: leave out training examples that the given test or validation part holds as well.
         out: folder for `result.json`, `report.html` and `bundle/`; None writes nothing.
         progress: where to show progress; nothing is shown by default.
 
@@ -119,6 +135,7 @@ def fit(
         source=source,
         weights=weights,
         arch=arch,
+        long=long,
         layer=layer,
         tuning=settings_for(tune, budget, tuning or Settings()),
         seed=seed,
@@ -126,6 +143,8 @@ def fit(
         engine=engine,
         allow_bad=allow_bad,
         root=Path(root) if root is not None else None,
+        columns=columns,
+        drop_leaks=drop_leaks,
     )
     if out is not None:
         check_out(Path(out))
@@ -142,7 +161,8 @@ def run_fit(data: Any, options: Options, progress: Progress) -> Run:
     prepared = prepare(data, options, progress, clock)
     with clock.part("head"), progress.step("Choosing a head"):
         layers, choice = choose(prepared, options)
-    answer = frozen_answer(prepared, layers, choice)
+        simple = simple_answer(prepared, seed=options.seed)
+    answer = frozen_answer(prepared, layers, choice, simple)
     if options.tuning.mode != NONE:
         from headstart.adapting import tuned_answer
 
@@ -158,7 +178,8 @@ def run_fit(data: Any, options: Options, progress: Progress) -> Run:
                 progress=progress,
             )
     with progress.step("Measuring"):
-        return find(prepared, layers, choice, answer, tune=options.tuning.mode, seed=options.seed, clock=clock)
+        mode, seed = options.tuning.mode, options.seed
+        return find(prepared, layers, choice, answer, tune=mode, seed=seed, clock=clock, simple=simple)
 
 
 def settings_for(tune: str | None, budget: str | None, tuning: Settings) -> Settings:
@@ -170,19 +191,14 @@ def settings_for(tune: str | None, budget: str | None, tuning: Settings) -> Sett
 
 def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Prepared:
     """Read, check and split the data, and compute its features or find them in the cache."""
-    source = open_source(
-        options.source,
-        weights=options.weights,
-        layer=options.layer,
-        seed=options.seed,
-        arch=options.arch,
-        size=options.size,
-    )
+    with clock.part("read"):
+        dataset = open_dataset(data, root=options.root, columns=options.columns)
+    source = _source_for(dataset, options)
     if COMMIT.fullmatch(source.info.revision):
         progress.say(f"{source.info.uri} is at revision {source.info.revision}")
     with begun(source, engine=options.engine, cache=cache_dir()) as elsewhere:
         with clock.part("read"):
-            scanned = scan(open_dataset(data, root=options.root), progress=progress)
+            scanned = scan(dataset, progress=progress)
             check_bad(scanned.dataset, allow_bad=options.allow_bad)
         with clock.part("extract"):
             extraction = extract(
@@ -198,8 +214,38 @@ def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Pr
         progress.say(f"Features of all {extraction.hits:,} examples were in the cache: nothing to extract")
     scanned = _without_broken(scanned, extraction)
     check_bad(scanned.dataset, allow_bad=options.allow_bad)
-    parts = split(scanned.dataset, scanned.hashes, seed=options.seed, labels_per_class=options.labels_per_class)
+    parts = split(
+        scanned.dataset,
+        scanned.hashes,
+        seed=options.seed,
+        labels_per_class=options.labels_per_class,
+        drop_leaks=options.drop_leaks,
+    )
     return Prepared(scanned, parts, source, extraction, options.engine)
+
+
+def _source_for(dataset: Dataset, options: Options) -> Source:
+    """Open the source that was asked for, or the default of the kind of data.
+
+    Raises:
+        UsageError: it reads examples of another kind.
+    """
+    source = open_source(
+        options.source if options.source is not None else DEFAULT_SOURCES[dataset.kind],
+        weights=options.weights,
+        layer=options.layer,
+        seed=options.seed,
+        arch=options.arch,
+        size=options.size,
+        long=options.long,
+    )
+    if source.info.kind != dataset.kind:
+        raise UsageError(
+            f"a source for {dataset.name} must read {ITEMS[dataset.kind]}",
+            f"{source.info.uri}, which reads {ITEMS[source.info.kind]}",
+            f"use {DEFAULT_SOURCES[dataset.kind]}, or leave --source out",
+        )
+    return source
 
 
 def _without_broken(scanned: Scan, extraction: Extraction) -> Scan:

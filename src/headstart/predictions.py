@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headstart.base.errors import UsageError, one_line
 from headstart.base.files import check_writable
 from headstart.base.progress import Progress
-from headstart.data.dataset import Skipped
+from headstart.data.dataset import ITEMS, Skipped
 from headstart.data.tables import safe_cell
 
 
@@ -29,6 +29,7 @@ class Labelled:
         probabilities: float32 of shape (n, c), rows summing to 1.
         skipped: inputs that could not be read, and why.
         bundle: where the model came from.
+        task: what it does, such as `image-classification`.
     """
 
     ids: tuple[str, ...]
@@ -36,6 +37,7 @@ class Labelled:
     probabilities: NDArray[np.float32]
     skipped: tuple[Skipped, ...]
     bundle: Path
+    task: str
 
     def rows(self) -> Iterator[tuple[str, str, float, NDArray[np.float32]]]:
         """Yield input, class, its probability and all probabilities."""
@@ -45,7 +47,13 @@ class Labelled:
 
 
 def predict_inputs(
-    bundle: Path, inputs: Sequence[str], *, engine: str, out: Path | None, progress: Progress
+    bundle: Path,
+    inputs: Sequence[str],
+    *,
+    engine: str,
+    out: Path | None,
+    progress: Progress,
+    columns: Mapping[str, str] | None = None,
 ) -> Labelled:
     """Load a bundle and name the class of every input.
 
@@ -53,7 +61,7 @@ def predict_inputs(
         UsageError: the bundle or an input cannot be used, no input could be read, or `out` cannot be written.
     """
     from headstart.data.read import open_inputs
-    from headstart.model import load
+    from headstart.model import TASKS, load
 
     if out is not None:
         if out.is_dir():
@@ -61,13 +69,14 @@ def predict_inputs(
         check_writable(out.absolute().parent, what="the folder of --out")
     nested = bundle / "bundle"
     model = load(nested if nested.is_dir() else bundle, engine=engine)
-    found = model.predict_dataset(open_inputs(inputs), progress=progress)
+    kind = model.source.info.kind
+    found = model.predict_dataset(open_inputs(inputs, kind=kind, columns=columns), progress=progress)
     for skip in found.skipped:
         progress.say(f"Skipped {skip.id}: {skip.reason}")
     if not found.ids:
         reasons = "; ".join(f"{skip.id}: {skip.reason}" for skip in found.skipped[:3])
-        raise UsageError("INPUT must hold at least one photo that can be read", reasons or "none", "give other inputs")
-    return Labelled(found.ids, model.classes, found.probabilities, found.skipped, bundle)
+        raise UsageError(f"INPUT must hold some {ITEMS[kind]} that can be read", reasons or "none", "give other inputs")
+    return Labelled(found.ids, model.classes, found.probabilities, found.skipped, bundle, TASKS[kind])
 
 
 def as_lines(labelled: Labelled, *, everything: bool) -> Iterator[str]:
@@ -105,7 +114,7 @@ def as_json_object(labelled: Labelled, *, everything: bool) -> dict[str, Any]:
         predictions.append(prediction)
     return {
         "schema": 1,
-        "task": "image-classification",
+        "task": labelled.task,
         "bundle": str(labelled.bundle),
         "predictions": predictions,
         "skipped": [{"path": skip.id, "reason": skip.reason} for skip in labelled.skipped],

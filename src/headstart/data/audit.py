@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from headstart.base.errors import DataError, one_line
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.progress import Progress
+from headstart.data import formats, texts
 from headstart.data.dataset import Dataset, Skipped, Unusable
-from headstart.data.formats import remarks
 from headstart.data.labels import some
 
 MAX_CONFLICTING = 0.05
@@ -54,7 +54,7 @@ class Scan:
 def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     """Read every example once and return the readable ones, with their hashes.
 
-    Bytes that are no accepted picture are skipped here, so that they never reach a decoder.
+    Bytes that are no accepted picture, or no text, are skipped here, so that they never reach a decoder.
 
     Args:
         dataset: what to read.
@@ -68,7 +68,7 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     hashes: list[str] = []
     remarked: dict[str, list[str]] = {}
     skipped: list[Skipped] = []
-    with progress.step("Reading", len(dataset), dataset.kind + "s") as step:
+    with progress.step("Reading", len(dataset), dataset.items) as step:
         for position, outcome in enumerate(_in_order(dataset, workers)):
             example = dataset.examples[position]
             if isinstance(outcome, Unusable):
@@ -87,7 +87,7 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     if duplicates:
         notes.append(f"{duplicates} examples are exact copies of others in their class; copies stay on one side.")
     if conflicts:
-        notes.append(f"{len(conflicts)} pictures stand under several labels ({_shown(conflicts)}).")
+        notes.append(f"{len(conflicts)} {dataset.items} stand under several labels ({_shown(conflicts)}).")
     return Scan(readable, tuple(hashes), _fingerprint(readable, hashes), duplicates, conflicts, tuple(notes))
 
 
@@ -145,11 +145,17 @@ def _look(dataset: Dataset, positions: Sequence[int]) -> list[tuple[str, tuple[s
     for position in positions:
         try:
             data = dataset.read(position)
-            odd = remarks(data, dataset.examples[position].id) if dataset.kind == "image" else ()
-            outcomes.append((sha256(data), odd))
+            outcomes.append((sha256(data), _odd(dataset, position, data)))
         except Unusable as error:
             outcomes.append(error)
     return outcomes
+
+
+def _odd(dataset: Dataset, position: int, data: bytes) -> tuple[str, ...]:
+    """Return what is odd about an example; raises Unusable where it is nothing of its kind."""
+    if dataset.kind == "image":
+        return formats.remarks(data, dataset.examples[position].id)
+    return texts.remarks(data) if dataset.kind == "text" else ()
 
 
 def _duplicates(dataset: Dataset, hashes: Sequence[str]) -> int:
@@ -158,7 +164,7 @@ def _duplicates(dataset: Dataset, hashes: Sequence[str]) -> int:
 
 
 def _conflicts(dataset: Dataset, hashes: Sequence[str]) -> tuple[Conflict, ...]:
-    """Return the pictures with several labels.
+    """Return the examples with several labels.
 
     Raises:
         DataError: more than 5 % of the examples are among them.
@@ -177,7 +183,7 @@ def _conflicts(dataset: Dataset, hashes: Sequence[str]) -> tuple[Conflict, ...]:
         raise DataError(
             f"at most {MAX_CONFLICTING:.0%} of {dataset.name} may have copies under another label",
             f"{count} of {len(hashes)} ({count / len(hashes):.0%}): {_shown(conflicts)}",
-            "leave each picture in one class only",
+            "leave each of them in one class only",
         )
     return conflicts
 

@@ -9,6 +9,9 @@ from typing import Literal
 Kind = Literal["image", "text", "sound"]
 Split = Literal["train", "validation", "test"]
 
+ITEMS: dict[Kind, str] = {"image": "photos", "text": "texts", "sound": "recordings"}
+"""What examples of each kind are called."""
+
 
 class Unusable(Exception):
     """One example cannot be used; `reason` is a short clause ("truncated", "empty")."""
@@ -70,6 +73,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def items(self) -> str:
+        """What its examples are called."""
+        return ITEMS[self.kind]
 
     @property
     def found(self) -> int:

@@ -1,8 +1,9 @@
 """Folders whose names are the labels, below a folder or inside an archive.
 
 The rule: a class is a folder of the first level (of the second below `train/`, `validation/`, `test/`), and every
-picture below it, however deep, is of that class. Pictures beside the class folders are ignored and counted, and so
-are files whose suffix is no picture's. Hidden files and what systems leave behind are ignored and counted too.
+picture below it, however deep, is of that class; where there is no picture, every text file. Those beside the class
+folders are ignored and counted, and so are files whose suffix is no picture's (no text's). Hidden
+files and what systems leave behind are ignored and counted too.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import Dataset, Example, Skipped, Split
+from headstart.data.dataset import ITEMS, Dataset, Example, Kind, Skipped, Split
 from headstart.data.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, notes_on, some
+from headstart.data.tables import TABLE_SUFFIXES
+from headstart.data.texts import TEXT_SUFFIXES
 from headstart.data.trees import File, Reader, Subtree, Tree, is_litter, suffix_of
 
-RULE = "make one folder per class, named after it, with its pictures inside (or train/ and test/ above such folders)"
+RULE = "make one folder per class, named after it, with its {items} inside (or train/ and test/ above such folders)"
+SUFFIXES: dict[Kind, frozenset[str]] = {"image": frozenset(IMAGE_SUFFIXES), "text": TEXT_SUFFIXES}
+TABLES = (*TABLE_SUFFIXES, ".parquet")
 
 
 def unwrap(tree: Tree) -> tuple[Tree, int]:
@@ -27,13 +32,13 @@ def unwrap(tree: Tree) -> tuple[Tree, int]:
     """
     tops = {path for path in tree.folders if "/" not in path and not is_litter(path)}
     beside = [file for file in tree.files if "/" not in file.path or is_litter(file.path.partition("/")[0])]
-    telling = any(suffix_of(file.path) in (*IMAGE_SUFFIXES, ".csv", ".tsv", ".parquet") for file in visible(beside))
+    telling = any(suffix_of(file.path) in (*IMAGE_SUFFIXES, *TABLES) for file in visible(beside))
     if len(tops) != 1 or telling:
         return tree, 0
     (top,) = tops
     inner = Subtree(tree, top)
     wraps = any("/" not in path and not is_litter(path) for path in inner.folders) or any(
-        "/" not in file.path and suffix_of(file.path) in (".csv", ".tsv", ".parquet") for file in inner.files
+        "/" not in file.path and suffix_of(file.path) in TABLES for file in inner.files
     )
     return (inner, len(beside)) if wraps and top.lower() not in SPLITS else (tree, 0)
 
@@ -45,6 +50,7 @@ def visible(files: Sequence[File]) -> list[File]:
 
 @dataclass
 class _Found:
+    kind: Kind
     examples: list[Example] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     ignored: int = 0
@@ -52,7 +58,7 @@ class _Found:
 
 
 def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
-    """Return the labelled pictures of class folders.
+    """Return the labelled pictures of class folders, or their texts where there is no picture.
 
     Args:
         tree: the folder or archive.
@@ -65,19 +71,20 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     shown = visible(tree.files)
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
     parts = _parts(tops)
-    found = _Found(ignored=ignored + len(tree.files) - len(shown))
+    found = _Found(_kind(shown), ignored=ignored + len(tree.files) - len(shown))
+    rule = RULE.format(items=ITEMS[found.kind])
     for file in shown:
         _place(file, parts, found)
     labels = sorted(_class_folders(tree, parts))
     if not labels and not found.skipped:
-        raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown), RULE)
+        raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown), rule)
     _check_filled(tree, labels, found)
     classes = tuple(sorted({folder.rpartition("/")[2] for folder in labels}))
-    check_classes(classes, where=tree.where, do=RULE)
-    notes = [*_strays(found.stray), *notes_on(classes, numbers=False)]
+    check_classes(classes, where=tree.where, do=rule)
+    notes = [*_strays(found, rule), *notes_on(classes, numbers=False)]
     return Dataset(
         name=name,
-        kind="image",
+        kind=found.kind,
         examples=tuple(found.examples),
         classes=classes,
         read=Reader(tree, tuple(example.id for example in found.examples)),
@@ -87,25 +94,26 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     )
 
 
-def from_files(tree: Tree, *, name: str) -> Dataset:
-    """Return every picture of a folder or archive, at any depth, without labels.
+def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
+    """Return every picture (or text) of a folder or archive, at any depth, without labels.
 
     Raises:
         DataError: there is none.
     """
     shown = visible(tree.files)
-    pictures = [file for file in shown if file.problem or suffix_of(file.path) in IMAGE_SUFFIXES]
-    if not pictures:
-        raise DataError(f"{tree.where} must hold pictures", _what_is_there(shown), "name a folder or files with some")
-    usable = [file.path for file in pictures if not file.problem]
+    wanted = [file for file in shown if file.problem or suffix_of(file.path) in SUFFIXES[kind]]
+    if not wanted:
+        do = "name a folder or files with some"
+        raise DataError(f"{tree.where} must hold {ITEMS[kind]}", _what_is_there(shown), do)
+    usable = [file.path for file in wanted if not file.problem]
     return Dataset(
         name=name,
-        kind="image",
+        kind=kind,
         examples=tuple(Example(path, "") for path in usable),
         classes=(),
         read=Reader(tree, tuple(usable)),
-        skipped=tuple(Skipped(file.path, "", file.problem) for file in pictures if file.problem),
-        ignored=len(tree.files) - len(pictures),
+        skipped=tuple(Skipped(file.path, "", file.problem) for file in wanted if file.problem),
+        ignored=len(tree.files) - len(wanted),
     )
 
 
@@ -125,7 +133,7 @@ def _place(file: File, parts: dict[str, Split], found: _Found) -> None:
     label = names[depth - 1] if inside else ""
     if file.problem:
         found.skipped.append(Skipped(file.path, label, file.problem))
-    elif suffix_of(file.path) not in IMAGE_SUFFIXES:
+    elif suffix_of(file.path) not in SUFFIXES[found.kind]:
         found.ignored += 1
     elif not inside:
         found.ignored += 1
@@ -150,23 +158,35 @@ def _check_filled(tree: Tree, labels: Sequence[str], found: _Found) -> None:
     empty = [folder for folder in labels if folder not in filled]
     if empty:
         raise DataError(
-            f"every class folder of {tree.where} must hold a picture ({' '.join(sorted(IMAGE_SUFFIXES))})",
+            f"every class folder of {tree.where} must hold {ITEMS[found.kind]} "
+            f"({' '.join(sorted(SUFFIXES[found.kind]))})",
             f"none in {some(empty)}",
-            "put pictures there or remove the folder",
+            f"put {ITEMS[found.kind]} there or remove the folder",
         )
 
 
-def _strays(stray: Sequence[str]) -> list[str]:
-    if not stray:
+def _strays(found: _Found, rule: str) -> list[str]:
+    if not found.stray:
         return []
-    return [f"{len(stray)} pictures lie beside the class folders and are ignored ({some(stray)}): {RULE}."]
+    count, items = len(found.stray), ITEMS[found.kind]
+    return [f"{count} {items} lie beside the class folders and are ignored ({some(found.stray)}): {rule}."]
+
+
+def _kind(shown: Sequence[File]) -> Kind:
+    """Return what the files are: texts where some are and none is a picture."""
+    suffixes = {suffix_of(file.path) for file in shown}
+    return "text" if suffixes & TEXT_SUFFIXES and not suffixes & SUFFIXES["image"] else "image"
 
 
 def _what_is_there(shown: Sequence[File]) -> str:
-    pictures = sum(suffix_of(file.path) in IMAGE_SUFFIXES for file in shown)
-    tables = [file.path for file in shown if suffix_of(file.path) in (".csv", ".tsv", ".parquet")]
+    counts = {items: sum(suffix_of(file.path) in SUFFIXES[kind] for file in shown) for kind, items in _OF_FILES}
+    tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
     if tables:
-        return f"no class folder, but the table {tables[0]}: name that file if it lists the pictures"
-    if pictures:
-        return f"{pictures} pictures, in no class folder"
-    return f"{len(shown)} files, none of them a picture" if shown else "nothing, it is empty"
+        return f"no class folder, but the table {tables[0]}: name that file if it lists the examples"
+    for items, count in counts.items():
+        if count:
+            return f"{count} {items}, in no class folder"
+    return f"{len(shown)} files, none of them a photo or a text" if shown else "nothing, it is empty"
+
+
+_OF_FILES: tuple[tuple[Kind, str], ...] = (("image", ITEMS["image"]), ("text", ITEMS["text"]))

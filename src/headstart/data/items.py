@@ -1,4 +1,4 @@
-"""Examples that Python hands over: paths, bytes, PIL pictures and arrays, with their labels."""
+"""Examples that Python hands over: paths, bytes, PIL pictures, arrays and texts, with their labels."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ import io
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import Dataset, Example, Skipped, Unusable
+from headstart.data.dataset import Dataset, Example, Kind, Skipped, Unusable
+from headstart.data.formats import IMAGE_SUFFIXES
 from headstart.data.labels import check_classes, notes_on, spelled
-from headstart.data.trees import MAX_BYTES, read_file
+from headstart.data.texts import text_bytes
+from headstart.data.trees import MAX_BYTES, read_file, suffix_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
+LONGEST_PATH = 4096  # characters
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 
-def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None) -> Dataset:
-    """Return pictures that are paths, bytes, PIL pictures or uint8 arrays of shape (h, w), (h, w, 3) or (h, w, 4).
+def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None, *, kind: Kind | None = None) -> Dataset:
+    """Return pictures (paths, bytes, PIL pictures, uint8 arrays of shape (h, w), (h, w, 3) or (h, w, 4)), or texts.
 
     Args:
-        items: the pictures; an id is a path as given, else `item N`, counted from 0.
+        items: the pictures or texts; an id is a path as given, else `item N`, counted from 0.
         labels: one per item, a name or a number; a missing one (None, NaN, "") makes its item skipped. None for
-            pictures without labels.
+            items without labels.
+        kind: what they are. None: texts where every item is a str and none is the path of a file or of a picture's
+            name, else pictures. As texts, a str is the text itself and a path is a file that holds one.
 
     Raises:
         DataError: there is none, the lengths differ, or there are fewer than two classes.
@@ -36,13 +42,14 @@ def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None) -> Dat
     if labels is not None and len(items) != len(labels):
         raise DataError("items and labels must be equally many", f"{len(items)} and {len(labels)}", "give one each")
     if not items:
-        raise DataError("items must hold a picture", "none", "give some")
+        raise DataError("items must hold something", "none", "give some")
+    kind = kind or _kind(items)
     examples: list[Example] = []
     rows: list[int] = []
     skipped: list[Skipped] = []
     used: set[str] = set()
     for row in range(len(items)):
-        name = _name(items[row], row)
+        name = _name(items[row], row, kind)
         name = f"{name}#{row}" if name in used else name
         used.add(name)
         label = "" if labels is None else spelled(labels[row])
@@ -56,10 +63,10 @@ def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None) -> Dat
         check_classes(classes, where="labels", do="give examples of at least two labels")
     return Dataset(
         name="items",
-        kind="image",
+        kind=kind,
         examples=tuple(examples),
         classes=classes,
-        read=_Items(items, rows),
+        read=_Items(items, rows) if kind == "image" else _Texts(items, rows),
         skipped=tuple(skipped),
         notes=notes_on(classes),
     )
@@ -83,8 +90,31 @@ class _Items:
             return _encoded(item)
 
 
-def _name(item: object, row: int) -> str:
-    return os.fsdecode(item) if isinstance(item, (str, os.PathLike)) else f"item {row}"
+@dataclass(frozen=True)
+class _Texts:
+    items: Sequence[Any]
+    rows: Sequence[int]
+
+    def __call__(self, position: int) -> bytes:
+        return text_bytes(self.items[self.rows[position]])
+
+
+def _kind(items: Sequence[Any]) -> Kind:
+    return "text" if all(isinstance(item, str) and not _is_path(item) for item in items) else "image"
+
+
+def _is_path(item: str) -> bool:
+    """Return whether a str is rather a path: it has a picture's suffix, or a file is there."""
+    if len(item) > LONGEST_PATH or "\n" in item:
+        return False
+    if suffix_of(item) in IMAGE_SUFFIXES:
+        return True
+    return "\0" not in item and os.path.isfile(item)  # noqa: PTH113 - a text need not make a path
+
+
+def _name(item: object, row: int, kind: Kind) -> str:
+    named = isinstance(item, os.PathLike) or (isinstance(item, str) and kind == "image")
+    return os.fsdecode(item) if named else f"item {row}"  # type: ignore[arg-type]
 
 
 def _encoded(item: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures that tables list by path: which rows are examples, and what paths may reach."""
+"""Examples that tables list: pictures by path, texts in their cells; and what paths may reach."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from headstart.base.errors import DataError, UsageError
 from headstart.data.dataset import Dataset, Example, Skipped, Split
 from headstart.data.labels import SPLITS, check_classes, notes_on, spelled
 from headstart.data.tables import Table
+from headstart.data.texts import text_bytes
 from headstart.data.trees import Reader, Tree
 
 _TO_LABEL = "give rows of at least two labels"
@@ -30,7 +32,7 @@ class _Listing:
     labelled: bool
     reach: tuple[str, str] | None
     examples: list[Example] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
+    cells: list[Any] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     backslashes: int = 0
@@ -45,22 +47,31 @@ class _Listing:
                 raise DataError(f"{where} must belong to the part of its file, {split}", repr(named), "correct it")
             split = named
         label = self._label(table, row)
-        text = "" if table.cells[row] is None else str(table.cells[row])
-        if not text.strip():
-            name = f"{posixpath.basename(table.where)}#{table.lines[row]}"
-            self.skipped.append(Skipped(name, label or "", "no path"))
+        cell = table.cells[row]
+        number = f"{posixpath.basename(table.where)}#{table.lines[row]}"
+        if cell is None or not str(cell).strip():
+            reason = "empty" if table.content == "text" else "no path"
+            self.skipped.append(Skipped(number, label or "", reason))
             return
-        if "\\" in text and "/" not in text:
-            text, self.backslashes = text.replace("\\", "/"), self.backslashes + 1
-        path = inside(text, where, self.reach)
-        name = path if path not in self.used else f"{path}#{posixpath.basename(table.where)}, {at}"
-        self.used.add(path)
+        if table.content == "text":
+            name, held = number, cell if isinstance(cell, bytes) else str(cell)
+        else:
+            name, held = self._path(str(cell), table, at)
         if label is None:
             self.skipped.append(Skipped(name, "", "no label"))
             return
         group = spelled(table.groups[row]) if table.groups is not None else None
         self.examples.append(Example(name, label, split, group))
-        self.paths.append(path)
+        self.cells.append(held)
+
+    def _path(self, text: str, table: Table, at: str) -> tuple[str, str]:
+        """Return the id of a picture, and its path; the id says where it is listed if the path was listed before."""
+        if "\\" in text and "/" not in text:
+            text, self.backslashes = text.replace("\\", "/"), self.backslashes + 1
+        path = inside(text, f"{table.where}, {at}", self.reach)
+        name = path if path not in self.used else f"{path}#{posixpath.basename(table.where)}, {at}"
+        self.used.add(path)
+        return name, path
 
     def _label(self, table: Table, row: int) -> str | None:
         if not self.labelled:
@@ -77,10 +88,10 @@ def from_tables(
     root: Path | None = None,
     labelled: bool = True,
 ) -> Dataset:
-    """Return the pictures that tables list, relative to the folder that the tables are in.
+    """Return the texts that tables hold, or the pictures that they list, relative to the tables' folder.
 
-    A row without a label, or whose file is missing, is skipped and counted; a path that leads out of the folder is
-    an error, and nothing is ever fetched from a URL.
+    A row without a label, or whose text is empty or file missing, is skipped and counted; a path that leads out of the
+    folder is an error, and nothing is ever fetched from a URL.
 
     Args:
         tree: the folder of the tables.
@@ -94,12 +105,13 @@ def from_tables(
         DataError: a path leads out, a split is unknown, or there are fewer than two classes.
     """
     found = _Listing(labelled, _reach(tree, root))
+    written = _alike(tables, where)
     for table, split in tables:
         refuse_unread(table.content, table.where)
         for row in range(len(table.cells)):
             found.take(table, row, split)
     labels = {example.label for example in found.examples}
-    notes: list[str] = []
+    notes = [note for table, _ in tables for note in table.notes]
     if found.backslashes:
         notes.append(f"{found.backslashes} paths are written with backslashes, read as slashes.")
     if labelled and found.examples:
@@ -107,13 +119,32 @@ def from_tables(
         notes.extend(notes_on(labels))
     return Dataset(
         name=name,
-        kind="image",
+        kind="text" if written else "image",
         examples=tuple(found.examples),
         classes=tuple(sorted(labels)) if labelled else (),
-        read=Reader(tree, tuple(found.paths), absent="missing"),
+        read=Cells(tuple(found.cells)) if written else Reader(tree, tuple(found.cells), absent="missing"),
         skipped=tuple(found.skipped),
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Texts in memory: what a Dataset reads with, where the texts themselves stand in a table."""
+
+    texts: tuple[str | bytes, ...]
+
+    def __call__(self, position: int) -> bytes:
+        """Return the text at `position`, in UTF-8 where the table had characters; raises Unusable."""
+        return text_bytes(self.texts[position])
+
+
+def _alike(tables: Sequence[tuple[Table, Split | None]], where: str) -> bool:
+    """Return whether the tables hold texts, and not paths; all of them or none."""
+    written = {table.content == "text" for table, _ in tables}
+    if len(written) > 1:
+        raise DataError(f"the tables of {where} must be alike", "texts in some and paths in others", "make them so")
+    return True in written
 
 
 def split_cell(cell: object, where: str) -> Split:
@@ -129,12 +160,12 @@ def split_cell(cell: object, where: str) -> Split:
 
 
 def refuse_unread(content: str, where: str) -> None:
-    """Raise UsageError where the column that holds the examples is of texts or sounds."""
-    if content in ("text", "audio"):
+    """Raise UsageError where the column that holds the examples is of sounds."""
+    if content == "audio":
         raise UsageError(
-            f"{where} must hold pictures, in a path or image column",
+            f"{where} must hold pictures or texts, in a path, image or text column",
             f"a column {content!r}, which is not yet read",
-            "name a table of pictures",
+            "name a table of pictures or texts",
         )
 
 

@@ -18,7 +18,7 @@ from headstart.base.errors import DataError
 from headstart.data.dataset import Dataset, Example, Skipped, Split, Unusable
 from headstart.data.labels import check_classes, notes_on, spelled
 from headstart.data.listed import refuse_unread, split_cell
-from headstart.data.tables import CONTENT, Table, find_columns
+from headstart.data.tables import CONTENT, Table, content_of, find_columns
 from headstart.data.trees import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ class ParquetTable:
         self.path = path
         self._file = _opened(path)
         self.schema = self._file.schema_arrow
-        self._at = find_columns(
-            self.schema.names, str(path), columns=_with_image(self.schema, columns), labelled=labelled
-        )
+        named = _with_image(self.schema, columns)
+        self._at = find_columns(self.schema.names, str(path), columns=named, labelled=labelled)
+        self.content = content_of(self._at, named)
+        """The word for the column that holds the examples."""
         if self._file.metadata.num_rows == 0:
             raise DataError(f"{path} must hold rows", "none", "add a row for each example")
 
@@ -59,17 +60,12 @@ class ParquetTable:
         return int(self._file.metadata.num_rows)
 
     @property
-    def content(self) -> str:
-        """The word for the column that holds the examples."""
-        return next(word for word in CONTENT if word in self._at)
-
-    @property
     def embeds(self) -> bool:
         """Whether the pictures themselves are in it, and not their paths."""
-        return _bytes_in(self.schema.field(self._at[self.content]).type) is not None
+        return self.content != "text" and _bytes_in(self.schema.field(self._at[self.content]).type) is not None
 
     def table(self) -> Table:
-        """Return its cells as a table of paths."""
+        """Return its cells as a table of texts or of paths."""
         return Table(
             where=str(self.path),
             content=self.content,

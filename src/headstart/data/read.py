@@ -13,37 +13,40 @@ from typing import Any
 
 from headstart.base.errors import DataError
 from headstart.data.archives import is_archive, open_archive
-from headstart.data.dataset import Dataset, Split, Unusable
+from headstart.data.dataset import ITEMS, Dataset, Kind, Split, Unusable
 from headstart.data.folders import from_files, from_folders, unwrap
 from headstart.data.items import from_items
 from headstart.data.labels import SPLITS
+from headstart.data.lines import read_lines
 from headstart.data.listed import from_tables
+from headstart.data.loaded import is_loaded, tables_of
 from headstart.data.parquet import ParquetTable, from_pictures
-from headstart.data.tables import MAX_TABLE, TABLE_SUFFIXES, read_csv
+from headstart.data.tables import LINES_SUFFIXES, MAX_TABLE, TABLE_SUFFIXES, read_csv
 from headstart.data.trees import Folder, Tree, is_litter, suffix_of
 
-ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv or .parquet"
+ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv, .jsonl or .parquet"
 
 _NAMES = "|".join((*SPLITS, "all"))
 # Parquet comes in shards, such as train-00000-of-00002.parquet; "train_notes.csv" is no part.
-_PART = re.compile(rf"({_NAMES})(?:\.csv|\.tsv|(?:[-_.].*)?\.parquet)", re.IGNORECASE)
+_PART = re.compile(rf"({_NAMES})(?:\.csv|\.tsv|\.jsonl|\.ndjson|(?:[-_.].*)?\.parquet)", re.IGNORECASE)
 
 Columns = Mapping[str, str]
 
 
 def open_dataset(
-    data: str | os.PathLike[str] | tuple[Sequence[Any], Sequence[Any]],
+    data: Any,
     *,
     root: Path | None = None,
     columns: Columns | None = None,
 ) -> Dataset:
-    """Return labelled pictures, listed and not yet read.
+    """Return labelled pictures or texts, listed and not yet read; what they are, the data itself says.
 
     Args:
         data: a folder of class folders, or `train/`, `validation/`, `test/` above such; a `.zip` or `.tar` of
-            either; a CSV, TSV or Parquet of paths and labels, or a folder or archive of `train.csv`, `dev.csv`,
-            `test.csv` or one `all.csv`; Parquet in the Hugging Face image layout, or a folder of it; or a pair of
-            sequences, pictures and labels. Where a folder holds both such tables and class folders, the tables count.
+            either; a CSV, TSV, JSON lines or Parquet of paths (or texts) and labels, or a folder or archive of
+            `train.csv`, `dev.csv`, `test.csv` or one `all.csv`; Parquet in the Hugging Face image layout, or a folder
+            of it; a data set of the library `datasets`, or a dict of such; or a pair of sequences: pictures or texts,
+            and labels. Where a folder holds both such tables and class folders, the tables count.
         root: a folder that paths in a table may lead into, besides the table's own.
         columns: names of a table's columns, by our words for them: `{"path": "file", "label": "category"}`.
 
@@ -54,6 +57,9 @@ def open_dataset(
         if len(data) != 2:
             raise DataError("data in Python must be a pair (items, labels)", f"{len(data)} values", "give two")
         return from_items(*data)
+    if is_loaded(data):
+        tables = tables_of(data, columns=columns)
+        return from_tables(Folder(Path()), tables, name="data set", where="the data set", root=root)
     path = existing(data, what="DATA")
     if path.is_dir():
         return _from_tree(Folder(path), path, root, columns)
@@ -65,33 +71,40 @@ def open_dataset(
     return dataset
 
 
-def open_inputs(inputs: Sequence[str | os.PathLike[str]]) -> Dataset:
-    """Return pictures without labels, for prediction.
+def open_inputs(
+    inputs: Sequence[str | os.PathLike[str]], *, kind: Kind = "image", columns: Columns | None = None
+) -> Dataset:
+    """Return pictures or texts without labels, for prediction.
 
     Args:
-        inputs: pictures, folders (searched to any depth), archives, and tables with a path column. The id of an
+        inputs: files, folders (searched to any depth), archives, and tables with a path or text column. The id of an
             example is its path, with the input in front.
+        kind: what they must be.
+        columns: names of a table's columns, by our words for them.
 
     Raises:
-        DataError: an input does not exist, or holds no picture.
+        DataError: an input does not exist, or holds nothing of that kind.
     """
     if not inputs:
-        raise DataError("INPUT must name pictures", "nothing", "name files, folders, archives or tables")
+        raise DataError(f"INPUT must name {ITEMS[kind]}", "nothing", "name files, folders, archives or tables")
     parts: list[Dataset] = []
     single: list[Path] = []
     for given in inputs:
         path = existing(given, what="INPUT")
         if path.is_dir():
-            parts.append(_under(path, from_files(Folder(path), name=path.name)))
+            parts.append(_under(path, from_files(Folder(path), name=path.name, kind=kind)))
         elif is_archive(path):
-            parts.append(_under(path, from_files(open_archive(path), name=path.name)))
+            parts.append(_under(path, from_files(open_archive(path), name=path.name, kind=kind)))
         else:
-            table = _from_table(path, None, None, labelled=False)
+            table = _from_table(path, None, columns, labelled=False)
             if table is None:
                 single.append(path)
+            elif table.kind != kind:
+                there = f"{ITEMS[table.kind]} in {path}"
+                raise DataError(f"INPUT must hold {ITEMS[kind]}, which the model was fitted on", there, "name others")
             else:
                 parts.append(_under(path.parent, table))
-    return _joined([*([from_items(single)] if single else []), *parts])
+    return _joined([*([from_items(single, kind=kind)] if single else []), *parts])
 
 
 def existing(data: object, *, what: str) -> Path:
@@ -101,7 +114,9 @@ def existing(data: object, *, what: str) -> Path:
         DataError: there is none, or it is a device, a pipe or a socket.
     """
     if not isinstance(data, (str, os.PathLike)):
-        raise DataError(f"{what} must be a path, or a pair (items, labels) in Python", type(data).__name__, "give one")
+        raise DataError(
+            f"{what} must be a path, or in Python a pair (items, labels) or a data set", type(data).__name__, "give one"
+        )
     path = Path(os.fsdecode(data))
     path = path.expanduser() if path.parts[:1] == ("~",) else path
     try:
@@ -179,7 +194,8 @@ def _from_csv(
             data = tree.read(name, limit=MAX_TABLE)
         except Unusable as error:
             raise DataError(f"{where} must be readable", error.reason, "check the file and its rights") from error
-        tables.append((read_csv(data, where, columns=columns, labelled=labelled), split))
+        read = read_lines if suffix_of(name) in LINES_SUFFIXES else read_csv
+        tables.append((read(data, where, columns=columns, labelled=labelled), split))
     return from_tables(tree, tables, name=_name(path), where=str(path), root=root, labelled=labelled)
 
 
@@ -233,7 +249,7 @@ def _joined(parts: Sequence[Dataset]) -> Dataset:
         used.add(example.id)
     return Dataset(
         name="inputs",
-        kind="image",
+        kind=parts[0].kind,
         examples=tuple(examples),
         classes=(),
         read=_Joined(tuple(parts), tuple(accumulate((len(part) for part in parts[:-1]), initial=0))),

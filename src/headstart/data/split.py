@@ -41,6 +41,7 @@ def split(
     seed: int,
     labels_per_class: int | None = None,
     test_share: float = 0.3,
+    drop_leaks: bool = False,
 ) -> Parts:
     """Return the parts that the data gives, or draw a test part that every class shares alike.
 
@@ -52,6 +53,7 @@ def split(
         seed: of the draw.
         labels_per_class: keep only this many examples per class to learn from; those of 5 are among those of 10.
         test_share: share of each class in a drawn test part, in 0..1.
+        drop_leaks: leave out training examples whose exact copies stand in a given validation or test part.
 
     Raises:
         DataError: a class cannot stand on both sides, the given test part has a label that train lacks, or there
@@ -62,7 +64,7 @@ def split(
         raise UsageError("test_share must lie between 0 and 1", test_share, "give a share such as 0.3")
     keys = [_key(seed, "split", digest) for digest in hashes]
     if any(example.split for example in dataset.examples):
-        parts = _given(dataset, keys, hashes, test_share)
+        parts = _given(dataset, keys, hashes, test_share, drop_leaks)
     else:
         train, test = _draw(dataset.examples, range(len(dataset)), keys, hashes, test_share)
         parts = Parts(train, (), test, ())
@@ -100,7 +102,7 @@ def _key(seed: int, what: str, digest: str) -> str:
     return hashlib.sha256(f"{seed}:{what}:{digest}".encode()).hexdigest()
 
 
-def _given(dataset: Dataset, keys: Sequence[str], hashes: Sequence[str], test_share: float) -> Parts:
+def _given(dataset: Dataset, keys: Sequence[str], hashes: Sequence[str], test_share: float, drop_leaks: bool) -> Parts:
     examples = dataset.examples
     by_part: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for position, example in enumerate(examples):
@@ -112,15 +114,29 @@ def _given(dataset: Dataset, keys: Sequence[str], hashes: Sequence[str], test_sh
     train, validation, test = (tuple(by_part[name]) for name in ("train", "validation", "test"))
     if not train:
         raise DataError(f"{dataset.name} must have a train part", "none with a usable example", "add one")
+    dropped: tuple[str, ...] = ()
+    if drop_leaks:
+        train, dropped = _without_leaks(hashes, train, (*validation, *test))
     _check_known(examples, train, (*validation, *test))
     if test:
-        notes = _leaks(examples, hashes, train, (*validation, *test))
+        notes = dropped + _leaks(examples, hashes, train, (*validation, *test))
         return Parts(train, validation, test, notes)
     if validation:
         note = "The data has no test part: its validation part is the test part."
-        return Parts(train, (), validation, (note, *_leaks(examples, hashes, train, validation)))
+        return Parts(train, (), validation, (note, *dropped, *_leaks(examples, hashes, train, validation)))
     train, test = _draw(examples, train, keys, hashes, test_share)
     return Parts(train, (), test, (f"The data has a train part only: {test_share:.0%} of it were drawn as test part.",))
+
+
+def _without_leaks(
+    hashes: Sequence[str], train: Sequence[int], others: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the train part without copies of what stands in the other parts, and a note on how many those were."""
+    held = {hashes[position] for position in others}
+    kept = tuple(position for position in train if hashes[position] not in held)
+    count = len(train) - len(kept)
+    note = f"{count} training examples are exact copies of some in the other given parts and were left out."
+    return kept, (note,) if count else ()
 
 
 def _check_known(examples: Sequence[Example], train: Iterable[int], others: Iterable[int]) -> None:
@@ -142,7 +158,8 @@ def _leaks(
     members = sum(examples[position].group in groups for position in others)
     notes = []
     if copies:
-        notes.append(f"{copies} examples outside the given train part are exact copies of some in it: scores flatter.")
+        said = "exact copies of some in it: scores flatter (--drop-leaks)"
+        notes.append(f"{copies} examples outside the given train part are {said}.")
     if members:
         notes.append(f"{members} examples outside the given train part share a group with some in it: scores flatter.")
     return tuple(notes)

@@ -12,8 +12,10 @@ from typing import Any
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import DataError, UsageError
 from headstart.data.labels import some
+from headstart.data.texts import UTF8, Undecodable, decoded
 
-TABLE_SUFFIXES = (".csv", ".tsv")
+LINES_SUFFIXES = (".jsonl", ".ndjson")
+TABLE_SUFFIXES = (".csv", ".tsv", *LINES_SUFFIXES)
 MAX_TABLE = 2**30
 """The largest table of text that is read, in bytes."""
 
@@ -37,6 +39,7 @@ class Table:
         splits: one per row, or None.
         lines: one per row, where it is found: its line in a text, its row counted from 0 in Parquet.
         unit: what `lines` counts: "line" or "row".
+        notes: what was noticed while it was read, one sentence each.
     """
 
     where: str
@@ -47,13 +50,14 @@ class Table:
     splits: list[Any] | None
     lines: list[int] | range
     unit: str = "line"
+    notes: tuple[str, ...] = ()
 
 
 def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> Table:
     """Return the table in the bytes of a CSV or TSV file.
 
-    UTF-8 with or without a byte order mark; the delimiter is the one of `,` `;` and tab that finds
-    most of our columns in the header, then most columns; quotes may hold line breaks.
+    UTF-8 with or without a byte order mark, else UTF-16 or Windows-1252, which is noted; the delimiter is the one of
+    `,` `;` and tab that finds most of our columns in the header, then most columns; quotes may hold line breaks.
 
     Args:
         data: the file.
@@ -64,7 +68,7 @@ def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = Non
     Raises:
         DataError: it is no such text, a row does not fit the header, or a column is missing.
     """
-    text = _decoded(data, where)
+    text, notes = decoded_table(data, where)
     delimiter = _delimiter(text)
     with _long_fields():
         rows = _rows(text, delimiter, where)
@@ -75,7 +79,7 @@ def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = Non
         body = list(rows)
     if not body:
         raise DataError(f"{where} must hold rows", "a header only", "add a row for each example")
-    content = next(word for word in CONTENT if word in at)
+    content = content_of(at, columns)
     return Table(
         where=where,
         content=content,
@@ -84,6 +88,7 @@ def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = Non
         groups=[row[at["group"]] for _, row in body] if "group" in at else None,
         splits=[row[at["split"]] for _, row in body] if "split" in at else None,
         lines=[line for line, _ in body],
+        notes=notes,
     )
 
 
@@ -117,9 +122,14 @@ def find_columns(
         raise DataError(
             f"{where} must have the columns {' and '.join(missing)}",
             f"the columns {some(header, limit=20)}",
-            "rename the ones that hold them in the header line",
+            "rename the ones that hold them, or name them with --text-column and --label-column",
         )
     return at
+
+
+def content_of(at: Mapping[str, int], columns: Mapping[str, str] | None = None) -> str:
+    """Return the word for the column that holds the examples: the one that was named, else the first that is there."""
+    return next((word for word in CONTENT if word in (columns or {})), next(word for word in CONTENT if word in at))
 
 
 def safe_cell(text: str) -> str:
@@ -130,22 +140,23 @@ def safe_cell(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _decoded(data: bytes, where: str) -> str:
+def decoded_table(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a table, and a note where it is not in UTF-8.
+
+    Raises:
+        DataError: it is empty, or no text.
+    """
     if not data.strip():
         raise DataError(f"{where} must hold a header and rows", "nothing, it is empty", _SAVE_AS)
     if data.startswith(b"PK\x03\x04"):
         raise DataError(f"{where} must be text", "an Excel workbook or another zip file", _SAVE_AS)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data.partition(b"\n")[0]:
-        raise DataError(f"{where} must be text in UTF-8", "UTF-16, or no text at all", _SAVE_AS)
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{where} must be text in UTF-8",
-            f"byte 0x{data[error.start]:02x} at {error.start:,}, line {line}",
-            _SAVE_AS,
-        ) from error
+        text, encoding = decoded(data)
+    except Undecodable as error:
+        line = data.count(b"\n", 0, error.offset) + 1
+        given = f"byte 0x{error.byte:02x} at {error.offset:,}, line {line}"
+        raise DataError(f"{where} must be text in UTF-8", given, _SAVE_AS) from error
+    return text, () if encoding == UTF8 else (f"{where} is not in UTF-8: it was read as {encoding}.",)
 
 
 def _delimiter(text: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from headstart.data.texts import Tokens
 
 if TYPE_CHECKING:
     import openvino
@@ -29,19 +31,42 @@ class Network:
     Attributes:
         fingerprint: sha256 over weights, architecture and normalisation; names what is cached of it.
         input_shape: (height, width, channels) of one prepared picture, uint8; the normalisation is inside the network.
+            Empty for a network of texts, which takes token ids of any length.
         blocks: the outputs in order; each is float32 of shape (n, width).
         module: builds the torch module that takes uint8 (n, height, width, channels) and returns a tuple of blocks.
             Calling it imports torch; an engine that has a compiled copy never does. Where there is only a graph, it
             raises SourceError.
         graph: reads the network as a graph of OpenVINO, with the same input and outputs as `module` and a batch of any
             size, where it comes as one (ONNX, SavedModel); None where it is a torch module.
+        lookup: gives what turns texts straight into features, float32 of shape (n, width), where the network is but a
+            table of vectors; None elsewhere. No engine has anything to speed up there.
     """
 
     fingerprint: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     blocks: tuple[Block, ...]
     module: Callable[[], torch.nn.Module]
     graph: Callable[[], openvino.Model] | None = None
+    lookup: Callable[[], Lookup] | None = None
+
+
+Prepared = NDArray[np.uint8] | Tokens
+"""One example, ready for a network: a picture, uint8 of shape (h, w, channels), or the tokens of a text."""
+Batch = NDArray[np.uint8] | Sequence[Tokens]
+"""Several of them: pictures as one array (n, h, w, channels), texts as they are."""
+Lookup = Callable[[Sequence[Tokens]], NDArray[np.float32]]
+
+
+def stacked(examples: Sequence[Prepared]) -> Batch:
+    """Return prepared examples of one kind as a batch."""
+    if examples and isinstance(examples[0], Tokens):
+        return cast(Sequence[Tokens], examples)
+    return np.stack(cast(Sequence[NDArray[np.uint8]], examples))
+
+
+def as_tokens(batch: Batch) -> Sequence[Tokens]:
+    """Return a batch that holds texts as what it is."""
+    return cast(Sequence[Tokens], batch)
 
 
 class Engine(Protocol):
@@ -52,8 +77,8 @@ class Engine(Protocol):
     batch: int
     """How many examples it likes to be given at a time."""
 
-    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the blocks side by side, float32 of shape (n, sum of widths), for uint8 (n, h, w, channels)."""
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the blocks side by side, float32 of shape (n, sum of widths)."""
 
 
 def in_batches(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cache as once
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from headstart.base.checks import one_of
 from headstart.base.errors import UsageError
 from headstart.base.files import write_atomic
 from headstart.base.hashing import canonical_json, sha256, sha256_json
-from headstart.engines.base import Block, Engine, Network
+from headstart.engines.base import Batch, Block, Engine, Network
+from headstart.engines.texts import LOOKUP, LookupEngine
 
 ENGINES = ("auto", "torch", "openvino", "openvino-bf16", "openvino-f32")
 FASTEST_FIRST = ("openvino-bf16", "openvino-f32")
@@ -30,7 +32,7 @@ PHOTOS = 64
 FEW = 16
 """A verdict over fewer photos than this is asked for again when more are at hand."""
 
-Sample = Callable[[], NDArray[np.uint8]]
+Sample = Callable[[], Batch]
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def open_engine(
 
     Args:
         network: what it will run.
-        sample: gives up to 64 prepared pictures, uint8 of shape (m, h, w, channels); called only where agreement
-            is not known yet from an earlier run on the same kind of machine.
+        sample: gives up to 64 prepared pictures, uint8 of shape (m, h, w, channels), or texts; called only where
+            agreement is not known yet from an earlier run on the same kind of machine.
         cache: holds the converted network and the verdicts, under `networks/`.
         engine: one of `ENGINES`; `openvino` is its fastest precision that agrees.
         say: shows one line.
@@ -97,6 +99,8 @@ def open_engine(
             or torch is asked to run a graph.
     """
     one_of("the engine", engine, ENGINES)
+    if network.lookup is not None:
+        return LookupEngine(network.lookup())
     if network.graph is not None:
         _check_graph(engine)
     if engine != "torch":
@@ -114,14 +118,22 @@ def open_engine(
                     f"use --engine {instead}",
                 )
             say("using the torch engine, which is slower")
-    from headstart.engines.torch import TorchEngine
+    return _torch_engine(network)
 
-    return TorchEngine(network.module())
+
+def _torch_engine(network: Network) -> Engine:
+    from headstart.engines.torch import TorchEngine, TorchTexts
+
+    if network.input_shape:
+        return TorchEngine(network.module())
+    return TorchTexts(network.module(), sum(block.width for block in network.blocks))
 
 
 def planned(network: Network, *, engine: str, cache: Path) -> str | None:
     """Return the name of the engine that `open_engine` will choose, as far as earlier runs tell; imports nothing."""
     one_of("the engine", engine, ENGINES)
+    if network.lookup is not None:
+        return LOOKUP
     if engine == "torch" or (engine == "auto" and openvino_version() is None):
         return TORCH
     verdicts = _verdicts(folder_of(network, cache))
@@ -140,7 +152,7 @@ def folder_of(network: Network, cache: Path) -> Path:
 
 def library_versions(name: str) -> dict[str, str]:
     """Return the version of the library behind an engine's name: other versions may give other last digits."""
-    library = "torch" if name == TORCH else "openvino"
+    library = {TORCH: "torch", LOOKUP: "numpy"}.get(name, "openvino")
     return {library: version(library)}
 
 
@@ -178,7 +190,7 @@ def _openvino_engines(
     network: Network, sample: Sample, cache: Path, engine: str, say: Callable[[str], None]
 ) -> Iterator[Engine]:
     """Yield the OpenVINO engines that were asked for and agree with the reference, fastest first."""
-    from headstart.engines.openvino import OpenVinoEngine, open_converted, precisions
+    from headstart.engines.openvino import open_converted, precisions
 
     folder = folder_of(network, cache)
     able = [f"openvino-{precision}" for precision in precisions()]
@@ -190,12 +202,18 @@ def _openvino_engines(
             say(f"engine {name} is not used: {verdict}")
             continue
         model = open_converted(network, folder / "openvino", say=say)
-        opened = OpenVinoEngine(model, precision=name.removeprefix("openvino-"))
+        opened = _openvino_engine(network, model, name.removeprefix("openvino-"))
         verdict = _checked(opened, network, sample, folder, verdict)
         if verdict.passed:
             yield opened
         else:
             say(f"engine {name} is not used: {verdict}")
+
+
+def _openvino_engine(network: Network, model: Any, precision: str) -> Engine:
+    from headstart.engines.openvino import OpenVinoEngine, OpenVinoTexts
+
+    return (OpenVinoEngine if network.input_shape else OpenVinoTexts)(model, precision=precision)
 
 
 def _checked(engine: Engine, network: Network, sample: Sample, folder: Path, known: Parity | None) -> Parity:
@@ -219,9 +237,7 @@ def _checked(engine: Engine, network: Network, sample: Sample, folder: Path, kno
 def _reference(network: Network, folder: Path) -> Engine:
     """Return the engine that others are measured against."""
     if network.graph is None:
-        from headstart.engines.torch import TorchEngine
-
-        return TorchEngine(network.module())
+        return _torch_engine(network)
     from headstart.engines.openvino import OpenVinoEngine, open_converted
 
     return OpenVinoEngine(open_converted(network, folder / "openvino"), precision="f32")

@@ -21,8 +21,9 @@ from headstart.base.errors import SourceError
 from headstart.base.files import TEMPORARY, said_when_full, sync_folder, write_atomic
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.base.lock import held
-from headstart.engines.base import Network
+from headstart.engines.base import Batch, Network, as_tokens
 from headstart.engines.manners import own_signal_stack, wait_politely, without_telemetry
+from headstart.engines.texts import Padded, over_pieces
 
 with without_telemetry():
     import openvino as ov
@@ -43,9 +44,7 @@ class OpenVinoEngine:
 
     def __init__(self, model: ov.Model, *, precision: str) -> None:
         self.name = f"openvino-{precision}"
-        hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
-        with own_signal_stack():
-            compiled = ov.Core().compile_model(model, "CPU", hints)
+        compiled = _compiled(model, precision)
         self._shape = tuple(model.input(0).shape)
         ends = np.cumsum([0, *(output.shape[1] for output in compiled.outputs)]).tolist()
         self._columns = [slice(start, end) for start, end in pairwise(ends)]
@@ -53,8 +52,9 @@ class OpenVinoEngine:
         self._queue = ov.AsyncInferQueue(compiled)
         self.batch = self._shape[0] * len(self._queue)
 
-    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, batch: Batch) -> NDArray[np.float32]:
         """Return the blocks side by side, float32 of shape (n, sum of widths)."""
+        assert isinstance(batch, np.ndarray)
         found = np.empty((len(batch), self._width), dtype=np.float32)
         size, blocks = self._shape[0], self._columns
 
@@ -72,6 +72,41 @@ class OpenVinoEngine:
             self._queue.start_async({0: full}, start)
         self._queue.wait_all()
         return found
+
+
+class OpenVinoTexts:
+    """Runs a compiled network of texts, whose batches are of any size and length, one on each core at a time."""
+
+    def __init__(self, model: ov.Model, *, precision: str) -> None:
+        self.name, self.batch = f"openvino-{precision}", 256
+        compiled = _compiled(model, precision)
+        self._width = sum(output.partial_shape[1].get_length() for output in compiled.outputs)
+        self._outputs = range(len(compiled.outputs))
+        self._queue = ov.AsyncInferQueue(compiled)
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the blocks side by side, float32 of shape (n, sum of widths)."""
+        return over_pieces(self._run, as_tokens(batch), self._width)
+
+    def _run(self, batches: list[Padded]) -> list[NDArray[np.float32]]:
+        found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(batches)
+        outputs = self._outputs
+
+        # The queue keeps this function: if it knew the engine, neither would ever leave memory.
+        def collect(request: Any, at: int) -> None:
+            found[at] = np.concatenate([request.get_output_tensor(output).data for output in outputs], axis=1)
+
+        self._queue.set_callback(collect)
+        for at, (ids, mask) in enumerate(batches):
+            self._queue.start_async({0: ids, 1: mask}, at)
+        self._queue.wait_all()
+        return found
+
+
+def _compiled(model: ov.Model, precision: str) -> ov.CompiledModel:
+    hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
+    with own_signal_stack():
+        return ov.Core().compile_model(model, "CPU", hints)
 
 
 def precisions() -> tuple[str, ...]:
@@ -102,7 +137,7 @@ def open_converted(network: Network, folder: Path, *, say: Callable[[str], None]
 def convert(network: Network) -> ov.Model:
     """Return the network as an OpenVINO model whose batch has a fixed size: the one that suits this machine.
 
-    A graph that cannot be given that size keeps the one it was made with.
+    A graph that cannot be given that size keeps the one it was made with; a network of texts takes batches of any size.
 
     Raises:
         SourceError: a graph gives other outputs than it promises.
@@ -146,7 +181,12 @@ def _from_torch(network: Network) -> ov.Model:
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     from torch.jit._trace import TracerWarning
 
-    example = torch.zeros(BATCH, *network.input_shape, dtype=torch.uint8)
+    if network.input_shape:
+        examples: tuple[torch.Tensor, ...] = (torch.zeros(BATCH, *network.input_shape, dtype=torch.uint8),)
+        shapes = [list(examples[0].shape)]
+    else:
+        examples = (torch.ones(2, 16, dtype=torch.int64),) * 2
+        shapes = [[-1, -1]] * 2
     frontend = FrontEndManager().load_by_framework("pytorch")
     with torch.no_grad(), warnings.catch_warnings():
         # The front end is called by itself: `ov.convert_model` reports its use to a server.
@@ -156,9 +196,9 @@ def _from_torch(network: Network) -> ov.Model:
         warnings.filterwarnings("ignore", category=TracerWarning)
         # Torch's own check of the trace takes most of its time; what counts is agreement on photos, checked later.
         unchecked = {"check_trace": False}
-        traced = TorchScriptPythonDecoder(network.module(), example_input=(example,), trace_kwargs=unchecked)
+        traced = TorchScriptPythonDecoder(network.module(), example_input=examples, trace_kwargs=unchecked)
         model = frontend.convert(frontend.load(traced))
-    model.reshape(list(example.shape))
+    model.reshape(dict(zip(model.inputs, shapes, strict=True)))
     apply_moc_transformations(model, cf=False, smart_reshape=False)
     return model
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.engines.base import in_batches
+from headstart.engines.base import Batch, as_tokens, in_batches
 from headstart.engines.manners import wait_politely
+from headstart.engines.texts import Padded, over_pieces
 
 wait_politely()
 
@@ -26,12 +27,35 @@ class TorchEngine:
         self.name, self.batch = NAME, batch
         self._module = module.eval().to(memory_format=torch.channels_last)  # 1.7 times the speed of the plain layout
 
-    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, batch: Batch) -> NDArray[np.float32]:
         """Return the blocks side by side, float32 of shape (n, sum of widths)."""
+        assert isinstance(batch, np.ndarray)
         return in_batches(self._run, batch, self.batch)
 
     def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
             said = self._module(torch.from_numpy(batch))
             blocks = said if isinstance(said, tuple) else (said,)
+            return torch.cat(blocks, dim=1).numpy()
+
+
+class TorchTexts:
+    """Runs a torch module that takes ids and mask, int64 of shape (n, length), and returns a tuple of tensors.
+
+    Args:
+        module: the network.
+        width: of all its blocks together.
+    """
+
+    def __init__(self, module: torch.nn.Module, width: int) -> None:
+        self.name, self.batch = NAME, 256
+        self._module, self._width = module.eval(), width
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the blocks side by side, float32 of shape (n, width)."""
+        return over_pieces(lambda batches: [self._run(one) for one in batches], as_tokens(batch), self._width)
+
+    def _run(self, batch: Padded) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            blocks = self._module(*map(torch.from_numpy, batch))
             return torch.cat(blocks, dim=1).numpy()

@@ -9,12 +9,8 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headstart.data.dataset import Unusable
-
-Prepared = NDArray[np.uint8]
+from headstart.engines.base import Prepared
 
 
 class Ahead:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from headstart.data.texts import Tokens
+from headstart.engines.base import Batch
 from headstart.engines.choose import folder_of, open_engine, planned
 from headstart.sources.base import Source
 from headstart.sources.registry import open_source
@@ -40,16 +41,16 @@ class Elsewhere:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
 
-    def settle(self, sample: NDArray[np.uint8], *, say: Callable[[str], None]) -> None:
+    def settle(self, sample: Batch, *, say: Callable[[str], None]) -> None:
         """Wait until the engines are judged.
 
         Args:
-            sample: up to 64 prepared pictures, uint8 of shape (m, h, w, channels).
+            sample: up to 64 prepared pictures, uint8 of shape (m, h, w, channels), or texts.
             say: shows one line.
         """
         with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-            path = Path(folder) / "sample.npy"
-            np.save(path, sample, allow_pickle=False)
+            path = Path(folder) / "sample.npz"
+            _save(path, sample)
             assert self._process.stdin is not None
             try:
                 self._process.stdin.write(f"{path}\n")
@@ -84,6 +85,25 @@ def begun(source: Source, *, engine: str, cache: Path) -> Iterator[Elsewhere | N
         elsewhere.close()
 
 
+def _save(path: Path, sample: Batch) -> None:
+    """Write a sample; of a text, its first piece."""
+    if isinstance(sample, np.ndarray):
+        np.savez(path, pictures=sample)
+    else:
+        pieces = [text.pieces[0] for text in sample]
+        np.savez(path, lengths=[len(piece) for piece in pieces], ids=np.concatenate(pieces))
+
+
+def _load(path: Path) -> Batch:
+    with np.load(path, allow_pickle=False) as held:
+        if "pictures" in held:
+            pictures: Batch = held["pictures"]
+            return pictures
+        ends = np.cumsum(held["lengths"])
+        pieces = np.split(held["ids"], ends[:-1])
+    return [Tokens((piece,), len(piece), len(piece)) for piece in pieces]
+
+
 def _main(asked: Mapping[str, Any]) -> None:
     network, cache = open_source(**asked["opened"]).network(), Path(asked["cache"])
 
@@ -93,7 +113,7 @@ def _main(asked: Mapping[str, Any]) -> None:
     from headstart.engines.openvino import open_converted
 
     open_converted(network, folder_of(network, cache) / "openvino", say=say)
-    sample = np.load(sys.stdin.readline().rstrip("\n"), allow_pickle=False)
+    sample = _load(Path(sys.stdin.readline().rstrip("\n")))
     open_engine(network, sample=lambda: sample, cache=cache, engine=asked["engine"], say=say)
 
 

@@ -17,18 +17,14 @@ from headstart.base.hashing import sha256, sha256_json
 from headstart.base.lock import held
 from headstart.base.progress import Progress, Step
 from headstart.data.dataset import Dataset, Kind, Skipped, Unusable
-from headstart.data.images import small_pixels
-from headstart.engines.base import Block, Engine, Network
+from headstart.engines.base import Batch, Block, Engine, Network, Prepared, stacked
 from headstart.engines.choose import PHOTOS, library_versions, open_engine, planned
-from headstart.features.ahead import Ahead, Prepared
+from headstart.features.ahead import Ahead
 from headstart.features.elsewhere import Elsewhere, begun
+from headstart.features.kinds import COUNTS, MANNERS, by_length
 from headstart.features.store import KEYS_AT_ONCE, Row, Store, row_key
 from headstart.sources.base import Source
 
-PIXELS = 768
-COMMIT = 32  # examples: what a kill can cost, or as many as the engine likes at a time
-WINDOW = 96  # examples decoded ahead: some batches, and enough for a sound parity check
-DECODERS: dict[Kind, tuple[str, ...]] = {"image": ("Pillow", "simplejpeg"), "text": (), "sound": ()}
 Number = TypeVar("Number", np.float32, np.uint8)
 WAITING = "another process is extracting features of the same examples: waiting for it"
 
@@ -39,7 +35,7 @@ class Extraction:
 
     Attributes:
         x: float32 of shape (n, d), the blocks side by side, in the order of `kept`.
-        pixels: uint8 of shape (n, 768): each picture averaged over 16 x 16 boxes.
+        pixels: uint8 of shape (n, 768): each picture averaged over 16 x 16 boxes; of texts, their counts as bytes.
         blocks: names and widths of the columns.
         kept: the n positions in the data set that could be used, ascending.
         skipped: the others, and why.
@@ -60,6 +56,11 @@ class Extraction:
     engine: str
     made_by: str
     notes: tuple[str, ...]
+
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """How many tokens each text has, and how many of them were used, int32 of shape (n, 2)."""
+        return np.ascontiguousarray(self.pixels).view(COUNTS)
 
 
 def extract(
@@ -107,18 +108,19 @@ class _Work:
 
     def __init__(self, dataset: Dataset, hashes: Sequence[str], source: Source, network: Network, store: Store) -> None:
         self.dataset, self.source, self.network, self.store = dataset, source, network, store
+        self.manner = MANNERS[dataset.kind]
         self.digests = list(dict.fromkeys(hashes))
         row_of = {digest: row for row, digest in enumerate(self.digests)}
         self.rows = np.array([row_of[digest] for digest in hashes], dtype=np.intp)
         self.first = np.full(len(self.digests), -1, dtype=np.intp)
         self.first[self.rows[::-1]] = np.arange(len(hashes))[::-1]
         self.x = np.empty((len(self.digests), sum(block.width for block in network.blocks)), dtype=np.float32)
-        self.pixels = np.empty((len(self.digests), PIXELS if dataset.kind == "image" else 0), dtype=np.uint8)
+        self.pixels = np.empty((len(self.digests), self.manner.beside), dtype=np.uint8)
         self.missing = dict.fromkeys(range(len(self.digests)))
         self.reasons: dict[int, str] = {}
         self.engine, self.made_by = "none", ""
         self.misses = 0
-        self.commit = COMMIT
+        self.commit = self.manner.commit
         self.elsewhere: Elsewhere | None = None
 
     def lock_file(self, cache: Path) -> Path:
@@ -144,19 +146,20 @@ class _Work:
         opened: Engine | None = None
         while pending := [row for row in self.missing if row not in self.reasons]:
             self.store.check_room(len(pending), self.x.itemsize * self.x.shape[1] + self.pixels.shape[1])
+            order = by_length(pending, self._read) if self.manner.sorted else pending
             with (
-                Ahead(self._prepared, pending, workers=workers, window=WINDOW) as ahead,
-                progress.step("Extracting features", len(pending), f"{self.dataset.kind}s") as step,
+                Ahead(self._prepared, order, workers=workers, window=self.manner.window) as ahead,
+                progress.step("Extracting features", len(pending), self.dataset.items) as step,
             ):
                 for group in self._groups(ahead, step):
                     if opened is None:
-                        sample = partial(_sample, [picture for _, picture in group], ahead)
+                        sample = partial(_sample, [example for _, example in group], ahead)
                         opened = self._open(engine, cache, sample, progress)
-                        self.commit = max(COMMIT, opened.batch)
+                        self.commit = max(self.commit, opened.batch)
                         self.take_cached(opened.name)
                     self._compute(opened, group)
 
-    def _open(self, engine: str, cache: Path, sample: Callable[[], NDArray[np.uint8]], progress: Progress) -> Engine:
+    def _open(self, engine: str, cache: Path, sample: Callable[[], Batch], progress: Progress) -> Engine:
         """Return the engine; where nothing is known of it yet, another process finds out, and holds torch."""
         if self.elsewhere is not None:
             self.elsewhere.settle(sample(), say=progress.say)
@@ -188,8 +191,11 @@ class _Work:
             notes=tuple(self.store.notes),
         )
 
+    def _read(self, row: int) -> bytes:
+        return self.dataset.read(int(self.first[row]))
+
     def _prepared(self, row: int) -> Prepared:
-        data = self.dataset.read(int(self.first[row]))
+        data = self._read(row)
         if sha256(data) != self.digests[row]:
             raise Unusable("changed while it was read")
         return self.source.prepare(data)
@@ -212,14 +218,13 @@ class _Work:
             step.advance(len(group))
 
     def _compute(self, engine: Engine, group: list[tuple[int, Prepared]]) -> None:
-        group = [(row, picture) for row, picture in group if row in self.missing]
+        group = [(row, example) for row, example in group if row in self.missing]
         if not group:
             return
-        x = engine.run(np.stack([picture for _, picture in group]))
-        image = self.dataset.kind == "image"
+        x = engine.run(stacked([example for _, example in group]))
         found = {
-            self._key(row): Row(features, small_pixels(picture) if image else self.pixels[row])
-            for (row, picture), features in zip(group, x, strict=True)
+            self._key(row): Row(features, self.manner.keep(example))
+            for (row, example), features in zip(group, x, strict=True)
         }
         self.store.put_many(found, to_come=len(self.missing) - len(group))
         for (row, _), made in zip(group, found.values(), strict=True):
@@ -236,13 +241,13 @@ class _Work:
 
 def made_by(network: Network, engine: str, kind: Kind) -> str:
     """Return the fingerprint of what makes a row: the network, the engine, and the libraries whose version counts."""
-    versions = library_versions(engine) | {name: version(name) for name in DECODERS[kind]}
+    versions = library_versions(engine) | {name: version(name) for name in MANNERS[kind].libraries}
     return sha256_json({"network": network.fingerprint, "engine": engine, "versions": versions})
 
 
-def _sample(first: list[Prepared], ahead: Ahead) -> NDArray[np.uint8]:
+def _sample(first: list[Prepared], ahead: Ahead) -> Batch:
     """Return up to 64 decoded examples: those at hand, and those decoded behind them."""
-    return np.stack(first + ahead.peek(PHOTOS - len(first)))
+    return stacked((first + ahead.peek(PHOTOS - len(first)))[:PHOTOS])
 
 
 def _taken(rows: NDArray[Number], at: NDArray[np.intp]) -> NDArray[Number]:

@@ -31,6 +31,7 @@ SIMPLE = {
     "text-classification": "TF-IDF with logistic regression",
     "audio-classification": "MFCC with logistic regression",
 }
+EXAMPLES = {"texts": "a text of yours"}
 FILES = {"photos": "photo.jpg", "texts": "texts.csv", "recordings": "recording.wav", "examples": "example"}
 STEPS = {
     "read": "reading and checking",
@@ -74,6 +75,7 @@ class Shown:
         predicted: the class that the model gives.
         probability: of the predicted class, 0..1.
         thumbnail: a small JPEG; empty where there is no picture.
+        text: the beginning of a text; empty where there is none.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Shown:
     predicted: str
     probability: float
     thumbnail: bytes = b""
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,19 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class ClassWords:
+    """The words that speak most for each class.
+
+    Attributes:
+        by: what says so: `TF-IDF` or `word vectors`.
+        classes: each class with its words, strongest first.
+    """
+
+    by: str
+    classes: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
 class Note:
     """Something to know about the data or the run: a sentence, and the examples it is about."""
 
@@ -144,6 +160,7 @@ class Report:
         skipped: what was found and could not be used.
         notes: duplicates, conflicts, and what the readers changed or noticed.
         candidates: the heads that were tried, best first.
+        words: what speaks for each class, of texts.
         provenance: name and value of what made this: source, licence, sha256, seed, versions, data fingerprint.
         bundle: path of the bundle, for the instructions.
     """
@@ -158,6 +175,7 @@ class Report:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[Note, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    words: tuple[ClassWords, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
     bundle: str = "bundle"
 
@@ -391,8 +409,9 @@ def _tuning(result: dict[str, Any]) -> dict[str, Any] | None:
 def _how(report: Report) -> dict[str, str]:
     """Return the two ways to use the bundle."""
     file = FILES[_items(report.result)]
+    item = EXAMPLES.get(_items(report.result), file)
     return {
         "shell": f"headstart predict {shlex.quote(report.bundle)} {file}",
         "python": f"model = hs.load({report.bundle!r})",
-        "call": f"model.predict([{file!r}])",
+        "call": f"model.predict([{item!r}])",
     }

@@ -16,11 +16,14 @@ from headstart.base.errors import BundleError
 from headstart.base.folders import restore, write_folder
 from headstart.base.hashing import sha256, sha256_json
 from headstart.heads.linear import LinearHead
+from headstart.heads.terms import TermHead
 from headstart.ship.strict import Misfit, build
+from headstart.ship.words import words_arrays, words_from
 
 SCHEMA = 1
 MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"
-TUNED = "tuned.safetensors"
+TUNED, WORDS = "tuned.safetensors", "words.safetensors"
+OPTIONAL = frozenset({TUNED, WORDS})
 MEMBERS = frozenset({HEAD, REPORT, CARD})
 NEVER_READ = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store", "Thumbs.db"})
 """What git, the Hugging Face hub and file managers leave in a folder; tolerated on loading because nothing opens it."""
@@ -137,6 +140,7 @@ class Bundle:
         report: the result of the run that made it (`result.json`), as plain values.
         card: the model card, Markdown.
         tuned: float32 arrays of the source's weights that have changed, by name; empty for a source as it was.
+        terms: a head on the words of texts, whose scores are added to those of `head`; None for none.
     """
 
     manifest: Manifest
@@ -144,6 +148,7 @@ class Bundle:
     report: dict[str, Any]
     card: str
     tuned: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    terms: TermHead | None = None
 
 
 def save(folder: Path, bundle: Bundle) -> None:
@@ -162,6 +167,7 @@ def save(folder: Path, bundle: Bundle) -> None:
         REPORT: _pretty(bundle.report),
         CARD: bundle.card.encode(),
         **({TUNED: to_safetensors(_in_order(bundle.tuned))} if bundle.tuned else {}),
+        **({WORDS: to_safetensors(_in_order(words_arrays(bundle.terms)))} if bundle.terms is not None else {}),
     }
     said = {
         "schema": SCHEMA,
@@ -184,10 +190,14 @@ def load(folder: Path) -> Bundle:
     head = _read_head(folder, manifest, members[HEAD])
     tuned = _arrays(folder, TUNED, members[TUNED]) if TUNED in members else {}
     _check_tuned(folder, manifest, tuned)
-    return Bundle(manifest, head, _read_report(folder, members[REPORT]), members[CARD].decode(), tuned)
+    terms = None
+    if WORDS in members:
+        held = _arrays(folder, WORDS, members[WORDS])
+        terms = words_from(held, len(manifest.classes), lambda found: _damaged(folder, WORDS, found))
+    return Bundle(manifest, head, _read_report(folder, members[REPORT]), members[CARD].decode(), tuned, terms)
 
 
-def _in_order(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+def _in_order(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return the arrays with rows one after the other in memory: safetensors writes the bytes as they lie."""
     return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
@@ -198,7 +208,7 @@ def _check_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise BundleError(f"{folder} must be a new or empty folder, or a bundle", "a file", "name another folder")
-    others = sorted(path.name for path in folder.iterdir() if path.name not in {*MEMBERS, TUNED, MANIFEST})
+    others = sorted(path.name for path in folder.iterdir() if path.name not in {*MEMBERS, *OPTIONAL, MANIFEST})
     if others:
         raise BundleError(
             f"{folder} must be a new or empty folder, or a bundle and nothing else",
@@ -235,7 +245,7 @@ def _read_manifest(folder: Path) -> tuple[Manifest, dict[str, str]]:
         raise _damaged(folder, MANIFEST, "another checksum than it states")
     del said["schema"]
     digests = said.pop("members", None)
-    if not isinstance(digests, dict) or digests.keys() - {TUNED} != MEMBERS:
+    if not isinstance(digests, dict) or digests.keys() - OPTIONAL != MEMBERS:
         raise BundleError(
             f"members in {folder / MANIFEST} must be {', '.join(sorted(MEMBERS))}",
             sorted(digests) if isinstance(digests, dict) else repr(digests),
@@ -301,7 +311,7 @@ def _read(folder: Path, name: str, limit: int | None = None) -> bytes:
         raise BundleError(f"{path} must be readable", error.strerror or error, "check its permissions") from error
 
 
-def _arrays(folder: Path, name: str, data: bytes) -> dict[str, NDArray[np.float32]]:
+def _arrays(folder: Path, name: str, data: bytes) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_safetensors
 

@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,30 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
 from headstart.data.dataset import Kind, Unusable
 from headstart.data.images import Preprocessing
-from headstart.engines.base import Network
+from headstart.data.texts import text_bytes
+from headstart.engines.base import Batch, Network, Prepared, stacked
 from headstart.engines.choose import PHOTOS, open_engine
 from headstart.sources.layers import AUTO, POOL, check_layer, select
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source wants its texts.
+
+    Attributes:
+        tokenizer: sha256 of what cuts a text into tokens.
+        limit: how many tokens of a text are read; 0 for all.
+        long: what becomes of a longer text: `cut`, or `chunks`: its features are the mean over pieces.
+        prefix: what is put before each text.
+    """
+
+    tokenizer: str
+    limit: int = 0
+    long: Literal["cut", "chunks"] = "cut"
+    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +83,7 @@ class Source(ABC):
     """A pretrained network, opened by `open_source`."""
 
     info: SourceInfo
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | Reading
     layer: str = AUTO
     """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
     opened: Mapping[str, Any] | None = None
@@ -79,18 +97,19 @@ class Source(ABC):
     def module(self) -> torch.nn.Module:
         """Return the torch module with its weights loaded (what tuning changes)."""
 
-    def prepare(self, data: bytes) -> NDArray[np.uint8]:
+    def prepare(self, data: bytes) -> Prepared:
         """Return one example, ready for the network, from the bytes of its file.
 
         Raises:
-            Unusable: the bytes are no accepted picture, or a broken one.
+            Unusable: the bytes are no accepted picture (or no text), or a broken one.
         """
         from headstart.data.images import decode
 
+        assert isinstance(self.preprocessing, Preprocessing)
         return decode(data, self.preprocessing)
 
-    def prepare_all(self, items: Sequence[Any]) -> NDArray[np.uint8]:
-        """Return every item ready for the network, uint8 of shape (n, *input shape).
+    def prepare_all(self, items: Sequence[Any]) -> Batch:
+        """Return every item ready for the network: uint8 of shape (n, *input shape), or the tokens of texts.
 
         Raises:
             UsageError: `items` is one item and not a list of them, or one cannot be read; the message names it.
@@ -99,14 +118,14 @@ class Source(ABC):
 
         if isinstance(items, (str, bytes, os.PathLike)):
             raise UsageError("items must be a list", type(items).__name__, "put the one item into a list")
-        found = np.empty((len(items), *self.network().input_shape), dtype=np.uint8)
+        found: list[Prepared] = []
         for position, item in enumerate(items):
             try:
-                found[position] = self.prepare(to_bytes(item))
+                found.append(self.prepare(to_bytes(item) if self.info.kind == "image" else text_bytes(item)))
             except Unusable as error:
                 named = item if isinstance(item, (str, os.PathLike)) else f"item {position}"
                 raise UsageError(f"{named} must be readable", error.reason, "leave it out, or mend it") from error
-        return found
+        return stacked(found) if found else np.empty((0, *self.network().input_shape), dtype=np.uint8)
 
     def at(self, layer: str) -> Self:
         """Return this source with `encode` set to `layer`; network and weights are shared.
@@ -125,7 +144,8 @@ class Source(ABC):
         """Return features of the layer that the source was opened with, float32 of shape (n, d); nothing is cached.
 
         Args:
-            items: paths, bytes of files, PIL pictures or uint8 arrays of shape (height, width, channels).
+            items: paths, bytes of files, PIL pictures or uint8 arrays of shape (height, width, channels); of a source
+                of texts, the texts.
 
         Raises:
             UsageError: an item cannot be read; the message names it.

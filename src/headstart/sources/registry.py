@@ -19,6 +19,8 @@ __all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
 WEIGHTS = ("pretrained", "none")
 FILE = "file"
 SIZED = "keras"
+READERS = ("packaged",)
+"""Providers of networks that read a text up to a limit."""
 
 Opener = Callable[..., Source]
 """`open_named(spec, *, weights, seed) -> Source`: what a provider's file, or an entry point, must offer."""
@@ -32,6 +34,7 @@ def open_source(
     seed: int = 0,
     arch: str | None = None,
     size: int | None = None,
+    long: str = "cut",
 ) -> Source:
     """Return the source that `uri` names; a Source is returned as it is, set to `layer` unless that is `auto`.
 
@@ -44,6 +47,8 @@ def open_source(
         arch: URI of the architecture of a bare checkpoint, for `file:PATH` alone.
         size: side of the input in pixels, for `keras:NAME` alone, as source or as `arch`; None for the one that it was
             trained for.
+        long: what a source of texts makes of those that are longer than it reads: `cut`, or `chunks`: the mean over
+            pieces.
 
     Raises:
         SourceError: no such provider or name, or weights that are missing, damaged or do not fit.
@@ -53,20 +58,24 @@ def open_source(
     if isinstance(uri, Source):
         source = uri if layer == "auto" else uri.at(layer)
     else:
-        source = _opened(parse(uri), str(weights), seed, arch, size).at(layer)
-        source.opened = {"uri": uri, "weights": str(weights), "layer": layer, "seed": seed, "arch": arch}
-        if size is not None:
-            source.opened["size"] = size
+        source = _opened(parse(uri), str(weights), seed=seed, arch=arch, size=size, long=long).at(layer)
+        opened = {"uri": uri, "weights": str(weights), "layer": layer, "seed": seed, "arch": arch}
+        opened |= {"size": size} if size is not None else {}
+        source.opened = opened | ({"long": long} if long != "cut" else {})
     check_layer(source.layer, source.info.layers)
     return source
 
 
-def _opened(spec: Spec, weights: str, seed: int, arch: str | None, size: int | None) -> Source:
-    sized: dict[str, int] = {}
+def _opened(spec: Spec, weights: str, *, seed: int, arch: str | None, size: int | None, long: str) -> Source:
+    sized: dict[str, Any] = {}
     if size is not None:
         if (parse(arch) if arch else spec).provider != SIZED:
             raise UsageError(f"{spec.uri} has a size of its own", f"size {size}", f"leave it out, or name {SIZED}:NAME")
         sized = {"size": size}
+    if long != "cut":
+        if spec.provider not in READERS:
+            raise UsageError(f"{spec.uri} must read texts, piece by piece", f"--long {long}", "leave --long out")
+        sized = {"long": long}
     if weights not in WEIGHTS:
         if not Path(weights).expanduser().exists():
             raise UsageError(

@@ -61,7 +61,7 @@ def decoded(dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, c
             if isinstance(said, Unusable):
                 name = dataset.examples[positions[at]].id
                 raise DataError(f"{name} must be readable again", said.reason, "run the same command again")
-            rows[at] = said
+            rows[at] = np.asarray(said)
             step.advance()
     return rows
 

@@ -89,7 +89,7 @@ def test_files_beside_class_folders_are_ignored_and_said__IMG_23(tmp_path, fill)
 
 def test_an_empty_class_folder_is_named__IMG_23(tmp_path, fill):
     fill(tmp_path, {"a": 1, "b": 1, "hollow": 0})
-    with pytest.raises(DataError, match="none in hollow; put pictures there or remove the folder"):
+    with pytest.raises(DataError, match="none in hollow; put photos there or remove the folder"):
         open_dataset(tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_one_class_is_an_error__IMG_23_TAB_04(tmp_path, fill, folders):
 
 def test_no_class_folders_states_the_rule__IMG_23(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(DataError, match="1 pictures, in no class folder; make one folder per class"):
+    with pytest.raises(DataError, match="1 photos, in no class folder; make one folder per class"):
         open_dataset(tmp_path)
 
 
