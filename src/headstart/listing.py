@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.base.errors import one_line
+from headstart.data.dataset import ITEMS
 from headstart.sources.base import SourceInfo
 from headstart.sources.catalogue import Row
 
@@ -35,8 +36,11 @@ def as_table(rows: Sequence[Row], width: int) -> str:
 
 
 def _cells(uri: str, info: SourceInfo) -> tuple[str, ...]:
-    height, width = info.input["size"]
-    size = f"{height} px" if height == width else f"{height}x{width} px"
+    if info.kind == "text":
+        size = f"{info.input['limit']} tokens" if info.input["limit"] else "any text"
+    else:
+        height, width = info.input["size"]
+        size = f"{height} px" if height == width else f"{height}x{width} px"
     trained_on = info.trained_on.partition(" (")[0]
     return uri, f"{info.parameters / 1e6:.1f} M", f"{info.feature_size:,}", size, info.licence, trained_on
 
@@ -45,7 +49,7 @@ def as_text(info: SourceInfo) -> str:
     """Return one source in full, a line for each thing to know."""
     shown: list[tuple[str, Any]] = [
         ("source", info.uri),
-        ("reads", f"{info.kind}s"),
+        ("reads", ITEMS[info.kind]),
         ("parameters", f"{info.parameters:,}"),
         ("features", f"{info.feature_size:,} (layer pool)"),
         ("layers", ", ".join(info.layers)),

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from texts import sentences, write_csv
 
 from headstart.testing import toy_photos
 
@@ -32,6 +33,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
     first.unlink()
     toy_photos(tmp_path / "new-photos", classes=["daisy"], per_class=3, seed=1)
     (tmp_path / "photo.jpg").write_bytes((tmp_path / "photos" / "rose" / "c.jpg").read_bytes())
+    write_csv(tmp_path / "questions.csv", sentences(16))
+    write_csv(tmp_path / "new-questions.csv", sentences(2, seed=1))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
     return tmp_path

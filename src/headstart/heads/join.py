@@ -22,7 +22,7 @@ class Joined:
         shares: how much the log probabilities of the source and of the words count.
         log_loss: of both together, in nats.
         standard_error: of `log_loss`.
-        alone: log loss of the source alone.
+        alone: log loss of the source alone, weighted as suits it best.
         better: whether joining gains more than one standard error of the paired difference.
     """
 
@@ -45,7 +45,7 @@ def try_joined(source: NDArray[np.float32], words: TermTrial, y: NDArray[np.int6
     counted = words.counted
     shares = _shares(logs, y, counted)
     losses = _losses(np.tensordot(shares, logs, axes=1), y)
-    alone = _losses(logs[0], y)
+    alone = _losses(np.tensordot(_shares(logs[:1], y, counted), logs[:1], axes=1), y)
 
     def mean(values: NDArray[np.float64]) -> tuple[float, float]:
         average = float(counted @ values / counted.sum())
@@ -69,8 +69,8 @@ def join(head: LinearHead, words: TermHead, joined: Joined) -> tuple[LinearHead,
 
 
 def _shares(logs: NDArray[np.float64], y: NDArray[np.int64], counted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the two weights with the least log loss, by Newton's method on a convex loss; none is below 0."""
-    shares = np.array([1.0, 0.0])
+    """Return the weight of each source of log probabilities (k, n, c) with the least log loss, by Newton's method on a convex loss; none is below 0."""
+    shares = np.eye(1, len(logs))[0]
     weights = counted / counted.sum()
     own = logs[:, np.arange(len(y)), y]
     for _ in range(STEPS):
@@ -80,7 +80,7 @@ def _shares(logs: NDArray[np.float64], y: NDArray[np.int64], counted: NDArray[np
         means = np.einsum("nc,knc->kn", powers, logs)
         slope = (means - own) @ weights
         spread = logs - means[:, :, None]
-        bend = np.einsum("nc,inc,jnc,n->ij", powers, spread, spread, weights, optimize=True) + 1e-9 * np.eye(2)
+        bend = np.einsum("nc,inc,jnc,n->ij", powers, spread, spread, weights, optimize=True) + 1e-9 * np.eye(len(logs))
         step = np.linalg.solve(bend, slope)
         following = np.maximum(shares - step, 0)
         if np.abs(following - shares).max() < 1e-6:

@@ -8,6 +8,7 @@ only the files that build a network import this one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn

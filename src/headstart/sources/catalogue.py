@@ -13,6 +13,7 @@ from headstart.base.errors import UsageError
 from headstart.sources import from_arch, from_packaged
 from headstart.sources.base import SourceInfo
 from headstart.sources.keras_table import APPLICATIONS
+from headstart.sources.packaged_texts import ENCODERS
 from headstart.sources.registry import open_source
 
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
@@ -67,7 +68,7 @@ def search(text: str) -> tuple[str, ...]:
 
 def names() -> Iterator[str]:
     """Yield the URI of every network that the installed libraries know by name."""
-    yield from (f"packaged:{name}" for name in from_packaged.NETWORKS)
+    yield from (f"packaged:{name}" for name in (*from_packaged.NETWORKS, *ENCODERS))
     yield from (f"arch:{name}" for name in from_arch.NAMES)
     for source in _texts("timm"):
         yield from (f"timm:{name}" for name in TIMM_NAMES.findall(source))
@@ -98,6 +99,10 @@ def _packaged() -> Iterator[tuple[str, str]]:
     for name, known in from_packaged.NETWORKS.items():
         if _installed(known.package):
             yield f"packaged:{name}", f"package {known.package} {version(known.package)}"
+    for name, encoder in ENCODERS.items():
+        if _installed(encoder.weights.package):
+            package = encoder.weights.package
+            yield f"packaged:{name}", f"package {package} {version(package)}"
 
 
 def _cached_on_hub() -> Iterator[tuple[str, str]]:

@@ -23,7 +23,8 @@ from headstart.data.dataset import Dataset, Example, Unusable
 from headstart.data.images import small_pixels
 from headstart.data.read import open_dataset
 from headstart.features import extract as extraction
-from headstart.features.extract import COMMIT, Extraction, extract
+from headstart.features.extract import Extraction, extract
+from headstart.features.kinds import MANNERS
 from headstart.features.store import FILE
 from headstart.testing import ToySource, toy_photos
 
@@ -299,8 +300,8 @@ def test_a_disk_that_fills_up_keeps_what_was_committed__DSK_01(
     assert engine.photos == 60
     engine.runs.clear()
     found = extracted(photos)
-    assert found.hits == COMMIT
-    assert engine.photos == 60 - COMMIT
+    assert found.hits == MANNERS["image"].commit
+    assert engine.photos == 60 - MANNERS["image"].commit
 
 
 def test_the_same_figures_from_a_tar_and_from_the_folder(photos: Path, extracted: Extracted, tmp_path: Path) -> None:
