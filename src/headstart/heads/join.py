@@ -69,7 +69,10 @@ def join(head: LinearHead, words: TermHead, joined: Joined) -> tuple[LinearHead,
 
 
 def _shares(logs: NDArray[np.float64], y: NDArray[np.int64], counted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weight of each source of log probabilities (k, n, c) with the least log loss, by Newton's method on a convex loss; none is below 0."""
+    """Return the weight of each of the log probabilities (k, n, c) that gives the least log loss; none is below 0.
+
+    The loss is convex: Newton's method.
+    """
     shares = np.eye(1, len(logs))[0]
     weights = counted / counted.sum()
     own = logs[:, np.arange(len(y)), y]
