@@ -22,7 +22,7 @@ from headstart.heads.select import Choice, choose_head, choose_layer
 from headstart.model import Model
 from headstart.sources.base import Source
 from headstart.sources.hub import COMMIT
-from headstart.sources.layers import AUTO, JOINED, POOL
+from headstart.sources.layers import AUTO
 from headstart.sources.registry import open_source
 from headstart.tune.settings import AUTO as DECIDES
 from headstart.tune.settings import NONE, Settings, parse_budget
@@ -261,7 +261,7 @@ def choose(prepared: Prepared, options: Options) -> tuple[Layers, Choice]:
     """Choose the layer by leave-one-out error where it is left open, then the head by cross-validation."""
     dataset, train = prepared.scan.dataset, prepared.parts.train
     labels = prepared.labels(train)
-    names = [name for name in (POOL, JOINED) if name in prepared.source.info.layers]
+    names = [name for name in prepared.source.tried if name in prepared.source.info.layers]
     layer = prepared.source.layer
     if layer != AUTO or len(names) == 1:
         layer = names[0] if layer == AUTO else layer

@@ -19,9 +19,11 @@ from headstart.heads.select import Choice
 from headstart.heads.terms import WORD, TermHead, TermTrial, fit_terms
 from headstart.judge.report import Candidate, ClassWords
 from headstart.sources.base import Reading, Source
+from headstart.sources.from_words import WordSource
 
 SPEAKING = 8  # words shown of each class
 KNOWN = 3  # training texts that a word must stand in to be shown
+UNKNOWN = 10  # words that are shown of those that a file of vectors does not know
 WORDS = 5_000  # the commonest words that are looked at
 
 
@@ -86,17 +88,41 @@ def candidate(joined: Joined, choice: Choice, layer: str) -> Candidate:
     )
 
 
-def reading_said(extraction: Extraction, source: Source) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return how far the texts were read, for `result.json`, and what a person should be told of it."""
+def words_said(joined: Joined, kept: bool, alone: float) -> dict[str, Any]:
+    """Return what `result.json` says of leaning on words; `alone` is the accuracy of the source without them."""
+    losses = {"joined": joined.log_loss, "source": joined.alone}
+    return {"joined": kept, "log_loss": losses, "source_alone": alone}
+
+
+def reading_said(extraction: Extraction, source: Source, words: Wording) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return how far the texts were read, for `result.json`, and what a person should be told of it.
+
+    Args:
+        extraction: of the texts.
+        source: what read them.
+        words: the training and test texts.
+    """
     given, used = extraction.counts.sum(axis=0, dtype=np.int64).tolist()
     short = int((extraction.counts[:, 1] < extraction.counts[:, 0]).sum())
     limit = source.preprocessing.limit if isinstance(source.preprocessing, Reading) else 0
     long = source.preprocessing.long if isinstance(source.preprocessing, Reading) else "cut"
     said = {"limit": limit, "long": long, "truncated": short if limit else 0, "tokens": given, "used": used}
+    if isinstance(source, WordSource):
+        return _coverage(said, source, (*words.train, *words.test))
     if limit and short:
         advice = " (--long chunks reads them whole)" if long == "cut" else ""
         return said, (f"{short} texts are longer than what {source.info.uri} reads and were cut{advice}.",)
     return said, ()
+
+
+def _coverage(said: dict[str, Any], source: WordSource, texts: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return `said` with the share of running words that a file of word vectors knows, and the commonest others."""
+    unknown = source.unknown(texts).most_common(UNKNOWN)
+    share = said["used"] / max(said["tokens"], 1)
+    said |= {"coverage": share, "unknown": [[word, count] for word, count in unknown]}
+    shown = ", ".join(f"{word} ({count})" for word, count in unknown)
+    more = f"; the commonest others: {shown}" if unknown else ""
+    return said, (f"{source.info.uri} knows {share:.1%} of the running words{more}.",)
 
 
 def speaking(words: Wording, classes: Sequence[str], source: Source, head: LinearHead, layer: str) -> list[ClassWords]:

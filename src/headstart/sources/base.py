@@ -19,7 +19,7 @@ from headstart.data.images import Preprocessing
 from headstart.data.texts import text_bytes
 from headstart.engines.base import Batch, Network, Prepared, stacked
 from headstart.engines.choose import PHOTOS, open_engine
-from headstart.sources.layers import AUTO, POOL, check_layer, select
+from headstart.sources.layers import AUTO, JOINED, POOL, check_layer, select
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +86,8 @@ class Source(ABC):
     preprocessing: Preprocessing | Reading
     layer: str = AUTO
     """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
+    tried: tuple[str, ...] = (POOL, JOINED)
+    """The layers between which `auto` chooses, where the source has them."""
     opened: Mapping[str, Any] | None = None
     """The arguments of `open_source` that give this source once more, in another process; None for one made by hand."""
 

@@ -38,6 +38,7 @@ PROVIDERS = {
     "keras": Provider("from_keras", "Xception"),
     "arch": Provider("from_arch", "lenet5"),
     "file": Provider("from_file", "weights.safetensors", path=True),
+    "words": Provider("from_words", "glove.6B.100d.txt", path=True),
     "onnx": Provider("from_onnx", "network.onnx", path=True),
     "tfhub": Provider("from_tfhub", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True),
 }
