@@ -31,7 +31,7 @@ from headstart.judge.metrics import evaluate
 from headstart.model import TASKS, Model
 from headstart.ship.bundle import DataIdentity
 from headstart.sources.base import Source
-from headstart.wording import Wording, candidate, joined_heads, reading_said, speaking, wording, words_said
+from headstart.wording import Wording, candidate, joined_heads, reading_said, speaking, wording
 
 SCHEMA = 1
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
@@ -231,9 +231,9 @@ def find(
         "seconds": clock.read(),
         "cache": {"hits": prepared.extraction.hits, "misses": prepared.extraction.misses},
         "engine": answer.engine,
-        "warnings": _warnings(prepared, choice, answer, simple),
+        "warnings": _warnings(prepared, choice, answer),
         **({"tuning": answer.tuning} if answer.tuning is not None else {}),
-        **_of_texts(prepared, layers, choice, answer, simple),
+        **_of_texts(prepared, layers, choice, answer, y),
     }
     gap = paired_difference(right, simple_right, seed=seed)
     name = dataset.classes[int(commonest[0].argmax())]
@@ -258,14 +258,22 @@ def find(
     return Run(model, result, sentence, page)
 
 
-def _of_texts(prepared: Prepared, layers: Layers, choice: Choice, answer: Answer, simple: Simple) -> dict[str, Any]:
+def _of_texts(
+    prepared: Prepared, layers: Layers, choice: Choice, answer: Answer, y: NDArray[np.int64]
+) -> dict[str, Any]:
     """Return what `result.json` says of texts alone: how far they were read, and what leaning on words was worth."""
-    if simple.words is None:
+    if prepared.scan.dataset.kind != "text":
         return {}
-    test = prepared.features(layers.chosen, prepared.parts.test)
-    alone = float((choice.head.predict_proba(test.x).argmax(axis=1) == test.y).mean())
-    joined = {} if answer.joined is None else {"words": words_said(answer.joined, answer.terms is not None, alone)}
-    return {"texts": reading_said(prepared.extraction, prepared.source, simple.words)[0], **joined}
+    said: dict[str, Any] = {"texts": reading_said(prepared.extraction, prepared.source)[0]}
+    if answer.joined is not None:
+        test = prepared.features(layers.chosen, prepared.parts.test)
+        alone = choice.head.predict_proba(test.x).argmax(axis=1) == y
+        said["words"] = {
+            "joined": answer.terms is not None,
+            "log_loss": {"joined": answer.joined.log_loss, "source": answer.joined.alone},
+            "source_alone": float(alone.mean()),
+        }
+    return said
 
 
 def _counts(prepared: Prepared) -> dict[str, int]:
@@ -279,7 +287,7 @@ def _counts(prepared: Prepared) -> dict[str, int]:
     }
 
 
-def _warnings(prepared: Prepared, choice: Choice, answer: Answer, simple: Simple) -> list[str]:
+def _warnings(prepared: Prepared, choice: Choice, answer: Answer) -> list[str]:
     dataset = prepared.scan.dataset
     skipped = (
         [f"{len(dataset.skipped)} broken examples were skipped; the report lists them."] if dataset.skipped else []
@@ -290,7 +298,7 @@ def _warnings(prepared: Prepared, choice: Choice, answer: Answer, simple: Simple
         *prepared.scan.notes,
         *prepared.parts.notes,
         *prepared.extraction.notes,
-        *(reading_said(prepared.extraction, prepared.source, simple.words)[1] if simple.words is not None else ()),
+        *(reading_said(prepared.extraction, prepared.source)[1] if dataset.kind == "text" else ()),
         *choice.notes,
         *answer.notes,
     )

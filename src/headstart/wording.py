@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.errors import one_line
 from headstart.data.dataset import Dataset
 from headstart.data.texts import text_of
 from headstart.features.extract import Extraction
@@ -19,7 +20,6 @@ from headstart.heads.select import Choice
 from headstart.heads.terms import WORD, TermHead, TermTrial, fit_terms
 from headstart.judge.report import Candidate, ClassWords
 from headstart.sources.base import Reading, Source
-from headstart.sources.from_words import WordSource
 
 SPEAKING = 8  # words shown of each class
 KNOWN = 3  # training texts that a word must stand in to be shown
@@ -88,41 +88,31 @@ def candidate(joined: Joined, choice: Choice, layer: str) -> Candidate:
     )
 
 
-def words_said(joined: Joined, kept: bool, alone: float) -> dict[str, Any]:
-    """Return what `result.json` says of leaning on words; `alone` is the accuracy of the source without them."""
-    losses = {"joined": joined.log_loss, "source": joined.alone}
-    return {"joined": kept, "log_loss": losses, "source_alone": alone}
-
-
-def reading_said(extraction: Extraction, source: Source, words: Wording) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return how far the texts were read, for `result.json`, and what a person should be told of it.
-
-    Args:
-        extraction: of the texts.
-        source: what read them.
-        words: the training and test texts.
-    """
+def reading_said(extraction: Extraction, source: Source) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return how far the texts were read, for `result.json`, and what a person should be told of it."""
     given, used = extraction.counts.sum(axis=0, dtype=np.int64).tolist()
     short = int((extraction.counts[:, 1] < extraction.counts[:, 0]).sum())
     limit = source.preprocessing.limit if isinstance(source.preprocessing, Reading) else 0
     long = source.preprocessing.long if isinstance(source.preprocessing, Reading) else "cut"
     said = {"limit": limit, "long": long, "truncated": short if limit else 0, "tokens": given, "used": used}
-    if isinstance(source, WordSource):
-        return _coverage(said, source, (*words.train, *words.test))
+    if extraction.unknown:
+        return _coverage(said, extraction, source)
     if limit and short:
         advice = " (--long chunks reads them whole)" if long == "cut" else ""
         return said, (f"{short} texts are longer than what {source.info.uri} reads and were cut{advice}.",)
     return said, ()
 
 
-def _coverage(said: dict[str, Any], source: WordSource, texts: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _coverage(said: dict[str, Any], extraction: Extraction, source: Source) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return `said` with the share of running words that a file of word vectors knows, and the commonest others."""
-    unknown = source.unknown(texts).most_common(UNKNOWN)
     share = said["used"] / max(said["tokens"], 1)
-    said |= {"coverage": share, "unknown": [[word, count] for word, count in unknown]}
-    shown = ", ".join(f"{word} ({count})" for word, count in unknown)
-    more = f"; the commonest others: {shown}" if unknown else ""
-    return said, (f"{source.info.uri} knows {share:.1%} of the running words{more}.",)
+    without = int((extraction.counts[:, 1] == 0).sum())
+    said |= {"coverage": share, "unknown": [list(one) for one in extraction.unknown[:UNKNOWN]], "without": without}
+    shown = ", ".join(f"{one_line(word, 40)} ({count})" for word, count in extraction.unknown[:UNKNOWN])
+    notes = [f"{source.info.uri} knows {share:.1%} of the running words; the commonest others: {shown}."]
+    if without:
+        notes.append(f"{without} texts hold no word that {source.info.uri} knows: their features are zeros.")
+    return said, tuple(notes)
 
 
 def speaking(words: Wording, classes: Sequence[str], source: Source, head: LinearHead, layer: str) -> list[ClassWords]:

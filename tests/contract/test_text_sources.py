@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
+from hub_models import for_sentences, place, tiny_text
 
 from headstart.engines.base import Engine
 from headstart.engines.choose import open_engine
@@ -30,10 +32,22 @@ def words(folder: Path, seed: int) -> Source:
     return open_source(f"words:{path}", weights="none", seed=seed)
 
 
+def on_the_hub(kind: str) -> Callable[[Path, int], Source]:
+    def opened(folder: Path, seed: int) -> Source:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder))
+            files = for_sentences(tiny_text(kind, seed), pooling={"pooling_mode": "cls"}, limits={}, prompts={})
+            return open_source(f"hf:tiny/{kind}@{place(folder, f'tiny/{kind}', files)}")
+
+    return opened
+
+
 ROWS: dict[str, Callable[[Path, int], Source]] = {
     "packaged:minilm": packaged("minilm"),
     "packaged:wordllama": packaged("wordllama"),
     "words:": words,
+    "hf:tiny/bert": on_the_hub("bert"),
+    "hf:tiny/roberta": on_the_hub("roberta"),
 }
 
 

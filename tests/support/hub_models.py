@@ -123,3 +123,61 @@ def place(cache: Path, name: str, files: dict[str, bytes]) -> str:
     absent.parent.mkdir(parents=True, exist_ok=True)
     absent.touch()
     return commit
+
+
+ENCODER = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
+POSITIONS = {"vocab_size": 60, "max_position_embeddings": 66, "pad_token_id": 1}
+TEXT_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("Bert", {**ENCODER, "vocab_size": 60, "max_position_embeddings": 64}),
+    "distilbert": ("DistilBert", {"dim": 16, "n_layers": 4, "n_heads": 2, "hidden_dim": 32, "vocab_size": 60}),
+    "roberta": ("Roberta", {**ENCODER, **POSITIONS}),
+    "xlm-roberta": ("XLMRoberta", {**ENCODER, **POSITIONS}),
+    "camembert": ("Camembert", {**ENCODER, **POSITIONS}),
+    "mpnet": ("MPNet", {**ENCODER, **POSITIONS}),
+    "electra": ("Electra", {**ENCODER, "embedding_size": 16, "vocab_size": 60, "max_position_embeddings": 64}),
+    "albert": ("Albert", {**ENCODER, "embedding_size": 8, "vocab_size": 60, "max_position_embeddings": 64}),
+    "modernbert": ("ModernBert", {**ENCODER, "vocab_size": 60, "max_position_embeddings": 64, "pad_token_id": 1}),
+}
+"""By `model_type`: the stem of the library's names, and the settings."""
+
+
+@cache
+def tiny_text(kind: str, seed: int = 0, head: str = "Model") -> dict[str, bytes]:
+    """Return the files of a tiny random text encoder, as transformers writes them, with a tokenizer of whole words."""
+    import torch
+    import transformers
+
+    from texts import FILLERS, TOPICS, write_tokenizer
+
+    stem, settings = TEXT_KINDS[kind]
+    transformers.utils.logging.disable_progress_bar()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(100 + seed)
+        model = getattr(transformers, stem + head)(getattr(transformers, f"{stem}Config")(**settings))
+    with tempfile.TemporaryDirectory() as folder:
+        words = [*FILLERS, *(word for topic in TOPICS.values() for word in topic)]
+        tokenizer = write_tokenizer(Path(folder) / "tokenizer.json", words).read_bytes()
+    return {**saved(model), "tokenizer.json": tokenizer}
+
+
+def for_sentences(
+    files: dict[str, bytes], *, pooling: dict[str, Any], normalise: bool = False, **settings: dict[str, Any]
+) -> dict[str, bytes]:
+    """Return the files with those of sentence-transformers beside them.
+
+    Args:
+        files: of the encoder.
+        pooling: what the pooling's `config.json` holds.
+        normalise: whether a third module scales to unit length.
+        settings: `limits` and `prompts`, what the two other files hold.
+    """
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if normalise else [])]
+    paths = ["", "1_Pooling", "2_Normalize"]
+    modules = [
+        {"idx": at, "name": str(at), "path": paths[at], "type": f"sentence_transformers.models.{kind}"}
+        for at, kind in enumerate(kinds)
+    ]
+    more: dict[str, Any] = {"modules.json": modules, "1_Pooling/config.json": pooling}
+    names = {"limits": "sentence_bert_config.json", "prompts": "config_sentence_transformers.json"}
+    more |= {names[name]: held for name, held in settings.items()}
+    return {**files, **{name: json.dumps(held).encode() for name, held in more.items()}}

@@ -17,6 +17,7 @@ from headstart.base.hashing import sha256, sha256_json
 from headstart.base.lock import held
 from headstart.base.progress import Progress, Step
 from headstart.data.dataset import Dataset, Kind, Skipped, Unusable
+from headstart.data.texts import text_of
 from headstart.engines.base import Batch, Block, Engine, Network, Prepared, stacked
 from headstart.engines.choose import PHOTOS, library_versions, open_engine, planned
 from headstart.features.ahead import Ahead
@@ -44,6 +45,7 @@ class Extraction:
         engine: name and precision of the engine.
         made_by: fingerprint of the network, the engine and the libraries behind both.
         notes: what was noticed on the way, one sentence each.
+        unknown: of texts, the words that the source does not know and how often each comes, the commonest first.
     """
 
     x: NDArray[np.float32]
@@ -56,6 +58,7 @@ class Extraction:
     engine: str
     made_by: str
     notes: tuple[str, ...]
+    unknown: tuple[tuple[str, int], ...] = ()
 
     @property
     def counts(self) -> NDArray[np.int32]:
@@ -189,7 +192,13 @@ class _Work:
             engine=self.engine,
             made_by=self.made_by,
             notes=tuple(self.store.notes),
+            unknown=tuple(self.source.unknown(self._texts(kept)).most_common()),
         )
+
+    def _texts(self, kept: NDArray[np.intp]) -> Iterator[str]:
+        """Yield the texts at some positions, for a source that asks."""
+        for position in kept.tolist():
+            yield text_of(self.dataset.read(position))
 
     def _read(self, row: int) -> bytes:
         return self.dataset.read(int(self.first[row]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -34,12 +35,14 @@ class Reading:
         limit: how many tokens of a text are read; 0 for all.
         long: what becomes of a longer text: `cut`, or `chunks`: its features are the mean over pieces.
         prefix: what is put before each text.
+        lower: whether it is lower-cased before it is cut into tokens.
     """
 
     tokenizer: str
     limit: int = 0
     long: Literal["cut", "chunks"] = "cut"
     prefix: str = ""
+    lower: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,10 @@ class Source(ABC):
 
         assert isinstance(self.preprocessing, Preprocessing)
         return decode(data, self.preprocessing)
+
+    def unknown(self, texts: Iterable[str]) -> Counter[str]:
+        """Return the words of texts that the source does not know; an encoder knows every word, by its pieces."""
+        return Counter()
 
     def prepare_all(self, items: Sequence[Any]) -> Batch:
         """Return every item ready for the network: uint8 of shape (n, *input shape), or the tokens of texts.

@@ -15,15 +15,19 @@ from headstart.base.errors import MissingExtra, SourceError
 from headstart.base.hashing import sha256_json
 from headstart.engines.manners import wait_politely
 from headstart.sources.anatomy import Anatomy, remembered
+from headstart.sources.base import Source
 from headstart.sources.from_torch import Identity, TorchSource, as_random
 from headstart.sources.hub import SMALL, HubFile, Repository, endpoint
+from headstart.sources.hub_texts import FAMILIES as TEXT_FAMILIES
+from headstart.sources.hub_texts import open_text
+from headstart.sources.hub_weights import PICKLED, read_state
 from headstart.sources.spec import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CONFIG, PROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
-WEIGHTS, INDEX, PICKLED = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 CODE = ("auto_map", "trust_remote_code", "custom_pipelines")
 FAMILIES = (
     "vit", "deit", "dinov2", "dinov2_with_registers", "beit", "swin", "swinv2", "convnext", "convnextv2", "resnet",
@@ -45,13 +49,15 @@ class Opened:
         repository: the repository, at one commit.
         config: its settings.
         timm: whether they are timm's; transformers' otherwise.
-        processor: the settings of its preprocessing; empty for timm's, which has them in `config`.
+        processor: the settings of its preprocessing; empty for timm's, which has them in `config`, and for texts.
+        text: whether it reads texts.
     """
 
     repository: Repository
     config: dict[str, Any]
     timm: bool
     processor: dict[str, Any]
+    text: bool = False
 
     @property
     def key(self) -> dict[str, Any]:
@@ -60,15 +66,15 @@ class Opened:
         return {"library": library, "version": version(library), "config": self.config, "processor": self.processor}
 
 
-def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
-    """Return the network `ORG/NAME` of the hub, with its weights or random ones.
+def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source:
+    """Return the network `ORG/NAME` of the hub, for pictures or texts, with its weights or random ones.
 
     Its weights are fetched, checked and loaded here, every one of the body's; the name of the branch is resolved to a
     commit, which `info.revision` states.
 
     Raises:
         SourceError: no such name or revision, it cannot be had, it needs code of its own, it is no network for
-            pictures, or its weights do not fit it.
+            pictures or texts, or its weights do not fit it.
         MissingExtra: transformers is not installed.
     """
     opened = open_repository(Repository(spec.name, spec.revision, asked_for=spec.uri))
@@ -85,6 +91,12 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         sha256="",
         trained_on="",
     )
+    if opened.text:
+        return _text_source(opened, identity, weights, seed=seed, **reading)
+    if reading:
+        raise SourceError(
+            f"{spec.uri} must read texts, piece by piece", f"--long {reading['long']}", "leave --long out"
+        )
     if weights == "none":
         identity = as_random(identity, seed, library=opened.key["library"])
         return _source(opened, identity, None, lambda: _made(opened, seed)[0])
@@ -103,6 +115,26 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     return _source(opened, identity, lambda: loaded()[1], lambda: loaded()[0])
 
 
+def _text_source(opened: Opened, identity: Identity, weights: str, *, seed: int, **reading: Any) -> Source:
+    """Return a source of texts."""
+    repository = opened.repository
+    if weights == "none":
+        return open_text(opened.config, repository, None, identity, seed=seed, **reading)
+    files = tuple(find_weights(repository))
+    digests = [file.sha256 for file in files]
+    licence, trained_on = read_card(repository)
+    identity = replace(
+        identity,
+        licence=licence,
+        trained_on=trained_on,
+        revision=repository.commit,
+        sha256=digests[0] if len(digests) == 1 else sha256_json(digests),
+    )
+    found = open_text(opened.config, repository, files, identity, seed=seed, **reading)
+    found.info = replace(found.info, notes=tuple(repository.notes))
+    return found
+
+
 def open_repository(repository: Repository) -> Opened:
     """Return the settings of a repository.
 
@@ -114,6 +146,8 @@ def open_repository(repository: Repository) -> Opened:
     if timm:
         return Opened(repository, config, timm, {})
     check_family(config, repository.asked_for)
+    if config["model_type"] in TEXT_FAMILIES:
+        return Opened(repository, config, timm, {}, text=True)
     processor = read_settings(repository.get(PROCESSOR, limit=SMALL), repository.asked_for)
     return Opened(repository, config, timm, processor)
 
@@ -152,9 +186,9 @@ def read_settings(file: HubFile, asked_for: str) -> dict[str, Any]:
 
 
 def check_family(config: Mapping[str, Any], asked_for: str) -> None:
-    """Raise SourceError unless the settings are of a family that is known here, for pictures."""
+    """Raise SourceError unless the settings are of a family that is known here, for pictures or texts."""
     family = config.get("model_type")
-    if family in FAMILIES:
+    if family in (*FAMILIES, *TEXT_FAMILIES):
         if config.get("quantization_config"):
             raise SourceError(f"{asked_for} must have plain weights", "quantised ones", "name the network they are of")
         return
@@ -162,7 +196,9 @@ def check_family(config: Mapping[str, Any], asked_for: str) -> None:
     for kind, keys in OTHER_KINDS.items():
         if any(key in config for key in keys):
             raise SourceError(
-                f"{asked_for} must be a source for images", f"one for {kind}, {shown}", "name a source for images"
+                f"{asked_for} must be a source for images, or for texts among {', '.join(TEXT_FAMILIES)}",
+                f"one for {kind}, {shown}",
+                "name another",
             )
     raise SourceError(
         f"{asked_for} must be of timm or of a family among {', '.join(FAMILIES)}",
@@ -243,21 +279,6 @@ def _loaded(opened: Opened, files: list[HubFile]) -> tuple[nn.Module, tuple[str,
     state = read_state(files)
     check_finite(state, where=str(files[0].path))
     return _made(opened, 0, state, where=str(files[0].path))
-
-
-def read_state(files: list[HubFile]) -> dict[str, Tensor]:
-    """Return the tensors of all files by name.
-
-    Raises:
-        SourceError: a file is damaged, or holds anything but named tensors; nothing in it is run.
-    """
-    from headstart.sources import pth
-    from headstart.sources.checkpoints import unwrapped
-    from headstart.sources.safetensors_file import read_safetensors
-
-    if files[0].path.name == PICKLED:
-        return unwrapped(pth.read(files[0].path), where=str(files[0].path)).tensors
-    return {name: tensor for file in files for name, tensor in read_safetensors(file.path).items()}
 
 
 def _made(

@@ -19,7 +19,7 @@ __all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
 WEIGHTS = ("pretrained", "none")
 FILE = "file"
 SIZED = "keras"
-READERS = ("packaged",)
+READERS = ("packaged", "hf")
 """Providers of networks that read a text up to a limit."""
 
 Opener = Callable[..., Source]

@@ -57,7 +57,8 @@ class Tokenizer:
         whole = len(text)
         if reading.limit:
             text = text[: reading.limit * CHARACTERS * pieces]
-        ids = self._tokenizer.encode(reading.prefix + text, add_special_tokens=False).ids
+        text = reading.prefix + text
+        ids = self._tokenizer.encode(text.lower() if reading.lower else text, add_special_tokens=False).ids
         room = reading.limit - len(self._before) - len(self._after) if reading.limit else max(len(ids), 1)
         starts = range(0, max(len(ids), 1), room)[:pieces]
         found = tuple(

@@ -79,14 +79,14 @@ class Family:
 
     Attributes:
         bare: the class of the network without a classifier.
-        pool: how its classifier pools.
+        pool: how its classifier pools, of pictures.
         classifier: the class with a classifier; empty for none.
         dense: whether the bare class has a dense layer after pooling, which no classifier uses, unless told otherwise.
         vision: whether the settings are those of a pair of towers, of which `vision_config` is taken.
     """
 
     bare: str
-    pool: Pool
+    pool: Pool = _mean
     classifier: str = ""
     dense: bool = False
     vision: bool = False
@@ -181,6 +181,31 @@ def build(settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where
     return Steps(model, family.pool), notes
 
 
+def build_bare(
+    family: Family, settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where: str, heads: tuple[str, ...]
+) -> Any:
+    """Return a network without a classifier as transformers builds it; see `build`.
+
+    Args:
+        family: how it is built.
+        settings: its `config.json`, without architectures.
+        state: its tensors; None for random weights.
+        where: names their file in messages.
+        heads: how tensors are named that it does not need.
+    """
+    kind, config = _class_and_config(family, settings)
+    config._attn_implementation = "eager"  # what can be traced for batches of any size
+    how = {"add_pooling_layer": False} if family.dense else {}
+    if state is None:
+        try:
+            return kind(config, **how).eval()
+        except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+            raise _cannot_build(settings, error) from error
+    model, report = _load(kind, config, state, how)
+    _settle(model, report, where, heads)
+    return model
+
+
 def _class_and_config(family: Family, settings: Mapping[str, Any]) -> tuple[Any, Any]:
     named = (settings.get("architectures") or [""])[0]
     plain = {name: value for name, value in settings.items() if name not in ("dtype", "torch_dtype")}
@@ -191,7 +216,7 @@ def _class_and_config(family: Family, settings: Mapping[str, Any]) -> tuple[Any,
         raise _cannot_build(settings, error) from error
     if family.vision:
         config = config.vision_config
-    return getattr(transformers, family.classifier if named == family.classifier else family.bare), config
+    return getattr(transformers, family.classifier if named and named == family.classifier else family.bare), config
 
 
 def _load(kind: Any, config: Any, state: dict[str, Tensor], how: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -212,7 +237,7 @@ def _load(kind: Any, config: Any, state: dict[str, Tensor], how: dict[str, Any])
     return model.eval(), report
 
 
-def _settle(model: Any, report: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _settle(model: Any, report: Mapping[str, Any], where: str, heads: tuple[str, ...] = NEEDLESS) -> tuple[str, ...]:
     """Prove that every weight of the body was loaded, take off a classifier that was not, and return what to tell.
 
     Raises:
@@ -228,7 +253,7 @@ def _settle(model: Any, report: Mapping[str, Any], where: str) -> tuple[str, ...
         name: f"{name} {tuple(given)} for {tuple(wanted)}" for name, given, wanted in report["mismatched_keys"]
     }
     missing = set(report["missing_keys"]) - mismatched.keys()
-    left_over = [name for name in report["unexpected_keys"] if not _needless(name.removeprefix(own))]
+    left_over = [name for name in report["unexpected_keys"] if not _needless(name.removeprefix(own), heads)]
     _refuse(where, "missing", [name for name in missing if not of_head(name)], len(model.state_dict()))
     _refuse(where, "left over", left_over, len(model.state_dict()))
     _refuse(where, "of another shape", [said for name, said in mismatched.items() if not of_head(name)])
@@ -255,8 +280,8 @@ def _refuse(where: str, how: str, names: Collection[str], wanted: int = 0) -> No
         )
 
 
-def _needless(name: str) -> bool:
-    return name.startswith(NEEDLESS) or name.endswith(TABLES)
+def _needless(name: str, heads: tuple[str, ...]) -> bool:
+    return name.startswith(heads) or name.endswith(TABLES)
 
 
 @contextmanager

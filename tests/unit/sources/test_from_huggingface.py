@@ -369,13 +369,14 @@ def test_timm_builds_its_own_architectures_only__CKP_11(hub: Hub, name: str) -> 
     ("settings", "said"),
     [
         (
-            {"model_type": "bert", "vocab_size": 100, "architectures": ["BertModel"]},
-            r"for images; found one for text, 'bert' .BertModel.",
+            {"model_type": "gpt2", "vocab_size": 100, "architectures": ["GPT2Model"]},
+            r"for images, or for texts among bert, .*; found one for text, 'gpt2' .GPT2Model.",
         ),
-        ({"model_type": "wav2vec2", "conv_kernel": [1]}, "for images; found one for sound, 'wav2vec2'"),
+        ({"model_type": "wav2vec2", "conv_kernel": [1]}, "for images, .*; found one for sound, 'wav2vec2'"),
         ({"model_type": "swing"}, "must be of timm or of a family among vit, .* did you mean 'swin'?"),
         ({}, "found None .no architecture named."),
         ({"model_type": "vit", "quantization_config": {"bits": 4}}, "must have plain weights"),
+        ({"model_type": "bert", "quantization_config": {"bits": 4}}, "must have plain weights"),
     ],
 )  # fmt: skip
 def test_a_network_for_something_else_is_refused(hub: Hub, settings: dict[str, Any], said: str) -> None:
