@@ -17,10 +17,12 @@ from headstart.engines.manners import wait_politely
 from headstart.features.extract import extract
 from headstart.features.layers import select
 from headstart.findings import Answer, Layers, Prepared
-from headstart.heads.select import Choice
+from headstart.heads.linear import LinearHead
+from headstart.heads.select import Choice, fit_ridge
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import evaluate
 from headstart.sources.from_torch import TorchSource
+from headstart.sources.layers import JOINED, POOL
 from headstart.tune.settings import Settings
 from headstart.tune.watch import open_watchers
 
@@ -74,21 +76,27 @@ def tuned_answer(
     learn, judge = prepared.parts.train, prepared.parts.validation
     if not judge:
         learn, judge = hold_out(dataset, hashes, learn, share=HELD_OUT, seed=seed)
-    ground = Ground(
-        dataset=dataset,
-        keys=hashes,
-        learn=learn,
-        judge=judge,
-        y_learn=prepared.labels(learn),
-        y_judge=prepared.labels(judge),
-        source=source,
-        layer=layers.chosen,
-        head=choice.head,
-        x=prepared.features(layers.chosen, learn).x,
-        x_judge=prepared.features(layers.chosen, judge).x,
-        c=len(dataset.classes),
-        cache=cache_dir(),
-    )
+
+    def ground(layer: str, head: LinearHead) -> Ground:
+        return Ground(
+            dataset=dataset,
+            keys=hashes,
+            learn=learn,
+            judge=judge,
+            y_learn=prepared.labels(learn),
+            y_judge=prepared.labels(judge),
+            source=source,
+            layer=layer,
+            head=head,
+            x=prepared.features(layer, learn).x,
+            x_judge=prepared.features(layer, judge).x,
+            c=len(dataset.classes),
+            cache=cache_dir(),
+        )
+
+    pooled = None
+    if layers.chosen == JOINED and POOL in layers.errors:  # where nobody asked for it
+        pooled = ground(POOL, fit_ridge(prepared.features(POOL, prepared.parts.train)))
     identity = {
         "data": prepared.scan.fingerprint,
         "source": source.info.sha256,
@@ -96,20 +104,19 @@ def tuned_answer(
         "examples": [len(learn), len(judge), len(prepared.parts.test)],
     }
     tuning = tune(
-        ground,
+        ground(layers.chosen, choice.head),
         settings,
+        pooled=pooled,
         seed=seed,
         folder=checkpoints,
         identity=identity,
         watchers=watchers,
         progress=progress,
     )
-    return _answer(prepared, layers, frozen, tuning, seed=seed, progress=progress)
+    return _answer(prepared, frozen, tuning, seed=seed, progress=progress)
 
 
-def _answer(
-    prepared: Prepared, layers: Layers, frozen: Answer, tuning: Tuning, *, seed: int, progress: Progress
-) -> Answer:
+def _answer(prepared: Prepared, frozen: Answer, tuning: Tuning, *, seed: int, progress: Progress) -> Answer:
     said = {**tuning.as_dict(), "test": {"frozen": _measured(prepared, frozen.probabilities, seed)}}
     if tuning.source is None or tuning.head is None:
         return replace(frozen, tuning=said, notes=tuning.notes)
@@ -122,13 +129,15 @@ def _answer(
         cache=cache_dir(),
         progress=progress,
     )
-    x, blocks = select(extraction.x, extraction.blocks, layers.chosen)
+    x, blocks = select(extraction.x, extraction.blocks, tuning.layer)
     probabilities = tuning.head.predict_proba(x)
     said["test"]["tuned"] = _measured(prepared, probabilities, seed)
     y = prepared.labels(test)
     right, before = (found.argmax(axis=1) == y for found in (probabilities, frozen.probabilities))
     said["test"]["difference"] = paired_difference(right, before, seed=seed).as_dict()
-    return Answer(tuning.source, tuning.head, blocks, extraction.engine, probabilities, said, tuning.notes)
+    return Answer(
+        tuning.source, tuning.head, tuning.layer, blocks, extraction.engine, probabilities, said, tuning.notes
+    )
 
 
 def _measured(prepared: Prepared, probabilities: NDArray[np.float32], seed: int) -> dict[str, Any]:

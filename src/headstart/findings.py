@@ -127,6 +127,7 @@ class Answer:
     Attributes:
         source: the network.
         head: on its features.
+        layer: where they are taken.
         blocks: the columns that the head reads.
         engine: name and precision of the engine that made them.
         probabilities: float32 of shape (n, c), of the test examples.
@@ -138,6 +139,7 @@ class Answer:
 
     source: Source
     head: LinearHead
+    layer: str
     blocks: tuple[Block, ...]
     engine: str
     probabilities: NDArray[np.float32]
@@ -182,7 +184,7 @@ def frozen_answer(prepared: Prepared, layers: Layers, choice: Choice, simple: Si
     """
     test = prepared.features(layers.chosen, prepared.parts.test)
     probabilities = choice.head.predict_proba(test.x)
-    answer = Answer(prepared.source, choice.head, test.blocks, prepared.extraction.engine, probabilities)
+    answer = Answer(prepared.source, choice.head, layers.chosen, test.blocks, prepared.extraction.engine, probabilities)
     if simple is None or simple.words is None:
         return answer
     words = simple.words
@@ -218,7 +220,7 @@ def find(
         "schema": SCHEMA,
         "task": TASKS[dataset.kind],
         "source": prepared.source.info.uri,
-        "layer": layers.chosen,
+        "layer": answer.layer,
         "head": answer.head.kind,
         "tune": tune,
         "seed": seed,
@@ -241,7 +243,7 @@ def find(
     identity = DataIdentity(dataset.name, prepared.scan.fingerprint)
     model = Model(
         answer.source,
-        layers.chosen,
+        answer.layer,
         answer.blocks,
         answer.head,
         dataset.classes,

@@ -82,6 +82,7 @@ class Tuning:
         kept: whether the tuned source is better than the frozen one beyond the interval.
         source: the tuned source; None unless kept.
         head: its head; None unless kept.
+        layer: where the head takes its features; empty unless kept.
         way: the name of the best way; empty where nothing could be tried.
         frozen: log loss and accuracy of the frozen source on the examples that judge.
         tried: every way that was tried, best first.
@@ -92,6 +93,7 @@ class Tuning:
     kept: bool
     source: TorchSource | None
     head: LinearHead | None
+    layer: str
     way: str
     frozen: tuple[float, float]
     tried: tuple[Tried, ...]
@@ -117,6 +119,7 @@ def tune(
     settings: Settings,
     *,
     seed: int,
+    pooled: Ground | None = None,
     folder: Path | None = None,
     identity: Mapping[str, Any] | None = None,
     watchers: Sequence[Watcher] = (),
@@ -125,9 +128,12 @@ def tune(
     """Tune the source, and keep what came of it only where it beats the frozen one beyond the paired interval.
 
     Args:
-        ground: the data, the source, and the head to start from.
+        ground: the data, the source, and the head to start from, which is also what tuning has to beat.
         settings: how.
         seed: of everything that is drawn.
+        pooled: the same with a head on `pool`, for `all` to start from. Joined layers serve a source of which most is
+            frozen; where everything learns, the last layer comes to say what they say, and their unit lengths and
+            square roots only answer each step with a jump.
         folder: where checkpoints are kept and looked for; None keeps none.
         identity: plain values that say which data and source these are.
         watchers: are told the numbers of each epoch.
@@ -144,7 +150,14 @@ def tune(
         )
     with said_when_scarce(f"tuning in batches of {settings.batch}"):
         search = _Search(
-            ground, settings, seed=seed, folder=folder, identity=identity or {}, watchers=watchers, progress=progress
+            ground,
+            settings,
+            pooled=pooled or ground,
+            seed=seed,
+            folder=folder,
+            identity=identity or {},
+            watchers=watchers,
+            progress=progress,
         )
         return search.auto() if settings.mode == AUTO else search.single()
 
@@ -157,13 +170,14 @@ class _Search:
         ground: Ground,
         settings: Settings,
         *,
+        pooled: Ground,
         seed: int,
         folder: Path | None,
         identity: Mapping[str, Any],
         watchers: Sequence[Watcher],
         progress: Progress | None,
     ) -> None:
-        self.ground, self.settings, self.seed, self.folder = ground, settings, seed, folder
+        self.ground, self.pooled, self.settings, self.seed, self.folder = ground, pooled, settings, seed, folder
         self.progress = progress or Progress()
         said = {name: value for name, value in asdict(settings).items() if name not in ("tensorboard", "track")}
         self.identity = {**identity, **said, "seed": seed}
@@ -216,7 +230,8 @@ class _Search:
         modes = ["last:2", ALL, "last:1"][: max(1, int(RUNG * budget / FAIR))]
         known = [mode for mode in modes if mode == ALL or int(mode[-1]) < stages] or [ALL]
         cheapest = sorted(known, key=lambda mode: (mode == ALL, mode))
-        return [self._way(mode, self._affordable_size() if mode == ALL else 0) for mode in cheapest]
+        size = self._affordable_size()
+        return [self._way(mode, size) for mode in cheapest]
 
     def _affordable_size(self) -> int:
         """Return the size at which the whole network is tuned: the source's own, or one that the photos suffice for.
@@ -263,7 +278,8 @@ class _Search:
 
     def _run(self, way: Way, budget: float | None, prefix: str, arm: Arm | None = None) -> tuple[Arm, Trained]:
         start = time.monotonic()
-        arm = arm or Arm(self.ground, way, shelf=self.shelf, device=self.device, progress=self.progress)
+        ground = self.pooled if way.mode == ALL else self.ground
+        arm = arm or Arm(ground, way, shelf=self.shelf, device=self.device, progress=self.progress)
         left = None if budget is None else max(0.0, budget - (time.monotonic() - start))
         folder = None if self.folder is None else self.folder / (prefix + way.name.replace(":", "-").replace(" ", "-"))
         trained = arm.run(budget=left, folder=folder, identity=self.identity, watchers=self.watchers)
@@ -310,18 +326,20 @@ class _Search:
         tried = tuple(one for _, one in ranked)
         notes = [*self.notes, *(note for arm, _ in ranked for note in arm.notes)]
         notes += [_ending(one) for one in tried if one.why in ("exploded", "short")]
-        kept = bool(ranked) and _gains(tried[0]) and tried[0].accuracy >= frozen_right
-        source, head = None, None
+        learned = bool(ranked) and any(epoch.loss < tried[0].history[0].loss for epoch in tried[0].history)
+        kept = learned and _gains(tried[0]) and tried[0].accuracy >= frozen_right
+        source, head, layer = None, None, ""
         if kept:
             arm = ranked[0][0]
             _, _, temperature = self._losses(arm.judged())
             changed = {name: tensor.float().cpu().numpy() for name, tensor in arm.changed().items()}
             source = TunedSource(self.ground.source, changed, arm.preprocessing)
-            head = replace(arm.classifier.head(temperature=temperature), kind=f"{self.ground.head.kind}, tuned")
+            head = replace(arm.classifier.head(temperature=temperature), kind=f"{arm.ground.head.kind}, tuned")
+            layer = arm.ground.layer
         else:
             notes.append(_not_kept(tried))
         way = tried[0].name if tried else ""
-        return Tuning(kept, source, head, way, frozen, tried, tuple(notes), str(self.device))
+        return Tuning(kept, source, head, layer, way, frozen, tried, tuple(notes), str(self.device))
 
 
 def _gains(one: Tried) -> bool:

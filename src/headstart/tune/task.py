@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from headstart.heads.calibrate import fit_temperature, log_losses
 
 
 class Examples(Protocol):
@@ -106,7 +109,7 @@ class Epoch:
         epoch: its number.
         train_loss: mean over its batches, in nats; NaN for epoch 0.
         train_accuracy: share named right while learning, 0..1; NaN for epoch 0.
-        loss: log loss on validation, each class counting as `class_weights` says.
+        loss: log loss on validation, after calibration, each class counting as `class_weights` says.
         accuracy: on validation, 0..1.
         seconds: since the run began, those before a resume included.
     """
@@ -153,10 +156,15 @@ def evaluate(task: Task, *, batch: int = 64) -> NDArray[np.float32]:
 
 
 def judge(scores: NDArray[np.float32], y: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[float, float]:
-    """Return log loss in nats, each class counting as `weights` (c,) says, and accuracy, of scores (n, c)."""
-    gaps = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(gaps).sum(axis=1)) - gaps[np.arange(len(y)), y]
+    """Return log loss in nats, each class counting as `weights` (c,) says, and accuracy, of scores (n, c).
+
+    The scores are calibrated first, as those of every head are: while a network learns, it grows surer than it is right
+    long before it stops growing better. NaN where a score is not finite.
+    """
+    if not np.isfinite(scores).all():
+        return math.nan, math.nan
     counted = weights[y]
+    losses = log_losses(scores, y, fit_temperature(scores, y, counted))
     return float(counted @ losses / counted.sum()), float((scores.argmax(axis=1) == y).mean())
 
 
