@@ -24,7 +24,7 @@ LAYERS = [
     {"sklearn", "testing", "wording"},
     {"findings", "predictions", "listing", "demo"},
     {"adapting"},
-    {"pipeline", "output"},
+    {"pipeline", "output", "developed", "pretraining"},
     {"cli", "__main__", "__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

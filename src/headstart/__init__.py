@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headstart.base.errors import HeadstartError, UsageError
     from headstart.model import Model, load
     from headstart.pipeline import fit
+    from headstart.pretraining import pretrain
     from headstart.sklearn import SourceFeatures
     from headstart.sources.registry import open_source
 
@@ -26,6 +27,7 @@ _HOME = {
     "fit": "headstart.pipeline",
     "load": "headstart.model",
     "open_source": "headstart.sources.registry",
+    "pretrain": "headstart.pretraining",
 }
 __all__ = [
     "HeadstartError",
@@ -35,6 +37,7 @@ __all__ = [
     "fit",
     "load",
     "open_source",
+    "pretrain",
 ]
 
 

@@ -16,7 +16,6 @@ from headstart.base.errors import HeadstartError, UsageError, one_line
 from headstart.base.progress import Progress, progress_for
 
 if TYPE_CHECKING:
-    from headstart.findings import Run
     from headstart.sources.base import SourceInfo
 
 DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -167,6 +166,73 @@ def predict(
 
 
 @app.command()
+def pretrain(
+    data: Annotated[str, typer.Argument(help="A big related data set, in any form that fit takes.")],
+    arch: Annotated[str, typer.Option(help="URI of the architecture, such as timm:resnet18 or arch:resnet9.")],
+    size: Annotated[int, typer.Option(help="Of its input, in pixels; 0: its own.")] = 0,
+    budget: Annotated[str | None, typer.Option(help="Time for training, such as 45m.")] = None,
+    epochs: Annotated[int, typer.Option(help="At most.")] = 30,
+    rate: Annotated[float, typer.Option(help="Learning rate; 0: the recipe's.")] = 0.0,
+    batch: Annotated[int, typer.Option(help="Examples a step; 0: the recipe's.")] = 0,
+    augment: Annotated[str, typer.Option(help="How pictures vary: none or light.")] = "light",
+    mirror: Annotated[
+        bool | None, typer.Option("--mirror/--no-mirror", help="Whether a mirrored picture keeps its label.")
+    ] = None,
+    classes: Annotated[Path | None, typer.Option(help="A text file of the classes to take, one a line.")] = None,
+    licence: Annotated[str, typer.Option(help="Of the weights, for the card.")] = "",
+    fp16: Annotated[bool, typer.Option("--fp16", help="Store weights in half precision.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write it even if no better than the baselines.")] = False,
+    push_to_hub: Annotated[str | None, typer.Option(metavar="ORG/NAME", help="Upload it to that repository.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Write TensorBoard's files here.")] = None,
+    track: Annotated[str | None, typer.Option(help="Tell mlflow or wandb.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
+    seed: Annotated[int, typer.Option(help="Of weights, split, order and intervals.")] = 0,
+    out: Out = None,
+    root: Annotated[Path | None, typer.Option(help="Folder that paths in a table may point into.")] = None,
+    allow_bad: Annotated[bool, typer.Option("--allow-bad", help="Go on with much broken data.")] = False,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Train a source of your own from random weights, and prove that it beats naive baselines."""
+    from headstart.developed import Options
+    from headstart.output import CHECKPOINTS, new_out
+    from headstart.pretraining import run_pretrain, write_source
+    from headstart.tune.settings import parse_budget
+
+    out = out if out is not None else new_out("pretrain")
+    options = Options(
+        arch=arch,
+        size=size,
+        budget=None if budget is None else parse_budget(budget),
+        epochs=epochs,
+        rate=rate,
+        batch=batch,
+        augment=augment,
+        mirror=mirror,
+        classes=classes,
+        licence=licence,
+        fp16=fp16,
+        force=force,
+        push_to_hub=push_to_hub,
+        seed=seed,
+        allow_bad=allow_bad,
+        root=root,
+        checkpoints=out / CHECKPOINTS,
+        tensorboard=tensorboard,
+        track=track,
+    )
+    _offline(offline)
+    _run(
+        "pretrain",
+        out,
+        as_json,
+        lambda progress: run_pretrain(data, options, progress, out=out),
+        write=write_source,
+        resume=resume,
+    )
+
+
+@app.command()
 def sources(
     words: Annotated[
         list[str] | None,
@@ -239,29 +305,27 @@ def demo(
         print("Your own photos, one folder per class:  headstart fit YOUR_FOLDER")
 
 
-def _run(command: str, out: Path | None, as_json: bool, work: Any, *, resume: bool = False) -> None:
+def _run(command: str, out: Path | None, as_json: bool, work: Any, *, write: Any = None, resume: bool = False) -> None:
     """Do the work of one command and leave its folder, its sentence and its path."""
-    from headstart.output import CHECKPOINTS, RESULT, check_out, new_out, write_out
+    from headstart.output import CHECKPOINTS, check_out, new_out, write_out
 
     folder = out if out is not None else new_out(command)
     check_out(folder, resume=resume)
     progress: Progress = progress_for(quiet=as_json)
     try:
-        run: Run = work(progress)
+        run: Any = work(progress)
     except (KeyboardInterrupt, SystemExit):
         if (folder / CHECKPOINTS).is_dir():
             progress.say(f"Stopped; to go on:  the same command with --out {folder} --resume")
         raise
-    with progress.step("Writing the report"):
-        write_out(folder, run)
+    with progress.step("Writing the results"):
+        said = (write or write_out)(folder, run)
     if as_json:
         print(json.dumps(run.result, allow_nan=False))
         return
     for warning in run.result["warnings"]:
         progress.say(f"Note: {warning}")
-    print(run.verdict)
-    print(f"Report: {folder / 'report.html'}")
-    print(f"Bundle: {folder / 'bundle'}    Result: {folder / RESULT}")
+    print("\n".join([run.verdict, *said]))
 
 
 def _columns(text: str | None, label: str | None) -> dict[str, str] | None:

@@ -74,8 +74,11 @@ def _first_that_exists(out: Path) -> Path:
     return next(folder for folder in out.absolute().parents if folder.exists())
 
 
-def write_out(out: Path, run: Run) -> None:
-    """Write a run's folder; `result.json` comes last, so that its presence says that the rest is there."""
+def write_out(out: Path, run: Run) -> list[str]:
+    """Write a run's folder, and return what to say of it.
+
+    `result.json` comes last, so that its presence says that the rest is there.
+    """
     from headstart.judge.report import render
 
     out.mkdir(parents=True, exist_ok=True)
@@ -83,3 +86,4 @@ def write_out(out: Path, run: Run) -> None:
     write_atomic(out / "report.html", render(run.report).encode("utf-8", "backslashreplace"))
     write_atomic(out / RESULT, json.dumps(run.result, indent=1, allow_nan=False).encode())
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    return [f"Report: {out / 'report.html'}", f"Bundle: {out / 'bundle'}    Result: {out / RESULT}"]

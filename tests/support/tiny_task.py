@@ -14,7 +14,7 @@ from headstart.tune.rows import Rows
 from headstart.tune.task import Recipe, Task, Trained, Weight
 
 CLASSES = 3
-RECIPE = Recipe(epochs=2, rate=0.01, batch=9, mixup=0.2, smoothing=0.1, parts=2, seed=4)
+RECIPE = Recipe(epochs=2, rate=0.01, batch=9, mixup=0.2, smoothing=0.1, average=0.9, parts=2, seed=4)
 
 
 class Net(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -239,6 +240,7 @@ def render(report: Report) -> str:
         steps=_steps(report.result),
         how=_how(report),
         tuning=_tuning(report.result),
+        training=_training(report.result),
         shown_rows=SHOWN_ROWS,
     )
 
@@ -406,10 +408,26 @@ def _tuning(result: dict[str, Any]) -> dict[str, Any] | None:
     return {**said, "curves": charts.learning_curves(losses, said["frozen"]["log_loss"])}
 
 
+def _training(result: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what came of training from random weights, with its chart; None where nothing was."""
+    said = result.get("training")
+    if said is None:
+        return None
+    losses = [epoch["loss"] for epoch in said["history"]]
+    return {**said, "curves": charts.learning_curves([losses], math.log(len(result["classes"])))}
+
+
 def _how(report: Report) -> dict[str, str]:
     """Return the two ways to use the bundle."""
     file = FILES[_items(report.result)]
     item = EXAMPLES.get(_items(report.result), file)
+    if "training" in report.result:
+        source = report.result["source"]
+        return {
+            "shell": f"headstart fit YOUR_PHOTOS --source {shlex.quote(source)}",
+            "python": f"source = hs.open_source({source!r})",
+            "call": f"source.encode([{file!r}])",
+        }
     return {
         "shell": f"headstart predict {shlex.quote(report.bundle)} {file}",
         "python": f"model = hs.load({report.bundle!r})",

@@ -7,7 +7,8 @@
      "members": {"weights.safetensors": "<sha256>"}}
 
 `graph` says what builds the network: `library` the one that `arch` names, `keras` the layers listed in this file
-(`keras_graph.py`). `preprocessing` is that of the architecture where it is null.
+(`keras_graph.py`). `preprocessing` is that of the architecture where it is null. `pretrain` adds `taps` and `more`, as
+they are at the size of its pictures, `gate`, which says how it stands against naive baselines, and `command`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ DESCRIPTION = "source.json"
 MOST_BYTES = 16 << 20
 LIBRARY, KERAS = "library", "keras"
 GRAPHS = (LIBRARY, KERAS)
+UNGATED = "this source was not shown to beat naive baselines on its own data (it did not pass the gate of pretrain)"
 AGAIN = "make the folder again, or get its files again"
 
 

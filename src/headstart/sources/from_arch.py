@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headstart.base.checks import did_you_mean
@@ -15,15 +17,26 @@ from headstart.sources.spec import Spec, refuse_revision
 if TYPE_CHECKING:
     from torch import nn
 
-NAMES = ("lenet5",)
-LENET5 = Preprocessing(size=(32, 32), resize=32, interpolation="bilinear", mean=(0.5,), std=(0.5,), channels="grey")
-LENET5_STAGES = (
-    Stage("stage0", "stages.0", 6, positions=14 * 14),
-    Stage("stage1", "stages.1", 16, positions=5 * 5),
-)
-LENET5_POOL = 84
-LENET5_PARAMETERS = 60_856  # and 850 more in a classifier of 10 classes
 CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Definition:
+    """An architecture of ours.
+
+    Attributes:
+        preprocessing: how it wants its pictures.
+        stages: the parts whose output can be taken.
+        pool: width of its pooled features.
+        parameters: number of weights, without the classifier.
+        build: returns it with weights drawn from torch's own state, for so many classes; imports torch.
+    """
+
+    preprocessing: Preprocessing
+    stages: tuple[Stage, ...]
+    pool: int
+    parameters: int
+    build: Callable[[int], nn.Module]
 
 
 def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
@@ -32,7 +45,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     Raises:
         SourceError: no such architecture, or trained weights were asked for: there are none.
     """
-    if spec.name not in NAMES:
+    if spec.name not in DEFINED:
         raise SourceError(
             f"arch: sources are {', '.join(NAMES)}", repr(spec.name), f"choose one{did_you_mean(spec.name, NAMES)}"
         )
@@ -43,30 +56,32 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
             f"{weights}, and nobody released any",
             f"train it (headstart pretrain DATA --arch {spec.uri}), and name the folder as file:FOLDER",
         )
+    defined = DEFINED[spec.name]
     identity = Identity(
         uri=spec.uri,
-        architecture="headstart lenet5",
-        parameters=LENET5_PARAMETERS,
+        architecture=f"headstart {spec.name}",
+        parameters=defined.parameters,
         classes=CLASSES,
         licence="",
         revision="",
         sha256="",
         trained_on="",
     )
-    standard = taps(LENET5_POOL, LENET5_STAGES, None)
-    more = more_taps(standard, LENET5_STAGES, None)
+    standard = taps(defined.pool, defined.stages, None)
+    more = more_taps(standard, defined.stages, None)
     identity = as_random(identity, seed, library="headstart")
-    return TorchSource(identity, LENET5, standard, lambda: build_random(CLASSES, seed), more=more)
+    build = defined.build
+    return TorchSource(identity, defined.preprocessing, standard, lambda: build_random(build, seed), more=more)
 
 
-def build_random(classes: int, seed: int) -> nn.Module:
-    """Return LeNet-5 with weights drawn from `seed`, in inference mode; torch's own state is untouched."""
+def build_random(build: Callable[[int], nn.Module], seed: int) -> nn.Module:
+    """Return a network with weights drawn from `seed`, in inference mode; torch's own state is untouched."""
     wait_politely()
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return lenet5(classes).eval()
+        return build(CLASSES).eval()
 
 
 def lenet5(classes: int) -> nn.Module:
@@ -88,10 +103,8 @@ def lenet5(classes: int) -> nn.Module:
                 nn.Sequential(nn.Conv2d(1, 6, 5), nn.Tanh(), nn.AvgPool2d(2)),
                 nn.Sequential(nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2)),
             )
-            self.hidden = nn.Sequential(
-                nn.Conv2d(16, 120, 5), nn.Tanh(), nn.Flatten(), nn.Linear(120, LENET5_POOL), nn.Tanh()
-            )
-            self.classifier = nn.Linear(LENET5_POOL, classes)
+            self.hidden = nn.Sequential(nn.Conv2d(16, 120, 5), nn.Tanh(), nn.Flatten(), nn.Linear(120, 84), nn.Tanh())
+            self.classifier = nn.Linear(84, classes)
 
         def forward_features(self, pictures: Tensor) -> Tensor:
             return self.stages(pictures)  # type: ignore[no-any-return]
@@ -104,3 +117,32 @@ def lenet5(classes: int) -> nn.Module:
             return self.forward_head(self.forward_features(pictures))
 
     return LeNet5()
+
+
+def resnet9(classes: int) -> nn.Module:
+    """Return ResNet-9 for colour pictures of 64 x 64 pixels, in timm's two steps; see `resnet9.py`."""
+    from headstart.sources.resnet9 import ResNet9
+
+    return ResNet9(classes)
+
+
+LENET5 = Definition(
+    Preprocessing(size=(32, 32), resize=32, interpolation="bilinear", mean=(0.5,), std=(0.5,), channels="grey"),
+    (Stage("stage0", "stages.0", 6, positions=14 * 14), Stage("stage1", "stages.1", 16, positions=5 * 5)),
+    pool=84,
+    parameters=60_856,
+    build=lenet5,
+)
+RESNET9 = Definition(
+    Preprocessing(size=(64, 64), resize=64, interpolation="bilinear"),
+    (
+        Stage("stage0", "stages.0", 64, positions=16 * 16),
+        Stage("stage1", "stages.1", 128, positions=8 * 8),
+        Stage("stage2", "stages.2", 256, positions=4 * 4),
+    ),
+    pool=256,
+    parameters=1_242_656,
+    build=resnet9,
+)
+DEFINED = {"lenet5": LENET5, "resnet9": RESNET9}
+NAMES = tuple(DEFINED)

@@ -17,8 +17,9 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.files import write_atomic
 from headstart.base.hashing import canonical_json, sha256_file, sha256_json
-from headstart.sources.folder import KERAS, read_folder
+from headstart.sources.folder import AGAIN, DESCRIPTION, KERAS, UNGATED, Described, read_folder
 from headstart.sources.from_torch import Identity, TorchSource
+from headstart.sources.recipe import Tap
 from headstart.sources.registry import open_source
 from headstart.sources.spec import Spec
 
@@ -78,14 +79,44 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
         from headstart.sources.convert import open_converted
 
         return open_converted(folder, described, uri=uri, weights=weights, seed=seed)
-    shell = open_shell(described.arch, seed=seed if weights == "none" else 0)
-    if described.preprocessing is not None:
-        shell = TorchSource(shell.identity, described.preprocessing, shell.taps, shell.module, more=shell.more)
+    shell = _shaped(open_shell(described.arch, seed=seed if weights == "none" else 0), described, folder, seed=seed)
     if weights == "none":
         return with_build(shell, replace(shell.identity, uri=uri), shell.module)
     found = open_checkpoint(folder / described.weights, uri, shell, arch="")
-    identity = replace(found.identity, licence=described.licence, trained_on=described.trained_on)
+    gate = (described.more or {}).get("gate")
+    notes = (UNGATED, *found.identity.notes) if isinstance(gate, dict) and not gate.get("passed") else None
+    identity = replace(
+        found.identity,
+        licence=described.licence,
+        trained_on=described.trained_on,
+        notes=found.identity.notes if notes is None else notes,
+    )
     return with_build(found, identity, found.module)
+
+
+def _shaped(shell: TorchSource, described: Described, folder: Path, *, seed: int) -> TorchSource:
+    """Return the architecture with the preprocessing, the taps and the classes that a folder describes."""
+    how = described.preprocessing or shell.preprocessing
+    given = described.more or {}
+    try:
+        taps, more = (
+            tuple(Tap(**tap) for tap in given[name]) if name in given else getattr(shell, name)
+            for name in ("taps", "more")
+        )
+    except TypeError as error:
+        raise SourceError(f"{folder / DESCRIPTION} must describe its taps", error, AGAIN) from error
+    classes = len(described.classes)
+    if classes in (0, shell.identity.classes):
+        return TorchSource(shell.identity, how, taps, shell.module, more=more)
+    digest = sha256_json([shell.identity.sha256, classes])
+    identity = replace(shell.identity, classes=classes, sha256=digest)
+
+    def build() -> nn.Module:
+        from headstart.sources.classes import with_classes
+
+        return with_classes(shell.module(), classes, seed=seed)
+
+    return TorchSource(identity, how, taps, build, more=more)
 
 
 def open_shell(arch: str, *, seed: int, size: int | None = None) -> TorchSource:

@@ -52,6 +52,15 @@ class Split(nn.Module):
         """The last part with weights: what turns pooled features into scores."""
         return self._inner[-1]
 
+    def set_classifier(self, new: nn.Module) -> None:
+        """Put another last part in the classifier's place."""
+        old = self.classifier
+        for part in list(self.body.modules()):
+            for name, child in list(part.named_children()):
+                if child is old:
+                    setattr(part, name, new)
+        self._inner[-1] = new
+
     def forward_features(self, pictures: Tensor) -> Tensor:
         """Return the last map, of shape (n, c, h, w), (n, h, w, c) or (n, tokens, c)."""
         return _run(self.body, self._to_map, pictures)

@@ -7,6 +7,7 @@ and bytes of every tensor. Which checkpoint is the newest follows from the step 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -115,6 +116,15 @@ def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]
         for name in names
         if name not in saved or name not in now or saved[name] != now[name]
     ]
+
+
+def storable(value: Any) -> Any:
+    """Return plain values with None where a number is NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): storable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [storable(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _packed(checkpoint: Checkpoint) -> bytes:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,16 @@ from headstart.base.memory import is_no_memory, keep_freed, said_when_scarce, to
 from headstart.base.progress import Progress, Step
 from headstart.heads.parts import class_weights
 from headstart.tune.augment import mixup
-from headstart.tune.checkpoint import Checkpoint, differences, newest, save
+from headstart.tune.average import Average
+from headstart.tune.checkpoint import Checkpoint, differences, newest, save, storable
 from headstart.tune.interrupt import Stop, interruptible
+from headstart.tune.plan import KEPT_BACK, Done, fitting, replanned
 from headstart.tune.schedule import share_of_rate
 from headstart.tune.task import Epoch, Recipe, Task, Trained, evaluate, judge, moved, precision, put
-from headstart.tune.watch import RUN, Watcher
+from headstart.tune.watch import RUN, Watcher, told
 
 SAVED_EVERY = 60.0  # seconds, and at the end of each epoch
 EXPLODED = 5.0  # times the log loss of guessing, or of the start
-KEPT_BACK = 0.12  # share of a budget that no epoch is planned into
 
 
 def train(
@@ -68,7 +69,7 @@ def train(
     said = {**asdict(recipe), **(identity or {})}
     run = _Run(task, recipe, budget=budget, folder=folder, identity=said, progress=progress or Progress())
     run.watchers = watchers
-    with interruptible() as stop, _told(watchers, {RUN: name, **run.identity}):
+    with interruptible() as stop, told(watchers, {RUN: name, **run.identity}):
         if not run.restore():
             run.begin()
         total = run.state.planned * len(task.train.y)
@@ -80,20 +81,6 @@ def train(
             run.keep()
             stop.raise_()
     return run.result()
-
-
-@contextmanager
-def _told(watchers: Sequence[Watcher], facts: Mapping[str, Any]) -> Iterator[None]:
-    """Tell the watchers that a run begins and, however it ends, that it has."""
-    for watcher in watchers:
-        watcher.started(facts)
-    ending = "interrupted"
-    try:
-        yield
-        ending = "done"
-    finally:
-        for watcher in watchers:
-            watcher.finished({"why": ending})
 
 
 @dataclass
@@ -113,6 +100,7 @@ class _State:
     seen: int = 0
     learned: int = 0
     why: str = ""
+    costs: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -133,6 +121,7 @@ class _Run:
         self.identity, self.progress = identity, progress
         self.watchers: Sequence[Watcher] = ()
         self.state = _State(planned=recipe.epochs, parts=recipe.parts)
+        self.average = Average(task.held, recipe.average) if recipe.average else None
         self.start = self._copied()
         self.best = self.start
         self.optimizer = torch.optim.AdamW(
@@ -158,6 +147,7 @@ class _Run:
         judging = time.monotonic() - start
         if self.budget is not None:
             self.state.planned = self._affordable(judging)
+        self.task.plan(self.state.planned)
         self._tick()
         if self.state.planned < 1:
             self.state.why = "short"
@@ -205,6 +195,8 @@ class _Run:
         torch.nn.utils.clip_grad_norm_([weight.tensor for weight in self.task.weights], self.recipe.clip)
         self.optimizer.step()
         state.step += 1
+        if self.average is not None:
+            self.average.update(state.step)
         state.batch += 1
         state.loss += loss * len(rows)
         state.right += right
@@ -262,16 +254,20 @@ class _Run:
         if not math.isfinite(last["loss"]) or last["train_loss"] > EXPLODED * guessing:
             state.why = "exploded"
         elif last["loss"] < best["loss"]:
-            state.best, self.best = state.epoch, self._copied()
+            with self._averaged():
+                state.best, self.best = state.epoch, self._copied()
         elif state.epoch - state.best >= self.recipe.patience:
             state.why = "patience"
+        if not state.why and self.budget is not None:
+            self._replan()
         if not state.why and state.epoch >= state.planned:
             state.why = "epochs"
         self.keep()
 
     def _record(self, loss: float, accuracy: float) -> None:
         """Judge the weights as they stand, and tell it."""
-        scores = evaluate(self.task)
+        with self._averaged():
+            scores = evaluate(self.task)
         self._tick()
         y = self.task.validation.y
         judged = judge(scores, y, self.counted) if len(y) else (math.nan, math.nan)
@@ -298,19 +294,39 @@ class _Run:
         return rates
 
     def _affordable(self, judging: float) -> int:
-        """Return how many epochs fit into what is left of the budget; a step is timed, and leaves no trace."""
+        """Return how many epochs fit into what is left of the budget; steps are timed, and leave no trace."""
         assert self.budget is not None
         self.task.mode(training=True)
-        batches = self.task.train.order(0, batch=self.recipe.batch, seed=self.recipe.seed)
-        for _ in range(2):  # the first one warms up
-            start = time.monotonic()
-            self._gradients(batches[0], self._inputs(batches[0], 0))
-            a_step = time.monotonic() - start
+        kinds = self.task.plan(self.recipe.epochs)
+        for kind in dict.fromkeys(kinds):
+            batches = self.task.train.order(0, batch=self.recipe.batch, seed=self.recipe.seed)
+            for _ in range(2):  # the first one warms up
+                start = time.monotonic()
+                self._gradients(batches[0], self._inputs(batches[0], kinds.index(kind)))
+                a_step = time.monotonic() - start
+            self.state.costs[str(kind)] = a_step * len(batches) + judging
         self.optimizer.zero_grad(set_to_none=True)
         put(self.task, self.start)  # running statistics have moved
         self._tick()
         left = self.budget * (1 - KEPT_BACK) - self.state.seconds
-        return min(self.recipe.epochs, max(0, int(left / (a_step * len(batches) + judging))))
+        return fitting(self.task, self.state.costs, done=0, most=self.recipe.epochs, left=left)
+
+    def _replan(self) -> None:
+        """Plan as many epochs as end within the budget, now that one more is over."""
+        state = self.state
+        assert self.budget is not None
+        took = state.history[-1]["seconds"] - state.history[-2]["seconds"]
+        left = self.budget - state.seconds
+        done = Done(state.epoch, state.planned, self.recipe.epochs, took, left, self.budget)
+        state.costs, planned = replanned(self.task, state.costs, done)
+        if planned != state.planned:
+            self.progress.say(f"{planned} epochs end within the budget, not {state.planned} as planned")
+        state.planned = planned
+        self.task.plan(planned)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Let the task have its averaged weights inside the block, where there are such."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def _tick(self, *, learning: bool = False) -> None:
         now = time.monotonic()
@@ -320,8 +336,7 @@ class _Run:
         self._clock = now
 
     def _copied(self) -> dict[str, Tensor]:
-        held = {weight.name: weight.tensor for weight in self.task.weights} | dict(self.task.statistics)
-        return {name: tensor.detach().clone() for name, tensor in held.items()}
+        return {name: tensor.detach().clone() for name, tensor in self.task.held.items()}
 
     def keep(self) -> None:
         """Write a checkpoint, where there is a folder for it."""
@@ -331,12 +346,14 @@ class _Run:
         tensors = {f"now/{name}": tensor for name, tensor in self._copied().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"start/{name}": tensor for name, tensor in self.start.items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.values.items()}
         for at, weight in enumerate(self.task.weights):
             for name, tensor in self.optimizer.state.get(weight.tensor, {}).items():
                 tensors[f"adam/{at}/{name}"] = tensor
         state = {"run": asdict(self.state), "identity": self.identity, "learns": [w.name for w in self.task.weights]}
         arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in tensors.items()}
-        save(self.folder, Checkpoint(self.state.step, arrays, _storable(state)))
+        save(self.folder, Checkpoint(self.state.step, arrays, storable(state)))
 
     def restore(self) -> bool:
         """Go back to the newest checkpoint; return False where there is none.
@@ -347,7 +364,7 @@ class _Run:
         found = None if self.folder is None else newest(self.folder, self.progress.say)
         if found is None:
             return False
-        wanted = _storable({"identity": self.identity, "learns": [weight.name for weight in self.task.weights]})
+        wanted = storable({"identity": self.identity, "learns": [weight.name for weight in self.task.weights]})
         saved = {**found.state["identity"], "what learns": found.state["learns"]}
         changed = differences(saved, {**wanted["identity"], "what learns": wanted["learns"]})
         if changed:
@@ -360,6 +377,9 @@ class _Run:
         self.state = _State(**_restored(found.state["run"]))
         put(self.task, _under("now/", tensors))
         self.best, self.start = _under("best/", tensors), _under("start/", tensors)
+        if self.average is not None:
+            self.average.values = _under("average/", tensors)
+        self.task.plan(self.state.planned)
         for at, weight in enumerate(self.task.weights):
             if moments := _under(f"adam/{at}/", tensors):
                 self.optimizer.state[weight.tensor] = {
@@ -375,20 +395,11 @@ class _Run:
         self.task.mode(training=False)
         rate = state.learned / state.learning if state.learning else 0.0
         history = tuple(Epoch(**one) for one in state.history)
-        return Trained(history, state.best, state.why, self.start, state.planned, rate)
+        return Trained(history, state.best, state.why, self.start, state.planned, rate, state.learned, state.costs)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _storable(value: Any) -> Any:
-    """Return plain values with None where a number is NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {str(key): _storable(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_storable(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _restored(run: Mapping[str, Any]) -> dict[str, Any]:

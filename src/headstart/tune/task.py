@@ -60,6 +60,7 @@ class Task:
         c: number of classes.
         statistics: tensors that training moves without a gradient (running means), by name.
         device: where the network is.
+        plan: is told how many epochs there will be, and returns the kind of each; epochs of one kind cost alike.
     """
 
     weights: Sequence[Weight]
@@ -70,6 +71,12 @@ class Task:
     c: int
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    plan: Callable[[int], Sequence[int]] = lambda epochs: [0] * epochs
+
+    @property
+    def held(self) -> dict[str, Tensor]:
+        """Everything that training changes, by name."""
+        return {weight.name: weight.tensor for weight in self.weights} | dict(self.statistics)
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class Recipe:
         clip: the greatest norm of a gradient.
         mixup: alpha of the beta distribution (Zhang et al. 2018); 0 for none.
         smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
+        average: share of the moving average of the weights that a step keeps; 0 for none, else the average is judged.
         parts: pieces that a batch is computed in, one after the other, to save memory.
         seed: of order, views, dropout and mixup.
     """
@@ -97,6 +105,7 @@ class Recipe:
     clip: float = 1.0
     mixup: float = 0.0
     smoothing: float = 0.0
+    average: float = 0.0
     parts: int = 1
     seed: int = 0
 
@@ -133,6 +142,8 @@ class Trained:
         start: the weights that it started from, by name.
         planned: how many epochs were planned.
         images_per_second: examples learned from per second, validation apart.
+        images: examples learned from, those of all epochs.
+        costs: seconds of an epoch of each kind as they were planned; empty without a budget.
     """
 
     history: tuple[Epoch, ...]
@@ -141,6 +152,8 @@ class Trained:
     start: Mapping[str, Tensor]
     planned: int
     images_per_second: float
+    images: int = 0
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 def evaluate(task: Task, *, batch: int = 64) -> NDArray[np.float32]:
@@ -185,7 +198,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def put(task: Task, values: Mapping[str, Tensor]) -> None:
     """Set the weights and statistics of a task, in place."""
-    held = {weight.name: weight.tensor for weight in task.weights} | dict(task.statistics)
+    held = task.held
     with torch.no_grad():
         for name, value in values.items():
             held[name].copy_(value)

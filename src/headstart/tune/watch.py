@@ -11,7 +11,8 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +64,20 @@ def open_watchers(*, tensorboard: Path | None, track: str | None, progress: Prog
         tracker = MLflow(NAME) if track == "mlflow" else WandB(NAME)
         watchers.append(Expendable(tracker, errors=(tracker.error,), progress=progress))
     return watchers
+
+
+@contextmanager
+def told(watchers: Sequence[Watcher], facts: Mapping[str, Any]) -> Iterator[None]:
+    """Tell the watchers that a run begins and, however it ends, that it has."""
+    for watcher in watchers:
+        watcher.started(facts)
+    ending = "interrupted"
+    try:
+        yield
+        ending = "done"
+    finally:
+        for watcher in watchers:
+            watcher.finished({"why": ending})
 
 
 class Expendable:

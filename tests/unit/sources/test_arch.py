@@ -23,7 +23,7 @@ def test_lenet5_has_61706_parameters_and_looks_as_it_is_described() -> None:
     assert (source.taps, source.more) == found
     assert source.info.feature_size == 84
     for classes in (2, 26):
-        assert from_arch.build_random(classes, seed=0)(torch.zeros(3, 1, 32, 32)).shape == (3, classes)
+        assert from_arch.lenet5(classes)(torch.zeros(3, 1, 32, 32)).shape == (3, classes)
 
 
 def test_lenet5_sees_grey_pictures() -> None:
@@ -41,7 +41,7 @@ def test_lenet5_sees_grey_pictures() -> None:
 
 
 def test_a_small_grey_picture_is_padded_to_the_size() -> None:
-    how = from_arch.LENET5
+    how = from_arch.LENET5.preprocessing
     from headstart.data.images import Preprocessing, decode, to_bytes
 
     small = Preprocessing(size=how.size, resize=28, channels="grey", mean=how.mean, std=how.std, background=0)

@@ -1,0 +1,222 @@
+"""Pretraining: a network from random weights to a source, on the one training loop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from headstart.base.errors import UsageError
+from headstart.base.progress import Progress
+from headstart.data.dataset import Dataset
+from headstart.data.images import Preprocessing
+from headstart.sources.classes import with_classes
+from headstart.sources.from_torch import TorchSource
+from headstart.sources.recipe import Tap
+from headstart.sources.taps import Normalised, Tapped
+from headstart.tune.groups import has_statistics
+from headstart.tune.loop import train
+from headstart.tune.network import takes
+from headstart.tune.stream import PHASES, STEP, Stream
+from headstart.tune.task import Recipe, Task, Trained, Weight, evaluate
+from headstart.tune.watch import Watcher
+
+RECIPE = Recipe(epochs=30, rate=3e-3, batch=128, decay=0.05, smoothing=0.1, average=0.995)
+"""What serves a small convolutional network on 10,000 to 1,000,000 photos; warm-up and cosine are the loop's own."""
+LEAST_GROWN = 64  # pixels; smaller pictures do not start smaller still
+SIZES = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A network with random weights, ready to learn.
+
+    Attributes:
+        arch: URI of the architecture.
+        body: the module, with a classifier of as many classes as the data.
+        how: how it wants its pictures.
+        taps: where its blocks are taken, `pool` first.
+        more: taps that are taken only where a layer names them.
+        grows: whether it takes the smaller pictures of the first epochs.
+    """
+
+    arch: str
+    body: nn.Module
+    how: Preprocessing
+    taps: tuple[Tap, ...]
+    more: tuple[Tap, ...]
+    grows: bool
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a network is trained, judged and tested on.
+
+    Attributes:
+        dataset: the pictures.
+        learn: positions of those to learn from.
+        judge: positions of those that choose the best epoch.
+        test: positions of those that measure the result.
+    """
+
+    dataset: Dataset
+    learn: tuple[int, ...]
+    judge: tuple[int, ...]
+    test: tuple[int, ...]
+
+    def labels(self, positions: Sequence[int]) -> NDArray[np.int64]:
+        """Return the class ids of the pictures at `positions`, int64 of shape (n,)."""
+        ids = {name: at for at, name in enumerate(self.dataset.classes)}
+        return np.array([ids[self.dataset.examples[at].label] for at in positions], dtype=np.int64)
+
+
+def fresh(source: TorchSource, *, classes: int, size: int, seed: int) -> Fresh:
+    """Return a network with random weights for so many classes.
+
+    Args:
+        source: the architecture with random weights.
+        classes: how many.
+        size: side of the input in pixels; 0 for the architecture's own.
+        seed: of the weights of its classifier.
+
+    Raises:
+        UsageError: the pictures are too small for the architecture, or it takes one size only.
+        SourceError: its classifier cannot be replaced.
+    """
+    how = source.preprocessing
+    if size and (size, size) != how.size:
+        how = replace(how, size=(size, size), resize=None if how.resize is None else size)
+        _check_size(source, size)
+    body = with_classes(copy.deepcopy(source.module()), classes, seed=seed)
+    small = [max(STEP, round(how.size[0] * share / STEP) * STEP) for _, share in PHASES]
+    grows = how.size[0] >= LEAST_GROWN and all(takes(source, side) for side in small)
+    more = _measured(body, how, source.more)
+    return Fresh(source.info.uri, body, how, source.taps, more, grows)
+
+
+def train_anew(
+    network: Fresh,
+    material: Material,
+    recipe: Recipe,
+    *,
+    views: bool = True,
+    mirror: bool = True,
+    name: str = "Pretraining",
+    budget: float | None = None,
+    folder: Path | None = None,
+    identity: Mapping[str, Any] | None = None,
+    watchers: Sequence[Watcher] = (),
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a network from random weights and leave its best weights in `network.body`, in inference mode.
+
+    Args:
+        network: what learns.
+        material: what from.
+        recipe: how.
+        views: whether pictures vary from epoch to epoch.
+        mirror: whether a mirrored one keeps its label.
+        name: what the progress display calls it.
+        budget: seconds that it may take; None for as many as the epochs need.
+        folder: where checkpoints are kept, and looked for; None keeps none.
+        identity: plain values that say which run it is.
+        watchers: are told the numbers of each epoch.
+        progress: where to show progress.
+
+    Raises:
+        DataError: a picture cannot be read any more.
+        UsageError: the checkpoint is of another run; a batch does not fit in memory; the disk is full.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
+    """
+    dataset, how = material.dataset, network.how
+    own = {"views": views, "mirror": mirror, "size": list(how.size), "threads": torch.get_num_threads()}
+    with (
+        Stream(
+            dataset,
+            material.learn,
+            material.labels(material.learn),
+            how,
+            views=views,
+            mirror=mirror,
+            growing=network.grows,
+            seed=recipe.seed,
+        ) as learn,
+        Stream(dataset, material.judge, material.labels(material.judge), how) as judge,
+    ):
+        task = _task(network, learn, judge)
+        return train(
+            task,
+            recipe,
+            name=name,
+            budget=budget,
+            folder=folder,
+            identity={**(identity or {}), "arch": network.arch, **own},
+            watchers=watchers,
+            progress=progress,
+        )
+
+
+def probabilities_of(network: Fresh, material: Material, positions: Sequence[int]) -> NDArray[np.float32]:
+    """Return the class probabilities of the pictures at `positions`, float32 of shape (n, c), in their order.
+
+    Raises:
+        DataError: one cannot be read any more.
+    """
+    with Stream(material.dataset, positions, material.labels(positions), network.how) as examples:
+        return torch.from_numpy(evaluate(_task(network, examples, examples))).softmax(1).numpy()
+
+
+def _task(network: Fresh, learn: Stream, judge: Stream) -> Task:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    body = network.body.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    whole = Normalised(body, network.how).to(device)
+    for weight in body.parameters():
+        weight.requires_grad_()
+    names = [name for name, module in body.named_modules() if has_statistics(module)]
+
+    def mode(*, training: bool) -> None:
+        whole.train(training)
+
+    return Task(
+        weights=[Weight(f"body.{name}", weight, 1.0) for name, weight in body.named_parameters()],
+        scores=whole,
+        mode=mode,
+        train=learn,
+        validation=judge,
+        c=len(learn.dataset.classes),
+        statistics={
+            f"body.{name}.{kind}": getattr(body.get_submodule(name), kind)
+            for name in names
+            for kind in ("running_mean", "running_var")
+        },
+        device=device,
+        plan=learn.plan,
+    )
+
+
+def _check_size(source: TorchSource, size: int) -> None:
+    """Raise UsageError, with the least size that works, where a network cannot be run on pictures of `size` pixels."""
+    if takes(source, size):
+        return
+    own = source.preprocessing.size[0]
+    least = next((side for side in SIZES if side > size and takes(source, side)), own)
+    raise UsageError(
+        f"--size must be one that {source.info.uri} can take",
+        f"{size} px",
+        f"give {least} px or more" if least != own else f"give {own} px, its own, or name another architecture",
+    )
+
+
+def _measured(body: nn.Module, how: Preprocessing, more: Sequence[Tap]) -> tuple[Tap, ...]:
+    """Return the taps with the widths that they have at this size: `flatten` keeps every position."""
+    blank = torch.zeros(1, *how.size, 1 if how.channels == "grey" else 3, dtype=torch.uint8)
+    with torch.inference_mode():
+        said = Tapped(body, how, more).eval()(blank)
+    return tuple(replace(tap, width=block.shape[1]) for tap, block in zip(more, said, strict=True))

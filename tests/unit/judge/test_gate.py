@@ -1,0 +1,29 @@
+"""The gate lets pass what beats both baselines beyond the interval, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headstart.judge.gate import judge_gate
+
+Y = np.arange(200) % 2
+
+
+def answers(right: int, *, last: bool = False) -> np.ndarray:
+    """Return probabilities that name the first, or the last, `right` examples right and the others wrong."""
+    at = np.arange(len(Y))
+    named = np.where((at[::-1] if last else at) < right, Y, 1 - Y)
+    return np.eye(2)[named]
+
+
+@pytest.mark.parametrize(("network", "simple", "passed"), [(160, 120, True), (125, 120, False), (110, 190, False)])
+def test_only_what_is_better_beyond_the_interval_passes(network: int, simple: int, passed: bool) -> None:
+    gate = judge_gate(answers(network), np.tile([0.6, 0.4], (200, 1)), answers(simple, last=True), Y, seed=0)
+    assert gate.passed == passed
+    assert gate.majority == 0.5 and gate.simple == simple / 200
+    assert gate.as_dict()["accuracy"]["value"] == network / 200
+
+
+def test_a_network_no_better_than_the_commonest_class_does_not_pass() -> None:
+    assert not judge_gate(answers(104), np.tile([0.6, 0.4], (200, 1)), answers(20), Y, seed=0).passed
