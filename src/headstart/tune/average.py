@@ -13,13 +13,13 @@ class Average:
     """An exponential moving average of tensors (Polyak & Juditsky 1992), short at first: the start is forgotten.
 
     Args:
-        held: what is averaged, by name; floating-point, changed in place by training.
+        held: what training changes in place, by name; counters and other whole numbers are left as they are.
         decay: share of the average that a step keeps, 0..1.
     """
 
     def __init__(self, held: Mapping[str, Tensor], decay: float) -> None:
-        self.held, self.decay = dict(held), decay
-        self.values = {name: tensor.detach().clone() for name, tensor in held.items()}
+        self.held, self.decay = {name: one for name, one in held.items() if one.is_floating_point()}, decay
+        self.values = {name: tensor.detach().clone() for name, tensor in self.held.items()}
 
     def update(self, step: int) -> None:
         """Take the tensors as they are after `step` steps, from 1, into the average."""

@@ -236,7 +236,7 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(SUPPORT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])},
         )
 
     def run(self, folder: Path | None, *, after: float = 0.0, number: int = 0) -> tuple[int, str, float]:
