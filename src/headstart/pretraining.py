@@ -244,7 +244,7 @@ def train(
         watchers=watchers,
         progress=progress,
     )
-    if len(trained.history) == 1 and trained.why in ("short", "budget"):
+    if trained.why == "short" or (trained.why == "budget" and len(trained.history) == 2):
         needs = f"an epoch of {len(material.learn):,} pictures takes about {max(trained.costs.values()):,.1f} s"
         raise UsageError(
             "--budget must allow one epoch",

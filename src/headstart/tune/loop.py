@@ -173,11 +173,14 @@ class _Run:
                     return
                 if self.budget is not None and state.seconds > self.budget:
                     state.why = state.why or "budget"
-                if state.why or time.monotonic() - self._saved > SAVED_EVERY:
-                    self.keep()
                 if state.why:
-                    return
-        self._end_epoch()
+                    break
+                if time.monotonic() - self._saved > SAVED_EVERY:
+                    self.keep()
+        if state.why == "exploded":
+            self.keep()
+        else:
+            self._end_epoch()
 
     def _inputs(self, rows: NDArray[np.intp], epoch: int) -> tuple[Tensor, ...]:
         with said_when_scarce(f"a batch of {self.recipe.batch}"):
@@ -186,7 +189,7 @@ class _Run:
     def _learn(self, rows: NDArray[np.intp], given: tuple[Tensor, ...], steps: int) -> str:
         """Take one step; return why the run must end, or nothing."""
         state = self.state
-        rate = self.recipe.rate * share_of_rate(state.step, steps)
+        rate = self.recipe.rate * share_of_rate(self._place(steps), steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
         loss, right = self._gradients(rows, given)
@@ -203,6 +206,12 @@ class _Run:
         state.seen += len(rows)
         state.learned += len(rows)
         return ""
+
+    def _place(self, steps: int) -> int:
+        """Return the step whose rate is due: a later one where the budget is used up faster than the steps."""
+        if self.budget is None:
+            return self.state.step
+        return max(self.state.step, int(steps * self.state.seconds / self.budget))
 
     def _gradients(self, rows: NDArray[np.intp], given: tuple[Tensor, ...]) -> tuple[float, int]:
         """Return loss and number right of one batch, its gradients left on the weights; in halves where it must."""
@@ -257,7 +266,7 @@ class _Run:
             with self._averaged():
                 state.best, self.best = state.epoch, self._copied()
         elif state.epoch - state.best >= self.recipe.patience:
-            state.why = "patience"
+            state.why = state.why or "patience"
         if not state.why and self.budget is not None:
             self._replan()
         if not state.why and state.epoch >= state.planned:

@@ -53,7 +53,8 @@ def fitting(task: Task, costs: Mapping[str, float], *, done: int, most: int, lef
 def replanned(task: Task, costs: Mapping[str, float], done: Done) -> tuple[dict[str, float], int]:
     """Return costs and number of epochs if all take as long as the last one did; more than planned only early on.
 
-    Late in a run the learning rate has fallen, and must not rise again.
+    Late in a run the learning rate has fallen, and must not rise again. An epoch that was planned is begun even if it
+    cannot end: the loop lets the rate fall with the time that is left.
 
     Args:
         task: whose plan says of which kind each epoch is.
@@ -63,6 +64,7 @@ def replanned(task: Task, costs: Mapping[str, float], done: Done) -> tuple[dict[
     share = done.took / costs[str(task.plan(done.planned)[done.epochs - 1])]
     now = {kind: seconds * share for kind, seconds in costs.items()}
     planned = fitting(task, now, done=done.epochs, most=done.planned, left=done.left)
+    planned = max(planned, min(done.planned, done.epochs + 1))
     if planned == done.planned and 2 * done.epochs <= planned:
         left = done.left - KEPT_BACK * done.budget
         planned = max(planned, fitting(task, now, done=done.epochs, most=done.most, left=left))

@@ -33,5 +33,6 @@ def test_faster_ones_are_more_in_the_first_half_alone() -> None:
     assert replanned(TASK, COSTS, done(6, 10, took=2.0, left=90.0))[1] == 10
 
 
-def test_the_epochs_done_are_never_fewer() -> None:
-    assert replanned(TASK, COSTS, done(4, 10, took=50.0, left=0.0))[1] == 4
+def test_an_epoch_that_was_planned_is_begun() -> None:
+    assert replanned(TASK, COSTS, done(4, 10, took=50.0, left=1.0))[1] == 5
+    assert replanned(TASK, COSTS, done(4, 4, took=50.0, left=90.0))[1] == 4
