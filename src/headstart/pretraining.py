@@ -281,12 +281,13 @@ def pixels(dataset: Dataset, positions: Sequence[int], how: Preprocessing, progr
     found: list[NDArray[np.uint8]] = []
     with (
         Ahead(small, range(len(positions)), workers=cores(), window=WINDOW) as ahead,
-        progress.step("Reading for the baselines", len(positions), f"{dataset.kind}s") as step,
+        progress.step("Reading for the baselines", len(positions), dataset.items) as step,
     ):
         for at, said in ahead:
             if isinstance(said, Unusable):
                 name = dataset.examples[positions[at]].id
                 raise DataError(f"{name} must be readable again", said.reason, "run the same command again")
+            assert isinstance(said, np.ndarray)
             found.append(said)
             step.advance()
     return np.stack(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ from headstart.base.errors import one_line
 from headstart.data.dataset import Skipped
 from headstart.judge import charts
 from headstart.judge.metrics import per_class
+from headstart.judge.usage import how_to_use
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -32,8 +32,6 @@ SIMPLE = {
     "text-classification": "TF-IDF with logistic regression",
     "audio-classification": "MFCC with logistic regression",
 }
-EXAMPLES = {"texts": "a text of yours"}
-FILES = {"photos": "photo.jpg", "texts": "texts.csv", "recordings": "recording.wav", "examples": "example"}
 STEPS = {
     "read": "reading and checking",
     "extract": "features",
@@ -238,7 +236,7 @@ def render(report: Report) -> str:
         skipped=_by_reason(report.skipped),
         notes=_notes(report),
         steps=_steps(report.result),
-        how=_how(report),
+        how=how_to_use(report.result, bundle=report.bundle, items=_items(report.result)),
         tuning=_tuning(report.result),
         training=_training(report.result),
         shown_rows=SHOWN_ROWS,
@@ -415,21 +413,3 @@ def _training(result: dict[str, Any]) -> dict[str, Any] | None:
         return None
     losses = [epoch["loss"] for epoch in said["history"]]
     return {**said, "curves": charts.learning_curves([losses], math.log(len(result["classes"])))}
-
-
-def _how(report: Report) -> dict[str, str]:
-    """Return the two ways to use the bundle."""
-    file = FILES[_items(report.result)]
-    item = EXAMPLES.get(_items(report.result), file)
-    if "training" in report.result:
-        source = report.result["source"]
-        return {
-            "shell": f"headstart fit YOUR_PHOTOS --source {shlex.quote(source)}",
-            "python": f"source = hs.open_source({source!r})",
-            "call": f"source.encode([{file!r}])",
-        }
-    return {
-        "shell": f"headstart predict {shlex.quote(report.bundle)} {file}",
-        "python": f"model = hs.load({report.bundle!r})",
-        "call": f"model.predict([{item!r}])",
-    }
