@@ -26,6 +26,7 @@ from headstart.findings import Clock
 from headstart.judge.baselines import MOST, majority, simple_images
 from headstart.judge.gate import judge_gate
 from headstart.output import RESULT
+from headstart.ship.upload import check_upload, upload
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.registry import open_source
 from headstart.tune.settings import parse_budget
@@ -122,6 +123,8 @@ def run_pretrain(data: Any, options: Options, progress: Progress, *, out: Path) 
     options.check()
     clock = Clock()
     wait_politely()
+    if options.push_to_hub is not None:
+        check_upload(options.push_to_hub)
     source = open_architecture(options.arch, seed=options.seed)
     watchers = open_watchers(tensorboard=options.tensorboard, track=options.track, progress=progress)
     with clock.part("read"):
@@ -316,4 +319,6 @@ class Teller:
 def write_source(out: Path, developed: Developed) -> list[str]:
     """Write a developed source, upload it where that was asked for, and return what to say of it."""
     developed.write(out)
-    return [f"Source: file:{out}    Card: {out / CARD}    Result: {out / RESULT}"]
+    said = [f"Source: file:{out}    Card: {out / CARD}    Result: {out / RESULT}"]
+    repository = developed.facts.options.push_to_hub
+    return said if repository is None else [*said, f"Uploaded: {upload(out, repository)}"]

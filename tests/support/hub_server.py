@@ -1,13 +1,15 @@
 """A Hugging Face hub on loopback: its file protocol, for tests, with every fault that a test asks for.
 
-It answers HEAD and GET of /ORG/NAME/resolve/REVISION/FILE as the hub does: settings directly, under git's name for
-their bytes; weights through a redirect to another path, under their sha256. What it cannot catch: the hub's own CDN,
-Xet storage, and rate limits as they really fall.
+It takes uploads of one commit. It answers HEAD and GET of /ORG/NAME/resolve/REVISION/FILE as the hub does: settings
+directly, under git's name for their bytes; weights through a redirect to another path, under their sha256. What it
+cannot catch: the hub's own CDN, Xet storage, and rate limits as they really fall.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -127,6 +129,27 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._do()
 
+    def do_POST(self) -> None:
+        """Take an upload: who asks is known by a token, and every file comes in the commit itself."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.hub.asked.append((self.command, self.path, dict(self.headers)))
+        parts = unquote(self.path).strip("/").split("/")
+        said: dict[str, Any] = {}
+        if parts[1:] == ["repos", "create"]:
+            asked = json.loads(body)
+            said = {"url": f"{self.hub.url}/{asked['organization']}/{asked['name']}"}
+        elif parts[1:] == ["validate-yaml"]:
+            said = {"errors": [], "warnings": []}
+        elif parts[4:5] == ["preupload"]:
+            asked = json.loads(body)["files"]
+            said = {"files": [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in asked]}
+        elif parts[4:5] == ["commit"]:
+            lines = [json.loads(line) for line in body.splitlines()]
+            files = {one["value"]["path"]: base64.b64decode(one["value"]["content"]) for one in lines[1:]}
+            name = "/".join(parts[2:4])
+            said = {"commitUrl": f"{self.hub.url}/{name}/commit/x", "commitOid": self.hub.add(name, files)}
+        self.reply(200, {"Content-Type": "application/json"}, json.dumps(said).encode())
+
     def log_message(self, *given: object) -> None:
         pass
 
@@ -135,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     def span(self, size: int) -> tuple[int, int, dict[str, str]]:
@@ -163,6 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _held(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and bytes of what lies at `path`."""
+        if path == "/api/whoami-v2":
+            known = "Authorization" in self.headers
+            return 200 if known else 401, {}, b'{"name": "somebody", "type": "user"}'
         if path.startswith("/cdn/"):
             _, _, org, name, commit, file = path.split("/", 5)
             return 200, {}, self.hub.commits[f"{org}/{name}", commit][file]

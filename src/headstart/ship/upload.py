@@ -1,0 +1,60 @@
+"""Uploading a folder to a Hugging Face hub, through that library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from headstart.base.config import offline
+from headstart.base.errors import UsageError, one_line
+from headstart.sources.hub import REPOSITORY
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+T = TypeVar("T")
+
+
+def check_upload(repository: str) -> None:
+    """Prove, before any work starts, that this user can upload.
+
+    Raises:
+        UsageError: `repository` is no name of one, the network is forbidden, or the hub does not know the user.
+    """
+    if not REPOSITORY.fullmatch(repository) or "/" not in repository:
+        raise UsageError("--push-to-hub must name a repository as ORG/NAME", repr(repository), "correct it")
+    if offline():
+        raise UsageError("--push-to-hub needs the network", "--offline", "leave one of the two out")
+    _asked(lambda api: api.whoami(), "log in first: hf auth login")
+
+
+def upload(folder: Path, repository: str) -> str:
+    """Upload the files of `folder` in one commit, the repository made where there is none, and return its address.
+
+    Raises:
+        UsageError: the hub cannot be reached, or refuses.
+    """
+
+    def work(api: HfApi) -> str:
+        api.create_repo(repository, exist_ok=True)
+        done = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            commit_message="A source developed with headstart",
+            ignore_patterns=["checkpoints/*"],
+        )
+        return str(done.repo_url)
+
+    return _asked(work, f"the folder is whole; upload it again: hf upload {repository} {folder}")
+
+
+def _asked(work: Callable[[HfApi], T], do: str) -> T:
+    """Return what the hub answers, or say why it does not."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of its own HTTP library
+
+    try:
+        return work(HfApi(endpoint=constants.ENDPOINT, library_name="headstart"))
+    except (HTTPError, OSError) as error:
+        raise UsageError("the hub must take the upload", one_line(str(error).strip().partition("\n")[0]), do) from error
