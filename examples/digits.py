@@ -1,14 +1,14 @@
 """The develop-model way in four steps, on digits that come with scikit-learn: LeNet-5 from 0-4 to 5-9.
 
 1. Choose a source task with plenty of data: the digits 0 to 4, about 180 pictures each.
-2. Develop a model there: `hs.pretrain`. The gate asks whether it beats naive baselines; on so easy a task raw pixels with
-   logistic regression come so near to 100 % that nothing can, so the source is forced and marked, and fit would warn.
+2. Develop a model there: `hs.pretrain`. The gate asks whether it beats naive baselines; on so easy a task raw pixels
+   with logistic regression come so near to 100 % that nothing can, so the source is forced and marked, and `fit` warns.
 3. Reuse it: all of its layers but the classifier, for the digits 5 to 9, of which few are labelled.
 4. Tune: first a head is fitted on what the network says as it is, then all weights learn.
 
-The control arm is the same network from random weights on the same loop. For 5, 10 and 20 labels per class this prints the
-accuracy of both, and what carrying over adds (percentage points, mean over the seeds, 95 % interval): at the start, before
-the loop; on the way, the mean over its epochs; and at the end, after the last one.
+The control arm is the same network from random weights on the same loop. For 5, 10 and 20 labels per class this prints
+the accuracy of both, and what carrying over adds (percentage points, mean over the seeds, 95 % interval): at the start,
+before the loop; on the way, the mean over its epochs; and at the end, after the last one.
 
     python examples/digits.py
     python examples/digits.py --seeds 2 --epochs 4 --labels 10
