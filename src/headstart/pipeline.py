@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headstart.base.checks import at_least, one_of
 from headstart.base.config import cache_dir
 from headstart.base.errors import UsageError
@@ -18,7 +20,7 @@ from headstart.data.split import split
 from headstart.features.elsewhere import begun
 from headstart.features.extract import Extraction, extract
 from headstart.findings import Clock, Layers, Prepared, Run, find, frozen_answer, simple_answer
-from headstart.heads.select import Choice, choose_head, choose_layer
+from headstart.heads.select import Choice, affordable, choose_head, choose_layer
 from headstart.model import Model
 from headstart.sources.base import Source
 from headstart.sources.hub import COMMIT
@@ -271,4 +273,20 @@ def choose(prepared: Prepared, options: Options) -> tuple[Layers, Choice]:
         found = choose_layer(candidates, labels, len(dataset.classes))
         layers, rotated = Layers(found.layer, dict(found.errors)), found.rotated
     x = prepared.features(layers.chosen, train).x
-    return layers, choose_head(x, labels, dataset.classes, seed=options.seed, rotated=rotated)
+    choice = choose_head(x, labels, dataset.classes, seed=options.seed, rotated=rotated)
+    if rotated is None or layers.chosen == names[0]:
+        return layers, choice
+    narrow = prepared.features(names[0], train).x
+    present = len(np.unique(labels))
+    kinds = [affordable(len(labels), min(one.shape), present)[0] for one in (x, narrow)]
+    if len(kinds[1]) > len(kinds[0]):
+        # The wider layer leaves time for fewer kinds of head: the narrower one may end up better.
+        other = choose_head(narrow, labels, dataset.classes, seed=options.seed)
+        if _loss(other) < _loss(choice):
+            return Layers(names[0], layers.errors), other
+    return layers, choice
+
+
+def _loss(choice: Choice) -> float:
+    """Return the log loss of the head that was chosen, on unseen examples."""
+    return next(tried.log_loss for tried in choice.candidates if tried.kind == choice.head.kind)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from texts import TOPICS, sentences, write_csv
 
 import headstart as hs
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.cli import main
 from headstart.pipeline import Options, run_fit
+from texts import TOPICS, sentences, write_csv
 
 SOURCE = "packaged:wordllama"
 HOSTILE = [
@@ -152,3 +152,22 @@ def test_the_same_run_twice_gives_the_same_figures(table: Path) -> None:
     one, other = (run_fit(table, Options(source=SOURCE), Progress()).result for _ in range(2))
     assert one["test"] == other["test"] and other["cache"]["misses"] == 0
     assert one["texts"] == other["texts"]
+
+
+def test_a_first_batch_larger_than_a_sample_is_sampled() -> None:
+    from headstart.engines.choose import PHOTOS
+    from headstart.features.ahead import Ahead
+    from headstart.features.extract import _sample
+
+    with Ahead(lambda at: np.zeros((1, 1, 3), np.uint8), range(3), workers=1, window=2) as ahead:
+        for count in (1, PHOTOS, PHOTOS + 200):
+            given = [np.zeros((1, 1, 3), np.uint8)] * count
+            assert len(_sample(given, ahead)) == min(count + 2, PHOTOS)
+
+
+@pytest.mark.slow
+def test_the_default_source_from_nothing_cached(table: Path, cache: Path) -> None:
+    rows = sentences(110)
+    model = hs.fit(([f"{text} {at}" for at, (text, _) in enumerate(rows)], [label for _, label in rows]))
+    assert model.report["source"] == "packaged:minilm" and model.report["engine"].startswith("openvino")
+    assert model.report["test"]["accuracy"]["value"] > 0.9

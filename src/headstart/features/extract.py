@@ -256,7 +256,7 @@ def made_by(network: Network, engine: str, kind: Kind) -> str:
 
 def _sample(first: list[Prepared], ahead: Ahead) -> Batch:
     """Return up to 64 decoded examples: those at hand, and those decoded behind them."""
-    return stacked((first + ahead.peek(PHOTOS - len(first)))[:PHOTOS])
+    return stacked((first + ahead.peek(max(PHOTOS - len(first), 0)))[:PHOTOS])
 
 
 def _taken(rows: NDArray[Number], at: NDArray[np.intp]) -> NDArray[Number]:

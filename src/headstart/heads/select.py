@@ -15,7 +15,18 @@ from headstart.heads import ridge
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.parts import IMBALANCE
 from headstart.heads.rotate import Rotated
-from headstart.heads.trials import Task, Trial, assign, best_ridge, check, fit, fold_trial, prepare, ridge_penalty
+from headstart.heads.trials import (
+    CONVEX,
+    Task,
+    Trial,
+    assign,
+    best_ridge,
+    check,
+    fit,
+    fold_trial,
+    prepare,
+    ridge_penalty,
+)
 
 SIMPLEST_FIRST = ("centroid", "ridge", "svm", "logistic")
 UNSEEN = -1e4  # score of a class without examples: its probability is 0, and no arithmetic overflows
@@ -143,7 +154,8 @@ def choose_head(
     check(x, y, len(classes))
     present, ids = _present(y)
     k = min(x.shape)
-    kinds, folds_used, notes = _affordable(len(x), k, len(present), folds)
+    kinds, folds_used, notes = affordable(len(x), k, len(present), folds)
+    coarse = 2 if folds_used < folds else 1  # what takes long is tried at every second penalty
     if rotated is None:
         task = prepare(x, ids, seed=seed, folds=folds_used, groups=groups)
     else:
@@ -152,7 +164,10 @@ def choose_head(
     trials, candidates = [], []
     for kind in kinds:
         start = time.perf_counter()
-        trial = best_ridge(task) if kind == "ridge" else fold_trial(task, kind)
+        if kind == "ridge":
+            trial = best_ridge(task, ridge.PENALTIES[::coarse])
+        else:
+            trial = fold_trial(task, kind, CONVEX[kind].penalties[coarse - 1 :: coarse] if kind in CONVEX else None)
         trials.append(trial)
         candidates.append(_candidate(task, trial, time.perf_counter() - start))
     chosen = _simplest(task, trials)
@@ -226,8 +241,15 @@ def _present(y: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     return present, ids.astype(np.int64)
 
 
-def _affordable(n: int, k: int, c: int, folds: int) -> tuple[tuple[str, ...], int, list[str]]:
-    """Return the kinds of head to try, the number of folds, and a note where that is not all of them."""
+def affordable(n: int, k: int, c: int, folds: int = 5) -> tuple[tuple[str, ...], int, list[str]]:
+    """Return the kinds of head to try, the number of folds, and a note where that is not all of them.
+
+    Args:
+        n: training examples.
+        k: features, or examples where these are fewer.
+        c: classes.
+        folds: how many were asked for.
+    """
     path = 4 * n * k * c * EVALUATIONS
     if 2 * folds * path <= WORK:
         return SIMPLEST_FIRST, folds, []
