@@ -4,8 +4,8 @@ Usage: python bench/pretrain.py DATA [--seconds 20] [--rounds 3]
 
 DATA is the folder of the sets. The loops take turns on the same network (arch:resnet9) and batch (128). The plain one
 is what a script does: a DataLoader with as many workers as cores, Pillow, torchvision's RandomResizedCrop and flip,
-float32, contiguous, AdamW. Ours is timed at each size of its pictures; a whole run sees 60 % of its epochs at 32 px, 25 %
-at 48 px and 15 % at 64 px, so that its pictures a second are the mean over those.
+float32, contiguous, AdamW. Ours is timed at each size of its pictures; a whole run sees 60 % of its epochs at 32 px,
+25 % at 48 px and 15 % at 64 px, so that its pictures a second are the mean over those.
 """
 
 from __future__ import annotations

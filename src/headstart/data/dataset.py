@@ -60,6 +60,8 @@ class Dataset:
         skipped: examples found unusable so far.
         ignored: how many files are of no accepted format and were passed over.
         notes: what the reader changed or noticed, one sentence each, to be shown once.
+        runs: how many examples in a row are read at once, and how many the reader holds; None where any order is as
+            good as any other.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     ignored: int = 0
     notes: tuple[str, ...] = ()
+    runs: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.examples)

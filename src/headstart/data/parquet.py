@@ -64,6 +64,12 @@ class ParquetTable:
         """Whether the pictures themselves are in it, and not their paths."""
         return self.content != "text" and _bytes_in(self.schema.field(self._at[self.content]).type) is not None
 
+    @property
+    def size(self) -> int:
+        """Bytes of its row groups once unpacked."""
+        metadata = self._file.metadata
+        return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+
     def table(self) -> Table:
         """Return its cells as a table of texts or of paths."""
         return Table(
@@ -227,7 +233,17 @@ def from_pictures(
         read=_Pictures([table for table, _ in tables], rows),
         skipped=tuple(skipped),
         notes=notes_on(classes),
+        runs=_runs([table for table, _ in tables]),
     )
+
+
+def _runs(tables: Sequence[ParquetTable]) -> tuple[int, int] | None:
+    """Return the rows of the longest row group, and how many are held; None where all of them are."""
+    size = sum(table.size for table in tables)
+    if size <= CACHED:
+        return None
+    longest = max(max(table.row_groups()) for table in tables)
+    return longest, max(longest, sum(map(len, tables)) * CACHED // size)
 
 
 def _opened(path: Path) -> pq.ParquetFile:

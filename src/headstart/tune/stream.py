@@ -76,7 +76,9 @@ class Stream:
 
     def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch, the batches as equal as can be."""
-        order = np.random.default_rng([seed, epoch]).permutation(len(self.y)).astype(np.intp)
+        rng = np.random.default_rng([seed, epoch])
+        runs = self.dataset.runs
+        order = rng.permutation(len(self.y)) if runs is None else nearby(len(self.y), runs, rng)
         return np.array_split(order, -(-len(order) // batch))
 
     def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> tuple[Tensor, ...]:
@@ -118,6 +120,24 @@ class Stream:
     def _draw(self, epoch: int) -> NDArray[np.float32]:
         """Return three numbers in 0..1 for each picture, float32 of shape (n, 3)."""
         return np.random.default_rng([self.seed, epoch, 1]).random((len(self.y), 3), np.float32)
+
+
+def nearby(count: int, runs: tuple[int, int], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return 0..count-1 in an order that can be read in runs: runs in any order, mixed as far as they are held at once.
+
+    Args:
+        count: how many.
+        runs: length of a run, and how many rows are held.
+        rng: draws the order.
+    """
+    length, held = runs
+    pieces = np.split(np.arange(count), range(length, count, length))
+    mixed = max(1, held // (2 * length))  # rows that were left out move the others: a piece may touch two runs
+    order = rng.permutation(len(pieces))
+    windows = [
+        np.concatenate([pieces[at] for at in order[start : start + mixed]]) for start in range(0, len(order), mixed)
+    ]
+    return np.concatenate([rng.permutation(window) for window in windows])
 
 
 def _along(side: int, share: float) -> NDArray[np.intp]:

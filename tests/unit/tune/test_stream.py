@@ -12,7 +12,7 @@ from PIL import Image
 from headstart.base.errors import DataError
 from headstart.data.dataset import Dataset, Example, Unusable
 from headstart.data.images import Preprocessing
-from headstart.tune.stream import Stream
+from headstart.tune.stream import Stream, nearby
 
 HOW = Preprocessing(size=(64, 64), resize=64, interpolation="bilinear")
 
@@ -88,3 +88,34 @@ def test_a_picture_that_vanished_is_named(tmp_path: Path) -> None:
     gone = Dataset("toys", "image", data.examples, data.classes, read)
     with Stream(gone, range(4), np.zeros(4, np.int64), HOW) as pictures, pytest.raises(DataError, match=r"0\.png"):
         pictures.inputs(np.arange(4), epoch=0)
+
+
+def test_what_is_read_in_runs_is_mixed_as_far_as_it_is_held() -> None:
+    order = nearby(1000, (50, 400), np.random.default_rng(0))
+    assert sorted(order) == list(range(1000))
+    for start in range(0, 1000, 200):
+        assert len({at // 50 for at in order[start : start + 200]}) == 4
+    assert len({at // 50 for at in order[:40]}) == 4
+
+
+def test_an_epoch_of_a_large_table_reads_each_row_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from headstart.data import parquet
+    from headstart.data.read import open_dataset
+
+    data = dataset(60)
+    pictures = [{"bytes": data.read(at), "path": f"{at}.png"} for at in range(60)]
+    table = pa.table({"image": pictures, "label": ["a", "b"] * 30})
+    pq.write_table(table, tmp_path / "train.parquet", row_group_size=5)
+    size = sum(len(picture["bytes"]) for picture in pictures)
+    monkeypatch.setattr(parquet, "CACHED", size // 3)
+    read: list[int] = []
+    own = parquet.ParquetTable.pictures
+    monkeypatch.setattr(parquet.ParquetTable, "pictures", lambda self, group: read.append(group) or own(self, group))
+    opened = open_dataset(tmp_path / "train.parquet")
+    with Stream(opened, range(60), np.arange(60) % 2, HOW) as pictures_of:
+        for rows in pictures_of.order(0, batch=8, seed=0):
+            pictures_of.inputs(rows, epoch=0)
+    assert len(read) <= 16, "twelve groups, and a few again where a batch ends one window and begins the next"
