@@ -26,6 +26,7 @@ from sklearn.datasets import load_digits
 
 import headstart as hs
 from headstart.data.read import open_dataset
+from headstart.developed import Options
 from headstart.heads.select import fit_logistic
 from headstart.judge.intervals import bootstrap_mean
 
@@ -57,8 +58,7 @@ def carried(source, data, labels, *, epochs, seed, scratch=False):
         with torch.no_grad():
             network.body.classifier.weight.copy_(torch.from_numpy(head.weight.T))
             network.body.classifier.bias.copy_(torch.from_numpy(head.bias))
-    rate = RECIPE.rate if scratch else RECIPE.rate / 3  # what is known is changed with care
-    recipe = replace(RECIPE, epochs=epochs, patience=epochs, rate=rate, batch=16, average=0.0, smoothing=0.0, seed=seed)
+    recipe = replace(RECIPE, epochs=epochs, patience=epochs, batch=16, average=0.0, smoothing=0.0, seed=seed)
     trained = train_anew(network, material, recipe, mirror=False)
     return np.array([epoch.accuracy for epoch in trained.history])
 
@@ -67,26 +67,37 @@ def main():
     """Develop, carry over, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--labels", type=int, nargs="+", default=[5, 10, 20])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
         out = Path(folder) / "zero-to-four"
-        source = hs.pretrain(pictures(range(5)), arch="arch:lenet5", epochs=2 * given.epochs, force=True, out=out)
+        source = hs.pretrain(
+            pictures(range(5)),
+            arch="arch:lenet5",
+            epochs=2 * given.epochs,
+            force=True,
+            options=Options("arch:lenet5", batch=32),
+            out=out,
+        )
         data = open_dataset(pictures(range(5, 10)))
-        print("labels per class | source | start | on the way | end")
+        print("labels per class | source | start | on the way | end", flush=True)
         for labels in given.labels:
             gains, levels = [], []
             for seed in range(given.seeds):
-                scratch = hs.open_source("arch:lenet5", weights="none", seed=seed)
-                arms = [carried(one, data, labels, epochs=given.epochs, seed=seed) for one in (source, scratch)]
+                random = hs.open_source("arch:lenet5", weights="none", seed=seed)
+                how = {"epochs": given.epochs, "seed": seed}
+                arms = [carried(source, data, labels, **how), carried(random, data, labels, scratch=True, **how)]
                 places = np.array([[arm[0], arm[1:].mean(), arm[-1]] for arm in arms])
                 levels.append(places)
                 gains.append(places[0] - places[1])
             for name, arm in zip(("carried over", "from scratch"), np.mean(levels, axis=0), strict=True):
                 print(f"{labels} | {name} | " + " | ".join(f"{100 * place:.1f} %" for place in arm))
             told = [bootstrap_mean(100 * column, seed=0) for column in np.transpose(gains)]
-            print(f"{labels} | gain | " + " | ".join(f"{v:+.1f} [{low:+.1f}, {high:+.1f}]" for v, low, high in told))
+            print(
+                f"{labels} | gain | " + " | ".join(f"{v:+.1f} [{low:+.1f}, {high:+.1f}]" for v, low, high in told),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
