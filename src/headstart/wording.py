@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from headstart.base.errors import one_line
 from headstart.data.dataset import Dataset
 from headstart.data.texts import text_of
+from headstart.engines.base import as_tokens
 from headstart.features.extract import Extraction
+from headstart.features.layers import select
 from headstart.heads.join import Joined, join, try_joined
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import Choice
@@ -120,15 +122,16 @@ def speaking(words: Wording, classes: Sequence[str], source: Source, head: Linea
     term = words.trial.head
     strength = term.weight * term.terms.idf[:, None]
     found = [ClassWords("TF-IDF", rows) for rows in [_strongest(strength, term.terms.names, classes)]]
-    lookup = source.network().lookup
-    if lookup is None or layer != "pool":
+    network = source.network()
+    if network.lookup is None:
         return found
     counts: Counter[str] = Counter()
     for text in words.train:
         counts.update(set(WORD.findall(text.lower())))
     known = [word for word, count in counts.most_common(WORDS) if count >= KNOWN]
     if known:
-        vectors = lookup()([source.prepare(word.encode()) for word in known])  # type: ignore[misc]
+        tokens = as_tokens([source.prepare(word.encode()) for word in known])  # type: ignore[misc]
+        vectors, _ = select(network.lookup()(tokens), network.blocks, layer)
         found.append(ClassWords("word vectors", _strongest(vectors @ head.weight, known, classes)))
     return found
 

@@ -178,6 +178,16 @@ def test_random_vectors_for_the_same_words_are_the_control_arm(tmp_path: Path) -
     assert not vector_of(one, "zebra").any()
 
 
+@pytest.mark.parametrize("layer", ["pool", "sif", "joined"])
+def test_every_layer_has_words_that_speak_for_its_classes(tmp_path: Path, layer: str) -> None:
+    import headstart as hs
+
+    rows = sentences(10)
+    data = [text for text, _ in rows], [label for _, label in rows]
+    hs.fit(data, source=f"words:{write(tmp_path, 'glove')}", layer=layer, out=tmp_path / "out")
+    assert "By word vectors" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_fit_reports_coverage_and_chooses_between_the_means(tmp_path: Path) -> None:
     import headstart as hs
 
