@@ -47,7 +47,7 @@ def _body(result: dict[str, Any], parameters: int, size: int) -> Iterable[str]:
     yield f"- Licence: {escaped(result['licence'])}"
     yield (
         f"- Training: {training['images']:,} pictures in {training['epochs']} epochs, "
-        f"{result['seconds']['tune']:,.0f} s, {training['images_per_second']:,.0f} pictures a second"
+        f"{training['history'][-1]['seconds']:,.0f} s, {training['images_per_second']:,.0f} pictures a second"
     )
     yield f"- Command: `{_code(result['command'])}`"
     yield from ("", "## Its classes", "", _classes(result["classes"]))
