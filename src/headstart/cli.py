@@ -59,7 +59,7 @@ def fit(
     size: Annotated[
         int, typer.Option(help="Input size in pixels: of a keras: source, else to tune at; 0: its own.")
     ] = 0,
-    epochs: Annotated[int, typer.Option(help="Of tuning, at most.")] = 20,
+    epochs: Annotated[int, typer.Option(help="Of tuning, at most.")] = 10,
     rate: Annotated[float, typer.Option(help="Learning rate of tuning; 0: that of its mode.")] = 0.0,
     batch: Annotated[int, typer.Option(help="Examples a step of tuning.")] = 32,
     augment: Annotated[str, typer.Option(help="How views vary: none, light or strong.")] = "light",

@@ -42,7 +42,7 @@ class Settings:
 
     mode: str = NONE
     budget: float | None = None
-    epochs: int = 20
+    epochs: int = 10
     rate: float = 0.0
     batch: int = 32
     size: int = 0
