@@ -231,7 +231,10 @@ class _Search:
         known = [mode for mode in modes if mode == ALL or int(mode[-1]) < stages] or [ALL]
         cheapest = sorted(known, key=lambda mode: (mode == ALL, mode))
         size = self._affordable_size()
-        return [self._way(mode, size) for mode in cheapest]
+        ways = [self._way(mode, size) for mode in cheapest]
+        # A rate high enough to leave the frozen source first makes things worse: here rungs and budget end a run, and
+        # patience does not before the rate has come down.
+        return [replace(way, recipe=replace(way.recipe, patience=way.recipe.epochs)) for way in ways]
 
     def _affordable_size(self) -> int:
         """Return the size at which the whole network is tuned: the source's own, or one that the photos suffice for.
