@@ -234,3 +234,17 @@ def test_sources(headstart: Headstart, tmp_path: Path) -> None:
         done = headstart("sources", *arguments)
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_pretrain_says_what_is_missing_and_writes_what_is_forced(headstart: Headstart, tmp_path: Path) -> None:
+    data = toy_photos(tmp_path / "big", classes=2, per_class=20, seed=0)
+    words = ("pretrain", data, "--arch", "arch:lenet5", "--epochs", "1", "--batch", "8", "--out", tmp_path / "out")
+    refused = headstart(*words)
+    assert refused.returncode == 2
+    assert "--resume --force" in refused.stderr and "Traceback" not in refused.stderr
+    done = headstart(*words, "--resume", "--force", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (result["gate"]["passed"], result["source"]) == (False, f"file:{tmp_path / 'out'}")
+    assert not (tmp_path / "out" / "checkpoints").exists()
