@@ -97,7 +97,7 @@ def reading_said(extraction: Extraction, source: Source) -> tuple[dict[str, Any]
     limit = source.preprocessing.limit if isinstance(source.preprocessing, Reading) else 0
     long = source.preprocessing.long if isinstance(source.preprocessing, Reading) else "cut"
     said = {"limit": limit, "long": long, "truncated": short if limit else 0, "tokens": given, "used": used}
-    if extraction.unknown:
+    if source.whole_words:
         return _coverage(said, extraction, source)
     if limit and short:
         advice = " (--long chunks reads them whole)" if long == "cut" else ""
@@ -111,7 +111,8 @@ def _coverage(said: dict[str, Any], extraction: Extraction, source: Source) -> t
     without = int((extraction.counts[:, 1] == 0).sum())
     said |= {"coverage": share, "unknown": [list(one) for one in extraction.unknown[:UNKNOWN]], "without": without}
     shown = ", ".join(f"{one_line(word, 40)} ({count})" for word, count in extraction.unknown[:UNKNOWN])
-    notes = [f"{source.info.uri} knows {share:.1%} of the running words; the commonest others: {shown}."]
+    others = f"; the commonest others: {shown}" if shown else ""
+    notes = [f"{source.info.uri} knows {share:.1%} of the running words{others}."]
     if without:
         notes.append(f"{without} texts hold no word that {source.info.uri} knows: their features are zeros.")
     return said, tuple(notes)

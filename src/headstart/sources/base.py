@@ -91,6 +91,8 @@ class Source(ABC):
     """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
     tried: tuple[str, ...] = (POOL, JOINED)
     """The layers between which `auto` chooses, where the source has them."""
+    whole_words: bool = False
+    """Whether it knows texts by whole words, some of which it may not know."""
     opened: Mapping[str, Any] | None = None
     """The arguments of `open_source` that give this source once more, in another process; None for one made by hand."""
 

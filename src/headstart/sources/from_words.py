@@ -50,6 +50,7 @@ class WordSource(Source):
 
     preprocessing: Reading
     tried = ("pool", "sif", "joined")
+    whole_words = True
 
     def __init__(self, uri: str, index: WordIndex, *, seed: int | None = None) -> None:
         self._index = index

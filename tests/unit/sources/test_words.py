@@ -178,6 +178,15 @@ def test_random_vectors_for_the_same_words_are_the_control_arm(tmp_path: Path) -
     assert not vector_of(one, "zebra").any()
 
 
+def test_full_coverage_is_reported_too(tmp_path: Path) -> None:
+    import headstart as hs
+
+    texts = [f"{one} {other}" for one in ("salt", "the") for other in TOPICS["music"]]
+    model = hs.fit((texts, ["a"] * 12 + ["b"] * 12), source=f"words:{write(tmp_path, 'glove')}")
+    assert model.report["texts"]["coverage"] == 1 and model.report["texts"]["unknown"] == []
+    assert any("knows 100.0% of the running words." in note for note in model.report["warnings"])
+
+
 @pytest.mark.parametrize("layer", ["pool", "sif", "joined"])
 def test_every_layer_has_words_that_speak_for_its_classes(tmp_path: Path, layer: str) -> None:
     import headstart as hs
