@@ -90,7 +90,7 @@ def test_auto_tries_the_cheapest_first_and_stops_where_nothing_gains(
     place: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapt, "FAIR", 0.1)
-    found = tune(place, Settings("auto", budget=6.0, **{**QUICK, "rate": 1e-8}), seed=0)
+    found = tune(place, Settings("auto", budget=60.0, **{**QUICK, "rate": 1e-8}), seed=0)
     assert {one.name for one in found.tried} == {"last:1", "last:2", "all"}
     assert all(sum(epoch.epoch == 0 for epoch in one.history) == 1 for one in found.tried), "one rung and no more"
 
@@ -99,7 +99,7 @@ def test_auto_spends_the_next_rungs_on_the_better_half(place: Ground, monkeypatc
     monkeypatch.setattr(adapt, "FAIR", 0.1)
     gains = iter(range(1, 1000))
     monkeypatch.setattr(adapt, "paired_difference", lambda *args, **kwargs: Interval(next(gains), 0.1, 1000.0))
-    found = tune(place, Settings("auto", budget=9.0, **QUICK), seed=0)
+    found = tune(place, Settings("auto", budget=60.0, **QUICK), seed=0)
     rungs = sorted(sum(epoch.epoch == 0 for epoch in one.history) for one in found.tried)
     assert rungs == [1, 1, 2]
 
