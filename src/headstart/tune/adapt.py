@@ -199,29 +199,29 @@ class _Search:
     def auto(self) -> Tuning:
         """Try the ways that the budget affords, cheapest first, and spend what is left of it on the best half.
 
-        That is successive halving (Jamieson & Talwalkar 2016): each rung has half the ways of the one before it, and
-        the last one standing the rest. It stops where the best way has gained nothing on the rung before.
+        That is successive halving (Jamieson & Talwalkar 2016): of the ways that still gain, the better half goes on. A
+        way whose rung gains nothing is given up, and the time goes to the next best; it ends where none gains.
         """
         left = self.settings.budget or BUDGET
+        end = time.monotonic() + left
         done: dict[str, tuple[Arm, list[Trained], Tried]] = {}
-        standing = {way.name: way for way in self._ways(left)}
-        best = 0.0
-        while standing:
-            share = left if len(standing) == 1 else left * RUNG / len(standing)
-            left -= share * len(standing)
-            for name, way in list(standing.items()):
-                arm, runs, _ = done.get(name, (None, [], None))
-                arm, trained = self._run(way, share, f"rung{len(runs)}-", arm)
+        gaining = {way.name: way for way in self._ways(left)}
+        standing = list(gaining)
+        while standing and left > 0:
+            share = left if len(gaining) == 1 else left * RUNG / len(standing)
+            for name in standing:
+                arm, runs, before = done.get(name, (None, [], None))
+                arm, trained = self._run(gaining[name], share, f"rung{len(runs)}-", arm)
                 if trained.why == "short":
                     self.notes.append(f"{name}: {share:.0f} s are too short for one epoch of it.")
-                    del standing[name]
-                else:
-                    done[name] = (arm, [*runs, trained], self._interpolated(arm, [*runs, trained]))
-            ranked = sorted(standing, key=lambda name: done[name][2].log_loss)
-            if left <= 0 or not ranked or done[ranked[0]][2].gain.value <= max(best, LEAST_GAIN):
-                break
-            best = done[ranked[0]][2].gain.value
-            standing = {name: standing[name] for name in ranked[: max(1, len(ranked) // 2)]}
+                    del gaining[name]
+                    continue
+                done[name] = (arm, [*runs, trained], self._interpolated(arm, [*runs, trained]))
+                if done[name][2].gain.value <= (before.gain.value if before else 0.0) + LEAST_GAIN:
+                    del gaining[name]
+            ranked = sorted(gaining, key=lambda name: done[name][2].log_loss)
+            standing = ranked[: max(1, len(ranked) // 2)]
+            left = end - time.monotonic()
         return self._outcome([(arm, tried) for arm, _, tried in done.values()])
 
     def _ways(self, budget: float) -> list[Way]:

