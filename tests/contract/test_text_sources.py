@@ -9,12 +9,12 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 from hub_models import for_sentences, place, tiny_text
+from toy_texts import FILLERS, TOPICS, sentences
 
 from headstart.engines.base import Engine
 from headstart.engines.choose import open_engine
 from headstart.sources.base import Source
 from headstart.sources.registry import open_source
-from texts import FILLERS, TOPICS, sentences
 
 TEXTS = [text for text, _ in sentences(3)] + ["x", "👩‍👩‍👧 \u202e e\u0301", "a\0b", "salt " * 400]
 

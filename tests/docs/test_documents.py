@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from texts import sentences, write_csv
+from toy_texts import sentences, write_csv
 
 from headstart.testing import toy_photos
 

@@ -146,8 +146,7 @@ def tiny_text(kind: str, seed: int = 0, head: str = "Model") -> dict[str, bytes]
     """Return the files of a tiny random text encoder, as transformers writes them, with a tokenizer of whole words."""
     import torch
     import transformers
-
-    from texts import FILLERS, TOPICS, write_tokenizer
+    from toy_texts import FILLERS, TOPICS, write_tokenizer
 
     stem, settings = TEXT_KINDS[kind]
     transformers.utils.logging.disable_progress_bar()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_texts import TOPICS, sentences, write_csv
 
 import headstart as hs
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.cli import main
 from headstart.pipeline import Options, run_fit
-from texts import TOPICS, sentences, write_csv
 
 SOURCE = "packaged:wordllama"
 HOSTILE = [

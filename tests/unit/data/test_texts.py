@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from toy_texts import TOPICS, sentences, write_csv
 
 from headstart.base.errors import DataError
 from headstart.base.progress import Progress
@@ -17,7 +18,6 @@ from headstart.data.dataset import Dataset, Unusable
 from headstart.data.read import open_dataset, open_inputs
 from headstart.data.split import split
 from headstart.data.texts import decoded, remarks, text_bytes, text_of
-from texts import TOPICS, sentences, write_csv
 
 ROWS = sentences(4)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from texts import sentences
+from toy_texts import sentences
 
 from headstart.heads.join import join, try_joined
 from headstart.heads.linear import LinearHead, softmax

@@ -13,13 +13,13 @@ import torch
 from hub_models import TEXT_KINDS, for_sentences, place, tiny_text
 from hub_server import Hub
 from safetensors.torch import load, save
+from toy_texts import sentences
 
 from headstart.base.errors import SourceError
 from headstart.engines.openvino import OpenVinoTexts, convert
 from headstart.engines.torch import TorchTexts
 from headstart.sources.registry import open_source
 from headstart.sources.texts import TextSource
-from texts import sentences
 
 TEXTS = [text for text, _ in sentences(4)] + ["salt", "the " * 100]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from texts import sentences, write_tokenizer
+from toy_texts import sentences, write_tokenizer
 
 from headstart.base.errors import MissingExtra, SourceError, UsageError
 from headstart.data.texts import Tokens

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_texts import TOPICS, sentences
 
 from headstart.base.errors import SourceError
 from headstart.data.texts import Tokens
@@ -15,7 +16,6 @@ from headstart.sources import word_index
 from headstart.sources.from_words import WordSource
 from headstart.sources.registry import open_source
 from headstart.sources.word_index import open_index
-from texts import TOPICS, sentences
 
 WORDS = ["the", ",", "of", "do", "n't", "salt", "café", "new york", "Boat", *TOPICS["music"], *TOPICS["sailing"]]
 WIDTH = 6
