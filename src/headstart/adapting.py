@@ -16,7 +16,7 @@ from headstart.data.split import hold_out
 from headstart.engines.manners import wait_politely
 from headstart.features.extract import extract
 from headstart.features.layers import select
-from headstart.findings import Answer, Layers, Prepared
+from headstart.findings import METRICS, Answer, Layers, Prepared
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import Choice, fit_ridge
 from headstart.judge.intervals import paired_difference
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 HELD_OUT = 0.2
 """Share of the train part that judges tuning, where the data has no validation part of its own."""
-SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
 
 
 def tuned_answer(
@@ -144,4 +143,4 @@ def _measured(prepared: Prepared, probabilities: NDArray[np.float32], seed: int)
     """Return the metrics of one answer on the test part."""
     y = prepared.labels(prepared.parts.test)
     measured = evaluate(probabilities, y, prepared.scan.dataset.classes, seed=seed)
-    return {name: measured[name] for name in SHOWN}
+    return {name: measured[name] for name in METRICS}

@@ -16,7 +16,7 @@ from headstart.base.errors import SourceError, UsageError
 from headstart.base.folders import write_folder
 from headstart.base.hashing import canonical_json, sha256
 from headstart.data.audit import Scan
-from headstart.findings import SCHEMA, Clock
+from headstart.findings import METRICS, SCHEMA, Clock
 from headstart.judge.gate import Gate
 from headstart.judge.metrics import evaluate
 from headstart.judge.report import Note, Report, bins_of
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from headstart.tune.task import Trained
 
 VIEWS = ("none", "light")
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
 WEIGHTS, CARD, PAGE = "weights.safetensors", "README.md", "report.html"
 
 
@@ -296,10 +295,6 @@ def find(facts: Facts, network: Fresh, trained: Trained, measured: Measured, clo
 
 def training(trained: Trained) -> dict[str, Any]:
     """Return what came of training as plain values, ready for JSON."""
-    history = [
-        {name: None if value != value else value for name, value in asdict(one).items()}  # noqa: PLR0124 - NaN
-        for one in trained.history
-    ]
     return {
         "epochs": len(trained.history) - 1,
         "planned": trained.planned,
@@ -307,7 +302,7 @@ def training(trained: Trained) -> dict[str, Any]:
         "why": trained.why,
         "images_per_second": round(trained.images_per_second, 1),
         "images": trained.images,
-        "history": history,
+        "history": [epoch.as_dict() for epoch in trained.history],
     }
 
 

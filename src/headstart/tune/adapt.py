@@ -108,7 +108,7 @@ class Tuning:
             "frozen": {"log_loss": self.frozen[0], "accuracy": self.frozen[1]},
             "device": self.device,
             "tried": [
-                {**asdict(one), "gain": one.gain.as_dict(), "history": [_plain(epoch) for epoch in one.history]}
+                {**asdict(one), "gain": one.gain.as_dict(), "history": [epoch.as_dict() for epoch in one.history]}
                 for one in self.tried
             ],
         }
@@ -364,10 +364,3 @@ def _not_kept(tried: Sequence[Tried]) -> str:
         f"Tuning was not kept: {best.name} changed the validation log loss by {-best.gain.value:+.3f} "
         f"[{-best.gain.high:+.3f}, {-best.gain.low:+.3f}], no gain beyond the interval; the model is the frozen one."
     )
-
-
-def _plain(epoch: Epoch) -> dict[str, Any]:
-    """Return an epoch with None where a number is NaN, which JSON does not have."""
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in asdict(epoch).items()
-    }

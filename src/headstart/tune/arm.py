@@ -23,7 +23,7 @@ from headstart.tune import lora
 from headstart.tune.augment import Views
 from headstart.tune.fuse import find_pairs, fused
 from headstart.tune.ground import Ground
-from headstart.tune.groups import choose_groups, has_statistics, set_modes, stages_of, used_weights
+from headstart.tune.groups import choose_groups, set_modes, stages_of, statistics_of, used_weights
 from headstart.tune.loop import train
 from headstart.tune.network import Classifier
 from headstart.tune.order import Span, spans
@@ -238,7 +238,7 @@ class Arm:
             learn,
             judge,
             ground.c,
-            statistics=self._statistics() if way.batchnorm else {},
+            statistics=statistics_of(self.body, self.groups.training) if way.batchnorm else {},
             device=self.device,
         )
 
@@ -256,14 +256,6 @@ class Arm:
             set_modes(self.body, self.groups)
         else:
             self.body.eval()
-
-    def _statistics(self) -> dict[str, Tensor]:
-        return {
-            f"body.{name}.{kind}": getattr(module, kind)
-            for name, module in self.body.named_modules()
-            if name in self.groups.training and has_statistics(module)
-            for kind in ("running_mean", "running_var")
-        }
 
     def _pictures(self, rows: Rows, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
         way = self.way

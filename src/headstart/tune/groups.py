@@ -140,6 +140,16 @@ def has_statistics(module: nn.Module) -> bool:
     return getattr(module, "running_mean", None) is not None
 
 
+def statistics_of(body: nn.Module, names: Collection[str]) -> dict[str, Tensor]:
+    """Return the running statistics of those modules of a body that keep some, by `body.` and their name."""
+    return {
+        f"body.{name}.{kind}": getattr(module, kind)
+        for name, module in body.named_modules()
+        if name in names and has_statistics(module)
+        for kind in ("running_mean", "running_var")
+    }
+
+
 def set_modes(body: nn.Module, groups: Groups) -> None:
     """Put what learns in training mode and everything else in inference mode."""
     body.eval()

@@ -21,7 +21,7 @@ from headstart.sources.classes import with_classes
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.recipe import Tap
 from headstart.sources.taps import Normalised, Tapped
-from headstart.tune.groups import has_statistics
+from headstart.tune.groups import statistics_of
 from headstart.tune.loop import train
 from headstart.tune.network import takes
 from headstart.tune.stream import PHASES, STEP, Stream
@@ -179,7 +179,6 @@ def _task(network: Fresh, learn: Stream, judge: Stream) -> Task:
     whole = Normalised(body, network.how).to(device)
     for weight in body.parameters():
         weight.requires_grad_()
-    names = [name for name, module in body.named_modules() if has_statistics(module)]
 
     def mode(*, training: bool) -> None:
         whole.train(training)
@@ -191,11 +190,7 @@ def _task(network: Fresh, learn: Stream, judge: Stream) -> Task:
         train=learn,
         validation=judge,
         c=len(learn.dataset.classes),
-        statistics={
-            f"body.{name}.{kind}": getattr(body.get_submodule(name), kind)
-            for name in names
-            for kind in ("running_mean", "running_var")
-        },
+        statistics=statistics_of(body, [name for name, _ in body.named_modules()]),
         device=device,
         plan=learn.plan,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -129,6 +129,10 @@ class Epoch:
     loss: float
     accuracy: float
     seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, with None where a number is NaN, which JSON does not have."""
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
