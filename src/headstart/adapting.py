@@ -27,7 +27,7 @@ from headstart.tune.settings import Settings
 from headstart.tune.watch import open_watchers
 
 if TYPE_CHECKING:
-    from headstart.tune.adapt import Tuning
+    from headstart.tune.outcome import Tuning
 
 HELD_OUT = 0.2
 """Share of the train part that judges tuning, where the data has no validation part of its own."""
@@ -73,7 +73,8 @@ def tuned_answer(
 
     watchers = open_watchers(tensorboard=settings.tensorboard, track=settings.track, progress=progress)
     learn, judge = prepared.parts.train, prepared.parts.validation
-    if not judge:
+    held_out = not judge
+    if held_out:
         learn, judge = hold_out(dataset, hashes, learn, share=HELD_OUT, seed=seed)
 
     def ground(layer: str, head: LinearHead) -> Ground:
@@ -91,6 +92,7 @@ def tuned_answer(
             x_judge=prepared.features(layer, judge).x,
             c=len(dataset.classes),
             cache=cache_dir(),
+            held_out=held_out,
         )
 
     pooled = None

@@ -20,7 +20,7 @@ from headstart.base.errors import SourceError
 from headstart.judge.intervals import Interval
 from headstart.output import check_out
 from headstart.testing import toy_photos
-from headstart.tune import adapt, loop
+from headstart.tune import judging, loop
 from headstart.tune.settings import Settings
 
 QUICK = Settings(epochs=1, batch=8, augment="none", rate=1e-3)
@@ -37,7 +37,7 @@ def gaining(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every epoch count as better than the one before, and the end as better beyond its interval."""
     better = itertools.count(0, -1)
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
-    monkeypatch.setattr(adapt, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
+    monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
 
 
 @pytest.mark.usefixtures("gaining")

@@ -11,26 +11,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
 from headstart.base.memory import said_when_scarce
 from headstart.base.progress import Progress
 from headstart.data.images import shorter_side
-from headstart.heads.calibrate import fit_temperature, log_losses
-from headstart.heads.linear import LinearHead
-from headstart.heads.parts import class_weights
-from headstart.heads.select import refit
-from headstart.judge.intervals import Interval, paired_difference
-from headstart.sources.from_torch import TorchSource
+from headstart.data.split import hold_out
 from headstart.sources.tuned import TunedSource
 from headstart.tune.arm import Arm, Way
 from headstart.tune.ground import Ground
+from headstart.tune.judging import gain, joined, judged, judged_frozen
 from headstart.tune.mirror import mirror_keeps_labels
 from headstart.tune.network import takes
+from headstart.tune.outcome import Confirmed, Tried, Tuning, confirmation, ending, learned_again, not_kept
 from headstart.tune.rows import Rows
 from headstart.tune.settings import ALL, AUTO, Settings
-from headstart.tune.task import Epoch, Recipe, Trained
+from headstart.tune.task import Recipe, Trained
 from headstart.tune.watch import Watcher
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
@@ -42,76 +38,11 @@ RUNG = 0.4
 """Of what is left of the budget, for a rung of more than one way."""
 FAIR = 60.0  # seconds below which a rung says little of a way
 LEAST = 8  # examples that must judge
+FOLDS = 5  # parts of what the training part holds; the first of them judges the search
+ENOUGH = 0.5  # of the epochs that were judged, where the final model's are cut short by the budget
 LOOKED_AT = 32  # photos whose size is looked at
 LEAST_GAIN = 1e-3  # nats: what rounding alone gains is steady, and nothing
 SMALLEST = 64  # pixels; below, the maps of a network made for 224 vanish
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One way of tuning, and what came of it on the examples that judge.
-
-    Attributes:
-        name: of the way.
-        log_loss: in nats, after calibration.
-        accuracy: 0..1.
-        gain: of log loss against the frozen source, with its paired interval; above 0 is better.
-        alpha: how far from start to end the weights stand (WiSE-FT).
-        why: why its last run ended.
-        history: its epochs, over all its runs.
-        images_per_second: learned from.
-        kept: whether its epochs ran from kept activations.
-    """
-
-    name: str
-    log_loss: float
-    accuracy: float
-    gain: Interval
-    alpha: float
-    why: str
-    history: tuple[Epoch, ...]
-    images_per_second: float
-    kept: bool
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What came of tuning.
-
-    Attributes:
-        kept: whether the tuned source is better than the frozen one beyond the interval.
-        source: the tuned source; None unless kept.
-        head: its head; None unless kept.
-        layer: where the head takes its features; empty unless kept.
-        way: the name of the best way; empty where nothing could be tried.
-        frozen: log loss and accuracy of the frozen source on the examples that judge.
-        tried: every way that was tried, best first.
-        notes: what its user must be told, one sentence each.
-        device: where it computed.
-    """
-
-    kept: bool
-    source: TorchSource | None
-    head: LinearHead | None
-    layer: str
-    way: str
-    frozen: tuple[float, float]
-    tried: tuple[Tried, ...]
-    notes: tuple[str, ...]
-    device: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values, ready for JSON."""
-        return {
-            "kept": self.kept,
-            "way": self.way,
-            "frozen": {"log_loss": self.frozen[0], "accuracy": self.frozen[1]},
-            "device": self.device,
-            "tried": [
-                {**asdict(one), "gain": one.gain.as_dict(), "history": [epoch.as_dict() for epoch in one.history]}
-                for one in self.tried
-            ],
-        }
 
 
 def tune(
@@ -184,17 +115,18 @@ class _Search:
         self.watchers = watchers
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.shelf: dict[tuple[int, int], tuple[Rows, Rows]] = {}
-        self.counted = class_weights(ground.y_learn, ground.c)
-        self.counted = np.where(self.counted > 0, self.counted, 1.0)[ground.y_judge]
-        head = refit(ground.x, ground.y_learn, ground.c, like=ground.head)
-        self.frozen = self._losses(head.scores(ground.x_judge))
+        self.frozen = judged_frozen(ground)
+        self.again = (1 + len(ground.judge) / len(ground.learn)) if ground.held_out else 0.0
         self.notes: list[str] = []
         self.mirror: bool | None = None
 
     def single(self) -> Tuning:
         """Tune in the one way that was asked for."""
-        arm, trained = self._run(self._way(self.settings.mode, self.settings.size), self.settings.budget, "")
-        return self._outcome([(arm, self._interpolated(arm, [trained]))])
+        budget = self.settings.budget
+        end = None if budget is None else time.monotonic() + budget
+        share = None if budget is None else budget / (1 + self.again)
+        arm, trained = self._run(self._way(self.settings.mode, self.settings.size), share, "")
+        return self._outcome([_Attempt(arm, [trained], self._interpolated(arm, [trained]))], end)
 
     def auto(self) -> Tuning:
         """Try the ways that the budget affords, cheapest first, and spend what is left of it on the best half.
@@ -204,25 +136,38 @@ class _Search:
         """
         left = self.settings.budget or BUDGET
         end = time.monotonic() + left
-        done: dict[str, tuple[Arm, list[Trained], Tried]] = {}
+        done: dict[str, _Attempt] = {}
         gaining = {way.name: way for way in self._ways(left)}
         standing = list(gaining)
         while standing and left > 0:
-            share = left if len(gaining) == 1 else left * RUNG / len(standing)
+            share = left * RUNG / len(standing)
             for name in standing:
-                arm, runs, before = done.get(name, (None, [], None))
-                arm, trained = self._run(gaining[name], share, f"rung{len(runs)}-", arm)
-                if trained.why == "short":
-                    self.notes.append(f"{name}: {share:.0f} s are too short for one epoch of it.")
+                before = done.get(name)
+                found = self._rung(gaining[name], share, before)
+                if found is None or found.tried.gain.value <= (before.tried.gain.value if before else 0) + LEAST_GAIN:
                     del gaining[name]
-                    continue
-                done[name] = (arm, [*runs, trained], self._interpolated(arm, [*runs, trained]))
-                if done[name][2].gain.value <= (before.gain.value if before else 0.0) + LEAST_GAIN:
-                    del gaining[name]
-            ranked = sorted(gaining, key=lambda name: done[name][2].log_loss)
-            standing = ranked[: max(1, len(ranked) // 2)]
+                if found is not None:
+                    done[name] = found
+            ranked = sorted(gaining, key=lambda name: done[name].tried.log_loss)
+            standing = [name for name in ranked[: max(1, len(ranked) // 2)] if done[name].cut]
             left = end - time.monotonic()
-        return self._outcome([(arm, tried) for arm, _, tried in done.values()])
+        confirmed = None
+        if gaining and self.ground.held_out:
+            confirmed = self._confirmed(min(done.values(), key=lambda one: one.tried.log_loss), end)
+        return self._outcome(list(done.values()), end, confirmed)
+
+    def _rung(self, way: Way, share: float, before: _Attempt | None) -> _Attempt | None:
+        """Go on with a way for so many seconds; return None where they are too few for one epoch."""
+        start = time.monotonic()
+        runs = before.runs if before else []
+        arm, trained = self._run(way, share, f"rung{len(runs)}-", before.arm if before else None)
+        if trained.why == "short":
+            if before is None:
+                self.notes.append(f"{way.name}: {share:.0f} s are too short for one epoch of it.")
+            return None
+        runs = [*runs, trained]
+        seconds = (before.seconds if before else 0.0) + time.monotonic() - start
+        return _Attempt(arm, runs, self._interpolated(arm, runs), seconds)
 
     def _ways(self, budget: float) -> list[Way]:
         """Return the ways that `auto` tries, cheapest first: as many as the budget gives a fair run."""
@@ -295,16 +240,14 @@ class _Search:
         found = []
         for alpha in ALPHAS:
             arm.at(alpha, end, head)
-            found.append((self._losses(arm.judged()), alpha))
-        (losses, right, _), alpha = min(found, key=lambda one: self._mean(one[0][0]))
+            found.append((judged(self.ground, arm.judged()), alpha))
+        best, alpha = min(found, key=lambda one: one[0].log_loss)
         arm.at(alpha, end, head)
-        frozen = self.frozen[0]
-        gain = paired_difference(frozen * self.counted, losses * self.counted, seed=self.seed)
         return Tried(
             arm.way.name,
-            self._mean(losses),
-            float(right.mean()),
-            gain,
+            best.log_loss,
+            best.accuracy,
+            gain(self.frozen, best, seed=self.seed),
             alpha,
             runs[-1].why,
             tuple(epoch for run in runs for epoch in run.history),
@@ -312,55 +255,117 @@ class _Search:
             arm.kept,
         )
 
-    def _losses(self, scores: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_], float]:
-        """Return log loss and rightness of each example that judges, calibrated on all of them, and the temperature."""
-        y = self.ground.y_judge
-        temperature = fit_temperature(scores, y, self.counted)
-        return log_losses(scores, y, temperature), scores.argmax(axis=1) == y, temperature
+    def _confirmed(self, best: _Attempt, end: float) -> Confirmed | None:
+        """Return how the best way does on parts that had no say in its choice; None where there is no time for one.
 
-    def _mean(self, losses: NDArray[np.float64]) -> float:
-        return float(self.counted @ losses / self.counted.sum())
+        The search has picked way, epoch and interpolation on the part that judged it, which flatters them. Here each
+        further part judges what was learned, in just that way, from all the others. It ends early where they do not
+        gain together.
+        """
+        frozen, tuned = [], []
+        rest, took = self.ground.learn, best.seconds
+        for number in range(1, FOLDS):
+            start = time.monotonic()
+            if end - start < took * (1 + self.again):
+                break
+            held = rest
+            if number < FOLDS - 1:
+                rest, held = hold_out(
+                    self.ground.dataset, self.ground.keys, rest, share=1 / (FOLDS - number), seed=self.seed
+                )
+            arm = self._learned(
+                best, best.arm.ground.judged_by(held), end - start - took * self.again, f"part{number}-"
+            )
+            if arm is None or not held:
+                break
+            ground = self.ground.judged_by(held)
+            frozen.append(judged_frozen(ground))
+            tuned.append(judged(ground, arm.judged()))
+            took = time.monotonic() - start
+            if joined(tuned).log_loss >= joined(frozen).log_loss:
+                break
+        return confirmation(frozen, tuned, seed=self.seed) if tuned else None
 
-    def _outcome(self, done: Sequence[tuple[Arm, Tried]]) -> Tuning:
+    def _outcome(self, done: Sequence[_Attempt], end: float | None, confirmed: Confirmed | None = None) -> Tuning:
         """Keep the best way, where it beats the frozen source beyond the interval and names no fewer right."""
-        ranked = sorted(done, key=lambda one: one[1].log_loss)
-        frozen_right = float(self.frozen[1].mean())
-        frozen = (self._mean(self.frozen[0]), frozen_right)
-        tried = tuple(one for _, one in ranked)
-        notes = [*self.notes, *(note for arm, _ in ranked for note in arm.notes)]
-        notes += [_ending(one) for one in tried if one.why in ("exploded", "short")]
-        learned = bool(ranked) and any(epoch.loss < tried[0].history[0].loss for epoch in tried[0].history)
-        kept = learned and _gains(tried[0]) and tried[0].accuracy >= frozen_right
+        ranked = sorted(done, key=lambda one: one.tried.log_loss)
+        frozen = (self.frozen.log_loss, self.frozen.accuracy)
+        tried = tuple(one.tried for one in ranked)
+        notes = [*self.notes, *(note for one in ranked for note in one.arm.notes)]
+        notes += [ending(one) for one in tried if one.why in ("exploded", "short")]
+        way = tried[0].name if tried else ""
         source, head, layer = None, None, ""
-        if kept:
-            arm = ranked[0][0]
-            _, _, temperature = self._losses(arm.judged())
+        if _is_better(tried, frozen[1], confirmed):
+            arm = ranked[0].arm
+            temperature = judged(self.ground, arm.judged()).temperature
+            if self.ground.held_out:
+                left = None if end is None else end - time.monotonic()
+                again = self._learned(ranked[0], arm.ground.whole(), left, "whole-")
+                notes.append(learned_again(way, None if again is None else len(again.ground.learn)))
+                arm = again or arm
             changed = {name: tensor.float().cpu().numpy() for name, tensor in arm.changed().items()}
             source = TunedSource(self.ground.source, changed, arm.preprocessing)
             head = replace(arm.classifier.head(temperature=temperature), kind=f"{arm.ground.head.kind}, tuned")
             layer = arm.ground.layer
         else:
-            notes.append(_not_kept(tried))
-        way = tried[0].name if tried else ""
-        return Tuning(kept, source, head, layer, way, frozen, tried, tuple(notes), str(self.device))
+            notes.append(not_kept(tried, confirmed))
+        return Tuning(source, head, layer, way, frozen, tried, confirmed, tuple(notes), str(self.device))
+
+    def _learned(self, best: _Attempt, ground: Ground, left: float | None, prefix: str) -> Arm | None:
+        """Return an arm that has learned on another ground as the best one did; None where time or loss forbid it.
+
+        It takes the epochs and the interpolation that judged best, and nobody judges it on its way. That is what a
+        search with cross-validation does at its end: the way was judged, and the final model is made in that way from
+        everything there is.
+        """
+        if left is not None and left <= 0:
+            return None
+        wanted = sum(run.best for run in best.runs)
+        recipe = replace(best.arm.way.recipe, epochs=wanted, last=True)
+        way = replace(best.arm.way, recipe=recipe)
+        arm = Arm(ground, way, shelf={}, device=self.device, progress=self.progress)
+        arm, trained = self._run(way, left, prefix, arm)
+        if trained.why not in ("epochs", "budget") or trained.best < ENOUGH * wanted:
+            return None
+        head = {name: tensor.detach().clone() for name, tensor in arm.classifier.linear.state_dict().items()}
+        arm.at(best.tried.alpha, {name: tensor.clone() for name, tensor in arm.changed().items()}, head)
+        return arm
 
 
-def _gains(one: Tried) -> bool:
-    """Return whether a way is better than the frozen source beyond its interval, and by more than rounding."""
-    return one.gain.low > 0 and one.gain.value > LEAST_GAIN
+@dataclass(frozen=True)
+class _Attempt:
+    """A way under way.
+
+    Attributes:
+        arm: with the weights that judge best.
+        runs: what came of each of its runs.
+        tried: what came of all of them.
+        seconds: that they took.
+    """
+
+    arm: Arm
+    runs: list[Trained]
+    tried: Tried
+    seconds: float = 0.0
+
+    @property
+    def cut(self) -> bool:
+        """Whether its last run had time for fewer epochs than its recipe has."""
+        return self.runs[-1].planned < self.arm.way.recipe.epochs
 
 
-def _ending(one: Tried) -> str:
-    if one.why == "short":
-        return f"{one.name}: the budget is too short for one epoch; the frozen source stands."
-    return f"{one.name}: the loss exploded or was not finite, and the last good weights stand; give a smaller --rate."
+def _is_better(tried: Sequence[Tried], frozen_accuracy: float, confirmed: Confirmed | None) -> bool:
+    """Return whether the best way beats the frozen source beyond its interval, and by more than rounding.
 
-
-def _not_kept(tried: Sequence[Tried]) -> str:
-    if not tried:
-        return "Nothing could be tuned within the budget: the model is the frozen one."
-    best = tried[0]
-    return (
-        f"Tuning was not kept: {best.name} changed the validation log loss by {-best.gain.value:+.3f} "
-        f"[{-best.gain.high:+.3f}, {-best.gain.low:+.3f}], no gain beyond the interval; the model is the frozen one."
-    )
+    Args:
+        tried: every way, best first.
+        frozen_accuracy: on the examples that judged them.
+        confirmed: what parts say that had no say in the search; they decide where there are any.
+    """
+    if not tried or all(epoch.loss >= tried[0].history[0].loss for epoch in tried[0].history):
+        return False
+    if confirmed is not None:
+        gained, more_right = confirmed.gain, confirmed.tuned[1] >= confirmed.frozen[1]
+    else:
+        gained, more_right = tried[0].gain, tried[0].accuracy >= frozen_accuracy
+    return more_right and gained.low > 0 and gained.value > LEAST_GAIN

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ class Ground:
         x_judge: features of `judge`, float32 of shape (len(judge), d).
         c: number of classes.
         cache: folder for rows that do not fit into memory.
+        held_out: whether those that judge are training examples, which the final model may learn from as well.
     """
 
     dataset: Dataset
@@ -48,6 +50,33 @@ class Ground:
     x_judge: NDArray[np.float32]
     c: int
     cache: Path
+    held_out: bool = False
+
+    def whole(self) -> Ground:
+        """Return the ground on which every example is learned from, and none judges."""
+        return replace(
+            self,
+            learn=(*self.learn, *self.judge),
+            judge=(),
+            y_learn=np.concatenate([self.y_learn, self.y_judge]),
+            y_judge=self.y_judge[:0],
+            x=np.concatenate([self.x, self.x_judge]),
+            x_judge=self.x_judge[:0],
+        )
+
+    def judged_by(self, positions: Sequence[int]) -> Ground:
+        """Return the ground on which the examples at `positions` judge, and all others are learned from."""
+        whole, held = self.whole(), set(positions)
+        where = np.array([at in held for at in whole.learn])
+        return replace(
+            whole,
+            learn=tuple(at for at in whole.learn if at not in held),
+            judge=tuple(at for at in whole.learn if at in held),
+            y_learn=whole.y_learn[~where],
+            y_judge=whole.y_learn[where],
+            x=whole.x[~where],
+            x_judge=whole.x[where],
+        )
 
     @property
     def taps(self) -> tuple[Tap, ...]:

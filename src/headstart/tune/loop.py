@@ -260,9 +260,10 @@ class _Run:
         state.loss, state.right, state.seen = 0.0, 0, 0
         last, best = state.history[-1], state.history[state.best]
         guessing = max(math.log(self.task.c), state.history[0]["loss"])
-        if not math.isfinite(last["loss"]) or last["train_loss"] > EXPLODED * guessing:
+        sound = math.isfinite(last["loss"]) or (self.recipe.last and math.isfinite(last["train_loss"]))
+        if not sound or last["train_loss"] > EXPLODED * guessing:
             state.why = "exploded"
-        elif last["loss"] < best["loss"]:
+        elif self.recipe.last or last["loss"] < best["loss"]:
             with self._averaged():
                 state.best, self.best = state.epoch, self._copied()
         elif state.epoch - state.best >= self.recipe.patience:

@@ -56,7 +56,7 @@ class Task:
         scores: class scores of shape (n, c) from the inputs of n examples.
         mode: `mode(training=…)` puts the network in training mode or in inference mode.
         train: what is learned from.
-        validation: what judges.
+        validation: what judges; it may hold nothing where the last epoch counts.
         c: number of classes.
         statistics: tensors that training moves without a gradient (running means), by name.
         device: where the network is.
@@ -93,6 +93,7 @@ class Recipe:
         mixup: alpha of the beta distribution (Zhang et al. 2018); 0 for none.
         smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
         average: share of the moving average of the weights that a step keeps; 0 for none, else the average is judged.
+        last: whether the last epoch counts, instead of the one that judges best.
         parts: pieces that a batch is computed in, one after the other, to save memory.
         seed: of order, views, dropout and mixup.
     """
@@ -106,6 +107,7 @@ class Recipe:
     mixup: float = 0.0
     smoothing: float = 0.0
     average: float = 0.0
+    last: bool = False
     parts: int = 1
     seed: int = 0
 

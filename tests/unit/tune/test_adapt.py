@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from headstart.engines.torch import TorchEngine
 from headstart.judge.intervals import Interval
 from headstart.sources.layers import select
 from headstart.testing import ToySource
-from headstart.tune import adapt, arm, loop, mirror
+from headstart.tune import adapt, arm, judging, loop, mirror
 from headstart.tune.adapt import tune
 from headstart.tune.ground import Ground
+from headstart.tune.outcome import Confirmed
 from headstart.tune.settings import Settings, parse_budget
+from headstart.tune.task import Recipe
 
 QUICK = {"epochs": 2, "batch": 8, "augment": "none", "rate": 1e-3}
 
@@ -42,7 +45,7 @@ def test_with_one_the_tuned_source_gives_the_scores_that_were_judged(
 ) -> None:
     better = itertools.count(0, -1)
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
-    monkeypatch.setattr(adapt, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
+    monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
     judged: list[np.ndarray] = []
     plain = arm.Arm.judged
     monkeypatch.setattr(arm.Arm, "judged", lambda self: judged.append(plain(self)) or judged[-1])
@@ -73,6 +76,79 @@ def test_the_weights_between_start_and_end_are_judged_too(place: Ground) -> None
     np.testing.assert_array_equal(made.judged(), start)
 
 
+def _all_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every epoch judge better than the one before, and beyond the interval."""
+    better = itertools.count(0, -1)
+    monkeypatch.setattr(
+        loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9) if len(y) else (np.nan, np.nan)
+    )
+    monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
+
+
+def test_what_is_kept_learns_again_from_all_examples_in_the_way_that_was_judged(
+    place: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _all_better(monkeypatch)
+    quick = Settings("last:1", **{**QUICK, "rate": 1e-5})
+    found = tune(replace(place, held_out=True), quick, seed=0)
+    assert found.source is not None
+    assert found.notes[-1].endswith("judged on examples held out, then learned again from all 48 training examples.")
+    all_of_them = arm.Arm(
+        place.whole(),
+        arm.Way("last:1", augment="none", recipe=Recipe(epochs=2, batch=8, rate=1e-5, last=True)),
+        shelf={},
+        device=torch.device("cpu"),
+        progress=Progress(),
+    )
+    assert len(all_of_them.ground.learn) == 48
+    all_of_them.run(budget=None, folder=None, identity={})
+    end = {name: tensor.clone() for name, tensor in all_of_them.changed().items()}
+    all_of_them.at(found.tried[0].alpha, end, all_of_them.classifier.linear.state_dict())
+    assert {name: np.ascontiguousarray(tensor.numpy()).tobytes() for name, tensor in all_of_them.changed().items()} == {
+        name: array.tobytes() for name, array in found.source.weights.items()
+    }
+
+
+def _confirmed(place: Ground, monkeypatch: pytest.MonkeyPatch, step: int) -> Confirmed:
+    """Return what the second look says where each log loss that is asked for differs from the last one by `step`."""
+    _all_better(monkeypatch)
+    losses = itertools.count(0, step)
+    monkeypatch.setattr(judging.Judged, "log_loss", property(lambda self: float(next(losses))))
+    quick = Settings("auto", budget=200.0, **{**QUICK, "rate": 1e-5})
+    found = tune(replace(place, held_out=True), quick, seed=0)
+    assert found.confirmed is not None
+    return found.confirmed
+
+
+def test_auto_asks_every_part_that_had_no_say_in_the_search(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[tuple[int, ...]] = []
+    plain = Ground.judged_by
+    monkeypatch.setattr(Ground, "judged_by", lambda self, at: held.append(tuple(at)) or plain(self, at))
+    found = _confirmed(place, monkeypatch, step=1)
+    assert found.parts == adapt.FOLDS - 1
+    assert found.examples == len(place.learn)
+    assert sorted(at for part in set(held) for at in part) == sorted(place.learn)
+    assert found.gain == Interval(0.1, 0.05, 0.2)
+
+
+def test_a_part_on_which_nothing_is_gained_ends_the_second_look(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _confirmed(place, monkeypatch, step=-1).parts == 1
+
+
+def test_where_learning_again_fails_the_model_that_was_judged_stands(
+    place: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _all_better(monkeypatch)
+    quick = Settings("last:1", **{**QUICK, "rate": 1e-5})
+    judged = tune(place, quick, seed=0)
+    monkeypatch.setattr(adapt, "ENOUGH", 2.0)
+    found = tune(replace(place, held_out=True), quick, seed=0)
+    assert found.source is not None
+    assert judged.source is not None
+    assert "no time to learn again" in found.notes[-1]
+    assert found.source.info.sha256 == judged.source.info.sha256
+
+
 def test_a_budget_too_short_gives_the_frozen_source_and_says_so(place: Ground) -> None:
     for mode in ("all", "auto"):
         found = tune(place, Settings(mode, budget=0.001, **QUICK), seed=0)
@@ -97,8 +173,9 @@ def test_auto_tries_the_cheapest_first_and_stops_where_nothing_gains(
 
 def test_auto_spends_the_next_rungs_on_the_better_half(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapt, "FAIR", 0.1)
+    monkeypatch.setattr(adapt._Attempt, "cut", True)
     gains = iter(range(1, 1000))
-    monkeypatch.setattr(adapt, "paired_difference", lambda *args, **kwargs: Interval(next(gains), 0.1, 1000.0))
+    monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(next(gains), 0.1, 1000.0))
     found = tune(place, Settings("auto", budget=9.0, **QUICK), seed=0)
     rungs = sorted(sum(epoch.epoch == 0 for epoch in one.history) for one in found.tried)
     assert rungs[0] < rungs[-1]
