@@ -54,6 +54,11 @@ class Clock:
         yield
         self.seconds[name] += time.perf_counter() - start
 
+    def add(self, name: str, seconds: float) -> None:
+        """Add seconds of an earlier stretch of the run, which was resumed, to part `name` and to the total."""
+        self.seconds[name] += seconds
+        self._start -= seconds
+
     def read(self) -> dict[str, float]:
         """Return the seconds in total and of each part, rounded to milliseconds."""
         total = time.perf_counter() - self._start

@@ -143,6 +143,7 @@ def run_pretrain(data: Any, options: Options, progress: Progress, *, out: Path) 
             watchers=[Teller(progress), *watchers],
             progress=progress,
         )
+    clock.add("tune", trained.before)
     said = measure(network, material, seed=options.seed, clock=clock, progress=progress)
     facts = Facts(data, options, out, scanned, counts(material), (*scanned.dataset.notes, *scanned.notes, *notes))
     return find(facts, network, trained, said, clock)

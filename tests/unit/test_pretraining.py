@@ -128,7 +128,10 @@ def test_stopped_and_resumed_it_ends_in_the_same_weights(tmp_path: Path, monkeyp
     options = replace(LENET, checkpoints=stopped / "checkpoints")
     with pytest.raises(KeyboardInterrupt):
         run_pretrain(data, options, Progress(), out=stopped)
-    run_pretrain(data, options, Progress(), out=stopped).write(stopped)
+    resumed = run_pretrain(data, options, Progress(), out=stopped)
+    resumed.write(stopped)
+    assert resumed.trained.before > 0
+    assert resumed.result["seconds"]["total"] > resumed.result["seconds"]["tune"] > resumed.trained.before
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (whole, stopped)]
     assert weights[0] == weights[1]
 

@@ -30,13 +30,14 @@ class Progress:
     """Silent progress: the base of the live and the plain one, and what libraries use by default."""
 
     @contextmanager
-    def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Step]:
+    def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
         """Show one step while the block runs.
 
         Args:
             name: what is being done ("Extracting features").
             total: how many items there are, when known; gives the time left.
             unit: what the items are, in the plural.
+            done: how many were done before; they take part in the total and not in the rate.
         """
         yield _Silent()
 
@@ -56,9 +57,9 @@ class PlainProgress(Progress):
         self._stream = stream
 
     @contextmanager
-    def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Step]:
+    def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
         """Show one step as lines."""
-        step = _PlainStep(self, name, total, unit)
+        step = _PlainStep(self, name, total, unit, done)
         yield step
         step.close()
 
@@ -68,9 +69,9 @@ class PlainProgress(Progress):
 
 
 class _PlainStep:
-    def __init__(self, progress: PlainProgress, name: str, total: int | None, unit: str) -> None:
+    def __init__(self, progress: PlainProgress, name: str, total: int | None, unit: str, done: int) -> None:
         self._progress, self._name, self._total, self._unit = progress, name, total, unit
-        self._done = 0
+        self._done = self._before = done
         self._start = self._shown = time.monotonic()
 
     def advance(self, count: int = 1) -> None:
@@ -78,7 +79,7 @@ class _PlainStep:
         now = time.monotonic()
         if now - self._shown >= PLAIN_EVERY:
             self._shown = now
-            rate = self._done / (now - self._start)
+            rate = (self._done - self._before) / (now - self._start)
             of_total = f" of {self._total:,}" if self._total else ""
             left = f", {(self._total - self._done) / rate:.0f} s left" if self._total and rate else ""
             self._progress.say(f"{self._name}: {self._done:,}{of_total} {self._unit}, {rate:.0f}/s{left}")
@@ -86,7 +87,7 @@ class _PlainStep:
     def close(self) -> None:
         seconds = time.monotonic() - self._start
         if self._done:
-            rate = f", {self._done / seconds:.0f}/s" if seconds >= 0.05 else ""
+            rate = f", {(self._done - self._before) / seconds:.0f}/s" if seconds >= 0.05 else ""
             self._progress.say(f"{self._name}: {self._done:,} {self._unit} in {seconds:.1f} s{rate}")
         else:
             self._progress.say(f"{self._name}: {seconds:.1f} s")
@@ -101,7 +102,7 @@ class LiveProgress(Progress):
         self._console = Console(file=stream, highlight=False)
 
     @contextmanager
-    def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Step]:
+    def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
         """Show one step as a bar."""
         from rich.progress import (
             BarColumn,
@@ -120,7 +121,7 @@ class LiveProgress(Progress):
         else:
             columns += [TimeElapsedColumn()]
         with Bars(*columns, console=self._console) as bars:
-            step = _LiveStep(bars, bars.add_task(name, total=total, rate=""))
+            step = _LiveStep(bars, bars.add_task(name, total=total, completed=done, rate=""), done)
             yield step
             step.close()
 
@@ -130,12 +131,13 @@ class LiveProgress(Progress):
 
 
 class _LiveStep:
-    def __init__(self, bars: RichProgress, task: int) -> None:
-        self._bars, self._task, self._done, self._start = bars, task, 0, time.monotonic()
+    def __init__(self, bars: RichProgress, task: int, done: int) -> None:
+        self._bars, self._task, self._start = bars, task, time.monotonic()
+        self._done = self._before = done
 
     def advance(self, count: int = 1) -> None:
         self._done += count
-        rate = self._done / max(time.monotonic() - self._start, 1e-9)
+        rate = (self._done - self._before) / max(time.monotonic() - self._start, 1e-9)
         self._bars.update(self._task, advance=count, rate=f"{rate:.0f}/s")  # type: ignore[arg-type]
 
     def close(self) -> None:

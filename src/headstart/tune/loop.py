@@ -73,8 +73,8 @@ def train(
         if not run.restore():
             run.begin()
         total = run.state.planned * len(task.train.y)
-        with run.progress.step(name, total, "examples") as step:
-            step.advance(run.state.epoch * len(task.train.y) + run.state.seen)
+        done = run.state.epoch * len(task.train.y) + run.state.seen
+        with run.progress.step(name, total, "examples", done=done) as step:
             while not run.state.why and not stop.asked():
                 run.epoch(step, stop)
         if stop.asked() and not run.state.why:
@@ -138,6 +138,7 @@ class _Run:
         counted = class_weights(task.train.y, task.c)
         self.counted = np.where(counted > 0, counted, 1.0)
         self.class_weights = torch.tensor(self.counted, dtype=torch.float32, device=task.device)
+        self.before = 0.0
         self._clock = self._saved = time.monotonic()
 
     def begin(self) -> None:
@@ -385,6 +386,7 @@ class _Run:
             )
         tensors = {name: torch.from_numpy(array.copy()) for name, array in found.tensors.items()}
         self.state = _State(**_restored(found.state["run"]))
+        self.before = self.state.seconds
         put(self.task, _under("now/", tensors))
         self.best, self.start = _under("best/", tensors), _under("start/", tensors)
         if self.average is not None:
@@ -405,7 +407,9 @@ class _Run:
         self.task.mode(training=False)
         rate = state.learned / state.learning if state.learning else 0.0
         history = tuple(Epoch(**one) for one in state.history)
-        return Trained(history, state.best, state.why, self.start, state.planned, rate, state.learned, state.costs)
+        return Trained(
+            history, state.best, state.why, self.start, state.planned, rate, state.learned, state.costs, self.before
+        )
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -150,6 +150,7 @@ class Trained:
         images_per_second: examples learned from per second, validation apart.
         images: examples learned from, those of all epochs.
         costs: seconds of an epoch of each kind as they were planned; empty without a budget.
+        before: seconds that it had taken when it was resumed.
     """
 
     history: tuple[Epoch, ...]
@@ -160,6 +161,7 @@ class Trained:
     images_per_second: float
     images: int = 0
     costs: Mapping[str, float] = field(default_factory=dict)
+    before: float = 0.0
 
 
 def evaluate(task: Task, *, batch: int = 64) -> NDArray[np.float32]:

@@ -44,6 +44,16 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[-1] == "a note\\nwith \\x1b[31mescapes"
 
 
+def test_what_was_done_before_is_no_part_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
+    clock = iter(range(100))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    with PlainProgress(stream).step("Training", 10, "photos", done=8) as step:
+        step.advance()
+    assert stream.getvalue().splitlines()[0] == "Training: 9 of 10 photos, 1/s, 1 s left"
+
+
 def test_a_bar_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")

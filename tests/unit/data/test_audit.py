@@ -48,7 +48,7 @@ class Counted(Progress):
         self.total: int | None = None
 
     @contextmanager
-    def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Counted]:
+    def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Counted]:
         self.total = total
         yield self
 
@@ -119,7 +119,7 @@ def test_names_that_are_not_utf8_have_a_fingerprint__IMG_18():
 def test_an_interruption_ends_the_pass():
     class Stop(Progress):
         @contextmanager
-        def step(self, name: str, total: int | None = None, unit: str = "items") -> Iterator[Stop]:
+        def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Stop]:
             yield self
 
         def advance(self, count: int = 1) -> None:
