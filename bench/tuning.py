@@ -43,7 +43,8 @@ def speed() -> None:
     from headstart.heads.linear import LinearHead
     from headstart.sources.registry import open_source
     from headstart.testing import toy_photos
-    from headstart.tune.arm import Arm, Way
+    from headstart.tune.arm import Arm
+    from headstart.tune.way import Way
     from headstart.tune.fuse import fused
     from headstart.tune.ground import Ground
     from headstart.tune.task import Recipe, precision

@@ -21,8 +21,10 @@ from headstart.heads.linear import LinearHead
 from headstart.heads.select import Choice, fit_ridge
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import evaluate
+from headstart.sources.base import Source
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.layers import JOINED, POOL
+from headstart.sources.texts import TextSource
 from headstart.tune.settings import Settings
 from headstart.tune.watch import open_watchers
 
@@ -61,11 +63,12 @@ def tuned_answer(
         UsageError: it has no such stages, a checkpoint is of another run, or a batch does not fit in memory.
     """
     source, dataset, hashes = prepared.source, prepared.scan.dataset, prepared.scan.hashes
-    if not isinstance(source, TorchSource):
+    if not isinstance(source, TorchSource) and not (isinstance(source, TextSource) and source.learns):
         raise SourceError(
             "--tune needs a source that is a torch network",
-            f"{source.info.uri}, a graph that only computes",
-            "leave --tune out, or take the same network from timm:, torchvision:, keras: or hf:",
+            f"{source.info.uri}, {_instead(source)}",
+            "leave --tune out, or take a network from "
+            + ("packaged:minilm or hf:" if source.info.kind == "text" else "timm:, torchvision:, keras: or hf:"),
         )
     wait_politely()
     from headstart.tune.adapt import tune
@@ -115,6 +118,10 @@ def tuned_answer(
         progress=progress,
     )
     return _answer(prepared, frozen, tuning, seed=seed, progress=progress)
+
+
+def _instead(source: Source) -> str:
+    return "a table of vectors" if source.info.kind == "text" else "a graph that only computes"
 
 
 def _answer(prepared: Prepared, frozen: Answer, tuning: Tuning, *, seed: int, progress: Progress) -> Answer:

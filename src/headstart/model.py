@@ -27,7 +27,8 @@ from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.sources.base import Source, SourceInfo
 from headstart.sources.from_torch import TorchSource
-from headstart.sources.tuned import TunedSource
+from headstart.sources.texts import TextSource
+from headstart.sources.tuned import Tuned, TunedSource, TunedText
 
 if TYPE_CHECKING:
     from headstart.features.extract import Extraction
@@ -143,13 +144,12 @@ class Model:
         """
         manifest = self.manifest()
         page = card.render(manifest, self.report)
-        tuned = dict(self.source.weights) if isinstance(self.source, TunedSource) else {}
+        tuned = dict(self.source.weights) if isinstance(self.source, Tuned) else {}
         bundle.save(Path(folder), Bundle(manifest, self.head, self.report, page, tuned, self.terms))
 
     def manifest(self) -> Manifest:
         """Return what the bundle of this model says of itself."""
-        tuned = self.source if isinstance(self.source, TunedSource) else None
-        base = tuned.base if tuned is not None else self.source
+        base = self.source.base if isinstance(self.source, Tuned) else self.source
         info = base.info
         way = self.report.get("tuning", {}).get("way", "tuned")
         return Manifest(
@@ -165,7 +165,7 @@ class Model:
             calibration=bundle.Calibration(float(self.head.temperature)),
             data=self.data,
             versions=_versions(),
-            tuning=bundle.TuningIdentity(way, tuned.info.sha256) if tuned is not None else None,
+            tuning=bundle.TuningIdentity(way, self.source.info.sha256) if isinstance(self.source, Tuned) else None,
         )
 
 
@@ -275,27 +275,31 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
             f"revision {source.info.revision}, sha256 {source.info.sha256[:12]}…",
             wanted.get,
         )
-    if manifest.tuning is not None:
-        return _tuned(source, manifest, tuned).at(manifest.layer)
+    if manifest.tuning is not None and isinstance(source, TorchSource):
+        # A tuned network of pictures may want them at another size.
+        how = preprocessing_from(manifest.preprocessing)
+        return _proved(TunedSource(source, tuned, how), manifest).at(manifest.layer)
     if _as_json(asdict(source.preprocessing)) != manifest.preprocessing:
         raise BundleError(
             f"the preprocessing of {wanted.uri} must be that of the bundle, {manifest.preprocessing}",
             _as_json(asdict(source.preprocessing)),
             f"install the versions that made it: {_pinned(manifest.versions)}",
         )
-    return source.at(manifest.layer)
-
-
-def _tuned(source: Source, manifest: Manifest, weights: dict[str, NDArray[np.float32]]) -> TunedSource:
-    """Return the source with its tuned weights, proved to be those that the bundle was saved with."""
-    if not isinstance(source, TorchSource) or manifest.tuning is None:
+    if manifest.tuning is None:
+        return source.at(manifest.layer)
+    if not isinstance(source, TextSource):
         raise BundleError(
             "a tuned source must be a torch network", manifest.source.uri, "fetch the bundle again, or save it again"
         )
-    found = TunedSource(source, weights, preprocessing_from(manifest.preprocessing))
-    if found.info.sha256 != manifest.tuning.sha256:
+    return _proved(TunedText(source, tuned), manifest).at(manifest.layer)
+
+
+def _proved(found: TunedSource | TunedText, manifest: Manifest) -> TunedSource | TunedText:
+    """Return a tuned source, proved to have the weights that the bundle was saved with."""
+    wanted = manifest.tuning.sha256 if manifest.tuning is not None else ""
+    if found.info.sha256 != wanted:
         raise BundleError(
-            f"the tuned weights of {manifest.source.uri} must have the sha256 {manifest.tuning.sha256[:12]}…",
+            f"the tuned weights of {manifest.source.uri} must have the sha256 {wanted[:12]}…",
             f"{found.info.sha256[:12]}…",
             "fetch the bundle again, or save it again",
         )

@@ -241,12 +241,8 @@ def _source_for(dataset: Dataset, options: Options) -> Source:
         size=options.size,
         long=options.long,
     )
-    if dataset.kind == "text" and options.tuning.mode != NONE:
-        raise UsageError(
-            "--tune must be none for texts, whose sources are used frozen",
-            f"--tune {options.tuning.mode}",
-            "leave out --tune and --budget",
-        )
+    if options.tuning.mode != NONE:
+        options.tuning.check_kind(dataset.kind)
     if source.info.kind != dataset.kind:
         raise UsageError(
             f"a source for {dataset.name} must read {ITEMS[dataset.kind]}",

@@ -134,9 +134,13 @@ class Sentences(nn.Module):
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """Return the blocks, float32 of shape (n, width) each."""
         layers = self.body(ids, mask)
-        weights = mask.to(layers[-1].dtype)[:, :, None]
-        count = weights.sum(1)
-        return tuple(F.normalize((layers[at] * weights).sum(1) / count, dim=1) for at in (-1, *self.more))
+        return tuple(F.normalize(mean_of_tokens(layers[at], mask), dim=1) for at in (-1, *self.more))
+
+
+def mean_of_tokens(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of `values` (n, length, width) where `mask` (n, length) is 1, of shape (n, width)."""
+    weights = mask.to(values.dtype)[:, :, None]
+    return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 def build_random(sizes: Sizes, seed: int) -> Bert:

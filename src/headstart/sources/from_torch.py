@@ -116,9 +116,19 @@ class TorchSource(Source):
         )
 
     @property
+    def all_taps(self) -> tuple[Tap, ...]:
+        """Every tap that a layer can name."""
+        return (*self.taps, *self.more)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The parts of the module whose output is a stage's, in torch's dotted form."""
+        return tuple(dict.fromkeys(tap.module for tap in self.all_taps if tap.module))
+
+    @property
     def asked(self) -> tuple[Tap, ...]:
         """The taps that the network yields: the standard ones, or those that the layer names where one is not."""
-        known = {tap.name: tap for tap in (*self.taps, *self.more)}
+        known = {tap.name: tap for tap in self.all_taps}
         names = dict.fromkeys(self.layer.split("+"))
         return tuple(known[name] for name in names) if {tap.name for tap in self.more} & names.keys() else self.taps
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256_json
-from headstart.engines.base import Block
 from headstart.engines.manners import wait_politely
 from headstart.engines.texts import STEP
 from headstart.sources.base import Reading
@@ -19,7 +18,7 @@ from headstart.sources.from_torch import Identity, as_random
 from headstart.sources.hub import SMALL, HubFile, Repository
 from headstart.sources.hub_weights import read_state
 from headstart.sources.pooling import POOLINGS, Pooling
-from headstart.sources.texts import TextSource, Tokenizer
+from headstart.sources.texts import TextSource, Tokenizer, layer_taps
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +35,8 @@ OLD = {
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
 }
 """The flags by which older files of sentence-transformers name a pooling."""
+LAYERS = {"distilbert": "model.transformer.layer", "modernbert": "model.layers", "albert": ""}
+"""Where the layers of a family are in its network, unless in `model.encoder.layer`; ALBERT's are all one."""
 RESERVED = 2
 """Positions that the RoBERTa family keeps for padding."""
 
@@ -80,8 +81,10 @@ def open_text(
     built = cache(lambda: _built(dict(opened), pooling, weights, seed))
     parameters = _count(weights) if weights is not None else sum(one.numel() for one in built().parameters())
     identity = replace(identity, architecture=architecture, parameters=parameters, kind="text")
-    blocks = [Block("pool", width), *(Block(f"layer{at + 1}.avg", width) for at in pooling.layers)]
-    return TextSource(identity, reading, blocks, lambda: Tokenizer(tokenizer.path, reading), build=built)
+    where = LAYERS.get(opened["model_type"], "model.encoder.layer")
+    stages = tuple(f"{where}.{at}" for at in range(layers)) if where else ()
+    taps = layer_taps(width, pooling.layers, stages)
+    return TextSource(identity, reading, taps, lambda: Tokenizer(tokenizer.path, reading), stages=stages, build=built)
 
 
 def _said_by(repository: Repository) -> dict[str, Any]:

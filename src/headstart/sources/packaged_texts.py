@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from headstart.base.hashing import sha256_json
 from headstart.data.texts import Tokens
-from headstart.engines.base import Block
 from headstart.engines.manners import wait_politely
 from headstart.sources.base import Reading
 from headstart.sources.from_torch import Identity, as_random
 from headstart.sources.packages import Member, find_member
 from headstart.sources.spec import Spec
-from headstart.sources.texts import TextSource, Tokenizer
+from headstart.sources.texts import TextSource, Tokenizer, layer_taps
 
 if TYPE_CHECKING:
     from torch import nn
@@ -116,16 +115,17 @@ def open_text(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chun
     )
     if not known.layers:
         return _table(identity, known, reading, path, seed if weights == "none" else None)
-    blocks = [Block("pool", known.width), *(Block(f"layer{at + 1}.avg", known.width) for at in _more(known))]
+    stages = tuple(f"body.encoder.layer.{at}" for at in range(known.layers))
+    taps = layer_taps(known.width, _more(known), stages)
 
     def tokenizer() -> Tokenizer:
         return Tokenizer(path, reading)
 
     if weights == "none":
         identity = as_random(identity, seed, library="torch")
-        return TextSource(identity, reading, blocks, tokenizer, build=lambda: _encoder(known, None, seed))
+        return TextSource(identity, reading, taps, tokenizer, stages=stages, build=lambda: _encoder(known, None, seed))
     file = find_member(known.weights, spec.uri)
-    return TextSource(identity, reading, blocks, tokenizer, build=lambda: _encoder(known, file, seed))
+    return TextSource(identity, reading, taps, tokenizer, stages=stages, build=lambda: _encoder(known, file, seed))
 
 
 def _more(known: PackagedText) -> tuple[int, ...]:
@@ -166,8 +166,8 @@ def _table(identity: Identity, known: PackagedText, reading: Reading, path: Path
 
         return Means(load_file(file)["embedding.weight"].astype(np.float32))
 
-    blocks = [Block("pool", known.width)]
-    return TextSource(identity, reading, blocks, lambda: Tokenizer(path, reading, special=False), lookup=lookup)
+    taps = layer_taps(known.width, (), ())
+    return TextSource(identity, reading, taps, lambda: Tokenizer(path, reading, special=False), lookup=lookup)
 
 
 class Means:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from headstart.base.errors import MissingExtra, SourceError
 from headstart.base.hashing import sha256_json
 from headstart.data.texts import Tokens, text_of
-from headstart.engines.base import Block, Network
+from headstart.engines.base import Network
 from headstart.engines.manners import wait_politely
 from headstart.sources.base import Reading, Source, SourceInfo
 from headstart.sources.from_torch import Identity, Once
 from headstart.sources.layers import layer_names
+from headstart.sources.recipe import Tap
 
 if TYPE_CHECKING:
     import torch
@@ -95,14 +96,30 @@ def _opened(path: Path) -> Any:
     return tokenizer
 
 
+def layer_taps(width: int, more: Sequence[int], stages: Sequence[str]) -> tuple[Tap, ...]:
+    """Return the taps of an encoder: `pool`, and the mean over tokens of further layers.
+
+    Args:
+        width: of a token's vector.
+        more: those layers, counted from 0.
+        stages: the parts of the network that are its layers, first to last; empty where they are not told apart.
+    """
+    found = [Tap("pool", width, "pool")]
+    for at in more:
+        module = stages[at] if stages else ""
+        found.append(Tap(f"layer{at + 1}.avg", width, "avg", module, channels_last=True))
+    return tuple(found)
+
+
 class TextSource(Source):
     """A source that reads texts: a table of vectors to look up, or a torch network over tokens.
 
     Args:
         identity: what it is.
         reading: how it wants its texts.
-        blocks: its outputs, `pool` first.
+        taps: its outputs and where they are taken, `pool` first.
         tokenizer: opens what cuts texts into tokens; called on first use.
+        stages: the parts of the torch module that are its layers, first to last, in torch's dotted form.
         build: returns the torch module that takes ids and mask, int64 of shape (n, length), and returns its blocks.
         lookup: gives what turns tokens into features at once, for a source that is a table of vectors.
     """
@@ -113,14 +130,17 @@ class TextSource(Source):
         self,
         identity: Identity,
         reading: Reading,
-        blocks: Sequence[Block],
+        taps: Sequence[Tap],
         tokenizer: Callable[[], Tokenizer],
         *,
+        stages: Sequence[str] = (),
         build: Callable[[], torch.nn.Module] | None = None,
         lookup: Callable[[], Callable[[Sequence[Tokens]], NDArray[np.float32]]] | None = None,
     ) -> None:
-        self.identity, self.preprocessing, self.blocks = identity, reading, tuple(blocks)
-        self._open_tokenizer, self._lookup = tokenizer, lookup
+        self.identity, self.preprocessing = identity, reading
+        self.taps, self.stages = tuple(taps), tuple(stages)
+        self.blocks = tuple(tap.block for tap in self.taps)
+        self.tokenizer, self._lookup = tokenizer, lookup
         self._build = Once(build) if build is not None else None
         self.info = SourceInfo(
             uri=identity.uri,
@@ -128,7 +148,7 @@ class TextSource(Source):
             parameters=identity.parameters,
             feature_size=self.blocks[0].width,
             input=asdict(reading),
-            layers=layer_names([block.name for block in blocks]),
+            layers=layer_names([block.name for block in self.blocks]),
             licence=identity.licence,
             revision=identity.revision,
             sha256=identity.sha256,
@@ -136,9 +156,19 @@ class TextSource(Source):
             notes=identity.notes,
         )
 
+    @property
+    def all_taps(self) -> tuple[Tap, ...]:
+        """Every tap that a layer can name."""
+        return self.taps
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is a torch network, whose weights can be tuned."""
+        return self._build is not None
+
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return self._open_tokenizer()
+        return self.tokenizer()
 
     def prepare(self, data: bytes) -> Tokens:
         """Return the tokens of one text, from its bytes.

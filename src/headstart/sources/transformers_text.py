@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from headstart.sources.bert import mean_of_tokens
 from headstart.sources.pooling import Pooling
 from headstart.sources.transformers_body import Family, build_bare
 
@@ -44,7 +45,7 @@ class Encoder(nn.Module):
         pooled = self._pooled(said.last_hidden_state, mask)
         if self.pooling.normalise:
             pooled = F.normalize(pooled, dim=1)
-        layers = (_mean(said.hidden_states[at + 1], mask) for at in self.pooling.layers)
+        layers = (mean_of_tokens(said.hidden_states[at + 1], mask) for at in self.pooling.layers)
         return (pooled, *(F.normalize(layer, dim=1) for layer in layers))
 
     def _pooled(self, values: Tensor, mask: Tensor) -> Tensor:
@@ -52,16 +53,10 @@ class Encoder(nn.Module):
             return values[:, 0]
         if self.pooling.how == "max":
             return values.masked_fill(mask[:, :, None] == 0, -1e9).amax(1)
-        mean = _mean(values, mask)
+        mean = mean_of_tokens(values, mask)
         if self.pooling.how == "mean":
             return mean
         return mean * mask.sum(1, keepdim=True).to(values.dtype).sqrt()
-
-
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean over tokens, of shape (n, width)."""
-    weights = mask.to(values.dtype)[:, :, None]
-    return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 def build(settings: dict[str, Any], pooling: Pooling, state: dict[str, Tensor] | None, *, where: str) -> Encoder:

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from headstart.base.errors import UsageError
 from headstart.base.memory import said_when_scarce
 from headstart.base.progress import Progress
-from headstart.data.images import shorter_side
 from headstart.data.split import hold_out
-from headstart.sources.tuned import TunedSource
-from headstart.tune.arm import Arm, Way
+from headstart.tune.arm import Arm
 from headstart.tune.ground import Ground
 from headstart.tune.judging import gain, joined, judged, judged_frozen
+from headstart.tune.medium import Shelf
 from headstart.tune.mirror import mirror_keeps_labels
-from headstart.tune.network import takes
 from headstart.tune.outcome import Confirmed, Tried, Tuning, confirmation, ending, learned_again, not_kept
-from headstart.tune.rows import Rows
+from headstart.tune.pictures import affordable_size
 from headstart.tune.settings import ALL, AUTO, Settings
 from headstart.tune.task import Recipe, Trained
 from headstart.tune.watch import Watcher
+from headstart.tune.way import Way
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 RATES = {"norm": 1e-3, "lora": 1e-3, "last": 5e-4, "all": 3e-4}
@@ -40,9 +37,7 @@ FAIR = 60.0  # seconds below which a rung says little of a way
 LEAST = 8  # examples that must judge
 FOLDS = 5  # parts of what the training part holds; the first of them judges the search
 ENOUGH = 0.5  # of the epochs that were judged, where the final model's are cut short by the budget
-LOOKED_AT = 32  # photos whose size is looked at
 LEAST_GAIN = 1e-3  # nats: what rounding alone gains is steady, and nothing
-SMALLEST = 64  # pixels; below, the maps of a network made for 224 vanish
 
 
 def tune(
@@ -114,7 +109,7 @@ class _Search:
         self.identity = {**identity, **said, "seed": seed}
         self.watchers = watchers
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.shelf: dict[tuple[int, int], tuple[Rows, Rows]] = {}
+        self.shelf: Shelf = {}
         self.frozen = judged_frozen(ground)
         self.again = (1 + len(ground.judge) / len(ground.learn)) if ground.held_out else 0.0
         self.notes: list[str] = []
@@ -171,34 +166,18 @@ class _Search:
 
     def _ways(self, budget: float) -> list[Way]:
         """Return the ways that `auto` tries, cheapest first: as many as the budget gives a fair run."""
-        stages = len({tap.module for tap in (*self.ground.source.taps, *self.ground.source.more) if tap.module})
+        stages = len(self.ground.stages)
         modes = ["last:2", ALL, "last:1"][: max(1, int(RUNG * budget / FAIR))]
         known = [mode for mode in modes if mode == ALL or int(mode[-1]) < stages] or [ALL]
         cheapest = sorted(known, key=lambda mode: (mode == ALL, mode))
-        size = self._affordable_size()
+        size = self.settings.size or affordable_size(self.ground)
         ways = [self._way(mode, size) for mode in cheapest]
         # A rate high enough to leave the frozen source first makes things worse: here rungs and budget end a run, and
         # patience does not before the rate has come down.
         return [replace(way, recipe=replace(way.recipe, patience=way.recipe.epochs)) for way in ways]
 
-    def _affordable_size(self) -> int:
-        """Return the size at which the whole network is tuned: the source's own, or one that the photos suffice for.
-
-        A photo smaller than the source's input holds no more than its own pixels; where the network takes any size,
-        it is tuned at the smallest multiple of 32 that holds them.
-        """
-        ground, own = self.ground, self.ground.source.preprocessing
-        if self.settings.size or any(tap.reduce == "flatten" for tap in ground.taps):
-            return self.settings.size
-        sides = [shorter_side(ground.dataset.read(position)) for position in ground.judge[:LOOKED_AT]]
-        enough = 32 * math.ceil(float(np.median(sides)) / 32)
-        if enough >= own.size[0] or own.size[0] != own.size[1] or not takes(ground.source, enough):
-            return 0
-        return max(enough, SMALLEST)
-
     def _way(self, mode: str, size: int = 0) -> Way:
         settings = self.settings
-        own = self.ground.source.preprocessing.size
         recipe = Recipe(
             epochs=settings.epochs,
             rate=settings.rate or RATES[mode.partition(":")[0]],
@@ -210,7 +189,7 @@ class _Search:
         )
         return Way(
             mode=mode,
-            size=0 if (size, size) == own else size,
+            size=0 if (size, size) == self.ground.size else size,
             augment=settings.augment,
             mirror=self._mirrors(),
             views=settings.views,
@@ -303,8 +282,7 @@ class _Search:
                 again = self._learned(ranked[0], arm.ground.whole(), left, "whole-")
                 notes.append(learned_again(way, None if again is None else len(again.ground.learn)))
                 arm = again or arm
-            changed = {name: tensor.float().cpu().numpy() for name, tensor in arm.changed().items()}
-            source = TunedSource(self.ground.source, changed, arm.preprocessing)
+            source = arm.tuned()
             head = replace(arm.classifier.head(temperature=temperature), kind=f"{arm.ground.head.kind}, tuned")
             layer = arm.ground.layer
         else:

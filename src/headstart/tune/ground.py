@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import Dataset
+from headstart.data.images import Preprocessing
 from headstart.heads.linear import LinearHead
-from headstart.sources.from_torch import TorchSource
 from headstart.sources.layers import JOINED
 from headstart.sources.recipe import Tap
+from headstart.sources.tuned import Tunable
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Ground:
     judge: tuple[int, ...]
     y_learn: NDArray[np.int64]
     y_judge: NDArray[np.int64]
-    source: TorchSource
+    source: Tunable
     layer: str
     head: LinearHead
     x: NDArray[np.float32]
@@ -81,7 +82,18 @@ class Ground:
     @property
     def taps(self) -> tuple[Tap, ...]:
         """The taps of the layer, in the order of the head's rows."""
-        known = {tap.name: tap for tap in (*self.source.taps, *self.source.more)}
+        known = {tap.name: tap for tap in self.source.all_taps}
         if self.layer == JOINED:
             return self.source.taps
         return tuple(known[name] for name in dict.fromkeys(self.layer.split("+")))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the source's input in pixels; zeros for what is no picture."""
+        how = self.source.preprocessing
+        return how.size if isinstance(how, Preprocessing) else (0, 0)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The modules that end the stages of the network, in no particular order."""
+        return self.source.stages

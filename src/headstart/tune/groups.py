@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from headstart.base.errors import UsageError
-from headstart.sources.recipe import Tap
 from headstart.tune.order import Span
 from headstart.tune.settings import ALL, LAST, LORA, NORM
 
@@ -37,9 +36,9 @@ class Groups:
     training: frozenset[str]
 
 
-def stages_of(taps: Sequence[Tap], ran: Mapping[str, Span]) -> list[str]:
-    """Return the modules that end the stages of a network, first to last."""
-    return sorted({tap.module for tap in taps if tap.module in ran}, key=lambda name: ran[name].last)
+def stages_of(modules: Iterable[str], ran: Mapping[str, Span]) -> list[str]:
+    """Return those of the modules that run, which end the stages of a network, first to last."""
+    return sorted({name for name in modules if name in ran}, key=lambda name: ran[name].last)
 
 
 def choose_groups(

@@ -130,7 +130,7 @@ class _Run:
                     "params": [weight.tensor],
                     "share": weight.rate,
                     "lr": 0.0,
-                    "weight_decay": recipe.decay if weight.tensor.ndim > 1 else 0.0,
+                    "weight_decay": recipe.decay if weight.decays and weight.tensor.ndim > 1 else 0.0,
                 }
                 for weight in task.weights
             ]

@@ -13,6 +13,7 @@ from headstart.heads.select import refit
 from headstart.tune.ground import Ground
 from headstart.tune.network import Classifier
 from headstart.tune.pictures import decoded
+from headstart.tune.readers import PictureReader
 from headstart.tune.task import precision
 
 MOST = 64  # examples that are asked about
@@ -24,17 +25,26 @@ BATCH = 16
 def mirror_keeps_labels(ground: Ground, device: torch.device) -> bool:
     """Return whether the frozen source names mirrored pictures as well as plain ones: digits and letters it does not.
 
+    Of what is no picture there is no mirrored one.
+
     Args:
         ground: what tuning stands on.
         device: where to compute.
     """
+    if ground.dataset.kind != "image":
+        return False
     asked = ground.judge[:: max(1, len(ground.judge) // MOST)][:MOST]
     at = np.searchsorted(ground.judge, asked)
-    how: Preprocessing = ground.source.preprocessing
+    how = ground.source.preprocessing
+    assert isinstance(how, Preprocessing)
     rows = decoded(ground.dataset, asked, how, cache=ground.cache, progress=Progress())
     head = refit(ground.x, ground.y_learn, ground.c, like=ground.head)
     body = copy.deepcopy(ground.source.module()).eval()
-    classifier = Classifier(body, how, ground.taps, head, ground.x).to(device).to(memory_format=torch.channels_last)
+    classifier = (
+        Classifier(PictureReader(body, how, ground.taps), head, ground.x)
+        .to(device)
+        .to(memory_format=torch.channels_last)
+    )
     found = []
     with torch.inference_mode(), precision(device):
         for start in range(0, len(asked), BATCH):

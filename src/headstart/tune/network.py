@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.data.images import Preprocessing
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
 from headstart.sources.from_torch import TorchSource
-from headstart.sources.recipe import Tap
-from headstart.sources.taps import Normalised, Tapped, reduced, seen
+from headstart.sources.taps import Tapped
+from headstart.tune.readers import Reader
 
 TINY = 1e-12
 STEEP = 1e-3
 
 
-class Classifier(Normalised):
-    """Class scores, float32 of shape (n, c), of prepared pictures, uint8 of shape (n, h, w, channels).
+class Classifier(nn.Module):
+    """Class scores, float32 of shape (n, c), of what a reader is given.
 
     The head stands on features of zero mean and unit spread, so that one rate suits every source; `head` folds that
     into the plain linear head again.
 
     Args:
-        body: has timm's two steps, `forward_features` and `forward_head(…, pre_logits=True)`.
-        how: how it wants its pictures.
-        taps: the blocks of the layer, in the order of the head's rows.
+        reader: the body and the blocks of the layer.
         head: what it starts from.
         x: the features that the head was fitted on, float32 of shape (n, d); they give mean and spread.
     """
@@ -39,52 +35,42 @@ class Classifier(Normalised):
     mean: Tensor
     spread: Tensor
 
-    def __init__(
-        self, body: nn.Module, how: Preprocessing, taps: Sequence[Tap], head: LinearHead, x: NDArray[np.float32]
-    ) -> None:
-        super().__init__(body, how)
-        self.taps = tuple(taps)
-        self.start = head
+    def __init__(self, reader: Reader, head: LinearHead, x: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.reader, self.start = reader, head
         mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
         spread = np.where(spread > TINY, spread, 1.0)
         self.register_buffer("mean", torch.from_numpy(mean.astype(np.float32)), persistent=False)
         self.register_buffer("spread", torch.from_numpy(spread.astype(np.float32)), persistent=False)
-        weight = head.weight.astype(np.float64) / head.temperature
-        bias = head.bias.astype(np.float64) / head.temperature + mean @ weight
-        self.linear = nn.Linear(len(weight), weight.shape[1])
-        with torch.no_grad():
-            self.linear.weight.copy_(torch.from_numpy((spread[:, None] * weight).T))
-            self.linear.bias.copy_(torch.from_numpy(bias))
+        self.linear = nn.Linear(*head.weight.shape)
+        self.take(head)
+
+    @property
+    def body(self) -> nn.Module:
+        """The network, which tuning changes."""
+        return self.reader.body
 
     @property
     def blocks(self) -> tuple[Block, ...]:
         """The blocks that the head reads."""
-        return tuple(tap.block for tap in self.taps)
+        return tuple(tap.block for tap in self.reader.taps)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def take(self, head: LinearHead) -> None:
+        """Set the linear map to that of a head on the features that `layers.select` gives."""
+        mean, spread = self.mean.double().cpu().numpy(), self.spread.double().cpu().numpy()
+        weight = head.weight.astype(np.float64) / head.temperature
+        bias = head.bias.astype(np.float64) / head.temperature + mean @ weight
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.from_numpy((spread[:, None] * weight).T))
+            self.linear.bias.copy_(torch.from_numpy(bias))
+
+    def forward(self, *given: Tensor) -> Tensor:
         """Return the class scores, calibrated as the head was that it started from."""
-        return self.scored(self.features(pictures))
+        return self.scored(self.features(*given))
 
-    def features(self, pictures: Tensor) -> tuple[Tensor, ...]:
+    def features(self, *given: Tensor) -> tuple[Tensor, ...]:
         """Return the blocks of the layer, each of shape (n, width), as the network gives them."""
-        return self.blocks_of(self.normalised(pictures), {})
-
-    def blocks_of(self, pictures: Tensor, known: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """Return the blocks for normalised pictures; those that are `known`, by name, are not asked of the body."""
-        body: Any = self.body
-        wanted = [tap for tap in self.taps if tap.name not in known]
-        with seen(self.body, sorted({tap.module for tap in wanted if tap.module})) as outputs:
-            final = body.forward_features(pictures)
-        outputs[""] = final
-        made = {
-            tap.name: (
-                body.forward_head(final, pre_logits=True).flatten(1)
-                if tap.reduce == "pool"
-                else reduced(outputs[tap.module], tap.reduce, tap.channels_last)
-            )
-            for tap in wanted
-        }
-        return tuple(known[tap.name] if tap.name in known else made[tap.name] for tap in self.taps)
+        return self.reader.blocks(given, {})
 
     def scored(self, blocks: Sequence[Tensor]) -> Tensor:
         """Return the class scores of features, in float32 whatever the body computes in."""

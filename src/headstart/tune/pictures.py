@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,18 +10,28 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 
 from headstart.base.config import cores
 from headstart.base.errors import DataError
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset, Unusable
-from headstart.data.images import Preprocessing, decode
+from headstart.data.images import Preprocessing, decode, shorter_side
 from headstart.features.ahead import Ahead
+from headstart.sources.from_torch import TorchSource
+from headstart.sources.tuned import TunedSource, Weights
 from headstart.tune.augment import Views
+from headstart.tune.ground import Ground
+from headstart.tune.medium import BATCH, Kept, Medium, Shelf, in_turn, shuffled
+from headstart.tune.network import takes
+from headstart.tune.readers import Given, PictureReader
 from headstart.tune.rows import Rows, place_for
+from headstart.tune.settings import LAST
+from headstart.tune.way import Way
 
 WINDOW = 64  # pictures decoded ahead
+LOOKED_AT = 32  # photos whose size is looked at
+SMALLEST = 64  # pixels; below, the maps of a network made for 224 vanish
 
 
 def wide(how: Preprocessing) -> Preprocessing:
@@ -66,12 +77,6 @@ def decoded(dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, c
     return rows
 
 
-def shuffled(count: int, *, epoch: int, batch: int, seed: int) -> list[NDArray[np.intp]]:
-    """Return the rows 0..count-1 in an order of this epoch, in batches."""
-    order = np.random.default_rng([seed, epoch]).permutation(count).astype(np.intp)
-    return np.split(order, range(batch, count, batch))
-
-
 class Pictures:
     """Decoded pictures as examples of the training loop.
 
@@ -90,7 +95,7 @@ class Pictures:
         """Return the rows of each batch of one epoch."""
         return shuffled(len(self.y), epoch=epoch, batch=batch, seed=seed)
 
-    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> tuple[Tensor, ...]:
+    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Given:
         """Return the pictures of `rows` as this epoch sees them: uint8 of shape (n, h, w, channels)."""
         view = epoch % self.cycle if self.cycle else epoch
         seen = [
@@ -100,23 +105,89 @@ class Pictures:
         return (torch.from_numpy(np.stack(seen)),)
 
 
-class Kept:
-    """Activations at the boundary of the frozen prefix, for several views of each example.
+class PictureMedium(Medium):
+    """Photos: decoded once, in as many views as there are visits."""
 
-    Args:
-        parts: the tensors that the prefix keeps; each has `count` rows for the first view, then as many for the next.
-        y: class ids, int64 of shape (n,).
-        views: how many of each example there are.
+    kind = "image"
+
+    def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
+        super().__init__(ground, way, shelf=shelf, progress=progress)
+        own = ground.source.preprocessing
+        assert isinstance(own, Preprocessing)
+        self.how = resized(own, way.size) if way.size else own
+        self.own = not way.size
+        self.views = 1 if way.augment == "none" else way.views
+        if self.how.size not in shelf:
+            shelf[self.how.size] = self._decoded()
+        self._rows: tuple[Rows, Rows] = shelf[self.how.size]
+
+    def _decoded(self) -> tuple[Rows, Rows]:
+        ground, how = self.ground, wide(self.how)
+        parts = (ground.learn, ground.judge)
+        learn, judge = (
+            decoded(ground.dataset, part, how, cache=ground.cache, progress=self.progress) for part in parts
+        )
+        return learn, judge
+
+    def reader(self, body: nn.Module) -> PictureReader:
+        """Return what reads pictures."""
+        return PictureReader(body, self.how, self.ground.taps)
+
+    def blank(self) -> Given:
+        """Return two pictures of noise."""
+        shape = (*self.how.size, 1 if self.how.channels == "grey" else 3)
+        noise = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
+        return (torch.from_numpy(noise),)
+
+    def examples(self, *, plain: bool = False) -> tuple[Pictures, Pictures]:
+        """Return the pictures to learn from, and those that judge."""
+        ground = self.ground
+        learn = self._pictures(self._rows[0], ground.y_learn, ground.learn, "none" if plain else self.way.augment)
+        return learn, self._pictures(self._rows[1], ground.y_judge, ground.judge, "none")
+
+    def _pictures(self, rows: Rows, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
+        way = self.way
+        views = Views(strength, mirror=way.mirror, size=self.how.size, seed=way.recipe.seed)
+        cycle = way.views if LAST.fullmatch(way.mode) else 0
+        return Pictures(rows, y, [self.ground.keys[at] for at in positions], views, cycle=cycle)
+
+    def turns(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
+        """Return the rows in their order, in batches."""
+        return in_turn(len(self.ground.learn)), in_turn(len(self.ground.judge), 2 * BATCH)
+
+    def kept(self, shapes: Sequence[Sequence[int]], folder: Path | None) -> tuple[Kept, Kept]:
+        """Return room for what is kept."""
+        learn, judge = self.ground.y_learn, self.ground.y_judge
+        return (
+            Kept(shapes, learn, self.turns()[0], views=self.views, folder=folder),
+            Kept(shapes, judge, self.turns()[1], views=1, folder=folder),
+        )
+
+    def tuned(self, weights: Weights) -> TunedSource:
+        """Return the tuned source of pictures, at this size."""
+        source = self.ground.source
+        assert isinstance(source, TorchSource)
+        return TunedSource(source, weights, self.how)
+
+    def size(self, shapes: Sequence[Sequence[int]]) -> int:
+        """Return the bytes that keeping takes."""
+        count = len(self.ground.learn) * self.views + len(self.ground.judge)
+        return count * sum(4 * int(np.prod(shape)) for shape in shapes)
+
+
+def affordable_size(ground: Ground) -> int:
+    """Return the size at which the whole network is tuned, in pixels: one that the photos suffice for, 0 for its own.
+
+    A photo smaller than the source's input holds no more than its own pixels; where the network takes any size, it is
+    tuned at the smallest multiple of 32 that holds them.
     """
-
-    def __init__(self, parts: Sequence[Rows], y: NDArray[np.int64], *, views: int) -> None:
-        self.parts, self.y, self.views = tuple(parts), y, views
-
-    def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
-        """Return the rows of each batch of one epoch."""
-        return shuffled(len(self.y), epoch=epoch, batch=batch, seed=seed)
-
-    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> tuple[Tensor, ...]:
-        """Return what the prefix kept of `rows`, in the view of this epoch."""
-        at = rows + (epoch % self.views) * len(self.y)
-        return tuple(torch.from_numpy(part.take(at)) for part in self.parts)
+    own = ground.source.preprocessing
+    if not isinstance(own, Preprocessing) or not isinstance(ground.source, TorchSource):
+        return 0
+    if any(tap.reduce == "flatten" for tap in ground.taps):
+        return 0  # what has learned on every position of one size
+    sides = [shorter_side(ground.dataset.read(position)) for position in ground.judge[:LOOKED_AT]]
+    enough = 32 * math.ceil(float(np.median(sides)) / 32)
+    if enough >= own.size[0] or own.size[0] != own.size[1] or not takes(ground.source, enough):
+        return 0
+    return max(enough, SMALLEST)

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headstart.sources.taps import seen
 from headstart.tune.network import Classifier
 from headstart.tune.order import Span, watching
+from headstart.tune.readers import Given
 
 CLOSE = 1e-3
 """How far scores from the kept activations may differ from those of the whole network, relative to their spread."""
@@ -27,82 +29,70 @@ class Prefix:
         network: the classifier.
         boundary: the module whose output is kept.
         ran: when the body's modules run.
-        blank: two prepared pictures, uint8 of shape (2, h, w, channels).
+        blank: two examples.
     """
 
-    def __init__(self, network: Classifier, boundary: str, ran: Mapping[str, Span], blank: Tensor) -> None:
+    def __init__(self, network: Classifier, boundary: str, ran: Mapping[str, Span], blank: Given) -> None:
         self.network, self.boundary = network, boundary
         end = ran[boundary].last
         before = {name for name, span in ran.items() if span.last <= end} - {boundary}
-        self._silent = [name for name in before if not any(_inside(name, other) for other in (*before, boundary))]
-        self.frozen = tuple(tap for tap in network.taps if tap.module and ran[tap.module].last < end)
-        self._size = blank.shape[1:3]
-        said = self._watch(blank)
-        self._whole = said.pop(boundary)[0]
-        self._said = said
+        silent = [name for name in before if not any(_inside(name, other) for other in (*before, boundary))]
+        reader = network.reader
+        self.frozen = tuple(tap for tap in reader.taps if tap.module and ran[tap.module].last < end)
+        found = [self._said_of(probe) for probe in reader.probes(blank)]
+        self._whole = found[0][boundary]
+        said = {name: tuple(one[name] for one in found) for name in silent}
+        self._said = {name: probes for name, probes in said.items() if _knows_count(probes)}
         self._empty = True
         with torch.no_grad():
             self.shapes = tuple(tuple(part.shape[1:]) for part in self.keep(blank))
 
-    def _watch(self, blank: Tensor) -> dict[str, tuple[Any, Any]]:
-        """Return what each module says for one picture and for two, which tells what grows with their number."""
-        names = [*self._silent, self.boundary]
-        one, two = self._said_of(blank[:1]), self._said_of(blank)
-        return {name: (one[name], two[name]) for name in names}
-
-    def _said_of(self, pictures: Tensor) -> dict[str, Any]:
+    def _said_of(self, given: Given) -> dict[str, Any]:
         said: dict[str, Any] = {}
         with torch.no_grad(), watching(self.network.body, lambda name: None, said.__setitem__):
-            self.network.features(pictures)
+            self.network.features(*given)
         return said
 
-    def keep(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        """Return the boundary's output for prepared pictures, and the blocks of the layer that lie before it."""
+    def keep(self, given: Given) -> tuple[Tensor, ...]:
+        """Return the boundary's output for some examples, and the blocks of the layer that lie before it."""
         kept: dict[str, Tensor] = {}
 
-        def stop(_: nn.Module, given: Any, said: Any) -> None:
+        def stop(_: nn.Module, taken: Any, said: Any) -> None:
             kept[""] = said[0] if isinstance(said, tuple) else said
             raise _Reached
 
-        module = self.network.body.get_submodule(self.boundary)
-        hook = module.register_forward_hook(stop)
+        reader = self.network.reader
+        hook = reader.body.get_submodule(self.boundary).register_forward_hook(stop)
         try:
-            blocks = self._frozen_blocks(pictures)
+            with seen(reader.body, sorted({tap.module for tap in self.frozen})) as outputs, suppress(_Reached):
+                reader.run(given)
         finally:
             hook.remove()
-        return (kept[""], *blocks)
-
-    def _frozen_blocks(self, pictures: Tensor) -> list[Tensor]:
-        from headstart.sources.taps import reduced, seen
-
-        network: Any = self.network
-        with seen(network.body, sorted({tap.module for tap in self.frozen})) as outputs, suppress(_Reached):
-            network.body.forward_features(network.normalised(pictures))
-        return [reduced(outputs[tap.module], tap.reduce, tap.channels_last) for tap in self.frozen]
+        return (kept[""], *(reader.block(tap, outputs[tap.module], given) for tap in self.frozen))
 
     def scores(self, kept: Sequence[Tensor]) -> Tensor:
         """Return the class scores, running only what comes after the boundary.
 
         Args:
-            kept: what `keep` returned, rows of any number of pictures.
+            kept: what `keep` returned, rows of any number of examples, and then what the reader's `rest` did.
         """
-        known = {tap.name: block for tap, block in zip(self.frozen, kept[1:], strict=True)}
-        count = 0 if self._empty else len(kept[0])
-        blank = kept[0].new_zeros(1).expand(count, self.network.scale.shape[1], *self._size)
-        with self._silenced(kept[0], count):
-            return self.network.scored(self.network.blocks_of(blank, known))
+        blocks, rest = kept[1 : 1 + len(self.frozen)], tuple(kept[1 + len(self.frozen) :])
+        known = {tap.name: block for tap, block in zip(self.frozen, blocks, strict=True)}
+        blank = self.network.reader.stand_in(kept[0], rest, empty=self._empty)
+        with self._silenced(kept[0], len(blank[0])):
+            return self.network.scored(self.network.reader.blocks(blank, known))
 
-    def agrees(self, pictures: Tensor) -> bool:
+    def agrees(self, given: Given) -> bool:
         """Return whether a pass from the boundary gives what the whole network gives.
 
         What the silent modules hand out is empty, which costs nothing, or where a network will not have that, of the
         right shape.
         """
         with torch.no_grad():
-            plain = self.network(pictures)
+            plain = self.network(*given)
             for self._empty in (True, False):
                 try:
-                    short = self.scores(self.keep(pictures))
+                    short = self.scores((*self.keep(given), *self.network.reader.rest(given)))
                 except (RuntimeError, ValueError, TypeError, AttributeError, KeyError):
                     continue  # a forward that looks at more than what its modules say
                 if short.shape == plain.shape and torch.allclose(
@@ -115,7 +105,7 @@ class Prefix:
     def _silenced(self, given: Tensor, count: int) -> Iterator[None]:
         body = self.network.body
         hands: dict[str, Callable[..., Any]] = {
-            name: _hand_out(_resized(*said, count=count, like=given)) for name, said in self._said.items()
+            name: _hand_out(_resized(probes, count=count, like=given)) for name, probes in self._said.items()
         }
         whole = self._whole
         hands[self.boundary] = _hand_out((given, *whole[1:]) if isinstance(whole, tuple) else given)
@@ -144,12 +134,38 @@ def _hand_out(said: Any) -> Callable[..., Any]:
     return lambda *args, **kwargs: said
 
 
-def _resized(one: Any, two: Any, *, count: int, like: Tensor) -> Any:
-    """Return tensors of the right shape for `count` examples, at no cost and of no meaning; the rest as it is."""
+def _knows_count(probes: Sequence[Any]) -> bool:
+    """Return whether a module can be silent: what it says is always the same, or grows with the number of examples.
+
+    What grows with their length alone (a table of positions) is computed anew: it costs as much as one example.
+    """
+    one = probes[0]
     if isinstance(one, Tensor):
-        if one.shape == two.shape:
-            return one  # the same for any number of examples
-        return like.new_zeros(1).expand([count * a if a != b else a for a, b in zip(one.shape, two.shape, strict=True)])
+        same = all(other.shape == one.shape for other in probes)
+        return same or one.shape != probes[1].shape
     if isinstance(one, (tuple, list)):
-        return type(one)(_resized(a, b, count=count, like=like) for a, b in zip(one, two, strict=True))
+        return all(_knows_count(parts) for parts in zip(*probes, strict=True))
+    return True
+
+
+def _resized(probes: Sequence[Any], *, count: int, like: Tensor) -> Any:
+    """Return tensors of the right shape for `count` examples, at no cost and of no meaning; the rest as it is.
+
+    Args:
+        probes: what was said of one example, of two, and where examples have a length, of two longer ones.
+        count: of examples.
+        like: what the boundary says of them; its second axis is their length, where they have one.
+    """
+    one, two = probes[0], probes[1]
+    if isinstance(one, Tensor):
+        if all(other.shape == one.shape for other in probes):
+            return one  # the same for any examples
+        sizes = [
+            count if a != b else like.shape[1] if long != b else a
+            for a, b, long in zip(one.shape, two.shape, probes[-1].shape, strict=True)
+        ]
+        return like.new_zeros(1).expand(sizes)
+    if isinstance(one, (tuple, list)):
+        parts = zip(*probes, strict=True)
+        return type(one)(_resized(part, count=count, like=like) for part in parts)
     return one

@@ -76,6 +76,42 @@ class Rows:
         return np.frombuffer(bytearray(b"").join(found), self.dtype).reshape(len(rows), *self.shape)
 
 
+class Ragged:
+    """Rows of as many vectors as each example is long, together in one `Rows`.
+
+    Args:
+        lengths: of the examples, int64 of shape (n,).
+        width: of a vector.
+        folder: where the file lies; None keeps them in memory.
+
+    Raises:
+        UsageError: the disk is full.
+    """
+
+    def __init__(self, lengths: NDArray[np.int64], width: int, folder: Path | None) -> None:
+        self.lengths = lengths
+        self._starts = np.cumsum([0, *lengths])
+        self._rows = Rows(int(lengths.sum()), (width,), np.float32, folder)
+
+    def __setitem__(self, row: int, values: NDArray[np.float32]) -> None:
+        """Write the vectors of one example; those beyond its length are padding, and are not kept."""
+        start = int(self._starts[row])
+        for at, vector in enumerate(values[: self.lengths[row]]):
+            self._rows[start + at] = vector
+
+    def take(self, rows: NDArray[np.intp], width: int) -> NDArray[np.float32]:
+        """Return some examples, of shape (len(rows), width, …), zeros where one is shorter than `width`."""
+        lengths = self.lengths[rows]
+        there = np.arange(width) < lengths[:, None]
+        found = np.zeros((len(rows), width, *self._rows.shape), np.float32)
+        if len(rows):
+            starts = self._starts[rows]
+            found[there] = self._rows.take(
+                np.concatenate([np.arange(at, at + n) for at, n in zip(starts, lengths, strict=True)])
+            )
+        return found
+
+
 def _nameless(folder: Path) -> int:
     """Return the descriptor of a new file in `folder` that has no name: it is gone when it is closed."""
     descriptor, name = tempfile.mkstemp(dir=folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headstart.base.checks import at_least, did_you_mean, one_of
 from headstart.base.errors import UsageError
+from headstart.data.dataset import ITEMS, Kind
 from headstart.tune.augment import STRENGTHS
 from headstart.tune.watch import TRACKERS
 
@@ -68,6 +69,15 @@ class Settings:
             at_least(f"--{name}", getattr(self, name), 0)
         if self.smoothing >= 1:
             raise UsageError("--smoothing must be below 1", self.smoothing, "give a share such as 0.1")
+
+    def check_kind(self, kind: Kind) -> None:
+        """Raise UsageError for a setting that means nothing for examples of one kind."""
+        if kind == "image":
+            return
+        given = {"--size": self.size, "--mixup": self.mixup, "--augment": self.augment == "strong"}
+        for name, value in given.items():
+            if value:
+                raise UsageError(f"{name} changes pictures", f"{ITEMS[kind]}", f"leave out {name}")
 
 
 def check_mode(mode: str) -> None:

@@ -40,11 +40,13 @@ class Weight:
         name: unique.
         tensor: its values, changed in place.
         rate: what it learns at, as a share of the recipe's rate.
+        decays: whether the recipe's decay is for it: not for vectors, nor for tables of which a batch meets few rows.
     """
 
     name: str
     tensor: Tensor
     rate: float
+    decays: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Task:
         c: number of classes.
         statistics: tensors that training moves without a gradient (running means), by name.
         device: where the network is.
+        turns: rows of `validation` that are judged together, each once; empty for its own order.
         plan: is told how many epochs there will be, and returns the kind of each; epochs of one kind cost alike.
     """
 
@@ -71,6 +74,7 @@ class Task:
     c: int
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    turns: Sequence[NDArray[np.intp]] = ()
     plan: Callable[[int], Sequence[int]] = lambda epochs: [0] * epochs
 
     @property
@@ -166,14 +170,15 @@ class Trained:
 
 def evaluate(task: Task, *, batch: int = 64) -> NDArray[np.float32]:
     """Return the class scores of the validation examples, float32 of shape (n, c), in their order."""
-    rows = np.arange(len(task.validation.y))
+    count = len(task.validation.y)
     task.mode(training=False)
-    found = []
+    found = np.zeros((count, task.c), np.float32)
+    turns = task.turns or np.split(np.arange(count), range(batch, count, batch))
     with torch.inference_mode(), precision(task.device):
-        for start in range(0, len(rows), batch):
-            given = task.validation.inputs(rows[start : start + batch], epoch=0)
-            found.append(task.scores(*(moved(part, task.device) for part in given)).float().cpu())
-    return torch.cat(found).numpy() if found else np.zeros((0, task.c), np.float32)
+        for rows in turns if count else ():
+            given = task.validation.inputs(rows, epoch=0)
+            found[rows] = task.scores(*(moved(part, task.device) for part in given)).float().cpu().numpy()
+    return found
 
 
 def judge(scores: NDArray[np.float32], y: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[float, float]:

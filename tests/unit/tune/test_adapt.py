@@ -23,6 +23,7 @@ from headstart.tune.ground import Ground
 from headstart.tune.outcome import Confirmed
 from headstart.tune.settings import Settings, parse_budget
 from headstart.tune.task import Recipe
+from headstart.tune.way import Way
 
 QUICK = {"epochs": 2, "batch": 8, "augment": "none", "rate": 1e-3}
 
@@ -66,7 +67,7 @@ def test_with_one_the_tuned_source_gives_the_scores_that_were_judged(
 def test_the_weights_between_start_and_end_are_judged_too(place: Ground) -> None:
     found = tune(place, Settings("all", **{**QUICK, "rate": 0.05}), seed=0)
     assert found.tried[0].alpha in adapt.ALPHAS
-    made = arm.Arm(place, arm.Way("all"), shelf={}, device=torch.device("cpu"), progress=Progress())
+    made = arm.Arm(place, Way("all"), shelf={}, device=torch.device("cpu"), progress=Progress())
     start = made.judged()
     end = {name: tensor + 1 for name, tensor in made.original.items() if tensor.is_floating_point()}
     head = {name: tensor + 1 for name, tensor in made.begin.items()}

@@ -19,9 +19,10 @@ from headstart.sources.registry import open_source
 from headstart.sources.taps import Tapped
 from headstart.testing import ToySource
 from headstart.tune import loop
-from headstart.tune.arm import Arm, Way
+from headstart.tune.arm import Arm
 from headstart.tune.groups import has_statistics, is_norm
 from headstart.tune.task import Recipe
+from headstart.tune.way import Way
 
 BATCHNORM, LAYERNORM = "timm:test_resnet", "timm:test_vit"
 QUICK = Recipe(epochs=2, rate=1e-2, batch=8)

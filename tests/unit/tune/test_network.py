@@ -14,6 +14,7 @@ from headstart.sources.registry import open_source
 from headstart.testing import ToySource
 from headstart.tune.fuse import find_pairs, fused
 from headstart.tune.network import Classifier, joined_blocks, takes
+from headstart.tune.readers import PictureReader
 
 
 def classifier(folder: Path, uri: str, layer: str) -> tuple[Classifier, torch.Tensor, np.ndarray]:
@@ -21,7 +22,8 @@ def classifier(folder: Path, uri: str, layer: str) -> tuple[Classifier, torch.Te
     place = ground(folder, source, per_class=8, layer=layer)
     pictures = torch.from_numpy(np.stack([source.prepare(place.dataset.read(at)) for at in place.judge]))
     body = source.module()
-    return Classifier(body, source.preprocessing, place.taps, place.head, place.x).eval(), pictures, place
+    reader = PictureReader(body, source.preprocessing, place.taps)
+    return Classifier(reader, place.head, place.x).eval(), pictures, place
 
 
 @pytest.mark.parametrize("layer", ["pool", "joined", "stage1.avg"])

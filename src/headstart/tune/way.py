@@ -1,0 +1,37 @@
+"""A way of tuning: what learns, from which views, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from headstart.tune.task import Recipe
+
+
+@dataclass(frozen=True)
+class Way:
+    """How an arm tunes.
+
+    Attributes:
+        mode: `norm`, `lora`, `last:N` or `all`.
+        size: of the network's input, in pixels; 0 for the source's own.
+        augment: strength of the views of pictures.
+        mirror: whether a mirrored picture keeps its label.
+        views: of each picture, where activations are kept.
+        batchnorm: whether BatchNorm of what learns runs in training mode.
+        keep: whether activations may be kept at all.
+        recipe: of the loop.
+    """
+
+    mode: str
+    size: int = 0
+    augment: str = "light"
+    mirror: bool = False
+    views: int = 4
+    batchnorm: bool = False
+    keep: bool = True
+    recipe: Recipe = field(default_factory=Recipe)
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"{self.mode} at {self.size} px" if self.size else self.mode

@@ -1,0 +1,178 @@
+"""Arms on encoders of texts: the same guarantees as for pictures, with batches of texts of one length."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import numpy as np
+import pytest
+import torch
+from hub_models import for_sentences, place, tiny_text
+from tuning_ground import text_ground
+
+from headstart.base.errors import UsageError
+from headstart.base.progress import Progress
+from headstart.engines.torch import TorchTexts
+from headstart.sources import bert
+from headstart.sources.from_torch import Identity
+from headstart.sources.registry import open_source
+from headstart.sources.texts import TextSource, layer_taps
+from headstart.tune import loop
+from headstart.tune.arm import Arm
+from headstart.tune.groups import is_norm
+from headstart.tune.task import Recipe
+from headstart.tune.texts import bucketed
+from headstart.tune.way import Way
+
+QUICK = Recipe(epochs=2, rate=1e-2, batch=8)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def improving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every epoch count as better than the one before: what random networks learn in one does not show."""
+    losses = iter(range(1000, 0, -1))
+    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(losses)), 0.5))
+
+
+@pytest.fixture
+def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what opens a tiny random encoder of some family."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def opened(kind: str = "bert", **how: Any) -> TextSource:
+        files = for_sentences(tiny_text(kind), pooling={"pooling_mode": "mean"}, limits={}, prompts={})
+        source = open_source(f"hf:tiny/{kind}@{place(tmp_path / 'hub', f'tiny/{kind}', files)}", **how)
+        assert isinstance(source, TextSource)
+        return source
+
+    return opened
+
+
+def ours(source: TextSource) -> TextSource:
+    """Return the encoder that needs no library, tiny and random, with the tokenizer of another one."""
+    sizes = bert.Sizes(60, 16, 32, 2, 4, 64)
+    stages = tuple(f"body.encoder.layer.{at}" for at in range(4))
+    identity = Identity("test:bert", "bert", 0, 0, "", "", "0" * 64, "nothing", kind="text")
+    return TextSource(
+        identity,
+        source.preprocessing,
+        layer_taps(16, (0, 2), stages),
+        source.tokenizer,
+        stages=stages,
+        build=lambda: bert.Sentences(bert.build_random(sizes, 0), (0, 2)).eval(),
+    )
+
+
+def arm_of(folder: Path, source: TextSource, way: Way, **how: Any) -> Arm:
+    return Arm(text_ground(folder, source, **how), way, shelf={}, device=CPU, progress=Progress())
+
+
+@pytest.mark.parametrize("mode", ["last:1", "norm", "all", "lora"])
+@pytest.mark.usefixtures("improving")
+def test_what_is_frozen_stays_to_the_last_bit(tmp_path: Path, encoder: Any, mode: str) -> None:
+    arm = arm_of(tmp_path, encoder("distilbert"), Way(mode, recipe=replace(QUICK, epochs=1)))
+    arm.run(budget=None, folder=None, identity={})
+    changed = set(arm.changed())
+    assert changed, "something has learned"
+    if mode == "last:1":
+        assert {name.partition("layer.")[2][:2] for name in changed} == {"3."}
+    if mode == "norm":
+        assert all(is_norm(arm.body.get_submodule(name.rpartition(".")[0])) for name in changed)
+    if mode == "all":
+        assert changed >= {name for name in arm.used if name.endswith("weight")}
+        words = next(name for name in changed if "word_embeddings" in name)
+        seen = {int(one) for text in arm.medium.examples()[0]._pieces for one in text[0]}
+        moved = (arm.changed()[words] != arm.original[words]).any(1).nonzero()[:, 0].tolist()
+        assert set(moved) <= seen, "a word that does not occur stays as it is"
+    assert set(arm.body.state_dict()) == set(arm.original), "adapters are merged and gone"
+
+
+FAMILIES = ["ours", "bert", "distilbert", "mpnet", "modernbert", "roberta"]
+
+
+@pytest.mark.parametrize("layer", ["pool", "joined"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_kept_activations_give_the_losses_of_the_plain_loop(
+    tmp_path: Path, encoder: Any, kind: str, layer: str
+) -> None:
+    source = ours(encoder()) if kind == "ours" else encoder(kind)
+    for module in source.module().modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    ground = text_ground(tmp_path, source, layer=layer)
+    way = Way("last:2", recipe=replace(QUICK, rate=1e-3))
+    trained = []
+    for keep in (True, False):
+        arm = Arm(ground, replace(way, keep=keep), shelf={}, device=CPU, progress=Progress())
+        trained.append(arm.run(budget=None, folder=None, identity={}))
+        assert arm.kept == keep, arm.notes
+    for short, plain in zip(trained[0].history, trained[1].history, strict=True):
+        assert short.loss == pytest.approx(plain.loss, rel=2e-3)
+        if short.epoch:
+            assert short.train_loss == pytest.approx(plain.train_loss, rel=2e-3)
+
+
+def test_activations_that_do_not_fit_in_memory_lie_on_disk(
+    tmp_path: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.tune import rows
+
+    ground = text_ground(tmp_path, ours(encoder()))
+    way = Way("last:1", recipe=QUICK)
+    first = Arm(ground, way, shelf={}, device=CPU, progress=Progress()).run(budget=None, folder=None, identity={})
+    monkeypatch.setattr(rows, "free_memory", lambda: 0)
+    second = Arm(ground, way, shelf={}, device=CPU, progress=Progress()).run(budget=None, folder=None, identity={})
+    assert [epoch.loss for epoch in second.history] == [epoch.loss for epoch in first.history]
+    assert list((ground.cache / "tuning").iterdir()) == [], "the file has no name, and is gone with the process"
+
+
+def test_the_network_begins_as_the_head_on_the_features(tmp_path: Path, encoder: Any) -> None:
+    for layer in ("pool", "joined"):
+        arm = arm_of(tmp_path / layer, encoder(), Way("all"), layer=layer)
+        wanted = arm.classifier.start.scores(arm.ground.x_judge) / arm.classifier.start.temperature
+        np.testing.assert_allclose(arm.judged(), wanted, atol=2e-3 * wanted.std())
+
+
+def test_texts_in_pieces_are_tuned_whole_and_that_is_said(tmp_path: Path, encoder: Any) -> None:
+    source = encoder(long="chunks")
+    object.__setattr__(source.preprocessing, "limit", 8)
+    arm = arm_of(tmp_path, source, Way("last:1", recipe=QUICK))
+    wanted = arm.classifier.start.scores(arm.ground.x_judge) / arm.classifier.start.temperature
+    np.testing.assert_allclose(arm.judged(), wanted, atol=2e-3 * wanted.std())
+    arm.run(budget=None, folder=None, identity={})
+    assert not arm.kept and "long texts are read in pieces" in arm.notes[0]
+
+
+def test_layers_that_are_all_one_cannot_be_told_apart(tmp_path: Path, encoder: Any) -> None:
+    with pytest.raises(UsageError, match="has no stages to part"):
+        arm_of(tmp_path, encoder("albert"), Way("last:1"))
+
+
+def test_a_tuned_encoder_gives_the_scores_that_were_judged(tmp_path: Path, encoder: Any) -> None:
+    arm = arm_of(tmp_path, encoder(), Way("last:1", recipe=QUICK))
+    arm.run(budget=None, folder=None, identity={})
+    arm.at(1.0, {name: arm.original[name] + 0.01 for name in arm.groups.shares}, arm.begin)
+    source, judged = arm.tuned(), arm.judged()
+    tokens = [source.prepare(arm.ground.dataset.read(at)) for at in arm.ground.judge]
+    x = TorchTexts(source.module(), sum(block.width for block in source.network().blocks)).run(tokens)
+    found = arm.classifier.head().scores(x[:, : source.info.feature_size])
+    np.testing.assert_allclose(found, judged, rtol=1e-3, atol=1e-3 * judged.std())
+    assert source.info.sha256 != arm.ground.source.info.sha256
+    assert source.network().fingerprint != arm.ground.source.network().fingerprint
+
+
+def test_batches_hold_texts_of_nearly_one_length_and_each_once() -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, 333)
+    for epoch in range(3):
+        batches = bucketed(lengths, epoch=epoch, batch=16, seed=1)
+        np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(333))
+        waste = sum(len(rows) * lengths[rows].max() for rows in batches) / lengths.sum()
+        assert waste < 1.25
+    again = bucketed(lengths, epoch=2, batch=16, seed=1)
+    assert all(np.array_equal(one, other) for one, other in zip(batches, again, strict=True))
+    other = bucketed(lengths, epoch=3, batch=16, seed=1)
+    assert not all(np.array_equal(one, other) for one, other in zip(batches, other, strict=False))
