@@ -23,7 +23,7 @@ LAYERS = [
     {"model"},
     {"sklearn", "testing", "wording"},
     {"findings", "predictions", "listing", "demo"},
-    {"adapting"},
+    {"adapting", "choosing"},
     {"pipeline", "output", "developed", "pretraining"},
     {"cli", "__main__", "__init__"},
 ]

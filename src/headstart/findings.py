@@ -25,13 +25,13 @@ from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import Choice
 from headstart.heads.terms import TermHead
 from headstart.judge import report
-from headstart.judge.baselines import majority, simple_images
+from headstart.judge.baselines import majority
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import evaluate
 from headstart.model import TASKS, Model
 from headstart.ship.bundle import DataIdentity
 from headstart.sources.base import Source
-from headstart.wording import Wording, candidate, joined_heads, reading_said, speaking, wording
+from headstart.wording import Wording, candidate, joined_heads, reading_said, speaking
 
 SCHEMA = 1
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
@@ -167,17 +167,6 @@ class Simple:
     words: Wording | None = None
 
 
-def simple_answer(prepared: Prepared, *, seed: int) -> Simple:
-    """Return what the simple baseline of this kind of examples says of the test part."""
-    parts, dataset = prepared.parts, prepared.scan.dataset
-    y = prepared.labels(parts.train)
-    if dataset.kind == "text":
-        words = wording(dataset, parts.train, parts.test, y, seed=seed)
-        return Simple(words.probabilities, words)
-    train, test = prepared.pixels(parts.train), prepared.pixels(parts.test)
-    return Simple(simple_images(train, y, test, c=len(dataset.classes), seed=seed))
-
-
 def frozen_answer(prepared: Prepared, layers: Layers, choice: Choice, simple: Simple | None = None) -> Answer:
     """Return the answer of the source as it was, with the chosen head.
 
@@ -210,10 +199,9 @@ def find(
     tune: str,
     seed: int,
     clock: Clock,
-    simple: Simple | None = None,
+    simple: Simple,
 ) -> Run:
     """Measure the answer on the test part against both baselines, and gather everything worth telling."""
-    simple = simple or simple_answer(prepared, seed=seed)
     parts, dataset = prepared.parts, prepared.scan.dataset
     probabilities, y = answer.probabilities, prepared.labels(parts.test)
     train_labels = prepared.labels(parts.train)

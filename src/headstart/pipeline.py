@@ -7,20 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headstart.base.checks import at_least, one_of
 from headstart.base.config import cache_dir
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
+from headstart.choosing import choose, simple_answer
 from headstart.data.audit import Scan, check_bad, scan
 from headstart.data.dataset import ITEMS, Dataset, Kind
 from headstart.data.read import open_dataset
 from headstart.data.split import split
 from headstart.features.elsewhere import begun
 from headstart.features.extract import Extraction, extract
-from headstart.findings import Clock, Layers, Prepared, Run, find, frozen_answer, simple_answer
-from headstart.heads.select import Choice, affordable, choose_head, choose_layer
+from headstart.findings import Clock, Prepared, Run, find, frozen_answer
 from headstart.model import Model
 from headstart.sources.base import Source
 from headstart.sources.hub import COMMIT
@@ -162,7 +160,7 @@ def run_fit(data: Any, options: Options, progress: Progress) -> Run:
     clock = Clock()
     prepared = prepare(data, options, progress, clock)
     with clock.part("head"), progress.step("Choosing a head"):
-        layers, choice = choose(prepared, options)
+        layers, choice = choose(prepared, seed=options.seed)
         simple = simple_answer(prepared, seed=options.seed)
     answer = frozen_answer(prepared, layers, choice, simple)
     if options.tuning.mode != NONE:
@@ -259,36 +257,3 @@ def _without_broken(scanned: Scan, extraction: Extraction) -> Scan:
         dataset=scanned.dataset.keep(list(extraction.kept), extraction.skipped),
         hashes=tuple(scanned.hashes[position] for position in extraction.kept),
     )
-
-
-def choose(prepared: Prepared, options: Options) -> tuple[Layers, Choice]:
-    """Choose the layer by leave-one-out error where it is left open, then the head by cross-validation."""
-    dataset, train = prepared.scan.dataset, prepared.parts.train
-    labels = prepared.labels(train)
-    names = [name for name in prepared.source.tried if name in prepared.source.info.layers]
-    layer = prepared.source.layer
-    if layer != AUTO or len(names) == 1:
-        layer = names[0] if layer == AUTO else layer
-        layers, rotated = Layers(layer, {}), None
-    else:
-        candidates = ((name, prepared.features(name, train).x) for name in names)
-        found = choose_layer(candidates, labels, len(dataset.classes))
-        layers, rotated = Layers(found.layer, dict(found.errors)), found.rotated
-    x = prepared.features(layers.chosen, train).x
-    choice = choose_head(x, labels, dataset.classes, seed=options.seed, rotated=rotated)
-    if rotated is None or layers.chosen == names[0]:
-        return layers, choice
-    narrow = prepared.features(names[0], train).x
-    present = len(np.unique(labels))
-    kinds = [affordable(len(labels), min(one.shape), present)[0] for one in (x, narrow)]
-    if len(kinds[1]) > len(kinds[0]):
-        # The wider layer leaves time for fewer kinds of head: the narrower one may end up better.
-        other = choose_head(narrow, labels, dataset.classes, seed=options.seed)
-        if _loss(other) < _loss(choice):
-            return Layers(names[0], layers.errors), other
-    return layers, choice
-
-
-def _loss(choice: Choice) -> float:
-    """Return the log loss of the head that was chosen, on unseen examples."""
-    return next(tried.log_loss for tried in choice.candidates if tried.kind == choice.head.kind)

@@ -45,6 +45,18 @@ class Wording:
     test: tuple[str, ...]
     probabilities: NDArray[np.float32]
 
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        train: Sequence[int],
+        test: Sequence[int],
+        trial: TermTrial,
+        probabilities: NDArray[np.float32],
+    ) -> Wording:
+        """Return what is known already of the texts at some positions, with the texts."""
+        return cls(trial, texts_at(dataset, train), texts_at(dataset, test), probabilities)
+
 
 def texts_at(dataset: Dataset, positions: Sequence[int]) -> tuple[str, ...]:
     """Return the texts at some positions of a data set of texts.
