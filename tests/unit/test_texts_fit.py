@@ -14,6 +14,7 @@ from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.cli import main
 from headstart.pipeline import Options, run_fit
+from headstart.tune.settings import Settings
 
 SOURCE = "packaged:wordllama"
 HOSTILE = [
@@ -128,9 +129,12 @@ def test_formulas_in_labels_are_escaped_in_what_is_written__TAB_12(
     assert done.value.code == 0 and "'=cmd|calc" in written and ",=cmd" not in written
 
 
-def test_texts_have_no_tuning_and_say_so(table: Path) -> None:
-    with pytest.raises(UsageError, match="--tune must be none for texts"):
+def test_a_table_of_vectors_has_nothing_to_tune_and_pictures_settings_say_so(table: Path) -> None:
+    with pytest.raises(UsageError, match="a table of vectors; leave --tune out, or take a network"):
         hs.fit(table, source=SOURCE, tune="all")
+    for tuning, named in ((Settings(mixup=0.2), "mixup"), (Settings(size=64), "size")):
+        with pytest.raises(UsageError, match=f"--{named} changes pictures; found texts; leave out --{named}"):
+            hs.fit(table, source=SOURCE, tune="all", tuning=tuning)
 
 
 def test_a_scikit_learn_transformer_takes_texts(cache: Path) -> None:

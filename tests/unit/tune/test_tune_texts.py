@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 from hub_models import for_sentences, place, tiny_text
+from toy_texts import sentences, write_csv
 from tuning_ground import text_ground
 
+import headstart as hs
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.engines.torch import TorchTexts
@@ -20,9 +24,11 @@ from headstart.sources import bert
 from headstart.sources.from_torch import Identity
 from headstart.sources.registry import open_source
 from headstart.sources.texts import TextSource, layer_taps
-from headstart.tune import loop
+from headstart.sources.tuned import TunedText
+from headstart.tune import adapt, loop
 from headstart.tune.arm import Arm
 from headstart.tune.groups import is_norm
+from headstart.tune.settings import Settings
 from headstart.tune.task import Recipe
 from headstart.tune.texts import bucketed
 from headstart.tune.way import Way
@@ -176,3 +182,26 @@ def test_batches_hold_texts_of_nearly_one_length_and_each_once() -> None:
     assert all(np.array_equal(one, other) for one, other in zip(batches, again, strict=True))
     other = bucketed(lengths, epoch=3, batch=16, seed=1)
     assert not all(np.array_equal(one, other) for one, other in zip(batches, other, strict=False))
+
+
+def test_a_tuned_encoder_is_saved_loaded_and_tuned_to_the_same_weights(
+    tmp_path: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, better = encoder(), itertools.count(0, -1)
+    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
+    monkeypatch.setattr(adapt, "_is_better", lambda *given: True)
+    table, how = write_csv(tmp_path / "topics.csv", sentences(24)), {"engine": "torch", "tune": "last:1"}
+    how["tuning"] = Settings(epochs=2, batch=8, rate=1e-3)
+    model = hs.fit(table, source=source, out=tmp_path / "out", **how)
+    assert model.report["tuning"]["kept"] and model.report["tuning"]["way"] == "last:1"
+    texts = [text for text, _ in sentences(2, seed=3)]
+    expected = model.predict_proba(texts)
+    again = hs.load(tmp_path / "out" / "bundle", engine="torch")
+    np.testing.assert_array_equal(again.predict_proba(texts), expected)
+    assert "tuned.safetensors" in json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())["members"]
+    again.save(tmp_path / "copy")
+    np.testing.assert_array_equal(hs.load(tmp_path / "copy", engine="torch").predict_proba(texts), expected)
+    twice = hs.fit(table, source=source, **how)
+    assert isinstance(model.source, TunedText) and isinstance(twice.source, TunedText)
+    for name, weights in model.source.weights.items():
+        np.testing.assert_array_equal(twice.source.weights[name], weights)
