@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from machine import machine
@@ -141,6 +142,16 @@ def speed() -> None:
         print(f"RATIO {one} / {other}: {statistics.median(ratios):.1f} (asked {asked})")
 
 
+def sure(said: dict[str, Any]) -> str:
+    """Return what the examples that judged say of the best way."""
+    confirmed = said["confirmed"]
+    gain = confirmed["gain"] if confirmed else said["tried"][0]["gain"] if said["tried"] else None
+    if gain is None:
+        return "nothing could be tried"
+    where = f"{confirmed['examples']} further examples" if confirmed else "the held-out part"
+    return f"{said['way']}: {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}] nats on {where}"
+
+
 def accuracy(data: Path, budget: str, seeds: int, sets: list[str]) -> None:
     for name in sets:
         frozen, tuned, ways = [], [], []
@@ -156,7 +167,7 @@ def accuracy(data: Path, budget: str, seeds: int, sets: list[str]) -> None:
             ways.append(said["way"] if said["kept"] else "frozen")
             print(
                 f"{name} seed {seed}: frozen {frozen[-1]:.4f}, auto {tuned[-1]:.4f} ({ways[-1]}), "
-                f"{result['seconds']['tune']:.0f} s",
+                f"{result['seconds']['tune']:.0f} s; {sure(said)}",
                 flush=True,
             )
         asked = f" (asked {ASKED[name]})" if name in ASKED else ""
