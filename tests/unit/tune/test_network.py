@@ -53,7 +53,9 @@ def test_gradients_of_joined_blocks_are_finite_at_zero() -> None:
     assert torch.isfinite(block.grad).all()
 
 
-@pytest.mark.parametrize("uri", ["timm:test_resnet", "packaged:efficientnet-lite0"])
+@pytest.mark.parametrize(
+    "uri", ["timm:test_resnet", pytest.param("packaged:efficientnet-lite0", marks=pytest.mark.slow)]
+)
 def test_fused_batchnorm_changes_neither_scores_nor_gradients(tmp_path: Path, uri: str) -> None:
     network, pictures, _ = classifier(tmp_path, uri, "pool")
     network, pictures = network.double(), pictures[:3].double()  # rounding must not decide on which side of a kink
