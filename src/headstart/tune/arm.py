@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from headstart.tune.prefix import Prefix
 from headstart.tune.readers import Given
 from headstart.tune.rows import place_for
 from headstart.tune.settings import LORA
-from headstart.tune.task import Task, Trained, Weight, evaluate, precision
+from headstart.tune.task import Nothing, Task, Trained, Weight, evaluate, precision
 from headstart.tune.texts import TextMedium
 from headstart.tune.watch import Watcher
 from headstart.tune.way import Way
@@ -46,6 +46,9 @@ AdamW moves every weight alike, and all the weights of a class move its score: t
 """
 SHARE_KEPT = 0.4
 """Of a budget, what computing the activations to keep may take."""
+
+Each = Callable[[int, bool, Callable[[], NDArray[np.float32]]], None]
+"""Is told the number of an epoch, whether it is the last, and how to ask for the class scores of what judges."""
 
 
 class Arm:
@@ -88,7 +91,7 @@ class Arm:
         self.used = used_weights(self.body, lambda: self.classifier.features(*one))
         stages = stages_of(ground.stages, ran)
         self.groups = choose_groups(
-            self.body, way.mode, stages=stages, ran=ran, used=self.used, batchnorm=way.batchnorm
+            self.body, way.mode, stages=stages, ran=ran, used=self.used, batchnorm=way.batchnorm, decay=way.decay
         )
         self.pairs = () if way.batchnorm else find_pairs(self.body, lambda: self.classifier(*blank))
         self.prefix = self._prefix(ran, blank)
@@ -101,8 +104,12 @@ class Arm:
         folder: Path | None,
         identity: Mapping[str, Any],
         watchers: Sequence[Watcher] = (),
+        each: Each | None = None,
     ) -> Trained:
-        """Learn for as long as the recipe or the budget, in seconds, allows; the best weights stay in place."""
+        """Learn for as long as the recipe or the budget, in seconds, allows; the best weights stay in place.
+
+        With `each`, the examples that judge make no choice: their scores are computed where `each` asks for them.
+        """
         start = time.monotonic()
         own = {"mode": self.way.mode, "size": self.way.size, "threads": torch.get_num_threads()}
         with fused(self.body, () if self.way.mode == LORA else self.pairs):
@@ -111,7 +118,7 @@ class Arm:
             adapters = lora.adapt(self.body, self.used, seed=self.way.recipe.seed) if self.way.mode == LORA else ()
             try:
                 trained = train(
-                    self._task(),
+                    self._watched(each) if each else self._task(),
                     self.way.recipe,
                     name=f"Tuning {self.way.name}",
                     budget=None if budget is None else max(0.0, budget - (time.monotonic() - start)),
@@ -197,6 +204,15 @@ class Arm:
             device=self.device,
             turns=self.medium.turns()[1],
         )
+
+    def _watched(self, each: Each) -> Task:
+        """Return the task without examples that judge; `each` is told how to ask for their scores."""
+        task = self._task()
+
+        def tell(epoch: int, last: bool) -> None:
+            each(epoch, last, lambda: evaluate(task))
+
+        return replace(task, validation=Nothing(), turns=(), each=tell)
 
     def _from_kept(self, *kept: Tensor) -> Tensor:
         assert self.prefix is not None

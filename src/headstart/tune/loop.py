@@ -143,9 +143,10 @@ class _Run:
 
     def begin(self) -> None:
         """Judge the start, and plan as many epochs as the budget allows."""
-        start = time.monotonic()
+        self._tick()
+        start = self.state.seconds
         self._record(math.nan, math.nan)
-        judging = time.monotonic() - start
+        judging = self.state.seconds - start
         if self.budget is not None:
             self.state.planned = self._affordable(judging)
         self.task.plan(self.state.planned)
@@ -279,7 +280,9 @@ class _Run:
         """Judge the weights as they stand, and tell it."""
         with self._averaged():
             scores = evaluate(self.task)
-        self._tick()
+            self._tick()
+            self.task.each(self.state.epoch, bool(self.state.why) or self.state.epoch >= self.state.planned)
+            self._clock = time.monotonic()
         y = self.task.validation.y
         judged = judge(scores, y, self.counted) if len(y) else (math.nan, math.nan)
         epoch = Epoch(self.state.epoch, loss, accuracy, *judged, round(self.state.seconds, 3))

@@ -25,7 +25,7 @@ from headstart.tune.ground import Ground
 from headstart.tune.medium import BATCH, Kept, Medium, Shelf, in_turn, shuffled
 from headstart.tune.network import takes
 from headstart.tune.readers import Given, PictureReader
-from headstart.tune.rows import Rows, place_for
+from headstart.tune.rows import Part, Rows, place_for
 from headstart.tune.settings import LAST
 from headstart.tune.way import Way
 
@@ -88,7 +88,9 @@ class Pictures:
         cycle: after so many views of each, the first comes again; 0 for never.
     """
 
-    def __init__(self, rows: Rows, y: NDArray[np.int64], keys: Sequence[str], views: Views, *, cycle: int = 0) -> None:
+    def __init__(
+        self, rows: Rows | Part, y: NDArray[np.int64], keys: Sequence[str], views: Views, *, cycle: int = 0
+    ) -> None:
         self.rows, self.y, self.keys, self.views, self.cycle = rows, y, keys, views, cycle
 
     def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
@@ -119,7 +121,7 @@ class PictureMedium(Medium):
         self.views = 1 if way.augment == "none" else way.views
         if self.how.size not in shelf:
             shelf[self.how.size] = self._decoded()
-        self._rows: tuple[Rows, Rows] = shelf[self.how.size]
+        self._rows: tuple[Rows | Part, Rows | Part] = shelf[self.how.size]
 
     def _decoded(self) -> tuple[Rows, Rows]:
         ground, how = self.ground, wide(self.how)
@@ -145,7 +147,7 @@ class PictureMedium(Medium):
         learn = self._pictures(self._rows[0], ground.y_learn, ground.learn, "none" if plain else self.way.augment)
         return learn, self._pictures(self._rows[1], ground.y_judge, ground.judge, "none")
 
-    def _pictures(self, rows: Rows, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
+    def _pictures(self, rows: Rows | Part, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
         way = self.way
         views = Views(strength, mirror=way.mirror, size=self.how.size, seed=way.recipe.seed)
         cycle = way.views if LAST.fullmatch(way.mode) else 0

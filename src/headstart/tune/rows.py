@@ -6,6 +6,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,23 @@ class Rows:
         assert self._file is not None
         found = [os.pread(self._file, self._size, int(row) * self._size) for row in rows]
         return np.frombuffer(bytearray(b"").join(found), self.dtype).reshape(len(rows), *self.shape)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the rows, in an order of their own.
+
+    Attributes:
+        rows: all of them.
+        at: which ones, of shape (n,).
+    """
+
+    rows: Rows
+    at: NDArray[np.intp]
+
+    def take(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Return some of them, of shape (len(rows), *shape)."""
+        return self.rows.take(self.at[rows])
 
 
 class Ragged:

@@ -32,6 +32,20 @@ class Examples(Protocol):
         """Return what the network is given for `rows`, one row of each tensor an example; safe on another thread."""
 
 
+class Nothing:
+    """No examples at all: what judges where no choice is made."""
+
+    y: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
+        """Return no batches."""
+        return []
+
+    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> tuple[Tensor, ...]:
+        """Return nothing."""
+        return ()
+
+
 @dataclass(frozen=True)
 class Weight:
     """A tensor that learns.
@@ -64,6 +78,8 @@ class Task:
         device: where the network is.
         turns: rows of `validation` that are judged together, each once; empty for its own order.
         plan: is told how many epochs there will be, and returns the kind of each; epochs of one kind cost alike.
+        each: is told the number of each epoch, and whether it is the last one, while the weights stand as they are
+            judged; its time counts as none of the run's.
     """
 
     weights: Sequence[Weight]
@@ -76,6 +92,7 @@ class Task:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     turns: Sequence[NDArray[np.intp]] = ()
     plan: Callable[[int], Sequence[int]] = lambda epochs: [0] * epochs
+    each: Callable[[int, bool], None] = lambda epoch, last: None
 
     @property
     def held(self) -> dict[str, Tensor]:

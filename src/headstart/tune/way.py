@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from headstart.tune.task import Recipe
 
 
+DECAY = 0.75
+"""The rate of a stage, as a share of that of the stage above it (layer-wise decay, Howard & Ruder 2018)."""
+
+
 @dataclass(frozen=True)
 class Way:
     """How an arm tunes.
@@ -19,6 +23,7 @@ class Way:
         views: of each picture, where activations are kept.
         batchnorm: whether BatchNorm of what learns runs in training mode.
         keep: whether activations may be kept at all.
+        decay: the rate of a stage, as a share of that of the stage above it; 1 for random weights.
         recipe: of the loop.
     """
 
@@ -29,6 +34,7 @@ class Way:
     views: int = 4
     batchnorm: bool = False
     keep: bool = True
+    decay: float = DECAY
     recipe: Recipe = field(default_factory=Recipe)
 
     @property

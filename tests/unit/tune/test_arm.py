@@ -199,3 +199,18 @@ def test_one_cuda_device_is_used(tmp_path: Path) -> None:
     arm = Arm(ground(tmp_path, ToySource()), Way("all", recipe=QUICK), shelf={}, device=device, progress=Progress())
     arm.run(budget=None, folder=None, identity={})
     assert arm.changed()
+
+
+@pytest.mark.parametrize("mode", ["all", "last:1"])
+def test_what_judges_is_scored_as_the_network_stands_and_chooses_nothing(tmp_path: Path, mode: str) -> None:
+    where = ground(tmp_path, ToySource())
+    way = Way(mode=mode, recipe=replace(QUICK, rate=1e-4, last=True))
+    arm = Arm(where, way, shelf={}, device=CPU, progress=Progress())
+    told: list[Any] = []
+    arm.run(
+        budget=None, folder=None, identity={}, each=lambda epoch, last, scores: told.append((epoch, last, scores()))
+    )
+    assert [(epoch, last) for epoch, last, _ in told] == [(0, False), (1, False), (2, True)]
+    assert arm.kept == (mode == "last:1")
+    np.testing.assert_allclose(told[0][2].argmax(axis=1), where.head.scores(where.x_judge).argmax(axis=1))
+    assert not np.allclose(told[0][2], told[2][2])

@@ -166,3 +166,13 @@ def test_the_rate_rises_and_falls() -> None:
     assert max(shares) == shares[9] == 1.0
     assert all(a > b for a, b in itertools.pairwise(shares[10:]))
     assert shares[100] == 0.0
+
+
+def test_each_epoch_is_told_with_its_weights_in_place_and_the_last_one_is_said() -> None:
+    told: list[tuple[int, bool, Any]] = []
+    made = task()
+    watched = replace(made, each=lambda epoch, last: told.append((epoch, last, evaluate(made))))
+    trained = train(watched, replace(RECIPE, epochs=3))
+    assert [(epoch, last) for epoch, last, _ in told] == [(0, False), (1, False), (2, False), (3, True)]
+    right = [float((scores.argmax(axis=1) == made.validation.y).mean()) for _, _, scores in told]
+    assert right == [epoch.accuracy for epoch in trained.history]
