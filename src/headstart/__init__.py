@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headstart.base.errors import HeadstartError, UsageError
+    from headstart.comparing import compare
     from headstart.model import Model, load
     from headstart.pipeline import fit
     from headstart.pretraining import pretrain
@@ -24,6 +25,7 @@ _HOME = {
     "Model": "headstart.model",
     "SourceFeatures": "headstart.sklearn",
     "UsageError": "headstart.base.errors",
+    "compare": "headstart.comparing",
     "fit": "headstart.pipeline",
     "load": "headstart.model",
     "open_source": "headstart.sources.registry",
@@ -34,6 +36,7 @@ __all__ = [
     "Model",
     "SourceFeatures",
     "UsageError",
+    "compare",
     "fit",
     "load",
     "open_source",

@@ -129,6 +129,67 @@ def fit(
 
 
 @app.command()
+def compare(
+    data: Annotated[str, typer.Argument(help="In any form that fit takes.")],
+    source: Annotated[
+        str | None, typer.Option(help="URI of the pretrained network.  [default: by the kind of data]")
+    ] = None,
+    labels_per_class: Annotated[
+        str | None,
+        typer.Option(help="Numbers of labels to learn from, such as 5,10,all.  [default: 5,10,20,all, if there]"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Splits, draws of labels and initial weights.")] = 3,
+    budget: Annotated[str, typer.Option(help="Time in all, such as 10m.")] = "10m",
+    tune: Annotated[
+        str, typer.Option(help="What the tuned arm tunes: none (no such arm), norm, lora, last:N, all or auto.")
+    ] = "auto",
+    layer: Annotated[str, typer.Option(help="Where features are taken: auto, pool, joined, or stages.")] = "auto",
+    seed: Annotated[int, typer.Option(help="The first one.")] = 0,
+    out: Out = None,
+    engine: Engine = "auto",
+    root: Annotated[Path | None, typer.Option(help="Folder that paths in a table may point into.")] = None,
+    text_column: TextColumn = None,
+    label_column: Annotated[str | None, typer.Option(help="Name of a table's column of labels.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Write TensorBoard's files here.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
+    allow_bad: Annotated[bool, typer.Option("--allow-bad", help="Go on with much broken data.")] = False,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Measure whether a source helps: against the same network from scratch, and against none."""
+    from headstart.comparing import run_compare
+    from headstart.contest import Options, numbers
+    from headstart.output import CHECKPOINTS, new_out, write_comparison
+    from headstart.tune.settings import parse_budget
+
+    out = out if out is not None else new_out("compare")
+    options = Options(
+        source=source,
+        labels_per_class=numbers(labels_per_class.split(",")) if labels_per_class else (),
+        seeds=seeds,
+        budget=parse_budget(budget),
+        tune=tune,
+        layer=layer,
+        seed=seed,
+        engine=engine,
+        allow_bad=allow_bad,
+        root=root,
+        columns=_columns(text_column, label_column),
+        arms=out / CHECKPOINTS,
+        tensorboard=tensorboard,
+    )
+    _offline(offline)
+    _run(
+        "compare",
+        out,
+        as_json,
+        lambda progress: run_compare(data, options, progress),
+        write=write_comparison,
+        resume=resume,
+    )
+
+
+@app.command()
 def predict(
     bundle: Annotated[Path, typer.Argument(help="The folder that fit wrote (OUT/bundle, or OUT).")],
     inputs: Annotated[

@@ -52,6 +52,10 @@ class ToySource(TorchSource):
         more = more_taps(blocks, stages, None)
         super().__init__(identity, how, blocks, lambda: _toy_network(seed), more=more)
 
+    def anew(self, seed: int) -> ToySource:
+        """Return the same network with other random weights."""
+        return ToySource(seed)
+
 
 def _toy_network(seed: int) -> nn.Module:
     import torch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 Z = 1.959963984540054  # two-sided 95 % of the normal distribution
 RESAMPLES = 1000
 CELLS = 2**22  # random numbers that are held at a time
+POWER = 0.8  # of 100 experiments, in how many a difference that is called detectable would be shown
+TINY = 1e-300
 
 
 class Interval(NamedTuple):
@@ -121,3 +125,210 @@ def paired_difference(
         difference = np.append(difference, [1.0, -1.0])
     _, low, high = bootstrap_mean(difference, seed=seed)
     return Interval(value, min(low, value), max(high, value))
+
+
+class Difference(NamedTuple):
+    """A figure that seeds and test examples both make uncertain.
+
+    Attributes:
+        value: the estimate.
+        low: lower end of its interval.
+        high: upper end of its interval.
+        detectable: the smallest true figure that would have been told from 0 in 80 of 100 such experiments.
+    """
+
+    value: float
+    low: float
+    high: float
+    detectable: float
+
+    @property
+    def sign(self) -> int:
+        """1 where the whole interval lies above 0, -1 where it lies below, 0 where it holds 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the four numbers, ready for JSON."""
+        return self._asdict()
+
+
+Statistics = Callable[[Sequence[NDArray[np.float64]]], NDArray[np.float64]]
+"""Figures of shape (b, k) from the mean of each arm at each of its points, one array of shape (b, p) an arm."""
+
+
+def crossed(
+    arms: Sequence[NDArray[Any]],
+    statistics: Statistics,
+    *,
+    tested: NDArray[np.bool_] | None = None,
+    imagined: Sequence[Sequence[float]] = (),
+    overlap: float = 0.0,
+    at_once: int = 1,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> list[Difference]:
+    """Return figures made of the means of paired results, each with its interval over seeds and test examples together.
+
+    Seeds and examples are two crossed samples. Each is resampled by itself, the same draw for every arm; the two
+    variances are added, and that of single results, which is in both, is taken off once (Cameron, Gelbach & Miller
+    2011). The interval is that of Student's t with as many degrees of freedom as both samples give (Satterthwaite
+    1946). Where the splits of the seeds overlap, the variance between seeds is raised as Nadeau & Bengio (2003) say.
+
+    Args:
+        arms: one array an arm, of shape (s, p, n): what is right (bool), or a score, of each seed, point and example.
+        statistics: the figures.
+        tested: bool of shape (s, n): which examples the test part of each seed holds; None for all.
+        imagined: for each imagined example, the result that it has in each arm at every seed and point: they add to the
+            variance alone, so that arms that never differ are not declared equal for certain.
+        overlap: test examples of a split over its training examples, where splits of the same data overlap; else 0.
+        at_once: how many intervals are to hold together, 95 times in 100 (Bonferroni).
+        seed: of the resamples.
+        resamples: how many.
+    """
+    cells = _Cells.of(arms, tested)
+    value = statistics(cells.means())[0]
+    padded = cells.with_imagined(imagined)
+    seeds, n = cells.tested.shape
+    rng = np.random.default_rng(seed)
+    among = _variance(statistics, padded.by_example(rng, resamples)) * n / max(1, n - 1)
+    between = own = np.zeros(len(value))
+    if seeds > 1:
+        between = _variance(statistics, padded.by_seed(rng, resamples)) * seeds / (seeds - 1)
+        own = np.maximum(0, between - _variance(statistics, padded.by_cell(rng, resamples))) * (1 + seeds * overlap)
+    spread = own + among
+    parts = np.square(np.maximum(between, own)) / max(1, seeds - 1) + np.square(among) / max(1, n - 1)
+    freedom = np.square(spread) / np.maximum(parts, TINY)
+    return [
+        _interval(float(one), float(np.sqrt(wide)), float(max(1.0, free)), at_once)
+        for one, wide, free in zip(value, spread, freedom, strict=True)
+    ]
+
+
+def difference(
+    first: NDArray[Any],
+    second: NDArray[Any],
+    *,
+    tested: NDArray[np.bool_] | None = None,
+    range_of: float | None = None,
+    overlap: float = 0.0,
+    at_once: int = 1,
+    seed: int = 0,
+) -> Difference:
+    """Return the mean of `first - second` with its interval over seeds and examples; see `crossed`.
+
+    Args:
+        first: results of shape (n,) or (s, n), of one model: what is right (bool), or a score of each example.
+        second: the same of another model, on the same seeds and examples.
+        tested: bool of shape (s, n): which examples each seed tested; None for all.
+        range_of: how far apart two results can be, for what can be no further: one win and one loss by so much are
+            imagined beside the data (Agresti & Min 2005); None for 1 where both are bool, and else for none.
+        overlap: test examples of a split over its training examples, where splits overlap; else 0.
+        at_once: how many such intervals are to hold together.
+        seed: of the resamples.
+    """
+    arms = [np.atleast_2d(one)[:, None, :] for one in (first, second)]
+    widest = range_of if range_of is not None else float(first.dtype == second.dtype == np.bool_)
+    (found,) = crossed(
+        arms,
+        lambda means: means[0] - means[1],
+        tested=tested,
+        imagined=((widest, 0.0), (0.0, widest)) if widest else (),
+        overlap=overlap,
+        at_once=at_once,
+        seed=seed,
+    )
+    return found
+
+
+def share(
+    results: NDArray[Any],
+    *,
+    tested: NDArray[np.bool_] | None = None,
+    overlap: float = 0.0,
+    seed: int = 0,
+) -> Difference:
+    """Return the mean of results in 0..1, of shape (n,) or (s, n), with its interval over seeds and examples."""
+    (found,) = crossed(
+        [np.atleast_2d(results)[:, None, :]],
+        lambda means: means[0],
+        tested=tested,
+        imagined=((1.0,), (0.0,)),
+        overlap=overlap,
+        seed=seed,
+    )
+    return found._replace(low=max(0.0, found.low), high=min(1.0, found.high))
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Results of several arms on the same seeds and examples.
+
+    Attributes:
+        x: float64 of shape (s, n, p): all points of all arms; 0 where an example was not tested.
+        tested: float64 of shape (s, n): 1 where it was.
+        ends: where the points of each arm end but the last.
+    """
+
+    x: NDArray[np.float64]
+    tested: NDArray[np.float64]
+    ends: tuple[int, ...]
+
+    @classmethod
+    def of(cls, arms: Sequence[NDArray[Any]], tested: NDArray[np.bool_] | None) -> Self:
+        seeds, _, n = arms[0].shape
+        held = np.ones((seeds, n)) if tested is None else tested.astype(np.float64)
+        x = np.concatenate([one.astype(np.float64) for one in arms], axis=1).transpose(0, 2, 1)
+        ends = np.cumsum([one.shape[1] for one in arms])[:-1]
+        return cls(np.where(held[:, :, None] > 0, x, 0.0), held, tuple(ends.tolist()))
+
+    def with_imagined(self, imagined: Sequence[Sequence[float]]) -> _Cells:
+        if not imagined:
+            return self
+        seeds, _, points = self.x.shape
+        sizes = np.diff([0, *self.ends, points])
+        rows = np.array([np.repeat(one, sizes) for one in imagined], dtype=np.float64)
+        x = np.concatenate([self.x, np.tile(rows, (seeds, 1, 1))], axis=1)
+        return _Cells(x, np.concatenate([self.tested, np.ones((seeds, len(rows)))], axis=1), self.ends)
+
+    def means(self) -> list[NDArray[np.float64]]:
+        return self._means(self.x.sum(axis=(0, 1))[None], self.tested.sum()[None])
+
+    def by_seed(self, rng: np.random.Generator, resamples: int) -> list[NDArray[np.float64]]:
+        seeds = len(self.x)
+        drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples).astype(np.float64)
+        return self._means(drawn @ self.x.sum(axis=1), drawn @ self.tested.sum(axis=1))
+
+    def by_example(self, rng: np.random.Generator, resamples: int) -> list[NDArray[np.float64]]:
+        return self._drawn(self.x.sum(axis=0), self.tested.sum(axis=0), rng, resamples)
+
+    def by_cell(self, rng: np.random.Generator, resamples: int) -> list[NDArray[np.float64]]:
+        held = self.tested.ravel() > 0
+        return self._drawn(self.x.reshape(len(held), -1)[held], self.tested.ravel()[held], rng, resamples)
+
+    def _drawn(
+        self, x: NDArray[np.float64], held: NDArray[np.float64], rng: np.random.Generator, resamples: int
+    ) -> list[NDArray[np.float64]]:
+        n, step = len(x), max(1, CELLS // len(x))
+        sums, counts = [], []
+        for low in range(0, resamples, step):
+            rows = min(step, resamples - low)
+            at = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
+            drawn = np.bincount(at.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+            sums.append(drawn @ x)
+            counts.append(drawn @ held)
+        return self._means(np.concatenate(sums), np.concatenate(counts))
+
+    def _means(self, sums: NDArray[np.float64], counts: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        return np.split(sums / np.maximum(counts, 1.0)[:, None], self.ends, axis=1)
+
+
+def _variance(statistics: Statistics, means: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = statistics(means).var(axis=0, ddof=1)
+    return found
+
+
+def _interval(value: float, spread: float, freedom: float, at_once: int) -> Difference:
+    from scipy.special import stdtrit
+
+    far, power = (float(stdtrit(freedom, share)) for share in (1 - 0.025 / at_once, POWER))
+    return Difference(value, value - far * spread, value + far * spread, (far + power) * spread)

@@ -104,6 +104,10 @@ class Source(ABC):
     def module(self) -> torch.nn.Module:
         """Return the torch module with its weights loaded (what tuning changes)."""
 
+    def anew(self, seed: int) -> Source | None:
+        """Return the same network with random weights, where it was made by hand; None where its URI says how."""
+        return None
+
     def prepare(self, data: bytes) -> Prepared:
         """Return one example, ready for the network, from the bytes of its file.
 

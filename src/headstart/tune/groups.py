@@ -49,6 +49,7 @@ def choose_groups(
     ran: Mapping[str, Span],
     used: Collection[str],
     batchnorm: bool = False,
+    decay: float = DECAY,
 ) -> Groups:
     """Return what learns under `mode`.
 
@@ -62,6 +63,7 @@ def choose_groups(
         ran: when its modules run.
         used: names of the weights that its features depend on.
         batchnorm: whether BatchNorm of what learns runs in training mode, and its running statistics move.
+        decay: the rate of a stage, as a share of that of the stage above it.
 
     Raises:
         UsageError: `last:N` with N beyond the stages, or nothing that could learn.
@@ -71,7 +73,7 @@ def choose_groups(
     active = {name for name, span in ran.items() if span.first > after}
     owners = {name: _runner(name, ran) for name in used}
     shares = {
-        name: DECAY ** (len(stages) - _depth(owners[name], stages, ran))
+        name: decay ** (len(stages) - _depth(owners[name], stages, ran))
         for name, _ in body.named_parameters()
         if name in used and (owners[name] in active or mode == ALL)
     }

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from headstart.tune.groups import DECAY
 from headstart.tune.task import Recipe
-
-
-DECAY = 0.75
-"""The rate of a stage, as a share of that of the stage above it (layer-wise decay, Howard & Ruder 2018)."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,175 @@
+"""What a comparison can afford: how large its pictures are, what is tuned, and how its budget is shared."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.arms import epochs_for, trained_layer
+from headstart.data.images import shorter_side
+from headstart.findings import Prepared
+from headstart.judge.gains import SCRATCH, TUNED
+from headstart.judge.results import POINTS, judged_at
+from headstart.sources.from_torch import TorchSource
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BUDGET = 600.0
+"""Seconds, where none are given."""
+KEPT_BACK = 0.06
+"""Of the budget, for what comes after training."""
+SHARES = {SCRATCH: 0.65, TUNED: 0.35}
+"""Of what is left for training, by arm, where both are run."""
+BACKWARD = 3.0  # what a picture costs to learn from, in passes
+LOOKED_AT = 32  # photos whose size is looked at
+SMALLEST = 64  # pixels; below, the maps of a network made for 224 vanish
+TIMED = 16  # pictures in a batch that is timed
+VIEWS = 4
+FEW_POINTS = 6
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm that is to learn from so many labels, in so many seeds.
+
+    Attributes:
+        labels: that it learns from.
+        tested: examples that it is measured on.
+        runs: how many seeds.
+    """
+
+    labels: int
+    tested: int
+    runs: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an arm that learns is to be run.
+
+    Attributes:
+        mode: what learns.
+        size: of its pictures, in pixels; 0 for the source's own.
+        points: how often it is measured, about.
+        a_pass: seconds of a picture through the network at that size.
+    """
+
+    mode: str
+    size: int
+    points: int
+    a_pass: float
+
+    def cost(self, arm: str, cell: Cell) -> float:
+        """Return the seconds of one run, measuring apart."""
+        epochs = epochs_for(arm, cell.labels)
+        if self.mode.startswith("last:"):
+            return self.a_pass * (VIEWS * cell.labels + cell.tested + 0.2 * BACKWARD * epochs * cell.labels)
+        return self.a_pass * BACKWARD * epochs * cell.labels
+
+    def measuring(self, arm: str, cell: Cell) -> float:
+        """Return the seconds of measuring in one run."""
+        points = len(judged_at(epochs_for(arm, cell.labels), self.points))
+        share = 0.2 if self.mode.startswith("last:") else 1.0
+        return self.a_pass * cell.tested * points * share
+
+
+def plan_scratch(source: TorchSource, prepared: Prepared, cells: Sequence[Cell], left: float) -> Plan:
+    """Return how scratch is run: at the largest size at which all of its epochs fit, else at the smallest.
+
+    Args:
+        source: the network.
+        prepared: the data.
+        cells: what is to be run.
+        left: seconds for all of it.
+    """
+    plans = [Plan("all", size, POINTS, _a_pass(source, size)) for size in sizes(source, prepared)]
+    return _fitting(SCRATCH, plans, cells, left)
+
+
+def plan_tuned(source: TorchSource, prepared: Prepared, cells: Sequence[Cell], left: float, mode: str | None) -> Plan:
+    """Return how tuning is run: all of the weights where that is affordable, else the last stage on kept activations.
+
+    Args:
+        source: the network.
+        prepared: the data.
+        cells: what is to be run.
+        left: seconds for all of it.
+        mode: what was asked for; None lets the budget decide.
+    """
+    stages = {tap.module for tap in (*source.taps, *source.more) if tap.module}
+    whole, *smaller = sizes(source, prepared)
+    if mode is not None:
+        if mode.startswith("last:"):
+            smaller = []
+        return _fitting(
+            TUNED, [Plan(mode, size, POINTS, _a_pass(source, size)) for size in (whole, *smaller)], cells, left
+        )
+    plans = [Plan("all", size, POINTS, _a_pass(source, size)) for size in (whole, *smaller[:2])]
+    if len(stages) > 1:
+        plans.append(Plan("last:1", 0, POINTS, _a_pass(source, 0)))
+    return _fitting(TUNED, plans, cells, left)
+
+
+def _fitting(arm: str, plans: Sequence[Plan], cells: Sequence[Cell], left: float) -> Plan:
+    """Return the first plan that fits, if need be measured less often; the last one where none does."""
+    for points in (POINTS, FEW_POINTS):
+        for plan in plans:
+            chosen = Plan(plan.mode, plan.size, points, plan.a_pass)
+            if needed(arm, chosen, cells) <= left:
+                return chosen
+    cheapest = min(plans, key=lambda plan: needed(arm, plan, cells))
+    return Plan(cheapest.mode, cheapest.size, FEW_POINTS, cheapest.a_pass)
+
+
+def needed(arm: str, plan: Plan, cells: Sequence[Cell]) -> float:
+    """Return the seconds of all runs of an arm, measuring included."""
+    return sum(cell.runs * (plan.cost(arm, cell) + plan.measuring(arm, cell)) for cell in cells)
+
+
+def sizes(source: TorchSource, prepared: Prepared) -> list[int]:
+    """Return the sizes at which a network may learn, in pixels, the largest first; 0 for its own.
+
+    Pictures smaller than its input hold no more than their own pixels: no size beyond them is tried but its own.
+    """
+    how = source.preprocessing
+    if how.size[0] != how.size[1] or trained_layer(source) == "flatten" or how.size[0] <= SMALLEST:
+        return [0]
+    from headstart.tune.network import takes
+
+    train = prepared.parts.train
+    step = max(1, len(train) // LOOKED_AT)
+    sides = [shorter_side(prepared.scan.dataset.read(at)) for at in train[::step][:LOOKED_AT]]
+    enough = min(how.size[0], max(SMALLEST, 32 * math.ceil(float(np.median(sides)) / 32)))
+    smaller = [side for side in (192, 160, 128, 96, SMALLEST) if side < enough and takes(source, side)]
+    if enough < how.size[0] and takes(source, enough):
+        return [enough, *smaller]
+    return [0, *smaller]
+
+
+def _a_pass(source: TorchSource, size: int) -> float:
+    """Return the seconds that one picture takes through the network at a size."""
+    import torch
+
+    from headstart.sources.taps import Tapped
+    from headstart.tune.pictures import resized
+    from headstart.tune.task import precision
+
+    how = resized(source.preprocessing, size) if size else source.preprocessing
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network: nn.Module = Tapped(source.module(), how, source.taps[:1]).eval()
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    shape = (TIMED, *how.size, 1 if how.channels == "grey" else 3)
+    pictures = torch.zeros(shape, dtype=torch.uint8, device=device)
+    with torch.inference_mode(), precision(device):
+        took = []
+        for _ in range(3):  # the first one warms up
+            start = time.perf_counter()
+            network(pictures)
+            took.append(time.perf_counter() - start)
+    return min(took[1:]) / TIMED

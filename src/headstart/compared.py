@@ -1,0 +1,128 @@
+"""What came of a comparison: the benefit with every raw result, `result.json`, and the folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.contest import ALL, UNTRAINED, Contest
+from headstart.data.dataset import ITEMS
+from headstart.findings import SCHEMA
+from headstart.judge.benefit import About, Benefit, benefit_of
+from headstart.judge.gains import SCRATCH, TUNED
+from headstart.judge.report import SIMPLE
+from headstart.judge.results import Field, Outcome, together
+from headstart.model import TASKS
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of a comparison.
+
+    Attributes:
+        title: the name of the data.
+        benefit: what the source was worth, with every raw result.
+        result: what goes into `result.json`.
+    """
+
+    title: str
+    benefit: Benefit
+    result: dict[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        """What came of it, as text."""
+        return self.benefit.as_text()
+
+
+def find(contest: Contest) -> Compared:
+    """Say what came of a comparison: measure every benefit on the outcomes of all arms."""
+    dataset, options = contest.prepared.scan.dataset, contest.options
+    fields, every = fields_of(contest)
+    positions = tuple(int(at) for at in every)
+    parts = contest.parts_of(None, options.seed)
+    about = About(
+        contest.prepared.source.info.uri,
+        SIMPLE.get(TASKS[dataset.kind], "the simple baseline"),
+        ITEMS[dataset.kind],
+        overlap=0.0 if contest.given else len(parts.test) / len(parts.train),
+        seed=options.seed,
+    )
+    benefit = benefit_of(
+        fields,
+        contest.prepared.labels(positions),
+        about,
+        ids=[dataset.examples[at].id for at in positions],
+        failures=contest.failures,
+        notes=contest.notes,
+    )
+    return Compared(dataset.name, benefit, _result(contest, benefit))
+
+
+def fields_of(contest: Contest) -> tuple[list[Field], NDArray[np.intp]]:
+    """Return the outcomes of all arms side by side, and the positions of the examples that any seed tested."""
+    every = sorted({at for one in contest.divisions() for at in one.prepared.parts.test})
+    place = {position: column for column, position in enumerate(every)}
+    arms = [*UNTRAINED, *(arm for arm in (SCRATCH, TUNED) if arm not in contest.failures)]
+    fields = []
+    for number in contest.numbers:
+        divisions = [contest.division(number, seed) for seed in contest.seeds[number]]
+        columns = [np.array([place[at] for at in one.prepared.parts.test], dtype=np.intp) for one in divisions]
+        tested = np.zeros((len(divisions), len(every)), np.bool_)
+        for row, at in enumerate(columns):
+            tested[row, at] = True
+        results = {}
+        for arm in arms:
+            found = [contest.outcomes.get(arm, one.labels, one.seed) for one in divisions]
+            whole: list[Outcome] = [one for one in found if one is not None]
+            if len(whole) == len(divisions):
+                results[arm] = together(whole, columns, len(every))
+        labels = float(np.mean([len(one.prepared.parts.train) for one in divisions]))
+        fields.append(Field(number, labels, results, tested))
+    return fields, np.array(every, dtype=np.intp)
+
+
+def _result(contest: Contest, benefit: Benefit) -> dict[str, Any]:
+    """Return what goes into `result.json`."""
+    prepared, options = contest.prepared, contest.options
+    dataset, parts = prepared.scan.dataset, contest.parts_of(None, options.seed)
+    return {
+        "schema": SCHEMA,
+        "task": TASKS[dataset.kind],
+        "source": prepared.source.info.uri,
+        "tune": options.tune,
+        "seed": options.seed,
+        "seeds": {ALL if number is None else str(number): len(found) for number, found in contest.seeds.items()},
+        "budget": options.budget,
+        "examples": {
+            "train": len(parts.train),
+            "validation": len(parts.validation),
+            "test": len(parts.test),
+            "skipped": len(dataset.skipped),
+            "ignored": dataset.ignored,
+        },
+        "classes": list(dataset.classes),
+        **benefit.as_dict(),
+        "engine": prepared.extraction.engine,
+        "cache": {"hits": prepared.extraction.hits, "misses": prepared.extraction.misses},
+        "warnings": _warnings(contest),
+        "seconds": contest.clock.read(),
+    }
+
+
+def _warnings(contest: Contest) -> list[str]:
+    prepared = contest.prepared
+    dataset = prepared.scan.dataset
+    skipped = [f"{len(dataset.skipped)} broken examples were skipped."] if dataset.skipped else []
+    notes = (
+        *prepared.source.info.notes,
+        *dataset.notes,
+        *prepared.scan.notes,
+        *contest.parts_of(None, contest.options.seed).notes,
+        *prepared.extraction.notes,
+        *contest.notes,
+    )
+    return list(dict.fromkeys([*skipped, *notes]))
