@@ -7,16 +7,13 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from headstart import __version__
-from headstart.base.errors import HeadstartError, UsageError, one_line
+from headstart.base.errors import HeadstartError, one_line
 from headstart.base.progress import Progress, progress_for
-
-if TYPE_CHECKING:
-    from headstart.sources.base import SourceInfo
 
 DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -157,9 +154,10 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Measure whether a source helps: against the same network from scratch, and against none."""
+    from headstart.compared import write_comparison
     from headstart.comparing import run_compare
     from headstart.contest import Options, numbers
-    from headstart.output import CHECKPOINTS, new_out, write_comparison
+    from headstart.output import CHECKPOINTS, new_out
     from headstart.tune.settings import parse_budget
 
     out = out if out is not None else new_out("compare")
@@ -309,7 +307,7 @@ def sources(
     as_json: Json = False,
 ) -> None:
     """Show the sources that work here and now, one of them in full, or names."""
-    from headstart.listing import as_rows, as_table, as_text
+    from headstart.listing import as_rows, as_table, as_text, named
 
     _offline(offline)
     if search is not None:
@@ -318,7 +316,7 @@ def sources(
         found = names(search)
         print(json.dumps(found) if as_json else "\n".join(found))
     elif words:
-        info = _one_source(words, to, weights=weights, arch=arch, size=size, seed=seed)
+        info = named(words, to, weights=weights, arch=arch, size=size, seed=seed)
         print(json.dumps(info.as_dict()) if as_json else as_text(info))
     else:
         from headstart.sources.catalogue import listing
@@ -326,25 +324,6 @@ def sources(
         rows = listing()
         width = shutil.get_terminal_size((100, 40)).columns
         print(json.dumps(as_rows(rows)) if as_json else as_table(rows, width))
-
-
-def _one_source(
-    words: list[str], to: Path | None, *, weights: str, arch: str | None, size: int | None, seed: int
-) -> SourceInfo:
-    """Open the source that the words name, or convert it into a folder."""
-    if words[0] == "convert":
-        if len(words) != 2 or to is None:
-            raise UsageError("a conversion names a source and a folder", " ".join(words), "add keras:NAME --to FOLDER")
-        from headstart.sources.convert import convert
-
-        return convert(words[1], to, weights=weights, seed=seed)
-    if len(words) > 1 or to is not None:
-        raise UsageError(
-            "sources takes one URI", " ".join(words), "name one, or convert it: sources convert URI --to F"
-        )
-    from headstart.sources.registry import open_source
-
-    return open_source(words[0], weights=weights, arch=arch, size=size, seed=seed).info
 
 
 @app.command()

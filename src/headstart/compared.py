@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.files import write_atomic
 from headstart.contest import ALL, UNTRAINED, Contest
 from headstart.data.dataset import ITEMS
 from headstart.findings import SCHEMA
-from headstart.judge.benefit import About, Benefit, benefit_of
+from headstart.judge.benefit import Benefit, benefit_of
 from headstart.judge.gains import SCRATCH, TUNED
 from headstart.judge.report import SIMPLE
-from headstart.judge.results import Field, Outcome, together
+from headstart.judge.results import About, Field, Outcome, together
 from headstart.model import TASKS
+from headstart.output import ARMS, CHECKPOINTS, RESULT
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,22 @@ class Compared:
     def verdict(self) -> str:
         """What came of it, as text."""
         return self.benefit.as_text()
+
+
+def write_comparison(out: Path, compared: Compared) -> list[str]:
+    """Write a comparison's folder, what its arms answered included, and return what to say of it.
+
+    `result.json` comes last, so that its presence says that the rest is there.
+    """
+    from headstart.judge.comparison import render_comparison
+
+    out.mkdir(parents=True, exist_ok=True)
+    page = render_comparison(compared.title, compared.result)
+    write_atomic(out / "report.html", page.encode("utf-8", "backslashreplace"))
+    shutil.rmtree(out / ARMS, ignore_errors=True)
+    (out / CHECKPOINTS).rename(out / ARMS)
+    write_atomic(out / RESULT, json.dumps(compared.result, indent=1, allow_nan=False).encode())
+    return [f"Report: {out / 'report.html'}    Result: {out / RESULT}", f"Raw results: {out / ARMS}"]
 
 
 def find(contest: Contest) -> Compared:

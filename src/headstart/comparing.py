@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.affording import BUDGET
 from headstart.base.progress import Progress
-from headstart.compared import Compared, find
+from headstart.compared import Compared, find, write_comparison
 from headstart.contest import SEEDS, Contest, Options, numbers
 from headstart.findings import Clock
 from headstart.judge.benefit import Benefit
@@ -72,8 +72,6 @@ def compare(
     )
     compared = run_compare(data, options, progress or Progress())
     if folder is not None:
-        from headstart.output import write_comparison
-
         write_comparison(folder, compared)
     return compared.benefit
 

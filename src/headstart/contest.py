@@ -277,6 +277,8 @@ class Contest:
         for at, (one, arm) in enumerate(waiting):
             if arm in self.failures or self.outcomes.get(arm, one.labels, one.seed) is not None:
                 continue
+            if one.seed not in self.seeds[one.per_class]:
+                break
             new_seed = at > 0 and one.seed != waiting[at - 1][0].seed
             if (
                 new_seed
@@ -308,6 +310,11 @@ class Contest:
         return plan_tuned(source, self.prepared, cells, left, mode)
 
     def _train(self, one: Division, arm: str, course: Course) -> None:
+        """Run an arm in one seed.
+
+        Raises:
+            UsageError: the budget is too short for one epoch in the first seed.
+        """
         source: TorchSource = (
             from_random(self.prepared.source, seed=one.seed) if arm == SCRATCH else as_network(self.prepared.source)
         )
@@ -323,6 +330,13 @@ class Contest:
                 shelf=self.shelf,
                 watchers=self.watchers,
                 progress=self.progress,
+            )
+        if found.cut and len(found.epochs) == 1:
+            if one.seed > self.options.seed:
+                self._drop(one.seed)
+                return
+            raise UsageError(
+                "--budget must allow one epoch", f"{self.options.budget:g} s, which end before it", "give more time"
             )
         self.outcomes.put(arm, one.labels, one.seed, found)
 

@@ -12,7 +12,6 @@ from headstart.base.errors import UsageError
 from headstart.base.files import check_writable, write_atomic
 
 if TYPE_CHECKING:
-    from headstart.compared import Compared
     from headstart.findings import Run
 
 RESULT = "result.json"
@@ -90,16 +89,3 @@ def write_out(out: Path, run: Run) -> list[str]:
     write_atomic(out / RESULT, json.dumps(run.result, indent=1, allow_nan=False).encode())
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return [f"Report: {out / 'report.html'}", f"Bundle: {out / 'bundle'}    Result: {out / RESULT}"]
-
-
-def write_comparison(out: Path, compared: Compared) -> list[str]:
-    """Write a comparison's folder, what its arms answered included, and return what to say of it."""
-    from headstart.judge.comparison import render_comparison
-
-    out.mkdir(parents=True, exist_ok=True)
-    page = render_comparison(compared.title, compared.result)
-    write_atomic(out / "report.html", page.encode("utf-8", "backslashreplace"))
-    shutil.rmtree(out / ARMS, ignore_errors=True)
-    (out / CHECKPOINTS).rename(out / ARMS)
-    write_atomic(out / RESULT, json.dumps(compared.result, indent=1, allow_nan=False).encode())
-    return [f"Report: {out / 'report.html'}    Result: {out / RESULT}", f"Raw results: {out / ARMS}"]

@@ -23,32 +23,13 @@ from headstart.judge.gains import (
     saved_by,
 )
 from headstart.judge.intervals import Difference, difference, share
-from headstart.judge.results import Field, Results, accuracies, is_flat
+from headstart.judge.results import About, Field, Results, accuracies, is_flat
 from headstart.judge.sentence import sentence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BENEFIT, HARM, NONE, BASELINE = "benefit", "harm", "none", "baseline"
-
-
-@dataclass(frozen=True)
-class About:
-    """What was compared.
-
-    Attributes:
-        source: URI of the source.
-        simple: what the simple baseline is called.
-        items: what examples are called, such as `photos`.
-        overlap: test examples of a split over its training examples, where the splits of the seeds overlap; else 0.
-        seed: of the intervals.
-    """
-
-    source: str
-    simple: str
-    items: str
-    overlap: float = 0.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,7 +114,7 @@ class Benefit:
         """
         from headstart.judge.plots import plot
 
-        return plot(self)
+        return plot(self.as_dict())
 
     def _arm(self, name: str) -> dict[str, Any]:
         if name in self.failures:

@@ -194,8 +194,8 @@ def reach_of(one: Results, scratch: Results, tested: NDArray[np.bool_]) -> Reach
 def balance(y: NDArray[np.int64], tested: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the weight of each test example with which accuracy becomes balanced accuracy, float64 of shape (n,)."""
     counts = np.bincount(y, tested.sum(axis=0), minlength=int(y.max()) + 1)
-    weights = np.asarray(tested.sum() / ((counts > 0).sum() * np.maximum(counts, 1.0)))
-    return np.asarray(weights[y], np.float64)
+    found: NDArray[np.float64] = (tested.sum() / ((counts > 0).sum() * np.maximum(counts, 1.0)))[y]
+    return found
 
 
 def saved_by(fields: Sequence[Field], carried: str, *, overlap: float, seed: int) -> Saved | None:
@@ -216,7 +216,8 @@ def saved_by(fields: Sequence[Field], carried: str, *, overlap: float, seed: int
     ours, theirs = ([field.arms[name].level for field in known] for name in (carried, SCRATCH))
 
     def statistic(means: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        return (labels[-1] - enough_labels(means[0], means[1][:, 0], labels))[:, None]
+        found: NDArray[np.float64] = labels[-1] - enough_labels(means[0], means[1][:, 0], labels)
+        return found[:, None]
 
     (saved,) = crossed(
         [np.stack(ours, axis=1), theirs[-1][:, None]],

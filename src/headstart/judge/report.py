@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +14,11 @@ from headstart.base.errors import one_line
 from headstart.data.dataset import Skipped
 from headstart.judge import charts
 from headstart.judge.metrics import per_class
+from headstart.judge.page import percent, template
 from headstart.judge.usage import how_to_use
-
-if TYPE_CHECKING:
-    from jinja2 import Environment, Template
 
 TABLE_CLASSES = 12  # a table of more columns than this fits neither a phone nor a printed page
 LISTED_PAIRS = 10
-LISTED_NAMES = 8
 SHOWN_ROWS = 20
 ITEMS = {"image-classification": "photos", "text-classification": "texts", "audio-classification": "recordings"}
 SIMPLE = {
@@ -224,7 +218,7 @@ def bins_of(certainty: NDArray[np.floating], right: NDArray[np.bool_], bins: int
 
 def render(report: Report) -> str:
     """Return the report as one HTML page that needs no other file, no network and no script."""
-    return _template().render(
+    return template("report.html.j2").render(
         report=report,
         result=report.result,
         items=_items(report.result),
@@ -243,21 +237,6 @@ def render(report: Report) -> str:
     )
 
 
-def percent(value: float) -> str:
-    """Return a share 0..1 as percent with one decimal."""
-    return f"{100 * value:.1f} %"
-
-
-def seconds(value: float) -> str:
-    """Return a duration in seconds as people say it."""
-    if value < 0.9995:
-        return f"{1000 * value:.0f} ms"
-    if value < 60:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
-
-
 def _bare(value: float) -> str:
     return f"{100 * value:.1f}"
 
@@ -268,40 +247,6 @@ def _points(difference: float) -> str:
 
 def _items(result: dict[str, Any]) -> str:
     return ITEMS.get(result["task"], "examples")
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    """Return the page's template; whatever it prints is first brought onto one line, then escaped."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    folder = files("headstart.judge")
-    environment: Environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
-    environment.filters |= {"percent": percent, "seconds": seconds, "data_uri": _data_uri, "listed": _listed}
-    environment.globals["style"] = folder.joinpath("report.css").read_text(encoding="utf-8")
-    return environment.from_string(folder.joinpath("report.html.j2").read_text(encoding="utf-8"))
-
-
-def _data_uri(jpeg: bytes) -> str:
-    from markupsafe import Markup
-
-    return Markup("data:image/jpeg;base64,") + base64.b64encode(jpeg).decode("ascii")
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return the first few names and how many more there are."""
-    from markupsafe import escape
-
-    more = len(names) - LISTED_NAMES
-    first = ", ".join(one_line(name, 120) for name in names[:LISTED_NAMES])
-    return escape(first + (f" and {more:,} more" if more > 0 else ""))
 
 
 def _figures(result: dict[str, Any]) -> list[dict[str, str]]:

@@ -20,6 +20,25 @@ EARLY = (1, 2, 3, 4, 6, 8)
 
 
 @dataclass(frozen=True)
+class About:
+    """What was compared.
+
+    Attributes:
+        source: URI of the source.
+        simple: what the simple baseline is called.
+        items: what examples are called, such as `photos`.
+        overlap: test examples of a split over its training examples, where the splits of the seeds overlap; else 0.
+        seed: of the intervals.
+    """
+
+    source: str
+    simple: str
+    items: str
+    overlap: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What one arm answered in one seed.
 
@@ -132,12 +151,12 @@ def accuracies(results: Results, tested: NDArray[np.bool_]) -> NDArray[np.float6
 
 def is_flat(results: Results, tested: NDArray[np.bool_]) -> bool:
     """Return whether a curve stays at its level: it ran as long as it was meant to, and rises no more at its end."""
-    if len(results.epochs) == 1:
-        return True
+    if results.cut or len(results.epochs) == 1:
+        return not results.cut
     last = results.epochs[-1]
     before = (results.epochs >= (1 - 2 * TAIL) * last) & ~results.tail
     curve = accuracies(results, tested)
-    return not results.cut and bool(before.any()) and bool(curve[results.tail].mean() - curve[before].mean() <= FLAT)
+    return bool(before.any()) and bool(curve[results.tail].mean() - curve[before].mean() <= FLAT)
 
 
 def first_part(one: Results, other: Results) -> int:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headstart.judge.gains import FROZEN, SCRATCH, SIMPLE, TUNED, Gains, Saved
 from headstart.judge.intervals import Difference
-from headstart.judge.results import Field, accuracies
-
-if TYPE_CHECKING:
-    from headstart.judge.benefit import About
+from headstart.judge.results import About, Field, accuracies
 
 NAMES = {SIMPLE: "simple baseline", SCRATCH: "scratch", FROZEN: "frozen", TUNED: "tuned"}
 

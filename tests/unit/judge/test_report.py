@@ -16,9 +16,9 @@ from PIL import Image
 
 from headstart.base.errors import one_line
 from headstart.data.dataset import Skipped
-from headstart.judge import charts, report
+from headstart.judge import charts, page
 from headstart.judge.intervals import Interval
-from headstart.judge.report import Bin, Candidate, Note, Report, Shown, render, verdict
+from headstart.judge.report import Bin, Candidate, Note, Report, Shown, bins_of, render, verdict
 
 VOID = {"meta", "img", "br"}
 HOSTILE = [
@@ -290,10 +290,10 @@ def test_reliability_places_the_bins() -> None:
 
 def test_bins_of_equal_width() -> None:
     certainty = np.array([0.55, 0.51, 0.91, 1.0, 0.97], np.float32)
-    low, high = report.bins_of(certainty, np.array([True, False, True, True, False]))
+    low, high = bins_of(certainty, np.array([True, False, True, True, False]))
     assert (low.count, low.accuracy, round(low.confidence, 6)) == (2, 0.5, 0.53)
     assert (high.count, round(high.accuracy, 6), round(high.confidence, 6)) == (3, 0.666667, 0.96)
-    assert report.bins_of(np.empty(0, np.float32), np.empty(0, bool)) == ()
+    assert bins_of(np.empty(0, np.float32), np.empty(0, bool)) == ()
 
 
 @pytest.mark.parametrize(
@@ -308,4 +308,4 @@ def test_bins_of_equal_width() -> None:
     ],
 )
 def test_seconds(value: float, shown: str) -> None:
-    assert report.seconds(value) == shown
+    assert page.seconds(value) == shown
