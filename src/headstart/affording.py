@@ -6,19 +6,17 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from headstart.arms import epochs_for, trained_layer
-from headstart.data.images import shorter_side
+from headstart.data.images import Preprocessing, shorter_side
 from headstart.findings import Prepared
 from headstart.judge.gains import SCRATCH, TUNED
 from headstart.judge.results import POINTS, judged_at
 from headstart.sources.from_torch import TorchSource
-
-if TYPE_CHECKING:
-    from torch import nn
+from headstart.sources.tuned import Tunable
 
 BUDGET = 600.0
 """Seconds, where none are given."""
@@ -79,7 +77,7 @@ class Plan:
         return self.a_pass * cell.tested * points * share
 
 
-def plan_scratch(source: TorchSource, prepared: Prepared, cells: Sequence[Cell], left: float) -> Plan:
+def plan_scratch(source: Tunable, prepared: Prepared, cells: Sequence[Cell], left: float) -> Plan:
     """Return how scratch is run: at the largest size at which all of its epochs fit, else at the smallest.
 
     Args:
@@ -88,11 +86,11 @@ def plan_scratch(source: TorchSource, prepared: Prepared, cells: Sequence[Cell],
         cells: what is to be run.
         left: seconds for all of it.
     """
-    plans = [Plan("all", size, POINTS, _a_pass(source, size)) for size in sizes(source, prepared)]
+    plans = [Plan("all", size, POINTS, a_pass(source, prepared, size)) for size in sizes(source, prepared)]
     return _fitting(SCRATCH, plans, cells, left)
 
 
-def plan_tuned(source: TorchSource, prepared: Prepared, cells: Sequence[Cell], left: float, mode: str | None) -> Plan:
+def plan_tuned(source: Tunable, prepared: Prepared, cells: Sequence[Cell], left: float, mode: str | None) -> Plan:
     """Return how tuning is run: all of the weights where that is affordable, else the last stage on kept activations.
 
     Args:
@@ -102,17 +100,16 @@ def plan_tuned(source: TorchSource, prepared: Prepared, cells: Sequence[Cell], l
         left: seconds for all of it.
         mode: what was asked for; None lets the budget decide.
     """
-    stages = {tap.module for tap in (*source.taps, *source.more) if tap.module}
     whole, *smaller = sizes(source, prepared)
     if mode is not None:
         if mode.startswith("last:"):
             smaller = []
         return _fitting(
-            TUNED, [Plan(mode, size, POINTS, _a_pass(source, size)) for size in (whole, *smaller)], cells, left
+            TUNED, [Plan(mode, size, POINTS, a_pass(source, prepared, size)) for size in (whole, *smaller)], cells, left
         )
-    plans = [Plan("all", size, POINTS, _a_pass(source, size)) for size in (whole, *smaller[:2])]
-    if len(stages) > 1:
-        plans.append(Plan("last:1", 0, POINTS, _a_pass(source, 0)))
+    plans = [Plan("all", size, POINTS, a_pass(source, prepared, size)) for size in (whole, *smaller[:2])]
+    if len(source.stages) > 1:
+        plans.append(Plan("last:1", 0, POINTS, a_pass(source, prepared, 0)))
     return _fitting(TUNED, plans, cells, left)
 
 
@@ -132,12 +129,14 @@ def needed(arm: str, plan: Plan, cells: Sequence[Cell]) -> float:
     return sum(cell.runs * (plan.cost(arm, cell) + plan.measuring(arm, cell)) for cell in cells)
 
 
-def sizes(source: TorchSource, prepared: Prepared) -> list[int]:
+def sizes(source: Tunable, prepared: Prepared) -> list[int]:
     """Return the sizes at which a network may learn, in pixels, the largest first; 0 for its own.
 
     Pictures smaller than its input hold no more than their own pixels: no size beyond them is tried but its own.
     """
     how = source.preprocessing
+    if not isinstance(source, TorchSource) or not isinstance(how, Preprocessing):
+        return [0]
     if how.size[0] != how.size[1] or trained_layer(source) == "flatten" or how.size[0] <= SMALLEST:
         return [0]
     from headstart.tune.network import takes
@@ -152,24 +151,32 @@ def sizes(source: TorchSource, prepared: Prepared) -> list[int]:
     return [0, *smaller]
 
 
-def _a_pass(source: TorchSource, size: int) -> float:
-    """Return the seconds that one picture takes through the network at a size."""
+def a_pass(source: Tunable, prepared: Prepared, size: int) -> float:
+    """Return the seconds that one example takes through the network, pictures at a size of so many pixels."""
     import torch
 
-    from headstart.sources.taps import Tapped
-    from headstart.tune.pictures import resized
+    from headstart.engines.texts import padded
     from headstart.tune.task import precision
 
-    how = resized(source.preprocessing, size) if size else source.preprocessing
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network: nn.Module = Tapped(source.module(), how, source.taps[:1]).eval()
-    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    shape = (TIMED, *how.size, 1 if how.channels == "grey" else 3)
-    pictures = torch.zeros(shape, dtype=torch.uint8, device=device)
+    some = [prepared.scan.dataset.read(at) for at in prepared.parts.train[:TIMED]]
+    if isinstance(source, TorchSource):
+        from headstart.sources.taps import Tapped
+        from headstart.tune.pictures import resized
+
+        how = resized(source.preprocessing, size) if size else source.preprocessing
+        network: Any = Tapped(source.module(), how, source.taps[:1]).eval().to(memory_format=torch.channels_last)
+        shape = (len(some), *how.size, 1 if how.channels == "grey" else 3)
+        given: tuple[Any, ...] = (torch.zeros(shape, dtype=torch.uint8),)
+    else:
+        network = source.module().eval()
+        pieces = [tokens.pieces[0] for tokens in map(source.prepare, some)]
+        given = tuple(map(torch.from_numpy, padded(pieces)))
+    network, given = network.to(device), tuple(part.to(device) for part in given)
     with torch.inference_mode(), precision(device):
         took = []
         for _ in range(3):  # the first one warms up
             start = time.perf_counter()
-            network(pictures)
+            network(*given)
             took.append(time.perf_counter() - start)
-    return min(took[1:]) / TIMED
+    return min(took[1:]) / len(some)

@@ -13,31 +13,31 @@ from numpy.typing import NDArray
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.progress import Progress
+from headstart.choosing import choose, simple_answer
+from headstart.data.images import Preprocessing
 from headstart.data.split import hold_out
 from headstart.engines.manners import wait_politely
 from headstart.features.features import Features
-from headstart.findings import Prepared, frozen_answer, simple_answer
+from headstart.findings import Prepared, frozen_answer
 from headstart.heads.linear import softmax
 from headstart.heads.select import fit_ridge
 from headstart.judge.baselines import majority
 from headstart.judge.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START
 from headstart.judge.metrics import log_losses
 from headstart.judge.results import Outcome, judged_at
-from headstart.pipeline import Options as FitOptions
-from headstart.pipeline import choose
 from headstart.sources.base import Source
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.layers import AUTO, POOL
 from headstart.sources.registry import open_source
-from headstart.sources.tuned import TunedSource
+from headstart.sources.texts import TextSource
+from headstart.sources.tuned import Tunable, TunedSource
 
 if TYPE_CHECKING:
-    import torch
-
-    from headstart.tune.arm import Way
     from headstart.tune.ground import Ground
-    from headstart.tune.rows import Part, Rows
+    from headstart.tune.medium import Shelf
+    from headstart.tune.rows import Rows
     from headstart.tune.task import Recipe, Trained
+    from headstart.tune.way import Way
 
 RATE = 2e-3
 """The full learning rate from random weights; carried over, each mode of tuning has its own, which is lower."""
@@ -97,7 +97,7 @@ def without_training(prepared: Prepared, layer: str, *, seed: int, extraction: f
     answer = head.predict_proba(prepared.features(layer, test).x)
     found[START] = outcome(answer, y_test, features + _since(clock), f"ridge on {layer}")
     clock = time.perf_counter()
-    layers, choice = choose(prepared, FitOptions(seed=seed, engine=prepared.engine))
+    layers, choice = choose(prepared, seed=seed)
     frozen = frozen_answer(prepared, layers, choice, simple)
     words = "" if frozen.terms is None else " + words"
     note = f"{choice.head.kind}{words} on {layers.chosen}"
@@ -114,22 +114,22 @@ def trained_layer(source: Source) -> str:
     return POOL if source.layer == AUTO else source.layer
 
 
-def as_network(source: Source) -> TorchSource:
+def as_network(source: Source) -> Tunable:
     """Return a source whose weights can learn.
 
     Raises:
-        SourceError: it is a graph that only computes.
+        SourceError: it is a graph that only computes, or a table of vectors.
     """
-    if not isinstance(source, TorchSource):
-        raise SourceError(
-            "training needs a source that is a torch network",
-            f"{source.info.uri}, a graph that only computes",
-            "take the same network from timm:, torchvision:, keras: or hf:",
-        )
-    return source
+    if isinstance(source, TorchSource) or (isinstance(source, TextSource) and source.learns):
+        return source
+    raise SourceError(
+        "training needs a source that is a torch network",
+        f"{source.info.uri}, which only computes",
+        "compare a network from timm:, torchvision:, keras:, packaged: or hf:",
+    )
 
 
-def from_random(source: Source, *, seed: int) -> TorchSource:
+def from_random(source: Source, *, seed: int) -> Tunable:
     """Return the same network with random weights.
 
     Raises:
@@ -168,11 +168,11 @@ class Course:
 
 def trained(
     prepared: Prepared,
-    source: TorchSource,
+    source: Tunable,
     course: Course,
     *,
     seed: int,
-    shelf: dict[tuple[int, int], Rows],
+    shelf: dict[Any, Rows],
     watchers: Sequence[Any] = (),
     progress: Progress,
 ) -> Outcome:
@@ -202,12 +202,12 @@ def trained(
     clock = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sized = _at(source, course.size)
-    ground = _ground(prepared, sized, device)
+    ground = _ground(prepared, sized)
     way = _way(course, len(ground.learn), seed)
     arm = Arm(ground, way, shelf=_shelved(ground, shelf, progress), device=device, progress=progress)
     epochs = way.recipe.epochs
     taken = judged_at(epochs, course.points)
-    y_test = ground.y_test
+    y_test = ground.y_judge
     said: list[tuple[int, NDArray[np.bool_], NDArray[np.float32]]] = []
 
     def each(epoch: int, last: bool, scores: Any) -> None:
@@ -229,27 +229,28 @@ def trained(
     )
 
 
-def _said(course: Course, source: TorchSource, run: Trained, epochs: int) -> str:
-    height, width = source.preprocessing.size
+def _said(course: Course, source: Tunable, run: Trained, epochs: int) -> str:
+    how = source.preprocessing
+    size = f", {how.size[0]} x {how.size[1]} px" if isinstance(how, Preprocessing) else ""
     what = "every weight" if course.mode == "all" else f"--tune {course.mode}"
     done = len(run.history) - 1
     short = f" of the {epochs} it was meant to have" if done < epochs else ""
     why = ", after which its loss exploded" if run.why == "exploded" else ""
-    return f"{what}, {height} x {width} px, {done} epochs{short}{why}"
+    return f"{what}{size}, {done} epochs{short}{why}"
 
 
-def _at(source: TorchSource, size: int) -> TorchSource:
+def _at(source: Tunable, size: int) -> Tunable:
     """Return the source for pictures of another size."""
+    if not isinstance(source, TorchSource) or not size or source.preprocessing.size == (size, size):
+        return source
     from headstart.tune.pictures import resized
 
-    if not size or source.preprocessing.size == (size, size):
-        return source
     return TunedSource(source, {}, resized(source.preprocessing, size))
 
 
 def _way(course: Course, labels: int, seed: int) -> Way:
     from headstart.tune.adapt import RATES
-    from headstart.tune.arm import Way
+    from headstart.tune.way import Way
 
     anew = course.arm == SCRATCH
     return Way(
@@ -268,8 +269,8 @@ def _recipe(course: Course, labels: int, rate: float, seed: int) -> Recipe:
     return Recipe(epochs=epochs, rate=rate, batch=batch_for(labels), patience=epochs, last=True, seed=seed)
 
 
-def _ground(prepared: Prepared, source: TorchSource, device: torch.device) -> Ground:
-    """Return what an arm stands on: all labels to learn from, none that judges, and a ridge head on its features."""
+def _ground(prepared: Prepared, source: Tunable) -> Ground:
+    """Return what an arm stands on: all labels to learn from, the test part beside it, a ridge head on its features."""
     from headstart.tune.ground import Ground
 
     parts, dataset = prepared.parts, prepared.scan.dataset
@@ -279,52 +280,51 @@ def _ground(prepared: Prepared, source: TorchSource, device: torch.device) -> Gr
         dataset=dataset,
         keys=prepared.scan.hashes,
         learn=parts.train,
-        judge=(),
+        judge=parts.test,
         y_learn=features.y,
-        y_judge=features.y[:0],
+        y_judge=prepared.labels(parts.test),
         source=source,
         layer=layer,
         head=fit_ridge(features),
         x=features.x,
-        x_judge=features.x[:0],
+        x_judge=features.x[:0],  # the scores of what judges are asked of the network
         c=len(dataset.classes),
         cache=cache_dir(),
-        test=parts.test,
-        y_test=prepared.labels(parts.test),
     )
 
 
-def _features(prepared: Prepared, source: TorchSource, layer: str) -> Features:
+def _features(prepared: Prepared, source: Tunable, layer: str) -> Features:
     """Return features of the labelled examples: those at hand for the source as it is, else computed by torch."""
     if source is prepared.source:
         return prepared.features(layer, prepared.parts.train)
-    from headstart.engines.torch import TorchEngine
+    from headstart.engines.torch import TorchEngine, TorchTexts
     from headstart.sources.layers import select
 
     dataset, train = prepared.scan.dataset, prepared.parts.train
     network = source.at(layer).network()
-    engine = TorchEngine(network.module())
+    width = sum(block.width for block in network.blocks)
+    engine = TorchTexts(network.module(), width) if dataset.kind == "text" else TorchEngine(network.module())
     x, blocks = select(engine.run(source.prepare_all([dataset.read(at) for at in train])), network.blocks, layer)
     ids = tuple(dataset.examples[at].id for at in train)
     return Features(x, prepared.labels(train), ids, dataset.classes, blocks, network.fingerprint)
 
 
-def _shelved(
-    ground: Ground, shelf: dict[tuple[int, int], Rows], progress: Progress
-) -> dict[tuple[int, int], tuple[Rows | Part, ...]]:
+def _shelved(ground: Ground, shelf: dict[Any, Rows], progress: Progress) -> Shelf:
     """Return the decoded pictures of the ground's parts; each picture of the data is decoded once at each size."""
     from headstart.tune.pictures import decoded, wide
     from headstart.tune.rows import Part
 
     how = ground.source.preprocessing
+    if not isinstance(how, Preprocessing):
+        return {}  # texts are cut into tokens again, which is quick
     if how.size not in shelf:
         everything = range(len(ground.dataset.examples))
         shelf[how.size] = decoded(ground.dataset, everything, wide(how), cache=ground.cache, progress=progress)
-    parts = (ground.learn, ground.judge, ground.test)
-    return {how.size: tuple(Part(shelf[how.size], np.asarray(part, dtype=np.intp)) for part in parts)}
+    learn, judge = (Part(shelf[how.size], np.asarray(part, dtype=np.intp)) for part in (ground.learn, ground.judge))
+    return {how.size: (learn, judge)}
 
 
-def mirrors(prepared: Prepared, source: TorchSource) -> bool:
+def mirrors(prepared: Prepared, source: Tunable) -> bool:
     """Return whether the source still knows the examples in a mirror; asked of some of the labels."""
     import torch
 
@@ -334,9 +334,5 @@ def mirrors(prepared: Prepared, source: TorchSource) -> bool:
     learn, judge = hold_out(prepared.scan.dataset, prepared.scan.hashes, parts.train, share=ASKED, seed=0)
     if not judge:
         return False
-    asked = replace(prepared, parts=replace(parts, train=learn, test=()))
-    ground = _ground(asked, source, torch.device("cpu"))
-    x = prepared.features(ground.layer, judge).x
-    return mirror_keeps_labels(
-        replace(ground, judge=judge, y_judge=prepared.labels(judge), x_judge=x), torch.device("cpu")
-    )
+    ground = _ground(replace(prepared, parts=replace(parts, train=learn, test=judge)), source)
+    return mirror_keeps_labels(replace(ground, x_judge=prepared.features(ground.layer, judge).x), torch.device("cpu"))

@@ -135,7 +135,7 @@ def compare(
         str | None,
         typer.Option(help="Numbers of labels to learn from, such as 5,10,all.  [default: 5,10,20,all, if there]"),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Splits, draws of labels and initial weights.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Splits, draws of labels and initial weights.")] = 5,
     budget: Annotated[str, typer.Option(help="Time in all, such as 10m.")] = "10m",
     tune: Annotated[
         str, typer.Option(help="What the tuned arm tunes: none (no such arm), norm, lora, last:N, all or auto.")

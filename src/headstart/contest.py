@@ -23,15 +23,14 @@ from headstart.sources.base import Source
 from headstart.tune.settings import AUTO, NONE, check_mode
 
 if TYPE_CHECKING:
-    from headstart.sources.from_torch import TorchSource
     from headstart.tune.rows import Rows
 
 ALL = "all"
 LABELS = (5, 10, 20, None)
-SEEDS = 3
+SEEDS = 5
 FEW, SPLITS = 10, 5
 """Below so many labels per class there are at least so many seeds: one draw of few labels says little."""
-LEAST_SEEDS = 2
+LEAST_SEEDS = 3
 SHARE_FIRST = 0.4
 """Of the budget, what baselines and frozen source may take in all seeds."""
 LEAST_SHARE = 0.3
@@ -289,7 +288,7 @@ class Contest:
                 break
             share = weights[at] / sum(weights[at:]) * max(0.0, self.left - sum(measured[at:]))
             plan = plans[arm]
-            course = Course(arm, plan.mode, plan.size, mirror, plan.points, max(share, 0.5))
+            course = Course(arm, plan.mode, plan.size, mirror, plan.points, share)
             self._guarded(arm, lambda one=one, arm=arm, course=course: self._train(one, arm, course))  # type: ignore[misc]
 
     def _cell(self, one: Division, runs: int) -> Cell:
@@ -315,7 +314,7 @@ class Contest:
         Raises:
             UsageError: the budget is too short for one epoch in the first seed.
         """
-        source: TorchSource = (
+        source = (
             from_random(self.prepared.source, seed=one.seed) if arm == SCRATCH else as_network(self.prepared.source)
         )
         number = "all labels" if one.per_class is None else f"{one.per_class} labels per class"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +23,8 @@ from headstart.judge.gains import (
     gains_of,
     saved_by,
 )
-from headstart.judge.intervals import Difference, difference, share
-from headstart.judge.results import About, Field, Results, accuracies, is_flat
+from headstart.judge.intervals import Difference, crossed, difference, share
+from headstart.judge.results import About, Field, Results, is_flat
 from headstart.judge.sentence import sentence
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ class Benefit:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the raw results as plain values, ready for JSON."""
+        return self._plain
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
         last = self.gains[-1].as_dict()
         saved = self.saved
         return {
@@ -104,7 +109,7 @@ class Benefit:
         """Return the sentence and a table of the arms, 80 columns wide at most."""
         from headstart.judge.sentence import table
 
-        return "\n".join([self.sentence, "", *table(self.as_dict(), self.about.items)])
+        return "\n".join([self.sentence, "", *table(self.as_dict())])
 
     def plot(self) -> Figure:
         """Return both learning curves with their bands, and the three benefits, as a figure of matplotlib.
@@ -220,20 +225,25 @@ def _curve(one: Results, tested: NDArray[np.bool_], about: About) -> list[dict[s
         return []
     loss = one.loss.sum(axis=(0, 2), dtype=np.float64) / tested.sum()
     seconds = one.seconds.mean(axis=0)
-    found = []
-    for at, (epoch, value) in enumerate(zip(one.epochs.tolist(), accuracies(one, tested).tolist(), strict=True)):
-        band = share(one.right[:, at], tested=tested, overlap=about.overlap, seed=about.seed)
-        found.append(
-            {
-                "epoch": epoch,
-                "accuracy": value,
-                "low": band.low,
-                "high": band.high,
-                "log_loss": float(loss[at]),
-                "seconds": float(seconds[at]),
-            }
-        )
-    return found
+    bands = crossed(
+        [one.right],
+        lambda means: means[0],
+        tested=tested,
+        imagined=((1.0,), (0.0,)),
+        overlap=about.overlap,
+        seed=about.seed,
+    )
+    return [
+        {
+            "epoch": int(epoch),
+            "accuracy": band.value,
+            "low": max(0.0, band.low),
+            "high": min(1.0, band.high),
+            "log_loss": float(lost),
+            "seconds": float(took),
+        }
+        for epoch, band, lost, took in zip(one.epochs, bands, loss, seconds, strict=True)
+    ]
 
 
 def _none_saved() -> dict[str, Any]:

@@ -125,12 +125,11 @@ def _plain(one: Difference) -> str:
     return f"[{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
 
 
-def table(said: dict[str, Any], items: str) -> list[str]:
+def table(said: dict[str, Any]) -> list[str]:
     """Return the lines of a table of the arms and of the benefits.
 
     Args:
         said: a comparison in plain values.
-        items: what examples are called.
     """
     rows: list[tuple[str, ...]] = [("arm", "accuracy", "95 % interval", "log loss", "epochs", "seconds")]
     for name, arm in said["arms"].items():

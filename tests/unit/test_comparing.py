@@ -1,0 +1,167 @@
+"""A whole comparison on toy photos: every arm, the folder, going on where it stopped, and what cannot be run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart import arms
+from headstart.base.errors import DataError, UsageError
+from headstart.base.progress import Progress
+from headstart.compared import write_comparison
+from headstart.comparing import run_compare
+from headstart.contest import Options, numbers
+from headstart.judge.results import Outcome
+from headstart.outcomes import Outcomes
+from headstart.output import ARMS, CHECKPOINTS
+from headstart.testing import ToySource, toy_photos
+
+QUICK = {"scratch": (2, 3), "tuned": (2, 3)}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, warm_cache: Path) -> None:
+    monkeypatch.setattr(arms, "EPOCHS", QUICK)
+    monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_photos(tmp_path_factory.mktemp("compare") / "photos", classes=3, per_class=15, seed=1)
+
+
+def options(folder: Path | None = None, **how: Any) -> Options:
+    plain = Options(source=ToySource(0), labels_per_class=(None,), seeds=2, tune="all", budget=60.0, arms=folder)
+    return replace(plain, **how)
+
+
+def test_every_arm_on_the_same_photos(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = hs.compare(
+        photos, source=ToySource(0), labels_per_class=[10, "all"], seeds=2, tune="all", budget="1m", out=out
+    )
+    assert not found.failures
+    assert [(one.per_class, len(one.tested), set(one.arms)) for one in found.fields] == [
+        (10, 2, {"majority", "simple", "start", "frozen", "scratch", "tuned"}),
+        (None, 2, {"majority", "simple", "start", "frozen", "scratch", "tuned"}),
+    ]
+    last = found.fields[-1].arms
+    assert last["tuned"].epochs.tolist() == last["scratch"].epochs.tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(last["tuned"].right[:, 0], last["start"].right[:, 0])
+    said = json.loads((out / "result.json").read_text())
+    assert said["schema"] == 1 and said["verdict"] in ("benefit", "harm", "none", "baseline")
+    assert set(said["arms"]) == {"baseline", "scratch", "frozen", "tuned"}
+    for name in ("start", "slope", "asymptote", "labels_saved"):
+        assert {"value", "low", "high"} <= said[name].keys()
+    assert said["sentence"] in (out / "report.html").read_text().replace("&#39;", "'")
+    assert said["examples"]["test"] == 12 and said["seeds"] == {"10": 2, "all": 2}
+    kept = {path.name for path in (out / ARMS).iterdir()}
+    assert {"scratch-10-seed1", "tuned-all-seed1", "frozen-all-seed0"} <= kept
+    assert not (out / CHECKPOINTS).exists()
+
+
+def test_one_that_was_stopped_goes_on_and_runs_no_arm_twice(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / CHECKPOINTS
+    whole, ran = run_compare(photos, options(), Progress()), []
+    trained = arms.trained
+
+    def stopped(*given: Any, **how: Any) -> Outcome:
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        ran.append(1)
+        return trained(*given, **how)
+
+    monkeypatch.setattr("headstart.contest.trained", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_compare(photos, options(folder), Progress())
+    ran.clear()
+    again = run_compare(photos, options(folder), Progress())
+    assert len(ran) == 1, "three of four were there"
+    for name, one in again.benefit.fields[-1].arms.items():
+        np.testing.assert_array_equal(one.right, whole.benefit.fields[-1].arms[name].right)
+    assert again.benefit.asymptote == whole.benefit.asymptote
+    with pytest.raises(UsageError, match=r"same data and arguments.*seed"):
+        run_compare(photos, options(folder, seed=7), Progress())
+    write_comparison(tmp_path, again)
+    assert json.loads((tmp_path / "result.json").read_text())["schema"] == 1
+
+
+def test_an_arm_that_fails_is_named_and_the_others_are_reported(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: Any, **how: Any) -> Any:
+        raise RuntimeError("no such convolution")
+
+    monkeypatch.setattr("headstart.contest.from_random", fails)
+    found = run_compare(photos, options(seeds=1, tune="none"), Progress())
+    assert found.benefit.failures == {"scratch": "RuntimeError: no such convolution"}
+    assert found.result["arms"]["scratch"] == {"error": "RuntimeError: no such convolution"}
+    assert found.result["against"] == "simple" and found.result["start"]["value"] is None
+    assert any("no such convolution" in one for one in found.result["warnings"])
+
+
+def test_a_budget_too_short_for_an_epoch_leaves_baselines_and_frozen_source(photos: Path) -> None:
+    found = run_compare(photos, options(seeds=1, budget=1.0), Progress())
+    assert set(found.benefit.failures) == {"scratch", "tuned"}
+    assert "--budget must allow one epoch" in found.benefit.failures["scratch"]
+    assert found.result["arms"]["frozen"]["accuracy"]["value"] > 0
+
+
+def test_label_counts_that_the_data_has_not_are_left_out_and_said(photos: Path) -> None:
+    found = run_compare(photos, options(labels_per_class=(10, 50), seeds=1, tune="none", budget=1.0), Progress())
+    assert [one.per_class for one in found.benefit.fields] == [10]
+    assert "Left out 50 labels per class: the smallest class has 11 to learn from." in found.result["warnings"]
+    with pytest.raises(DataError, match="the smallest class must have 50 examples to learn from; found 11"):
+        run_compare(photos, options(labels_per_class=(50,)), Progress())
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"tune": "lst:1"}, "--tune must be one of"),
+        ({"labels_per_class": (1,)}, "--labels-per-class must be at least 2"),
+        ({"seeds": 0}, "--seeds must be at least 1"),
+        ({"engine": "cuda"}, "--engine must be one of"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(how: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        run_compare("nowhere/", options(**how), Progress())
+
+
+def test_few_labels_have_more_seeds(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: Any, **how: Any) -> Any:
+        raise ValueError
+
+    monkeypatch.setattr("headstart.contest.trained", fails)
+    found = run_compare(photos, options(labels_per_class=(3, None), tune="none"), Progress())
+    assert found.result["seeds"] == {"3": 5, "all": 2}
+
+
+def test_numbers_of_labels() -> None:
+    assert numbers(["20", "all", 5, 5]) == (5, 20, None)
+    with pytest.raises(UsageError, match="'ten'"):
+        numbers(["ten"])
+
+
+def test_an_outcome_survives_and_a_damaged_one_is_run_again(tmp_path: Path) -> None:
+    right, loss = np.array([[True, False], [True, True]]), np.ones((2, 2), np.float32)
+    outcome = Outcome(np.array([0, 2]), right, loss, np.array([0.5, 1.5]), cut=True, note="so")
+    said: list[str] = []
+    Outcomes(tmp_path, said.append).put("tuned", "10", 3, outcome)
+    found = Outcomes(tmp_path, said.append).get("tuned", "10", 3)
+    assert found is not None and found.cut and found.note == "so"
+    np.testing.assert_array_equal(found.right, outcome.right)
+    np.testing.assert_array_equal(found.loss, outcome.loss)
+    (path,) = (tmp_path / "tuned-10-seed3").iterdir()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    assert Outcomes(tmp_path, said.append).get("tuned", "10", 3) is None
+    assert "cannot be used" in said[0]
