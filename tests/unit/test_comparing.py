@@ -106,8 +106,11 @@ def test_an_arm_that_fails_is_named_and_the_others_are_reported(photos: Path, mo
     assert any("no such convolution" in one for one in found.result["warnings"])
 
 
-def test_a_budget_too_short_for_an_epoch_leaves_baselines_and_frozen_source(photos: Path) -> None:
-    found = run_compare(photos, options(seeds=1, budget=1.0), Progress())
+def test_a_budget_too_short_for_an_epoch_leaves_baselines_and_frozen_source(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.contest.KEPT_BACK", 1.0)
+    found = run_compare(photos, options(seeds=1), Progress())
     assert set(found.benefit.failures) == {"scratch", "tuned"}
     assert "--budget must allow one epoch" in found.benefit.failures["scratch"]
     assert found.result["arms"]["frozen"]["accuracy"]["value"] > 0

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from headstart.base.files import TEMPORARY, said_when_full, write_atomic
 from headstart.base.hashing import sha256, sha256_json
 from headstart.sources.safetensors_file import MOST_HEADER, Unsound, check_safetensors
 
+Value = TypeVar("Value")
 DTYPES = frozenset(np.dtype(kind) for kind in ("float32", "float64", "int64", "uint8", "bool"))
 NAME = re.compile(r"step-(\d{9,})\.safetensors")
 PART = re.compile(rf"{re.escape(TEMPORARY)}(\d+)-{NAME.pattern}")
@@ -221,3 +222,14 @@ def _alive(process: int) -> bool:
 def _remove(path: Path) -> None:
     with suppress(OSError):  # a folder in a file's place, or vanished: tidying fails nothing
         path.unlink()
+
+
+def under(prefix: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
+    """Return those of some named values whose name begins with a prefix, by what follows it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def with_nan(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of a run with NaN again where its history has nothing, as JSON has no NaN."""
+    history = [{name: math.nan if value is None else value for name, value in one.items()} for one in run["history"]]
+    return {**run, "history": history}

@@ -27,7 +27,7 @@ from headstart.base.progress import Progress, Step
 from headstart.heads.parts import class_weights
 from headstart.tune.augment import mixup
 from headstart.tune.average import Average
-from headstart.tune.checkpoint import Checkpoint, differences, newest, save, storable
+from headstart.tune.checkpoint import Checkpoint, differences, newest, save, storable, under, with_nan
 from headstart.tune.interrupt import Stop, interruptible
 from headstart.tune.plan import KEPT_BACK, Done, fitting, replanned
 from headstart.tune.schedule import share_of_rate
@@ -388,15 +388,15 @@ class _Run:
                 "give them as they were, or start anew in another folder",
             )
         tensors = {name: torch.from_numpy(array.copy()) for name, array in found.tensors.items()}
-        self.state = _State(**_restored(found.state["run"]))
+        self.state = _State(**with_nan(found.state["run"]))
         self.before = self.state.seconds
-        put(self.task, _under("now/", tensors))
-        self.best, self.start = _under("best/", tensors), _under("start/", tensors)
+        put(self.task, under("now/", tensors))
+        self.best, self.start = under("best/", tensors), under("start/", tensors)
         if self.average is not None:
-            self.average.values = _under("average/", tensors)
+            self.average.values = under("average/", tensors)
         self.task.plan(self.state.planned)
         for at, weight in enumerate(self.task.weights):
-            if moments := _under(f"adam/{at}/", tensors):
+            if moments := under(f"adam/{at}/", tensors):
                 self.optimizer.state[weight.tensor] = {
                     name: tensor if name == "step" else torch.empty_like(weight.tensor).copy_(tensor)
                     for name, tensor in moments.items()
@@ -413,12 +413,3 @@ class _Run:
         return Trained(
             history, state.best, state.why, self.start, state.planned, rate, state.learned, state.costs, self.before
         )
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _restored(run: Mapping[str, Any]) -> dict[str, Any]:
-    history = [{name: math.nan if value is None else value for name, value in one.items()} for one in run["history"]]
-    return {**run, "history": history}
