@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,21 @@ def test_a_tuned_model_is_saved_and_loaded_with_what_has_changed(photos: Path, t
     page = (tmp_path / "out" / "report.html").read_text()
     assert "What tuning was worth" in page
     assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+@pytest.mark.usefixtures("gaining")
+def test_where_only_the_size_gains_the_model_is_the_source_at_that_size(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (1.0, 0.9))
+    model = hs.fit(photos, tune="last:1", tuning=replace(QUICK, size=96), out=tmp_path / "out", **SOURCE)
+    assert model.report["tuning"]["kept"]
+    assert "what gains is the size of the input alone" in model.report["warnings"][-1]
+    model.save(tmp_path / "bundle")
+    items = [str(next(photos.rglob("*.*")))]
+    np.testing.assert_allclose(
+        hs.load(tmp_path / "bundle").predict_proba(items), model.predict_proba(items), rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.usefixtures("gaining")

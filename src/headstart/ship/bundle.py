@@ -139,7 +139,7 @@ class Bundle:
         head: the linear map; float32 weight of shape (d, c) and bias of shape (c,).
         report: the result of the run that made it (`result.json`), as plain values.
         card: the model card, Markdown.
-        tuned: float32 arrays of the source's weights that have changed, by name; empty for a source as it was.
+        tuned: float32 arrays of the source's weights that have changed, by name; empty where none has.
         terms: a head on the words of texts, whose scores are added to those of `head`; None for none.
     """
 
@@ -166,7 +166,7 @@ def save(folder: Path, bundle: Bundle) -> None:
         HEAD: to_safetensors(_in_order({"weight": bundle.head.weight, "bias": bundle.head.bias})),
         REPORT: _pretty(bundle.report),
         CARD: bundle.card.encode(),
-        **({TUNED: to_safetensors(_in_order(bundle.tuned))} if bundle.tuned else {}),
+        **({TUNED: to_safetensors(_in_order(bundle.tuned))} if bundle.manifest.tuning else {}),
         **({WORDS: to_safetensors(_in_order(words_arrays(bundle.terms)))} if bundle.terms is not None else {}),
     }
     said = {
@@ -189,7 +189,7 @@ def load(folder: Path) -> Bundle:
     members = {name: _read_member(folder, name, digest) for name, digest in sorted(digests.items())}
     head = _read_head(folder, manifest, members[HEAD])
     tuned = _arrays(folder, TUNED, members[TUNED]) if TUNED in members else {}
-    _check_tuned(folder, manifest, tuned)
+    _check_tuned(folder, manifest, tuned, given=TUNED in members)
     terms = None
     if WORDS in members:
         held = _arrays(folder, WORDS, members[WORDS])
@@ -321,9 +321,9 @@ def _arrays(folder: Path, name: str, data: bytes) -> dict[str, NDArray[Any]]:
         raise _damaged(folder, name, "bytes that are no safetensors") from error
 
 
-def _check_tuned(folder: Path, manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> None:
+def _check_tuned(folder: Path, manifest: Manifest, tuned: dict[str, NDArray[np.float32]], *, given: bool) -> None:
     """Raise BundleError unless the tuned weights stand in the manifest, and are made of numbers."""
-    if bool(tuned) != (manifest.tuning is not None):
+    if given != (manifest.tuning is not None):
         raise BundleError(
             f"{MANIFEST} in {folder} must say that the source was tuned where {TUNED} is there, and only there",
             "one without the other",

@@ -127,7 +127,8 @@ class _Search:
         """Try the ways that the budget affords, cheapest first, and spend what is left of it on the best half.
 
         That is successive halving (Jamieson & Talwalkar 2016): of the ways that still gain, the better half goes on. A
-        way whose rung gains nothing is given up, and the time goes to the next best; it ends where none gains.
+        way whose rung gains nothing is given up, and the time goes to the next best; it ends where none gains. What is
+        left of the budget then goes into a second look at the best way, and at the next one if that does not gain.
         """
         left = self.settings.budget or BUDGET
         end = time.monotonic() + left
@@ -146,10 +147,21 @@ class _Search:
             ranked = sorted(gaining, key=lambda name: done[name].tried.log_loss)
             standing = [name for name in ranked[: max(1, len(ranked) // 2)] if done[name].cut]
             left = end - time.monotonic()
-        confirmed = None
-        if gaining and self.ground.held_out:
-            confirmed = self._confirmed(min(done.values(), key=lambda one: one.tried.log_loss), end)
-        return self._outcome(list(done.values()), end, confirmed)
+        return self._outcome(self._looked_at(list(done.values()), end), end)
+
+    def _looked_at(self, done: Sequence[_Attempt], end: float) -> list[_Attempt]:
+        """Return the ways, best first, with what a second look says of each in turn until one is found better."""
+        ranked = sorted(done, key=lambda one: one.tried.log_loss)
+        for at, one in enumerate(ranked):
+            if not self.ground.held_out or one.tried.gain.value <= LEAST_GAIN:
+                break
+            sure = self._confirmed(one, end)
+            if sure is None:
+                break
+            ranked[at] = replace(one, confirmed=sure)
+            if _is_better(ranked[at], self.frozen.accuracy):
+                return [ranked[at], *ranked[:at], *ranked[at + 1 :]]
+        return ranked
 
     def _rung(self, way: Way, share: float, before: _Attempt | None) -> _Attempt | None:
         """Go on with a way for so many seconds; return None where they are too few for one epoch."""
@@ -265,23 +277,25 @@ class _Search:
                 break
         return confirmation(frozen, tuned, seed=self.seed) if tuned else None
 
-    def _outcome(self, done: Sequence[_Attempt], end: float | None, confirmed: Confirmed | None = None) -> Tuning:
-        """Keep the best way, where it beats the frozen source beyond the interval and names no fewer right."""
-        ranked = sorted(done, key=lambda one: one.tried.log_loss)
+    def _outcome(self, done: Sequence[_Attempt], end: float | None) -> Tuning:
+        """Keep the first way, where it beats the frozen source beyond the interval and names no fewer right."""
         frozen = (self.frozen.log_loss, self.frozen.accuracy)
-        tried = tuple(one.tried for one in ranked)
-        notes = [*self.notes, *(note for one in ranked for note in one.arm.notes)]
+        tried = tuple(one.tried for one in done)
+        notes = [*self.notes, *(note for one in done for note in one.arm.notes)]
         notes += [ending(one) for one in tried if one.why in ("exploded", "short")]
         way = tried[0].name if tried else ""
+        confirmed = done[0].confirmed if done else None
         source, head, layer = None, None, ""
-        if _is_better(tried, frozen[1], confirmed):
-            arm = ranked[0].arm
+        if done and _is_better(done[0], frozen[1]):
+            arm = done[0].arm
             temperature = judged(self.ground, arm.judged()).temperature
             if self.ground.held_out:
                 left = None if end is None else end - time.monotonic()
-                again = self._learned(ranked[0], arm.ground.whole(), left, "whole-")
+                again = self._learned(done[0], arm.ground.whole(), left, "whole-")
                 notes.append(learned_again(way, None if again is None else len(again.ground.learn)))
                 arm = again or arm
+            if not done[0].epochs:
+                notes.append(f"{way}: no epoch was better than its start; what gains is the size of the input alone.")
             source = arm.tuned()
             head = replace(arm.classifier.head(temperature=temperature), kind=f"{arm.ground.head.kind}, tuned")
             layer = arm.ground.layer
@@ -298,12 +312,12 @@ class _Search:
         """
         if left is not None and left <= 0:
             return None
-        wanted = sum(run.best for run in best.runs)
-        recipe = replace(best.arm.way.recipe, epochs=wanted, last=True)
-        way = replace(best.arm.way, recipe=recipe)
+        way = replace(best.arm.way, recipe=replace(best.arm.way.recipe, epochs=best.epochs, last=True))
         arm = Arm(ground, way, shelf={}, device=self.device, progress=self.progress)
+        if not best.epochs:  # its start is what judged best
+            return arm
         arm, trained = self._run(way, left, prefix, arm)
-        if trained.why not in ("epochs", "budget") or trained.best < ENOUGH * wanted:
+        if trained.why not in ("epochs", "budget") or trained.best < ENOUGH * best.epochs:
             return None
         head = {name: tensor.detach().clone() for name, tensor in arm.classifier.linear.state_dict().items()}
         arm.at(best.tried.alpha, {name: tensor.clone() for name, tensor in arm.changed().items()}, head)
@@ -319,12 +333,19 @@ class _Attempt:
         runs: what came of each of its runs.
         tried: what came of all of them.
         seconds: that they took.
+        confirmed: what parts say that had no say in the search; None where none were asked.
     """
 
     arm: Arm
     runs: list[Trained]
     tried: Tried
     seconds: float = 0.0
+    confirmed: Confirmed | None = None
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs judged best; 0 where what gains is the size of the input alone."""
+        return sum(run.best for run in self.runs)
 
     @property
     def cut(self) -> bool:
@@ -332,18 +353,16 @@ class _Attempt:
         return self.runs[-1].planned < self.arm.way.recipe.epochs
 
 
-def _is_better(tried: Sequence[Tried], frozen_accuracy: float, confirmed: Confirmed | None) -> bool:
-    """Return whether the best way beats the frozen source beyond its interval, and by more than rounding.
+def _is_better(one: _Attempt, frozen_accuracy: float) -> bool:
+    """Return whether a way beats the frozen source beyond its interval, and by more than rounding.
+
+    Parts that had no say in the search decide where there are any.
 
     Args:
-        tried: every way, best first.
-        frozen_accuracy: on the examples that judged them.
-        confirmed: what parts say that had no say in the search; they decide where there are any.
+        one: the way.
+        frozen_accuracy: on the examples that judged the search.
     """
-    if not tried or all(epoch.loss >= tried[0].history[0].loss for epoch in tried[0].history):
-        return False
-    if confirmed is not None:
-        gained, more_right = confirmed.gain, confirmed.tuned[1] >= confirmed.frozen[1]
-    else:
-        gained, more_right = tried[0].gain, tried[0].accuracy >= frozen_accuracy
+    tried, sure = one.tried, one.confirmed
+    gained = tried.gain if sure is None else sure.gain
+    more_right = tried.accuracy >= frozen_accuracy if sure is None else sure.tuned[1] >= sure.frozen[1]
     return more_right and gained.low > 0 and gained.value > LEAST_GAIN
