@@ -146,7 +146,7 @@ def stopped(photos: Path, out: Path, number: int) -> subprocess.CompletedProcess
     start = time.monotonic()
     os.kill(process.pid, number)
     said, errors = process.communicate(timeout=60)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30, "it does not go on to the end"
     return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
 
 
