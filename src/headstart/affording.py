@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from headstart.arms import epochs_for, trained_layer
+from headstart.arms import trained_layer
 from headstart.data.images import Preprocessing, shorter_side
 from headstart.findings import Prepared
 from headstart.judge.gains import SCRATCH, TUNED
 from headstart.judge.results import POINTS, judged_at
+from headstart.learners import epochs_for
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.tuned import Tunable
 

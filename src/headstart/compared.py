@@ -129,12 +129,12 @@ def _result(contest: Contest, benefit: Benefit) -> dict[str, Any]:
         **benefit.as_dict(),
         "engine": prepared.extraction.engine,
         "cache": {"hits": prepared.extraction.hits, "misses": prepared.extraction.misses},
-        "warnings": _warnings(contest),
+        "warnings": _warnings(contest, benefit),
         "seconds": contest.clock.read(),
     }
 
 
-def _warnings(contest: Contest) -> list[str]:
+def _warnings(contest: Contest, benefit: Benefit) -> list[str]:
     prepared = contest.prepared
     dataset = prepared.scan.dataset
     skipped = [f"{len(dataset.skipped)} broken examples were skipped."] if dataset.skipped else []
@@ -145,5 +145,18 @@ def _warnings(contest: Contest) -> list[str]:
         *contest.parts_of(None, contest.options.seed).notes,
         *prepared.extraction.notes,
         *contest.notes,
+        *_cut_short(contest, benefit),
     )
     return list(dict.fromkeys([*skipped, *notes]))
+
+
+def _cut_short(contest: Contest, benefit: Benefit) -> list[str]:
+    """Return what the budget did not suffice for, one sentence each."""
+    done, asked = contest.dropped
+    notes = [f"The budget sufficed for {done} of {asked} seeds: give more with --budget."] if asked else []
+    for name in (SCRATCH, TUNED):
+        short = [field for field in benefit.fields if name in field.arms and field.arms[name].cut]
+        if short:
+            how = "; ".join(dict.fromkeys(field.arms[name].note for field in short))
+            notes.append(f"{name.capitalize()} ended before it was meant to, its level is a lower bound: {how}.")
+    return notes

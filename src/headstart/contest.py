@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.affording import BUDGET, KEPT_BACK, SHARES, Cell, Plan, plan_scratch, plan_tuned
-from headstart.arms import Course, as_network, from_random, mirrors, trained, trained_layer, without_training
+from headstart.affording import BUDGET, KEPT_BACK, SHARES, Cell, Plan, needed, plan_scratch, plan_tuned
+from headstart.arms import trained_layer, without_training
 from headstart.base.checks import at_least
 from headstart.base.errors import DataError, HeadstartError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.split import Parts, split
 from headstart.findings import Clock, Prepared
 from headstart.judge.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
+from headstart.learners import Course, as_network, from_random, mirrors, trained
 from headstart.outcomes import Outcomes
 from headstart.pipeline import Options as FitOptions
 from headstart.sources.base import Source
@@ -33,8 +36,10 @@ FEW, SPLITS = 10, 5
 LEAST_SEEDS = 3
 SHARE_FIRST = 0.4
 """Of the budget, what baselines and frozen source may take in all seeds."""
-LEAST_SHARE = 0.3
-"""Of the seconds that training was planned to take; where less is left, further seeds are not begun."""
+SCARCE = 0.4
+"""Of the seconds that training is planned to take; where less is left, seeds are left out."""
+LEARNING = 0.6
+"""Of the seconds that are left, what learning has at least, however long measuring takes."""
 UNTRAINED = (MAJORITY, SIMPLE, START, FROZEN)
 
 
@@ -159,6 +164,7 @@ class Contest:
         self.watchers: Sequence[Any] = ()
         self.notes: list[str] = []
         self.failures: dict[str, str] = {}
+        self.dropped = (0, 0)
         self.parts: dict[tuple[int | None, int], Parts] = {}
         self.numbers = self._numbers()
         self.seeds = {number: self._seeds(number) for number in self.numbers}
@@ -257,56 +263,64 @@ class Contest:
         before = max(len(found) for found in self.seeds.values())
         self.seeds = {number: [one for one in found if one < seed] for number, found in self.seeds.items()}
         now = max(len(found) for found in self.seeds.values())
-        self.notes.append(f"The budget sufficed for {now} of {before} seeds: give more with --budget.")
+        self.dropped = (now, max(before, self.dropped[1]))
 
     def run_trained(self) -> None:
         """Run scratch and the tuned arm; one that fails is named, and the others go on."""
         arms = [SCRATCH] if self.options.tune == NONE else [SCRATCH, TUNED]
         plans: dict[str, Plan] = {}
-        mirror = False
         for arm in arms:
-            self._guarded(arm, lambda arm=arm: plans.update({arm: self._plan(arm, len(arms))}))  # type: ignore[misc]
-        if plans:
-            mirror = mirrors(
-                self.division(self.numbers[-1], self.options.seed).prepared, as_network(self.prepared.source)
-            )
-        waiting = [(one, arm) for one in self.divisions() for arm in plans]
-        weights = [plans[arm].cost(arm, self._cell(one, 1)) for one, arm in waiting]
-        measured = [plans[arm].measuring(arm, self._cell(one, 1)) for one, arm in waiting]
+            with self._guarded(arm):
+                found = self.outcomes.remembered(f"plan-{arm}", partial(self._plan, arm, len(arms)))
+                plans[arm] = Plan(**found)
+        if not plans:
+            return
+        self._afford(plans)
+        mirror = self.outcomes.remembered("mirror", self._mirror)["keeps labels"]
+        waiting = [(one, arm) for one in self.divisions() for arm in plans if not self._known(one, arm)]
+        costs = [plans[arm].cost(arm, self._cell(one, 1)) for one, arm in waiting]
+        measuring = [plans[arm].measuring(arm, self._cell(one, 1)) for one, arm in waiting]
         for at, (one, arm) in enumerate(waiting):
-            if arm in self.failures or self.outcomes.get(arm, one.labels, one.seed) is not None:
+            if arm in self.failures or one.seed not in self.seeds[one.per_class]:
                 continue
-            if one.seed not in self.seeds[one.per_class]:
-                break
-            new_seed = at > 0 and one.seed != waiting[at - 1][0].seed
-            if (
-                new_seed
-                and one.seed - self.options.seed >= LEAST_SEEDS
-                and self.left <= LEAST_SHARE * sum(weights[at:])
-            ):
-                self._drop(one.seed)
-                break
-            share = weights[at] / sum(weights[at:]) * max(0.0, self.left - sum(measured[at:]))
-            plan = plans[arm]
-            course = Course(arm, plan.mode, plan.size, mirror, plan.points, share)
-            self._guarded(arm, lambda one=one, arm=arm, course=course: self._train(one, arm, course))  # type: ignore[misc]
+            learning = max(self.left - sum(measuring[at:]), LEARNING * self.left, 0.0)
+            plan, share = plans[arm], costs[at] / sum(costs[at:]) * learning
+            with self._guarded(arm):
+                self._train(one, arm, Course(arm, plan.mode, plan.size, mirror, plan.points, share))
+
+    def _known(self, one: Division, arm: str) -> bool:
+        return self.outcomes.get(arm, one.labels, one.seed) is not None
+
+    def _afford(self, plans: Mapping[str, Plan]) -> None:
+        """Leave out seeds that the budget does not suffice for, down to the fewest that say how sure anything is."""
+        while max(len(found) for found in self.seeds.values()) > LEAST_SEEDS:
+            asked = sum(needed(arm, plan, self._cells()) for arm, plan in plans.items())
+            if SCARCE * asked <= self.left:
+                return
+            self._drop(max(seed for found in self.seeds.values() for seed in found))
 
     def _cell(self, one: Division, runs: int) -> Cell:
         parts = one.prepared.parts
         return Cell(len(parts.train), len(parts.test), runs)
 
-    def _plan(self, arm: str, arms: int) -> Plan:
-        source = as_network(self.prepared.source)
-        if arm == SCRATCH:
-            from_random(source, seed=self.options.seed)
-        cells = [
+    def _cells(self) -> list[Cell]:
+        return [
             self._cell(self.division(number, self.seeds[number][0]), len(self.seeds[number])) for number in self.numbers
         ]
+
+    def _mirror(self) -> dict[str, Any]:
+        first = self.division(self.numbers[-1], self.options.seed).prepared
+        return {"keeps labels": mirrors(first, as_network(self.prepared.source))}
+
+    def _plan(self, arm: str, arms: int) -> dict[str, Any]:
+        """Return how an arm is run, as plain values."""
+        source = as_network(self.prepared.source)
         left = self.left * (SHARES[arm] if arms > 1 else 1.0)
         if arm == SCRATCH:
-            return plan_scratch(source, self.prepared, cells, left)
+            from_random(source, seed=self.options.seed)
+            return asdict(plan_scratch(source, self.prepared, self._cells(), left))
         mode = None if self.options.tune == AUTO else self.options.tune
-        return plan_tuned(source, self.prepared, cells, left, mode)
+        return asdict(plan_tuned(source, self.prepared, self._cells(), left, mode))
 
     def _train(self, one: Division, arm: str, course: Course) -> None:
         """Run an arm in one seed.
@@ -317,14 +331,11 @@ class Contest:
         source = (
             from_random(self.prepared.source, seed=one.seed) if arm == SCRATCH else as_network(self.prepared.source)
         )
-        number = "all labels" if one.per_class is None else f"{one.per_class} labels per class"
-        at = f"{one.seed - self.options.seed + 1} of {len(self.seeds[one.per_class])}"
-        self.progress.say(f"{arm.capitalize()}, {number}, seed {at}")
         with self.clock.part("tune"):
             found = trained(
                 one.prepared,
                 source,
-                course,
+                replace(course, name=self._name(one, arm)),
                 seed=one.seed,
                 shelf=self.shelf,
                 watchers=self.watchers,
@@ -339,12 +350,18 @@ class Contest:
             )
         self.outcomes.put(arm, one.labels, one.seed, found)
 
-    def _guarded(self, arm: str, work: Callable[[], None]) -> None:
-        """Do the work of an arm; where it fails, say so and leave the arm out."""
+    def _name(self, one: Division, arm: str) -> str:
+        number = "all labels" if one.per_class is None else f"{one.per_class} labels per class"
+        return f"{arm.capitalize()}, {number}, {one.seed - self.options.seed + 1} of {len(self.seeds[one.per_class])}"
+
+    @contextmanager
+    def _guarded(self, arm: str) -> Iterator[None]:
+        """Where the block fails, say so and leave the arm out."""
         try:
-            work()
+            yield
         except (HeadstartError, RuntimeError, ValueError, MemoryError, ArithmeticError) as error:
             reason = str(error) if isinstance(error, HeadstartError) else f"{type(error).__name__}: {error}"
             self.failures[arm] = reason
-            self.progress.say(f"{arm.capitalize()} failed and is left out: {reason}")
-            self.notes.append(f"The arm {arm} failed and was left out: {reason}")
+            said = f"{arm.capitalize()} failed and was left out: {reason}"
+            self.progress.say(said)
+            self.notes.append(said)

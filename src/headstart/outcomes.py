@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,6 @@ class Outcomes:
         """
         if self.folder is None:
             return
-        import json
-
         path = self.folder / IDENTITY
         if path.exists():
             changed = differences(json.loads(path.read_text(encoding="utf-8")), storable(dict(identity)))
@@ -54,6 +53,21 @@ class Outcomes:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, canonical_json(storable(dict(identity))))
+
+    def remembered(self, name: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return plain values that were found before, so that an arm goes on as it began; else find and keep them.
+
+        Raises:
+            UsageError: the disk is full or cannot be written.
+        """
+        path = None if self.folder is None else self.folder / f"{name}.json"
+        if path is not None and path.exists():
+            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return known
+        found = find()
+        if path is not None:
+            write_atomic(path, canonical_json(found))
+        return found
 
     def get(self, arm: str, labels: str, seed: int) -> Outcome | None:
         """Return an outcome, or None where it is not there yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.base.hashing import sha256_json
 from headstart.data.images import Preprocessing
-from headstart.sources.from_torch import Identity, TorchSource
+from headstart.sources.from_torch import Identity, Once, TorchSource
 from headstart.sources.recipe import Stage, more_taps, taps
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SIDE = 32
 WIDTHS = (8, 16, 24)
 CLASSES = 5
+PASSED = 0.1  # of the weights that tell nothing of stripes, what is left in a planted network
 
 
 class ToySource(TorchSource):
@@ -55,6 +57,56 @@ class ToySource(TorchSource):
     def anew(self, seed: int) -> ToySource:
         """Return the same network with other random weights."""
         return ToySource(seed)
+
+
+class PlantedSource(ToySource):
+    """The toy network with weights that tell the direction of stripes, whatever their colour and place.
+
+    Its first stage holds slopes in eight directions, the others pass them on: what it knows is known, so that a
+    comparison can be tested on it.
+
+    Args:
+        seed: of the order of weights, where they are shuffled.
+        shuffled: whether each tensor's weights are in random order, so that nothing is known any more.
+    """
+
+    def __init__(self, seed: int = 0, *, shuffled: bool = False) -> None:
+        super().__init__(seed)
+        what = "shuffled" if shuffled else "planted"
+        self.identity = replace(
+            self.identity,
+            uri=f"toy:{what}@{seed}",
+            sha256=sha256_json({"toy": what, "seed": seed}),
+            trained_on=f"nothing ({what} weights, seed {seed})",
+        )
+        self.info = replace(
+            self.info, uri=self.identity.uri, sha256=self.identity.sha256, trained_on=self.identity.trained_on
+        )
+        self._build = Once(lambda: _planted_network(seed, shuffled=shuffled))
+
+
+def _planted_network(seed: int, *, shuffled: bool) -> nn.Module:
+    import torch
+
+    network = _toy_network(0)
+    first, second, third = (stage[0] for stage in network.stages)  # type: ignore[union-attr]
+    angles = np.pi * np.arange(WIDTHS[0]) / (WIDTHS[0] / 2)
+    across = np.array([-1.0, 0.0, 1.0])
+    slopes = np.sin(angles)[:, None, None] * across[:, None] + np.cos(angles)[:, None, None] * across
+    with torch.no_grad():
+        for stage in (first, second, third):
+            stage.weight.mul_(PASSED)
+            stage.bias.zero_()
+        first.weight.copy_(torch.from_numpy(np.repeat(slopes[:, None], 3, axis=1) / 3))
+        for stage in (second, third):
+            for at in range(WIDTHS[0]):
+                stage.weight[at] = 0
+                stage.weight[at, at] = 1 / 9
+        if shuffled:
+            rng = np.random.default_rng(seed)
+            for weight in network.parameters():
+                weight.copy_(weight.flatten()[torch.from_numpy(rng.permutation(weight.numel()))].view_as(weight))
+    return network
 
 
 def _toy_network(seed: int) -> nn.Module:
@@ -112,6 +164,33 @@ def toy_photos(folder: Path, classes: int | Sequence[str] = ("cat", "dog"), per_
             else:
                 picture.save(path.with_suffix(".jpg"), quality=92)
     return folder
+
+
+def toy_stripes(
+    classes: int = 5, per_class: int = 30, *, noise: float = 0.25, seed: int = 0
+) -> tuple[list[NDArray[np.uint8]], list[str]]:
+    """Return small pictures whose class is the direction of their stripes, and their labels.
+
+    Colours, contrast and place of the stripes say nothing of it: raw pixels hardly help.
+
+    Args:
+        classes: how many directions there are.
+        per_class: pictures of each.
+        noise: standard deviation of what is added to each pixel; pictures lie in 0..1.
+        seed: of all that is drawn.
+    """
+    rng = np.random.default_rng(seed)
+    down, across = np.mgrid[:SIDE, :SIDE]
+    pictures, labels = [], []
+    for at in range(classes):
+        for _ in range(per_class):
+            angle = np.pi * (at + rng.uniform(-0.3, 0.3)) / classes
+            waves = np.sin((down * np.sin(angle) + across * np.cos(angle)) * 0.8 + rng.uniform(0, 2 * np.pi))
+            values = rng.uniform(0.3, 0.7, 3) + rng.uniform(0.1, 0.25) * waves[:, :, None]
+            values = values + rng.normal(0, noise, (SIDE, SIDE, 3))
+            pictures.append((255 * values.clip(0, 1)).astype(np.uint8))
+            labels.append(f"class{at}")
+    return pictures, labels
 
 
 def _striped(rng: np.random.Generator, turn: float) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import headstart as hs
-from headstart import arms
+from headstart import learners
 from headstart.base.errors import DataError, UsageError
 from headstart.base.progress import Progress
 from headstart.compared import write_comparison
@@ -20,14 +20,14 @@ from headstart.contest import Options, numbers
 from headstart.judge.results import Outcome
 from headstart.outcomes import Outcomes
 from headstart.output import ARMS, CHECKPOINTS
-from headstart.testing import ToySource, toy_photos
+from headstart.testing import PlantedSource, ToySource, toy_photos, toy_stripes
 
 QUICK = {"scratch": (2, 3), "tuned": (2, 3)}
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, warm_cache: Path) -> None:
-    monkeypatch.setattr(arms, "EPOCHS", QUICK)
+    monkeypatch.setattr(learners, "EPOCHS", QUICK)
     monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
 
 
@@ -71,7 +71,7 @@ def test_one_that_was_stopped_goes_on_and_runs_no_arm_twice(
 ) -> None:
     folder = tmp_path / CHECKPOINTS
     whole, ran = run_compare(photos, options(), Progress()), []
-    trained = arms.trained
+    trained = learners.trained
 
     def stopped(*given: Any, **how: Any) -> Outcome:
         if len(ran) == 3:
@@ -136,6 +136,22 @@ def test_label_counts_that_the_data_has_not_are_left_out_and_said(photos: Path) 
 def test_what_cannot_be_is_refused_before_any_work(how: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         run_compare("nowhere/", options(**how), Progress())
+
+
+def test_a_source_that_knows_the_stripes_is_found_to_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learners, "EPOCHS", {"scratch": (4, 4), "tuned": (2, 2)})
+    plain = options(source=PlantedSource(), labels_per_class=(10,), seeds=3, tune="none")
+    found = run_compare(toy_stripes(3, 30, noise=0.05), plain, Progress()).benefit
+    assert found.verdict == "benefit"
+    assert found.sentence.startswith("Use the source: it ")
+
+
+def test_tensorboard_has_the_curves_on_the_test_part(photos: Path, tmp_path: Path) -> None:
+    run_compare(photos, options(seeds=1, tune="none", tensorboard=tmp_path), Progress())
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == "Scratch-all-labels-1-of-1"
+    data = next(folder.iterdir()).read_bytes()
+    assert data.count(b"test/accuracy") == 4 and b"validation/accuracy" not in data
 
 
 def test_few_labels_have_more_seeds(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

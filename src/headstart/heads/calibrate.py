@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+TINY = 1e-300  # a curve below so much of the slope would overflow
 STEPS = 100
 FLATTEST = 1e-3  # scores that say nothing keep this share of their spread, so that float32 keeps their order
 
@@ -38,7 +39,7 @@ def fit_temperature(scores: NDArray[np.floating], y: NDArray[np.int64], weights:
         slope = weights @ (mean - own)
         curve = weights @ (np.einsum("nc,nc,nc->n", powers, gaps, gaps) - mean**2)
         low, high = (inverse, high) if slope < 0 else (low, inverse)
-        step = inverse - slope / curve if curve > 0 else np.inf
+        step = inverse - slope / curve if curve > TINY * abs(slope) else np.inf
         following = step if low < step < high else np.sqrt(low * high)
         if abs(following - inverse) <= 1e-9 * inverse:
             break

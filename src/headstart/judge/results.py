@@ -16,7 +16,7 @@ FIRST = 0.25
 """The first share of the epochs of the shorter curve, over which slopes are taken."""
 POINTS = 16
 EARLY = (1, 2, 3, 4, 6, 8)
-"""Epochs that are always judged: most happens early."""
+"""Epochs that are measured unless points are few: most happens early."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,9 @@ class Field:
 
 
 def judged_at(epochs: int, points: int = POINTS) -> set[int]:
-    """Return the epochs after which an arm of so many is measured: the first ones, and evenly from then on."""
-    return {0, *(one for one in EARLY if one <= epochs), *np.linspace(0, epochs, points).round().astype(int).tolist()}
+    """Return the epochs after which an arm is measured: evenly, and where points are many, the first ones too."""
+    first = EARLY if points >= POINTS else ()
+    return {0, *(one for one in first if one <= epochs), *np.linspace(0, epochs, points).round().astype(int).tolist()}
 
 
 def together(outcomes: Sequence[Outcome], positions: Sequence[NDArray[np.intp]], n: int) -> Results:

@@ -76,8 +76,8 @@ def _reaches(gains: Gains) -> str:
     if reach is None or reach.epoch is None or not reach.epochs:
         return ""
     if reach.epoch == 0:
-        return f"is above what scratch ends with, after {reach.epochs} epochs, before it learns"
-    return f"reaches scratch's level after {reach.epoch} of {reach.epochs} epochs"
+        return f"reaches before it learns at all what scratch reaches in {reach.epochs} epochs"
+    return f"reaches after {reach.epoch} epoch{'' if reach.epoch == 1 else 's'} what scratch reaches in {reach.epochs}"
 
 
 def _ends(gains: Gains, field: Field, about: About) -> str:

@@ -105,10 +105,12 @@ class Arm:
         identity: Mapping[str, Any],
         watchers: Sequence[Watcher] = (),
         each: Each | None = None,
+        name: str = "",
     ) -> Trained:
         """Learn for as long as the recipe or the budget, in seconds, allows; the best weights stay in place.
 
-        With `each`, the examples that judge make no choice: their scores are computed where `each` asks for them.
+        With `each`, the examples that judge make no choice: their scores are computed where `each` asks for them. The
+        run is called `name`, by default after its way.
         """
         start = time.monotonic()
         own = {"mode": self.way.mode, "size": self.way.size, "threads": torch.get_num_threads()}
@@ -120,7 +122,7 @@ class Arm:
                 trained = train(
                     self._watched(each) if each else self._task(),
                     self.way.recipe,
-                    name=f"Tuning {self.way.name}",
+                    name=name or f"Tuning {self.way.name}",
                     budget=None if budget is None else max(0.0, budget - (time.monotonic() - start)),
                     folder=folder,
                     identity={**identity, **own},

@@ -1,0 +1,364 @@
+"""The arms of a comparison that learn: the same network from random weights, and the source, tuned."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.arms import trained_layer
+from headstart.base.config import cache_dir
+from headstart.base.errors import SourceError
+from headstart.base.progress import Progress
+from headstart.data.images import Preprocessing
+from headstart.data.split import hold_out
+from headstart.engines.manners import wait_politely
+from headstart.features.features import Features
+from headstart.findings import Prepared
+from headstart.heads.linear import softmax
+from headstart.heads.select import fit_ridge
+from headstart.judge.gains import SCRATCH, TUNED
+from headstart.judge.metrics import log_losses
+from headstart.judge.results import Outcome, judged_at
+from headstart.sources.base import Source
+from headstart.sources.from_torch import TorchSource
+from headstart.sources.registry import open_source
+from headstart.sources.texts import TextSource
+from headstart.sources.tuned import Tunable, TunedSource
+from headstart.tune.watch import Watcher
+
+if TYPE_CHECKING:
+    from headstart.tune.ground import Ground
+    from headstart.tune.medium import Shelf
+    from headstart.tune.rows import Rows
+    from headstart.tune.task import Recipe, Trained
+    from headstart.tune.way import Way
+
+RATE = 1e-3
+"""The full learning rate from random weights; carried over, each mode of tuning has its own, which is lower."""
+STEPS = {SCRATCH: 600, TUNED: 150}
+"""Steps after which an arm has usually learned what it can, from a few hundred labels."""
+EPOCHS = {SCRATCH: (20, 120), TUNED: (8, 30)}
+"""The fewest and the most epochs of an arm."""
+SMALL, BATCHES = 200, (16, 32)
+"""Below so many labels, batches are the smaller ones."""
+SETTLED = 32  # pictures in a batch over which BatchNorm's first statistics are taken
+ASKED = 0.25  # of the labels, for asking whether a mirrored picture keeps its label
+ENDED_EARLY = ("budget", "short", "exploded")
+
+
+def batch_for(labels: int) -> int:
+    """Return how many examples a step takes, for so many labels."""
+    return BATCHES[0] if labels < SMALL else BATCHES[1]
+
+
+def epochs_for(arm: str, labels: int) -> int:
+    """Return how many epochs an arm is meant to have with so many labels: more, where they are few."""
+    least, most = EPOCHS[arm]
+    return int(np.clip(-(-STEPS[arm] // -(-labels // batch_for(labels))), least, most))
+
+
+def as_network(source: Source) -> Tunable:
+    """Return a source whose weights can learn.
+
+    Raises:
+        SourceError: it is a graph that only computes, or a table of vectors.
+    """
+    if isinstance(source, TorchSource) or (isinstance(source, TextSource) and source.learns):
+        return source
+    raise SourceError(
+        "training needs a source that is a torch network",
+        f"{source.info.uri}, which only computes",
+        "compare a network from timm:, torchvision:, keras:, packaged: or hf:",
+    )
+
+
+def from_random(source: Source, *, seed: int) -> Tunable:
+    """Return the same network with random weights.
+
+    Raises:
+        SourceError: it is no torch network, or its architecture is not known.
+    """
+    own = as_network(source).anew(seed)
+    if own is not None:
+        return as_network(own)
+    if source.opened is None:
+        raise SourceError(
+            "scratch needs a source that was opened by its URI", source.info.uri, "give the URI, or leave scratch out"
+        )
+    return as_network(open_source(**{**source.opened, "weights": "none", "seed": seed}))
+
+
+@dataclass(frozen=True)
+class Course:
+    """How an arm that learns is run.
+
+    Attributes:
+        arm: `scratch` or `tuned`.
+        mode: what learns: `all`, or a mode of tuning.
+        size: of its pictures, in pixels; 0 for the source's own.
+        mirror: whether a mirrored picture keeps its label.
+        points: how often it is measured, about.
+        budget: seconds for learning; None for as many as its epochs need.
+        name: of the run, as it is shown.
+    """
+
+    arm: str
+    mode: str
+    size: int
+    mirror: bool
+    points: int
+    budget: float | None = None
+    name: str = ""
+
+
+def trained(
+    prepared: Prepared,
+    source: Tunable,
+    course: Course,
+    *,
+    seed: int,
+    shelf: dict[Any, Rows],
+    watchers: Sequence[Watcher] = (),
+    progress: Progress,
+) -> Outcome:
+    """Train an arm from a head in closed form on, and return what it answers after each of some epochs.
+
+    Every label is learned from: none is held out, for no choice is made. What counts is where the curve ends.
+
+    Args:
+        prepared: the data and the split.
+        source: what learns, with the weights that it begins with.
+        course: how.
+        seed: of order, views and dropout.
+        shelf: decoded pictures of all examples by size, shared between arms.
+        watchers: are told the numbers of each epoch, and of those that were measured the accuracy on the test part.
+        progress: where to show progress.
+
+    Raises:
+        SourceError: the source has no such stages.
+        UsageError: a batch does not fit in memory.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    wait_politely()
+    import torch
+
+    from headstart.tune.arm import Arm
+
+    clock = time.perf_counter()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    sized = _at(source, course.size)
+    if course.arm == SCRATCH:
+        sized = _settled(sized, prepared)
+    ground = _ground(prepared, sized)
+    way = _way(course, len(ground.learn), seed)
+    arm = Arm(ground, way, shelf=_shelved(ground, shelf, progress), device=device, progress=progress)
+    measured = _Measured(ground.y_judge, judged_at(way.recipe.epochs, course.points))
+    before = time.perf_counter() - clock
+    run = arm.run(
+        budget=course.budget,
+        folder=None,
+        identity={"arm": course.arm},
+        watchers=[_Told(watcher, measured) for watcher in watchers],
+        each=measured.each,
+        name=course.name or course.arm,
+    )
+    at = {epoch.epoch: epoch.seconds for epoch in run.history}
+    epochs = list(measured.right)
+    return Outcome(
+        np.array(epochs),
+        np.stack(list(measured.right.values())),
+        np.stack(list(measured.loss.values())),
+        np.array([before + at[epoch] for epoch in epochs]),
+        cut=run.why in ENDED_EARLY or run.planned < way.recipe.epochs,
+        note=_said(course, sized, run, way.recipe.epochs),
+    )
+
+
+class _Measured:
+    """What an arm answers on the test examples, at some epochs and at the last one.
+
+    Args:
+        y: class ids of the test examples, of shape (n,).
+        wanted: the epochs.
+    """
+
+    def __init__(self, y: NDArray[np.int64], wanted: set[int]) -> None:
+        self.y, self.wanted = y, wanted
+        self.right: dict[int, NDArray[np.bool_]] = {}
+        self.loss: dict[int, NDArray[np.float32]] = {}
+
+    def each(self, epoch: int, last: bool, scores: Callable[[], NDArray[np.float32]]) -> None:
+        """Ask for the scores where they are wanted."""
+        if last or epoch in self.wanted:
+            probabilities = softmax(scores())
+            self.right[epoch] = probabilities.argmax(axis=1) == self.y
+            self.loss[epoch] = log_losses(probabilities, self.y).astype(np.float32)
+
+
+class _Told:
+    """Tells a watcher what is known of an epoch: of validation there is nothing, of the test part what was measured."""
+
+    def __init__(self, watcher: Watcher, measured: _Measured) -> None:
+        self._watcher, self._measured = watcher, measured
+
+    def started(self, facts: Mapping[str, Any]) -> None:
+        """Pass it on."""
+        self._watcher.started(facts)
+
+    def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
+        """Pass on the numbers there are, and what was measured."""
+        said = {name: value for name, value in numbers.items() if np.isfinite(value)}
+        if epoch in self._measured.right:
+            said["test/accuracy"] = float(self._measured.right[epoch].mean())
+            said["test/loss"] = float(self._measured.loss[epoch].mean())
+        self._watcher.epoch(said, epoch=epoch)
+
+    def finished(self, facts: Mapping[str, Any]) -> None:
+        """Pass it on."""
+        self._watcher.finished(facts)
+
+
+def _said(course: Course, source: Tunable, run: Trained, epochs: int) -> str:
+    how = source.preprocessing
+    size = f", {how.size[0]} x {how.size[1]} px" if isinstance(how, Preprocessing) else ""
+    what = "every weight" if course.mode == "all" else f"--tune {course.mode}"
+    done = len(run.history) - 1
+    short = f" of the {epochs} it was meant to have" if done < epochs else ""
+    why = ", after which its loss exploded" if run.why == "exploded" else ""
+    return f"{what}{size}, {done} epochs{short}{why}"
+
+
+def _at(source: Tunable, size: int) -> Tunable:
+    """Return the source for pictures of another size."""
+    if not isinstance(source, TorchSource) or not size or source.preprocessing.size == (size, size):
+        return source
+    from headstart.tune.pictures import resized
+
+    return TunedSource(source, {}, resized(source.preprocessing, size))
+
+
+def _settled(source: Tunable, prepared: Prepared) -> Tunable:
+    """Return a network with random weights whose BatchNorm knows the labelled pictures: no weight has learned.
+
+    Without it the running statistics are those of nothing, and in training mode the network says other things than a
+    head was fitted on.
+    """
+    import torch
+
+    from headstart.sources.taps import Tapped
+    from headstart.tune.groups import has_statistics, statistics_of
+
+    if not isinstance(source, TorchSource):
+        return source
+    body = copy.deepcopy(source.module())
+    norms: Any = {name: module for name, module in body.named_modules() if has_statistics(module)}
+    if not norms:
+        return source
+    for module in norms.values():
+        module.reset_running_stats()
+        module.momentum = None  # the mean over all batches
+        module.training = True
+    network = Tapped(body, source.preprocessing, source.taps[:1])
+    dataset, train = prepared.scan.dataset, prepared.parts.train
+    with torch.inference_mode():
+        for start in range(0, len(train), SETTLED):
+            some = source.prepare_all([dataset.read(at) for at in train[start : start + SETTLED]])
+            network(torch.from_numpy(np.asarray(some)))
+    found = {name.removeprefix("body."): one.numpy() for name, one in statistics_of(body, list(norms)).items()}
+    return TunedSource(source, found, source.preprocessing)
+
+
+def _way(course: Course, labels: int, seed: int) -> Way:
+    from headstart.tune.adapt import RATES
+    from headstart.tune.way import Way
+
+    anew = course.arm == SCRATCH
+    return Way(
+        mode=course.mode,
+        mirror=course.mirror,
+        batchnorm=anew,
+        decay=1.0 if anew else Way.decay,
+        recipe=_recipe(course, labels, RATE if anew else RATES[course.mode.partition(":")[0]], seed),
+    )
+
+
+def _recipe(course: Course, labels: int, rate: float, seed: int) -> Recipe:
+    from headstart.tune.task import Recipe
+
+    epochs = epochs_for(course.arm, labels)
+    return Recipe(epochs=epochs, rate=rate, batch=batch_for(labels), patience=epochs, last=True, seed=seed)
+
+
+def _ground(prepared: Prepared, source: Tunable) -> Ground:
+    """Return what an arm stands on: all labels to learn from, the test part beside it, a ridge head on its features."""
+    from headstart.tune.ground import Ground
+
+    parts, dataset = prepared.parts, prepared.scan.dataset
+    layer = trained_layer(source)
+    features = _features(prepared, source, layer)
+    return Ground(
+        dataset=dataset,
+        keys=prepared.scan.hashes,
+        learn=parts.train,
+        judge=parts.test,
+        y_learn=features.y,
+        y_judge=prepared.labels(parts.test),
+        source=source,
+        layer=layer,
+        head=fit_ridge(features),
+        x=features.x,
+        x_judge=features.x[:0],  # the scores of what judges are asked of the network
+        c=len(dataset.classes),
+        cache=cache_dir(),
+    )
+
+
+def _features(prepared: Prepared, source: Tunable, layer: str) -> Features:
+    """Return features of the labelled examples: those at hand for the source as it is, else computed by torch."""
+    if source is prepared.source:
+        return prepared.features(layer, prepared.parts.train)
+    from headstart.engines.torch import TorchEngine, TorchTexts
+    from headstart.sources.layers import select
+
+    dataset, train = prepared.scan.dataset, prepared.parts.train
+    network = source.at(layer).network()
+    width = sum(block.width for block in network.blocks)
+    engine = TorchTexts(network.module(), width) if dataset.kind == "text" else TorchEngine(network.module())
+    x, blocks = select(engine.run(source.prepare_all([dataset.read(at) for at in train])), network.blocks, layer)
+    ids = tuple(dataset.examples[at].id for at in train)
+    return Features(x, prepared.labels(train), ids, dataset.classes, blocks, network.fingerprint)
+
+
+def _shelved(ground: Ground, shelf: dict[Any, Rows], progress: Progress) -> Shelf:
+    """Return the decoded pictures of the ground's parts; each picture of the data is decoded once at each size."""
+    from headstart.tune.pictures import decoded, wide
+    from headstart.tune.rows import Part
+
+    how = ground.source.preprocessing
+    if not isinstance(how, Preprocessing):
+        return {}  # texts are cut into tokens again, which is quick
+    if how.size not in shelf:
+        everything = range(len(ground.dataset.examples))
+        shelf[how.size] = decoded(ground.dataset, everything, wide(how), cache=ground.cache, progress=progress)
+    learn, judge = (Part(shelf[how.size], np.asarray(part, dtype=np.intp)) for part in (ground.learn, ground.judge))
+    return {how.size: (learn, judge)}
+
+
+def mirrors(prepared: Prepared, source: Tunable) -> bool:
+    """Return whether the source still knows the examples in a mirror; asked of some of the labels."""
+    import torch
+
+    from headstart.tune.mirror import mirror_keeps_labels
+
+    parts = prepared.parts
+    learn, judge = hold_out(prepared.scan.dataset, prepared.scan.hashes, parts.train, share=ASKED, seed=0)
+    if not judge:
+        return False
+    ground = _ground(replace(prepared, parts=replace(parts, train=learn, test=judge)), source)
+    return mirror_keeps_labels(replace(ground, x_judge=prepared.features(ground.layer, judge).x), torch.device("cpu"))
