@@ -35,6 +35,7 @@ RUNG = 0.4
 """Of what is left of the budget, for a rung of more than one way."""
 FAIR = 60.0  # seconds below which a rung says little of a way
 LEAST = 8  # examples that must judge
+HOPELESS = 2  # parts of a second look on which nothing is gained together, after which it ends
 FOLDS = 5  # parts of what the training part holds; the first of them judges the search
 ENOUGH = 0.5  # of the epochs that were judged, where the final model's are cut short by the budget
 LEAST_GAIN = 1e-3  # nats: what rounding alone gains is steady, and nothing
@@ -129,6 +130,8 @@ class _Search:
         That is successive halving (Jamieson & Talwalkar 2016): of the ways that still gain, the better half goes on. A
         way whose rung gains nothing is given up, and the time goes to the next best; it ends where none gains. What is
         left of the budget then goes into a second look at the best way, and at the next one if that does not gain.
+        Where none does, ways whose epochs were cut short go on: at a high rate, things get worse before they get
+        better.
         """
         left = self.settings.budget or BUDGET
         end = time.monotonic() + left
@@ -147,7 +150,15 @@ class _Search:
             ranked = sorted(gaining, key=lambda name: done[name].tried.log_loss)
             standing = [name for name in ranked[: max(1, len(ranked) // 2)] if done[name].cut]
             left = end - time.monotonic()
-        return self._outcome(self._looked_at(list(done.values()), end), end)
+        ways = self._looked_at(list(done.values()), end)
+        while not (ways and self._is_better(ways[0])):
+            left = end - time.monotonic()
+            cut = next((one for one in ways if one.cut), None)
+            longer = None if cut is None or left * RUNG < FAIR else self._rung(cut.arm.way, left * RUNG, cut)
+            if longer is None:
+                break
+            ways = self._looked_at([longer if one is cut else one for one in ways], end)
+        return self._outcome(ways, end)
 
     def _looked_at(self, done: Sequence[_Attempt], end: float) -> list[_Attempt]:
         """Return the ways, best first, with what a second look says of each in turn until one is found better."""
@@ -155,13 +166,25 @@ class _Search:
         for at, one in enumerate(ranked):
             if not self.ground.held_out or one.tried.gain.value <= LEAST_GAIN:
                 break
+            if one.confirmed is not None:
+                continue
             sure = self._confirmed(one, end)
             if sure is None:
                 break
             ranked[at] = replace(one, confirmed=sure)
-            if _is_better(ranked[at], self.frozen.accuracy):
+            if self._is_better(ranked[at]):
                 return [ranked[at], *ranked[:at], *ranked[at + 1 :]]
         return ranked
+
+    def _is_better(self, one: _Attempt) -> bool:
+        """Return whether a way beats the frozen source beyond its interval, and by more than rounding.
+
+        Parts that had no say in the search decide where there are any.
+        """
+        tried, sure = one.tried, one.confirmed
+        gained = tried.gain if sure is None else sure.gain
+        right = tried.accuracy >= self.frozen.accuracy if sure is None else sure.tuned[1] >= sure.frozen[1]
+        return right and gained.low > 0 and gained.value > LEAST_GAIN
 
     def _rung(self, way: Way, share: float, before: _Attempt | None) -> _Attempt | None:
         """Go on with a way for so many seconds; return None where they are too few for one epoch."""
@@ -273,7 +296,7 @@ class _Search:
             frozen.append(judged_frozen(ground))
             tuned.append(judged(ground, arm.judged()))
             took = time.monotonic() - start
-            if joined(tuned).log_loss >= joined(frozen).log_loss:
+            if number >= HOPELESS and joined(tuned).log_loss >= joined(frozen).log_loss:
                 break
         return confirmation(frozen, tuned, seed=self.seed) if tuned else None
 
@@ -286,7 +309,7 @@ class _Search:
         way = tried[0].name if tried else ""
         confirmed = done[0].confirmed if done else None
         source, head, layer = None, None, ""
-        if done and _is_better(done[0], frozen[1]):
+        if done and self._is_better(done[0]):
             arm = done[0].arm
             temperature = judged(self.ground, arm.judged()).temperature
             if self.ground.held_out:
@@ -351,18 +374,3 @@ class _Attempt:
     def cut(self) -> bool:
         """Whether its last run had time for fewer epochs than its recipe has."""
         return self.runs[-1].planned < self.arm.way.recipe.epochs
-
-
-def _is_better(one: _Attempt, frozen_accuracy: float) -> bool:
-    """Return whether a way beats the frozen source beyond its interval, and by more than rounding.
-
-    Parts that had no say in the search decide where there are any.
-
-    Args:
-        one: the way.
-        frozen_accuracy: on the examples that judged the search.
-    """
-    tried, sure = one.tried, one.confirmed
-    gained = tried.gain if sure is None else sure.gain
-    more_right = tried.accuracy >= frozen_accuracy if sure is None else sure.tuned[1] >= sure.frozen[1]
-    return more_right and gained.low > 0 and gained.value > LEAST_GAIN

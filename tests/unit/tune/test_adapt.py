@@ -132,8 +132,8 @@ def test_auto_asks_every_part_that_had_no_say_in_the_search(place: Ground, monke
     assert found.gain == Interval(0.1, 0.05, 0.2)
 
 
-def test_a_part_on_which_nothing_is_gained_ends_the_second_look(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _confirmed(place, monkeypatch, step=-1).parts == 1
+def test_parts_on_which_nothing_is_gained_end_the_second_look(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _confirmed(place, monkeypatch, step=-1).parts == adapt.HOPELESS
 
 
 def test_where_learning_again_fails_the_model_that_was_judged_stands(
