@@ -14,7 +14,7 @@ from headstart.arms import trained_layer
 from headstart.data.images import Preprocessing, shorter_side
 from headstart.findings import Prepared
 from headstart.judge.gains import SCRATCH, TUNED
-from headstart.judge.results import POINTS, judged_at
+from headstart.judge.results import FAST, PACE, judged_at
 from headstart.learners import epochs_for
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.tuned import Tunable
@@ -30,7 +30,6 @@ LOOKED_AT = 32  # photos whose size is looked at
 SMALLEST = 64  # pixels; below, the maps of a network made for 224 vanish
 TIMED = 16  # pictures in a batch that is timed
 VIEWS = 4
-FEW_POINTS = 6
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,13 @@ class Plan:
     Attributes:
         mode: what learns.
         size: of its pictures, in pixels; 0 for the source's own.
-        points: how often it is measured, about.
+        pace: each epoch at which it is measured is so many times the one before.
         a_pass: seconds of a picture through the network at that size.
     """
 
     mode: str
     size: int
-    points: int
+    pace: float
     a_pass: float
 
     def cost(self, arm: str, cell: Cell) -> float:
@@ -73,7 +72,7 @@ class Plan:
 
     def measuring(self, arm: str, cell: Cell) -> float:
         """Return the seconds of measuring in one run."""
-        points = len(judged_at(epochs_for(arm, cell.labels), self.points))
+        points = len(judged_at(epochs_for(arm, cell.labels), self.pace))
         share = 0.2 if self.mode.startswith("last:") else 1.0
         return self.a_pass * cell.tested * points * share
 
@@ -87,7 +86,7 @@ def plan_scratch(source: Tunable, prepared: Prepared, cells: Sequence[Cell], lef
         cells: what is to be run.
         left: seconds for all of it.
     """
-    plans = [Plan("all", size, POINTS, a_pass(source, prepared, size)) for size in sizes(source, prepared)]
+    plans = [Plan("all", size, PACE, a_pass(source, prepared, size)) for size in sizes(source, prepared)]
     return _fitting(SCRATCH, plans, cells, left)
 
 
@@ -106,23 +105,23 @@ def plan_tuned(source: Tunable, prepared: Prepared, cells: Sequence[Cell], left:
         if mode.startswith("last:"):
             smaller = []
         return _fitting(
-            TUNED, [Plan(mode, size, POINTS, a_pass(source, prepared, size)) for size in (whole, *smaller)], cells, left
+            TUNED, [Plan(mode, size, PACE, a_pass(source, prepared, size)) for size in (whole, *smaller)], cells, left
         )
-    plans = [Plan("all", size, POINTS, a_pass(source, prepared, size)) for size in (whole, *smaller[:2])]
+    plans = [Plan("all", size, PACE, a_pass(source, prepared, size)) for size in (whole, *smaller[:2])]
     if len(source.stages) > 1:
-        plans.append(Plan("last:1", 0, POINTS, a_pass(source, prepared, 0)))
+        plans.append(Plan("last:1", 0, PACE, a_pass(source, prepared, 0)))
     return _fitting(TUNED, plans, cells, left)
 
 
 def _fitting(arm: str, plans: Sequence[Plan], cells: Sequence[Cell], left: float) -> Plan:
     """Return the first plan that fits, if need be measured less often; the last one where none does."""
-    for points in (POINTS, FEW_POINTS):
+    for pace in (PACE, FAST):
         for plan in plans:
-            chosen = Plan(plan.mode, plan.size, points, plan.a_pass)
+            chosen = Plan(plan.mode, plan.size, pace, plan.a_pass)
             if needed(arm, chosen, cells) <= left:
                 return chosen
     cheapest = min(plans, key=lambda plan: needed(arm, plan, cells))
-    return Plan(cheapest.mode, cheapest.size, FEW_POINTS, cheapest.a_pass)
+    return Plan(cheapest.mode, cheapest.size, FAST, cheapest.a_pass)
 
 
 def needed(arm: str, plan: Plan, cells: Sequence[Cell]) -> float:

@@ -50,12 +50,13 @@ def write_comparison(out: Path, compared: Compared) -> list[str]:
     """
     from headstart.judge.comparison import render_comparison
 
-    out.mkdir(parents=True, exist_ok=True)
     page = render_comparison(compared.title, compared.result)
+    result = json.dumps(compared.result, indent=1, allow_nan=False)
+    out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "report.html", page.encode("utf-8", "backslashreplace"))
     shutil.rmtree(out / ARMS, ignore_errors=True)
     (out / CHECKPOINTS).rename(out / ARMS)
-    write_atomic(out / RESULT, json.dumps(compared.result, indent=1, allow_nan=False).encode())
+    write_atomic(out / RESULT, result.encode())
     return [f"Report: {out / 'report.html'}    Result: {out / RESULT}", f"Raw results: {out / ARMS}"]
 
 
@@ -154,6 +155,8 @@ def _cut_short(contest: Contest, benefit: Benefit) -> list[str]:
     """Return what the budget did not suffice for, one sentence each."""
     done, asked = contest.dropped
     notes = [f"The budget sufficed for {done} of {asked} seeds: give more with --budget."] if asked else []
+    if any(len(found) == 1 for found in contest.seeds.values()):
+        notes.append("With one seed the intervals speak of the test examples alone.")
     for name in (SCRATCH, TUNED):
         short = [field for field in benefit.fields if name in field.arms and field.arms[name].cut]
         if short:

@@ -40,6 +40,8 @@ SCARCE = 0.4
 """Of the seconds that training is planned to take; where less is left, seeds are left out."""
 LEARNING = 0.6
 """Of the seconds that are left, what learning has at least, however long measuring takes."""
+LEAST_SECONDS = 5.0
+"""What a run may take at least, while the budget lasts: the costs that are foreseen hold no overhead."""
 UNTRAINED = (MAJORITY, SIMPLE, START, FROZEN)
 
 
@@ -285,8 +287,9 @@ class Contest:
                 continue
             learning = max(self.left - sum(measuring[at:]), LEARNING * self.left, 0.0)
             plan, share = plans[arm], costs[at] / sum(costs[at:]) * learning
+            share = min(max(share, LEAST_SECONDS), max(self.left, 0.0))
             with self._guarded(arm):
-                self._train(one, arm, Course(arm, plan.mode, plan.size, mirror, plan.points, share))
+                self._train(one, arm, Course(arm, plan.mode, plan.size, mirror, plan.pace, share))
 
     def _known(self, one: Division, arm: str) -> bool:
         return self.outcomes.get(arm, one.labels, one.seed) is not None

@@ -103,7 +103,7 @@ class Course:
         mode: what learns: `all`, or a mode of tuning.
         size: of its pictures, in pixels; 0 for the source's own.
         mirror: whether a mirrored picture keeps its label.
-        points: how often it is measured, about.
+        pace: each epoch at which it is measured is so many times the one before.
         budget: seconds for learning; None for as many as its epochs need.
         name: of the run, as it is shown.
     """
@@ -112,7 +112,7 @@ class Course:
     mode: str
     size: int
     mirror: bool
-    points: int
+    pace: float
     budget: float | None = None
     name: str = ""
 
@@ -158,7 +158,7 @@ def trained(
     ground = _ground(prepared, sized)
     way = _way(course, len(ground.learn), seed)
     arm = Arm(ground, way, shelf=_shelved(ground, shelf, progress), device=device, progress=progress)
-    measured = _Measured(ground.y_judge, judged_at(way.recipe.epochs, course.points))
+    measured = _Measured(ground.y_judge, judged_at(way.recipe.epochs, course.pace))
     before = time.perf_counter() - clock
     run = arm.run(
         budget=course.budget,
@@ -196,7 +196,12 @@ class _Measured:
     def each(self, epoch: int, last: bool, scores: Callable[[], NDArray[np.float32]]) -> None:
         """Ask for the scores where they are wanted."""
         if last or epoch in self.wanted:
-            probabilities = softmax(scores())
+            said = scores()
+            if not np.isfinite(said).all():
+                if not epoch:
+                    raise ArithmeticError("the network says nothing finite before it has learned")
+                return  # its loss has exploded: the run ends, and what stands is the point before
+            probabilities = softmax(said)
             self.right[epoch] = probabilities.argmax(axis=1) == self.y
             self.loss[epoch] = log_losses(probabilities, self.y).astype(np.float32)
 

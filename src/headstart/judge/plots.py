@@ -63,7 +63,10 @@ def _over_labels(axes: Axes, arms: dict[str, Any]) -> None:
         )
         axes.plot(x, y, color=COLOURS[name], marker="o", label=TITLES[name])
         axes.fill_between(x, low, high, color=COLOURS[name], alpha=0.16, linewidth=0)
+    marks = sorted({one["labels"] for arm in arms.values() for one in arm.get("labels", [])})
     axes.set(xscale="log", xlabel="labels", ylabel="accuracy")
+    axes.minorticks_off()
+    axes.set_xticks(marks, [f"{mark:,.0f}" for mark in marks])
 
 
 def _benefits(axes: Axes, said: dict[str, Any]) -> None:

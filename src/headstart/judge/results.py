@@ -14,9 +14,8 @@ FLAT = 0.01
 """A curve is flat where its accuracy over the tail is no more than this above that over as many epochs before it."""
 FIRST = 0.25
 """The first share of the epochs of the shorter curve, over which slopes are taken."""
-POINTS = 16
-EARLY = (1, 2, 3, 4, 6, 8)
-"""Epochs that are measured unless points are few: most happens early."""
+PACE, FAST = 1.2, 1.6
+"""Each measured epoch is so many times the one before: most happens early. The second, where measuring is costly."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +120,13 @@ class Field:
         return Field(self.per_class, self.labels, arms, self.tested[:count])
 
 
-def judged_at(epochs: int, points: int = POINTS) -> set[int]:
-    """Return the epochs after which an arm is measured: evenly, and where points are many, the first ones too."""
-    first = EARLY if points >= POINTS else ()
-    return {0, *(one for one in first if one <= epochs), *np.linspace(0, epochs, points).round().astype(int).tolist()}
+def judged_at(epochs: int, pace: float = PACE) -> set[int]:
+    """Return the epochs after which an arm of so many is measured: ever farther apart, the last one included."""
+    found, at = {0, epochs}, 1
+    while at < epochs:
+        found.add(at)
+        at = max(at + 1, round(at * pace))
+    return found
 
 
 def together(outcomes: Sequence[Outcome], positions: Sequence[NDArray[np.intp]], n: int) -> Results:
@@ -156,14 +158,19 @@ def is_flat(results: Results, tested: NDArray[np.bool_]) -> bool:
         return not results.cut
     last = results.epochs[-1]
     before = (results.epochs >= (1 - 2 * TAIL) * last) & ~results.tail
+    if not before.any():
+        before[np.flatnonzero(~results.tail)[-1]] = True  # measured less often than that
     curve = accuracies(results, tested)
-    return bool(before.any()) and bool(curve[results.tail].mean() - curve[before].mean() <= FLAT)
+    return bool(curve[results.tail].mean() - curve[before].mean() <= FLAT)
 
 
 def first_part(one: Results, other: Results) -> int:
-    """Return up to which epoch the slopes of two curves are taken, at least 1; 0 where one has no epochs."""
+    """Return up to which epoch the slopes of two curves are taken; 0 where one has no epochs, or no such part."""
     shorter = int(min(one.epochs[-1], other.epochs[-1]))
-    return max(1, round(FIRST * shorter)) if shorter else 0
+    if not shorter:
+        return 0
+    until = max(round(FIRST * shorter), int(one.epochs[1]), int(other.epochs[1]))
+    return until if until <= shorter else 0
 
 
 def gained(results: Results, until: int) -> NDArray[np.float64]:

@@ -157,7 +157,7 @@ def _benefits(said: dict[str, Any]) -> list[tuple[str, ...]]:
     for name, title in (("start", "start"), ("slope", "slope, per epoch"), ("asymptote", "asymptote")):
         one = said[name]
         if one["value"] is not None:
-            rising = "" if one.get("reached", True) else " (still rising)"
+            rising = "" if one.get("reached", True) else " (curves not flat)"
             rows.append(
                 (title + rising, f"{100 * one['value']:+.1f}", f"{100 * one['low']:+.1f} to {100 * one['high']:+.1f}")
             )

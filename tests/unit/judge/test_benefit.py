@@ -177,10 +177,23 @@ def test_start_and_asymptote_are_minus_what_scratch_has_at_both_ends() -> None:
     assert all(len(line) <= 80 for line in found.as_text().splitlines()[1:])
 
 
-def test_the_epochs_that_are_measured_hold_both_ends() -> None:
+def test_the_epochs_that_are_measured_lie_ever_farther_apart() -> None:
     assert judged_at(0) == {0}
     assert judged_at(3) == {0, 1, 2, 3}
-    assert {0, 1, 2, 3, 4, 6, 8, 120} <= judged_at(120) and len(judged_at(120)) <= 22
+    found = judged_at(120)
+    assert {0, 1, 2, 3, 4, 5, 120} <= found and len(found) <= 26
+    assert len([one for one in found if one >= 96]) >= 2, "the tail is not left to one point"
+    assert {0, 1, 2, 120} <= judged_at(120, 1.6) and len(judged_at(120, 1.6)) <= 13
+
+
+def test_slopes_need_two_measured_points_of_both_curves() -> None:
+    made = field(arms(scratch=(0.3, 0.7)), n=50)
+    sparse = made.arms[SCRATCH]
+    late = replace(sparse, epochs=np.array([0, 50]), right=sparse.right[:, :2], loss=sparse.loss[:, :2])
+    late = replace(late, seconds=sparse.seconds[:, :2])
+    found = judged(replace(made, arms={**made.arms, SCRATCH: late}))
+    assert found.slope is None and found.as_dict()["slope"]["value"] is None
+    json.dumps(found.as_dict(), allow_nan=False)
 
 
 def test_seeds_that_ended_at_other_epochs_stand_side_by_side() -> None:

@@ -1,0 +1,141 @@
+"""`compare`: planted truth and nulls, coverage of the intervals, and two verdicts on real data.
+
+Usage: python bench/benefit.py [planted] [coverage] [digits] [pets] [--data DATA] [--seeds 100] [--budget 10m]
+
+`planted`: whole comparisons of toy pictures (`testing.toy_stripes`, 3 directions, 10 labels each), `--seeds` of each
+kind: a source that knows the directions; one whose weights are shuffled within each tensor; permuted labels; and a
+network with random weights as its own source, which makes both arms scratch.
+`coverage`: 500 simulated experiments of a known difference for each of some sizes (tests/support/simulated.py).
+`digits`, `pets`: the command line on scikit-learn's digits as 8 x 8 pictures and on cats_dogs.tar, 10 labels per class.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+import numpy as np
+
+from machine import machine
+
+KINDS = ("planted", "shuffled", "permuted", "two scratch arms")
+SIZES = ((2, 100), (3, 30), (3, 100), (5, 30), (5, 100), (5, 500), (10, 100))
+
+
+def planted(seeds: int) -> None:
+    """Count the verdicts of whole comparisons on toy pictures."""
+    from headstart.engines.manners import wait_politely
+
+    wait_politely()
+    import torch
+
+    from headstart import learners
+    from headstart.base.progress import Progress
+    from headstart.comparing import run_compare
+    from headstart.contest import Options
+    from headstart.testing import PlantedSource, ToySource, toy_stripes
+
+    torch.set_num_threads(1)
+    learners.EPOCHS = {"scratch": (10, 10), "tuned": (6, 6)}
+    for kind in KINDS:
+        said: Counter[str] = Counter()
+        start = time.process_time()
+        for seed in range(seeds):
+            pictures, labels = toy_stripes(3, 40, noise=0.1, seed=seed)
+            if kind == "permuted":
+                labels = np.random.default_rng(seed).permutation(labels).tolist()
+            source = {
+                "planted": PlantedSource,
+                "shuffled": lambda: PlantedSource(seed, shuffled=True),  # noqa: B023
+                "permuted": PlantedSource,
+                "two scratch arms": lambda: ToySource(10_000 + seed),  # noqa: B023
+            }[kind]()
+            options = Options(
+                source=source, labels_per_class=(10,), seeds=5, tune="all", budget=3600.0, seed=100 * seed
+            )
+            said[run_compare((pictures, labels), options, Progress()).benefit.verdict] += 1
+        print(f"{kind}: {dict(said)} of {seeds}, {(time.process_time() - start) / seeds:.1f} s of CPU each", flush=True)
+
+
+def coverage(rounds: int = 500) -> None:
+    """Print how often the interval of an accuracy difference holds the truth."""
+    from simulated import answers
+
+    from headstart.judge.intervals import difference
+
+    for seeds, n in SIZES:
+        held = 0
+        for at in range(rounds):
+            found = answers({"one": [0.85], "other": [0.75]}, seeds=seeds, n=n, seed=10_000 * n + at)
+            one = difference(found["one"][:, 0], found["other"][:, 0], seed=at)
+            held += one.low <= 0.1 <= one.high
+        print(f"{seeds} seeds, {n} test examples: {100 * held / rounds:.1f} % of {rounds}", flush=True)
+
+
+def compare(data: Path, out: Path, *flags: str) -> dict:
+    """Return the result of the command line, in a process of its own, with a cache of its own."""
+    command = [sys.executable, "-m", "headstart", "compare", str(data), *flags, "--out", str(out), "--json"]
+    with tempfile.TemporaryDirectory(prefix="bench-cache-") as cache:
+        start = time.perf_counter()
+        said = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, "HEADSTART_CACHE": cache}
+        )
+    result = json.loads(said.stdout.splitlines()[-1])
+    print(f"{data.name}: {result['verdict']}, {time.perf_counter() - start:.0f} s, seeds {result['seeds']}")
+    print(f"  {result['sentence']}")
+    for name, arm in result["arms"].items():
+        if "accuracy" in arm:
+            one = arm["accuracy"]
+            print(f"  {name}: {one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}], {arm.get('how', '')}")
+        else:
+            print(f"  {name}: {arm['error']}")
+    for note in result["warnings"]:
+        print(f"  note: {note}")
+    return result
+
+
+def digits(folder: Path) -> Path:
+    """Write scikit-learn's digits as 8 x 8 pictures, one folder a class."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    for at, (image, label) in enumerate(zip(found.images, found.target, strict=True)):
+        (folder / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 255 / 16).round().astype(np.uint8)).save(folder / str(label) / f"{at:04d}.png")
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", default=["planted", "coverage", "digits", "pets"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--budget", default="10m")
+    given = parser.parse_args()
+    print(machine())
+    if "planted" in given.what:
+        planted(given.seeds)
+    if "coverage" in given.what:
+        coverage()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        work = Path(folder)
+        plain = ("--labels-per-class", "10", "--budget", given.budget, "--offline")
+        if "digits" in given.what:
+            compare(digits(work / "digits"), work / "out-digits", *plain, "--tune", "none")
+            compare(work / "digits", work / "out-digits-tuned", *plain)
+        if "pets" in given.what:
+            compare(given.data / "cats_dogs.tar", work / "out-pets", *plain)
+
+
+if __name__ == "__main__":
+    main()
