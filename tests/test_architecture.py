@@ -25,7 +25,7 @@ LAYERS = [
     {"findings", "predictions", "listing", "demo"},
     {"adapting", "choosing"},
     {"pipeline", "output", "developed", "pretraining"},
-    {"arms", "learners", "affording", "outcomes", "contest", "compared", "comparing"},
+    {"arms", "learners", "affording", "outcomes", "contest", "compared", "several", "comparing"},
     {"cli", "__main__", "__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -129,7 +130,8 @@ def fit(
 def compare(
     data: Annotated[str, typer.Argument(help="In any form that fit takes.")],
     source: Annotated[
-        str | None, typer.Option(help="URI of the pretrained network.  [default: by the kind of data]")
+        list[str] | None,
+        typer.Option(help="URI of the pretrained network; several share the budget.  [default: by the kind of data]"),
     ] = None,
     labels_per_class: Annotated[
         str | None,
@@ -158,11 +160,12 @@ def compare(
     from headstart.comparing import run_compare
     from headstart.contest import Options, numbers
     from headstart.output import CHECKPOINTS, new_out
+    from headstart.several import run_several, write_several
     from headstart.tune.settings import parse_budget
 
     out = out if out is not None else new_out("compare")
     options = Options(
-        source=source,
+        source=source[0] if source else None,
         labels_per_class=numbers(labels_per_class.split(",")) if labels_per_class else (),
         seeds=seeds,
         budget=parse_budget(budget),
@@ -177,14 +180,12 @@ def compare(
         tensorboard=tensorboard,
     )
     _offline(offline)
-    _run(
-        "compare",
-        out,
-        as_json,
-        lambda progress: run_compare(data, options, progress),
-        write=write_comparison,
-        resume=resume,
-    )
+    several = list(dict.fromkeys(source or []))
+    if len(several) > 1:
+        work = partial(run_several, data, options, several, out=out, compare=run_compare)
+        _run("compare", out, as_json, work, write=write_several, resume=resume)
+    else:
+        _run("compare", out, as_json, partial(run_compare, data, options), write=write_comparison, resume=resume)
 
 
 @app.command()

@@ -19,8 +19,13 @@ from headstart.judge.benefit import Benefit, benefit_of
 from headstart.judge.gains import SCRATCH, TUNED
 from headstart.judge.report import SIMPLE
 from headstart.judge.results import About, Field, Outcome, together
+from headstart.judge.sentence import points
 from headstart.model import TASKS
 from headstart.output import ARMS, CHECKPOINTS, RESULT
+
+PAGE = "report.html"
+COARSE = 0.1
+"""Where only larger differences of accuracy than this could have been shown, the test part is said to be small."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,11 @@ def write_comparison(out: Path, compared: Compared) -> list[str]:
     page = render_comparison(compared.title, compared.result)
     result = json.dumps(compared.result, indent=1, allow_nan=False)
     out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / "report.html", page.encode("utf-8", "backslashreplace"))
+    write_atomic(out / PAGE, page.encode("utf-8", "backslashreplace"))
     shutil.rmtree(out / ARMS, ignore_errors=True)
     (out / CHECKPOINTS).rename(out / ARMS)
     write_atomic(out / RESULT, result.encode())
-    return [f"Report: {out / 'report.html'}    Result: {out / RESULT}", f"Raw results: {out / ARMS}"]
+    return [f"Report: {out / PAGE}    Result: {out / RESULT}", f"Raw results: {out / ARMS}"]
 
 
 def find(contest: Contest) -> Compared:
@@ -157,6 +162,13 @@ def _cut_short(contest: Contest, benefit: Benefit) -> list[str]:
     notes = [f"The budget sufficed for {done} of {asked} seeds: give more with --budget."] if asked else []
     if any(len(found) == 1 for found in contest.seeds.values()):
         notes.append("With one seed the intervals speak of the test examples alone.")
+    gap = benefit.asymptote
+    if gap is not None and gap.detectable > COARSE:
+        tested = int(benefit.fields[-1].tested.sum(axis=1).mean())
+        notes.append(
+            f"{tested:,} test {benefit.about.items} are few: only a difference of {points(gap.detectable)} or more "
+            "would have been shown."
+        )
     for name in (SCRATCH, TUNED):
         short = [field for field in benefit.fields if name in field.arms and field.arms[name].cut]
         if short:

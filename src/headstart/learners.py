@@ -236,7 +236,7 @@ def _said(course: Course, source: Tunable, run: Trained, epochs: int) -> str:
     done = len(run.history) - 1
     short = f" of the {epochs} it was meant to have" if done < epochs else ""
     why = ", after which its loss exploded" if run.why == "exploded" else ""
-    return f"{what}{size}, {done} epochs{short}{why}"
+    return f"{what}{size}, {done} epoch{'' if done == 1 else 's'}{short}{why}"
 
 
 def _at(source: Tunable, size: int) -> Tunable:

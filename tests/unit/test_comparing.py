@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from simulated import arms, field
 
 import headstart as hs
 from headstart import learners
 from headstart.base.errors import DataError, UsageError
 from headstart.base.progress import Progress
-from headstart.compared import write_comparison
+from headstart.compared import Compared, write_comparison
 from headstart.comparing import run_compare
 from headstart.contest import Options, numbers
-from headstart.judge.results import Outcome
+from headstart.judge.benefit import benefit_of
+from headstart.judge.results import About, Outcome
 from headstart.outcomes import Outcomes
 from headstart.output import ARMS, CHECKPOINTS
+from headstart.several import run_several, write_several
 from headstart.testing import PlantedSource, ToySource, toy_photos, toy_stripes
 
 QUICK = {"scratch": (2, 3), "tuned": (2, 3)}
@@ -161,6 +165,42 @@ def test_few_labels_have_more_seeds(photos: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("headstart.contest.trained", fails)
     found = run_compare(photos, options(labels_per_class=(3, None), tune="none"), Progress())
     assert found.result["seeds"] == {"3": 5, "all": 2}
+
+
+def test_several_sources_share_the_budget_and_the_best_comes_first(tmp_path: Path) -> None:
+    given: list[Options] = []
+
+    def compared(data: Any, how: Options, progress: Progress) -> Compared:
+        given.append(how)
+        if len(given) == 2:
+            raise KeyboardInterrupt
+        made = arms(start=0.5, frozen=0.9 if how.source == "toy:b" else 0.6, scratch=(0.3, 0.5))
+        about = About(str(how.source), "raw pixels", "photos")
+        benefit = benefit_of([field(made, n=100)], np.arange(100) % 5, about)
+        assert how.arms is not None
+        how.arms.mkdir(parents=True)
+        plain = {"schema": 1, "task": "image-classification", "source": how.source, "seeds": {"all": 5}, "classes": []}
+        counts = dict.fromkeys(("train", "test", "skipped", "ignored"), 1)
+        plain |= {"examples": counts, "engine": "torch", "seed": 0, "budget": 1.0, "seconds": {"total": 1.0}}
+        return Compared("toys", benefit, {**plain, "warnings": [], **benefit.as_dict()})
+
+    several = partial(
+        run_several, None, Options(budget=90.0), ["toy:a", "toy:b", "toy:c"], Progress(), out=tmp_path, compare=compared
+    )
+    with pytest.raises(KeyboardInterrupt):
+        several()
+    found = several()
+    assert [(one.source, one.budget) for one in given] == [
+        ("toy:a", 30.0),
+        ("toy:b", 30.0),
+        ("toy:b", 30.0),
+        ("toy:c", 30.0),
+    ]
+    write_several(tmp_path, found)
+    said = json.loads((tmp_path / "result.json").read_text())
+    assert said["source"] == said["sources"][0]["source"] == "toy:b"
+    assert all((tmp_path / one["folder"] / "report.html").exists() for one in said["sources"])
+    assert not (tmp_path / CHECKPOINTS).exists() and found.verdict.startswith("toy:b: Use the source")
 
 
 def test_numbers_of_labels() -> None:
