@@ -17,6 +17,7 @@ from headstart.data.split import hold_out
 from headstart.tune.arm import Arm
 from headstart.tune.ground import Ground
 from headstart.tune.judging import gain, joined, judged, judged_frozen
+from headstart.tune.media import MEDIA
 from headstart.tune.medium import Shelf
 from headstart.tune.mirror import mirror_keeps_labels
 from headstart.tune.outcome import Confirmed, Tried, Tuning, confirmation, ending, learned_again, not_kept
@@ -27,8 +28,6 @@ from headstart.tune.watch import Watcher
 from headstart.tune.way import Way
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
-RATES = {"norm": 1e-3, "lora": 1e-3, "last": 5e-4, "all": 3e-4}
-"""The full learning rate of each mode; that of stages below the topmost decays from it."""
 BUDGET = 600.0
 """Seconds for `auto` where no budget is given."""
 RUNG = 0.4
@@ -111,6 +110,7 @@ class _Search:
         self.watchers = watchers
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.shelf: Shelf = {}
+        self.medium = MEDIA[ground.dataset.kind]
         self.frozen = judged_frozen(ground)
         self.again = (1 + len(ground.judge) / len(ground.learn)) if ground.held_out else 0.0
         self.notes: list[str] = []
@@ -202,20 +202,21 @@ class _Search:
     def _ways(self, budget: float) -> list[Way]:
         """Return the ways that `auto` tries, cheapest first: as many as the budget gives a fair run."""
         stages = len(self.ground.stages)
-        modes = ["last:2", ALL, "last:1"][: max(1, int(RUNG * budget / FAIR))]
-        known = [mode for mode in modes if mode == ALL or int(mode[-1]) < stages] or [ALL]
-        cheapest = sorted(known, key=lambda mode: (mode == ALL, mode))
+        promising = self.medium.ways(self.ground)[: max(1, int(RUNG * budget / FAIR))]
+        known = [one for one in promising if one[0] == ALL or int(one[0][-1]) < stages] or [(ALL, promising[0][1])]
+        cheapest = sorted(known, key=lambda one: (one[0] == ALL, one[0]))
         size = self.settings.size or affordable_size(self.ground)
-        ways = [self._way(mode, size) for mode in cheapest]
+        ways = [self._way(mode, size, contrast=contrast) for mode, contrast in cheapest]
         # A rate high enough to leave the frozen source first makes things worse: here rungs and budget end a run, and
         # patience does not before the rate has come down.
         return [replace(way, recipe=replace(way.recipe, patience=way.recipe.epochs)) for way in ways]
 
-    def _way(self, mode: str, size: int = 0) -> Way:
+    def _way(self, mode: str, size: int = 0, *, contrast: bool = False) -> Way:
         settings = self.settings
         recipe = Recipe(
-            epochs=settings.epochs,
-            rate=settings.rate or RATES[mode.partition(":")[0]],
+            # What pairs teach is soon learned, and goes on into what these pairs alone have in common.
+            epochs=max(1, settings.epochs // 2) if contrast else settings.epochs,
+            rate=settings.rate or self.medium.rates["pairs" if contrast else mode.partition(":")[0]],
             batch=settings.batch,
             patience=settings.patience,
             mixup=settings.mixup,
@@ -229,6 +230,7 @@ class _Search:
             mirror=self._mirrors(),
             views=settings.views,
             batchnorm=settings.batchnorm == "train",
+            contrast=contrast,
             recipe=recipe,
         )
 

@@ -13,31 +13,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from headstart.base.progress import Progress
-from headstart.data.dataset import Kind
 from headstart.heads.select import refit
 from headstart.sources.layers import select
 from headstart.sources.tuned import Tunable
 from headstart.tune import lora
+from headstart.tune.contrast import Paired, contrast
 from headstart.tune.fuse import find_pairs, fused
 from headstart.tune.ground import Ground
 from headstart.tune.groups import choose_groups, set_modes, stages_of, statistics_of, used_weights
 from headstart.tune.loop import train
+from headstart.tune.media import MEDIA
 from headstart.tune.medium import BATCH, Kept, Medium, Shelf
-from headstart.tune.network import Classifier
+from headstart.tune.network import Classifier, joined_blocks
 from headstart.tune.order import Span, spans
-from headstart.tune.pictures import PictureMedium
 from headstart.tune.prefix import Prefix
 from headstart.tune.readers import Given
 from headstart.tune.rows import place_for
 from headstart.tune.settings import LORA
-from headstart.tune.task import Nothing, Task, Trained, Weight, evaluate, precision
-from headstart.tune.texts import TextMedium
+from headstart.tune.task import Aim, Examples, Nothing, Task, Trained, Weight, evaluate, precision
 from headstart.tune.watch import Watcher
 from headstart.tune.way import Way
-
-MEDIA: dict[Kind, type[Medium]] = {"image": PictureMedium, "text": TextMedium}
 
 HEAD = 300.0
 """The head's learning rate as a share of that of the topmost stage, over the number of features.
@@ -82,6 +80,9 @@ class Arm:
         self.body = body.to(memory_format=torch.channels_last).eval()
         self.original = {name: tensor.detach().clone() for name, tensor in self.body.state_dict().items()}
         self.notes: list[str] = []
+        self.prefix: Prefix | None = None
+        self._kept: tuple[Kept, Kept] | None = None
+        self.reader = self.medium.reader(self.body).to(device)
         self.classifier = self._classifier()
         self.begin = {name: weight.detach().clone() for name, weight in self.classifier.linear.state_dict().items()}
         blank = self._moved(self.medium.blank())
@@ -95,7 +96,6 @@ class Arm:
         )
         self.pairs = () if way.batchnorm else find_pairs(self.body, lambda: self.classifier(*blank))
         self.prefix = self._prefix(ran, blank)
-        self._kept: tuple[Kept, Kept] | None = None
 
     def run(
         self,
@@ -113,7 +113,7 @@ class Arm:
         run is called `name`, by default after its way.
         """
         start = time.monotonic()
-        own = {"mode": self.way.mode, "size": self.way.size, "threads": torch.get_num_threads()}
+        own = {"way": self.way.name, "threads": torch.get_num_threads()}
         with fused(self.body, () if self.way.mode == LORA else self.pairs):
             if self.prefix is not None and self._kept is None:
                 self._kept = self._keep(self.prefix, budget)
@@ -149,19 +149,18 @@ class Arm:
         ground = self.ground
         x = ground.x if self.medium.own else self._features()
         head = refit(x, ground.y_learn, ground.c, like=ground.head)
-        return Classifier(self.medium.reader(self.body), head, x).to(self.device)
+        return Classifier(self.reader, head, x).to(self.device)
 
     def _features(self) -> NDArray[np.float32]:
         """Return features of the examples to learn from, as the body gives them now."""
-        reader = self.medium.reader(self.body).to(self.device)
         self.body.eval()
-        examples, _ = self.medium.examples(plain=True)
-        blocks = tuple(tap.block for tap in reader.taps)
+        examples, _ = self._kept or self.medium.examples(plain=True)
+        blocks = tuple(tap.block for tap in self.reader.taps)
         found = np.empty((len(examples.y), sum(block.width for block in blocks)), dtype=np.float32)
         turns, _ = self.medium.turns()
         with torch.inference_mode(), precision(self.device):
             for rows in turns:
-                said = reader.blocks(self._moved(examples.inputs(rows, epoch=0)), {})
+                said = self._blocks(*self._moved(examples.inputs(rows, epoch=0)))
                 found[rows] = torch.cat([block.float() for block in said], 1).cpu().numpy()
         return select(found, blocks, "+".join(block.name for block in blocks))[0]
 
@@ -193,18 +192,25 @@ class Arm:
                 table = isinstance(self.body.get_submodule(name.rpartition(".")[0]), torch.nn.Embedding)
                 weights.append(Weight(f"body.{name}", weight, share, decays=not table))
         linear = self.classifier.linear
-        weights += [Weight(f"head.{name}", one, HEAD / linear.in_features) for name, one in linear.named_parameters()]
-        learn, judge = self._kept or self.medium.examples()
+        head = {f"head.{name}": one for name, one in linear.named_parameters()}
+        statistics = statistics_of(self.body, self.groups.training) if way.batchnorm else {}
+        if way.contrast:
+            statistics |= {name: one.detach() for name, one in head.items()}
+        else:
+            weights += [Weight(name, one, HEAD / linear.in_features) for name, one in head.items()]
+        given: tuple[Examples, Examples] = self._kept or self.medium.examples()
+        learn, judge = given
         return Task(
             weights,
-            self._from_kept if self._kept else self.classifier,
+            self._scores,
             self._mode,
-            learn,
+            Paired(learn) if way.contrast else learn,
             judge,
             ground.c,
-            statistics=statistics_of(self.body, self.groups.training) if way.batchnorm else {},
+            statistics=statistics,
             device=self.device,
             turns=self.medium.turns()[1],
+            aim=Aim(self._unit, contrast, self._settle) if way.contrast else None,
         )
 
     def _watched(self, each: Each) -> Task:
@@ -216,9 +222,23 @@ class Arm:
 
         return replace(task, validation=Nothing(), turns=(), each=tell)
 
-    def _from_kept(self, *kept: Tensor) -> Tensor:
-        assert self.prefix is not None
-        return self.prefix.scores(kept)
+    def _blocks(self, *given: Tensor) -> tuple[Tensor, ...]:
+        """Return the blocks of the layer, from what was kept where something was."""
+        if self.prefix is not None and self._kept is not None:
+            return self.prefix.features(given)
+        return self.reader.blocks(given, {})
+
+    def _scores(self, *given: Tensor) -> Tensor:
+        return self.classifier.scored(self._blocks(*given))
+
+    def _unit(self, *given: Tensor) -> Tensor:
+        """Return the features of the layer, of unit length."""
+        return normalize(joined_blocks([block.float() for block in self._blocks(*given)]), dim=1)
+
+    def _settle(self) -> None:
+        """Fit the head anew on the features as the body gives them now."""
+        ground = self.ground
+        self.classifier.take(refit(self._features(), ground.y_learn, ground.c, like=ground.head))
 
     def _mode(self, *, training: bool) -> None:
         if training:
@@ -283,6 +303,8 @@ class Arm:
                 held[name].copy_(torch.lerp(first, tensor, alpha))
             for name, tensor in self.classifier.linear.state_dict().items():
                 tensor.copy_(torch.lerp(self.begin[name], head[name], alpha))
+        if self.way.contrast:
+            self._settle()
 
     def judged(self) -> NDArray[np.float32]:
         """Return the class scores of the examples that judge, float32 of shape (n, c)."""

@@ -234,6 +234,13 @@ class _Run:
         task, recipe = self.task, self.recipe
         inputs = tuple(moved(part[piece[0] : piece[-1] + 1], task.device) for part in given)
         y = torch.from_numpy(task.train.y[rows[piece]]).to(task.device)
+        if task.aim is not None:
+            with precision(task.device):
+                said = task.aim.outputs(*inputs)
+            losses, right = task.aim.losses(said.float(), y)
+            loss = (losses * self.class_weights[y]).sum() / len(rows)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return float(loss.detach()), right
         targets = one_hot(y, task.c).float()
         if recipe.mixup:
             seed = recipe.seed * 1_000_003 + self.state.step
@@ -279,6 +286,8 @@ class _Run:
     def _record(self, loss: float, accuracy: float) -> None:
         """Judge the weights as they stand, and tell it."""
         with self._averaged():
+            if self.task.aim is not None and self.state.epoch:
+                self.task.aim.settle()
             scores = evaluate(self.task)
             self._tick()
             self.task.each(self.state.epoch, bool(self.state.why) or self.state.epoch >= self.state.planned)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,6 +74,7 @@ class Medium(ABC):
 
     Attributes:
         kind: of examples.
+        rates: the full learning rate of each mode, and of `pairs`; that of stages below the topmost decays from it.
         own: whether features are those that the ground holds, and not of another size.
         views: of each example, where activations are kept.
 
@@ -88,11 +89,17 @@ class Medium(ABC):
     """
 
     kind: ClassVar[Kind]
+    rates: ClassVar[Mapping[str, float]]
     own: bool = True
     views: int = 1
 
     def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
         self.ground, self.way, self.progress = ground, way, progress
+
+    @classmethod
+    @abstractmethod
+    def ways(cls, ground: Ground) -> tuple[tuple[str, bool], ...]:
+        """Return the modes that `auto` tries, and whether by pairs, the most promising first."""
 
     @abstractmethod
     def reader(self, body: nn.Module) -> Reader:

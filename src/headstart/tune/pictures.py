@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from headstart.tune.medium import BATCH, Kept, Medium, Shelf, in_turn, shuffled
 from headstart.tune.network import takes
 from headstart.tune.readers import Given, PictureReader
 from headstart.tune.rows import Part, Rows, place_for
-from headstart.tune.settings import LAST
+from headstart.tune.settings import ALL, LAST
 from headstart.tune.way import Way
 
 WINDOW = 64  # pictures decoded ahead
@@ -111,6 +112,7 @@ class PictureMedium(Medium):
     """Photos: decoded once, in as many views as there are visits."""
 
     kind = "image"
+    rates: ClassVar[Mapping[str, float]] = {"norm": 1e-3, "lora": 1e-3, "last": 5e-4, "all": 3e-4, "pairs": 3e-4}
 
     def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
         super().__init__(ground, way, shelf=shelf, progress=progress)
@@ -130,6 +132,11 @@ class PictureMedium(Medium):
             decoded(ground.dataset, part, how, cache=ground.cache, progress=self.progress) for part in parts
         )
         return learn, judge
+
+    @classmethod
+    def ways(cls, ground: Ground) -> tuple[tuple[str, bool], ...]:
+        """Return the modes that `auto` tries."""
+        return ("last:2", False), (ALL, False), ("last:1", False)
 
     def reader(self, body: nn.Module) -> PictureReader:
         """Return what reads pictures."""

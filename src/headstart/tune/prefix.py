@@ -70,8 +70,8 @@ class Prefix:
             hook.remove()
         return (kept[""], *(reader.block(tap, outputs[tap.module], given) for tap in self.frozen))
 
-    def scores(self, kept: Sequence[Tensor]) -> Tensor:
-        """Return the class scores, running only what comes after the boundary.
+    def features(self, kept: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the blocks of the layer, running only what comes after the boundary.
 
         Args:
             kept: what `keep` returned, rows of any number of examples, and then what the reader's `rest` did.
@@ -80,7 +80,7 @@ class Prefix:
         known = {tap.name: block for tap, block in zip(self.frozen, blocks, strict=True)}
         blank = self.network.reader.stand_in(kept[0], rest, empty=self._empty)
         with self._silenced(kept[0], len(blank[0])):
-            return self.network.scored(self.network.reader.blocks(blank, known))
+            return self.network.reader.blocks(blank, known)
 
     def agrees(self, given: Given) -> bool:
         """Return whether a pass from the boundary gives what the whole network gives.
@@ -92,7 +92,8 @@ class Prefix:
             plain = self.network(*given)
             for self._empty in (True, False):
                 try:
-                    short = self.scores((*self.keep(given), *self.network.reader.rest(given)))
+                    kept = (*self.keep(given), *self.network.reader.rest(given))
+                    short = self.network.scored(self.features(kept))
                 except (RuntimeError, ValueError, TypeError, AttributeError, KeyError):
                     continue  # a forward that looks at more than what its modules say
                 if short.shape == plain.shape and torch.allclose(

@@ -64,6 +64,21 @@ class Weight:
 
 
 @dataclass(frozen=True)
+class Aim:
+    """What is learned from, where it is not the class scores.
+
+    Attributes:
+        outputs: from the inputs of n examples, of shape (n, d).
+        losses: from these outputs and the class ids, the loss of each example, and how many are right.
+        settle: fits what no gradient reaches, before what has been learned is judged.
+    """
+
+    outputs: Callable[..., Tensor]
+    losses: Callable[[Tensor, Tensor], tuple[Tensor, int]]
+    settle: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class Task:
     """What is to be learned.
 
@@ -77,6 +92,7 @@ class Task:
         statistics: tensors that training moves without a gradient (running means), by name.
         device: where the network is.
         turns: rows of `validation` that are judged together, each once; empty for its own order.
+        aim: what is learned from; None for the class scores.
         plan: is told how many epochs there will be, and returns the kind of each; epochs of one kind cost alike.
         each: is told the number of each epoch, and whether it is the last one, while the weights stand as they are
             judged; its time counts as none of the run's.
@@ -91,6 +107,7 @@ class Task:
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     turns: Sequence[NDArray[np.intp]] = ()
+    aim: Aim | None = None
     plan: Callable[[int], Sequence[int]] = lambda epochs: [0] * epochs
     each: Callable[[int, bool], None] = lambda epoch, last: None
 

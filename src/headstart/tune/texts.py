@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,9 +22,11 @@ from headstart.tune.ground import Ground
 from headstart.tune.medium import Kept, Medium, Shelf
 from headstart.tune.readers import Given, TextReader
 from headstart.tune.rows import Ragged, Rows
+from headstart.tune.settings import ALL
 from headstart.tune.way import Way
 
 WINDOW = 8  # batches among whose texts those of one length find each other
+FEW = 32  # texts of a class on average, up to which pairs are worth a try
 TRIED = 2 * STEP  # tokens of the texts that a network is tried on
 
 
@@ -101,6 +103,7 @@ class TextMedium(Medium):
     """Texts: there are no views of them, and none is of another size."""
 
     kind = "text"
+    rates: ClassVar[Mapping[str, float]] = {"norm": 1e-3, "lora": 5e-4, "last": 1e-4, "all": 1e-4, "pairs": 7e-5}
 
     def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
         super().__init__(ground, way, shelf=shelf, progress=progress)
@@ -120,6 +123,13 @@ class TextMedium(Medium):
             assert isinstance(tokens, Tokens)
             found.append(tokens)
         return found
+
+    @classmethod
+    def ways(cls, ground: Ground) -> tuple[tuple[str, bool], ...]:
+        """Return the modes that `auto` tries: with few texts a class, also those by pairs."""
+        few = len(ground.learn) <= FEW * ground.c
+        plain = (("last:2", False), (ALL, False), ("last:1", False))
+        return (("last:3", True), (ALL, True), ("last:2", False)) if few else plain
 
     def reader(self, body: nn.Module) -> TextReader:
         """Return what reads tokens."""

@@ -19,6 +19,7 @@ class Way:
         mirror: whether a mirrored picture keeps its label.
         views: of each picture, where activations are kept.
         batchnorm: whether BatchNorm of what learns runs in training mode.
+        contrast: whether the body learns from pairs before a head is fitted (see `contrast`).
         keep: whether activations may be kept at all.
         decay: the rate of a stage, as a share of that of the stage above it; 1 for random weights.
         recipe: of the loop.
@@ -30,6 +31,7 @@ class Way:
     mirror: bool = False
     views: int = 4
     batchnorm: bool = False
+    contrast: bool = False
     keep: bool = True
     decay: float = DECAY
     recipe: Recipe = field(default_factory=Recipe)
@@ -37,4 +39,5 @@ class Way:
     @property
     def name(self) -> str:
         """What to call it."""
-        return f"{self.mode} at {self.size} px" if self.size else self.mode
+        name = f"{self.mode} by pairs" if self.contrast else self.mode
+        return f"{name} at {self.size} px" if self.size else name
