@@ -44,12 +44,12 @@ class Kind:
 
     Attributes:
         loss: of scores; the larger the worse.
-        curvature: the largest second derivative of the loss by a score.
+        curvature: about how large the second derivative of the loss by a score is, by the number of classes.
         penalties: L2 strengths worth trying, strongest first.
     """
 
     loss: Loss
-    curvature: float
+    curvature: Callable[[int], float]
     penalties: tuple[float, ...]
 
 
@@ -82,9 +82,8 @@ def fit_path(
     used = weights.astype(rows.dtype)
     for penalty in penalties:
         # Along the principal axes the curvature is nearly diagonal: these units make it nearly one.
-        units = 1 / np.sqrt(
-            np.append(kind.curvature * rotated.powers + penalty, kind.curvature * rotated.weights.sum())
-        )
+        bend = kind.curvature(c)
+        units = 1 / np.sqrt(np.append(bend * rotated.powers + penalty, bend * rotated.weights.sum()))
 
         def losses(
             point: NDArray[np.float64], units: NDArray[np.float64] = units, penalty: float = penalty

@@ -23,4 +23,9 @@ def loss(
     return value, scores
 
 
-LOGISTIC = Kind(loss, curvature=0.25, penalties=tuple(float(10.0**half) for half in np.arange(1.5, -4.01, -0.5)))
+def curvature(c: int) -> float:
+    """Return p (1 - p), for probabilities that are near 1/c while there are many classes."""
+    return min(0.25, 1 / c)
+
+
+LOGISTIC = Kind(loss, curvature, penalties=tuple(float(10.0**half) for half in np.arange(1.5, -4.01, -0.5)))

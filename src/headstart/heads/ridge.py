@@ -63,10 +63,17 @@ def left_out(
         scores = goal - residual / (1 - leverage)[:, None]
         for group in shared:
             root = np.sqrt(weights[group])[:, None]
-            hat = (rows[group] * shrink) @ rows[group].T + 1 / weights.sum()
-            hat = np.eye(len(group)) - root * hat * root.T
-            scores[group] = goal[group] - np.linalg.solve(hat, root * residual[group]) / root
+            parts = np.column_stack([rows[group] * np.sqrt(shrink), np.full(len(group), weights.sum() ** -0.5)]) * root
+            scores[group] = goal[group] - _unhatted(parts, root * residual[group]) / root
         yield scores
+
+
+def _unhatted(parts: NDArray[np.float64], residual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return `(1 - P P^T)^-1 r` for `parts` P (n, k) and `residual` r (n, c), by the smaller system (Woodbury)."""
+    n, k = parts.shape
+    if n <= k:
+        return np.asarray(np.linalg.solve(np.eye(n) - parts @ parts.T, residual))
+    return np.asarray(residual + parts @ np.linalg.solve(np.eye(k) - parts.T @ parts, parts.T @ residual))
 
 
 def _quadratic(rows: NDArray[np.floating], shrink: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,4 +24,4 @@ def loss(
     return value, short
 
 
-SVM = Kind(loss, curvature=2.0, penalties=tuple(float(10.0**half) for half in np.arange(3, -3.01, -0.5)))
+SVM = Kind(loss, lambda c: 2.0, penalties=tuple(float(10.0**half) for half in np.arange(3, -3.01, -0.5)))

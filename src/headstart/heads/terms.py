@@ -199,8 +199,7 @@ def _path(
     used = np.ones((1, n), np.float32)
     point = np.zeros((v + 1, c))
     for penalty in penalties:
-        # Of many classes each probability is near 1/c, and with it the curvature of the loss.
-        bend = LOGISTIC.curvature * min(1.0, 4 / c)
+        bend = LOGISTIC.curvature(c)
         units = 1 / np.sqrt(np.append(bend * powers + penalty, bend * n))[:, None]
 
         def losses(

@@ -18,8 +18,9 @@ from headstart.heads.rotate import Rotated, blocks, column_scale, rotate
 from headstart.heads.svm import SVM
 
 PLATEAU = 1.01  # of the penalties whose error is within 1 % of the least, the strongest is kept
-PATIENCE = 2  # penalties in a row that gain less than that, after which weaker ones are not tried
+PATIENCE = 2  # penalties in a row, half a power of ten apart, that gain less than that: weaker ones are not tried
 BLOCK_OUT = 4096  # rows; a larger fold is too costly to leave out of ridge at once
+TOLERANCE = 1e-4  # of heads that are only compared: the log loss of unseen rows is the same to four digits
 FINAL = {"float64": 1e-9, "float32": 1e-6}  # tolerance of the head that is kept, relative to its loss, by dtype of rows
 CONVEX = {"logistic": LOGISTIC, "svm": SVM}
 
@@ -152,6 +153,7 @@ def fold_trial(task: Task, kind: str, penalties: Sequence[float] | None = None) 
     weights = np.where(task.folds == np.arange(count)[:, None], 0, task.rotated.weights)
     penalties = penalties or (centroid.PENALTIES if kind == "centroid" else CONVEX[kind].penalties)
     best: Trial | None = None
+    step = 2 * abs(np.log10(penalties[0] / penalties[1])) if len(penalties) > 1 else 1.0
     behind = 0
     for penalty, heads in zip(penalties, _path(task, kind, penalties, weights), strict=True):
         trial = _judged(task, kind, penalty, _unseen(heads, task))
@@ -159,7 +161,7 @@ def fold_trial(task: Task, kind: str, penalties: Sequence[float] | None = None) 
             best, behind = trial, 0
         else:
             behind += 1
-        if behind == PATIENCE:
+        if behind * step >= PATIENCE:
             break
     if best is None:
         raise ValueError(f"{kind} has no penalties to try")
@@ -176,7 +178,7 @@ def fit(task: Task, kind: str, penalty: float) -> tuple[NDArray[np.float64], NDA
 
 
 def _path(
-    task: Task, kind: str, penalties: Sequence[float], weights: NDArray[np.float64], tolerance: float = 1e-5
+    task: Task, kind: str, penalties: Sequence[float], weights: NDArray[np.float64], tolerance: float = TOLERANCE
 ) -> Iterator[Fitted]:
     if kind == "centroid":
         return centroid.fit_path(task.rotated, task.y, task.c, penalties=penalties, weights=weights)
