@@ -19,19 +19,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
 
 from headstart.base.errors import UsageError
 from headstart.base.memory import is_no_memory, keep_freed, said_when_scarce, too_large
 from headstart.base.progress import Progress, Step
 from headstart.heads.parts import class_weights
-from headstart.tune.augment import mixup
 from headstart.tune.average import Average
 from headstart.tune.checkpoint import Checkpoint, differences, newest, save, storable, under, with_nan
 from headstart.tune.interrupt import Stop, interruptible
+from headstart.tune.losses import loss_of
 from headstart.tune.plan import KEPT_BACK, Done, fitting, replanned
 from headstart.tune.schedule import share_of_rate
-from headstart.tune.task import Epoch, Recipe, Task, Trained, evaluate, judge, moved, precision, put
+from headstart.tune.task import Epoch, Recipe, Task, Trained, evaluate, judge, moved, put
 from headstart.tune.watch import RUN, Watcher, told
 
 SAVED_EVERY = 60.0  # seconds, and at the end of each epoch
@@ -234,24 +233,11 @@ class _Run:
         task, recipe = self.task, self.recipe
         inputs = tuple(moved(part[piece[0] : piece[-1] + 1], task.device) for part in given)
         y = torch.from_numpy(task.train.y[rows[piece]]).to(task.device)
-        if task.aim is not None:
-            with precision(task.device):
-                said = task.aim.outputs(*inputs)
-            losses, right = task.aim.losses(said.float(), y)
-            loss = (losses * self.class_weights[y]).sum() / len(rows)
-            loss.backward()  # type: ignore[no-untyped-call]
-            return float(loss.detach()), right
-        targets = one_hot(y, task.c).float()
-        if recipe.mixup:
-            seed = recipe.seed * 1_000_003 + self.state.step
-            mixed = [mixup(part.float(), targets, alpha=recipe.mixup, seed=seed) for part in inputs]
-            inputs, targets = tuple(part for part, _ in mixed), mixed[0][1]
-        with precision(task.device):
-            scores = task.scores(*inputs)
-        losses = cross_entropy(scores.float(), targets, reduction="none", label_smoothing=recipe.smoothing)
-        loss = (losses * (targets @ self.class_weights)).sum() / len(rows)
+        seed = recipe.seed * 1_000_003 + self.state.step
+        total, right = loss_of(task, recipe, inputs, y, counted=self.class_weights, seed=seed)
+        loss = total / len(rows)
         loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach()), int((scores.detach().argmax(dim=1) == y).sum())
+        return float(loss.detach()), right
 
     def _halve(self, error: BaseException) -> None:
         if self.state.parts > self.recipe.parts:
