@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
-from headstart.base.errors import SourceError
 from headstart.base.progress import Progress
 from headstart.data.split import hold_out
 from headstart.engines.manners import wait_politely
@@ -21,10 +20,8 @@ from headstart.heads.linear import LinearHead
 from headstart.heads.select import Choice, fit_ridge
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import evaluate
-from headstart.sources.base import Source
-from headstart.sources.from_torch import TorchSource
+from headstart.networks import as_network
 from headstart.sources.layers import JOINED, POOL
-from headstart.sources.texts import TextSource
 from headstart.tune.settings import Settings
 from headstart.tune.watch import open_watchers
 
@@ -63,13 +60,7 @@ def tuned_answer(
         UsageError: it has no such stages, a checkpoint is of another run, or a batch does not fit in memory.
     """
     source, dataset, hashes = prepared.source, prepared.scan.dataset, prepared.scan.hashes
-    if not isinstance(source, TorchSource) and not (isinstance(source, TextSource) and source.learns):
-        raise SourceError(
-            "--tune needs a source that is a torch network",
-            f"{source.info.uri}, {_instead(source)}",
-            "leave --tune out, or take a network from "
-            + ("packaged:minilm or hf:" if source.info.kind == "text" else "timm:, torchvision:, keras: or hf:"),
-        )
+    network = as_network(prepared, "--tune")
     wait_politely()
     from headstart.tune.adapt import tune
     from headstart.tune.ground import Ground
@@ -88,7 +79,7 @@ def tuned_answer(
             judge=judge,
             y_learn=prepared.labels(learn),
             y_judge=prepared.labels(judge),
-            source=source,
+            source=network,
             layer=layer,
             head=head,
             x=prepared.features(layer, learn).x,
@@ -118,10 +109,6 @@ def tuned_answer(
         progress=progress,
     )
     return _answer(prepared, frozen, tuning, seed=seed, progress=progress)
-
-
-def _instead(source: Source) -> str:
-    return "a table of vectors" if source.info.kind == "text" else "a graph that only computes"
 
 
 def _answer(prepared: Prepared, frozen: Answer, tuning: Tuning, *, seed: int, progress: Progress) -> Answer:

@@ -19,7 +19,8 @@ from headstart.base.progress import Progress
 from headstart.data.split import Parts, split
 from headstart.findings import Clock, Prepared
 from headstart.judge.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
-from headstart.learners import Course, as_network, from_random, mirrors, trained
+from headstart.learners import Course, from_random, mirrors, trained
+from headstart.networks import as_network
 from headstart.outcomes import Outcomes
 from headstart.pipeline import Options as FitOptions
 from headstart.sources.base import Source
@@ -313,14 +314,14 @@ class Contest:
 
     def _mirror(self) -> dict[str, Any]:
         first = self.division(self.numbers[-1], self.options.seed).prepared
-        return {"keeps labels": mirrors(first, as_network(self.prepared.source))}
+        return {"keeps labels": mirrors(first, as_network(self.prepared, "training"))}
 
     def _plan(self, arm: str, arms: int) -> dict[str, Any]:
         """Return how an arm is run, as plain values."""
-        source = as_network(self.prepared.source)
+        source = as_network(self.prepared, "training")
         left = self.left * (SHARES[arm] if arms > 1 else 1.0)
         if arm == SCRATCH:
-            from_random(source, seed=self.options.seed)
+            from_random(self.prepared, seed=self.options.seed)
             return asdict(plan_scratch(source, self.prepared, self._cells(), left))
         mode = None if self.options.tune == AUTO else self.options.tune
         return asdict(plan_tuned(source, self.prepared, self._cells(), left, mode))
@@ -331,9 +332,7 @@ class Contest:
         Raises:
             UsageError: the budget is too short for one epoch in the first seed.
         """
-        source = (
-            from_random(self.prepared.source, seed=one.seed) if arm == SCRATCH else as_network(self.prepared.source)
-        )
+        source = from_random(self.prepared, seed=one.seed) if arm == SCRATCH else as_network(self.prepared, "training")
         with self.clock.part("tune"):
             found = trained(
                 one.prepared,

@@ -25,10 +25,9 @@ from headstart.heads.select import fit_ridge
 from headstart.judge.gains import SCRATCH, TUNED
 from headstart.judge.metrics import log_losses
 from headstart.judge.results import Outcome, judged_at
-from headstart.sources.base import Source
+from headstart.networks import as_network
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.registry import open_source
-from headstart.sources.texts import TextSource
 from headstart.sources.tuned import Tunable, TunedSource
 from headstart.tune.watch import Watcher
 
@@ -63,35 +62,21 @@ def epochs_for(arm: str, labels: int) -> int:
     return int(np.clip(-(-STEPS[arm] // -(-labels // batch_for(labels))), least, most))
 
 
-def as_network(source: Source) -> Tunable:
-    """Return a source whose weights can learn.
+def from_random(prepared: Prepared, *, seed: int) -> Tunable:
+    """Return the network of the data's source with random weights.
 
     Raises:
-        SourceError: it is a graph that only computes, or a table of vectors.
+        SourceError: it is no network that could learn, or its architecture is not known.
     """
-    if isinstance(source, TorchSource) or (isinstance(source, TextSource) and source.learns):
-        return source
-    raise SourceError(
-        "training needs a source that is a torch network",
-        f"{source.info.uri}, which only computes",
-        "compare a network from timm:, torchvision:, keras:, packaged: or hf:",
-    )
-
-
-def from_random(source: Source, *, seed: int) -> Tunable:
-    """Return the same network with random weights.
-
-    Raises:
-        SourceError: it is no torch network, or its architecture is not known.
-    """
-    own = as_network(source).anew(seed)
+    source = prepared.source
+    own = source.anew(seed)
     if own is not None:
-        return as_network(own)
+        return as_network(prepared, "training", own)
     if source.opened is None:
         raise SourceError(
             "scratch needs a source that was opened by its URI", source.info.uri, "give the URI, or leave scratch out"
         )
-    return as_network(open_source(**{**source.opened, "weights": "none", "seed": seed}))
+    return as_network(prepared, "scratch", open_source(**{**source.opened, "weights": "none", "seed": seed}))
 
 
 @dataclass(frozen=True)
@@ -156,7 +141,7 @@ def trained(
     if course.arm == SCRATCH:
         sized = _settled(sized, prepared)
     ground = _ground(prepared, sized)
-    way = _way(course, len(ground.learn), seed)
+    way = _way(course, sized, len(ground.learn), seed)
     arm = Arm(ground, way, shelf=_shelved(ground, shelf, progress), device=device, progress=progress)
     measured = _Measured(ground.y_judge, judged_at(way.recipe.epochs, course.pace))
     before = time.perf_counter() - clock
@@ -279,8 +264,8 @@ def _settled(source: Tunable, prepared: Prepared) -> Tunable:
     return TunedSource(source, found, source.preprocessing)
 
 
-def _way(course: Course, labels: int, seed: int) -> Way:
-    from headstart.tune.adapt import RATES
+def _way(course: Course, source: Tunable, labels: int, seed: int) -> Way:
+    from headstart.tune.media import rate_of
     from headstart.tune.way import Way
 
     anew = course.arm == SCRATCH
@@ -289,7 +274,7 @@ def _way(course: Course, labels: int, seed: int) -> Way:
         mirror=course.mirror,
         batchnorm=anew,
         decay=1.0 if anew else Way.decay,
-        recipe=_recipe(course, labels, RATE if anew else RATES[course.mode.partition(":")[0]], seed),
+        recipe=_recipe(course, labels, RATE if anew else rate_of(source, course.mode), seed),
     )
 
 

@@ -27,8 +27,10 @@ from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.sources.base import Source, SourceInfo
 from headstart.sources.from_torch import TorchSource
+from headstart.sources.from_words import WordSource
 from headstart.sources.texts import TextSource
-from headstart.sources.tuned import Tuned, TunedSource, TunedText
+from headstart.sources.tuned import AnyTuned, TunedSource, TunedText, is_tuned
+from headstart.sources.word_network import TunedWords
 
 if TYPE_CHECKING:
     from headstart.features.extract import Extraction
@@ -144,12 +146,12 @@ class Model:
         """
         manifest = self.manifest()
         page = card.render(manifest, self.report)
-        tuned = dict(self.source.weights) if isinstance(self.source, Tuned) else {}
+        tuned = dict(self.source.weights) if is_tuned(self.source) else {}
         bundle.save(Path(folder), Bundle(manifest, self.head, self.report, page, tuned, self.terms))
 
     def manifest(self) -> Manifest:
         """Return what the bundle of this model says of itself."""
-        base = self.source.base if isinstance(self.source, Tuned) else self.source
+        base: Source = self.source.base if is_tuned(self.source) else self.source
         info = base.info
         way = self.report.get("tuning", {}).get("way", "tuned")
         return Manifest(
@@ -165,7 +167,7 @@ class Model:
             calibration=bundle.Calibration(float(self.head.temperature)),
             data=self.data,
             versions=_versions(),
-            tuning=bundle.TuningIdentity(way, self.source.info.sha256) if isinstance(self.source, Tuned) else None,
+            tuning=bundle.TuningIdentity(way, self.source.info.sha256) if is_tuned(self.source) else None,
         )
 
 
@@ -287,14 +289,16 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
         )
     if manifest.tuning is None:
         return source.at(manifest.layer)
-    if not isinstance(source, TextSource):
-        raise BundleError(
-            "a tuned source must be a torch network", manifest.source.uri, "fetch the bundle again, or save it again"
-        )
-    return _proved(TunedText(source, tuned), manifest).at(manifest.layer)
+    if isinstance(source, TextSource):
+        return _proved(TunedText(source, tuned), manifest).at(manifest.layer)
+    if isinstance(source, WordSource):
+        return _proved(TunedWords(source, tuned), manifest).at(manifest.layer)
+    raise BundleError(
+        "a tuned source must be a torch network", manifest.source.uri, "fetch the bundle again, or save it again"
+    )
 
 
-def _proved(found: TunedSource | TunedText, manifest: Manifest) -> TunedSource | TunedText:
+def _proved(found: AnyTuned, manifest: Manifest) -> AnyTuned:
     """Return a tuned source, proved to have the weights that the bundle was saved with."""
     wanted = manifest.tuning.sha256 if manifest.tuning is not None else ""
     if found.info.sha256 != wanted:

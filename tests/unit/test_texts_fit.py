@@ -130,7 +130,7 @@ def test_formulas_in_labels_are_escaped_in_what_is_written__TAB_12(
 
 
 def test_a_table_of_vectors_has_nothing_to_tune_and_pictures_settings_say_so(table: Path) -> None:
-    with pytest.raises(UsageError, match="a table of vectors; leave --tune out, or take a network"):
+    with pytest.raises(UsageError, match="a table of vectors; leave it out, or take a network"):
         hs.fit(table, source=SOURCE, tune="all")
     for tuning, named in ((Settings(mixup=0.2), "mixup"), (Settings(size=64), "size")):
         with pytest.raises(UsageError, match=f"--{named} changes pictures; found texts; leave out --{named}"):

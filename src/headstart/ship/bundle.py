@@ -23,6 +23,8 @@ from headstart.ship.words import words_arrays, words_from
 SCHEMA = 1
 MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"
 TUNED, WORDS = "tuned.safetensors", "words.safetensors"
+TUNED_TYPES = (np.float32, np.int32, np.uint8)
+"""Weights; and of word vectors, the places and the letters of their words."""
 OPTIONAL = frozenset({TUNED, WORDS})
 MEMBERS = frozenset({HEAD, REPORT, CARD})
 NEVER_READ = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store", "Thumbs.db"})
@@ -139,7 +141,8 @@ class Bundle:
         head: the linear map; float32 weight of shape (d, c) and bias of shape (c,).
         report: the result of the run that made it (`result.json`), as plain values.
         card: the model card, Markdown.
-        tuned: float32 arrays of the source's weights that have changed, by name; empty where none has.
+        tuned: the source's weights that have changed, float32, by name, or the word vectors that have, with their
+            places and words; empty where none has.
         terms: a head on the words of texts, whose scores are added to those of `head`; None for none.
     """
 
@@ -147,7 +150,7 @@ class Bundle:
     head: LinearHead
     report: dict[str, Any]
     card: str
-    tuned: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    tuned: dict[str, NDArray[Any]] = field(default_factory=dict)
     terms: TermHead | None = None
 
 
@@ -321,7 +324,7 @@ def _arrays(folder: Path, name: str, data: bytes) -> dict[str, NDArray[Any]]:
         raise _damaged(folder, name, "bytes that are no safetensors") from error
 
 
-def _check_tuned(folder: Path, manifest: Manifest, tuned: dict[str, NDArray[np.float32]], *, given: bool) -> None:
+def _check_tuned(folder: Path, manifest: Manifest, tuned: dict[str, NDArray[Any]], *, given: bool) -> None:
     """Raise BundleError unless the tuned weights stand in the manifest, and are made of numbers."""
     if given != (manifest.tuning is not None):
         raise BundleError(
@@ -330,7 +333,7 @@ def _check_tuned(folder: Path, manifest: Manifest, tuned: dict[str, NDArray[np.f
             SAVE_AGAIN,
         )
     for name, array in tuned.items():
-        if array.dtype != np.float32 or not np.isfinite(array).all():
+        if array.dtype not in TUNED_TYPES or not np.isfinite(array).all():
             raise BundleError(f"{name} of {TUNED} in {folder} must be finite float32", array.dtype, SAVE_AGAIN)
 
 

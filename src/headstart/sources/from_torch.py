@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,8 @@ class TorchSource(Source):
     """
 
     preprocessing: Preprocessing
+    rates: Mapping[str, float] | None = None
+    """The full learning rate of each mode of tuning, where it is not that of other networks of pictures."""
 
     def __init__(
         self,

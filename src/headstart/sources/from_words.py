@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import mmap
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import SourceError
-from headstart.base.hashing import sha256_json
+from headstart.base.hashing import sha256, sha256_json
 from headstart.data.texts import Tokens, text_of
 from headstart.engines.base import Block, Network
 from headstart.sources.base import Reading, Source, SourceInfo
 from headstart.sources.layers import layer_names
 from headstart.sources.spec import Spec
-from headstart.sources.word_index import WordIndex, hash_of, open_index
+from headstart.sources.word_index import WordIndex, open_index
+from headstart.sources.word_vectors import Learned, Vectors
 
 RECIPE = 1
 """Counts up when the same file comes to mean other numbers."""
 WORD = re.compile(r"\w+(?:['’]\w+)?|[^\w\s]")
-CLITIC = re.compile(r"(?i)(.+?)(n['’]t|['’]\w+)")
 RARITY = 1e-3
 """`a` of the smooth inverse frequency (Arora et al. 2017): words that are commoner than this count less."""
 COMMONEST = 2_000
@@ -46,15 +45,17 @@ class WordSource(Source):
         uri: `words:PATH`.
         index: of the file.
         seed: draws random vectors for the same words, as the control arm; None for those of the file.
+        learned: vectors that stand in for some of them, and those of further words; None for none.
     """
 
     preprocessing: Reading
     tried = ("pool", "sif", "joined")
     whole_words = True
 
-    def __init__(self, uri: str, index: WordIndex, *, seed: int | None = None) -> None:
-        self._index = index
-        self._vectors = _Vectors(index, seed)
+    def __init__(self, uri: str, index: WordIndex, *, seed: int | None = None, learned: Learned | None = None) -> None:
+        learned = learned or Learned.none(index.about.width)
+        self.index, self.seed = index, seed
+        self.vectors = Vectors(index, seed, learned)
         about = index.about
         self.preprocessing = Reading(sha256_json({"words": RECIPE, "pattern": WORD.pattern}))
         self.blocks = (Block("pool", about.width), Block("sif", about.width))
@@ -90,12 +91,14 @@ class WordSource(Source):
         missing: Counter[str] = Counter()
         for text in texts:
             words = WORD.findall(text)
-            missing.update(word.lower() for word in words if not self._vectors.find(word))
+            missing.update(word.lower() for word in words if not self.vectors.find(word))
         return missing
 
     def network(self) -> Network:
         """Return the network: nothing but a table to look up."""
-        made_of = {"recipe": RECIPE, "words": self.info.sha256, "reading": asdict(self.preprocessing)}
+        made_of: dict[str, Any] = {"recipe": RECIPE, "words": self.info.sha256, "reading": asdict(self.preprocessing)}
+        if len(self.vectors.learned.places):
+            made_of["learned"] = [sha256(self.vectors.learned.vectors.data), list(self.vectors.learned.new)]
         return Network(sha256_json(made_of), (), self.blocks, self.module, lookup=self._lookup)
 
     def module(self) -> NoReturn:
@@ -110,17 +113,17 @@ class WordSource(Source):
 
     def _looked_up(self, text: str) -> Iterator[list[int]]:
         for word in WORD.findall(text):
-            yield self._vectors.find(word)
+            yield self.vectors.find(word)
 
     def _lookup(self) -> Callable[[Sequence[Tokens]], NDArray[np.float32]]:
         from scipy.sparse import csr_array
 
-        common = self._common
+        common = self.common
 
         def run(texts: Sequence[Tokens]) -> NDArray[np.float32]:
             rows = [text.pieces[0] for text in texts]
             ids, columns = np.unique(np.concatenate(rows), return_inverse=True)
-            vectors, frequency = self._vectors.at(ids), self._vectors.frequency(ids)
+            vectors, frequency = self.vectors.at(ids), self.vectors.frequency(ids)
             lengths = np.array([len(row) for row in rows])
             starts = np.cumsum([0, *lengths])
             shares = np.repeat(1 / np.maximum(lengths, 1), lengths).astype(np.float32)
@@ -134,98 +137,13 @@ class WordSource(Source):
         return run
 
     @cached_property
-    def _common(self) -> NDArray[np.float32]:
+    def common(self) -> NDArray[np.float32]:
         """The direction that the file's commonest words share, of unit length, float32 of shape (width,)."""
-        ids = np.flatnonzero(self._index.ranks < COMMONEST).astype(np.int32)
-        weights = np.sqrt(self._vectors.frequency(ids))[:, None]
-        scatter = (self._vectors.at(ids) * weights).astype(np.float64)
+        ids = np.flatnonzero(self.index.ranks < COMMONEST).astype(np.int32)
+        weights = np.sqrt(self.vectors.frequency(ids))[:, None]
+        scatter = (self.vectors.original(ids) * weights).astype(np.float64)
         _, axes = np.linalg.eigh(scatter.T @ scatter)
         return np.asarray(axes[:, -1], dtype=np.float32)
-
-
-class _Vectors:
-    """Words and vectors of a file, found and parsed when they are first asked for."""
-
-    def __init__(self, index: WordIndex, seed: int | None) -> None:
-        self._index, self._seed = index, seed
-        self._known: dict[str, list[int]] = {}
-        self._parsed: dict[int, NDArray[np.float32]] = {}
-        file = index.path.open("rb")
-        with file:
-            self._held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._held.madvise(mmap.MADV_RANDOM)
-        self._whole = np.log(index.about.words) + np.euler_gamma
-
-    def find(self, word: str) -> list[int]:
-        """Return the places of a word in the index: as it is, in lower case, or as two parts ("does", "n't")."""
-        found = self._known.get(word)
-        if found is None:
-            found = self._known[word] = self._found(word)
-        return found
-
-    def _found(self, word: str) -> list[int]:
-        for spelled in dict.fromkeys((word, word.lower())):
-            if (at := self._place(spelled.encode())) >= 0:
-                return [at]
-        parts = CLITIC.fullmatch(word)
-        if parts is None:
-            return []
-        places = [self._place(part.lower().replace("’", "'").encode()) for part in parts.groups()]
-        return [place for place in places if place >= 0]
-
-    def _place(self, word: bytes) -> int:
-        """Return where a word is in the index, or -1; of a word that comes twice, the first."""
-        index, key = self._index, np.uint64(hash_of(word))
-        low, high = np.searchsorted(index.hashes, key), np.searchsorted(index.hashes, key, side="right")
-        for at in range(int(low), int(high)):
-            start = int(index.starts[at])
-            if self._held[start : start + int(index.sizes[at])] == word:
-                return at
-        return -1
-
-    def frequency(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return how frequent words are, by their rank in the file, float64 of shape (n,)."""
-        return np.asarray(1 / ((self._index.ranks[ids] + 1.0) * self._whole))
-
-    def at(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return vectors by their places in the index, float32 of shape (n, width).
-
-        Raises:
-            SourceError: one of them is not made of finite numbers.
-        """
-        found = np.empty((len(ids), self._index.about.width), dtype=np.float32)
-        for row, place in enumerate(ids.tolist()):
-            vector = self._parsed.get(place)
-            if vector is None:
-                vector = self._parsed[place] = self._read(place)
-            found[row] = vector
-        return found
-
-    def _read(self, place: int) -> NDArray[np.float32]:
-        index = self._index
-        if self._seed is not None:
-            rng = np.random.default_rng([self._seed, int(index.ranks[place])])
-            return rng.standard_normal(index.about.width, dtype=np.float32)
-        start, end = int(index.starts[place]) + int(index.sizes[place]) + 1, int(index.ends[place])
-        data = self._held[start:end]
-        vector = np.frombuffer(data, "<f4") if index.about.form == "binary" else _parsed(data)
-        if vector.shape != (index.about.width,) or not np.isfinite(vector).all():
-            word = self._held[int(index.starts[place]) : start - 1].decode("utf-8", "replace")
-            raise SourceError(
-                f"every vector of {self._index.path} must be {index.about.width} finite numbers",
-                f"word {int(index.ranks[place]) + 1:,}, {word!r}, is not",
-                "fetch the file again, or remove that line",
-            )
-        return vector.astype(np.float32)
-
-
-def _parsed(data: bytes) -> NDArray[np.float32]:
-    """Return the numbers in a line; none where one of them is no number."""
-    try:
-        with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
-            return np.array(data.split(b" "), dtype=np.float32)
-    except ValueError:
-        return np.empty(0, dtype=np.float32)
 
 
 def open_named(spec: Spec, *, weights: str, seed: int) -> WordSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from importlib.metadata import version
@@ -125,6 +125,8 @@ class TextSource(Source):
     """
 
     preprocessing: Reading
+    rates: Mapping[str, float] | None = None
+    """The full learning rate of each mode of tuning, where it is not that of other networks of texts."""
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256, sha256_json
 from headstart.data.images import Preprocessing
+from headstart.sources.base import Source
 from headstart.sources.from_torch import Identity, TorchSource
 from headstart.sources.texts import TextSource
+from headstart.sources.word_network import TunedWords, WordNetwork
 
 if TYPE_CHECKING:
     from torch import nn
 
-Tunable = TorchSource | TextSource
-"""A source whose weights can learn; of texts, one that is a torch network."""
+Tunable = TorchSource | TextSource | WordNetwork
+"""A source whose weights can learn; of texts, one that is a torch network, or word vectors for certain texts."""
 Weights = Mapping[str, NDArray[np.float32]]
 """What has changed: float32 arrays by the name of the weight or statistic in the module of the source."""
 
@@ -33,10 +35,10 @@ class Tuned:
         weights: what has changed.
     """
 
-    base: Tunable
+    base: TorchSource | TextSource
     weights: dict[str, NDArray[np.float32]]
 
-    def _tuned(self, base: Tunable, weights: Weights) -> Identity:
+    def _tuned(self, base: TorchSource | TextSource, weights: Weights) -> Identity:
         """Take base and weights, and return the identity of what comes of them."""
         self.base = base
         # Weights that computed fastest lie in another order in memory; a file holds the plain one.
@@ -95,3 +97,11 @@ class TunedText(Tuned, TextSource):
         tokenizer = base.tokenizer
         super().__init__(identity, base.preprocessing, base.taps, tokenizer, stages=base.stages, build=self._changed)
         self.layer = base.layer
+
+
+AnyTuned = TunedSource | TunedText | TunedWords
+
+
+def is_tuned(source: Source) -> TypeGuard[AnyTuned]:
+    """Return whether a source has learned on the user's own data: `base` is what it was, `weights` what has changed."""
+    return isinstance(source, (Tuned, TunedWords))

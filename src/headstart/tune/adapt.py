@@ -17,7 +17,7 @@ from headstart.data.split import hold_out
 from headstart.tune.arm import Arm
 from headstart.tune.ground import Ground
 from headstart.tune.judging import gain, joined, judged, judged_frozen
-from headstart.tune.media import MEDIA
+from headstart.tune.media import MEDIA, rate_of
 from headstart.tune.medium import Shelf
 from headstart.tune.mirror import mirror_keeps_labels
 from headstart.tune.outcome import Confirmed, Tried, Tuning, confirmation, ending, learned_again, not_kept
@@ -216,7 +216,7 @@ class _Search:
         recipe = Recipe(
             # What pairs teach is soon learned, and goes on into what these pairs alone have in common.
             epochs=max(1, settings.epochs // 2) if contrast else settings.epochs,
-            rate=settings.rate or self.medium.rates["pairs" if contrast else mode.partition(":")[0]],
+            rate=settings.rate or rate_of(self.ground.source, mode, contrast=contrast),
             batch=settings.batch,
             patience=settings.patience,
             mixup=settings.mixup,

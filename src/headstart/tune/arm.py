@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 from headstart.base.progress import Progress
 from headstart.heads.select import refit
 from headstart.sources.layers import select
-from headstart.sources.tuned import Tunable
+from headstart.sources.tuned import AnyTuned
 from headstart.tune import lora
 from headstart.tune.contrast import Paired, contrast
 from headstart.tune.fuse import find_pairs, fused
@@ -290,7 +290,7 @@ class Arm:
             if not torch.equal(tensor, self.original[name])
         }
 
-    def tuned(self) -> Tunable:
+    def tuned(self) -> AnyTuned:
         """Return the source with what has changed."""
         return self.medium.tuned({name: tensor.float().cpu().numpy() for name, tensor in self.changed().items()})
 

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from headstart.data.dataset import Kind
+from headstart.sources.tuned import Tunable
 from headstart.tune.medium import Medium
 from headstart.tune.pictures import PictureMedium
 from headstart.tune.texts import TextMedium
+
+
+def rate_of(source: Tunable, mode: str, *, contrast: bool = False) -> float:
+    """Return the full learning rate of a mode of tuning for a source."""
+    rates = source.rates or MEDIA[source.info.kind].rates
+    name = "pairs" if contrast else mode.partition(":")[0]
+    return rates.get(name, rates["all"])
+
 
 MEDIA: dict[Kind, type[Medium]] = {"image": PictureMedium, "text": TextMedium}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from headstart.base.progress import Progress
 from headstart.data.dataset import Kind
-from headstart.sources.tuned import Tunable, Weights
+from headstart.sources.tuned import AnyTuned, Weights
 from headstart.tune.ground import Ground
 from headstart.tune.readers import Given, Reader
 from headstart.tune.rows import Rows
@@ -122,7 +122,7 @@ class Medium(ABC):
         """Return room for what is kept of what is learned from and of what judges."""
 
     @abstractmethod
-    def tuned(self, weights: Weights) -> Tunable:
+    def tuned(self, weights: Weights) -> AnyTuned:
         """Return the source of the ground with `weights` changed."""
 
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.heads.linear import LinearHead
 from headstart.judge.intervals import Interval
-from headstart.sources.tuned import Tunable
+from headstart.sources.tuned import AnyTuned
 from headstart.tune.judging import Judged, gain, joined
 from headstart.tune.task import Epoch
 
@@ -83,7 +83,7 @@ class Tuning:
         device: where it computed.
     """
 
-    source: Tunable | None
+    source: AnyTuned | None
     head: LinearHead | None
     layer: str
     way: str

@@ -18,6 +18,7 @@ from headstart.data.texts import Tokens
 from headstart.engines.texts import STEP, packs, padded, padded_length
 from headstart.sources.texts import TextSource
 from headstart.sources.tuned import TunedText, Weights
+from headstart.sources.word_network import TABLE, TunedWords, WordNetwork
 from headstart.tune.ground import Ground
 from headstart.tune.medium import Kept, Medium, Shelf
 from headstart.tune.readers import Given, TextReader
@@ -111,6 +112,7 @@ class TextMedium(Medium):
             learn, judge = (self._read(part) for part in (ground.learn, ground.judge))
             shelf["tokens"] = Texts(learn, ground.y_learn), Texts(judge, ground.y_judge)
         self._texts: tuple[Texts, Texts] = shelf["tokens"]
+        self.own = not (isinstance(ground.source, WordNetwork) and ground.source.new)
 
     def _read(self, positions: Sequence[int]) -> list[Tokens]:
         ground, found = self.ground, []
@@ -127,6 +129,8 @@ class TextMedium(Medium):
     @classmethod
     def ways(cls, ground: Ground) -> tuple[tuple[str, bool], ...]:
         """Return the modes that `auto` tries: with few texts a class, also those by pairs."""
+        if not ground.stages:
+            return ((ALL, False),)
         few = len(ground.learn) <= FEW * ground.c
         plain = (("last:2", False), (ALL, False), ("last:1", False))
         return (("last:3", True), (ALL, True), ("last:2", False)) if few else plain
@@ -158,9 +162,11 @@ class TextMedium(Medium):
         )
         return learn, judge
 
-    def tuned(self, weights: Weights) -> TunedText:
+    def tuned(self, weights: Weights) -> TunedText | TunedWords:
         """Return the tuned source of texts."""
         source = self.ground.source
+        if isinstance(source, WordNetwork):
+            return source.learned(weights.get(TABLE, source.start))
         assert isinstance(source, TextSource)
         return TunedText(source, weights)
 

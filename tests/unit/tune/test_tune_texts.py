@@ -13,18 +13,20 @@ import numpy as np
 import pytest
 import torch
 from hub_models import for_sentences, place, tiny_text
-from toy_texts import sentences, write_csv
+from toy_texts import FILLERS, TOPICS, sentences, write_csv
 from tuning_ground import text_ground
 
 import headstart as hs
-from headstart.base.errors import UsageError
+from headstart.base.errors import SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.engines.torch import TorchTexts
 from headstart.sources import bert
 from headstart.sources.from_torch import Identity
+from headstart.sources.from_words import WordSource
 from headstart.sources.registry import open_source
 from headstart.sources.texts import TextSource, layer_taps
 from headstart.sources.tuned import TunedText
+from headstart.sources.word_network import TunedWords, WordNetwork
 from headstart.tune import adapt, loop
 from headstart.tune.arm import Arm
 from headstart.tune.groups import is_norm
@@ -205,3 +207,58 @@ def test_a_tuned_encoder_is_saved_loaded_and_tuned_to_the_same_weights(
     assert isinstance(model.source, TunedText) and isinstance(twice.source, TunedText)
     for name, weights in model.source.weights.items():
         np.testing.assert_array_equal(twice.source.weights[name], weights)
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> WordSource:
+    """Return a file of vectors that knows all words but two of each topic."""
+    words = [*FILLERS, *(word for topic in TOPICS.values() for word in topic[2:])]
+    rng = np.random.default_rng(0)
+    lines = [f"{word} {' '.join(f'{value:.4f}' for value in rng.standard_normal(8))}\n" for word in words]
+    (tmp_path / "vectors.txt").write_text("".join(lines))
+    source = open_source(f"words:{tmp_path / 'vectors.txt'}")
+    assert isinstance(source, WordSource)
+    return source
+
+
+def test_a_layer_of_word_vectors_says_what_the_file_does_and_knows_more_words(vectors: WordSource) -> None:
+    texts = [text for text, _ in sentences(8)]
+    network = WordNetwork(vectors, texts)
+    assert set(network.new) <= {word for topic in TOPICS.values() for word in topic[:2]} and network.new
+    known = [text for text in texts if not set(text.split()) & set(network.new)]
+    tokens = [network.prepare(text.encode()) for text in texts]
+    lookup = network.network().lookup
+    assert lookup is not None
+    wanted = lookup()(tokens)
+    np.testing.assert_allclose(TorchTexts(network.module(), 16).run(tokens), wanted, atol=1e-5)
+    plain = vectors.network().lookup
+    assert plain is not None and known
+    same = [network.prepare(text.encode()) for text in known]
+    np.testing.assert_allclose(lookup()(same), plain()([vectors.prepare(text.encode()) for text in known]), atol=1e-6)
+    assert network.network().fingerprint != vectors.network().fingerprint
+    assert WordNetwork(vectors, texts).network().fingerprint == network.network().fingerprint
+
+
+def test_tuned_word_vectors_are_saved_and_loaded_with_their_new_words(
+    tmp_path: Path, vectors: WordSource, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapt, "_is_better", lambda *given: True)
+    table = write_csv(tmp_path / "topics.csv", sentences(24))
+    how = {"source": vectors, "tune": "all", "tuning": Settings(epochs=3, batch=8)}
+    model = hs.fit(table, out=tmp_path / "out", **how)
+    assert isinstance(model.source, TunedWords) and model.report["tuning"]["way"] == "all"
+    before = vectors.vectors.original(model.source.weights["places"][:3])
+    assert (model.source.weights["vectors"][:3] != before).all(), "vectors have learned"
+    texts = [text for text, _ in sentences(2, seed=3)]
+    expected = model.predict_proba(texts)
+    np.testing.assert_array_equal(hs.load(tmp_path / "out" / "bundle").predict_proba(texts), expected)
+    hs.load(tmp_path / "out" / "bundle").save(tmp_path / "copy")
+    np.testing.assert_array_equal(hs.load(tmp_path / "copy").predict_proba(texts), expected)
+    new = next(word for word in model.source.vectors.learned.new)
+    assert model.source.prepare(new.encode()).used == 1 and vectors.prepare(new.encode()).used == 0
+    unmet = next(word for word in FILLERS if word not in " ".join(text for text, _ in sentences(1)))
+    assert model.source.prepare(unmet.encode()).used == 1
+    with pytest.raises(UsageError, match="has no stages to part"):
+        hs.fit(table, **{**how, "tune": "last:1"})
+    with pytest.raises(SourceError, match="must be places, vectors of 8 numbers and words"):
+        TunedWords(vectors, {**model.source.weights, "places": model.source.weights["places"][::-1]})
