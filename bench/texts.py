@@ -1,6 +1,8 @@
-"""Texts: accuracy of `fit`, the cold command, encoding against sentence-transformers, a GloVe file of 400,000 words.
+"""Texts: accuracy, the cold command, encoding, a large GloVe file, few labels with tuning, vectors that learn.
 
-Usage: python bench/texts.py DATA [accuracy] [cold] [encode] [glove]     (the folder that holds banking77.tar, …)
+Usage: python bench/texts.py DATA [accuracy] [cold] [encode] [glove] [few] [vectors]
+
+DATA is the folder that holds banking77.tar, word_vectors.tar and the others.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ ASKED = {
     "packaged:minilm": {"banking77": 0.930, "trec6": 0.905, "sst2": 0.810, "sms_spam": 0.985},
     "packaged:wordllama": {"banking77": 0.895},
 }
+FEW = {"banking77": 0.85, "trec6": 0.60}
+LABELS, DRAWS = {"few": 8, "vectors": 20}, 5
 TEXTS = 600  # that are encoded by turns
 GLOVE_WORDS, GLOVE_WIDTH = 400_000, 300
 
@@ -123,12 +127,64 @@ def glove(data: Path, work: str) -> None:
         )
 
 
+def few(data: Path, work: str) -> None:
+    """Fit with 8 labels per class and ten minutes of tuning, five draws."""
+    cache = tempfile.mkdtemp(dir=work)
+    for name, asked in FEW.items():
+        found = []
+        for seed in range(DRAWS):
+            flags = ("--labels-per-class", str(LABELS["few"]), "--seed", str(seed), "--tune", "auto", "--budget", "10m")
+            result, seconds, _ = fit(data / f"{name}.tar", work, *flags, cache=cache)
+            tuning, said = result["tuning"], result["tuning"]["test"]
+            found.append((said["frozen"]["accuracy"]["value"], result["test"]["accuracy"]["value"]))
+            ways = ", ".join(f"{one['name']} {one['gain']['value']:+.3f}" for one in tuning["tried"])
+            print(
+                f"{name} {seed}: frozen {found[-1][0]:.4f}, {found[-1][1]:.4f} with "
+                f"{tuning['way'] if tuning['kept'] else 'nothing tuned'} ({ways}), {seconds:.0f} s",
+                flush=True,
+            )
+        frozen, tuned = np.mean(found, axis=0)
+        print(f"{name}: frozen {frozen:.4f}, auto {tuned:.4f} (asked {asked})", flush=True)
+
+
+def vectors(data: Path, work: str) -> None:
+    """Compare GloVe frozen, GloVe tuned and random vectors tuned, under one pooled classifier: 20 labels per class."""
+    from headstart.base.progress import Progress
+    from headstart.findings import Clock
+    from headstart.judge.intervals import difference
+    from headstart.learners import Course, from_random, trained
+    from headstart.networks import as_network
+    from headstart.pipeline import Options, prepare
+
+    os.environ["HEADSTART_CACHE"] = tempfile.mkdtemp(dir=work)
+    with tarfile.open(data / "word_vectors.tar") as archive:
+        archive.extractall(work, filter="data")
+    source, quiet = f"words:{work}/word_vectors/glove.6B.100d.txt", Progress()
+    for name in ("trec6", "sst2"):
+        rows: dict[str, list[np.ndarray]] = {"frozen": [], "tuned": [], "random": []}
+        for seed in range(DRAWS):
+            options = Options(source=source, labels_per_class=LABELS["vectors"], seed=seed, layer="pool")
+            prepared = prepare(data / f"{name}.tar", options, quiet, Clock())
+            course = Course("tuned", "all", 0, mirror=False, points=4)
+            runs = [as_network(prepared, "tuning"), from_random(prepared, seed=seed)]
+            tuned, random = (trained(prepared, one, course, seed=seed, shelf={}, progress=quiet) for one in runs)
+            for arm, right in (("frozen", tuned.right[0]), ("tuned", tuned.right[-1]), ("random", random.right[-1])):
+                rows[arm].append(right)
+        found = {arm: np.stack(right) for arm, right in rows.items()}
+        said = ", ".join(f"{arm} {right.mean():.4f}" for arm, right in found.items())
+        print(f"{name}, {LABELS['vectors']} labels per class, {DRAWS} seeds: {said}")
+        for first, second in (("tuned", "frozen"), ("frozen", "random"), ("tuned", "random")):
+            gap = difference(found[first], found[second])
+            print(f"  {first} - {second}: {gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]", flush=True)
+
+
 def main() -> None:
-    data, wanted = Path(sys.argv[1]), sys.argv[2:] or ["accuracy", "cold", "encode", "glove"]
+    known = {"accuracy": accuracy, "cold": cold, "encode": encode, "glove": glove, "few": few, "vectors": vectors}
+    data, wanted = Path(sys.argv[1]), sys.argv[2:] or list(known)
     print(machine())
     with tempfile.TemporaryDirectory() as work:
         for name in wanted:
-            {"accuracy": accuracy, "cold": cold, "encode": encode, "glove": glove}[name](data, work)
+            known[name](data, work)
 
 
 if __name__ == "__main__":

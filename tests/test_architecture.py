@@ -23,7 +23,7 @@ LAYERS = [
     {"model"},
     {"sklearn", "testing", "wording"},
     {"findings", "predictions", "listing", "demo"},
-    {"adapting", "choosing", "networks"},
+    {"adapting", "choosing", "leaning", "networks"},
     {"pipeline", "output", "developed", "pretraining"},
     {"arms", "learners", "affording", "outcomes", "contest", "compared", "several", "comparing"},
     {"cli", "__main__", "__init__"},

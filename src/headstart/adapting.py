@@ -16,14 +16,16 @@ from headstart.engines.manners import wait_politely
 from headstart.features.extract import extract
 from headstart.features.layers import select
 from headstart.findings import METRICS, Answer, Layers, Prepared
-from headstart.heads.linear import LinearHead
+from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import Choice, fit_ridge
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import evaluate
+from headstart.leaning import Leaning, lean
 from headstart.networks import as_network
 from headstart.sources.layers import JOINED, POOL
 from headstart.tune.settings import Settings
 from headstart.tune.watch import open_watchers
+from headstart.wording import Wording, texts_at
 
 if TYPE_CHECKING:
     from headstart.tune.outcome import Tuning
@@ -39,6 +41,7 @@ def tuned_answer(
     frozen: Answer,
     settings: Settings,
     *,
+    words: Wording | None,
     seed: int,
     checkpoints: Path | None,
     progress: Progress,
@@ -51,6 +54,7 @@ def tuned_answer(
         choice: the head that was chosen.
         frozen: what the source as it is answers.
         settings: how to tune.
+        words: what words alone say, of texts.
         seed: of everything that is drawn.
         checkpoints: folder for what a run that is stopped goes on from; None keeps nothing.
         progress: where to show progress.
@@ -98,8 +102,9 @@ def tuned_answer(
         "layer": layers.chosen,
         "examples": [len(learn), len(judge), len(prepared.parts.test)],
     }
+    stands_on = ground(layers.chosen, choice.head)
     tuning = tune(
-        ground(layers.chosen, choice.head),
+        stands_on,
         settings,
         pooled=pooled,
         seed=seed,
@@ -108,13 +113,24 @@ def tuned_answer(
         watchers=watchers,
         progress=progress,
     )
-    return _answer(prepared, frozen, tuning, seed=seed, progress=progress)
+    leaning = None
+    if words is not None and tuning.head is not None and tuning.said is not None:
+        leaning = lean(prepared, stands_on, words, frozen, (tuning.head, tuning.said))
+    return _answer(prepared, frozen, tuning, leaning, seed=seed, progress=progress)
 
 
-def _answer(prepared: Prepared, frozen: Answer, tuning: Tuning, *, seed: int, progress: Progress) -> Answer:
+def _answer(
+    prepared: Prepared, frozen: Answer, tuning: Tuning, leaning: Leaning | None, *, seed: int, progress: Progress
+) -> Answer:
     said = {**tuning.as_dict(), "test": {"frozen": _measured(prepared, frozen.probabilities, seed)}}
     if tuning.source is None or tuning.head is None:
         return replace(frozen, tuning=said, notes=tuning.notes)
+    head, terms = tuning.head, None
+    if leaning is not None:
+        said["words"] = leaning.as_dict()
+        if leaning.frozen <= leaning.log_loss:
+            return replace(frozen, tuning={**said, "kept": False}, notes=(*tuning.notes, leaning.note))
+        head, terms = leaning.head, leaning.terms
     dataset, test = prepared.scan.dataset, prepared.parts.test
     extraction = extract(
         dataset.keep(list(test)),
@@ -125,13 +141,25 @@ def _answer(prepared: Prepared, frozen: Answer, tuning: Tuning, *, seed: int, pr
         progress=progress,
     )
     x, blocks = select(extraction.x, extraction.blocks, tuning.layer)
-    probabilities = tuning.head.predict_proba(x)
+    scores = head.scores(x)
+    if terms is not None:
+        scores = scores + terms.scores(texts_at(dataset, test))
+    probabilities = softmax(scores / np.float32(head.temperature))
     said["test"]["tuned"] = _measured(prepared, probabilities, seed)
     y = prepared.labels(test)
     right, before = (found.argmax(axis=1) == y for found in (probabilities, frozen.probabilities))
     said["test"]["difference"] = paired_difference(right, before, seed=seed).as_dict()
     return Answer(
-        tuning.source, tuning.head, tuning.layer, blocks, extraction.engine, probabilities, said, tuning.notes
+        tuning.source,
+        head,
+        tuning.layer,
+        blocks,
+        extraction.engine,
+        probabilities,
+        said,
+        tuning.notes,
+        terms,
+        frozen.joined,
     )
 
 

@@ -173,6 +173,7 @@ def run_fit(data: Any, options: Options, progress: Progress) -> Run:
                 choice,
                 answer,
                 options.tuning,
+                words=simple.words,
                 seed=options.seed,
                 checkpoints=options.checkpoints,
                 progress=progress,

@@ -58,6 +58,25 @@ def try_joined(source: NDArray[np.float32], words: TermTrial, y: NDArray[np.int6
     return Joined((float(shares[0]), float(shares[1])), value, spread, mean(alone)[0], better)
 
 
+def joined_loss(
+    shares: tuple[float, float],
+    said: tuple[NDArray[np.float32], NDArray[np.float32]],
+    y: NDArray[np.int64],
+    counted: NDArray[np.float64],
+) -> float:
+    """Return the log loss in nats of two probabilities (n, c) each, joined with given shares.
+
+    Args:
+        shares: of the two.
+        said: by the source, and by words.
+        y: class ids of shape (n,).
+        counted: how much each example counts, of shape (n,).
+    """
+    logs = np.stack([np.log(np.maximum(one, LEAST)) for one in said]).astype(np.float64)
+    losses = _losses(np.tensordot(np.array(shares), logs, axes=1), y)
+    return float(counted @ losses / counted.sum())
+
+
 def join(head: LinearHead, words: TermHead, joined: Joined) -> tuple[LinearHead, TermHead]:
     """Return the two heads with their shares folded in: the scores of both, added, are those of the joined head."""
     mine = np.float32(joined.shares[0] / head.temperature)

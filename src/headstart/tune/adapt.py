@@ -14,6 +14,7 @@ from headstart.base.errors import UsageError
 from headstart.base.memory import said_when_scarce
 from headstart.base.progress import Progress
 from headstart.data.split import hold_out
+from headstart.heads.linear import softmax
 from headstart.tune.arm import Arm
 from headstart.tune.ground import Ground
 from headstart.tune.judging import gain, joined, judged, judged_frozen
@@ -310,10 +311,12 @@ class _Search:
         notes += [ending(one) for one in tried if one.why in ("exploded", "short")]
         way = tried[0].name if tried else ""
         confirmed = done[0].confirmed if done else None
-        source, head, layer = None, None, ""
+        source, head, layer, said = None, None, "", None
         if done and self._is_better(done[0]):
             arm = done[0].arm
-            temperature = judged(self.ground, arm.judged()).temperature
+            scores = arm.judged()
+            temperature = judged(self.ground, scores).temperature
+            said = softmax(scores / np.float32(temperature))
             if self.ground.held_out:
                 left = None if end is None else end - time.monotonic()
                 again = self._learned(done[0], arm.ground.whole(), left, "whole-")
@@ -326,7 +329,7 @@ class _Search:
             layer = arm.ground.layer
         else:
             notes.append(not_kept(tried, confirmed))
-        return Tuning(source, head, layer, way, frozen, tried, confirmed, tuple(notes), str(self.device))
+        return Tuning(source, head, layer, way, frozen, tried, confirmed, tuple(notes), str(self.device), said)
 
     def _learned(self, best: _Attempt, ground: Ground, left: float | None, prefix: str) -> Arm | None:
         """Return an arm that has learned on another ground as the best one did; None where time or loss forbid it.

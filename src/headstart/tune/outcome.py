@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.heads.linear import LinearHead
 from headstart.judge.intervals import Interval
 from headstart.sources.tuned import AnyTuned
@@ -81,6 +84,8 @@ class Tuning:
         confirmed: what further examples say of the best way; None where none were asked.
         notes: what its user must be told, one sentence each.
         device: where it computed.
+        said: class probabilities of the examples that judge, float32 of shape (m, c), by the model as it was judged;
+            None without a tuned source.
     """
 
     source: AnyTuned | None
@@ -92,6 +97,7 @@ class Tuning:
     confirmed: Confirmed | None
     notes: tuple[str, ...]
     device: str
+    said: NDArray[np.float32] | None = None
 
     @property
     def kept(self) -> bool:

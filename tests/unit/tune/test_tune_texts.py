@@ -191,7 +191,7 @@ def test_a_tuned_encoder_is_saved_loaded_and_tuned_to_the_same_weights(
 ) -> None:
     source, better = encoder(), itertools.count(0, -1)
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
-    monkeypatch.setattr(adapt, "_is_better", lambda *given: True)
+    monkeypatch.setattr(adapt._Search, "_is_better", lambda *given: True)
     table, how = write_csv(tmp_path / "topics.csv", sentences(24)), {"engine": "torch", "tune": "last:1"}
     how["tuning"] = Settings(epochs=2, batch=8, rate=1e-3)
     model = hs.fit(table, source=source, out=tmp_path / "out", **how)
@@ -244,7 +244,7 @@ def test_tuned_word_vectors_are_saved_and_loaded_with_their_new_words(
 ) -> None:
     better = itertools.count(0, -1)
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
-    monkeypatch.setattr(adapt, "_is_better", lambda *given: True)
+    monkeypatch.setattr(adapt._Search, "_is_better", lambda *given: True)
     table = write_csv(tmp_path / "topics.csv", sentences(24))
     how = {"source": vectors, "tune": "all", "tuning": Settings(epochs=3, batch=8, rate=1e-2)}
     model = hs.fit(table, out=tmp_path / "out", **how)
