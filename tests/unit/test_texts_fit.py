@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from toy_texts import TOPICS, sentences, write_csv
 
 import headstart as hs
+from headstart import leaning
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.cli import main
@@ -198,3 +200,34 @@ def test_the_default_source_from_nothing_cached(table: Path, cache: Path) -> Non
     model = hs.fit(([f"{text} {at}" for at, (text, _) in enumerate(rows)], [label for _, label in rows]))
     assert model.report["source"] == "packaged:minilm" and model.report["engine"].startswith("openvino")
     assert model.report["test"]["accuracy"]["value"] > 0.9
+
+
+def test_a_tuned_source_leans_on_words_where_the_frozen_one_did(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "vectors.txt").write_text(
+        "".join(f"{word} {' '.join(map(str, rng.standard_normal(6).round(3)))}\n" for word in "abcdefgh")
+    )
+    mark = {0: "zq", 1: "qz"}  # only words tell the classes apart, and the file of vectors does not know them
+    rows = [(f"{mark[at % 2]} " + " ".join(rng.choice(list("abcdefgh"), 6)), str(at % 2)) for at in range(160)]
+    table = write_csv(tmp_path / "a.csv", rows)
+    how: dict[str, Any] = {"source": f"words:{tmp_path / 'vectors.txt'}", "tune": "all", "layer": "pool"}
+    model = hs.fit(table, tuning=Settings(epochs=20, rate=0.1), out=tmp_path / "out", **how)
+    said = model.report["tuning"]["words"]
+    assert set(said) == {"joined", "log_loss", "frozen"} and said["frozen"] < 0.1
+    assert model.report["test"]["accuracy"]["value"] > 0.95
+    again = hs.load(tmp_path / "out" / "bundle")
+    texts = [text for text, _ in rows[:6]]
+    np.testing.assert_array_equal(again.predict_proba(texts), model.predict_proba(texts))
+    monkeypatch.setattr(leaning, "joined_loss", lambda *given: 100.0)
+    tuned = hs.fit(table, tuning=Settings(epochs=20, rate=0.1), out=tmp_path / "tuned", **how)
+    assert tuned.report["tuning"]["kept"] and "tuned" in tuned.head.kind
+    assert tuned.report["tuning"]["words"]["joined"] == (tuned.terms is not None)
+    np.testing.assert_array_equal(
+        hs.load(tmp_path / "tuned" / "bundle").predict_proba(texts), tuned.predict_proba(texts)
+    )
+    monkeypatch.setattr(leaning, "joined_loss", lambda *given: -1.0)
+    frozen = hs.fit(table, tuning=Settings(epochs=20, rate=0.1), **how)
+    assert not frozen.report["tuning"]["kept"] and frozen.terms is not None
+    assert any("beside words its log loss is" in note for note in frozen.report["warnings"])

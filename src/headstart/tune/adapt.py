@@ -316,7 +316,7 @@ class _Search:
             arm = done[0].arm
             scores = arm.judged()
             temperature = judged(self.ground, scores).temperature
-            said = softmax(scores / np.float32(temperature))
+            said = softmax(scores / temperature)
             if self.ground.held_out:
                 left = None if end is None else end - time.monotonic()
                 again = self._learned(done[0], arm.ground.whole(), left, "whole-")
