@@ -16,6 +16,7 @@ from headstart.base.progress import Progress
 from headstart.data.split import hold_out
 from headstart.heads.linear import softmax
 from headstart.tune.arm import Arm
+from headstart.tune.contrast import TIMES
 from headstart.tune.ground import Ground
 from headstart.tune.judging import gain, joined, judged, judged_frozen
 from headstart.tune.media import MEDIA, rate_of
@@ -218,7 +219,7 @@ class _Search:
             # What pairs teach is soon learned, and goes on into what these pairs alone have in common.
             epochs=max(1, settings.epochs // 2) if contrast else settings.epochs,
             rate=settings.rate or rate_of(self.ground.source, mode, contrast=contrast),
-            batch=settings.batch,
+            batch=TIMES * settings.batch if contrast else settings.batch,
             patience=settings.patience,
             mixup=settings.mixup,
             smoothing=settings.smoothing,

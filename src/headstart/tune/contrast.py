@@ -17,7 +17,9 @@ from torch import Tensor
 from headstart.tune.readers import Given
 from headstart.tune.task import Examples
 
-TEMPERATURE = 0.1
+TEMPERATURE = 0.05
+TIMES = 2
+"""Examples a step, as a multiple of those that a head is learned from: the more, the more there is to tell apart."""
 WINDOW = 4  # batches among which pairs of one length find each other
 
 

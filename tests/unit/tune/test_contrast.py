@@ -14,7 +14,7 @@ from headstart.base.progress import Progress
 from headstart.testing import ToySource
 from headstart.tune import loop
 from headstart.tune.arm import Arm
-from headstart.tune.contrast import Paired, contrast
+from headstart.tune.contrast import TEMPERATURE, Paired, contrast
 from headstart.tune.task import Recipe
 from headstart.tune.texts import Texts
 from headstart.tune.way import Way
@@ -28,7 +28,7 @@ def test_the_loss_is_that_of_the_paper() -> None:
     losses, right = contrast(rows, y)
     for at in range(7):
         others = [k for k in range(7) if k != at]
-        alike = {k: math.exp(float(rows[at] @ rows[k]) / 0.1) for k in others}
+        alike = {k: math.exp(float(rows[at] @ rows[k]) / TEMPERATURE) for k in others}
         positive = [k for k in others if y[k] == y[at]]
         wanted = sum(-math.log(alike[k] / sum(alike.values())) for k in positive) / max(1, len(positive))
         assert math.isclose(float(losses[at]), wanted, rel_tol=1e-4, abs_tol=1e-6)
