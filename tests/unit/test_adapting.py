@@ -114,7 +114,7 @@ def test_a_graph_cannot_be_tuned(photos: Path, tmp_path: Path) -> None:
     from onnx_nets import convnet, weights
 
     convnet(tmp_path / "net.onnx", shape=("n", 3, 32, 32), values=weights(0), end="features")
-    with pytest.raises(SourceError, match="a graph that only computes; leave --tune out"):
+    with pytest.raises(SourceError, match="a graph that only computes; leave it out"):
         hs.fit(photos, source=f"onnx:{tmp_path / 'net.onnx'}", tune="all")
 
 
