@@ -3,8 +3,8 @@
 Usage: python bench/benefit.py [planted] [coverage] [digits] [pets] [--data DATA] [--seeds 100] [--budget 10m]
 
 `planted`: whole comparisons of toy pictures (`testing.toy_stripes`, 3 directions, 10 labels each), `--seeds` of each
-kind: a source that knows the directions; one whose weights are shuffled within each tensor; permuted labels; and a
-network with random weights as its own source, which makes both arms scratch.
+kind: a source that knows the directions; one whose weights are shuffled within each tensor; permuted labels; and two
+scratch arms against each other, with other initial weights on the same splits.
 `coverage`: 500 simulated experiments of a known difference for each of some sizes (tests/support/simulated.py).
 `digits`, `pets`: the command line on scikit-learn's digits as 8 x 8 pictures and on cats_dogs.tar, 10 labels per class.
 """
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
@@ -27,7 +28,7 @@ import numpy as np
 
 from machine import machine
 
-KINDS = ("planted", "shuffled", "permuted", "two scratch arms")
+NOISE, EASY = 0.4, 0.1  # of the pictures; at the first, networks that know nothing of stripes stay at chance
 SIZES = ((2, 100), (3, 30), (3, 100), (5, 30), (5, 100), (5, 500), (10, 100))
 
 
@@ -42,27 +43,40 @@ def planted(seeds: int) -> None:
     from headstart.base.progress import Progress
     from headstart.comparing import run_compare
     from headstart.contest import Options
+    from headstart.judge.benefit import Benefit, benefit_of
+    from headstart.judge.gains import FROZEN, SCRATCH, START, TUNED
     from headstart.testing import PlantedSource, ToySource, toy_stripes
 
     torch.set_num_threads(1)
     learners.EPOCHS = {"scratch": (10, 10), "tuned": (6, 6)}
-    for kind in KINDS:
-        said: Counter[str] = Counter()
+
+    def compared(source, seed: int, *, permuted: bool = False, tune: str = "all", noise: float = NOISE) -> Benefit:
+        pictures, labels = toy_stripes(3, 40, noise=noise, seed=seed % 10_000)
+        if permuted:
+            labels = np.random.default_rng(seed).permutation(labels).tolist()
+        plain = Options(source=source, labels_per_class=(10,), seeds=5, tune=tune, budget=3600.0, seed=100 * seed)
+        return run_compare((pictures, labels), plain, Progress()).benefit
+
+    def two_scratch_arms(seed: int) -> Benefit:
+        """Let scratch with other initial weights, on the same splits, stand for the source."""
+        one = compared(ToySource(), seed, tune="none", noise=EASY)
+        random = learners.from_random
+        contest.from_random = lambda source, *, seed: random(source, seed=seed + 7919)
+        other = compared(ToySource(), seed, tune="none", noise=EASY)
+        contest.from_random = random
+        field, carried = one.fields[-1], other.fields[-1].arms[SCRATCH]
+        arms = {**{name: arm for name, arm in field.arms.items() if name != FROZEN}, TUNED: carried, START: carried}
+        return benefit_of([replace(field, arms=arms)], one.y, one.about)
+
+    kinds = {
+        "planted": lambda seed: compared(PlantedSource(), seed),
+        "shuffled": lambda seed: compared(PlantedSource(seed, shuffled=True), seed),
+        "permuted": lambda seed: compared(PlantedSource(), seed, permuted=True),
+        "two scratch arms": two_scratch_arms,
+    }
+    for kind, run in kinds.items():
         start = time.process_time()
-        for seed in range(seeds):
-            pictures, labels = toy_stripes(3, 40, noise=0.1, seed=seed)
-            if kind == "permuted":
-                labels = np.random.default_rng(seed).permutation(labels).tolist()
-            source = {
-                "planted": PlantedSource,
-                "shuffled": lambda: PlantedSource(seed, shuffled=True),  # noqa: B023
-                "permuted": PlantedSource,
-                "two scratch arms": lambda: ToySource(10_000 + seed),  # noqa: B023
-            }[kind]()
-            options = Options(
-                source=source, labels_per_class=(10,), seeds=5, tune="all", budget=3600.0, seed=100 * seed
-            )
-            said[run_compare((pictures, labels), options, Progress()).benefit.verdict] += 1
+        said = Counter(run(seed).verdict for seed in range(seeds))
         print(f"{kind}: {dict(said)} of {seeds}, {(time.process_time() - start) / seeds:.1f} s of CPU each", flush=True)
 
 
