@@ -1,6 +1,6 @@
 """`compare`: planted truth and nulls, coverage of the intervals, and two verdicts on real data.
 
-Usage: python bench/benefit.py [planted] [coverage] [digits] [pets] [--data DATA] [--seeds 100] [--budget 10m]
+Usage: python bench/benefit.py [planted] [coverage] [digits] [pets] [--data DATA] [--seeds 100] [--only KIND]
 
 `planted`: whole comparisons of toy pictures (`testing.toy_stripes`, 3 directions, 10 labels each), `--seeds` of each
 kind: a source that knows the directions; one whose weights are shuffled within each tensor; permuted labels; and two
@@ -32,14 +32,14 @@ NOISE, EASY = 0.4, 0.1  # of the pictures; at the first, networks that know noth
 SIZES = ((2, 100), (3, 30), (3, 100), (5, 30), (5, 100), (5, 500), (10, 100))
 
 
-def planted(seeds: int) -> None:
+def planted(seeds: int, only: str | None = None) -> None:
     """Count the verdicts of whole comparisons on toy pictures."""
     from headstart.engines.manners import wait_politely
 
     wait_politely()
     import torch
 
-    from headstart import learners
+    from headstart import contest, learners
     from headstart.base.progress import Progress
     from headstart.comparing import run_compare
     from headstart.contest import Options
@@ -75,6 +75,8 @@ def planted(seeds: int) -> None:
         "two scratch arms": two_scratch_arms,
     }
     for kind, run in kinds.items():
+        if only and kind != only:
+            continue
         start = time.process_time()
         said = Counter(run(seed).verdict for seed in range(seeds))
         print(f"{kind}: {dict(said)} of {seeds}, {(time.process_time() - start) / seeds:.1f} s of CPU each", flush=True)
@@ -134,11 +136,12 @@ def main() -> None:
     parser.add_argument("what", nargs="*", default=["planted", "coverage", "digits", "pets"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--only", help="one kind of planted comparison")
     parser.add_argument("--budget", default="10m")
     given = parser.parse_args()
     print(machine())
     if "planted" in given.what:
-        planted(given.seeds)
+        planted(given.seeds, given.only)
     if "coverage" in given.what:
         coverage()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
