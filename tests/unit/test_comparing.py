@@ -42,13 +42,21 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(folder: Path | None = None, **how: Any) -> Options:
     plain = Options(source=ToySource(0), labels_per_class=(None,), seeds=2, tune="all", budget=60.0, arms=folder)
+    plain = replace(plain, engine="torch")
     return replace(plain, **how)
 
 
 def test_every_arm_on_the_same_photos(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     found = hs.compare(
-        photos, source=ToySource(0), labels_per_class=[10, "all"], seeds=2, tune="all", budget="1m", out=out
+        photos,
+        source=ToySource(0),
+        labels_per_class=[10, "all"],
+        seeds=2,
+        tune="all",
+        budget="1m",
+        engine="torch",
+        out=out,
     )
     assert not found.failures
     assert [(one.per_class, len(one.tested), set(one.arms)) for one in found.fields] == [

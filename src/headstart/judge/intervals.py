@@ -169,10 +169,11 @@ def crossed(
 ) -> list[Difference]:
     """Return figures made of the means of paired results, each with its interval over seeds and test examples together.
 
-    Seeds and examples are two crossed samples. Each is resampled by itself, the same draw for every arm; the two
-    variances are added, and that of single results, which is in both, is taken off once (Cameron, Gelbach & Miller
-    2011). The interval is that of Student's t with as many degrees of freedom as both samples give (Satterthwaite
-    1946). Where the splits of the seeds overlap, the variance between seeds is raised as Nadeau & Bengio (2003) say.
+    Seeds and examples are two crossed samples. Each is resampled by itself, the same draw for every arm (examples with
+    smooth weights, Rubin 1981); the two variances are added, and that of single results, which is in both, is taken off
+    once (Cameron, Gelbach & Miller 2011). The interval is that of Student's t with as many degrees of freedom as both
+    samples give (Satterthwaite 1946). Where the splits of the seeds overlap, the variance between seeds is raised as
+    Nadeau & Bengio (2003) say.
 
     Args:
         arms: one array an arm, of shape (s, p, n): what is right (bool), or a score, of each seed, point and example.
@@ -190,7 +191,7 @@ def crossed(
     padded = cells.with_imagined(imagined)
     seeds, n = cells.tested.shape
     rng = np.random.default_rng(seed)
-    among = _variance(statistics, padded.by_example(rng, resamples)) * n / max(1, n - 1)
+    among = _variance(statistics, padded.by_example(rng, resamples)) * (n + 1) / max(1, n - 1)
     between = own = np.zeros(len(value))
     if seeds > 1:
         between = _variance(statistics, padded.by_seed(rng, resamples)) * seeds / (seeds - 1)
@@ -309,17 +310,16 @@ class _Cells:
         self, x: NDArray[np.float64], held: NDArray[np.float64], rng: np.random.Generator, resamples: int
     ) -> list[NDArray[np.float64]]:
         n, step = len(x), max(1, CELLS // len(x))
-        sums, counts = [], []
-        for low in range(0, resamples, step):
-            rows = min(step, resamples - low)
-            at = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
-            drawn = np.bincount(at.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-            sums.append(drawn @ x)
-            counts.append(drawn @ held)
-        return self._means(np.concatenate(sums), np.concatenate(counts))
+        both = np.concatenate([x, held[:, None]], axis=1).astype(np.float32)
+        found = [
+            rng.standard_exponential((min(step, resamples - low), n), np.float32) @ both
+            for low in range(0, resamples, step)
+        ]
+        drawn = np.concatenate(found).astype(np.float64)
+        return self._means(drawn[:, :-1], drawn[:, -1])
 
     def _means(self, sums: NDArray[np.float64], counts: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        return np.split(sums / np.maximum(counts, 1.0)[:, None], self.ends, axis=1)
+        return np.split(sums / np.maximum(counts, TINY)[:, None], self.ends, axis=1)
 
 
 def _variance(statistics: Statistics, means: list[NDArray[np.float64]]) -> NDArray[np.float64]:
