@@ -46,7 +46,8 @@ EPOCHS = {SCRATCH: (20, 120), TUNED: (8, 30)}
 """The fewest and the most epochs of an arm."""
 SMALL, BATCHES = 200, (16, 32)
 """Below so many labels, batches are the smaller ones."""
-SETTLED = 32  # pictures in a batch over which BatchNorm's first statistics are taken
+SETTLED, SEEN = 32, 512  # pictures in a batch over which BatchNorm's first statistics are taken, and in all
+AT_ONCE = 64  # examples whose features are computed together
 ASKED = 0.25  # of the labels, for asking whether a mirrored picture keeps its label
 ENDED_EARLY = ("budget", "short", "exploded")
 
@@ -256,9 +257,10 @@ def _settled(source: Tunable, prepared: Prepared) -> Tunable:
         module.training = True
     network = Tapped(body, source.preprocessing, source.taps[:1])
     dataset, train = prepared.scan.dataset, prepared.parts.train
+    some_of = train[:: -(-len(train) // SEEN)]
     with torch.inference_mode():
-        for start in range(0, len(train), SETTLED):
-            some = source.prepare_all([dataset.read(at) for at in train[start : start + SETTLED]])
+        for start in range(0, len(some_of), SETTLED):
+            some = source.prepare_all([dataset.read(at) for at in some_of[start : start + SETTLED]])
             network(torch.from_numpy(np.asarray(some)))
     found = {name.removeprefix("body."): one.numpy() for name, one in statistics_of(body, list(norms)).items()}
     return TunedSource(source, found, source.preprocessing)
@@ -320,7 +322,11 @@ def _features(prepared: Prepared, source: Tunable, layer: str) -> Features:
     network = source.at(layer).network()
     width = sum(block.width for block in network.blocks)
     engine = TorchTexts(network.module(), width) if dataset.kind == "text" else TorchEngine(network.module())
-    x, blocks = select(engine.run(source.prepare_all([dataset.read(at) for at in train])), network.blocks, layer)
+    found = [
+        engine.run(source.prepare_all([dataset.read(at) for at in train[start : start + AT_ONCE]]))
+        for start in range(0, len(train), AT_ONCE)
+    ]
+    x, blocks = select(np.concatenate(found), network.blocks, layer)
     ids = tuple(dataset.examples[at].id for at in train)
     return Features(x, prepared.labels(train), ids, dataset.classes, blocks, network.fingerprint)
 
