@@ -78,8 +78,13 @@ def planted(seeds: int, only: str | None = None) -> None:
         if only and kind != only:
             continue
         start = time.process_time()
-        said = Counter(run(seed).verdict for seed in range(seeds))
-        print(f"{kind}: {dict(said)} of {seeds}, {(time.process_time() - start) / seeds:.1f} s of CPU each", flush=True)
+        said: Counter[str] = Counter()
+        for seed in range(seeds):
+            said[run(seed).verdict] += 1
+            print(f"\r{kind}: {dict(said)}", end="", file=sys.stderr, flush=True)
+        print(
+            f"\n{kind}: {dict(said)} of {seeds}, {(time.process_time() - start) / seeds:.1f} s of CPU each", flush=True
+        )
 
 
 def coverage(rounds: int = 500) -> None:
