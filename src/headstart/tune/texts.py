@@ -104,7 +104,7 @@ class TextMedium(Medium):
     """Texts: there are no views of them, and none is of another size."""
 
     kind = "text"
-    rates: ClassVar[Mapping[str, float]] = {"norm": 1e-3, "lora": 5e-4, "last": 1e-4, "all": 1e-4, "pairs": 7e-5}
+    rates: ClassVar[Mapping[str, float]] = {"norm": 1e-3, "lora": 5e-4, "last": 1e-4, "all": 1e-4, "pairs": 9e-5}
 
     def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
         super().__init__(ground, way, shelf=shelf, progress=progress)
@@ -133,7 +133,7 @@ class TextMedium(Medium):
             return ((ALL, False),)
         few = len(ground.learn) <= FEW * ground.c
         plain = (("last:2", False), (ALL, False), ("last:1", False))
-        return (("last:3", True), (ALL, True), ("last:2", False)) if few else plain
+        return (("last:3", True), ("last:2", False)) if few else plain
 
     def reader(self, body: nn.Module) -> TextReader:
         """Return what reads tokens."""
