@@ -16,6 +16,7 @@ import headstart as hs
 from headstart import learners
 from headstart.base.errors import DataError, UsageError
 from headstart.base.progress import Progress
+from headstart.cli import app
 from headstart.compared import Compared, write_comparison
 from headstart.comparing import run_compare
 from headstart.contest import Options, numbers
@@ -175,6 +176,48 @@ def test_few_labels_have_more_seeds(photos: Path, monkeypatch: pytest.MonkeyPatc
     assert found.result["seeds"] == {"3": 5, "all": 2}
 
 
+def made_up(how: Options, frozen: float) -> Compared:
+    """Return a comparison of simulated results, and the folder that a real one would have left."""
+    about = About(str(how.source), "raw pixels", "photos")
+    simulated = field(arms(start=0.5, frozen=frozen, scratch=(0.3, 0.5)), n=100)
+    benefit = benefit_of([simulated], np.arange(100) % 5, about)
+    assert how.arms is not None
+    how.arms.mkdir(parents=True)
+    plain = {"schema": 1, "task": "image-classification", "source": how.source, "seeds": {"all": 5}, "classes": []}
+    counts = dict.fromkeys(("train", "test", "skipped", "ignored"), 1)
+    plain |= {"examples": counts, "engine": "torch", "seed": 0, "budget": 1.0, "seconds": {"total": 1.0}}
+    return Compared("toys", benefit, {**plain, "warnings": [], **benefit.as_dict()})
+
+
+def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    given: list[Options] = []
+
+    def compared(data: Any, how: Options, progress: Progress) -> Compared:
+        given.append(how)
+        return made_up(how, 0.9)
+
+    monkeypatch.setattr("headstart.comparing.run_compare", compared)
+    flags = ["--source", "toy:a", "--labels-per-class", "5,all", "--seeds", "7", "--budget", "2m", "--tune", "last:1"]
+    app(["compare", "photos/", *flags, "--seed", "3", "--out", str(tmp_path / "a"), "--json"], standalone_mode=False)
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said == json.loads((tmp_path / "a" / "result.json").read_text())
+    (how,) = given
+    assert (how.source, how.labels_per_class, how.seeds, how.budget) == ("toy:a", (5, None), 7, 120.0)
+    assert (how.tune, how.seed, how.layer) == ("last:1", 3, "auto")
+    app(["compare", "photos/", "--out", str(tmp_path / "b")], standalone_mode=False)
+    assert (given[1].source, given[1].labels_per_class, given[1].tune) == (None, (), "auto")
+    shown = capsys.readouterr().out
+    assert shown.startswith("Use the source") and "Report: " in shown
+    assert all(len(line) <= 80 for line in shown.splitlines()[1:-2])
+    app(
+        ["compare", "photos/", "--source", "toy:a", "--source", "toy:b", "--out", str(tmp_path / "c")],
+        standalone_mode=False,
+    )
+    assert "Each source: " in capsys.readouterr().out
+    with pytest.raises(UsageError, match="--budget must be a time"):
+        app(["compare", "photos/", "--budget", "soon"], standalone_mode=False)
+
+
 def test_several_sources_share_the_budget_and_the_best_comes_first(tmp_path: Path) -> None:
     given: list[Options] = []
 
@@ -182,15 +225,7 @@ def test_several_sources_share_the_budget_and_the_best_comes_first(tmp_path: Pat
         given.append(how)
         if len(given) == 2:
             raise KeyboardInterrupt
-        made = arms(start=0.5, frozen=0.9 if how.source == "toy:b" else 0.6, scratch=(0.3, 0.5))
-        about = About(str(how.source), "raw pixels", "photos")
-        benefit = benefit_of([field(made, n=100)], np.arange(100) % 5, about)
-        assert how.arms is not None
-        how.arms.mkdir(parents=True)
-        plain = {"schema": 1, "task": "image-classification", "source": how.source, "seeds": {"all": 5}, "classes": []}
-        counts = dict.fromkeys(("train", "test", "skipped", "ignored"), 1)
-        plain |= {"examples": counts, "engine": "torch", "seed": 0, "budget": 1.0, "seconds": {"total": 1.0}}
-        return Compared("toys", benefit, {**plain, "warnings": [], **benefit.as_dict()})
+        return made_up(how, 0.9 if how.source == "toy:b" else 0.6)
 
     several = partial(
         run_several, None, Options(budget=90.0), ["toy:a", "toy:b", "toy:c"], Progress(), out=tmp_path, compare=compared
