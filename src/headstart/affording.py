@@ -27,7 +27,9 @@ SHARES = {SCRATCH: 0.65, TUNED: 0.35}
 """Of what is left for training, by arm, where both are run."""
 BACKWARD = 3.0  # what a picture costs to learn from, in passes
 LOOKED_AT = 32  # photos whose size is looked at
-SMALLEST = 64  # pixels; below, the maps of a network made for 224 vanish
+SMALLEST = {SCRATCH: 32, TUNED: 64}
+"""Pixels: what has learned on large pictures finds nothing in much smaller ones, what learns anew may."""
+SMALLER = (192, 160, 128, 96, 64, 48, 32)
 TIMED = 16  # pictures in a batch that is timed
 VIEWS = 4
 
@@ -86,7 +88,9 @@ def plan_scratch(source: Tunable, prepared: Prepared, cells: Sequence[Cell], lef
         cells: what is to be run.
         left: seconds for all of it.
     """
-    plans = [Plan("all", size, PACE, a_pass(source, prepared, size)) for size in sizes(source, prepared)]
+    plans = [
+        Plan("all", size, PACE, a_pass(source, prepared, size)) for size in sizes(source, prepared, SMALLEST[SCRATCH])
+    ]
     return _fitting(SCRATCH, plans, cells, left)
 
 
@@ -100,7 +104,7 @@ def plan_tuned(source: Tunable, prepared: Prepared, cells: Sequence[Cell], left:
         left: seconds for all of it.
         mode: what was asked for; None lets the budget decide.
     """
-    whole, *smaller = sizes(source, prepared)
+    whole, *smaller = sizes(source, prepared, SMALLEST[TUNED])
     if mode is not None:
         if mode.startswith("last:"):
             smaller = []
@@ -129,23 +133,28 @@ def needed(arm: str, plan: Plan, cells: Sequence[Cell]) -> float:
     return sum(cell.runs * (plan.cost(arm, cell) + plan.measuring(arm, cell)) for cell in cells)
 
 
-def sizes(source: Tunable, prepared: Prepared) -> list[int]:
+def sizes(source: Tunable, prepared: Prepared, smallest: int) -> list[int]:
     """Return the sizes at which a network may learn, in pixels, the largest first; 0 for its own.
 
-    Pictures smaller than its input hold no more than their own pixels: no size beyond them is tried but its own.
+    Pictures smaller than its input hold no more than their own pixels: no size beyond them is tried.
+
+    Args:
+        source: the network.
+        prepared: the data.
+        smallest: size that is tried.
     """
     how = source.preprocessing
     if not isinstance(source, TorchSource) or not isinstance(how, Preprocessing):
         return [0]
-    if how.size[0] != how.size[1] or trained_layer(source) == "flatten" or how.size[0] <= SMALLEST:
+    if how.size[0] != how.size[1] or trained_layer(source) == "flatten" or how.size[0] <= smallest:
         return [0]
     from headstart.tune.network import takes
 
     train = prepared.parts.train
     step = max(1, len(train) // LOOKED_AT)
     sides = [shorter_side(prepared.scan.dataset.read(at)) for at in train[::step][:LOOKED_AT]]
-    enough = min(how.size[0], max(SMALLEST, 32 * math.ceil(float(np.median(sides)) / 32)))
-    smaller = [side for side in (192, 160, 128, 96, SMALLEST) if side < enough and takes(source, side)]
+    enough = min(how.size[0], max(smallest, 32 * math.ceil(float(np.median(sides)) / 32)))
+    smaller = [side for side in SMALLER if smallest <= side < enough and takes(source, side)]
     if enough < how.size[0] and takes(source, enough):
         return [enough, *smaller]
     return [0, *smaller]
