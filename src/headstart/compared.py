@@ -164,10 +164,10 @@ def _cut_short(contest: Contest, benefit: Benefit) -> list[str]:
         notes.append("With one seed the intervals speak of the test examples alone.")
     gap = benefit.asymptote
     if gap is not None and gap.detectable > COARSE:
-        tested = int(benefit.fields[-1].tested.sum(axis=1).mean())
+        seeds, tested = len(benefit.fields[-1].tested), int(benefit.fields[-1].tested.sum(axis=1).mean())
         notes.append(
-            f"{tested:,} test {benefit.about.items} are few: only a difference of {points(gap.detectable)} or more "
-            "would have been shown."
+            f"With {tested:,} test {benefit.about.items} and {seeds} seed{'' if seeds == 1 else 's'}, only a "
+            f"difference of {points(gap.detectable)} or more would have been shown."
         )
     for name in (SCRATCH, TUNED):
         short = [field for field in benefit.fields if name in field.arms and field.arms[name].cut]

@@ -49,7 +49,6 @@ SMALL, BATCHES = 200, (16, 32)
 SETTLED, SEEN = 32, 512  # pictures in a batch over which BatchNorm's first statistics are taken, and in all
 AT_ONCE = 64  # examples whose features are computed together
 ASKED = 0.25  # of the labels, for asking whether a mirrored picture keeps its label
-ENDED_EARLY = ("budget", "short", "exploded")
 
 
 def batch_for(labels: int) -> int:
@@ -161,7 +160,7 @@ def trained(
         np.stack(list(measured.right.values())),
         np.stack(list(measured.loss.values())),
         np.array([before + at[epoch] for epoch in epochs]),
-        cut=run.why in ENDED_EARLY or run.planned < way.recipe.epochs,
+        cut=len(run.history) - 1 < way.recipe.epochs,
         note=_said(course, sized, run, way.recipe.epochs),
     )
 
