@@ -15,7 +15,9 @@ HALVINGS = 15
 SUFFICIENT = 1e-4  # share of the promised descent that a step must bring (Armijo)
 
 
-def minimise(losses: Losses, start: NDArray[np.float64], *, tolerance: float, steps: int) -> NDArray[np.float64]:
+def minimise(
+    losses: Losses, start: NDArray[np.float64], *, tolerance: float, steps: int, memory: int = MEMORY
+) -> NDArray[np.float64]:
     """Return the point at which each function is least (Liu & Nocedal 1989).
 
     Args:
@@ -23,13 +25,14 @@ def minimise(losses: Losses, start: NDArray[np.float64], *, tolerance: float, st
         start: where to start, float64 of shape (m, p); variables should be scaled to a curvature of about 1.
         tolerance: stop when the descent that a step promises is below this share of the function's value.
         steps: the most steps to take.
+        memory: steps whose curvature is remembered.
 
     Returns:
         Points, float64 of shape (m, p).
     """
     point = start
     value, gradient = losses(point)
-    history: deque[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]] = deque(maxlen=MEMORY)
+    history: deque[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]] = deque(maxlen=memory)
     going = np.ones(len(point), bool)
     for _ in range(steps):
         direction = -_newton(gradient, history)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 BLOCK = 1024  # rows, or columns, that are held in float64 at a time
 WIDE = 2**21  # cells above which the rotated rows are kept in float32
 CONSTANT = 1e-5  # a column whose deviation is below this share of its size is rounding noise
+NOISE = 1e-6  # so is one whose deviation is below this share of the widest column's
 RANK = 1e-12  # axes with less than this share of the largest power are rounding noise
 
 
@@ -63,7 +64,7 @@ def column_scale(x: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the factor that gives each column of `x` (n, d) the deviation 1/sqrt(d), float64 of shape (d,).
 
     Rows are then of unit length on average, which makes one grid of penalties fit every source. A column that is
-    constant, up to rounding, gets 0.
+    constant, up to rounding, gets 0: encoders of texts have such.
     """
     n, d = x.shape
     mean = x.mean(axis=0, dtype=np.float64)
@@ -71,7 +72,7 @@ def column_scale(x: NDArray[np.floating]) -> NDArray[np.float64]:
     for rows in blocks(n):
         spread += np.square(x[rows] - mean).sum(axis=0)
     deviation = np.sqrt(spread / n)
-    varies = deviation > CONSTANT * np.abs(mean)
+    varies = (deviation > CONSTANT * np.abs(mean)) & (deviation > NOISE * deviation.max(initial=0))
     return np.asarray(np.divide(1 / np.sqrt(d), deviation, out=np.zeros(d), where=varies))
 
 

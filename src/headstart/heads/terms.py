@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ LONGEST = 100_000
 PENALTIES = (0.3, 0.05)
 TOLERANCE = 1e-3
 STEPS = 100
+MEMORY = 4  # of L-BFGS: with so many weights, each step remembered costs as much as a look at the texts
 UNSEEN = -1e4  # score of a class without examples: its probability is 0, and no arithmetic overflows
 
 
@@ -50,23 +52,28 @@ class Terms:
 
     def vectors(self, texts: Sequence[str]) -> csr_array:
         """Return the texts as rows of unit length, float32 of shape (n, v): `(1 + ln count) idf` of each term."""
-        from scipy.sparse import csr_array
-
         at = {name: number for number, name in enumerate(self.names)}
-        columns: list[int] = []
-        counts: list[int] = []
-        starts = [0]
-        for text in texts:
+        columns, counts, rows = array("i"), array("f"), array("q")
+        for row, text in enumerate(texts):
             found = Counter(at[term] for term in terms_of(text) if term in at)
-            columns += found.keys()
-            counts += found.values()
-            starts.append(len(columns))
-        values = (1 + np.log(np.array(counts, dtype=np.float32))) * self.idf[np.array(columns, dtype=np.intp)]
-        rows = np.repeat(np.arange(len(texts)), np.diff(starts))
-        lengths = np.sqrt(np.bincount(rows, np.square(values, dtype=np.float64), minlength=len(texts)))
-        values /= lengths[rows]
-        made = (values.astype(np.float32), np.array(columns, np.int32), np.array(starts, np.int32))
-        return csr_array(made, shape=(len(texts), len(self.names)))
+            columns.extend(found.keys())
+            counts.extend(found.values())
+            rows.extend([row] * len(found))
+        given = np.array(rows, np.int64), np.array(columns, np.int32), np.array(counts, np.float32)
+        return _weighted(*given, len(texts), self)
+
+
+def _weighted(
+    rows: NDArray[np.int64], columns: NDArray[np.int32], counts: NDArray[np.float32], n: int, terms: Terms
+) -> csr_array:
+    """Return rows of unit length from how often each term stands in each of `n` texts; rows ascend."""
+    from scipy.sparse import csr_array
+
+    values = (1 + np.log(counts)) * terms.idf[columns]
+    lengths = np.sqrt(np.bincount(rows, np.square(values, dtype=np.float64), minlength=n))
+    values /= lengths[rows]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]).astype(np.int32)
+    return csr_array((values.astype(np.float32), columns, starts), shape=(n, len(terms.names)))
 
 
 @dataclass(frozen=True)
@@ -119,18 +126,50 @@ def terms_of(text: str) -> Iterator[str]:
     return chain(words, (f"{one} {other}" for one, other in pairwise(words)))
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """How often each term stands in each text: the terms as they were met, and one row of numbers a text."""
+
+    names: dict[str, int]
+    columns: NDArray[np.int32]
+    counts: NDArray[np.float32]
+    starts: NDArray[np.int64]
+
+    def vectors(self, terms: Terms) -> csr_array:
+        """Return what `terms.vectors` returns for these texts, which need not be taken apart again."""
+        place = np.full(len(self.names), -1, np.int32)
+        place[[self.names[name] for name in terms.names]] = np.arange(len(terms.names))
+        columns = place[self.columns]
+        kept = columns >= 0
+        rows = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))[kept]
+        return _weighted(rows, columns[kept], self.counts[kept], len(self.starts) - 1, terms)
+
+
 def find_terms(texts: Sequence[str]) -> Terms:
     """Return the terms of training texts: those in two texts or more (in one, where no term is in two)."""
-    held: Counter[str] = Counter()
+    return _commonest(_counted(texts), len(texts))
+
+
+def _counted(texts: Sequence[str]) -> _Counted:
+    names: dict[str, int] = {}
+    columns, counts, starts = array("i"), array("f"), array("q", [0])
     for text in texts:
-        held.update(set(terms_of(text)))
-    least = LEAST if any(count >= LEAST for count in held.values()) else 1
-    common = [term for term, count in held.items() if count >= least]
+        found = Counter(terms_of(text))
+        columns.extend(names.setdefault(term, len(names)) for term in found)
+        counts.extend(found.values())
+        starts.append(len(columns))
+    return _Counted(names, np.array(columns, np.int32), np.array(counts, np.float32), np.array(starts, np.int64))
+
+
+def _commonest(counted: _Counted, texts: int) -> Terms:
+    held = np.bincount(counted.columns, minlength=len(counted.names))
+    least = LEAST if (held >= LEAST).any() else 1
+    common = [(name, held[at]) for name, at in counted.names.items() if held[at] >= least]
     if len(common) > MOST:
-        common = sorted(common, key=lambda term: (-held[term], term))[:MOST]
-    names = tuple(sorted(common))
-    held_in = np.array([held[name] for name in names], dtype=np.float64)
-    return Terms(names, (np.log((1 + len(texts)) / (1 + held_in)) + 1).astype(np.float32))
+        common = sorted(common, key=lambda one: (-one[1], one[0]))[:MOST]
+    common.sort()
+    held_in = np.array([count for _, count in common], dtype=np.float64)
+    return Terms(tuple(name for name, _ in common), (np.log((1 + texts) / (1 + held_in)) + 1).astype(np.float32))
 
 
 def fit_terms(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int, folds: int = 3) -> TermTrial:
@@ -143,8 +182,9 @@ def fit_terms(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int, 
         seed: of the folds.
         folds: how many.
     """
-    terms = find_terms(texts)
-    x = terms.vectors(texts)
+    counted_in = _counted(texts)
+    terms = _commonest(counted_in, len(texts))
+    x = counted_in.vectors(terms)
     present, ids = np.unique(y, return_inverse=True)
     fold_of = _folds(texts, ids, folds, seed)
     counted = (fold_of >= 0).astype(np.float64) if (fold_of >= 0).any() else np.ones(len(ids))
@@ -215,5 +255,5 @@ def _path(
             return value + penalty / 2 * np.square(inner[:v]).sum(), gradient.reshape(1, -1)
 
         start = (point / units).reshape(1, -1)
-        point = minimise(losses, start, tolerance=TOLERANCE, steps=STEPS).reshape(v + 1, c) * units
+        point = minimise(losses, start, tolerance=TOLERANCE, steps=STEPS, memory=MEMORY).reshape(v + 1, c) * units
         yield point[:v].astype(np.float32), point[v].astype(np.float32)

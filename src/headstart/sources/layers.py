@@ -14,6 +14,8 @@ from headstart.engines.base import Block
 AUTO = "auto"
 POOL = "pool"
 JOINED = "joined"
+FAINT = 1e-6
+"""Of a block's length: numbers below it are rounding, which a square root would lift a thousandfold."""
 
 
 def layer_names(blocks: Sequence[str]) -> tuple[str, ...]:
@@ -41,7 +43,8 @@ def select(
 
     A single block is returned as the network gives it. Of several, every number gives way to its square root, with
     its sign (power normalisation, Perronnin et al. 2010), so that a few strong channels do not drown the rest; then
-    each row of each block is scaled to unit length, so that no block outweighs another. A row of zeros stays zero.
+    each row of each block is scaled to unit length, so that no block outweighs another. A row of zeros stays zero; what
+    is but rounding beside the rest of its block becomes zero.
 
     Args:
         x: float32 of shape (n, d), all blocks side by side.
@@ -70,7 +73,9 @@ def select(
         start, block = place[name]
         part = joined[:, column : column + block.width]
         given = x[:, start : start + block.width]
+        faint = FAINT * np.sqrt(np.einsum("ij,ij->i", given, given))[:, None]
         np.copysign(np.sqrt(np.abs(given)), given, out=part)
+        part[np.abs(given) <= faint] = 0
         length = np.sqrt(np.einsum("ij,ij->i", part, part))[:, None]
         np.divide(part, length, out=part, where=length > 0)
         column += block.width

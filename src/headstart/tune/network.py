@@ -13,10 +13,16 @@ from torch import Tensor, nn
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
 from headstart.sources.from_torch import TorchSource
+from headstart.sources.layers import FAINT
 from headstart.sources.taps import Tapped
 from headstart.tune.readers import Reader
 
 TINY = 1e-12
+FLATTEST = 0.03
+"""Spread of a feature, as a share of the usual one, that is taken for a lesser one.
+
+Some networks have a feature that says nothing but rounding; its slope must not drown all the others.
+"""
 STEEP = 1e-3
 
 
@@ -39,7 +45,8 @@ class Classifier(nn.Module):
         super().__init__()
         self.reader, self.start = reader, head
         mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-        spread = np.where(spread > TINY, spread, 1.0)
+        least = max(FLATTEST * float(np.sqrt(np.square(spread).mean())), TINY)
+        spread = np.maximum(spread, least)
         self.register_buffer("mean", torch.from_numpy(mean.astype(np.float32)), persistent=False)
         self.register_buffer("spread", torch.from_numpy(spread.astype(np.float32)), persistent=False)
         self.linear = nn.Linear(*head.weight.shape)
@@ -116,6 +123,8 @@ def joined_blocks(blocks: Sequence[Tensor]) -> Tensor:
 def _unit(block: Tensor) -> Tensor:
     # The slope of a square root grows without bound towards 0: values near it pass their root on, but no gradient.
     apart = block.abs() > STEEP
+    faint = block.detach().abs() <= FAINT * block.detach().norm(dim=1, keepdim=True)
     rooted = block.sign() * torch.where(apart, torch.where(apart, block, 1.0).abs().sqrt(), block.detach().abs().sqrt())
+    rooted = rooted.masked_fill(faint, 0)
     length = rooted.square().sum(dim=1, keepdim=True)
     return torch.where(length > 0, rooted / torch.where(length > 0, length, 1.0).sqrt(), 0.0)
