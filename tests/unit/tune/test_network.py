@@ -9,6 +9,8 @@ import pytest
 import torch
 from tuning_ground import ground
 
+from headstart.engines.base import Block
+from headstart.heads.select import refit
 from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 from headstart.testing import ToySource
@@ -84,3 +86,21 @@ def test_fused_batchnorm_changes_neither_scores_nor_gradients(tmp_path: Path, ur
 def test_which_sizes_a_network_takes() -> None:
     assert takes(open_source("timm:test_resnet", weights="none"), 96)
     assert not takes(open_source("timm:vit_tiny_patch16_224", weights="none"), 96)
+
+
+def test_a_feature_of_rounding_drowns_no_other(tmp_path: Path) -> None:
+    network, _, place = classifier(tmp_path, "toy", "pool")
+    x = np.column_stack([place.x, 1e-9 * np.random.default_rng(0).standard_normal(len(place.x)).astype(np.float32)])
+    wide = refit(x, place.y_learn, place.c, like=place.head)
+    assert (wide.weight[-1] == 0).all(), "the head does not listen to it"
+    usual = float(network.spread.square().mean().sqrt())
+    assert float(Classifier(network.reader, wide, x).spread.min()) > 1e-2 * usual, "nor does its slope count for more"
+
+
+def test_what_is_rounding_beside_its_block_is_zero_in_joined_layers() -> None:
+    rows = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    rows[:, 2] *= 1e-9
+    both, _ = select(np.concatenate([rows, rows], 1), (Block("pool", 6), Block("other", 6)), "joined")
+    assert (both[:, [2, 8]] == 0).all() and (both[:, [0, 1, 3]] != 0).all()
+    found = joined_blocks([torch.from_numpy(rows)] * 2).numpy()
+    np.testing.assert_allclose(found, both, atol=1e-6)
