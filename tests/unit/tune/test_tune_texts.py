@@ -17,6 +17,7 @@ from toy_texts import FILLERS, TOPICS, sentences, write_csv
 from tuning_ground import text_ground
 
 import headstart as hs
+from headstart import leaning
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.engines.torch import TorchTexts
@@ -190,6 +191,7 @@ def test_a_tuned_encoder_is_saved_loaded_and_tuned_to_the_same_weights(
     tmp_path: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, better = encoder(), itertools.count(0, -1)
+    monkeypatch.setattr(leaning, "joined_loss", lambda *given: 100.0)
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
     monkeypatch.setattr(adapt._Search, "_is_better", lambda *given: True)
     table, how = write_csv(tmp_path / "topics.csv", sentences(24)), {"engine": "torch", "tune": "last:1"}
@@ -245,6 +247,7 @@ def test_tuned_word_vectors_are_saved_and_loaded_with_their_new_words(
     better = itertools.count(0, -1)
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
     monkeypatch.setattr(adapt._Search, "_is_better", lambda *given: True)
+    monkeypatch.setattr(leaning, "joined_loss", lambda *given: 100.0)
     table = write_csv(tmp_path / "topics.csv", sentences(24))
     how = {"source": vectors, "tune": "all", "tuning": Settings(epochs=3, batch=8, rate=1e-2)}
     model = hs.fit(table, out=tmp_path / "out", **how)
