@@ -100,11 +100,12 @@ def test_what_is_frozen_stays_to_the_last_bit(tmp_path: Path, encoder: Any, mode
     assert set(arm.body.state_dict()) == set(arm.original), "adapters are merged and gone"
 
 
-FAMILIES = ["ours", "bert", "distilbert", "mpnet", "modernbert", "roberta"]
+QUICK_ONES = [("ours", "pool"), ("ours", "joined"), ("modernbert", "joined"), ("mpnet", "pool")]
+RARER = [(kind, layer) for kind in ("bert", "distilbert", "roberta") for layer in ("pool", "joined")]
+FAMILIES = [*QUICK_ONES, *(pytest.param(*one, marks=pytest.mark.slow) for one in RARER)]
 
 
-@pytest.mark.parametrize("layer", ["pool", "joined"])
-@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize(("kind", "layer"), FAMILIES)
 def test_kept_activations_give_the_losses_of_the_plain_loop(
     tmp_path: Path, encoder: Any, kind: str, layer: str
 ) -> None:
