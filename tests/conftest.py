@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from hub_server import Hub, serve
 
 from headstart.engines.manners import wait_politely
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: Ctrl-C is tested too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 wait_politely()  # before a test imports torch: spinning threads slow the suite down on a busy machine
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

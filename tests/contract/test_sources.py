@@ -191,12 +191,12 @@ MORE = {
     "torchvision:densenet121",
     "torchvision:googlenet",
     "torchvision:regnet_y_400mf",
-    "torchvision:mnasnet0_5",
-    "torchvision:shufflenet_v2_x0_5",
     "torchvision:maxvit_t",
-    "timm:mobilenetv3_small_050",
-    "keras:MobileNetV3Small",
-    "hf:tiny/mobilenet_v2",
+    "torchvision:vgg19",
+    "torchvision:vit_b_32",
+    "torchvision:convnext_tiny",
+    "timm:vit_small_patch14_dinov2",
+    "keras:Xception",
 }
 """Rows that are left to `-m slow`: others of their providers, and 40 in all, run each time."""
 

