@@ -253,8 +253,7 @@ class _Search:
 
     def _interpolated(self, arm: Arm, runs: Sequence[Trained]) -> Tried:
         """Put the arm at the point between start and end where it judges best, and say how good that is."""
-        end = {name: tensor.clone() for name, tensor in arm.changed().items()}
-        head = {name: tensor.detach().clone() for name, tensor in arm.classifier.linear.state_dict().items()}
+        end, head = arm.end()
         found = []
         for alpha in ALPHAS:
             arm.at(alpha, end, head)
@@ -291,10 +290,12 @@ class _Search:
                 rest, held = hold_out(
                     self.ground.dataset, self.ground.keys, rest, share=1 / (FOLDS - number), seed=self.seed
                 )
-            arm = self._learned(
-                best, best.arm.ground.judged_by(held), end - start - took * self.again, f"part{number}-"
-            )
-            if arm is None or not held:
+            if not held:
+                break
+            # A way that went on after its first look is another one: its checkpoints stand by themselves.
+            prefix = f"part{number}-of-{len(best.runs)}-"
+            arm = self._learned(best, best.arm.ground.judged_by(held), end - start - took * self.again, prefix)
+            if arm is None:
                 break
             ground = self.ground.judged_by(held)
             frozen.append(judged_frozen(ground))
@@ -348,8 +349,7 @@ class _Search:
         arm, trained = self._run(way, left, prefix, arm)
         if trained.why not in ("epochs", "budget") or trained.best < ENOUGH * best.epochs:
             return None
-        head = {name: tensor.detach().clone() for name, tensor in arm.classifier.linear.state_dict().items()}
-        arm.at(best.tried.alpha, {name: tensor.clone() for name, tensor in arm.changed().items()}, head)
+        arm.at(best.tried.alpha, *arm.end())
         return arm
 
 

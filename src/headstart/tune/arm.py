@@ -294,6 +294,14 @@ class Arm:
         """Return the source with what has changed."""
         return self.medium.tuned({name: tensor.float().cpu().numpy() for name, tensor in self.changed().items()})
 
+    def end(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return copies of what has changed of the body, and of the head, by name: what `at` goes towards."""
+        head = self.classifier.linear.state_dict()
+        return (
+            {name: tensor.clone() for name, tensor in self.changed().items()},
+            {name: tensor.detach().clone() for name, tensor in head.items()},
+        )
+
     def at(self, alpha: float, end: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> None:
         """Set body and head between start (0) and end (1), as WiSE-FT does (Wortsman et al. 2022)."""
         held = self.body.state_dict()

@@ -22,7 +22,7 @@ from headstart.tune.adapt import tune
 from headstart.tune.ground import Ground
 from headstart.tune.outcome import Confirmed
 from headstart.tune.settings import Settings, parse_budget
-from headstart.tune.task import Recipe
+from headstart.tune.task import Recipe, Trained
 from headstart.tune.way import Way
 
 QUICK = {"epochs": 2, "batch": 8, "augment": "none", "rate": 1e-3}
@@ -134,6 +134,29 @@ def test_auto_asks_every_part_that_had_no_say_in_the_search(place: Ground, monke
 
 def test_parts_on_which_nothing_is_gained_end_the_second_look(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _confirmed(place, monkeypatch, step=-1).parts == adapt.HOPELESS
+
+
+def test_a_way_that_goes_on_after_its_second_look_has_checkpoints_of_its_own(
+    place: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _all_better(monkeypatch)
+    monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, -0.05, 0.2))
+    monkeypatch.setattr(adapt, "FAIR", 1.0)
+    monkeypatch.setattr(adapt._Attempt, "cut", property(lambda self: self.confirmed is not None and len(self.runs) < 2))
+    monkeypatch.setattr(adapt._Search, "_ways", lambda self, budget: [self._way("last:1")])
+    looks: list[int] = []
+    plain = adapt._Search._run
+
+    def watched(search: adapt._Search, way: Way, budget: float, prefix: str, *more: arm.Arm) -> tuple[arm.Arm, Trained]:
+        made, trained = plain(search, way, budget, prefix, *more)
+        looks.extend([trained.best] if prefix.startswith("part1") else [])
+        return made, trained
+
+    monkeypatch.setattr(adapt._Search, "_run", watched)
+    quick = Settings("auto", budget=60.0, **{**QUICK, "rate": 1e-5})
+    found = tune(replace(place, held_out=True), quick, seed=0, folder=tmp_path / "checkpoints")
+    assert not found.kept
+    assert looks == [2, 4], "the second look learned for all of its epochs"
 
 
 def test_where_learning_again_fails_the_model_that_was_judged_stands(
