@@ -165,9 +165,9 @@ def a_pass(source: Tunable, prepared: Prepared, size: int) -> float:
     import torch
 
     from headstart.engines.texts import padded
-    from headstart.tune.task import precision
+    from headstart.tune.task import precision, processor
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = processor()
     some = [prepared.scan.dataset.read(at) for at in prepared.parts.train[:TIMED]]
     if isinstance(source, TorchSource):
         from headstart.sources.taps import Tapped

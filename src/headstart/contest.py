@@ -27,7 +27,7 @@ from headstart.sources.base import Source
 from headstart.tune.settings import AUTO, NONE, check_mode
 
 if TYPE_CHECKING:
-    from headstart.tune.rows import Rows
+    from headstart.tune.medium import Shelf
 
 ALL = "all"
 LABELS = (5, 10, 20, None)
@@ -176,7 +176,7 @@ class Contest:
         self.outcomes.begin(
             {**options.identity, "data": prepared.scan.fingerprint, "source": source.uri, "weights": source.sha256}
         )
-        self.shelf: dict[tuple[int, int], Rows] = {}
+        self.shelf: Shelf = {}
 
     # --- what is to be run
 

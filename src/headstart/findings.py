@@ -100,8 +100,7 @@ class Prepared:
 
     def labels(self, part: tuple[int, ...]) -> NDArray[np.int64]:
         """Return the class ids of one part."""
-        ids = {name: position for position, name in enumerate(self.scan.dataset.classes)}
-        return np.array([ids[self.scan.dataset.examples[position].label] for position in part], dtype=np.int64)
+        return self.scan.dataset.class_ids(part)
 
     def pixels(self, part: tuple[int, ...]) -> NDArray[np.uint8]:
         """Return the small pictures of one part, for the baseline that needs no source."""

@@ -34,7 +34,6 @@ from headstart.tune.watch import Watcher
 if TYPE_CHECKING:
     from headstart.tune.ground import Ground
     from headstart.tune.medium import Shelf
-    from headstart.tune.rows import Rows
     from headstart.tune.task import Recipe, Trained
     from headstart.tune.way import Way
 
@@ -108,7 +107,7 @@ def trained(
     course: Course,
     *,
     seed: int,
-    shelf: dict[Any, Rows],
+    shelf: Shelf,
     watchers: Sequence[Watcher] = (),
     progress: Progress,
 ) -> Outcome:
@@ -121,7 +120,7 @@ def trained(
         source: what learns, with the weights that it begins with.
         course: how.
         seed: of order, views and dropout.
-        shelf: decoded pictures of all examples by size, shared between arms.
+        shelf: what is read already, shared between arms.
         watchers: are told the numbers of each epoch, and of those that were measured the accuracy on the test part.
         progress: where to show progress.
 
@@ -131,18 +130,16 @@ def trained(
         KeyboardInterrupt: Ctrl-C.
     """
     wait_politely()
-    import torch
-
     from headstart.tune.arm import Arm
+    from headstart.tune.task import processor
 
     clock = time.perf_counter()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sized = _at(source, course.size)
     if course.arm == SCRATCH:
         sized = _settled(sized, prepared)
     ground = _ground(prepared, sized)
     way = _way(course, sized, len(ground.learn), seed)
-    arm = Arm(ground, way, shelf=_shelved(ground, shelf, progress), device=device, progress=progress)
+    arm = Arm(ground, way, shelf=_shelved(ground, shelf, progress), device=processor(), progress=progress)
     measured = _Measured(ground.y_judge, judged_at(way.recipe.epochs, course.pace))
     before = time.perf_counter() - clock
     run = arm.run(
@@ -330,19 +327,15 @@ def _features(prepared: Prepared, source: Tunable, layer: str) -> Features:
     return Features(x, prepared.labels(train), ids, dataset.classes, blocks, network.fingerprint)
 
 
-def _shelved(ground: Ground, shelf: dict[Any, Rows], progress: Progress) -> Shelf:
-    """Return the decoded pictures of the ground's parts; each picture of the data is decoded once at each size."""
-    from headstart.tune.pictures import decoded, wide
-    from headstart.tune.rows import Part
+def _shelved(ground: Ground, shelf: Shelf, progress: Progress) -> Shelf:
+    """Return the shelf with every picture of the data, each decoded once at each size."""
+    from headstart.tune.pictures import shelved
 
     how = ground.source.preprocessing
     if not isinstance(how, Preprocessing):
         return {}  # texts are cut into tokens again, which is quick
-    if how.size not in shelf:
-        everything = range(len(ground.dataset.examples))
-        shelf[how.size] = decoded(ground.dataset, everything, wide(how), cache=ground.cache, progress=progress)
-    learn, judge = (Part(shelf[how.size], np.asarray(part, dtype=np.intp)) for part in (ground.learn, ground.judge))
-    return {how.size: (learn, judge)}
+    shelved(shelf, ground.dataset, range(len(ground.dataset)), how, cache=ground.cache, progress=progress)
+    return shelf
 
 
 def mirrors(prepared: Prepared, source: Tunable) -> bool:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import DataError
+
+T = TypeVar("T")
 
 Kind = Literal["image", "text", "sound"]
 Split = Literal["train", "validation", "test"]
@@ -86,6 +93,23 @@ class Dataset:
     def found(self) -> int:
         """How many files or rows the reader met: examples, skipped and ignored."""
         return len(self.examples) + len(self.skipped) + self.ignored
+
+    def class_ids(self, positions: Sequence[int]) -> NDArray[np.int64]:
+        """Return the class ids of the examples at `positions`, int64 of shape (n,)."""
+        ids = {name: at for at, name in enumerate(self.classes)}
+        return np.array([ids[self.examples[position].label] for position in positions], dtype=np.int64)
+
+    def reread(self, position: int, prepare: Callable[[bytes], T]) -> T:
+        """Return what `prepare` makes of an example that could be used before.
+
+        Raises:
+            DataError: it cannot be used any more.
+        """
+        try:
+            return prepare(self.read(position))
+        except Unusable as error:
+            name = self.examples[position].id
+            raise DataError(f"{name} must be readable again", error.reason, "run the same command again") from error
 
     def keep(self, positions: list[int], skipped: tuple[Skipped, ...] = ()) -> Dataset:
         """Return the examples at `positions`, with `skipped` added to those already skipped."""

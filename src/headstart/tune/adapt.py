@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from headstart.base.errors import UsageError
 from headstart.base.memory import said_when_scarce
 from headstart.base.progress import Progress
@@ -25,7 +23,7 @@ from headstart.tune.mirror import mirror_keeps_labels
 from headstart.tune.outcome import Confirmed, Tried, Tuning, confirmation, ending, learned_again, not_kept
 from headstart.tune.pictures import affordable_size
 from headstart.tune.settings import ALL, AUTO, Settings
-from headstart.tune.task import Recipe, Trained
+from headstart.tune.task import Recipe, Trained, processor
 from headstart.tune.watch import Watcher
 from headstart.tune.way import Way
 
@@ -110,7 +108,7 @@ class _Search:
         said = {name: value for name, value in asdict(settings).items() if name not in ("tensorboard", "track")}
         self.identity = {**identity, **said, "seed": seed}
         self.watchers = watchers
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = processor()
         self.shelf: Shelf = {}
         self.medium = MEDIA[ground.dataset.kind]
         self.frozen = judged_frozen(ground)
@@ -343,7 +341,7 @@ class _Search:
         if left is not None and left <= 0:
             return None
         way = replace(best.arm.way, recipe=replace(best.arm.way.recipe, epochs=best.epochs, last=True))
-        arm = Arm(ground, way, shelf={}, device=self.device, progress=self.progress)
+        arm = Arm(ground, way, shelf=self.shelf, device=self.device, progress=self.progress)
         if not best.epochs:  # its start is what judged best
             return arm
         arm, trained = self._run(way, left, prefix, arm)

@@ -23,8 +23,8 @@ from headstart.tune.way import Way
 
 BATCH = 32
 
-Shelf = dict[Any, tuple[Any, Any]]
-"""Examples that are read already, those to learn from and those that judge, shared between arms."""
+Shelf = dict[Any, Any]
+"""Examples that are read already, found by their positions, shared between arms."""
 
 
 class Kept:

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart.base.config import cores
-from headstart.base.errors import DataError
 from headstart.base.progress import Progress
-from headstart.data.dataset import Dataset, Unusable
+from headstart.data.dataset import Dataset
 from headstart.data.images import Preprocessing, decode, shorter_side
 from headstart.features.ahead import Ahead
 from headstart.sources.from_torch import TorchSource
@@ -26,7 +25,7 @@ from headstart.tune.ground import Ground
 from headstart.tune.medium import BATCH, Kept, Medium, Shelf, in_turn, shuffled
 from headstart.tune.network import takes
 from headstart.tune.readers import Given, PictureReader
-from headstart.tune.rows import Part, Rows, place_for
+from headstart.tune.rows import Part, Placed, Rows, place_for
 from headstart.tune.settings import ALL, LAST
 from headstart.tune.way import Way
 
@@ -51,6 +50,21 @@ def resized(how: Preprocessing, size: int) -> Preprocessing:
     return replace(how, size=(size, round(how.size[1] * share)), resize=resize)
 
 
+def shelved(
+    shelf: Shelf, dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, cache: Path, progress: Progress
+) -> Placed:
+    """Return the pictures at `positions`, ready for views of them to be cut; those of the shelf where it has them.
+
+    Raises:
+        DataError: one cannot be read any more.
+        UsageError: they do not fit into memory, and the disk is full.
+    """
+    if how.size not in shelf:
+        shelf[how.size] = Placed(decoded(dataset, positions, wide(how), cache=cache, progress=progress), positions)
+    found: Placed = shelf[how.size]
+    return found
+
+
 def decoded(dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, cache: Path, progress: Progress) -> Rows:
     """Return the pictures at `positions`, ready for views of them to be cut.
 
@@ -63,16 +77,13 @@ def decoded(dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, c
     rows = Rows(len(positions), shape, np.uint8, None if place == "memory" else cache / "tuning")
 
     def read(at: int) -> NDArray[np.uint8]:
-        return decode(dataset.read(positions[at]), how)
+        return dataset.reread(positions[at], lambda data: decode(data, how))
 
     with (
         Ahead(read, range(len(positions)), workers=cores(), window=WINDOW) as ahead,
         progress.step("Reading for tuning", len(positions), f"{dataset.kind}s") as step,
     ):
         for at, said in ahead:
-            if isinstance(said, Unusable):
-                name = dataset.examples[positions[at]].id
-                raise DataError(f"{name} must be readable again", said.reason, "run the same command again")
             rows[at] = np.asarray(said)
             step.advance()
     return rows
@@ -89,9 +100,7 @@ class Pictures:
         cycle: after so many views of each, the first comes again; 0 for never.
     """
 
-    def __init__(
-        self, rows: Rows | Part, y: NDArray[np.int64], keys: Sequence[str], views: Views, *, cycle: int = 0
-    ) -> None:
+    def __init__(self, rows: Part, y: NDArray[np.int64], keys: Sequence[str], views: Views, *, cycle: int = 0) -> None:
         self.rows, self.y, self.keys, self.views, self.cycle = rows, y, keys, views, cycle
 
     def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
@@ -121,17 +130,8 @@ class PictureMedium(Medium):
         self.how = resized(own, way.size) if way.size else own
         self.own = not way.size
         self.views = 1 if way.augment == "none" else way.views
-        if self.how.size not in shelf:
-            shelf[self.how.size] = self._decoded()
-        self._rows: tuple[Rows | Part, Rows | Part] = shelf[self.how.size]
-
-    def _decoded(self) -> tuple[Rows, Rows]:
-        ground, how = self.ground, wide(self.how)
-        parts = (ground.learn, ground.judge)
-        learn, judge = (
-            decoded(ground.dataset, part, how, cache=ground.cache, progress=self.progress) for part in parts
-        )
-        return learn, judge
+        everything = (*ground.learn, *ground.judge)
+        self._rows = shelved(shelf, ground.dataset, everything, self.how, cache=ground.cache, progress=progress)
 
     @classmethod
     def ways(cls, ground: Ground) -> tuple[tuple[str, bool], ...]:
@@ -151,14 +151,15 @@ class PictureMedium(Medium):
     def examples(self, *, plain: bool = False) -> tuple[Pictures, Pictures]:
         """Return the pictures to learn from, and those that judge."""
         ground = self.ground
-        learn = self._pictures(self._rows[0], ground.y_learn, ground.learn, "none" if plain else self.way.augment)
-        return learn, self._pictures(self._rows[1], ground.y_judge, ground.judge, "none")
+        learn = self._pictures(ground.y_learn, ground.learn, "none" if plain else self.way.augment)
+        return learn, self._pictures(ground.y_judge, ground.judge, "none")
 
-    def _pictures(self, rows: Rows | Part, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
+    def _pictures(self, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
         way = self.way
         views = Views(strength, mirror=way.mirror, size=self.how.size, seed=way.recipe.seed)
         cycle = way.views if LAST.fullmatch(way.mode) else 0
-        return Pictures(rows, y, [self.ground.keys[at] for at in positions], views, cycle=cycle)
+        keys = [self.ground.keys[at] for at in positions]
+        return Pictures(self._rows.part(positions), y, keys, views, cycle=cycle)
 
     def turns(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
         """Return the rows in their order, in batches."""

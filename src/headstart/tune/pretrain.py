@@ -24,8 +24,8 @@ from headstart.sources.taps import Normalised, Tapped
 from headstart.tune.groups import statistics_of
 from headstart.tune.loop import train
 from headstart.tune.network import takes
-from headstart.tune.stream import PHASES, STEP, Stream
-from headstart.tune.task import Recipe, Task, Trained, Weight, evaluate
+from headstart.tune.stream import SHARES, Stream, grown
+from headstart.tune.task import Recipe, Task, Trained, Weight, evaluate, processor
 from headstart.tune.watch import Watcher
 
 RECIPE = Recipe(epochs=30, rate=3e-3, batch=128, decay=0.05, smoothing=0.1, average=0.995)
@@ -73,8 +73,7 @@ class Material:
 
     def labels(self, positions: Sequence[int]) -> NDArray[np.int64]:
         """Return the class ids of the pictures at `positions`, int64 of shape (n,)."""
-        ids = {name: at for at, name in enumerate(self.dataset.classes)}
-        return np.array([ids[self.dataset.examples[at].label] for at in positions], dtype=np.int64)
+        return self.dataset.class_ids(positions)
 
 
 def fresh(source: TorchSource, *, classes: int, size: int, seed: int) -> Fresh:
@@ -95,8 +94,7 @@ def fresh(source: TorchSource, *, classes: int, size: int, seed: int) -> Fresh:
         how = replace(how, size=(size, size), resize=None if how.resize is None else size)
         _check_size(source, size)
     body = with_classes(copy.deepcopy(source.module()), classes, seed=seed)
-    small = [max(STEP, round(how.size[0] * share / STEP) * STEP) for _, share in PHASES]
-    grows = how.size[0] >= LEAST_GROWN and all(takes(source, side) for side in small)
+    grows = how.size[0] >= LEAST_GROWN and all(takes(source, grown(how.size[0], share)) for share in SHARES)
     more = _measured(body, how, source.more)
     return Fresh(source.info.uri, body, how, source.taps, more, grows)
 
@@ -174,7 +172,7 @@ def probabilities_of(network: Fresh, material: Material, positions: Sequence[int
 
 
 def _task(network: Fresh, learn: Stream, judge: Stream) -> Task:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = processor()
     body = network.body.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     whole = Normalised(body, network.how).to(device)
     for weight in body.parameters():

@@ -94,6 +94,23 @@ class Part:
         return self.rows.take(self.at[rows])
 
 
+class Placed:
+    """Rows of some examples of a data set, found by the examples' positions.
+
+    Args:
+        rows: one an example.
+        positions: of the examples, in the order of the rows.
+    """
+
+    def __init__(self, rows: Rows, positions: Sequence[int]) -> None:
+        self._rows = rows
+        self._at = {position: row for row, position in enumerate(positions)}
+
+    def part(self, positions: Sequence[int]) -> Part:
+        """Return the rows of the examples at `positions`, in that order."""
+        return Part(self._rows, np.array([self._at[position] for position in positions], dtype=np.intp))
+
+
 class Ragged:
     """Rows of as many vectors as each example is long, together in one `Rows`.
 

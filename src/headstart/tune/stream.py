@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Self
 
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.base.config import cores
-from headstart.base.errors import DataError
-from headstart.data.dataset import Dataset, Unusable
+from headstart.data.dataset import Dataset
 from headstart.data.images import Preprocessing, decode
 from headstart.tune.pictures import resized
 
@@ -23,6 +22,7 @@ CHUNK = 16  # pictures a thread decodes at a time
 SHIFT = 8  # a view is moved by at most this part of its side
 PHASES = ((0.6, 0.5), (0.85, 0.75))
 """Up to which share of the epochs pictures have which share of their size; beyond them, all of it."""
+SHARES = tuple(share for _, share in PHASES)
 STEP = 8  # sizes on the way are multiples of this many pixels
 
 
@@ -94,20 +94,13 @@ class Stream:
         return (torch.from_numpy(np.concatenate(found)),)
 
     def _size(self, share: float) -> int:
-        own = self.how.size[0]
         part = next((part for until, part in PHASES if share <= until), 1.0) if self.growing else 1.0
-        return own if part == 1.0 else max(STEP, round(own * part / STEP) * STEP)
+        return grown(self.how.size[0], part)
 
     def _decoded(self, rows: NDArray[np.intp], how: Preprocessing, epoch: int) -> NDArray[np.uint8]:
         found = np.empty((len(rows), *how.size, 1 if how.channels == "grey" else 3), np.uint8)
         for at, row in enumerate(rows):
-            try:
-                found[at] = decode(self.dataset.read(self.positions[row]), how)
-            except Unusable as error:
-                name = self.dataset.examples[self.positions[row]].id
-                raise DataError(
-                    f"{name} must be readable again", error.reason, "run the same command again with --resume"
-                ) from error
+            found[at] = self.dataset.reread(self.positions[row], partial(decode, how=how))
         return self._moved(found, rows, epoch) if self.views else found
 
     def _moved(self, pictures: NDArray[np.uint8], rows: NDArray[np.intp], epoch: int) -> NDArray[np.uint8]:
@@ -120,6 +113,11 @@ class Stream:
     def _draw(self, epoch: int) -> NDArray[np.float32]:
         """Return three numbers in 0..1 for each picture, float32 of shape (n, 3)."""
         return np.random.default_rng([self.seed, epoch, 1]).random((len(self.y), 3), np.float32)
+
+
+def grown(side: int, share: float) -> int:
+    """Return the side of a picture, in pixels, at a share of its full size."""
+    return side if share == 1.0 else max(STEP, round(side * share / STEP) * STEP)
 
 
 def nearby(count: int, runs: tuple[int, int], rng: np.random.Generator) -> NDArray[np.intp]:

@@ -228,6 +228,11 @@ def judge(scores: NDArray[np.float32], y: NDArray[np.int64], weights: NDArray[np
     return float(counted @ losses / counted.sum()), float((scores.argmax(axis=1) == y).mean())
 
 
+def processor() -> torch.device:
+    """Return where networks learn: the CUDA device where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 @contextmanager
 def precision(device: torch.device) -> Iterator[None]:
     """Compute in bfloat16 inside the block where the processor does so natively, else in float32."""

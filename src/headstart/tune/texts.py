@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from headstart.base.errors import DataError
 from headstart.base.progress import Progress
-from headstart.data.dataset import Unusable
 from headstart.data.texts import Tokens
 from headstart.engines.texts import STEP, packs, padded, padded_length
 from headstart.sources.texts import TextSource
@@ -108,23 +106,21 @@ class TextMedium(Medium):
 
     def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
         super().__init__(ground, way, shelf=shelf, progress=progress)
-        if "tokens" not in shelf:
-            learn, judge = (self._read(part) for part in (ground.learn, ground.judge))
-            shelf["tokens"] = Texts(learn, ground.y_learn), Texts(judge, ground.y_judge)
-        self._texts: tuple[Texts, Texts] = shelf["tokens"]
+        tokens = shelf.setdefault("tokens", {})
+        self._texts = (
+            Texts(self._read(ground.learn, tokens), ground.y_learn),
+            Texts(self._read(ground.judge, tokens), ground.y_judge),
+        )
         self.own = not (isinstance(ground.source, WordNetwork) and ground.source.new)
 
-    def _read(self, positions: Sequence[int]) -> list[Tokens]:
-        ground, found = self.ground, []
+    def _read(self, positions: Sequence[int], known: dict[int, Tokens]) -> list[Tokens]:
+        dataset, source = self.ground.dataset, self.ground.source
         for at in positions:
-            try:
-                tokens = ground.source.prepare(ground.dataset.read(at))
-            except Unusable as error:
-                name = ground.dataset.examples[at].id
-                raise DataError(f"{name} must be readable again", error.reason, "run the same command again") from error
-            assert isinstance(tokens, Tokens)
-            found.append(tokens)
-        return found
+            if at not in known:
+                tokens = dataset.reread(at, source.prepare)
+                assert isinstance(tokens, Tokens)
+                known[at] = tokens
+        return [known[at] for at in positions]
 
     @classmethod
     def ways(cls, ground: Ground) -> tuple[tuple[str, bool], ...]:

@@ -17,7 +17,7 @@ from headstart.engines.torch import TorchEngine
 from headstart.judge.intervals import Interval
 from headstart.sources.layers import select
 from headstart.testing import ToySource
-from headstart.tune import adapt, arm, judging, loop, mirror
+from headstart.tune import adapt, arm, judging, loop, mirror, pictures
 from headstart.tune.adapt import tune
 from headstart.tune.ground import Ground
 from headstart.tune.outcome import Confirmed
@@ -130,6 +130,14 @@ def test_auto_asks_every_part_that_had_no_say_in_the_search(place: Ground, monke
     assert found.examples == len(place.learn)
     assert sorted(at for part in set(held) for at in part) == sorted(place.learn)
     assert found.gain == Interval(0.1, 0.05, 0.2)
+
+
+def test_no_part_of_the_second_look_decodes_an_example_again(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    plain = pictures.decode
+    monkeypatch.setattr(pictures, "decode", lambda data, how: seen.append(data) or plain(data, how))
+    assert _confirmed(place, monkeypatch, step=1).parts == adapt.FOLDS - 1
+    assert len(seen) == len(set(seen)) == len(place.learn) + len(place.judge)
 
 
 def test_parts_on_which_nothing_is_gained_end_the_second_look(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
