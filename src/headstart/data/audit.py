@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from headstart.base.errors import DataError, one_line
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.progress import Progress
-from headstart.data import formats, texts
+from headstart.data import formats, sounds, texts
 from headstart.data.dataset import Dataset, Skipped, Unusable
 from headstart.data.labels import some
 
@@ -54,7 +54,7 @@ class Scan:
 def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     """Read every example once and return the readable ones, with their hashes.
 
-    Bytes that are no accepted picture, or no text, are skipped here, so that they never reach a decoder.
+    Bytes that are no accepted picture, recording or text are skipped here, so that they never reach a decoder.
 
     Args:
         dataset: what to read.
@@ -153,9 +153,10 @@ def _look(dataset: Dataset, positions: Sequence[int]) -> list[tuple[str, tuple[s
 
 def _odd(dataset: Dataset, position: int, data: bytes) -> tuple[str, ...]:
     """Return what is odd about an example; raises Unusable where it is nothing of its kind."""
-    if dataset.kind == "image":
-        return formats.remarks(data, dataset.examples[position].id)
-    return texts.remarks(data) if dataset.kind == "text" else ()
+    if dataset.kind == "text":
+        return texts.remarks(data)
+    told = sounds.remarks if dataset.kind == "sound" else formats.remarks
+    return told(data, dataset.examples[position].id)
 
 
 def _duplicates(dataset: Dataset, hashes: Sequence[str]) -> int:

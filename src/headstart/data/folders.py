@@ -1,13 +1,14 @@
 """Folders whose names are the labels, below a folder or inside an archive.
 
 The rule: a class is a folder of the first level (of the second below `train/`, `validation/`, `test/`), and every
-picture below it, however deep, is of that class; where there is no picture, every text file. Those beside the class
-folders are ignored and counted, and so are files whose suffix is no picture's (no text's). Hidden
-files and what systems leave behind are ignored and counted too.
+picture below it, however deep, is of that class; every recording, where there are more of them; and where there is
+neither, every text file. Those beside the class folders are ignored and counted, and so are files of another suffix.
+Hidden files and what systems leave behind are ignored and counted too.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,12 +16,13 @@ from headstart.base.errors import DataError
 from headstart.data.dataset import ITEMS, Dataset, Example, Kind, Skipped, Split
 from headstart.data.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, notes_on, some
+from headstart.data.sounds import SOUND_SUFFIXES
 from headstart.data.tables import TABLE_SUFFIXES
 from headstart.data.texts import TEXT_SUFFIXES
 from headstart.data.trees import File, Reader, Subtree, Tree, is_litter, suffix_of
 
 RULE = "make one folder per class, named after it, with its {items} inside (or train/ and test/ above such folders)"
-SUFFIXES: dict[Kind, frozenset[str]] = {"image": frozenset(IMAGE_SUFFIXES), "text": TEXT_SUFFIXES}
+SUFFIXES: dict[Kind, frozenset[str]] = {"image": IMAGE_SUFFIXES, "sound": SOUND_SUFFIXES, "text": TEXT_SUFFIXES}
 TABLES = (*TABLE_SUFFIXES, ".parquet")
 
 
@@ -32,7 +34,7 @@ def unwrap(tree: Tree) -> tuple[Tree, int]:
     """
     tops = {path for path in tree.folders if "/" not in path and not is_litter(path)}
     beside = [file for file in tree.files if "/" not in file.path or is_litter(file.path.partition("/")[0])]
-    telling = any(suffix_of(file.path) in (*IMAGE_SUFFIXES, *TABLES) for file in visible(beside))
+    telling = any(suffix_of(file.path) in (*IMAGE_SUFFIXES, *SOUND_SUFFIXES, *TABLES) for file in visible(beside))
     if len(tops) != 1 or telling:
         return tree, 0
     (top,) = tops
@@ -58,7 +60,7 @@ class _Found:
 
 
 def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
-    """Return the labelled pictures of class folders, or their texts where there is no picture.
+    """Return the labelled pictures or recordings of class folders, or their texts where there is neither.
 
     Args:
         tree: the folder or archive.
@@ -87,7 +89,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
         kind=found.kind,
         examples=tuple(found.examples),
         classes=classes,
-        read=Reader(tree, tuple(example.id for example in found.examples)),
+        read=Reader(tree, tuple(example.id for example in found.examples), begin=found.kind == "sound"),
         skipped=tuple(found.skipped),
         ignored=found.ignored,
         notes=tuple(notes),
@@ -95,7 +97,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
 
 
 def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
-    """Return every picture (or text) of a folder or archive, at any depth, without labels.
+    """Return every picture (recording, text) of a folder or archive, at any depth, without labels.
 
     Raises:
         DataError: there is none.
@@ -111,7 +113,7 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
         kind=kind,
         examples=tuple(Example(path, "") for path in usable),
         classes=(),
-        read=Reader(tree, tuple(usable)),
+        read=Reader(tree, tuple(usable), begin=kind == "sound"),
         skipped=tuple(Skipped(file.path, "", file.problem) for file in wanted if file.problem),
         ignored=len(tree.files) - len(wanted),
     )
@@ -173,20 +175,24 @@ def _strays(found: _Found, rule: str) -> list[str]:
 
 
 def _kind(shown: Sequence[File]) -> Kind:
-    """Return what the files are: texts where some are and none is a picture."""
-    suffixes = {suffix_of(file.path) for file in shown}
-    return "text" if suffixes & TEXT_SUFFIXES and not suffixes & SUFFIXES["image"] else "image"
+    """Return what the files are: pictures or recordings, whichever are more; texts where some are and no other."""
+    counts = _counts(shown)
+    if counts["sound"] > counts["image"]:
+        return "sound"
+    return "text" if counts["text"] and not counts["image"] else "image"
+
+
+def _counts(shown: Sequence[File]) -> dict[Kind, int]:
+    """Return how many files are of each kind by their suffix."""
+    suffixes = Counter(suffix_of(file.path) for file in shown)
+    return {kind: sum(suffixes[suffix] for suffix in known) for kind, known in SUFFIXES.items()}
 
 
 def _what_is_there(shown: Sequence[File]) -> str:
-    counts = {items: sum(suffix_of(file.path) in SUFFIXES[kind] for file in shown) for kind, items in _OF_FILES}
     tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
     if tables:
         return f"no class folder, but the table {tables[0]}: name that file if it lists the examples"
-    for items, count in counts.items():
+    for kind, count in _counts(shown).items():
         if count:
-            return f"{count} {items}, in no class folder"
-    return f"{len(shown)} files, none of them a photo or a text" if shown else "nothing, it is empty"
-
-
-_OF_FILES: tuple[tuple[Kind, str], ...] = (("image", ITEMS["image"]), ("text", ITEMS["text"]))
+            return f"{count} {ITEMS[kind]}, in no class folder"
+    return f"{len(shown)} files, none of them a photo, a recording or a text" if shown else "nothing, it is empty"

@@ -120,6 +120,12 @@ def _brand(data: bytes) -> str | None:
 
 
 def _not_an_image(data: bytes) -> str:
+    kind = looks_like(data)
+    return f"not an accepted image (looks like {kind})" if kind else "not an accepted image"
+
+
+def looks_like(data: bytes) -> str | None:
+    """Return what data that is no picture seems to be ("PDF", "text"), or None where nothing tells."""
     kind = next((name for magic, name in _OTHERS if data.startswith(magic)), None)
     if kind is None:
         text = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -131,7 +137,7 @@ def _not_an_image(data: bytes) -> str:
             kind = "XML"
         elif text and all(32 <= byte < 127 or byte in b"\t\r\n\f" for byte in text):
             kind = "text"
-    return f"not an accepted image (looks like {kind})" if kind else "not an accepted image"
+    return kind
 
 
 def check_pixels(width: int, height: int) -> None:

@@ -47,6 +47,10 @@ class Preprocessing:
     channels: Literal["rgb", "bgr", "grey"] = "rgb"
     background: int = 255
 
+    def prepare(self, data: bytes) -> NDArray[np.uint8]:
+        """Return the picture in `data` as the network takes it; see `decode`."""
+        return decode(data, self)
+
 
 @dataclass(frozen=True, slots=True)
 class _Stored:

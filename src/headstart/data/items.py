@@ -1,4 +1,4 @@
-"""Examples that Python hands over: paths, bytes, PIL pictures, arrays and texts, with their labels."""
+"""Examples that Python hands over: paths, bytes, PIL pictures, arrays, samples and texts, with their labels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from headstart.base.errors import DataError
 from headstart.data.dataset import Dataset, Example, Kind, Skipped, Unusable
 from headstart.data.formats import IMAGE_SUFFIXES
 from headstart.data.labels import check_classes, notes_on, spelled
+from headstart.data.sounds import SOUND_SUFFIXES, sound_bytes
 from headstart.data.texts import text_bytes
 from headstart.data.trees import MAX_BYTES, read_file, suffix_of
 
@@ -26,14 +27,18 @@ _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 
 def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None, *, kind: Kind | None = None) -> Dataset:
-    """Return pictures (paths, bytes, PIL pictures, uint8 arrays of shape (h, w), (h, w, 3) or (h, w, 4)), or texts.
+    """Return pictures (paths, bytes, PIL pictures, uint8 arrays of shape (h, w), (h, w, 3) or (h, w, 4)), or others.
+
+    Recordings are paths, bytes, or pairs (samples, rate) of an array of shape (n,) or (n, channels), floats in -1..1 or
+    integers, and samples a second.
 
     Args:
-        items: the pictures or texts; an id is a path as given, else `item N`, counted from 0.
+        items: the pictures, recordings or texts; an id is a path as given, else `item N`, counted from 0.
         labels: one per item, a name or a number; a missing one (None, NaN, "") makes its item skipped. None for
             items without labels.
-        kind: what they are. None: texts where every item is a str and none is the path of a file or of a picture's
-            name, else pictures. As texts, a str is the text itself and a path is a file that holds one.
+        kind: what they are. None: recordings where one is a pair or is named like one and none like a picture; texts
+            where every item is a str and none is the path of a file or of a picture's name; else pictures. As texts, a
+            str is the text itself and a path is a file that holds one.
 
     Raises:
         DataError: there is none, the lengths differ, or there are fewer than two classes.
@@ -66,25 +71,27 @@ def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None, *, kin
         kind=kind,
         examples=tuple(examples),
         classes=classes,
-        read=_Items(items, rows) if kind == "image" else _Texts(items, rows),
+        read=_Texts(items, rows) if kind == "text" else _Items(items, rows, heard=kind == "sound"),
         skipped=tuple(skipped),
         notes=notes_on(classes),
     )
 
 
 class _Items:
-    def __init__(self, items: Sequence[Any], rows: Sequence[int]) -> None:
-        self._items, self._rows = items, tuple(rows)
+    def __init__(self, items: Sequence[Any], rows: Sequence[int], *, heard: bool) -> None:
+        self._items, self._rows, self._heard = items, tuple(rows), heard
         self._lock = threading.Lock()
 
     def __call__(self, position: int) -> bytes:
         item = self._items[self._rows[position]]
         if isinstance(item, (str, os.PathLike)):
-            return read_file(os.fspath(item))
+            return read_file(os.fspath(item), begin=self._heard)
         if isinstance(item, (bytes, bytearray, memoryview)):
-            if len(item) > MAX_BYTES:
+            if len(item) > MAX_BYTES and not self._heard:
                 raise Unusable("too large")
-            return bytes(item)
+            return bytes(item[: MAX_BYTES + 1])
+        if self._heard:
+            return sound_bytes(item)
         # A PIL picture may still have to read its file, which two threads cannot do at once.
         with self._lock:
             return _encoded(item)
@@ -100,6 +107,9 @@ class _Texts:
 
 
 def _kind(items: Sequence[Any]) -> Kind:
+    suffixes = {suffix_of(os.fsdecode(item)) for item in items if isinstance(item, (str, os.PathLike))}
+    if not suffixes & IMAGE_SUFFIXES and (suffixes & SOUND_SUFFIXES or any(isinstance(item, tuple) for item in items)):
+        return "sound"
     return "text" if all(isinstance(item, str) and not _is_path(item) for item in items) else "image"
 
 
@@ -113,7 +123,7 @@ def _is_path(item: str) -> bool:
 
 
 def _name(item: object, row: int, kind: Kind) -> str:
-    named = isinstance(item, os.PathLike) or (isinstance(item, str) and kind == "image")
+    named = isinstance(item, os.PathLike) or (isinstance(item, str) and kind != "text")
     return os.fsdecode(item) if named else f"item {row}"  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Examples that tables list: pictures by path, texts in their cells; and what paths may reach."""
+"""Examples that tables list: pictures and recordings by path, texts in their cells; and what paths may reach."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstart.base.errors import DataError, UsageError
-from headstart.data.dataset import Dataset, Example, Skipped, Split
+from headstart.base.errors import DataError
+from headstart.data.dataset import ITEMS, Dataset, Example, Kind, Skipped, Split
+from headstart.data.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, notes_on, spelled
-from headstart.data.tables import Table
+from headstart.data.sounds import SOUND_SUFFIXES
+from headstart.data.tables import CONTENT, Table
 from headstart.data.texts import text_bytes
-from headstart.data.trees import Reader, Tree
+from headstart.data.trees import Reader, Tree, suffix_of
 
 _TO_LABEL = "give rows of at least two labels"
 
@@ -65,7 +67,7 @@ class _Listing:
         self.cells.append(held)
 
     def _path(self, text: str, table: Table, at: str) -> tuple[str, str]:
-        """Return the id of a picture, and its path; the id says where it is listed if the path was listed before."""
+        """Return the id of a file, and its path; the id says where it is listed if the path was listed before."""
         if "\\" in text and "/" not in text:
             text, self.backslashes = text.replace("\\", "/"), self.backslashes + 1
         path = inside(text, f"{table.where}, {at}", self.reach)
@@ -88,7 +90,7 @@ def from_tables(
     root: Path | None = None,
     labelled: bool = True,
 ) -> Dataset:
-    """Return the texts that tables hold, or the pictures that they list, relative to the tables' folder.
+    """Return the texts that tables hold, or the pictures or recordings that they list, relative to the tables' folder.
 
     A row without a label, or whose text is empty or file missing, is skipped and counted; a path that leads out of the
     folder is an error, and nothing is ever fetched from a URL.
@@ -105,9 +107,8 @@ def from_tables(
         DataError: a path leads out, a split is unknown, or there are fewer than two classes.
     """
     found = _Listing(labelled, _reach(tree, root))
-    written = _alike(tables, where)
+    kind = _kind(tables, where)
     for table, split in tables:
-        refuse_unread(table.content, table.where)
         for row in range(len(table.cells)):
             found.take(table, row, split)
     labels = {example.label for example in found.examples}
@@ -119,10 +120,14 @@ def from_tables(
         notes.extend(notes_on(labels))
     return Dataset(
         name=name,
-        kind="text" if written else "image",
+        kind=kind,
         examples=tuple(found.examples),
         classes=tuple(sorted(labels)) if labelled else (),
-        read=Cells(tuple(found.cells)) if written else Reader(tree, tuple(found.cells), absent="missing"),
+        read=(
+            Cells(tuple(found.cells))
+            if kind == "text"
+            else Reader(tree, tuple(found.cells), absent="missing", begin=kind == "sound")
+        ),
         skipped=tuple(found.skipped),
         notes=tuple(notes),
     )
@@ -139,12 +144,21 @@ class Cells:
         return text_bytes(self.texts[position])
 
 
-def _alike(tables: Sequence[tuple[Table, Split | None]], where: str) -> bool:
-    """Return whether the tables hold texts, and not paths; all of them or none."""
-    written = {table.content == "text" for table, _ in tables}
-    if len(written) > 1:
-        raise DataError(f"the tables of {where} must be alike", "texts in some and paths in others", "make them so")
-    return True in written
+def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:
+    """Return what the tables hold or list, all of them alike; of mere paths, most names tell."""
+    paths = [str(cell) for table, _ in tables if table.content == "path" for cell in table.cells]
+    suffixes = [suffix_of(path.strip()) for path in paths]
+    heard, seen = (sum(suffix in known for suffix in suffixes) for known in (SOUND_SUFFIXES, IMAGE_SUFFIXES))
+    kinds: set[Kind] = {
+        ("sound" if heard > seen else "image") if table.content == "path" else CONTENT[table.content]
+        for table, _ in tables
+    }
+    if len(kinds) > 1:
+        given = " and ".join(
+            f"{ITEMS[kind]} in {'some' if not at else 'others'}" for at, kind in enumerate(sorted(kinds))
+        )
+        raise DataError(f"the tables of {where} must be alike", given, "make them so")
+    return kinds.pop()
 
 
 def split_cell(cell: object, where: str) -> Split:
@@ -157,16 +171,6 @@ def split_cell(cell: object, where: str) -> Split:
     if split is None:
         raise DataError(f"{where} must be one of {', '.join(SPLITS)} in its split column", repr(cell), "correct it")
     return split
-
-
-def refuse_unread(content: str, where: str) -> None:
-    """Raise UsageError where the column that holds the examples is of sounds."""
-    if content == "audio":
-        raise UsageError(
-            f"{where} must hold pictures or texts, in a path, image or text column",
-            f"a column {content!r}, which is not yet read",
-            "name a table of pictures or texts",
-        )
 
 
 def _reach(tree: Tree, root: Path | None) -> tuple[str, str] | None:

@@ -1,7 +1,7 @@
-"""Parquet: tables of paths, and the Hugging Face image layout, read a row group at a time.
+"""Parquet: tables of paths, and the Hugging Face image and audio layout, read a row group at a time.
 
-In that layout a row holds the picture itself: a column of struct{bytes, path}, and an integer label whose names
-stand in the schema's metadata under `huggingface`.
+In that layout a row holds the picture or recording itself: a column of struct{bytes, path}, and an integer label whose
+names stand in the schema's metadata under `huggingface`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import Dataset, Example, Skipped, Split, Unusable
+from headstart.data.dataset import Dataset, Example, Kind, Skipped, Split, Unusable
 from headstart.data.labels import check_classes, notes_on, spelled
-from headstart.data.listed import refuse_unread, split_cell
+from headstart.data.listed import split_cell
 from headstart.data.tables import CONTENT, Table, content_of, find_columns
 from headstart.data.trees import MAX_BYTES
 
@@ -193,7 +193,7 @@ class _Pictures:
 def from_pictures(
     tables: Sequence[tuple[ParquetTable, Split | None]], *, name: str, where: str, labelled: bool = True
 ) -> Dataset:
-    """Return the pictures that Parquet files hold, read when asked for.
+    """Return the pictures, or recordings, that Parquet files hold, read when asked for.
 
     Args:
         tables: each with the part that its name gives, if any.
@@ -209,7 +209,6 @@ def from_pictures(
     skipped: list[Skipped] = []
     start = 0
     for table, split in tables:
-        refuse_unread(table.content, str(table.path))
         labels = table.labels() if labelled else None
         splits, groups = table.values("split"), table.values("group")
         for row in range(len(table)):
@@ -227,7 +226,7 @@ def from_pictures(
         check_classes(classes, where=where, do="give rows of at least two labels")
     return Dataset(
         name=name,
-        kind="image",
+        kind=_kind(tables, where),
         examples=tuple(examples),
         classes=classes,
         read=_Pictures([table for table, _ in tables], rows),
@@ -235,6 +234,15 @@ def from_pictures(
         notes=notes_on(classes),
         runs=_runs([table for table, _ in tables]),
     )
+
+
+def _kind(tables: Sequence[tuple[ParquetTable, Split | None]], where: str) -> Kind:
+    kinds = {CONTENT[table.content] for table, _ in tables}
+    if len(kinds) > 1:
+        raise DataError(
+            f"the tables of {where} must be alike", "pictures in some, recordings in others", "make them so"
+        )
+    return kinds.pop()
 
 
 def _runs(tables: Sequence[ParquetTable]) -> tuple[int, int] | None:

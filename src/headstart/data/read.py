@@ -39,14 +39,14 @@ def open_dataset(
     root: Path | None = None,
     columns: Columns | None = None,
 ) -> Dataset:
-    """Return labelled pictures or texts, listed and not yet read; what they are, the data itself says.
+    """Return labelled pictures, recordings or texts, listed and not yet read; what they are, the data itself says.
 
     Args:
         data: a folder of class folders, or `train/`, `validation/`, `test/` above such; a `.zip` or `.tar` of
             either; a CSV, TSV, JSON lines or Parquet of paths (or texts) and labels, or a folder or archive of
-            `train.csv`, `dev.csv`, `test.csv` or one `all.csv`; Parquet in the Hugging Face image layout, or a folder
-            of it; a data set of the library `datasets`, or a dict of such; or a pair of sequences: pictures or texts,
-            and labels. Where a folder holds both such tables and class folders, the tables count.
+            `train.csv`, `dev.csv`, `test.csv` or one `all.csv`; Parquet in the Hugging Face image or audio layout, or a
+            folder of it; a data set of the library `datasets`, or a dict of such; or a pair of sequences: pictures,
+            recordings or texts, and labels. Where a folder holds both such tables and class folders, the tables count.
         root: a folder that paths in a table may lead into, besides the table's own.
         columns: names of a table's columns, by our words for them: `{"path": "file", "label": "category"}`.
 
@@ -74,7 +74,7 @@ def open_dataset(
 def open_inputs(
     inputs: Sequence[str | os.PathLike[str]], *, kind: Kind = "image", columns: Columns | None = None
 ) -> Dataset:
-    """Return pictures or texts without labels, for prediction.
+    """Return pictures, recordings or texts without labels, for prediction.
 
     Args:
         inputs: files, folders (searched to any depth), archives, and tables with a path or text column. The id of an

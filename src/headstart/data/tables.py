@@ -11,6 +11,7 @@ from typing import Any
 
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import DataError, UsageError
+from headstart.data.dataset import Kind
 from headstart.data.labels import some
 from headstart.data.texts import UTF8, Undecodable, decoded
 
@@ -19,8 +20,8 @@ TABLE_SUFFIXES = (".csv", ".tsv", *LINES_SUFFIXES)
 MAX_TABLE = 2**30
 """The largest table of text that is read, in bytes."""
 
-CONTENT = {"path": "image", "image": "image", "text": "text", "audio": "sound"}
-"""The columns that hold the examples, and what kind each says they are."""
+CONTENT: dict[str, Kind] = {"path": "image", "image": "image", "text": "text", "audio": "sound"}
+"""The columns that hold the examples, and what kind each says they are; a path may lead to a recording as well."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 _SAVE_AS = "save it as CSV in UTF-8, with a header line"

@@ -57,13 +57,14 @@ class Tree(Protocol):
     def folders(self) -> AbstractSet[str]:
         """The path of every folder, empty ones included."""
 
-    def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished") -> bytes:
+    def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
         """Return the bytes of one file; safe to call from several threads.
 
         Args:
             path: its path inside the tree.
             limit: the largest size in bytes that is read.
             absent: the reason to give when there is no such file.
+            begin: give the first `limit + 1` bytes of a larger file, and do not refuse it.
 
         Raises:
             Unusable: it cannot be read; an empty file is read as no bytes.
@@ -78,15 +79,17 @@ class Reader:
         tree: where the files are.
         paths: one per example.
         absent: the reason to give when a file is not there.
+        begin: whether the beginning of a file too large to be read serves as well.
     """
 
     tree: Tree
     paths: tuple[str, ...]
     absent: str = "vanished"
+    begin: bool = False
 
     def __call__(self, position: int) -> bytes:
         """Return the bytes of the example at `position`."""
-        return self.tree.read(self.paths[position], absent=self.absent)
+        return self.tree.read(self.paths[position], absent=self.absent, begin=self.begin)
 
 
 class Folder:
@@ -120,9 +123,9 @@ class Folder:
         """The path of every folder."""
         return self._listing[1]
 
-    def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished") -> bytes:
+    def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
         """Return the bytes of one file; raises Unusable."""
-        return read_file(str(self.root / path), within=self._reach, limit=limit, absent=absent)
+        return read_file(str(self.root / path), within=self._reach, limit=limit, absent=absent, begin=begin)
 
 
 class Subtree:
@@ -150,9 +153,9 @@ class Subtree:
     def _owns(self, path: str) -> bool:
         return path.startswith(self._prefix)
 
-    def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished") -> bytes:
+    def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
         """Return the bytes of one file; raises Unusable."""
-        return self._tree.read(self._prefix + path, limit=limit, absent=absent)
+        return self._tree.read(self._prefix + path, limit=limit, absent=absent, begin=begin)
 
 
 def suffix_of(path: str) -> str:
@@ -171,7 +174,9 @@ def parents(path: str) -> list[str]:
     return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
-def read_file(path: str, *, within: Sequence[str] = (), limit: int = MAX_BYTES, absent: str = "vanished") -> bytes:
+def read_file(
+    path: str, *, within: Sequence[str] = (), limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False
+) -> bytes:
     """Return the bytes of a regular file on disk.
 
     Devices, pipes and sockets are never opened: opening a pipe would wait for its writer.
@@ -181,6 +186,7 @@ def read_file(path: str, *, within: Sequence[str] = (), limit: int = MAX_BYTES, 
         within: real paths of the folders that it must end up in; empty allows any.
         limit: the largest size in bytes that is read.
         absent: the reason to give when there is no such file.
+        begin: give the first `limit + 1` bytes of a larger file, and do not refuse it.
 
     Raises:
         Unusable: it cannot be read.
@@ -197,9 +203,9 @@ def read_file(path: str, *, within: Sequence[str] = (), limit: int = MAX_BYTES, 
             state = os.fstat(handle)
             if not stat.S_ISREG(state.st_mode):
                 raise Unusable("not a regular file")
-            if state.st_size > limit:
+            if state.st_size > limit and not begin:
                 raise Unusable("too large")
-            return file.read(state.st_size)
+            return file.read(min(state.st_size, limit + 1))
     except OSError as error:
         raise Unusable(why(error, absent)) from error
     except ValueError as error:

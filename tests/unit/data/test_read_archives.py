@@ -201,10 +201,10 @@ def test_a_zip_bomb_is_not_unpacked__CKP_10(tmp_path):
     honest = (40 * 2**20).to_bytes(4, "little")
     path.write_bytes(path.read_bytes().replace(honest, (1000).to_bytes(4, "little")))  # claims 1,000 bytes
     data = open_dataset(path)
-    assert [(item.id, item.reason) for item in data.skipped] == [("b/1.jpg", "too large")]
-    with peak_memory() as peak, pytest.raises(Unusable, match="damaged in the archive"):
-        data.read(1)
-    assert peak[0] < 2**20
+    for position, reason in ((1, "too large"), (2, "damaged in the archive")):
+        with peak_memory() as peak, pytest.raises(Unusable, match=reason):
+            data.read(position)
+        assert peak[0] < 2**20
 
 
 def test_a_sparse_member_is_skipped__CKP_10(tmp_path):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from headstart.base.errors import DataError, UsageError
+from headstart.base.errors import DataError
 from headstart.base.progress import Progress
 from headstart.data import parquet
 from headstart.data.audit import check_bad, scan
@@ -173,12 +173,6 @@ def test_a_table_of_paths(tmp_path, fill):
 def test_a_table_that_lacks_something__TAB_01_TAB_04_TAB_11(tmp_path, columns, says):
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=says):
-        open_dataset(tmp_path / "x.parquet")
-
-
-def test_sounds_are_not_yet_read(tmp_path):
-    write(tmp_path / "x.parquet", ["a", "b"], column="audio")
-    with pytest.raises(UsageError, match="not yet read"):
         open_dataset(tmp_path / "x.parquet")
 
 

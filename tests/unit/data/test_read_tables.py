@@ -300,11 +300,6 @@ def test_an_unknown_split_is_named_by_line(table, cell):
         open_dataset(table(f"path,label,split\na/0.jpg,a,train\nb/0.jpg,b,{cell}\n"))
 
 
-def test_tables_of_sounds_are_not_yet_read(table):
-    with pytest.raises(UsageError, match="not yet read"):
-        open_dataset(table("audio,label\nx,a\ny,b\n"))
-
-
 def test_only_the_table_is_listed_not_its_folder(table, monkeypatch):
     monkeypatch.setattr("os.scandir", lambda path: pytest.fail("the table's folder may be a home folder"))
     assert len(open_dataset(table("path,label\n" + rows()))) == 12
