@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -159,9 +160,10 @@ def run_fit(data: Any, options: Options, progress: Progress) -> Run:
     options.check()
     clock = Clock()
     prepared = prepare(data, options, progress, clock)
-    with clock.part("head"), progress.step("Choosing a head"):
+    with clock.part("head"), progress.step("Choosing a head"), ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(simple_answer, prepared, seed=options.seed)
         layers, choice = choose(prepared, seed=options.seed)
-        simple = simple_answer(prepared, seed=options.seed)
+        simple = waiting.result()
     answer = frozen_answer(prepared, layers, choice, simple)
     if options.tuning.mode != NONE:
         from headstart.adapting import tuned_answer

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 TINY = 1e-300  # a curve below so much of the slope would overflow
 STEPS = 100
+CLOSE = 1e-5  # of a Newton step, as a share of where it starts: what is still missing after it is about the square
 FLATTEST = 1e-3  # scores that say nothing keep this share of their spread, so that float32 keeps their order
 
 
@@ -41,9 +42,10 @@ def fit_temperature(scores: NDArray[np.floating], y: NDArray[np.int64], weights:
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         step = inverse - slope / curve if curve > TINY * abs(slope) else np.inf
         following = step if low < step < high else np.sqrt(low * high)
-        if abs(following - inverse) <= 1e-9 * inverse:
-            break
+        close = abs(following - inverse) <= CLOSE * inverse
         inverse = following
+        if close:
+            break
     return float(1 / inverse)
 
 

@@ -13,7 +13,7 @@ from headstart.heads.linear import LinearHead
 from headstart.heads.select import Candidate, Choice
 from headstart.heads.terms import TermHead, Terms, TermTrial
 
-VERSION = 4
+VERSION = 5
 """Counts up when the code of this folder comes to choose another head for the same rows, or memos another form."""
 
 

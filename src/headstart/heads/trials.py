@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
+from headstart.base.threads import ONE_THREAD_A_PRODUCT, threads_for
 from headstart.heads import centroid, ridge
 from headstart.heads.calibrate import fit_temperature, log_losses
 from headstart.heads.convex import Fitted, fit_path
@@ -86,7 +87,8 @@ def prepare(
     """Return the task of learning `y` (ids 0..c-1, every class present) from `x` (n, d)."""
     c = int(y.max()) + 1
     x = x.astype(np.float32, copy=False)
-    rotated = rotate(x, class_weights(y, c)[y], column_scale(x))
+    with threads_for(x.size * min(x.shape)):
+        rotated = rotate(x, class_weights(y, c)[y], column_scale(x))
     return assign(rotated, y, seed=seed, folds=folds, groups=groups)
 
 
@@ -139,11 +141,12 @@ def best_ridge(task: Task, penalties: Sequence[float] = ridge.PENALTIES, *, by_f
     alone; both are exact without a second fit. Folds of more than BLOCK_OUT rows are left out group by group: with
     that many rows the rest of a fold makes no difference.
     """
-    penalty, _ = ridge_penalty(task, penalties)
-    groups = task.groups
-    if by_fold and np.bincount(task.folds + 1)[1:].max(initial=0) <= BLOCK_OUT:
-        groups = np.where(task.folds < 0, len(task.y) + task.groups, task.folds)
-    scores = next(ridge.left_out(task.rotated, task.y, task.c, penalties=[penalty], groups=groups))
+    with threads_for(task.rotated.rows.size * min(task.rotated.rows.shape)):
+        penalty, _ = ridge_penalty(task, penalties)
+        groups = task.groups
+        if by_fold and np.bincount(task.folds + 1)[1:].max(initial=0) <= BLOCK_OUT:
+            groups = np.where(task.folds < 0, len(task.y) + task.groups, task.folds)
+        scores = next(ridge.left_out(task.rotated, task.y, task.c, penalties=[penalty], groups=groups))
     return _judged(task, "ridge", penalty, scores)
 
 
@@ -155,14 +158,15 @@ def fold_trial(task: Task, kind: str, penalties: Sequence[float] | None = None) 
     best: Trial | None = None
     step = 2 * abs(np.log10(penalties[0] / penalties[1])) if len(penalties) > 1 else 1.0
     behind = 0
-    for penalty, heads in zip(penalties, _path(task, kind, penalties, weights), strict=True):
-        trial = _judged(task, kind, penalty, _unseen(heads, task))
-        if best is None or trial.log_loss * PLATEAU < best.log_loss:
-            best, behind = trial, 0
-        else:
-            behind += 1
-        if behind * step >= PATIENCE:
-            break
+    with ONE_THREAD_A_PRODUCT:
+        for penalty, heads in zip(penalties, _path(task, kind, penalties, weights), strict=True):
+            trial = _judged(task, kind, penalty, _unseen(heads, task))
+            if best is None or trial.log_loss * PLATEAU < best.log_loss:
+                best, behind = trial, 0
+            else:
+                behind += 1
+            if behind * step >= PATIENCE:
+                break
     if best is None:
         raise ValueError(f"{kind} has no penalties to try")
     return best
@@ -189,11 +193,12 @@ def _path(
 
 def _unseen(heads: Fitted, task: Task) -> NDArray[np.floating]:
     """Return the scores (n, c) of each row by the fold that held it out; the mean of all folds where none did."""
-    scores = heads.scores(task.rotated.rows)
-    unseen = scores[task.folds, :, np.arange(len(task.y))]
-    never = task.folds < 0
-    if never.any():
-        unseen[never] = scores[:, :, never].mean(axis=0).T
+    rows = task.rotated.rows
+    unseen = np.empty((len(rows), task.c), rows.dtype)
+    for fold in np.unique(task.folds):
+        out = task.folds == fold
+        own = heads if fold < 0 else Fitted(heads.coefficients[[fold]], heads.intercept[[fold]])
+        unseen[out] = own.scores(rows[out]).mean(axis=0).T
     return unseen
 
 

@@ -71,6 +71,29 @@ def test_sets_of_rows_fitted_at_once_equal_heads_fitted_alone(kind):
         np.testing.assert_allclose(bias, alone_bias, atol=2e-5)
 
 
+def test_many_rows_and_folds_on_threads_equal_heads_fitted_alone(monkeypatch):
+    x, y = rows(3 * convex.BLOCK + 7, 6, 16)
+    folds = np.random.default_rng(1).integers(0, 5, len(x))
+    weights = np.where(folds == np.arange(5)[:, None], 0.0, 1.0)
+    assert len(weights) * 16 >= convex.MANY
+    monkeypatch.setattr(convex, "LARGE", 1)
+    together = fitted(LOGISTIC, x, y, 1.0, weights)
+    monkeypatch.setattr(convex, "LARGE", np.inf)
+    for fold, (weight, bias) in enumerate(together):
+        [(alone, its_bias)] = fitted(LOGISTIC, x, y, 1.0, weights[[fold]])
+        np.testing.assert_allclose(weight, alone, atol=2e-5)
+        np.testing.assert_allclose(bias, its_bias, atol=2e-5)
+
+
+def test_threads_change_no_byte(monkeypatch):
+    x, y = rows(2 * convex.BLOCK + 1, 4, 3)
+    monkeypatch.setattr(convex, "LARGE", 1)
+    [(weight, _)] = fitted(LOGISTIC, x, y, 1.0)
+    monkeypatch.setattr(convex, "cores", lambda: 1)
+    [(alone, _)] = fitted(LOGISTIC, x, y, 1.0)
+    assert weight.tobytes() == alone.tobytes()
+
+
 def test_minimise_reaches_the_least_of_each_function():
     rng = np.random.default_rng(0)
     bends = 10.0 ** rng.uniform(-1, 1, size=(3, 20))
