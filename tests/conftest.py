@@ -20,6 +20,8 @@ from headstart.engines.manners import wait_politely
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: Ctrl-C is tested too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 wait_politely()  # before a test imports torch: spinning threads slow the suite down on a busy machine
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")  # for the workers, of which there is one a core
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

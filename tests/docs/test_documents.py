@@ -42,11 +42,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_python_examples_run(document: Path, workplace: Path) -> None:
-    for example in fenced(document, "python"):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    for number, example in enumerate(fenced(document, "python")):
+        exec(compile(example, f"{document.name}, example {number}", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
