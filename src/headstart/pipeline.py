@@ -29,6 +29,7 @@ from headstart.tune.settings import AUTO as DECIDES
 from headstart.tune.settings import NONE, Settings, parse_budget
 
 DEFAULT_SOURCES: dict[Kind, str] = {"image": "packaged:efficientnet-lite0", "text": "packaged:minilm"}
+MAKE_ONE = "make one (headstart pretrain DATA --arch arch:resnet9 --out FOLDER) and name it: --source file:FOLDER"
 ENGINES = ("auto", "torch", "openvino")
 
 
@@ -234,7 +235,7 @@ def _source_for(dataset: Dataset, options: Options) -> Source:
         UsageError: it reads examples of another kind.
     """
     source = open_source(
-        options.source if options.source is not None else DEFAULT_SOURCES[dataset.kind],
+        options.source if options.source is not None else default_source(dataset),
         weights=options.weights,
         layer=options.layer,
         seed=options.seed,
@@ -248,9 +249,24 @@ def _source_for(dataset: Dataset, options: Options) -> Source:
         raise UsageError(
             f"a source for {dataset.name} must read {ITEMS[dataset.kind]}",
             f"{source.info.uri}, which reads {ITEMS[source.info.kind]}",
-            f"use {DEFAULT_SOURCES[dataset.kind]}, or leave --source out",
+            f"use {DEFAULT_SOURCES[dataset.kind]}, or leave --source out"
+            if dataset.kind in DEFAULT_SOURCES
+            else MAKE_ONE,
         )
     return source
+
+
+def default_source(dataset: Dataset) -> str:
+    """Return the URI of the source for this kind of data, where none is named.
+
+    Raises:
+        UsageError: there is none for recordings.
+    """
+    if dataset.kind not in DEFAULT_SOURCES:
+        raise UsageError(
+            f"{dataset.items} need a source that is named, since none comes with headstart", "no --source", MAKE_ONE
+        )
+    return DEFAULT_SOURCES[dataset.kind]
 
 
 def _without_broken(scanned: Scan, extraction: Extraction) -> Scan:
