@@ -15,7 +15,7 @@ from headstart.base.memo import Memo
 from headstart.findings import Layers, Prepared, Simple
 from headstart.heads.recall import VERSION, choice_from, choice_parts, terms_from, terms_parts
 from headstart.heads.select import Choice, affordable, choose_head, choose_layer
-from headstart.judge.baselines import simple_images
+from headstart.judge.baselines import SIMPLE
 from headstart.sources.layers import AUTO
 from headstart.wording import Wording, wording
 
@@ -89,11 +89,11 @@ def simple_answer(prepared: Prepared, *, seed: int) -> Simple:
         return Simple(words.probabilities, words)
     parts, c = prepared.parts, len(prepared.scan.dataset.classes)
     y, train, test = prepared.labels(parts.train), prepared.pixels(parts.train), prepared.pixels(parts.test)
-    memo, key = _memo(), _key("pixels", [train, y, test], {"classes": c, "seed": seed})
+    memo, key = _memo(), _key(f"simple {prepared.scan.dataset.kind}", [train, y, test], {"classes": c, "seed": seed})
     held = memo.get(key)
     if held is not None:
         return Simple(held[1]["probabilities"])
-    probabilities = simple_images(train, y, test, c=c, seed=seed)
+    probabilities = SIMPLE[prepared.scan.dataset.kind](train, y, test, c=c, seed=seed)
     memo.put(key, {}, {"probabilities": probabilities})
     return Simple(probabilities)
 

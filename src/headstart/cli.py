@@ -20,7 +20,7 @@ DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="headstart",
-    help="Transfer learning that proves its worth: a good classifier from a few labelled photos or texts.",
+    help="Transfer learning that proves its worth: a good classifier from a few labelled photos, texts or recordings.",
     rich_markup_mode=None,
     add_completion=False,
     invoke_without_command=True,
@@ -229,12 +229,15 @@ def predict(
 def pretrain(
     data: Annotated[str, typer.Argument(help="A big related data set, in any form that fit takes.")],
     arch: Annotated[str, typer.Option(help="URI of the architecture, such as timm:resnet18 or arch:resnet9.")],
-    size: Annotated[int, typer.Option(help="Of its input, in pixels; 0: its own.")] = 0,
+    size: Annotated[int, typer.Option(help="Of its input, in pixels (of recordings, mel bands); 0: its own.")] = 0,
+    seconds: Annotated[
+        float, typer.Option(help="Of a recording that are heard; 0: what 95 in 100 last, at most 10.")
+    ] = 0.0,
     budget: Annotated[str | None, typer.Option(help="Time for training, such as 45m.")] = None,
     epochs: Annotated[int, typer.Option(help="At most.")] = 30,
     rate: Annotated[float, typer.Option(help="Learning rate; 0: the recipe's.")] = 0.0,
     batch: Annotated[int, typer.Option(help="Examples a step; 0: the recipe's.")] = 0,
-    augment: Annotated[str, typer.Option(help="How pictures vary: none or light.")] = "light",
+    augment: Annotated[str, typer.Option(help="How examples vary: none or light.")] = "light",
     mirror: Annotated[
         bool | None, typer.Option("--mirror/--no-mirror", help="Whether a mirrored picture keeps its label.")
     ] = None,
@@ -263,6 +266,7 @@ def pretrain(
     options = Options(
         arch=arch,
         size=size,
+        seconds=seconds,
         budget=None if budget is None else parse_budget(budget),
         epochs=epochs,
         rate=rate,

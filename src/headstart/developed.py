@@ -16,10 +16,11 @@ from headstart.base.errors import SourceError, UsageError
 from headstart.base.folders import write_folder
 from headstart.base.hashing import canonical_json, sha256
 from headstart.data.audit import Scan
+from headstart.data.spectrogram import Heard
 from headstart.findings import METRICS, SCHEMA, Clock
 from headstart.judge.gate import Gate
 from headstart.judge.metrics import evaluate
-from headstart.judge.report import Note, Report, bins_of
+from headstart.judge.report import SIMPLE, Note, Report, bins_of
 from headstart.model import TASKS
 from headstart.output import RESULT
 from headstart.sources.folder import DESCRIPTION, LIBRARY, UNGATED
@@ -40,7 +41,8 @@ class Options:
 
     Attributes:
         arch: URI of the architecture.
-        size: of its input in pixels; 0 for its own.
+        size: of its input in pixels; 0 for its own. Of recordings, mel bands.
+        seconds: of a recording that are heard; 0 for what 95 in 100 last, at most 10.
         budget: seconds for training; None for as many as the epochs need.
         epochs: at most.
         rate: the full learning rate; 0 for the recipe's.
@@ -63,6 +65,7 @@ class Options:
 
     arch: str
     size: int = 0
+    seconds: float = 0.0
     budget: float | None = None
     epochs: int = 30
     rate: float = 0.0
@@ -84,7 +87,7 @@ class Options:
     def check(self) -> None:
         """Raise UsageError for a value that cannot be, before any work starts."""
         one_of("--augment", self.augment, VIEWS)
-        for name in ("seed", "size", "rate", "batch"):
+        for name in ("seed", "size", "seconds", "rate", "batch"):
             at_least(f"--{name}", getattr(self, name), 0)
         at_least("--epochs", self.epochs, 1)
         if (at := parse(self.arch)).provider == "file":
@@ -93,7 +96,9 @@ class Options:
     def command(self, data: Any, out: Path) -> str:
         """Return the command line that does the same."""
         words = ["headstart", "pretrain", str(data) if isinstance(data, (str, Path)) else "DATA", "--arch", self.arch]
-        plain = {name: getattr(self, name) for name in ("size", "epochs", "rate", "batch", "augment", "seed")}
+        plain = {
+            name: getattr(self, name) for name in ("size", "seconds", "epochs", "rate", "batch", "augment", "seed")
+        }
         usual = {name: getattr(Options(self.arch), name) for name in plain}
         for name, value in plain.items():
             if value != usual[name]:
@@ -171,13 +176,18 @@ class Developed:
         return self.measured.gate
 
     @property
+    def simple(self) -> str:
+        """What the simple baseline is."""
+        return SIMPLE[TASKS[self.facts.scan.dataset.kind]]
+
+    @property
     def verdict(self) -> str:
         """How it stands, in one sentence."""
         gate, over = self.gate, self.gate.over_simple
         return (
             f"{gate.accuracy.value:.1%} [{gate.accuracy.low:.1%}, {gate.accuracy.high:.1%}] of "
-            f"{len(self.measured.y):,} test pictures are named right, {100 * over.value:+.1f} points "
-            f"[{100 * over.low:+.1f}, {100 * over.high:+.1f}] against raw pixels with logistic regression "
+            f"{len(self.measured.y):,} test {self.facts.scan.dataset.items} are named right, "
+            f"{100 * over.value:+.1f} points [{100 * over.low:+.1f}, {100 * over.high:+.1f}] against {self.simple} "
             f"({gate.simple:.1%}); always naming the commonest class gives {gate.majority:.1%}."
         )
 
@@ -203,7 +213,7 @@ class Developed:
 
         weights = self.weights()
         parameters = sum(weight.numel() for weight in self.network.body.parameters())
-        card = source_card(self.result, parameters=parameters, size=len(weights))
+        card = source_card(self.result, parameters=parameters, size=len(weights), simple=self.simple)
         return {
             WEIGHTS: weights,
             PAGE: render(self.page()).encode("utf-8", "backslashreplace"),
@@ -269,12 +279,14 @@ def find(facts: Facts, network: Fresh, trained: Trained, measured: Measured, clo
     dataset, options = facts.scan.dataset, facts.options
     told = evaluate(measured.probabilities, measured.y, dataset.classes, seed=options.seed)
     gate = measured.gate
+    spectrogram = {"spectrogram": asdict(network.how.spectrogram)} if isinstance(network.how, Heard) else {}
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "task": TASKS[dataset.kind],
         "arch": options.arch,
         "source": f"file:{facts.out}",
         "size": list(network.how.size),
+        **spectrogram,
         "seed": options.seed,
         "gate": gate.as_dict(),
         "examples": facts.examples,

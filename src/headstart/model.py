@@ -19,6 +19,7 @@ from headstart.base.errors import BundleError, SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset, Skipped
 from headstart.data.images import Preprocessing
+from headstart.data.spectrogram import preprocessing_from as how_from
 from headstart.data.texts import text_of
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead, softmax
@@ -316,10 +317,9 @@ def preprocessing_from(held: dict[str, Any]) -> Preprocessing:
     Raises:
         BundleError: they are none.
     """
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in held.items()}
     try:
-        return Preprocessing(**values)
-    except TypeError as error:
+        return how_from(held)
+    except (TypeError, UsageError) as error:
         raise BundleError("the preprocessing of a bundle must be one", error, "fetch the bundle again") from error
 
 

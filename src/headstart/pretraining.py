@@ -16,14 +16,16 @@ from headstart.base.progress import Progress
 from headstart.data.audit import Scan, check_bad, scan
 from headstart.data.classes import only, read_classes
 from headstart.data.dataset import Dataset
-from headstart.data.images import Preprocessing, decode, small_pixels
+from headstart.data.images import Preprocessing
 from headstart.data.read import open_dataset
+from headstart.data.sounds import length
 from headstart.data.split import hold_out, split
 from headstart.developed import CARD, Developed, Facts, Measured, Options, find
 from headstart.engines.manners import wait_politely
 from headstart.features.ahead import Ahead
+from headstart.features.kinds import MANNERS
 from headstart.findings import Clock
-from headstart.judge.baselines import MOST, majority, simple_images
+from headstart.judge.baselines import MOST, SIMPLE, majority
 from headstart.judge.gate import judge_gate
 from headstart.output import RESULT
 from headstart.ship.upload import check_upload, upload
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from headstart.tune.pretrain import Fresh, Material
     from headstart.tune.task import Trained
 
+MEASURED, SHORTEST, LONGEST = 1000, 0.1, 10.0
+"""Recordings whose length is looked at, and the least and most seconds that are heard unless asked for."""
+MOST_RATE = 16_000  # Hz; speech and most sounds of the world are told apart by what lies below 8 kHz
 JUDGED = 2000
 """Pictures that choose the best epoch, at most; and at most this share of those to learn from."""
 SHARE_JUDGED = 0.1
@@ -132,7 +137,13 @@ def run_pretrain(data: Any, options: Options, progress: Progress, *, out: Path) 
     material, notes = divide(scanned, seed=options.seed)
     from headstart.tune.pretrain import fresh
 
-    network = fresh(source, classes=len(scanned.dataset.classes), size=options.size, seed=options.seed)
+    network = fresh(
+        source,
+        classes=len(scanned.dataset.classes),
+        size=options.size,
+        seed=options.seed,
+        hearing=hearing(material, options.seconds),
+    )
     check_enough(network, material)
     with clock.part("tune"):
         trained = train(
@@ -140,7 +151,7 @@ def run_pretrain(data: Any, options: Options, progress: Progress, *, out: Path) 
             material,
             options,
             fingerprint=scanned.fingerprint,
-            watchers=[Teller(progress), *watchers],
+            watchers=[Teller(progress, material.dataset.items), *watchers],
             progress=progress,
         )
     clock.add("tune", trained.before)
@@ -168,8 +179,12 @@ def open_architecture(uri: str, *, seed: int) -> TorchSource:
 def read(data: Any, options: Options, progress: Progress) -> Scan:
     """Return the data, every example read once, of the wanted classes alone."""
     dataset = open_dataset(data, root=options.root)
-    if dataset.kind != "image":
-        raise DataError("pretrain takes pictures", f"{dataset.kind}s", "name a data set of pictures")
+    if dataset.kind not in SIMPLE:
+        raise DataError("pretrain takes photos or recordings", dataset.items, "name a data set of one of these")
+    if dataset.kind == "sound" and options.mirror:
+        raise UsageError("--mirror is for photos", f"{dataset.items}, which are never mirrored", "leave it out")
+    if dataset.kind == "image" and options.seconds:
+        raise UsageError("--seconds is for recordings", dataset.items, "leave it out")
     if options.classes is not None:
         dataset = only(dataset, read_classes(options.classes), where=str(options.classes))
     scanned = scan(dataset, progress=progress)
@@ -200,15 +215,31 @@ def counts(material: Material) -> dict[str, int]:
     }
 
 
+def hearing(material: Material, seconds: float) -> tuple[float, int] | None:
+    """Return how many seconds of each recording are heard, and at what rate in Hz; None of pictures.
+
+    Args:
+        material: the data.
+        seconds: as asked for; 0 for what 95 in 100 recordings last, at most `LONGEST`.
+    """
+    dataset = material.dataset
+    if dataset.kind != "sound":
+        return None
+    rows = np.linspace(0, len(material.learn) - 1, min(len(material.learn), MEASURED)).astype(int)
+    found = np.array([dataset.reread(material.learn[row], length) for row in rows])
+    lasting = float(np.clip(np.quantile(found[:, 0], 0.95), SHORTEST, LONGEST))
+    return seconds or lasting, int(min(MOST_RATE, np.median(found[:, 1])))
+
+
 def check_enough(network: Fresh, material: Material) -> None:
     """Raise DataError where there are far too few examples for so many weights."""
-    weights = sum(weight.numel() for weight in network.body.parameters())
+    weights, items = sum(weight.numel() for weight in network.body.parameters()), material.dataset.items
     least = -(-weights // WEIGHTS_PER_EXAMPLE)
     if len(material.learn) < least:
         raise DataError(
-            f"{network.arch} has {weights:,} weights and needs at least {least:,} pictures to learn from",
+            f"{network.arch} has {weights:,} weights and needs at least {least:,} {items} to learn from",
             f"{len(material.learn):,}",
-            "add pictures, or name a smaller architecture, such as arch:resnet9",
+            f"add {items}, or name a smaller architecture, such as arch:resnet9",
         )
 
 
@@ -226,14 +257,15 @@ def train(
     Raises:
         UsageError: the budget ends before one epoch.
     """
-    from headstart.tune.pretrain import RECIPE, train_anew
+    from headstart.tune.pretrain import OF_SOUNDS, RECIPE, train_anew
 
+    usual = OF_SOUNDS if material.dataset.kind == "sound" else RECIPE
     recipe = replace(
-        RECIPE,
+        usual,
         epochs=options.epochs,
         patience=options.epochs,
-        rate=options.rate or RECIPE.rate,
-        batch=options.batch or RECIPE.batch,
+        rate=options.rate or usual.rate,
+        batch=options.batch or usual.batch,
         seed=options.seed,
     )
     trained = train_anew(
@@ -249,7 +281,8 @@ def train(
         progress=progress,
     )
     if trained.why == "short" or (trained.why == "budget" and len(trained.history) == 2):
-        needs = f"an epoch of {len(material.learn):,} pictures takes about {max(trained.costs.values()):,.1f} s"
+        count, seconds = len(material.learn), max(trained.costs.values())
+        needs = f"an epoch of {count:,} {material.dataset.items} takes about {seconds:,.1f} s"
         raise UsageError(
             "--budget must allow one epoch",
             f"{options.budget:g} s, and {needs}",
@@ -271,16 +304,17 @@ def measure(network: Fresh, material: Material, *, seed: int, clock: Clock, prog
     with clock.part("head"):
         seen, tested = (pixels(material.dataset, part, network.how, progress) for part in (learn, material.test))
         with progress.step("Fitting the simple baseline"):
-            simple = simple_images(seen, material.labels(learn), tested, c=c, seed=seed)
+            simple = SIMPLE[material.dataset.kind](seen, material.labels(learn), tested, c=c, seed=seed)
     common = majority(material.labels((*material.learn, *material.judge)), c, len(y))
     return Measured(probabilities, y, judge_gate(probabilities, common, simple, y, seed=seed))
 
 
 def pixels(dataset: Dataset, positions: Sequence[int], how: Preprocessing, progress: Progress) -> NDArray[np.uint8]:
-    """Return small pictures for the simple baseline, uint8 of shape (n, d); in their order."""
+    """Return what the simple baseline learns from, uint8 of shape (n, d); in their order."""
+    keep = MANNERS[dataset.kind].keep
 
     def small(at: int) -> NDArray[np.uint8]:
-        return dataset.reread(positions[at], lambda data: small_pixels(decode(data, how)))
+        return dataset.reread(positions[at], lambda data: keep(how.prepare(data)))
 
     found: list[NDArray[np.uint8]] = []
     with (
@@ -297,8 +331,8 @@ def pixels(dataset: Dataset, positions: Sequence[int], how: Preprocessing, progr
 class Teller:
     """Says how each epoch went."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, word: str) -> None:
+        self._progress, self._word = progress, word
 
     def started(self, facts: Mapping[str, Any]) -> None:
         """Nothing is to be said yet."""
@@ -306,7 +340,7 @@ class Teller:
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
         """Say the numbers of an epoch in one line."""
         self._progress.say(
-            f"Epoch {epoch}: loss {numbers['train/loss']:.3f}; on pictures held out, log loss "
+            f"Epoch {epoch}: loss {numbers['train/loss']:.3f}; on {self._word} held out, log loss "
             f"{numbers['validation/loss']:.3f}, {numbers['validation/accuracy']:.1%} right"
         )
 

@@ -171,7 +171,7 @@ def test_labels_that_are_all_alike_are_refused(tmp_path: Path) -> None:
 
 
 def test_far_too_little_data_is_refused_with_the_number(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"weights and needs at least 63 pictures to learn from; found 3"):
+    with pytest.raises(DataError, match=r"weights and needs at least 63 photos to learn from; found 3"):
         run_pretrain(digits((0, 1)), Options("arch:resnet9"), Progress(), out=tmp_path)
 
 

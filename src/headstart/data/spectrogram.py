@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +21,8 @@ FLOOR = 80.0
 QUIET = 1e-10
 """The least power that is told from none, of a recording whose loudest sample is 1."""
 MEAN, STD = 0.5, 0.25
-WIDTHS = 32
-"""Bands that summarise a spectrogram for the simple baseline."""
+BANDS, COEFFICIENTS = 32, 20
+"""What a spectrogram is summarised in for the simple baseline."""
 
 
 @dataclass(frozen=True)
@@ -163,21 +165,38 @@ def mel_filters(rate: int, fft: int, mels: int, low: float, high: float) -> NDAr
     return weights
 
 
-def band_summary(prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return mean and spread over time of 32 bands of a prepared spectrogram: uint8 of shape (64,).
+def cepstra(prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return mean and spread over time of 20 cepstral coefficients (MFCC): float32 of shape (40,).
 
-    The spread is a standard deviation, at most half of 255 and so doubled.
+    The cosine transform of the log-mel bands of each frame (Davis & Mermelstein, IEEE Transactions on Acoustics, Speech
+    and Signal Processing 28 (1980)), over frames that are not silent throughout, where there is one.
 
     Args:
-        prepared: uint8 of shape (mels, frames, channels); more bands are averaged to 32, fewer are repeated.
+        prepared: a spectrogram, uint8 of shape (mels, frames, channels); more bands are averaged to 32, fewer repeated.
     """
+    from scipy.fft import dct
+
     mels = prepared.shape[0]
-    starts = np.arange(WIDTHS) * mels // WIDTHS
-    ends = np.maximum(starts + 1, (np.arange(WIDTHS) + 1) * mels // WIDTHS)
-    grey = prepared[:, :, 0].astype(np.float32)
+    starts = np.arange(BANDS) * mels // BANDS
+    ends = np.maximum(starts + 1, (np.arange(BANDS) + 1) * mels // BANDS)
+    grey = prepared[:, :, 0].astype(np.float32) / 255
+    grey = grey[:, grey.any(axis=0)] if grey.any() else grey
     bands = np.stack([grey[start:end].mean(axis=0) for start, end in zip(starts, ends, strict=True)])
-    summary: NDArray[np.float32] = np.concatenate([bands.mean(axis=1), np.minimum(255, 2 * bands.std(axis=1))])
-    return np.rint(summary).astype(np.uint8)
+    found: NDArray[np.float32] = dct(bands, axis=0, norm="ortho")[:COEFFICIENTS]
+    return np.concatenate([found.mean(axis=1), found.std(axis=1)])
+
+
+def preprocessing_from(plain: Mapping[str, Any]) -> Preprocessing:
+    """Return the preprocessing that `asdict`, or JSON, made plain values of.
+
+    Raises:
+        TypeError: they are none.
+        UsageError: they contradict each other.
+    """
+    held: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    if "spectrogram" in held:
+        return Heard(**{**held, "spectrogram": Spectrogram(**held["spectrogram"])})
+    return Preprocessing(**held)
 
 
 @lru_cache(maxsize=8)

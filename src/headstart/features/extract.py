@@ -36,7 +36,8 @@ class Extraction:
 
     Attributes:
         x: float32 of shape (n, d), the blocks side by side, in the order of `kept`.
-        pixels: uint8 of shape (n, 768): each picture averaged over 16 x 16 boxes; of texts, their counts as bytes.
+        pixels: uint8 of shape (n, 768): each picture averaged over 16 x 16 boxes; of others, what
+            `features.kinds` keeps of them, as bytes.
         blocks: names and widths of the columns.
         kept: the n positions in the data set that could be used, ascending.
         skipped: the others, and why.

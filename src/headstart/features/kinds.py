@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from headstart.data.dataset import Kind, Unusable
 from headstart.data.images import small_pixels
+from headstart.data.spectrogram import COEFFICIENTS, cepstra
 from headstart.data.texts import Tokens
 from headstart.engines.base import Prepared
 from headstart.engines.choose import PHOTOS
 
 PIXELS = 768
+CEPSTRA = np.dtype(np.float32)
+"""Of recordings, statistics of MFCC, kept as bytes beside their features."""
 COUNTS = np.dtype(np.int32)
 """How many tokens a text has and how many were used, kept as bytes beside its features."""
 
@@ -45,6 +48,10 @@ def _pixels(prepared: Prepared) -> NDArray[np.uint8]:
     return small_pixels(cast(NDArray[np.uint8], prepared))
 
 
+def _cepstra(prepared: Prepared) -> NDArray[np.uint8]:
+    return cepstra(cast(NDArray[np.uint8], prepared)).view(np.uint8)
+
+
 def _counts(prepared: Prepared) -> NDArray[np.uint8]:
     tokens = cast(Tokens, prepared)
     return np.array([tokens.given, tokens.used], dtype=COUNTS).view(np.uint8)
@@ -52,6 +59,9 @@ def _counts(prepared: Prepared) -> NDArray[np.uint8]:
 
 MANNERS: dict[Kind, Manner] = {
     "image": Manner(PIXELS, _pixels, commit=32, window=96, libraries=("Pillow", "simplejpeg")),
+    "sound": Manner(
+        2 * COEFFICIENTS * CEPSTRA.itemsize, _cepstra, commit=32, window=96, libraries=("scipy", "soundfile")
+    ),
     "text": Manner(2 * COUNTS.itemsize, _counts, commit=256, window=1024, sorted=True),
 }
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.dataset import Kind
 from headstart.heads.select import fit_logistic
 
 PENALTIES = (10.0, 1.0, 0.1, 0.01)
-MOST = 10_000  # pictures that raw pixels are learned from; more would make the baseline slower than the source
+MOST = 10_000  # examples that are learned from; more would make the baseline slower than the source
 
 
 def majority(y: NDArray[np.int64], c: int, n: int) -> NDArray[np.float32]:
@@ -40,8 +43,46 @@ def simple_images(
     Raises:
         UsageError: fewer than two classes with examples.
     """
+    scale = np.float32(255)
+    return _regression(train, y, test, lambda rows: rows.astype(np.float32) / scale, c=c, seed=seed)
+
+
+def simple_sounds(
+    train: NDArray[np.uint8], y: NDArray[np.int64], test: NDArray[np.uint8], *, c: int, seed: int
+) -> NDArray[np.float32]:
+    """Return class probabilities of test recordings by logistic regression on mean and spread of their MFCC.
+
+    Args:
+        train: those numbers of the training recordings, float32 as bytes: uint8 of shape (n, 4 d).
+        y: class ids of shape (n,), in 0..c-1.
+        test: uint8 of shape (m, 4 d).
+        c: number of classes.
+        seed: as for `simple_images`.
+
+    Returns:
+        float32 of shape (m, c).
+
+    Raises:
+        UsageError: fewer than two classes with examples.
+    """
+    return _regression(train, y, test, lambda rows: np.ascontiguousarray(rows).view(np.float32), c=c, seed=seed)
+
+
+SIMPLE: dict[Kind, Callable[..., NDArray[np.float32]]] = {"image": simple_images, "sound": simple_sounds}
+"""What needs no source, of each kind that is summarised in a row of bytes."""
+
+
+def _regression(
+    train: NDArray[np.uint8],
+    y: NDArray[np.int64],
+    test: NDArray[np.uint8],
+    numbers: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    *,
+    c: int,
+    seed: int,
+) -> NDArray[np.float32]:
     if len(y) > MOST:
         drawn = np.sort(np.random.default_rng(seed).choice(len(y), MOST, replace=False))
         train, y = train[drawn], y[drawn]
-    head = fit_logistic(train.astype(np.float32) / np.float32(255), y, c, penalties=PENALTIES, seed=seed)
-    return head.predict_proba(test.astype(np.float32) / np.float32(255))
+    head = fit_logistic(numbers(train), y, c, penalties=PENALTIES, seed=seed)
+    return head.predict_proba(numbers(test))

@@ -17,6 +17,7 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
 from headstart.data.dataset import Kind, Unusable
 from headstart.data.images import Preprocessing
+from headstart.data.sounds import sound_bytes
 from headstart.data.texts import text_bytes
 from headstart.engines.base import Batch, Network, Prepared, stacked
 from headstart.engines.choose import PHOTOS, open_engine
@@ -112,12 +113,10 @@ class Source(ABC):
         """Return one example, ready for the network, from the bytes of its file.
 
         Raises:
-            Unusable: the bytes are no accepted picture (or no text), or a broken one.
+            Unusable: the bytes are no accepted picture (recording, text), or a broken one.
         """
-        from headstart.data.images import decode
-
         assert isinstance(self.preprocessing, Preprocessing)
-        return decode(data, self.preprocessing)
+        return self.preprocessing.prepare(data)
 
     def unknown(self, texts: Iterable[str]) -> Counter[str]:
         """Return the words of texts that the source does not know; an encoder knows every word, by its pieces."""
@@ -131,12 +130,13 @@ class Source(ABC):
         """
         from headstart.data.images import to_bytes
 
+        bytes_of = {"image": to_bytes, "sound": sound_bytes, "text": text_bytes}[self.info.kind]
         if isinstance(items, (str, bytes, os.PathLike)):
             raise UsageError("items must be a list", type(items).__name__, "put the one item into a list")
         found: list[Prepared] = []
         for position, item in enumerate(items):
             try:
-                found.append(self.prepare(to_bytes(item) if self.info.kind == "image" else text_bytes(item)))
+                found.append(self.prepare(bytes_of(item)))
             except Unusable as error:
                 named = item if isinstance(item, (str, os.PathLike)) else f"item {position}"
                 raise UsageError(f"{named} must be readable", error.reason, "leave it out, or mend it") from error
@@ -160,7 +160,7 @@ class Source(ABC):
 
         Args:
             items: paths, bytes of files, PIL pictures or uint8 arrays of shape (height, width, channels); of a source
-                of texts, the texts.
+                of recordings, paths, bytes or pairs (samples, rate); of texts, the texts.
 
         Raises:
             UsageError: an item cannot be read; the message names it.

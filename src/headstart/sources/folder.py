@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
@@ -23,6 +23,7 @@ from headstart.base.errors import SourceError
 from headstart.base.files import write_atomic
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.data.images import Preprocessing
+from headstart.data.spectrogram import preprocessing_from
 
 SCHEMA = 1
 DESCRIPTION = "source.json"
@@ -42,7 +43,7 @@ class Described:
         arch: URI of the architecture; empty where the graph is in the file.
         origin: what the weights were made from: a URI, or a data set.
         weights: file name of the weights.
-        preprocessing: how it wants its pictures; None for what the architecture wants.
+        preprocessing: how it wants its pictures or recordings; None for what the architecture wants.
         classes: names of its own classes, in order; none where it has no classifier.
         licence: of the weights.
         trained_on: task and data it was trained on.
@@ -69,7 +70,7 @@ def describe(folder: Path, described: Described) -> None:
         UsageError: the disk is full or cannot be written.
     """
     held = {one.name: getattr(described, one.name) for one in fields(described) if one.name not in ("more", "members")}
-    held["preprocessing"] = None if described.preprocessing is None else vars(described.preprocessing)
+    held["preprocessing"] = None if described.preprocessing is None else asdict(described.preprocessing)
     held["members"] = {name: sha256_file(folder / name) for name in described.members}
     write_atomic(folder / DESCRIPTION, canonical_json({"schema": SCHEMA, **held, **(described.more or {})}))
 
@@ -142,7 +143,6 @@ def _preprocessing(held: Any, path: Path) -> Preprocessing | None:
     if held is None:
         return None
     try:
-        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in held.items()}
-        return Preprocessing(**plain)
+        return preprocessing_from(held)
     except (TypeError, AttributeError, ValueError) as error:
         _refuse(path, f"preprocessing that is none ({error})")

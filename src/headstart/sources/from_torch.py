@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from headstart.base.hashing import sha256_json
 from headstart.data.dataset import Kind
 from headstart.data.images import Preprocessing
+from headstart.data.spectrogram import Heard
 from headstart.engines.base import Network
 from headstart.engines.manners import wait_politely
 from headstart.sources.base import Source, SourceInfo
@@ -80,7 +81,7 @@ class TorchSource(Source):
 
     Args:
         identity: what it is.
-        preprocessing: how it wants its pictures.
+        preprocessing: how it wants its pictures; or its recordings, where it is `Heard`.
         taps: where its blocks are taken, `pool` first.
         more: taps that are taken only where a layer names them: early stages, and `flatten`.
         build: returns the module with its weights loaded, in inference mode; imports torch.
@@ -104,7 +105,7 @@ class TorchSource(Source):
         self._build = Once(build)
         self.info = SourceInfo(
             uri=identity.uri,
-            kind=identity.kind,
+            kind="sound" if isinstance(preprocessing, Heard) else identity.kind,
             parameters=identity.parameters,
             feature_size=self.taps[0].width,
             input=asdict(preprocessing),

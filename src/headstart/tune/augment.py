@@ -114,7 +114,7 @@ class Views:
         if self.strength == "none":
             return _centre(picture, self.size)
         limits = _LIMITS[self.strength]
-        drawn = _draw(_generator(self.seed, key, view), limits, self, picture.shape[:2])
+        drawn = _draw(generator(self.seed, key, view), limits, self, picture.shape[:2])
         return _render(picture, drawn, self.size)
 
 
@@ -137,7 +137,8 @@ def mixup(inputs: Tensor, targets: Tensor, *, alpha: float, seed: int) -> tuple[
     return inputs.lerp(inputs[partners], 1 - share), targets.lerp(targets[partners], 1 - share)
 
 
-def _generator(seed: int, key: int | bytes, view: int) -> np.random.Generator:
+def generator(seed: int, key: int | bytes, view: int) -> np.random.Generator:
+    """Return what one view of one example is drawn from."""
     named = key if isinstance(key, bytes) else f"position {key}".encode()
     digest = hashlib.sha256(f"{seed} {view} ".encode() + named).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))

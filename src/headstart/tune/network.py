@@ -96,15 +96,16 @@ class Classifier(nn.Module):
         )
 
 
-def takes(source: TorchSource, size: int) -> bool:
-    """Return whether a network gives features of the same widths for square pictures of another size.
+def takes(source: TorchSource, size: int, width: int = 0) -> bool:
+    """Return whether a network gives features of the same widths for pictures of another size.
 
     Args:
         source: the network.
         size: of the pictures, in pixels.
+        width: of theirs, where they are not square.
     """
     how = source.preprocessing
-    blank = torch.zeros(1, size, size, 1 if how.channels == "grey" else 3, dtype=torch.uint8)
+    blank = torch.zeros(1, size, width or size, 1 if how.channels == "grey" else 3, dtype=torch.uint8)
     try:
         with torch.inference_mode():
             said = Tapped(source.module(), how, source.taps)(blank)

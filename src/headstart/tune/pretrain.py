@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset
 from headstart.data.images import Preprocessing
+from headstart.data.spectrogram import HOP, Heard, heard
 from headstart.sources.classes import with_classes
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.recipe import Tap
@@ -24,12 +26,15 @@ from headstart.sources.taps import Normalised, Tapped
 from headstart.tune.groups import statistics_of
 from headstart.tune.loop import train
 from headstart.tune.network import takes
-from headstart.tune.stream import SHARES, Stream, grown
+from headstart.tune.stream import SHARES, STEP, Stream, grown
 from headstart.tune.task import Recipe, Task, Trained, Weight, evaluate, processor
 from headstart.tune.watch import Watcher
 
 RECIPE = Recipe(epochs=30, rate=3e-3, batch=128, decay=0.05, smoothing=0.1, average=0.995)
 """What serves a small convolutional network on 10,000 to 1,000,000 photos; warm-up and cosine are the loop's own."""
+OF_SOUNDS = replace(RECIPE, batch=32)
+"""The same for 1,000 to 100,000 recordings, so that an epoch of few of them has steps enough."""
+MELS = 64  # bands of recordings, where the architecture takes as many
 LEAST_GROWN = 64  # pixels; smaller pictures do not start smaller still
 SIZES = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 
@@ -60,7 +65,7 @@ class Material:
     """What a network is trained, judged and tested on.
 
     Attributes:
-        dataset: the pictures.
+        dataset: the examples.
         learn: positions of those to learn from.
         judge: positions of those that choose the best epoch.
         test: positions of those that measure the result.
@@ -76,25 +81,34 @@ class Material:
         return self.dataset.class_ids(positions)
 
 
-def fresh(source: TorchSource, *, classes: int, size: int, seed: int) -> Fresh:
+def fresh(
+    source: TorchSource, *, classes: int, size: int, seed: int, hearing: tuple[float, int] | None = None
+) -> Fresh:
     """Return a network with random weights for so many classes.
 
     Args:
         source: the architecture with random weights.
         classes: how many.
-        size: side of the input in pixels; 0 for the architecture's own.
+        size: side of the input in pixels; 0 for the architecture's own. Of recordings, mel bands.
         seed: of the weights of its classifier.
+        hearing: for recordings, how many seconds of each it hears, and at what rate in Hz.
 
     Raises:
         UsageError: the pictures are too small for the architecture, or it takes one size only.
         SourceError: its classifier cannot be replaced.
     """
     how = source.preprocessing
-    if size and (size, size) != how.size:
+    if hearing is not None:
+        how = _heard(source, size, *hearing)
+    elif size and (size, size) != how.size:
         how = replace(how, size=(size, size), resize=None if how.resize is None else size)
         _check_size(source, size)
     body = with_classes(copy.deepcopy(source.module()), classes, seed=seed)
-    grows = how.size[0] >= LEAST_GROWN and all(takes(source, grown(how.size[0], share)) for share in SHARES)
+    grows = (
+        hearing is None
+        and how.size[0] >= LEAST_GROWN
+        and all(takes(source, grown(how.size[0], share)) for share in SHARES)
+    )
     more = _measured(body, how, source.more)
     return Fresh(source.info.uri, body, how, source.taps, more, grows)
 
@@ -135,6 +149,7 @@ def train_anew(
     """
     dataset, how = material.dataset, network.how
     own = {"views": views, "mirror": mirror, "size": list(how.size), "threads": torch.get_num_threads()}
+    own |= {"spectrogram": asdict(how.spectrogram)} if isinstance(how, Heard) else {}
     with (
         Stream(
             dataset,
@@ -192,6 +207,18 @@ def _task(network: Fresh, learn: Stream, judge: Stream) -> Task:
         device=device,
         plan=learn.plan,
     )
+
+
+def _heard(source: TorchSource, size: int, seconds: float, rate: int) -> Heard:
+    """Return how an architecture hears recordings: as wide as their length asks for, or square where it must be."""
+    own = source.preprocessing.size[0]
+    mels = size or (MELS if takes(source, MELS) else own)
+    frames = math.ceil(seconds / HOP / STEP) * STEP
+    if takes(source, mels, frames):
+        return heard(source.preprocessing, size=(mels, frames), seconds=frames * HOP, rate=rate)
+    if mels != own:
+        _check_size(source, mels)
+    return heard(source.preprocessing, size=(mels, mels), seconds=seconds, rate=rate)
 
 
 def _check_size(source: TorchSource, size: int) -> None:

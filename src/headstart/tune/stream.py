@@ -1,10 +1,10 @@
-"""Pictures that are decoded when their batch comes, and forgotten: for data that would not fit into memory decoded."""
+"""Examples that are decoded when their batch comes, and forgotten: for data that would not fit into memory decoded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from headstart.base.config import cores
 from headstart.data.dataset import Dataset
-from headstart.data.images import Preprocessing, decode
+from headstart.data.images import Preprocessing
+from headstart.data.spectrogram import Heard
+from headstart.tune.masks import Masked
 from headstart.tune.pictures import resized
 
 CHUNK = 16  # pictures a thread decodes at a time
@@ -27,10 +29,10 @@ STEP = 8  # sizes on the way are multiples of this many pixels
 
 
 class Stream:
-    """Pictures as examples of the training loop, at growing size where that is asked for.
+    """Pictures, or recordings as their spectrograms, as examples of the training loop.
 
-    A view is moved by a few pixels, its edge repeated, and mirrored or not: both follow from the seed, the epoch and
-    the picture's row alone.
+    A view of a picture is moved by a few pixels, its edge repeated, and mirrored or not; one of a recording is moved in
+    time and masked (`Masked`): all of it follows from the seed, the epoch and the example's row alone.
 
     Args:
         dataset: the pictures.
@@ -100,8 +102,14 @@ class Stream:
     def _decoded(self, rows: NDArray[np.intp], how: Preprocessing, epoch: int) -> NDArray[np.uint8]:
         found = np.empty((len(rows), *how.size, 1 if how.channels == "grey" else 3), np.uint8)
         for at, row in enumerate(rows):
-            found[at] = self.dataset.reread(self.positions[row], partial(decode, how=how))
-        return self._moved(found, rows, epoch) if self.views else found
+            found[at] = self.dataset.reread(self.positions[row], how.prepare)
+        if not self.views:
+            return found
+        if isinstance(how, Heard):
+            masked = Masked("light", self.seed)
+            pairs = zip(rows, found, strict=True)
+            return np.stack([masked.apply(picture, key=int(row), view=epoch) for row, picture in pairs])
+        return self._moved(found, rows, epoch)
 
     def _moved(self, pictures: NDArray[np.uint8], rows: NDArray[np.intp], epoch: int) -> NDArray[np.uint8]:
         _, height, width, _ = pictures.shape

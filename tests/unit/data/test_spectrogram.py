@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from recordings import recording, tone
@@ -12,10 +15,11 @@ from headstart.data.spectrogram import (
     Heard,
     Spectrogram,
     band_levels,
-    band_summary,
+    cepstra,
     heard,
     log_mel,
     mel_filters,
+    preprocessing_from,
 )
 
 HOW = Spectrogram(rate=16_000, window=400, hop=160, fft=512, mels=64, frames=96)
@@ -92,9 +96,23 @@ def test_parameters_that_contradict_are_refused() -> None:
         Spectrogram(rate=8_000, window=200, hop=80, fft=256, mels=64, frames=96)
 
 
-def test_a_summary_tells_bands_and_their_spread() -> None:
-    how = heard(COLOUR, size=(64, 96), seconds=0.96, rate=16_000)
-    low, high = (band_summary(how.prepare(recording(tone(hertz, seconds=0.96)))) for hertz in (200, 4_000))
-    assert low.shape == (64,) and low.dtype == np.uint8
-    assert low[:32].argmax() < high[:32].argmax()
-    assert band_summary(np.zeros((20, 10, 1), np.uint8)).shape == (64,)
+def test_the_cepstra_are_those_of_the_definition() -> None:
+    picture = np.random.default_rng(0).integers(1, 256, (64, 10, 3), dtype=np.uint8)
+    bands = picture[:, :, 0].reshape(32, 2, 10).mean(axis=1) / 255
+    at = np.arange(32)
+    basis = np.array([np.cos(np.pi * k * (2 * at + 1) / 64) for k in range(20)]) * np.sqrt(2 / 32)
+    basis[0] /= np.sqrt(2)  # the orthonormal cosine transform, written out
+    wanted = basis @ bands
+    np.testing.assert_allclose(cepstra(picture), np.concatenate([wanted.mean(1), wanted.std(1)]), atol=1e-5)
+    silent = np.concatenate([picture, np.zeros_like(picture)], axis=1)
+    np.testing.assert_array_equal(cepstra(silent), cepstra(picture))
+    assert cepstra(np.zeros((20, 10, 1), np.uint8)).shape == (40,)
+
+
+def test_plain_values_and_back() -> None:
+    how = heard(GREY, size=(32, 32), seconds=1.0, rate=8_000)
+    plain = json.loads(json.dumps(asdict(how)))
+    assert preprocessing_from(plain) == how
+    assert preprocessing_from(json.loads(json.dumps(asdict(COLOUR)))) == COLOUR
+    with pytest.raises(TypeError):
+        preprocessing_from({**plain, "pitch": 3})

@@ -1,0 +1,122 @@
+"""A source of one's own for recordings: from class folders to a folder that says how it hears."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from recordings import recording, tone
+
+from headstart.base.errors import DataError, UsageError
+from headstart.base.progress import Progress
+from headstart.data.spectrogram import Heard
+from headstart.developed import Options
+from headstart.pretraining import pretrain, run_pretrain
+from headstart.sources.registry import open_source
+
+RESNET = Options("arch:resnet9", size=32, rate=0.01, batch=8, augment="none")
+
+
+def glide(rng: np.random.Generator, *, rising: bool) -> NDArray[np.float64]:
+    """Return a gliding tone: mean and spread of its spectrum say nothing of its direction."""
+    start, seconds = rng.uniform(300, 500), rng.uniform(0.28, 0.32)
+    time = np.arange(round(seconds * 8_000)) / 8_000
+    sound = np.sin(2 * np.pi * (start * time + 2_000 * time**2)) + 0.05 * rng.normal(size=len(time))
+    return 0.5 * rng.uniform(0.2, 1.0) * (sound if rising else sound[::-1])
+
+
+def glides(folder: Path, per_class: int = 60) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("falling", "rising"):
+        (folder / name).mkdir(parents=True)
+        for at in range(per_class):
+            sound = glide(rng, rising=name == "rising")
+            (folder / name / f"{at}.wav").write_bytes(recording(sound, rate=8_000))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of gliding tones."""
+    return glides(tmp_path_factory.mktemp("data") / "glides")
+
+
+@pytest.fixture(scope="module")
+def developed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of ResNet-9 developed on them."""
+    folder = tmp_path_factory.mktemp("runs") / "ears"
+    pretrain(data, arch="arch:resnet9", epochs=4, options=RESNET, out=folder)
+    return folder
+
+
+def test_it_passes_the_gate_where_the_order_of_sounds_tells(developed: Path) -> None:
+    result = json.loads((developed / "result.json").read_text())
+    assert result["task"] == "audio-classification" and result["gate"]["passed"]
+    assert result["gate"]["accuracy"]["value"] > 0.9 > result["gate"]["simple"]
+    heard = result["spectrogram"]
+    assert (heard["rate"], heard["mels"], heard["hop"]) == (8_000, 32, 80)
+    assert result["size"] == [32, heard["frames"]] and 0.3 <= heard["frames"] * 80 / 8_000 <= 0.4
+    card = (developed / "README.md").read_text()
+    assert "log-mel spectrograms of 32 bands" in card and "MFCC with logistic regression" in card
+    assert "recordings that no step of training has seen" in card and "photo" not in card.lower()
+
+
+def test_the_folder_opens_as_a_source_that_hears(developed: Path, data: Path) -> None:
+    source = open_source(f"file:{developed}")
+    assert source.info.kind == "sound" and isinstance(source.preprocessing, Heard)
+    assert source.info.input["spectrogram"]["rate"] == 8_000
+    files = sorted(data.rglob("*.wav"))[::8]
+    found = source.classify(files).argmax(axis=1)
+    assert np.mean([("falling", "rising")[at] == file.parent.name for at, file in zip(found, files, strict=True)]) > 0.9
+    pair = (tone(rate=44_100).astype(np.float32), 44_100)
+    assert source.encode([pair, recording(tone())]).shape == (2, 256)
+    with pytest.raises(UsageError, match="looks like text"):
+        source.encode([b"hello"])
+
+
+def test_a_network_of_one_size_hears_a_square(data: Path, tmp_path: Path) -> None:
+    options = Options("arch:lenet5", epochs=1, force=True, seconds=0.5)
+    found = run_pretrain(data, options, Progress(), out=tmp_path / "o")
+    how = found.network.how
+    assert isinstance(how, Heard) and how.size == (32, 32) and how.channels == "grey"
+    assert how.spectrogram.seconds == pytest.approx(0.5, rel=0.02)
+    assert "--seconds 0.5" in found.facts.command
+
+
+def test_broken_recordings_are_skipped_and_counted__AUD_04_AUD_05(data: Path, tmp_path: Path) -> None:
+    labelled = [(path.read_bytes(), path.parent.name) for path in sorted(data.rglob("*.wav"))]
+    labelled[3] = labelled[3][0][:600], labelled[3][1]
+    labelled[4] = recording(np.zeros(0)), labelled[4][1]
+    items, labels = zip(*labelled, strict=True)
+    files = []
+    for at, item in enumerate(items):
+        files.append(tmp_path / f"{at}.wav")
+        files[-1].write_bytes(item)
+    options = Options("arch:lenet5", epochs=1, force=True)
+    found = run_pretrain((files, list(labels)), options, Progress(), out=tmp_path / "o")
+    assert found.result["examples"]["skipped"] == 2
+    assert {one.reason.split(" (")[0] for one in found.facts.scan.dataset.skipped} == {"truncated", "no samples"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (Options("arch:lenet5", mirror=True), "--mirror is for photos"),
+        (Options("arch:lenet5", size=20), "--size must be one"),
+        (Options("arch:lenet5", seconds=-1.0), "--seconds"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(data: Path, tmp_path: Path, options: Options, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        run_pretrain(data, options, Progress(), out=tmp_path / "o")
+
+
+def test_seconds_are_of_recordings_and_texts_are_neither(tmp_path: Path) -> None:
+    pictures = [np.full((32, 32), level, np.uint8) for level in range(8)]
+    with pytest.raises(UsageError, match="--seconds is for recordings"):
+        run_pretrain((pictures, list("aabbaabb")), Options("arch:lenet5", seconds=1), Progress(), out=tmp_path)
+    with pytest.raises(DataError, match="photos or recordings"):
+        run_pretrain((["one", "two"], ["a", "b"]), Options("arch:lenet5"), Progress(), out=tmp_path)
