@@ -12,6 +12,7 @@ import numpy as np
 
 from headstart.arms import trained_layer
 from headstart.data.images import Preprocessing, shorter_side
+from headstart.data.spectrogram import Heard
 from headstart.findings import Prepared
 from headstart.judge.gains import SCRATCH, TUNED
 from headstart.judge.results import FAST, PACE, judged_at
@@ -144,7 +145,7 @@ def sizes(source: Tunable, prepared: Prepared, smallest: int) -> list[int]:
         smallest: size that is tried.
     """
     how = source.preprocessing
-    if not isinstance(source, TorchSource) or not isinstance(how, Preprocessing):
+    if not isinstance(source, TorchSource) or not isinstance(how, Preprocessing) or isinstance(how, Heard):
         return [0]
     if how.size[0] != how.size[1] or trained_layer(source) == "flatten" or how.size[0] <= smallest:
         return [0]

@@ -230,9 +230,7 @@ def pretrain(
     data: Annotated[str, typer.Argument(help="A big related data set, in any form that fit takes.")],
     arch: Annotated[str, typer.Option(help="URI of the architecture, such as timm:resnet18 or arch:resnet9.")],
     size: Annotated[int, typer.Option(help="Of its input, in pixels (of recordings, mel bands); 0: its own.")] = 0,
-    seconds: Annotated[
-        float, typer.Option(help="Of a recording that are heard; 0: what 95 in 100 last, at most 10.")
-    ] = 0.0,
+    seconds: Annotated[float, typer.Option(help="Of a recording that are heard; 0: as the data ask.")] = 0.0,
     budget: Annotated[str | None, typer.Option(help="Time for training, such as 45m.")] = None,
     epochs: Annotated[int, typer.Option(help="At most.")] = 30,
     rate: Annotated[float, typer.Option(help="Learning rate; 0: the recipe's.")] = 0.0,

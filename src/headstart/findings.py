@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.data.audit import Scan
 from headstart.data.dataset import Unusable
-from headstart.data.images import thumbnail
+from headstart.data.images import thumbnail, to_bytes
 from headstart.data.split import Parts
 from headstart.data.texts import text_of
 from headstart.engines.base import Block
@@ -354,6 +354,8 @@ def _look(prepared: Prepared, position: int) -> dict[str, Any]:
         if prepared.scan.dataset.kind == "text":
             text = " ".join(text_of(data).split())
             return {"text": text if len(text) <= SENTENCE else f"{text[: SENTENCE - 1]}…"}
+        if prepared.scan.dataset.kind == "sound":  # its spectrogram, low tones at the bottom
+            data = to_bytes(np.asarray(prepared.source.prepare(data))[::-1])
         return {"thumbnail": thumbnail(data, THUMBNAIL)}
     except Unusable:
         return {}

@@ -16,6 +16,7 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.progress import Progress
 from headstart.data.images import Preprocessing
+from headstart.data.spectrogram import Heard
 from headstart.data.split import hold_out
 from headstart.engines.manners import wait_politely
 from headstart.features.features import Features
@@ -213,7 +214,8 @@ class _Told:
 
 def _said(course: Course, source: Tunable, run: Trained, epochs: int) -> str:
     how = source.preprocessing
-    size = f", {how.size[0]} x {how.size[1]} px" if isinstance(how, Preprocessing) else ""
+    unit = "bands and frames" if isinstance(how, Heard) else "px"
+    size = f", {how.size[0]} x {how.size[1]} {unit}" if isinstance(how, Preprocessing) else ""
     what = "every weight" if course.mode == "all" else f"--tune {course.mode}"
     done = len(run.history) - 1
     short = f" of the {epochs} it was meant to have" if done < epochs else ""

@@ -19,17 +19,16 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Count how often a head is chosen and a baseline fitted."""
     calls: dict[str, int] = {}
 
-    def counting(name: str) -> Any:
-        plain = getattr(choosing, name)
-
+    def counting(name: str, plain: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             calls[name] = calls.get(name, 0) + 1
             return plain(*args, **kwargs)
 
         return call
 
-    for name in ("choose_head", "simple_images", "wording"):
-        monkeypatch.setattr(choosing, name, counting(name))
+    for name in ("choose_head", "wording"):
+        monkeypatch.setattr(choosing, name, counting(name, getattr(choosing, name)))
+    monkeypatch.setitem(choosing.SIMPLE, "image", counting("simple_images", choosing.SIMPLE["image"]))
     return calls
 
 

@@ -156,7 +156,7 @@ def test_resuming_after_the_data_changed_is_refused(tmp_path: Path) -> None:
         (Options("arch:lenet5", size=8), "give 32 px, its own"),
         (Options("arch:resnet9", size=-1), "--size must be at least 0"),
         (Options("arch:lenet5", augment="heavy"), "--augment must be one of"),
-        (Options("arch:lenet5", budget=0.001), r"an epoch of \d+ pictures takes about"),
+        (Options("arch:lenet5", budget=0.001), r"an epoch of \d+ photos takes about"),
     ],
 )
 def test_what_cannot_be_is_said_before_any_training(options: Options, said: str, tmp_path: Path) -> None:

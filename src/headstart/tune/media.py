@@ -5,7 +5,7 @@ from __future__ import annotations
 from headstart.data.dataset import Kind
 from headstart.sources.tuned import Tunable
 from headstart.tune.medium import Medium
-from headstart.tune.pictures import PictureMedium
+from headstart.tune.pictures import PictureMedium, SoundMedium
 from headstart.tune.texts import TextMedium
 
 
@@ -16,4 +16,4 @@ def rate_of(source: Tunable, mode: str, *, contrast: bool = False) -> float:
     return rates.get(name, rates["all"])
 
 
-MEDIA: dict[Kind, type[Medium]] = {"image": PictureMedium, "text": TextMedium}
+MEDIA: dict[Kind, type[Medium]] = {"image": PictureMedium, "sound": SoundMedium, "text": TextMedium}

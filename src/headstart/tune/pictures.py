@@ -1,4 +1,4 @@
-"""Pictures to learn from: decoded once, seen anew at each visit."""
+"""Pictures, and recordings as pictures of their sound, to learn from: decoded once, seen anew at each visit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -15,13 +15,15 @@ from torch import nn
 
 from headstart.base.config import cores
 from headstart.base.progress import Progress
-from headstart.data.dataset import Dataset
-from headstart.data.images import Preprocessing, decode, shorter_side
+from headstart.data.dataset import Dataset, Kind
+from headstart.data.images import Preprocessing, shorter_side
+from headstart.data.spectrogram import Heard
 from headstart.features.ahead import Ahead
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.tuned import TunedSource, Weights
 from headstart.tune.augment import Views
 from headstart.tune.ground import Ground
+from headstart.tune.masks import Masked
 from headstart.tune.medium import BATCH, Kept, Medium, Shelf, in_turn, shuffled
 from headstart.tune.network import takes
 from headstart.tune.readers import Given, PictureReader
@@ -77,7 +79,7 @@ def decoded(dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, c
     rows = Rows(len(positions), shape, np.uint8, None if place == "memory" else cache / "tuning")
 
     def read(at: int) -> NDArray[np.uint8]:
-        return dataset.reread(positions[at], lambda data: decode(data, how))
+        return dataset.reread(positions[at], how.prepare)
 
     with (
         Ahead(read, range(len(positions)), workers=cores(), window=WINDOW) as ahead,
@@ -87,6 +89,13 @@ def decoded(dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, c
             rows[at] = np.asarray(said)
             step.advance()
     return rows
+
+
+class Varied(Protocol):
+    """How examples vary from visit to visit."""
+
+    def apply(self, picture: NDArray[np.uint8], *, key: int | bytes, view: int) -> NDArray[np.uint8]:
+        """Return a view of a picture; see `Views.apply`."""
 
 
 class Pictures:
@@ -100,7 +109,7 @@ class Pictures:
         cycle: after so many views of each, the first comes again; 0 for never.
     """
 
-    def __init__(self, rows: Part, y: NDArray[np.int64], keys: Sequence[str], views: Views, *, cycle: int = 0) -> None:
+    def __init__(self, rows: Part, y: NDArray[np.int64], keys: Sequence[str], views: Varied, *, cycle: int = 0) -> None:
         self.rows, self.y, self.keys, self.views, self.cycle = rows, y, keys, views, cycle
 
     def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
@@ -120,7 +129,7 @@ class Pictures:
 class PictureMedium(Medium):
     """Photos: decoded once, in as many views as there are visits."""
 
-    kind = "image"
+    kind: ClassVar[Kind] = "image"
     rates: ClassVar[Mapping[str, float]] = {"norm": 1e-3, "lora": 1e-3, "last": 5e-4, "all": 3e-4, "pairs": 3e-4}
 
     def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
@@ -156,10 +165,13 @@ class PictureMedium(Medium):
 
     def _pictures(self, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
         way = self.way
-        views = Views(strength, mirror=way.mirror, size=self.how.size, seed=way.recipe.seed)
         cycle = way.views if LAST.fullmatch(way.mode) else 0
         keys = [self.ground.keys[at] for at in positions]
-        return Pictures(self._rows.part(positions), y, keys, views, cycle=cycle)
+        return Pictures(self._rows.part(positions), y, keys, self.varied(strength), cycle=cycle)
+
+    def varied(self, strength: str) -> Varied:
+        """Return how the pictures vary, at a strength."""
+        return Views(strength, mirror=self.way.mirror, size=self.how.size, seed=self.way.recipe.seed)
 
     def turns(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
         """Return the rows in their order, in batches."""
@@ -185,6 +197,16 @@ class PictureMedium(Medium):
         return count * sum(4 * int(np.prod(shape)) for shape in shapes)
 
 
+class SoundMedium(PictureMedium):
+    """Recordings: the pictures that their spectrograms are, moved in time and masked."""
+
+    kind = "sound"
+
+    def varied(self, strength: str) -> Varied:
+        """Return how the spectrograms vary, at a strength."""
+        return Masked(strength, seed=self.way.recipe.seed)
+
+
 def affordable_size(ground: Ground) -> int:
     """Return the size at which the whole network is tuned, in pixels: one that the photos suffice for, 0 for its own.
 
@@ -192,7 +214,7 @@ def affordable_size(ground: Ground) -> int:
     tuned at the smallest multiple of 32 that holds them.
     """
     own = ground.source.preprocessing
-    if not isinstance(own, Preprocessing) or not isinstance(ground.source, TorchSource):
+    if not isinstance(own, Preprocessing) or isinstance(own, Heard) or not isinstance(ground.source, TorchSource):
         return 0
     if any(tap.reduce == "flatten" for tap in ground.taps):
         return 0  # what has learned on every position of one size

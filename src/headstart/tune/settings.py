@@ -74,7 +74,9 @@ class Settings:
         """Raise UsageError for a setting that means nothing for examples of one kind."""
         if kind == "image":
             return
-        given = {"--size": self.size, "--mixup": self.mixup, "--augment": self.augment == "strong"}
+        given: dict[str, object] = {"--size": self.size}
+        if kind == "text":
+            given |= {"--mixup": self.mixup, "--augment": self.augment == "strong"}
         for name, value in given.items():
             if value:
                 raise UsageError(f"{name} changes pictures", f"{ITEMS[kind]}", f"leave out {name}")

@@ -1,4 +1,4 @@
-"""A source of one's own for recordings: from class folders to a folder that says how it hears."""
+"""Recordings from end to end: a source of one's own, `fit`, tuning and `predict` on it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from recordings import recording, tone
 
 from headstart.base.errors import DataError, UsageError
 from headstart.base.progress import Progress
+from headstart.data.read import open_inputs
 from headstart.data.spectrogram import Heard
 from headstart.developed import Options
+from headstart.model import Model, load
+from headstart.pipeline import fit
 from headstart.pretraining import pretrain, run_pretrain
 from headstart.sources.registry import open_source
+from headstart.testing import toy_photos
+from headstart.tune.settings import Settings
 
 RESNET = Options("arch:resnet9", size=32, rate=0.01, batch=8, augment="none")
 
@@ -120,3 +125,61 @@ def test_seconds_are_of_recordings_and_texts_are_neither(tmp_path: Path) -> None
         run_pretrain((pictures, list("aabbaabb")), Options("arch:lenet5", seconds=1), Progress(), out=tmp_path)
     with pytest.raises(DataError, match="photos or recordings"):
         run_pretrain((["one", "two"], ["a", "b"]), Options("arch:lenet5"), Progress(), out=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def fitted(developed: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path]:
+    """Return a model fitted on recordings with that source, and the folder of its run."""
+    folder = tmp_path_factory.mktemp("runs") / "fit"
+    return fit(data, source=f"file:{developed}", engine="torch", out=folder), folder
+
+
+def test_fit_on_recordings(fitted: tuple[Model, Path]) -> None:
+    result = json.loads((fitted[1] / "result.json").read_text())
+    assert result["task"] == "audio-classification" and result["test"]["accuracy"]["value"] > 0.9
+    assert result["baselines"]["simple"] < result["test"]["accuracy"]["value"]
+    assert result["examples"]["train"] + result["examples"]["test"] == 120
+    page = (fitted[1] / "report.html").read_text()
+    assert "MFCC with logistic regression" in page and "data:image/jpeg" in page and "photo" not in page.lower()
+
+
+def test_a_bundle_of_recordings_predicts_what_the_model_did(fitted: tuple[Model, Path], data: Path) -> None:
+    model, folder = fitted
+    again = load(folder / "bundle")
+    files = sorted(data.rglob("*.wav"))[::10]
+    np.testing.assert_allclose(again.predict_proba(files), model.predict_proba(files), atol=1e-5)
+    assert np.mean([name == file.parent.name for name, file in zip(again.predict(files), files, strict=True)]) > 0.8
+    said = again.predict_dataset(open_inputs([data / "rising"], kind="sound"))
+    assert len(said.ids) == 60
+    assert "audio-classification" in (folder / "bundle" / "README.md").read_text()
+
+
+def test_broken_recordings_are_skipped_by_fit_and_predict__AUD_05_AUD_09(
+    developed: Path, data: Path, tmp_path: Path
+) -> None:
+    files = [(path, path.parent.name) for path in sorted(data.rglob("*.wav"))]
+    cut, odd = tmp_path / "cut.wav", tmp_path / "odd.wav"
+    cut.write_bytes(files[0][0].read_bytes()[:500])
+    odd.write_bytes(recording(np.full(900, np.nan), coding="FLOAT"))
+    paths, labels = zip(*files, (cut, "rising"), (odd, "falling"), strict=True)
+    model = fit((list(paths), list(labels)), source=f"file:{developed}", engine="torch")
+    assert model.report["examples"]["skipped"] == 2
+    said = model.predict_dataset(open_inputs([cut, files[1][0]], kind="sound"))
+    assert len(said.ids) == 1 and said.skipped[0].reason.startswith("truncated")
+
+
+def test_the_last_stage_learns_on_recordings(developed: Path, data: Path) -> None:
+    settings = Settings(mode="last:1", epochs=2, batch=8, augment="strong")
+    model = fit(data, source=f"file:{developed}", engine="torch", tuning=settings, labels_per_class=24)
+    assert model.report["tune"] == "last:1" and "tuning" in model.report
+
+
+def test_sources_of_another_kind_are_refused_in_one_line(developed: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="must read recordings; found arch:lenet5, which reads photos"):
+        fit(data, source="arch:lenet5", weights="none")
+    with pytest.raises(UsageError, match=r"must read photos; found file:.*, which reads recordings"):
+        fit(toy_photos(tmp_path / "photos"), source=f"file:{developed}")
+    with pytest.raises(UsageError, match="headstart pretrain DATA"):
+        fit(data)
+    with pytest.raises(UsageError, match="--size changes pictures"):
+        fit(data, source=f"file:{developed}", tuning=Settings(mode="all", size=64))
