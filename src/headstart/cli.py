@@ -236,9 +236,7 @@ def pretrain(
     rate: Annotated[float, typer.Option(help="Learning rate; 0: the recipe's.")] = 0.0,
     batch: Annotated[int, typer.Option(help="Examples a step; 0: the recipe's.")] = 0,
     augment: Annotated[str, typer.Option(help="How examples vary: none or light.")] = "light",
-    mirror: Annotated[
-        bool | None, typer.Option("--mirror/--no-mirror", help="Whether a mirrored picture keeps its label.")
-    ] = None,
+    mirror: Annotated[bool | None, typer.Option("--mirror/--no-mirror", help="Mirrored pictures keep labels.")] = None,
     classes: Annotated[Path | None, typer.Option(help="A text file of the classes to take, one a line.")] = None,
     licence: Annotated[str, typer.Option(help="Of the weights, for the card.")] = "",
     fp16: Annotated[bool, typer.Option("--fp16", help="Store weights in half precision.")] = False,
