@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ def as_table(rows: Sequence[Row], width: int) -> str:
 def _cells(uri: str, info: SourceInfo) -> tuple[str, ...]:
     if info.kind == "text":
         size = f"{info.input['limit']} tokens" if info.input["limit"] else "any text"
+    elif info.kind == "sound":
+        heard = info.input["spectrogram"]
+        size = f"{heard['frames'] * heard['hop'] / heard['rate']:.2f} s at {heard['rate']:,} Hz"
     else:
         height, width = info.input["size"]
         size = f"{height} px" if height == width else f"{height}x{width} px"
@@ -54,7 +57,7 @@ def as_text(info: SourceInfo) -> str:
         ("parameters", f"{info.parameters:,}"),
         ("features", f"{info.feature_size:,} (layer pool)"),
         ("layers", ", ".join(info.layers)),
-        *((f"input {name}", value) for name, value in info.input.items()),
+        *_inputs(info.input),
         ("licence", info.licence),
         ("revision", info.revision or "none"),
         ("sha256", info.sha256),
@@ -62,6 +65,14 @@ def as_text(info: SourceInfo) -> str:
     ]
     wide = max(len(name) for name, _ in shown)
     return "\n".join(f"{name:<{wide}}  {one_line(value, 2000)}" for name, value in shown)
+
+
+def _inputs(held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in held.items():
+        if isinstance(value, Mapping):
+            yield from _inputs(value)
+        else:
+            yield f"input {name}", value
 
 
 def as_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:

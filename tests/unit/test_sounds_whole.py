@@ -10,14 +10,17 @@ import pytest
 from numpy.typing import NDArray
 from recordings import recording, tone
 
+import headstart as hs
 from headstart.base.errors import DataError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.read import open_inputs
 from headstart.data.spectrogram import Heard
 from headstart.developed import Options
+from headstart.listing import as_table, as_text
 from headstart.model import Model, load
 from headstart.pipeline import fit
 from headstart.pretraining import pretrain, run_pretrain
+from headstart.sources.catalogue import Row
 from headstart.sources.registry import open_source
 from headstart.testing import toy_photos
 from headstart.tune.settings import Settings
@@ -145,7 +148,7 @@ def test_fit_on_recordings(fitted: tuple[Model, Path]) -> None:
 
 def test_a_bundle_of_recordings_predicts_what_the_model_did(fitted: tuple[Model, Path], data: Path) -> None:
     model, folder = fitted
-    again = load(folder / "bundle")
+    again = load(folder / "bundle", engine="torch")
     files = sorted(data.rglob("*.wav"))[::10]
     np.testing.assert_allclose(again.predict_proba(files), model.predict_proba(files), atol=1e-5)
     assert np.mean([name == file.parent.name for name, file in zip(again.predict(files), files, strict=True)]) > 0.8
@@ -172,6 +175,30 @@ def test_the_last_stage_learns_on_recordings(developed: Path, data: Path) -> Non
     settings = Settings(mode="last:1", epochs=2, batch=8, augment="strong")
     model = fit(data, source=f"file:{developed}", engine="torch", tuning=settings, labels_per_class=24)
     assert model.report["tune"] == "last:1" and "tuning" in model.report
+
+
+def test_the_list_says_how_long_and_at_what_rate(developed: Path) -> None:
+    info = open_source(f"file:{developed}").info
+    assert "input rate" in as_text(info) and "8000" in as_text(info)
+    assert "s at 8,000 Hz" in as_table([Row(info.uri, "here", info)], 140)
+
+
+@pytest.mark.slow
+def test_compare_on_recordings(developed: Path, data: Path, tmp_path: Path) -> None:
+    found = hs.compare(
+        data,
+        source=f"file:{developed}",
+        labels_per_class=[10],
+        seeds=2,
+        budget="40s",
+        engine="torch",
+        out=tmp_path / "o",
+    )
+    assert not found.failures
+    said = json.loads((tmp_path / "o" / "result.json").read_text())
+    assert said["task"] == "audio-classification" and set(said["arms"]) == {"baseline", "scratch", "frozen", "tuned"}
+    assert said["start"]["value"] > 0
+    assert "recordings" in (tmp_path / "o" / "report.html").read_text()
 
 
 def test_sources_of_another_kind_are_refused_in_one_line(developed: Path, data: Path, tmp_path: Path) -> None:

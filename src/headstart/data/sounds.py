@@ -110,7 +110,7 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
         found.append(f"{encoding.upper()} named {suffix[0]}, read by content")
     with _opened(data) as file:
         if file.samplerate not in USUAL:
-            found.append(f"sampled at {file.samplerate:,} Hz, resampled to the rate of the source")
+            found.append(f"sampled at {file.samplerate:,} Hz (resampled where the source hears another rate)")
         if file.channels > 1:
             found.append(f"{file.channels} channels, mixed down to one")
         silent = True
