@@ -224,7 +224,10 @@ def _opened(data: bytes) -> Iterator[Any]:
                 raise Unusable(f"{file.samplerate:,} samples a second, not {low:,} to {high:,}")
             yield file
     except library.LibsndfileError as error:
-        raise Unusable(f"broken: {one_line(error.error_string.strip().rstrip('.'), 80)}") from error
+        said = error.error_string.strip().rstrip(".")
+        # What libsndfile says of an MP3 without a sound frame is meant for a file on disk.
+        said = "no sound in it" if said.startswith("File does not exist") else one_line(said, 80)
+        raise Unusable(f"broken: {said}") from error
     except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise Unusable(f"broken: {one_line(error, 80)}") from error
 
@@ -266,12 +269,20 @@ def _check_whole(data: bytes, encoding: Encoding) -> None:
     try:
         if encoding == "wav":
             _check_chunks(data)
-        elif encoding == "aiff" and (claimed := struct.unpack_from(">I", data, 4)[0] + 8) > len(data) + 1:
+        elif encoding in ("aiff", "au") and (claimed := _claimed(data, encoding)) > len(data) + 1:
             raise Unusable(f"truncated (its header says {claimed:,} bytes, {len(data):,} are there)")
         elif encoding == "ogg" and not data[data.rfind(b"OggS") + 5] & 4:
             raise Unusable("truncated (the last page of the stream is missing)")
     except (struct.error, IndexError):
         raise Unusable("truncated") from None
+
+
+def _claimed(data: bytes, encoding: Encoding) -> int:
+    """Return the bytes that the header of an AIFF or AU file says the whole has; 0 where it does not say."""
+    first, second = struct.unpack_from(">II", data, 4)
+    if encoding == "aiff":
+        return int(first) + 8
+    return int(first + second) if second < _UNKNOWN else 0
 
 
 def _check_chunks(data: bytes) -> None:

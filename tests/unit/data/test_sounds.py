@@ -145,7 +145,15 @@ def test_a_truncated_wav_is_never_quiet__AUD_05() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "coding"),
-    [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None), ("AIFF", "PCM_16"), ("RF64", "PCM_16")],
+    [
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+        ("MP3", None),
+        ("AIFF", "PCM_16"),
+        ("AU", "ULAW"),
+        ("RF64", "PCM_16"),
+    ],
 )
 def test_truncated_files_of_every_format__AUD_05(kind: str, coding: str | None) -> None:
     data = recording(np.random.default_rng(0).normal(0, 0.1, 16_000), kind=kind, coding=coding)
