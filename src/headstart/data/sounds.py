@@ -69,10 +69,11 @@ def sniff(data: bytes) -> Encoding:
     """Return the accepted format of `data`, told by its first bytes.
 
     Raises:
-        Unusable: "empty", "format not accepted (WMA)", or "not an accepted recording (looks like JPEG)".
+        Unusable: "no samples (an empty file)", "format not accepted (WMA)", or "not an accepted recording (looks like
+            JPEG)".
     """
     if not data:
-        raise Unusable("empty")
+        raise Unusable("no samples (an empty file)")
     head, kind = data[:4], data[8:12]
     if head in (b"RIFF", b"RIFX", b"RF64", b"BW64") and kind == b"WAVE":
         return "wav"
@@ -302,6 +303,7 @@ def _check_chunks(data: bytes) -> None:
                 raise Unusable(f"truncated ({said})")
             return
         at += 8 + size + size % 2
+    raise Unusable("no samples (a header only)")
 
 
 def _looks_like(data: bytes) -> str:

@@ -128,10 +128,10 @@ def test_no_samples__AUD_04() -> None:
     for call in (lambda: samples(empty, rate=16_000, seconds=1), lambda: remarks(empty, "a.wav")):
         with pytest.raises(Unusable, match="no samples"):
             call()
-    with pytest.raises(Unusable, match="empty"):
+    with pytest.raises(Unusable, match="no samples"):
         sniff(b"")
-    for cut in (3, 12, 20, 36):
-        with pytest.raises(Unusable):
+    for cut in (12, 36):
+        with pytest.raises(Unusable, match="no samples"):
             remarks(empty[:cut], "a.wav")
 
 
