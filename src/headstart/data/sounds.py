@@ -135,8 +135,8 @@ def length(data: bytes) -> tuple[float, int]:
         return frames / file.samplerate, int(file.samplerate)
 
 
-def samples(data: bytes, *, rate: int, seconds: float) -> NDArray[np.float32]:
-    """Return the first seconds of a recording: float32 of shape (n,), full scale -1..1, n at most `rate * seconds`.
+def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> NDArray[np.float32]:
+    """Return some seconds of a recording: float32 of shape (n,), full scale -1..1, n at most `rate * seconds`.
 
     Channels are averaged. Another rate is converted by a polyphase filter. Integers and companded samples come on one
     scale, floats as they are. No more of the recording is decoded than is returned.
@@ -145,11 +145,14 @@ def samples(data: bytes, *, rate: int, seconds: float) -> NDArray[np.float32]:
         data: the whole file, or more than `MAX_BYTES` of a larger one.
         rate: samples a second.
         seconds: how much of it.
+        share: where a longer recording begins: 0 at its first sample, 1 so late that its last one is heard.
 
     Raises:
         Unusable: as `remarks`.
     """
     with _opened(data) as file:
+        if share and len(data) <= MAX_BYTES and file.frames < _COUNTLESS:
+            file.seek(int(share * max(0.0, file.frames - seconds * file.samplerate)))
         ratio = Fraction(rate, file.samplerate).limit_denominator(FINEST)
         if not ratio:
             ratio = Fraction(1, FINEST)
@@ -244,13 +247,14 @@ def _library() -> Any:
 
 
 def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float32]]:
-    """Yield the first seconds of an open recording in blocks, float32 of shape (frames, channels).
+    """Yield the next seconds of an open recording in blocks, float32 of shape (frames, channels).
 
     Raises:
         Unusable: there is no sample, fewer than the header says, or one that is no number.
     """
     wanted = int(np.ceil(seconds * file.samplerate))
     size, read = max(1, BLOCK // file.channels), 0
+    claimed = file.frames - file.tell() if file.frames < _COUNTLESS else 0
     while read < wanted:
         block = file.read(min(size, wanted - read), dtype="float32", always_2d=True)
         if not len(block):
@@ -261,7 +265,7 @@ def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float
         yield block
     if not read:
         raise Unusable("no samples" if len(data) <= MAX_BYTES else "too large")
-    if read < min(wanted, file.frames if file.frames < _COUNTLESS else 0) and len(data) <= MAX_BYTES:
+    if read < min(wanted, claimed) and len(data) <= MAX_BYTES:
         raise Unusable(f"truncated (its header says {file.frames:,} samples, {read:,} are there)")
 
 

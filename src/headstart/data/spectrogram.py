@@ -80,10 +80,15 @@ class Heard(Preprocessing):
         if self.size != (self.spectrogram.mels, self.spectrogram.frames):
             raise UsageError("the size of a spectrogram must be its bands by its frames", self.size, "correct it")
 
-    def prepare(self, data: bytes) -> NDArray[np.uint8]:
-        """Return the spectrogram of the recording in `data`: uint8 of shape (mels, frames, 1 or 3)."""
+    def prepare(self, data: bytes, share: float = 0.0) -> NDArray[np.uint8]:
+        """Return the spectrogram of the recording in `data`: uint8 of shape (mels, frames, 1 or 3).
+
+        Args:
+            data: the file.
+            share: where a longer recording begins, 0..1; see `samples`.
+        """
         wanted = self.spectrogram
-        picture = log_mel(samples(data, rate=wanted.rate, seconds=wanted.seconds), wanted)
+        picture = log_mel(samples(data, rate=wanted.rate, seconds=wanted.seconds, share=share), wanted)
         return picture[:, :, None] if self.channels == "grey" else np.repeat(picture[:, :, None], 3, axis=2)
 
 

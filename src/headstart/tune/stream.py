@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Self
 
@@ -31,8 +31,9 @@ STEP = 8  # sizes on the way are multiples of this many pixels
 class Stream:
     """Pictures, or recordings as their spectrograms, as examples of the training loop.
 
-    A view of a picture is moved by a few pixels, its edge repeated, and mirrored or not; one of a recording is moved in
-    time and masked (`Masked`): all of it follows from the seed, the epoch and the example's row alone.
+    A view of a picture is moved by a few pixels, its edge repeated, and mirrored or not; one of a recording begins
+    anywhere, where it is longer than what is heard, is moved in time and masked (`Masked`). All of it follows from the
+    seed, the epoch and the example's row alone.
 
     Args:
         dataset: the pictures.
@@ -102,14 +103,16 @@ class Stream:
     def _decoded(self, rows: NDArray[np.intp], how: Preprocessing, epoch: int) -> NDArray[np.uint8]:
         found = np.empty((len(rows), *how.size, 1 if how.channels == "grey" else 3), np.uint8)
         for at, row in enumerate(rows):
-            found[at] = self.dataset.reread(self.positions[row], how.prepare)
-        if not self.views:
-            return found
-        if isinstance(how, Heard):
-            masked = Masked("light", self.seed)
-            pairs = zip(rows, found, strict=True)
-            return np.stack([masked.apply(picture, key=int(row), view=epoch) for row, picture in pairs])
-        return self._moved(found, rows, epoch)
+            if self.views and isinstance(how, Heard):
+                found[at] = self._heard(int(row), how, epoch)
+            else:
+                found[at] = self.dataset.reread(self.positions[row], how.prepare)
+        return self._moved(found, rows, epoch) if self.views and not isinstance(how, Heard) else found
+
+    def _heard(self, row: int, how: Heard, epoch: int) -> NDArray[np.uint8]:
+        share = float(self._drawn(epoch)[row, 0])
+        picture = self.dataset.reread(self.positions[row], partial(how.prepare, share=share))
+        return Masked("light", self.seed).apply(picture, key=row, view=epoch)
 
     def _moved(self, pictures: NDArray[np.uint8], rows: NDArray[np.intp], epoch: int) -> NDArray[np.uint8]:
         _, height, width, _ = pictures.shape

@@ -244,6 +244,18 @@ def test_samples_that_are_no_numbers_are_refused__AUD_09(odd: float) -> None:
             call()
 
 
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+def test_a_longer_recording_may_begin_anywhere(kind: str) -> None:
+    data = recording(np.concatenate([tone(500, seconds=1.0), tone(3_000, seconds=1.0)]), kind=kind)
+    for share, hertz in ((0.0, 500), (0.4, 500), (1.0, 3_000)):
+        found = samples(data, rate=16_000, seconds=0.5, share=share)
+        assert len(found) == 8_000 and peak_hertz(found, 16_000) == pytest.approx(hertz, abs=5)
+    short = recording(tone(seconds=0.2), kind="WAV")
+    np.testing.assert_array_equal(
+        samples(short, rate=16_000, seconds=0.5, share=0.9), samples(short, rate=16_000, seconds=0.5)
+    )
+
+
 def test_silence_is_flagged__AUD_09() -> None:
     assert remarks(recording(np.zeros(800)), "a.wav") == ("silent: every sample is zero",)
 

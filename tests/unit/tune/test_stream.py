@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from recordings import recording, tone
 
 from headstart.base.errors import DataError
 from headstart.data.dataset import Dataset, Example, Unusable
 from headstart.data.images import Preprocessing
+from headstart.data.spectrogram import heard
 from headstart.tune.stream import Stream, nearby
 
 HOW = Preprocessing(size=(64, 64), resize=64, interpolation="bilinear")
@@ -119,3 +121,18 @@ def test_an_epoch_of_a_large_table_reads_each_row_group_once(tmp_path: Path, mon
         for rows in pictures_of.order(0, batch=8, seed=0):
             pictures_of.inputs(rows, epoch=0)
     assert len(read) <= 16, "twelve groups, and a few again where a batch ends one window and begins the next"
+
+
+def test_recordings_begin_anywhere_and_are_masked_by_counters_alone() -> None:
+    long = recording(np.concatenate([tone(500, seconds=1.0), tone(3_000, seconds=1.0)]))
+    examples = tuple(Example(f"{at}.wav", "ab"[at % 2]) for at in range(8))
+    data = Dataset("toys", "sound", examples, ("a", "b"), lambda at: long)
+    how, y, rows = heard(HOW, size=(32, 40), seconds=0.4, rate=16_000), np.arange(8) % 2, np.arange(8)
+    with Stream(data, range(8), y, how) as plain, Stream(data, range(8), y, how, views=True, seed=3) as varied:
+        (same,) = plain.inputs(rows, epoch=0)
+        assert same.shape == (8, 32, 40, 3) and all((one == same[0]).all() for one in same)
+        (first,), (second,) = varied.inputs(rows, epoch=0), varied.inputs(rows, epoch=1)
+        assert (first != second).any()
+        assert (varied.inputs(rows[[5]], epoch=0)[0][0] == first[5]).all()
+        loudest = {int(one[:, :, 0].float().mean(1).argmax()) for one in first}
+        assert len(loudest) > 1  # some heard the first tone, some the second
