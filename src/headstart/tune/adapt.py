@@ -21,7 +21,6 @@ from headstart.tune.media import MEDIA, rate_of
 from headstart.tune.medium import Shelf
 from headstart.tune.mirror import mirror_keeps_labels
 from headstart.tune.outcome import Confirmed, Tried, Tuning, confirmation, ending, learned_again, not_kept
-from headstart.tune.pictures import affordable_size
 from headstart.tune.settings import ALL, AUTO, Settings
 from headstart.tune.task import Recipe, Trained, processor
 from headstart.tune.watch import Watcher
@@ -34,7 +33,7 @@ RUNG = 0.4
 """Of what is left of the budget, for a rung of more than one way."""
 FAIR = 60.0  # seconds below which a rung says little of a way
 LEAST = 8  # examples that must judge
-HOPELESS = 2  # parts of a second look on which nothing is gained together, after which it ends
+HOPELESS = 2  # parts of a second look on which nothing is gained together, after which it ends; time is left for these
 FOLDS = 5  # parts of what the training part holds; the first of them judges the search
 ENOUGH = 0.5  # of the epochs that were judged, where the final model's are cut short by the budget
 LEAST_GAIN = 1e-3  # nats: what rounding alone gains is steady, and nothing
@@ -139,10 +138,10 @@ class _Search:
         gaining = {way.name: way for way in self._ways(left)}
         standing = list(gaining)
         while standing and left > 0:
-            share = left * RUNG / len(standing)
+            each = left / len(standing)
             for name in standing:
                 before = done.get(name)
-                found = self._rung(gaining[name], share, before)
+                found = self._rung(gaining[name], self._share(each, before), before)
                 if found is None or found.tried.gain.value <= (before.tried.gain.value if before else 0) + LEAST_GAIN:
                     del gaining[name]
                 if found is not None:
@@ -154,7 +153,9 @@ class _Search:
         while not (ways and self._is_better(ways[0])):
             left = end - time.monotonic()
             cut = next((one for one in ways if one.cut), None)
-            longer = None if cut is None or left * RUNG < FAIR else self._rung(cut.arm.way, left * RUNG, cut)
+            if cut is None or self._share(left, cut) < FAIR:
+                break
+            longer = self._rung(cut.arm.way, self._share(left, cut), cut)
             if longer is None:
                 break
             ways = self._looked_at([longer if one is cut else one for one in ways], end)
@@ -179,12 +180,31 @@ class _Search:
     def _is_better(self, one: _Attempt) -> bool:
         """Return whether a way beats the frozen source beyond its interval, and by more than rounding.
 
-        Parts that had no say in the search decide where there are any.
+        Of several ways the best one owes some of its gain to having been picked: parts that had no say in that decide.
         """
         tried, sure = one.tried, one.confirmed
+        if sure is None and self._picks:
+            return False
         gained = tried.gain if sure is None else sure.gain
         right = tried.accuracy >= self.frozen.accuracy if sure is None else sure.tuned[1] >= sure.frozen[1]
         return right and gained.low > 0 and gained.value > LEAST_GAIN
+
+    @property
+    def _picks(self) -> bool:
+        """Whether one of several ways is picked, and examples are left that had no say in it."""
+        return self.ground.held_out and self.settings.mode == AUTO
+
+    def _share(self, left: float, before: _Attempt | None) -> float:
+        """Return the seconds for a rung that leave time for a second look at the way.
+
+        Args:
+            left: of the budget, in seconds.
+            before: what the way has learned so far.
+        """
+        if before is None or not self._picks:
+            return left * RUNG
+        looks = HOPELESS * (1 + self.again)
+        return min(left * RUNG, (left - looks * before.seconds) / (1 + looks))
 
     def _rung(self, way: Way, share: float, before: _Attempt | None) -> _Attempt | None:
         """Go on with a way for so many seconds; return None where they are too few for one epoch."""
@@ -205,8 +225,7 @@ class _Search:
         promising = self.medium.ways(self.ground)[: max(1, int(RUNG * budget / FAIR))]
         known = [one for one in promising if one[0] == ALL or int(one[0][-1]) < stages] or [(ALL, promising[0][1])]
         cheapest = sorted(known, key=lambda one: (one[0] == ALL, one[0]))
-        size = self.settings.size or affordable_size(self.ground)
-        ways = [self._way(mode, size, contrast=contrast) for mode, contrast in cheapest]
+        ways = [self._way(mode, self.settings.size, contrast=contrast) for mode, contrast in cheapest]
         # A rate high enough to leave the frozen source first makes things worse: here rungs and budget end a run, and
         # patience does not before the rate has come down.
         return [replace(way, recipe=replace(way.recipe, patience=way.recipe.epochs)) for way in ways]
@@ -328,7 +347,7 @@ class _Search:
             head = replace(arm.classifier.head(temperature=temperature), kind=f"{arm.ground.head.kind}, tuned")
             layer = arm.ground.layer
         else:
-            notes.append(not_kept(tried, confirmed))
+            notes.append(not_kept(tried, confirmed, picked=self._picks))
         return Tuning(source, head, layer, way, frozen, tried, confirmed, tuple(notes), str(self.device), said)
 
     def _learned(self, best: _Attempt, ground: Ground, left: float | None, prefix: str) -> Arm | None:

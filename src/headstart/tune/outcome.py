@@ -138,15 +138,20 @@ def confirmation(frozen: Sequence[Judged], tuned: Sequence[Judged], *, seed: int
     )
 
 
-def not_kept(tried: Sequence[Tried], confirmed: Confirmed | None) -> str:
-    """Return why the frozen source stands."""
+def not_kept(tried: Sequence[Tried], confirmed: Confirmed | None, *, picked: bool) -> str:
+    """Return why the frozen source stands; `picked` where the best of several ways needs a second look."""
     if not tried:
         return "Nothing could be tuned within the budget: the model is the frozen one."
-    gained = tried[0].gain if confirmed is None else confirmed.gain
+    best = tried[0]
+    gained = best.gain if confirmed is None else confirmed.gain
     where = "" if confirmed is None else f" on {confirmed.examples:,} examples that had no say in the search"
+    why = "no gain beyond the interval"
+    if gained.low > 0:
+        due = picked and confirmed is None
+        why = "and there was no time for a second look (give a larger --budget)" if due else "but names fewer right"
     return (
-        f"Tuning was not kept: {tried[0].name} changed the validation log loss by {-gained.value:+.3f} "
-        f"[{-gained.high:+.3f}, {-gained.low:+.3f}]{where}, no gain beyond the interval; the model is the frozen one."
+        f"Tuning was not kept: {best.name} changed the validation log loss by {-gained.value:+.3f} "
+        f"[{-gained.high:+.3f}, {-gained.low:+.3f}]{where}, {why}; the model is the frozen one."
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,7 @@ from torch import nn
 from headstart.base.config import cores
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset, Kind
-from headstart.data.images import Preprocessing, shorter_side
-from headstart.data.spectrogram import Heard
+from headstart.data.images import Preprocessing
 from headstart.features.ahead import Ahead
 from headstart.sources.from_torch import TorchSource
 from headstart.sources.tuned import TunedSource, Weights
@@ -25,15 +23,12 @@ from headstart.tune.augment import Views
 from headstart.tune.ground import Ground
 from headstart.tune.masks import Masked
 from headstart.tune.medium import BATCH, Kept, Medium, Shelf, in_turn, shuffled
-from headstart.tune.network import takes
 from headstart.tune.readers import Given, PictureReader
 from headstart.tune.rows import Part, Placed, Rows, place_for
 from headstart.tune.settings import ALL, LAST
 from headstart.tune.way import Way
 
 WINDOW = 64  # pictures decoded ahead
-LOOKED_AT = 32  # photos whose size is looked at
-SMALLEST = 64  # pixels; below, the maps of a network made for 224 vanish
 
 
 def wide(how: Preprocessing) -> Preprocessing:
@@ -205,21 +200,3 @@ class SoundMedium(PictureMedium):
     def varied(self, strength: str) -> Varied:
         """Return how the spectrograms vary, at a strength."""
         return Masked(strength, seed=self.way.recipe.seed)
-
-
-def affordable_size(ground: Ground) -> int:
-    """Return the size at which the whole network is tuned, in pixels: one that the photos suffice for, 0 for its own.
-
-    A photo smaller than the source's input holds no more than its own pixels; where the network takes any size, it is
-    tuned at the smallest multiple of 32 that holds them.
-    """
-    own = ground.source.preprocessing
-    if not isinstance(own, Preprocessing) or isinstance(own, Heard) or not isinstance(ground.source, TorchSource):
-        return 0
-    if any(tap.reduce == "flatten" for tap in ground.taps):
-        return 0  # what has learned on every position of one size
-    sides = [shorter_side(ground.dataset.read(position)) for position in ground.judge[:LOOKED_AT]]
-    enough = 32 * math.ceil(float(np.median(sides)) / 32)
-    if enough >= own.size[0] or own.size[0] != own.size[1] or not takes(ground.source, enough):
-        return 0
-    return max(enough, SMALLEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,14 +14,15 @@ from tuning_ground import ground
 
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
+from headstart.data.images import Preprocessing
 from headstart.engines.torch import TorchEngine
 from headstart.judge.intervals import Interval
 from headstart.sources.layers import select
 from headstart.testing import ToySource
-from headstart.tune import adapt, arm, judging, loop, mirror, pictures
+from headstart.tune import adapt, arm, judging, loop, mirror
 from headstart.tune.adapt import tune
 from headstart.tune.ground import Ground
-from headstart.tune.outcome import Confirmed
+from headstart.tune.outcome import Confirmed, Tried
 from headstart.tune.settings import Settings, parse_budget
 from headstart.tune.task import Recipe, Trained
 from headstart.tune.way import Way
@@ -134,14 +136,44 @@ def test_auto_asks_every_part_that_had_no_say_in_the_search(place: Ground, monke
 
 def test_no_part_of_the_second_look_decodes_an_example_again(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
-    plain = pictures.decode
-    monkeypatch.setattr(pictures, "decode", lambda data, how: seen.append(data) or plain(data, how))
+    plain = Preprocessing.prepare
+    monkeypatch.setattr(Preprocessing, "prepare", lambda self, data: seen.append(data) or plain(self, data))
     assert _confirmed(place, monkeypatch, step=1).parts == adapt.FOLDS - 1
     assert len(seen) == len(set(seen)) == len(place.learn) + len(place.judge)
 
 
 def test_parts_on_which_nothing_is_gained_end_the_second_look(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _confirmed(place, monkeypatch, step=-1).parts == adapt.HOPELESS
+
+
+def test_without_time_for_a_second_look_the_best_of_several_ways_is_not_kept(
+    place: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _all_better(monkeypatch)
+    monkeypatch.setattr(adapt._Search, "_confirmed", lambda *args: None)
+    quick = Settings("auto", budget=60.0, **{**QUICK, "rate": 1e-5})
+    found = tune(replace(place, held_out=True), quick, seed=0)
+    assert not found.kept
+    assert "no time for a second look (give a larger --budget)" in found.notes[-1]
+    assert tune(place, quick, seed=0).kept, "a validation part of the data's own decides by itself"
+
+
+def test_a_rung_leaves_time_for_two_looks(place: Ground) -> None:
+    search = adapt._Search(
+        replace(place, held_out=True),
+        Settings("auto"),
+        pooled=place,
+        seed=0,
+        folder=None,
+        identity={},
+        watchers=(),
+        progress=None,
+    )
+    before = adapt._Attempt(cast(arm.Arm, None), [], cast(Tried, None), seconds=50.0)
+    share = search._share(300.0, before)
+    assert share < 300 * adapt.RUNG
+    assert 300 - share == pytest.approx(2 * (1 + search.again) * (50 + share))
+    assert search._share(300.0, None) == 300 * adapt.RUNG
 
 
 def test_a_way_that_goes_on_after_its_second_look_has_checkpoints_of_its_own(
