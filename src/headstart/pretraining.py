@@ -257,9 +257,9 @@ def train(
     Raises:
         UsageError: the budget ends before one epoch.
     """
-    from headstart.tune.pretrain import OF_SOUNDS, RECIPE, train_anew
+    from headstart.tune.pretrain import recipe_for, train_anew
 
-    usual = OF_SOUNDS if material.dataset.kind == "sound" else RECIPE
+    usual = recipe_for(material)
     recipe = replace(
         usual,
         epochs=options.epochs,

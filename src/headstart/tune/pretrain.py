@@ -32,8 +32,8 @@ from headstart.tune.watch import Watcher
 
 RECIPE = Recipe(epochs=30, rate=3e-3, batch=128, decay=0.05, smoothing=0.1, average=0.995)
 """What serves a small convolutional network on 10,000 to 1,000,000 photos; warm-up and cosine are the loop's own."""
-OF_SOUNDS = replace(RECIPE, batch=32)
-"""The same for 1,000 to 100,000 recordings, so that an epoch of few of them has steps enough."""
+STEPS, LEAST_BATCH = 64, 16
+"""An epoch of recordings has so many steps at least, where batches of `LEAST_BATCH` allow: often they are few."""
 MELS = 64  # bands of recordings, where the architecture takes as many
 LEAST_GROWN = 64  # pixels; smaller pictures do not start smaller still
 SIZES = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
@@ -79,6 +79,13 @@ class Material:
     def labels(self, positions: Sequence[int]) -> NDArray[np.int64]:
         """Return the class ids of the pictures at `positions`, int64 of shape (n,)."""
         return self.dataset.class_ids(positions)
+
+
+def recipe_for(material: Material) -> Recipe:
+    """Return how to train on some data where nothing else is asked for."""
+    if material.dataset.kind != "sound":
+        return RECIPE
+    return replace(RECIPE, batch=min(RECIPE.batch, max(LEAST_BATCH, len(material.learn) // STEPS)))
 
 
 def fresh(
