@@ -13,7 +13,7 @@ from headstart.base.memory import said_when_scarce
 from headstart.base.progress import Progress
 from headstart.data.split import hold_out
 from headstart.heads.linear import softmax
-from headstart.tune.arm import Arm
+from headstart.tune.arm import Arm, Point
 from headstart.tune.contrast import TIMES
 from headstart.tune.ground import Ground
 from headstart.tune.judging import gain, joined, judged, judged_frozen
@@ -27,6 +27,7 @@ from headstart.tune.watch import Watcher
 from headstart.tune.way import Way
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
+SETTLED = (0.5, 1.0)  # where the head is fitted anew as well, which takes a look at every example
 BUDGET = 600.0
 """Seconds for `auto` where no budget is given."""
 RUNG = 0.4
@@ -272,17 +273,20 @@ class _Search:
         """Put the arm at the point between start and end where it judges best, and say how good that is."""
         end, head = arm.end()
         found = []
-        for alpha in ALPHAS:
-            arm.at(alpha, end, head)
-            found.append((judged(self.ground, arm.judged()), alpha))
-        best, alpha = min(found, key=lambda one: one[0].log_loss)
-        arm.at(alpha, end, head)
+        points = [Point(alpha, settled=True) for alpha in (ALPHAS if arm.way.contrast else SETTLED)]
+        if not arm.way.contrast:
+            points = [*(Point(alpha, settled=False) for alpha in ALPHAS), *points]
+        for point in points:
+            arm.at(point, end, head)
+            found.append((judged(self.ground, arm.judged()), point))
+        best, point = min(found, key=lambda one: one[0].log_loss)
+        arm.at(point, end, head)
         return Tried(
             arm.way.name,
             best.log_loss,
             best.accuracy,
             gain(self.frozen, best, seed=self.seed),
-            alpha,
+            *point,
             runs[-1].why,
             tuple(epoch for run in runs for epoch in run.history),
             runs[-1].images_per_second,
@@ -366,7 +370,7 @@ class _Search:
         arm, trained = self._run(way, left, prefix, arm)
         if trained.why not in ("epochs", "budget") or trained.best < ENOUGH * best.epochs:
             return None
-        arm.at(best.tried.alpha, *arm.end())
+        arm.at(Point(best.tried.alpha, best.tried.settled), *arm.end())
         return arm
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,6 +47,19 @@ SHARE_KEPT = 0.4
 
 Each = Callable[[int, bool, Callable[[], NDArray[np.float32]]], None]
 """Is told the number of an epoch, whether it is the last, and how to ask for the class scores of what judges."""
+
+
+class Point(NamedTuple):
+    """A point between the start and the end of a run, as in WiSE-FT (Wortsman et al. 2022).
+
+    Attributes:
+        alpha: how far body and head are from the start (0) towards the end (1).
+        settled: whether the head is fitted anew on what the body says there, in the way that was chosen for the frozen
+            source, instead.
+    """
+
+    alpha: float
+    settled: bool
 
 
 class Arm:
@@ -152,15 +165,17 @@ class Arm:
         return Classifier(self.reader, head, x).to(self.device)
 
     def _features(self) -> NDArray[np.float32]:
-        """Return features of the examples to learn from, as the body gives them now."""
+        """Return features of the examples to learn from, seen as they are, as the body gives them now."""
         self.body.eval()
-        examples, _ = self._kept or self.medium.examples(plain=True)
+        kept = self._kept if self.medium.plain else None
+        examples, _ = kept or self.medium.examples(plain=True)
         blocks = tuple(tap.block for tap in self.reader.taps)
         found = np.empty((len(examples.y), sum(block.width for block in blocks)), dtype=np.float32)
         turns, _ = self.medium.turns()
         with torch.inference_mode(), precision(self.device):
             for rows in turns:
-                said = self._blocks(*self._moved(examples.inputs(rows, epoch=0)))
+                given = self._moved(examples.inputs(rows, epoch=0))
+                said = self._blocks(*given) if kept else self.reader.blocks(given, {})
                 found[rows] = torch.cat([block.float() for block in said], 1).cpu().numpy()
         return select(found, blocks, "+".join(block.name for block in blocks))[0]
 
@@ -302,16 +317,16 @@ class Arm:
             {name: tensor.detach().clone() for name, tensor in head.items()},
         )
 
-    def at(self, alpha: float, end: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> None:
-        """Set body and head between start (0) and end (1), as WiSE-FT does (Wortsman et al. 2022)."""
+    def at(self, point: Point, end: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> None:
+        """Set body and head to a point between start and end."""
         held = self.body.state_dict()
         with torch.no_grad():
             for name, tensor in end.items():
                 first = self.original[name]
-                held[name].copy_(torch.lerp(first, tensor, alpha))
+                held[name].copy_(torch.lerp(first, tensor, point.alpha))
             for name, tensor in self.classifier.linear.state_dict().items():
-                tensor.copy_(torch.lerp(self.begin[name], head[name], alpha))
-        if self.way.contrast:
+                tensor.copy_(torch.lerp(self.begin[name], head[name], point.alpha))
+        if point.settled:
             self._settle()
 
     def judged(self) -> NDArray[np.float32]:

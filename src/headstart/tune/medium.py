@@ -77,6 +77,7 @@ class Medium(ABC):
         rates: the full learning rate of each mode, and of `pairs`; that of stages below the topmost decays from it.
         own: whether features are those that the ground holds, and not of another size.
         views: of each example, where activations are kept.
+        plain: whether activations are kept of the examples as they are.
 
     Args:
         ground: what is tuned on.
@@ -92,6 +93,7 @@ class Medium(ABC):
     rates: ClassVar[Mapping[str, float]]
     own: bool = True
     views: int = 1
+    plain: bool = True
 
     def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
         self.ground, self.way, self.progress = ground, way, progress

@@ -26,6 +26,7 @@ class Tried:
         accuracy: 0..1.
         gain: of log loss against the frozen source, with its paired interval; above 0 is better.
         alpha: how far from start to end the weights stand (WiSE-FT).
+        settled: whether the head was fitted anew on what the body says there.
         why: why its last run ended.
         history: its epochs, over all its runs.
         images_per_second: learned from.
@@ -37,6 +38,7 @@ class Tried:
     accuracy: float
     gain: Interval
     alpha: float
+    settled: bool
     why: str
     history: tuple[Epoch, ...]
     images_per_second: float

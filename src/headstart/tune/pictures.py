@@ -133,7 +133,8 @@ class PictureMedium(Medium):
         assert isinstance(own, Preprocessing)
         self.how = resized(own, way.size) if way.size else own
         self.own = not way.size
-        self.views = 1 if way.augment == "none" else way.views
+        self.plain = way.augment == "none"
+        self.views = 1 if self.plain else way.views
         everything = (*ground.learn, *ground.judge)
         self._rows = shelved(shelf, ground.dataset, everything, self.how, cache=ground.cache, progress=progress)
 

@@ -73,9 +73,9 @@ def test_the_weights_between_start_and_end_are_judged_too(place: Ground) -> None
     start = made.judged()
     end = {name: tensor + 1 for name, tensor in made.original.items() if tensor.is_floating_point()}
     head = {name: tensor + 1 for name, tensor in made.begin.items()}
-    made.at(1.0, end, head)
+    made.at(arm.Point(1.0, settled=False), end, head)
     assert all(torch.equal(made.body.state_dict()[name], tensor) for name, tensor in end.items())
-    made.at(0.0, end, head)
+    made.at(arm.Point(0.0, settled=False), end, head)
     np.testing.assert_array_equal(made.judged(), start)
 
 
@@ -106,7 +106,9 @@ def test_what_is_kept_learns_again_from_all_examples_in_the_way_that_was_judged(
     assert len(all_of_them.ground.learn) == 48
     all_of_them.run(budget=None, folder=None, identity={})
     end = {name: tensor.clone() for name, tensor in all_of_them.changed().items()}
-    all_of_them.at(found.tried[0].alpha, end, all_of_them.classifier.linear.state_dict())
+    all_of_them.at(
+        arm.Point(found.tried[0].alpha, found.tried[0].settled), end, all_of_them.classifier.linear.state_dict()
+    )
     assert {name: np.ascontiguousarray(tensor.numpy()).tobytes() for name, tensor in all_of_them.changed().items()} == {
         name: array.tobytes() for name, array in found.source.weights.items()
     }

@@ -19,7 +19,7 @@ from headstart.sources.registry import open_source
 from headstart.sources.taps import Tapped
 from headstart.testing import ToySource
 from headstart.tune import loop
-from headstart.tune.arm import Arm
+from headstart.tune.arm import Arm, Point
 from headstart.tune.groups import has_statistics, is_norm
 from headstart.tune.task import Recipe
 from headstart.tune.way import Way
@@ -214,3 +214,18 @@ def test_what_judges_is_scored_as_the_network_stands_and_chooses_nothing(tmp_pat
     assert arm.kept == (mode == "last:1")
     np.testing.assert_allclose(told[0][2].argmax(axis=1), where.head.scores(where.x_judge).argmax(axis=1))
     assert not np.allclose(told[0][2], told[2][2])
+
+
+def test_a_settled_head_is_fitted_on_the_examples_as_they_are(tmp_path: Path) -> None:
+    place = ground(tmp_path, ToySource())
+    arm = Arm(place, Way("last:1", recipe=QUICK), shelf={}, device=CPU, progress=Progress())
+    arm.run(budget=None, folder=None, identity={})
+    assert arm.kept and not arm.medium.plain, "what is kept are views"
+    arm.at(Point(1.0, settled=True), *arm.end())
+    network = arm.tuned().network()
+    prepared = np.stack([place.source.prepare(place.dataset.read(at)) for at in place.learn])
+    x, _ = select(TorchEngine(network.module()).run(prepared), network.blocks, place.layer)
+    wanted = refit(x, place.y_learn, place.c, like=place.head)
+    np.testing.assert_allclose(
+        arm.classifier.head().scores(x), wanted.scores(x) / wanted.temperature, rtol=1e-2, atol=1e-2
+    )

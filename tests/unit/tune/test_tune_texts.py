@@ -29,7 +29,7 @@ from headstart.sources.texts import TextSource, layer_taps
 from headstart.sources.tuned import TunedText
 from headstart.sources.word_network import TunedWords, WordNetwork
 from headstart.tune import adapt, loop
-from headstart.tune.arm import Arm
+from headstart.tune.arm import Arm, Point
 from headstart.tune.groups import is_norm
 from headstart.tune.settings import Settings
 from headstart.tune.task import Recipe
@@ -165,7 +165,7 @@ def test_layers_that_are_all_one_cannot_be_told_apart(tmp_path: Path, encoder: A
 def test_a_tuned_encoder_gives_the_scores_that_were_judged(tmp_path: Path, encoder: Any) -> None:
     arm = arm_of(tmp_path, encoder(), Way("last:1", recipe=QUICK))
     arm.run(budget=None, folder=None, identity={})
-    arm.at(1.0, {name: arm.original[name] + 0.01 for name in arm.groups.shares}, arm.begin)
+    arm.at(Point(1.0, settled=False), {name: arm.original[name] + 0.01 for name in arm.groups.shares}, arm.begin)
     source, judged = arm.tuned(), arm.judged()
     tokens = [source.prepare(arm.ground.dataset.read(at)) for at in arm.ground.judge]
     x = TorchTexts(source.module(), sum(block.width for block in source.network().blocks)).run(tokens)
