@@ -14,7 +14,10 @@ from tuning_ground import ground
 
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
+from headstart.engines.torch import TorchEngine
+from headstart.heads.select import refit
 from headstart.sources.from_torch import TorchSource
+from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 from headstart.sources.taps import Tapped
 from headstart.testing import ToySource
