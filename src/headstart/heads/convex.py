@@ -160,7 +160,7 @@ def _summed(
     values, gradient = np.zeros(m), np.zeros((m, c, k + 1))
     for block, (value, by_row, by_one) in zip(blocks, run(part, blocks), strict=True):
         values[block.sets] += value
-        gradient[block.sets, :, :k] += by_row.reshape(-1, c, k)
+        gradient[block.sets, :, :k] += by_row.reshape(len(block.sets), c, k)  # k may be 0
         gradient[block.sets, :, k] += by_one
     return values, gradient
 
