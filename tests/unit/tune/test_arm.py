@@ -21,7 +21,7 @@ from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 from headstart.sources.taps import Tapped
 from headstart.testing import ToySource
-from headstart.tune import loop
+from headstart.tune import loop, task
 from headstart.tune.arm import Arm, Point
 from headstart.tune.groups import has_statistics, is_norm
 from headstart.tune.task import Recipe
@@ -232,3 +232,19 @@ def test_a_settled_head_is_fitted_on_the_examples_as_they_are(tmp_path: Path) ->
     np.testing.assert_allclose(
         arm.classifier.head().scores(x), wanted.scores(x) / wanted.temperature, rtol=1e-2, atol=1e-2
     )
+
+
+@pytest.mark.bfloat16
+def test_where_the_processor_has_bfloat16_it_is_used_and_agrees_to_its_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ground(tmp_path, lively("torchvision:shufflenet_v2_x0_5"), per_class=8)
+    losses = []
+    for able in (False, True):
+        monkeypatch.setattr(task, "has_bfloat16", lambda device, able=able: able)
+        arm = Arm(place, Way("all", recipe=replace(QUICK, rate=1e-4)), shelf={}, device=CPU, progress=Progress())
+        losses.append([epoch.loss for epoch in arm.run(budget=None, folder=None, identity={}).history])
+        assert all(weight.dtype == torch.float32 for weight in arm.body.parameters())
+    assert losses[0] != losses[1], "bfloat16 was used"
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=0.1), "before anything has learned"
+    assert np.isfinite(losses[1]).all()
