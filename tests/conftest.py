@@ -32,18 +32,17 @@ def _loopback_only(socket_disabled: None) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _float32(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let networks learn in float32 on every processor: bfloat16, which some multiply natively, has three digits."""
-    if "bfloat16" not in request.keywords and "headstart.tune.task" in sys.modules:
-        monkeypatch.setattr(sys.modules["headstart.tune.task"], "has_bfloat16", lambda device: False)
-
-
-@pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point HEADSTART_CACHE at a fresh folder."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("HEADSTART_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let networks learn in float32 on every processor: bfloat16, which some multiply natively, has three digits."""
+    monkeypatch.setattr("headstart.tune.task.has_bfloat16", lambda device: False)
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ def test_without_a_gain_beyond_the_interval_the_frozen_source_stands(place: Grou
     assert "Tuning was not kept" in found.notes[-1]
 
 
+@pytest.mark.usefixtures("float32")
 def test_with_one_the_tuned_source_gives_the_scores_that_were_judged(
     place: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def test_dropout_of_the_frozen_part_does_not_drop(tmp_path: Path) -> None:
     assert dropping == ["stages.2.1.1"]
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(
     "uri", [BATCHNORM, LAYERNORM, "arch:lenet5", "torchvision:shufflenet_v2_x0_5", "keras:MobileNet"]
 )
@@ -219,6 +220,7 @@ def test_what_judges_is_scored_as_the_network_stands_and_chooses_nothing(tmp_pat
     assert not np.allclose(told[0][2], told[2][2])
 
 
+@pytest.mark.usefixtures("float32")
 def test_a_settled_head_is_fitted_on_the_examples_as_they_are(tmp_path: Path) -> None:
     place = ground(tmp_path, ToySource())
     arm = Arm(place, Way("last:1", recipe=QUICK), shelf={}, device=CPU, progress=Progress())
@@ -234,7 +236,6 @@ def test_a_settled_head_is_fitted_on_the_examples_as_they_are(tmp_path: Path) ->
     )
 
 
-@pytest.mark.bfloat16
 def test_where_the_processor_has_bfloat16_it_is_used_and_agrees_to_its_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
