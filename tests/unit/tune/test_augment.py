@@ -191,7 +191,7 @@ def test_a_turn_keeps_the_middle_and_fills_corners_with_the_mean() -> None:
 def test_strong_erases_one_view_in_four() -> None:
     how = views("strong", size=(32, 32))
     counts = [
-        augment._draw(augment._generator(0, key, 0), augment._LIMITS["strong"], how, (64, 64)).erased
+        augment._draw(augment.generator(0, key, 0), augment._LIMITS["strong"], how, (64, 64)).erased
         for key in range(400)
     ]
     erased = [box for box in counts if box]
