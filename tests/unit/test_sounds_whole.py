@@ -70,6 +70,7 @@ def test_it_passes_the_gate_where_the_order_of_sounds_tells(developed: Path) -> 
     card = (developed / "README.md").read_text()
     assert "log-mel spectrograms of 32 bands" in card and "MFCC with logistic regression" in card
     assert "recordings that no step of training has seen" in card and "photo" not in card.lower()
+    assert "headstart fit YOUR_RECORDINGS --source file:FOLDER" in card
 
 
 def test_the_folder_opens_as_a_source_that_hears(developed: Path, data: Path) -> None:

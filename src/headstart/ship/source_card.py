@@ -41,7 +41,7 @@ def _body(result: dict[str, Any], parameters: int, size: int, simple: str) -> It
     )
     yield from ("", "## How good it is", "", *_figures(gate, examples, items, simple), "")
     yield from ("## How to use it", "", "```sh", "pip install headstart")
-    yield from ("headstart fit YOUR_{items.upper()} --source file:FOLDER", "```", "")
+    yield from (f"headstart fit YOUR_{items.upper()} --source file:FOLDER", "```", "")
     yield "FOLDER is the one that holds this file. All of it is reused; `--layer` and `--tune last:N` take a part."
     yield from ("", "## How it was made", "")
     yield f"- Data: {escaped(result['data']['name'])}, fingerprint `{_code(result['data']['fingerprint'])}`"
