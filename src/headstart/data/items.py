@@ -84,14 +84,14 @@ class _Items:
 
     def __call__(self, position: int) -> bytes:
         item = self._items[self._rows[position]]
-        if isinstance(item, (str, os.PathLike)):
-            return read_file(os.fspath(item), begin=self._heard)
-        if isinstance(item, (bytes, bytearray, memoryview)):
-            if len(item) > MAX_BYTES and not self._heard:
-                raise Unusable("too large")
-            return bytes(item[: MAX_BYTES + 1])
         if self._heard:
             return sound_bytes(item)
+        if isinstance(item, (str, os.PathLike)):
+            return read_file(os.fspath(item))
+        if isinstance(item, (bytes, bytearray, memoryview)):
+            if len(item) > MAX_BYTES:
+                raise Unusable("too large")
+            return bytes(item)
         # A PIL picture may still have to read its file, which two threads cannot do at once.
         with self._lock:
             return _encoded(item)
