@@ -34,6 +34,10 @@ Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.
 Weights = Annotated[str, typer.Option(help="pretrained, none (random), or the path of a checkpoint.")]
 Arch = Annotated[str | None, typer.Option(help="URI of the architecture of a bare checkpoint (file:PATH).")]
 TextColumn = Annotated[str | None, typer.Option(help="Name of a table's column of texts.")]
+Long = Annotated[str, typer.Option(help="Of texts longer than the source reads: cut, or chunks.")]
+DropLeaks = Annotated[
+    bool, typer.Option("--drop-leaks", help="Leave out training examples that a given test part holds.")
+]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default: a new one under runs/]")]
 
 
@@ -76,10 +80,8 @@ def fit(
     root: Annotated[Path | None, typer.Option(help="Folder that paths in a table may point into.")] = None,
     text_column: TextColumn = None,
     label_column: Annotated[str | None, typer.Option(help="Name of a table's column of labels.")] = None,
-    long: Annotated[str, typer.Option(help="Of texts longer than the source reads: cut, or chunks.")] = "cut",
-    drop_leaks: Annotated[
-        bool, typer.Option("--drop-leaks", help="Leave out training examples that a given test part holds.")
-    ] = False,
+    long: Long = "cut",
+    drop_leaks: DropLeaks = False,
     allow_bad: Annotated[bool, typer.Option("--allow-bad", help="Go on with much broken data.")] = False,
     offline: Offline = False,
     as_json: Json = False,
@@ -133,6 +135,8 @@ def compare(
         list[str] | None,
         typer.Option(help="URI of the pretrained network; several share the budget.  [default: by the kind of data]"),
     ] = None,
+    weights: Weights = "pretrained",
+    arch: Arch = None,
     labels_per_class: Annotated[
         str | None,
         typer.Option(help="Numbers of labels to learn from, such as 5,10,all.  [default: 5,10,20,all, if there]"),
@@ -149,6 +153,8 @@ def compare(
     root: Annotated[Path | None, typer.Option(help="Folder that paths in a table may point into.")] = None,
     text_column: TextColumn = None,
     label_column: Annotated[str | None, typer.Option(help="Name of a table's column of labels.")] = None,
+    long: Long = "cut",
+    drop_leaks: DropLeaks = False,
     tensorboard: Annotated[Path | None, typer.Option(help="Write TensorBoard's files here.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
     allow_bad: Annotated[bool, typer.Option("--allow-bad", help="Go on with much broken data.")] = False,
@@ -166,6 +172,9 @@ def compare(
     out = out if out is not None else new_out("compare")
     options = Options(
         source=source[0] if source else None,
+        weights=weights,
+        arch=arch,
+        long=long,
         labels_per_class=numbers(labels_per_class.split(",")) if labels_per_class else (),
         seeds=seeds,
         budget=parse_budget(budget),
@@ -176,6 +185,7 @@ def compare(
         allow_bad=allow_bad,
         root=root,
         columns=_columns(text_column, label_column),
+        drop_leaks=drop_leaks,
         arms=out / CHECKPOINTS,
         tensorboard=tensorboard,
     )

@@ -22,6 +22,9 @@ def compare(
     data: Any,
     *,
     source: str | Source | None = None,
+    weights: str | Path = "pretrained",
+    arch: str | None = None,
+    long: str = "cut",
     labels_per_class: Sequence[int | str | None] | None = None,
     seeds: int = SEEDS,
     budget: str | None = None,
@@ -29,6 +32,7 @@ def compare(
     layer: str = AUTO,
     seed: int = 0,
     engine: str = "auto",
+    drop_leaks: bool = False,
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Benefit:
@@ -37,6 +41,9 @@ def compare(
     Args:
         data: a path in any of the accepted forms, a pair (items, labels), or a data set of the library `datasets`.
         source: the URI of the source, or a Source; None for the default of the kind of data.
+        weights: `pretrained`, or the path of a checkpoint of the source's architecture; scratch begins at random ones.
+        arch: URI of the architecture of a bare checkpoint, for `file:PATH`.
+        long: what becomes of texts that are longer than the source reads: `cut`, or `chunks`, the mean over pieces.
         labels_per_class: numbers of labels of each class to learn from, `all` or None among them for all; by default 5,
             10, 20 and all, as far as the data has them.
         seeds: how many splits, draws of labels and initial weights; at least 5 below 10 labels per class.
@@ -45,6 +52,7 @@ def compare(
         layer: where features are taken.
         seed: the first one.
         engine: `auto`, `torch` or `openvino`.
+        drop_leaks: leave out training examples that the given test or validation part holds as well.
         out: folder for `result.json`, `report.html` and the raw results; None writes nothing.
         progress: where to show progress; nothing is shown by default.
 
@@ -61,6 +69,9 @@ def compare(
         check_out(folder, resume=(folder / CHECKPOINTS).is_dir())
     options = Options(
         source=source,
+        weights=weights,
+        arch=arch,
+        long=long,
         labels_per_class=numbers(labels_per_class or ()),
         seeds=seeds,
         budget=BUDGET if budget is None else parse_budget(budget),
@@ -68,6 +79,7 @@ def compare(
         layer=layer,
         seed=seed,
         engine=engine,
+        drop_leaks=drop_leaks,
         arms=None if folder is None else folder / CHECKPOINTS,
     )
     compared = run_compare(data, options, progress or Progress())

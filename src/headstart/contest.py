@@ -19,7 +19,7 @@ from headstart.base.progress import Progress
 from headstart.data.split import Parts, split
 from headstart.findings import Clock, Prepared
 from headstart.judge.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
-from headstart.learners import Course, from_random, mirrors, trained
+from headstart.learners import Course, epochs_for, from_random, mirrors, trained
 from headstart.networks import as_network
 from headstart.outcomes import Outcomes
 from headstart.pipeline import Options as FitOptions
@@ -43,6 +43,10 @@ LEARNING = 0.6
 """Of the seconds that are left, what learning has at least, however long measuring takes."""
 LEAST_SECONDS = 5.0
 """What a run may take at least, while the budget lasts: the costs that are foreseen hold no overhead."""
+AGAIN = 1.5
+"""As much time as a run took that was cut, at least, for it to be run again."""
+SPARE = 1.2
+"""As much time as all its epochs are then foreseen to take."""
 UNTRAINED = (MAJORITY, SIMPLE, START, FROZEN)
 
 
@@ -52,6 +56,9 @@ class Options:
 
     Attributes:
         source: URI of the source, or a Source; None for the default of the kind of data.
+        weights: as in `fit`; scratch begins at random ones whatever these are.
+        arch: URI of the architecture of a bare checkpoint, for `file:PATH`.
+        long: what becomes of texts that are longer than the source reads: `cut`, or `chunks`.
         labels_per_class: numbers of labels of each class to learn from, None for all of them; empty for 5, 10, 20 and
             all, as far as the data has them.
         seeds: how many splits, draws of labels and initial weights.
@@ -63,11 +70,15 @@ class Options:
         allow_bad: go on although more than a fifth of the data, or half of a class, is broken.
         root: a folder outside the data's own that paths in a table may point into.
         columns: names of a table's columns, by our words for them.
+        drop_leaks: leave out training examples that the given test or validation part holds as well.
         arms: folder for the outcomes of the arms; None keeps them in memory.
         tensorboard: folder for TensorBoard's files.
     """
 
     source: str | Source | None = None
+    weights: str | Path = "pretrained"
+    arch: str | None = None
+    long: str = "cut"
     labels_per_class: tuple[int | None, ...] = ()
     seeds: int = SEEDS
     budget: float = BUDGET
@@ -78,6 +89,7 @@ class Options:
     allow_bad: bool = False
     root: Path | None = None
     columns: Mapping[str, str] | None = None
+    drop_leaks: bool = False
     arms: Path | None = None
     tensorboard: Path | None = None
 
@@ -96,18 +108,22 @@ class Options:
         """The options of a fit on the same data and source."""
         return FitOptions(
             source=self.source,
+            weights=self.weights,
+            arch=self.arch,
+            long=self.long,
             layer=self.layer,
             seed=self.seed,
             engine=self.engine,
             allow_bad=self.allow_bad,
             root=self.root,
             columns=self.columns,
+            drop_leaks=self.drop_leaks,
         )
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a comparison that is gone on with must share with the one that was stopped."""
-        named = ("labels_per_class", "seeds", "budget", "tune", "layer", "seed", "engine")
+        named = ("long", "labels_per_class", "seeds", "budget", "tune", "layer", "seed", "engine", "drop_leaks")
         return {name: value for name, value in asdict(replace(self, source=None)).items() if name in named}
 
 
@@ -212,8 +228,10 @@ class Contest:
     def parts_of(self, number: int | None, seed: int) -> Parts:
         """Return the split of a seed; a test part that the data gives is the same in all."""
         if (number, seed) not in self.parts:
-            scanned = self.prepared.scan
-            self.parts[number, seed] = split(scanned.dataset, scanned.hashes, seed=seed, labels_per_class=number)
+            scanned, drop = self.prepared.scan, self.options.drop_leaks
+            self.parts[number, seed] = split(
+                scanned.dataset, scanned.hashes, seed=seed, labels_per_class=number, drop_leaks=drop
+            )
         return self.parts[number, seed]
 
     def division(self, number: int | None, seed: int) -> Division:
@@ -291,6 +309,24 @@ class Contest:
             share = min(max(share, LEAST_SECONDS), max(self.left, 0.0))
             with self._guarded(arm):
                 self._train(one, arm, Course(arm, plan.mode, plan.size, mirror, plan.pace, share))
+        self._go_on(plans, mirror)
+
+    def _go_on(self, plans: Mapping[str, Plan], mirror: bool) -> None:
+        """Run again what its share of the budget cut, where time is left: not every cost that is foreseen arises."""
+        known = [
+            (found, one, arm)
+            for one in self.divisions()
+            for arm in plans
+            if (found := self.outcomes.get(arm, one.labels, one.seed)) is not None and found.cut
+        ]
+        for found, one, arm in sorted(known, key=lambda cut: int(cut[0].epochs[-1])):
+            plan, cell, took = plans[arm], self._cell(one, 1), float(found.seconds[-1])
+            left = self.left - plan.measuring(arm, cell)
+            if left < AGAIN * took:
+                continue
+            whole = SPARE * took * epochs_for(arm, cell.labels) / max(1, int(found.epochs[-1]))
+            with self._guarded(arm):
+                self._train(one, arm, Course(arm, plan.mode, plan.size, mirror, plan.pace, min(left, whole)))
 
     def _known(self, one: Division, arm: str) -> bool:
         return self.outcomes.get(arm, one.labels, one.seed) is not None
@@ -343,6 +379,9 @@ class Contest:
                 watchers=self.watchers,
                 progress=self.progress,
             )
+        before = self.outcomes.get(arm, one.labels, one.seed)
+        if before is not None and before.epochs[-1] >= found.epochs[-1]:
+            return
         if found.cut and len(found.epochs) == 1:
             if one.seed > self.options.seed:
                 self._drop(one.seed)

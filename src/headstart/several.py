@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from headstart.base.errors import UsageError
 from headstart.base.files import write_atomic
 from headstart.base.progress import Progress
 from headstart.compared import PAGE, Compared, write_comparison
@@ -60,6 +61,8 @@ def run_several(
     Raises:
         UsageError: the data, a source or an option cannot be used.
     """
+    if options.weights != "pretrained" or options.arch is not None:
+        raise UsageError("--weights and --arch belong to one source", f"{len(sources)} sources", "name one --source")
     found = []
     for at, uri in enumerate(sources):
         name = f"{at + 1}-{re.sub(r'[^A-Za-z0-9._-]+', '-', uri).strip('-.')}"[:80]

@@ -129,6 +129,27 @@ def test_a_budget_too_short_for_an_epoch_leaves_baselines_and_frozen_source(
     assert found.result["arms"]["frozen"]["accuracy"]["value"] > 0
 
 
+def test_what_is_left_of_the_budget_goes_to_runs_that_it_cut(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, budgets = learners.trained, []
+
+    def cut_at_first(prepared: Any, source: Any, course: learners.Course, **how: Any) -> Outcome:
+        found = trained(prepared, source, course, **how)
+        budgets.append(course.budget)
+        if len(budgets) > 1:
+            return found
+        epochs = found.epochs < 2
+        part = {name: getattr(found, name)[epochs] for name in ("epochs", "right", "loss", "seconds")}
+        return replace(found, cut=True, **part)
+
+    monkeypatch.setattr("headstart.contest.trained", cut_at_first)
+    found = run_compare(photos, options(tune="none"), Progress())
+    whole = run_compare(photos, options(tune="none"), Progress())
+    assert len(budgets) == 2 + 1 + 2 and budgets[2] < 60
+    scratch, wanted = (one.benefit.fields[-1].arms["scratch"] for one in (found, whole))
+    assert not scratch.cut and scratch.epochs[-1] == QUICK["scratch"][1]
+    np.testing.assert_array_equal(scratch.right, wanted.right)
+
+
 def test_label_counts_that_the_data_has_not_are_left_out_and_said(photos: Path) -> None:
     found = run_compare(photos, options(labels_per_class=(10, 50), seeds=1, tune="none", budget=1.0), Progress())
     assert [one.per_class for one in found.benefit.fields] == [10]
@@ -244,6 +265,12 @@ def test_several_sources_share_the_budget_and_the_best_comes_first(tmp_path: Pat
     assert said["source"] == said["sources"][0]["source"] == "toy:b"
     assert all((tmp_path / one["folder"] / "report.html").exists() for one in said["sources"])
     assert not (tmp_path / CHECKPOINTS).exists() and found.verdict.startswith("toy:b: Use the source")
+
+
+def test_the_weights_of_one_source_are_not_those_of_several(tmp_path: Path) -> None:
+    for how in ({"weights": "some.pth"}, {"arch": "timm:resnet18"}):
+        with pytest.raises(UsageError, match="--weights and --arch belong to one source; found 2 sources"):
+            run_several(tmp_path, options(**how), ["one", "other"], Progress(), out=tmp_path, compare=run_compare)
 
 
 def test_numbers_of_labels() -> None:

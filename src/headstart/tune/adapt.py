@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from headstart.tune.judging import gain, joined, judged, judged_frozen
 from headstart.tune.media import MEDIA, rate_of
 from headstart.tune.medium import Shelf
 from headstart.tune.mirror import mirror_keeps_labels
+from headstart.tune.naming import names_tell
 from headstart.tune.outcome import Confirmed, Tried, Tuning, confirmation, ending, learned_again, not_kept
 from headstart.tune.settings import ALL, AUTO, Settings
 from headstart.tune.task import Recipe, Trained, processor
@@ -114,7 +116,6 @@ class _Search:
         self.frozen = judged_frozen(ground)
         self.again = (1 + len(ground.judge) / len(ground.learn)) if ground.held_out else 0.0
         self.notes: list[str] = []
-        self.mirror: bool | None = None
 
     def single(self) -> Tuning:
         """Tune in the one way that was asked for."""
@@ -247,18 +248,23 @@ class _Search:
             mode=mode,
             size=0 if (size, size) == self.ground.size else size,
             augment=settings.augment,
-            mirror=self._mirrors(),
+            mirror=self._mirrors,
             views=settings.views,
             batchnorm=settings.batchnorm == "train",
             contrast=contrast,
+            named=contrast and self._names_tell,
             recipe=recipe,
         )
 
+    @cached_property
     def _mirrors(self) -> bool:
-        """Return whether the frozen source still knows its examples in a mirror: digits and letters it does not."""
-        if self.mirror is None:
-            self.mirror = self.settings.augment != "none" and mirror_keeps_labels(self.ground, self.device)
-        return self.mirror
+        """Whether the frozen source still knows its examples in a mirror: digits and letters it does not."""
+        return self.settings.augment != "none" and mirror_keeps_labels(self.ground, self.device)
+
+    @cached_property
+    def _names_tell(self) -> bool:
+        """Whether the names of the classes say what they are about."""
+        return names_tell(self.ground, self.device, seed=self.seed)
 
     def _run(self, way: Way, budget: float | None, prefix: str, arm: Arm | None = None) -> tuple[Arm, Trained]:
         start = time.monotonic()

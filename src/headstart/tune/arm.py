@@ -160,12 +160,12 @@ class Arm:
     def _classifier(self) -> Classifier:
         """Return the classifier on the head that it starts from."""
         ground = self.ground
-        x = ground.x if self.medium.own else self._features()
-        head = refit(x, ground.y_learn, ground.c, like=ground.head)
+        x, y = (ground.x, ground.y_learn) if self.medium.own else self._features()
+        head = refit(x, y, ground.c, like=ground.head)
         return Classifier(self.reader, head, x).to(self.device)
 
-    def _features(self) -> NDArray[np.float32]:
-        """Return features of the examples to learn from, seen as they are, as the body gives them now."""
+    def _features(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return features, as the body gives them now, of what is learned from, seen as it is; and its class ids."""
         self.body.eval()
         kept = self._kept if self.medium.plain else None
         examples, _ = kept or self.medium.examples(plain=True)
@@ -177,7 +177,7 @@ class Arm:
                 given = self._moved(examples.inputs(rows, epoch=0))
                 said = self._blocks(*given) if kept else self.reader.blocks(given, {})
                 found[rows] = torch.cat([block.float() for block in said], 1).cpu().numpy()
-        return select(found, blocks, "+".join(block.name for block in blocks))[0]
+        return select(found, blocks, "+".join(block.name for block in blocks))[0], examples.y
 
     def _prefix(self, ran: Mapping[str, Span], blank: Given) -> Prefix | None:
         """Return the frozen prefix, or None where nothing is frozen, or activations cannot be kept."""
@@ -253,7 +253,7 @@ class Arm:
     def _settle(self) -> None:
         """Fit the head anew on the features as the body gives them now."""
         ground = self.ground
-        self.classifier.take(refit(self._features(), ground.y_learn, ground.c, like=ground.head))
+        self.classifier.take(refit(*self._features(), ground.c, like=ground.head))
 
     def _mode(self, *, training: bool) -> None:
         if training:

@@ -19,6 +19,7 @@ from headstart.sources.tuned import TunedText, Weights
 from headstart.sources.word_network import TABLE, TunedWords, WordNetwork
 from headstart.tune.ground import Ground
 from headstart.tune.medium import Kept, Medium, Shelf
+from headstart.tune.naming import named
 from headstart.tune.readers import Given, TextReader
 from headstart.tune.rows import Ragged, Rows
 from headstart.tune.settings import ALL
@@ -107,10 +108,10 @@ class TextMedium(Medium):
     def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
         super().__init__(ground, way, shelf=shelf, progress=progress)
         tokens = shelf.setdefault("tokens", {})
-        self._texts = (
-            Texts(self._read(ground.learn, tokens), ground.y_learn),
-            Texts(self._read(ground.judge, tokens), ground.y_judge),
-        )
+        learn, y = self._read(ground.learn, tokens), ground.y_learn
+        if way.named:
+            learn, y = [*learn, *named(ground)], np.concatenate([y, np.arange(ground.c)])
+        self._texts = Texts(learn, y), Texts(self._read(ground.judge, tokens), ground.y_judge)
         self.own = not (isinstance(ground.source, WordNetwork) and ground.source.new)
 
     def _read(self, positions: Sequence[int], known: dict[int, Tokens]) -> list[Tokens]:

@@ -20,6 +20,7 @@ class Way:
         views: of each picture, where activations are kept.
         batchnorm: whether BatchNorm of what learns runs in training mode.
         contrast: whether the body learns from pairs before a head is fitted (see `contrast`).
+        named: whether the name of each class is one more example of it (see `naming`).
         keep: whether activations may be kept at all.
         decay: the rate of a stage, as a share of that of the stage above it; 1 for random weights.
         recipe: of the loop.
@@ -32,6 +33,7 @@ class Way:
     views: int = 4
     batchnorm: bool = False
     contrast: bool = False
+    named: bool = False
     keep: bool = True
     decay: float = DECAY
     recipe: Recipe = field(default_factory=Recipe)
@@ -40,4 +42,5 @@ class Way:
     def name(self) -> str:
         """What to call it."""
         name = f"{self.mode} by pairs" if self.contrast else self.mode
+        name += " and names" if self.named else ""
         return f"{name} at {self.size} px" if self.size else name
