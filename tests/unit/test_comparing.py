@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -265,6 +266,22 @@ def test_several_sources_share_the_budget_and_the_best_comes_first(tmp_path: Pat
     assert said["source"] == said["sources"][0]["source"] == "toy:b"
     assert all((tmp_path / one["folder"] / "report.html").exists() for one in said["sources"])
     assert not (tmp_path / CHECKPOINTS).exists() and found.verdict.startswith("toy:b: Use the source")
+
+
+def test_training_photos_that_the_test_part_holds_too_can_be_left_out(photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "data" / "train")
+    for name in ("class0", "class1", "class2"):
+        (tmp_path / "data" / "test" / name).mkdir(parents=True)
+        for photo in sorted((tmp_path / "data" / "train" / name).iterdir())[:5]:
+            shutil.copy(photo, tmp_path / "data" / "test" / name / photo.name)
+            if name != "class0":
+                photo.unlink()
+    how = {"seeds": 1, "tune": "none", "budget": 1.0}
+    plain, dropped = (
+        run_compare(tmp_path / "data", options(**how, drop_leaks=drop), Progress()).result for drop in (False, True)
+    )
+    assert (plain["examples"]["train"], dropped["examples"]["train"]) == (35, 30)
+    assert any("--drop-leaks" in note for note in plain["warnings"])
 
 
 def test_the_weights_of_one_source_are_not_those_of_several(tmp_path: Path) -> None:
