@@ -369,17 +369,17 @@ class Contest:
             UsageError: the budget is too short for one epoch in the first seed.
         """
         source = from_random(self.prepared, seed=one.seed) if arm == SCRATCH else as_network(self.prepared, "training")
+        before = self.outcomes.get(arm, one.labels, one.seed)
         with self.clock.part("tune"):
             found = trained(
                 one.prepared,
                 source,
-                replace(course, name=self._name(one, arm)),
+                replace(course, name=self._name(one, arm) + (", again" if before is not None else "")),
                 seed=one.seed,
                 shelf=self.shelf,
                 watchers=self.watchers,
                 progress=self.progress,
             )
-        before = self.outcomes.get(arm, one.labels, one.seed)
         if before is not None and before.epochs[-1] >= found.epochs[-1]:
             return
         if found.cut and len(found.epochs) == 1:

@@ -68,7 +68,7 @@ class Results:
         loss: float32 of shape (s, p, n), in nats; 0 where an example was not tested.
         seconds: float64 of shape (s, p).
         cut: whether it ended early in any seed.
-        note: how it was run in the first seed.
+        note: how it was run, in the seed that had the fewest epochs.
     """
 
     epochs: NDArray[np.int64]
@@ -144,7 +144,8 @@ def together(outcomes: Sequence[Outcome], positions: Sequence[NDArray[np.intp]],
     for seed, (one, at) in enumerate(zip(outcomes, positions, strict=True)):
         point = np.searchsorted(one.epochs, epochs, side="right") - 1
         right[seed][:, at], loss[seed][:, at], seconds[seed] = one.right[point], one.loss[point], one.seconds[point]
-    return Results(epochs, right, loss, seconds, any(one.cut for one in outcomes), outcomes[0].note)
+    least = min(outcomes, key=lambda one: int(one.epochs[-1]))
+    return Results(epochs, right, loss, seconds, any(one.cut for one in outcomes), least.note)
 
 
 def accuracies(results: Results, tested: NDArray[np.bool_]) -> NDArray[np.float64]:
