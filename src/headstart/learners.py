@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from headstart.tune.task import Recipe, Trained
     from headstart.tune.way import Way
 
-RATE = 1e-3
-"""The full learning rate from random weights; carried over, each mode of tuning has its own, which is lower."""
+CALMER, ATTEMPTS = 3.0, 3
+"""A run whose loss explodes begins again at a rate so many times lower; how many there are at most."""
 STEPS = {SCRATCH: 600, TUNED: 150}
 """Steps after which an arm has usually learned what it can, from a few hundred labels."""
 EPOCHS = {SCRATCH: (20, 120), TUNED: (8, 30)}
@@ -140,17 +140,25 @@ def trained(
         sized = _settled(sized, prepared)
     ground = _ground(prepared, sized)
     way = _way(course, sized, len(ground.learn), seed)
-    arm = Arm(ground, way, shelf=_shelved(ground, shelf, progress), device=processor(), progress=progress)
-    measured = _Measured(ground.y_judge, judged_at(way.recipe.epochs, course.pace))
-    before = time.perf_counter() - clock
-    run = arm.run(
-        budget=course.budget,
-        folder=None,
-        identity={"arm": course.arm},
-        watchers=[_Told(watcher, measured) for watcher in watchers],
-        each=measured.each,
-        name=course.name or course.arm,
-    )
+    shelf, left, name = _shelved(ground, shelf, progress), course.budget, course.name or course.arm
+    for attempt in range(1, ATTEMPTS + 1):
+        arm = Arm(ground, way, shelf=shelf, device=processor(), progress=progress)
+        measured = _Measured(ground.y_judge, judged_at(way.recipe.epochs, course.pace))
+        before = time.perf_counter() - clock
+        run = arm.run(
+            budget=left,
+            folder=None,
+            identity={"arm": course.arm},
+            watchers=[_Told(watcher, measured) for watcher in watchers],
+            each=measured.each,
+            name=name,
+        )
+        took = time.perf_counter() - clock - before
+        if run.why != "exploded" or attempt == ATTEMPTS or (left is not None and left < 2 * took):
+            break
+        left = None if left is None else left - took
+        way = replace(way, recipe=replace(way.recipe, rate=way.recipe.rate / CALMER))
+        progress.say(f"{name}: the loss exploded; begun again at a rate of {way.recipe.rate:.1e}")
     at = {epoch.epoch: epoch.seconds for epoch in run.history}
     epochs = list(measured.right)
     return Outcome(
@@ -159,7 +167,7 @@ def trained(
         np.stack(list(measured.loss.values())),
         np.array([before + at[epoch] for epoch in epochs]),
         cut=len(run.history) - 1 < way.recipe.epochs,
-        note=_said(course, sized, run, way.recipe.epochs),
+        note=_said(course, sized, run, way, calmer=attempt > 1),
     )
 
 
@@ -212,15 +220,16 @@ class _Told:
         self._watcher.finished(facts)
 
 
-def _said(course: Course, source: Tunable, run: Trained, epochs: int) -> str:
+def _said(course: Course, source: Tunable, run: Trained, way: Way, *, calmer: bool) -> str:
     how = source.preprocessing
     unit = "bands and frames" if isinstance(how, Heard) else "px"
     size = f", {how.size[0]} x {how.size[1]} {unit}" if isinstance(how, Preprocessing) else ""
     what = "every weight" if course.mode == "all" else f"--tune {course.mode}"
-    done = len(run.history) - 1
-    short = f" of the {epochs} it was meant to have" if done < epochs else ""
+    done, meant = len(run.history) - 1, way.recipe.epochs
+    short = f" of the {meant} it was meant to have" if done < meant else ""
     why = ", after which its loss exploded" if run.why == "exploded" else ""
-    return f"{what}{size}, {done} epoch{'' if done == 1 else 's'}{short}{why}"
+    rate = f", at a rate of {way.recipe.rate:.1e}, for at a higher one its loss exploded" if calmer else ""
+    return f"{what}{size}, {done} epoch{'' if done == 1 else 's'}{short}{why}{rate}"
 
 
 def _at(source: Tunable, size: int) -> Tunable:
@@ -274,7 +283,7 @@ def _way(course: Course, source: Tunable, labels: int, seed: int) -> Way:
         mirror=course.mirror,
         batchnorm=anew,
         decay=1.0 if anew else Way.decay,
-        recipe=_recipe(course, labels, RATE if anew else rate_of(source, course.mode), seed),
+        recipe=_recipe(course, labels, rate_of(source, "scratch" if anew else course.mode), seed),
     )
 
 

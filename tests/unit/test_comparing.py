@@ -27,6 +27,8 @@ from headstart.outcomes import Outcomes
 from headstart.output import ARMS, CHECKPOINTS
 from headstart.several import run_several, write_several
 from headstart.testing import PlantedSource, ToySource, toy_photos, toy_stripes
+from headstart.tune import loop
+from headstart.tune.pictures import PictureMedium
 
 QUICK = {"scratch": (2, 3), "tuned": (2, 3)}
 
@@ -149,6 +151,21 @@ def test_what_is_left_of_the_budget_goes_to_runs_that_it_cut(photos: Path, monke
     scratch, wanted = (one.benefit.fields[-1].arms["scratch"] for one in (found, whole))
     assert not scratch.cut and scratch.epochs[-1] == QUICK["scratch"][1]
     np.testing.assert_array_equal(scratch.right, wanted.right)
+
+
+def test_a_run_whose_loss_explodes_begins_again_at_a_lower_rate(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: set[float] = set()
+    plain, high = loop._Run._learn, PictureMedium.rates["scratch"]
+
+    def explodes(run: Any, *given: Any) -> str:
+        rates.add(run.recipe.rate)
+        return "exploded" if run.recipe.rate == high and run.state.epoch else plain(run, *given)
+
+    monkeypatch.setattr(loop._Run, "_learn", explodes)
+    again = run_compare(photos, options(seeds=1, tune="none"), Progress())
+    scratch = again.benefit.fields[-1].arms["scratch"]
+    assert rates == {high, high / 3} and scratch.epochs[-1] == QUICK["scratch"][1] and not scratch.cut
+    assert "3 epochs, at a rate of 3.3e-04, for at a higher one its loss exploded" in scratch.note
 
 
 def test_label_counts_that_the_data_has_not_are_left_out_and_said(photos: Path) -> None:

@@ -26,7 +26,7 @@ LEAST = 2
 """Texts that a word must stand in to get a vector of its own, where the file has none for it."""
 TABLE = "vectors.weight"
 """What learns in the network."""
-RATES = {"all": 3e-4}
+RATES = {"all": 3e-4, "scratch": 1e-3}
 """The full learning rate: each word is met in few batches, so that its vector moves by little."""
 
 

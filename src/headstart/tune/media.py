@@ -10,7 +10,7 @@ from headstart.tune.texts import TextMedium
 
 
 def rate_of(source: Tunable, mode: str, *, contrast: bool = False) -> float:
-    """Return the full learning rate of a mode of tuning for a source."""
+    """Return the full learning rate of a mode of tuning for a source; that of `scratch` is for random weights."""
     rates = source.rates or MEDIA[source.info.kind].rates
     name = "pairs" if contrast else mode.partition(":")[0]
     return rates.get(name, rates["all"])

@@ -74,7 +74,8 @@ class Medium(ABC):
 
     Attributes:
         kind: of examples.
-        rates: the full learning rate of each mode, and of `pairs`; that of stages below the topmost decays from it.
+        rates: the full learning rate of each mode, of `pairs` and of `scratch`; that of stages below the topmost decays
+            from it.
         own: whether features are those that the ground holds, and not of another size.
         views: of each example, where activations are kept.
         plain: whether activations are kept of the examples as they are.

@@ -125,7 +125,14 @@ class PictureMedium(Medium):
     """Photos: decoded once, in as many views as there are visits."""
 
     kind: ClassVar[Kind] = "image"
-    rates: ClassVar[Mapping[str, float]] = {"norm": 1e-3, "lora": 1e-3, "last": 5e-4, "all": 3e-4, "pairs": 3e-4}
+    rates: ClassVar[Mapping[str, float]] = {
+        "norm": 1e-3,
+        "lora": 1e-3,
+        "last": 5e-4,
+        "all": 3e-4,
+        "pairs": 3e-4,
+        "scratch": 1e-3,
+    }
 
     def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
         super().__init__(ground, way, shelf=shelf, progress=progress)

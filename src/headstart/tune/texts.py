@@ -103,7 +103,14 @@ class TextMedium(Medium):
     """Texts: there are no views of them, and none is of another size."""
 
     kind = "text"
-    rates: ClassVar[Mapping[str, float]] = {"norm": 1e-3, "lora": 5e-4, "last": 5e-5, "all": 5e-5, "pairs": 9e-5}
+    rates: ClassVar[Mapping[str, float]] = {
+        "norm": 1e-3,
+        "lora": 5e-4,
+        "last": 5e-5,
+        "all": 5e-5,
+        "pairs": 9e-5,
+        "scratch": 1e-4,
+    }
 
     def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
         super().__init__(ground, way, shelf=shelf, progress=progress)
