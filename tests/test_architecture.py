@@ -22,7 +22,7 @@ LAYERS = [
     {"ship"},
     {"model"},
     {"sklearn", "testing", "wording"},
-    {"findings", "predictions", "listing", "demo"},
+    {"findings", "predictions", "listing", "demo", "arguments"},
     {"adapting", "choosing", "leaning", "networks"},
     {"pipeline", "output", "developed", "pretraining"},
     {"arms", "learners", "affording", "outcomes", "contest", "compared", "several", "comparing"},

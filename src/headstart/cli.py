@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from headstart import __version__
+from headstart import arguments as given
 from headstart.base.errors import HeadstartError, one_line
 from headstart.base.progress import Progress, progress_for
 
@@ -28,18 +29,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Engine = Annotated[str, typer.Option(help="What runs the network: auto, torch (f32) or openvino.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object; show nothing else.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
-Weights = Annotated[str, typer.Option(help="pretrained, none (random), or the path of a checkpoint.")]
-Arch = Annotated[str | None, typer.Option(help="URI of the architecture of a bare checkpoint (file:PATH).")]
-TextColumn = Annotated[str | None, typer.Option(help="Name of a table's column of texts.")]
-Long = Annotated[str, typer.Option(help="Of texts longer than the source reads: cut, or chunks.")]
-DropLeaks = Annotated[
-    bool, typer.Option("--drop-leaks", help="Leave out training examples that a given test part holds.")
-]
-Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default: a new one under runs/]")]
-
 
 @app.command()
 def fit(
@@ -48,9 +37,9 @@ def fit(
         str | None,
         typer.Option(help="URI of the pretrained network.  [default: by the kind of data]"),
     ] = None,
-    weights: Weights = "pretrained",
-    arch: Arch = None,
-    layer: Annotated[str, typer.Option(help="Where features are taken: auto, pool, joined, or stages.")] = "auto",
+    weights: given.Weights = "pretrained",
+    arch: given.Arch = None,
+    layer: given.Layer = "auto",
     tune: Annotated[
         str | None,
         typer.Option(help="Which source weights also learn: none, norm, lora, last:N, all or auto.  [default: none]"),
@@ -70,21 +59,21 @@ def fit(
     mixup: Annotated[float, typer.Option(help="Alpha of mixup; 0: none.")] = 0.0,
     smoothing: Annotated[float, typer.Option(help="Of labels; 0: none.")] = 0.0,
     patience: Annotated[int, typer.Option(help="Epochs without a gain, after which tuning stops.")] = 5,
-    tensorboard: Annotated[Path | None, typer.Option(help="Write TensorBoard's files here.")] = None,
-    track: Annotated[str | None, typer.Option(help="Tell mlflow or wandb.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
+    tensorboard: given.TensorBoard = None,
+    track: given.Track = None,
+    resume: given.Resume = False,
     labels_per_class: Annotated[int | None, typer.Option(help="Train on so many labels of each class.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split, the folds and the intervals.")] = 0,
-    out: Out = None,
-    engine: Engine = "auto",
-    root: Annotated[Path | None, typer.Option(help="Folder that paths in a table may point into.")] = None,
-    text_column: TextColumn = None,
-    label_column: Annotated[str | None, typer.Option(help="Name of a table's column of labels.")] = None,
-    long: Long = "cut",
-    drop_leaks: DropLeaks = False,
-    allow_bad: Annotated[bool, typer.Option("--allow-bad", help="Go on with much broken data.")] = False,
-    offline: Offline = False,
-    as_json: Json = False,
+    out: given.Out = None,
+    engine: given.Engine = "auto",
+    root: given.Root = None,
+    text_column: given.TextColumn = None,
+    label_column: given.LabelColumn = None,
+    long: given.Long = "cut",
+    drop_leaks: given.DropLeaks = False,
+    allow_bad: given.AllowBad = False,
+    offline: given.Offline = False,
+    as_json: given.Json = False,
 ) -> None:
     """Fit a classifier on labelled photos or texts, and report what it is worth."""
     from headstart.output import CHECKPOINTS, new_out
@@ -135,8 +124,8 @@ def compare(
         list[str] | None,
         typer.Option(help="URI of the pretrained network; several share the budget.  [default: by the kind of data]"),
     ] = None,
-    weights: Weights = "pretrained",
-    arch: Arch = None,
+    weights: given.Weights = "pretrained",
+    arch: given.Arch = None,
     labels_per_class: Annotated[
         str | None,
         typer.Option(help="Numbers of labels to learn from, such as 5,10,all.  [default: 5,10,20,all, if there]"),
@@ -146,20 +135,20 @@ def compare(
     tune: Annotated[
         str, typer.Option(help="What the tuned arm tunes: none (no such arm), norm, lora, last:N, all or auto.")
     ] = "auto",
-    layer: Annotated[str, typer.Option(help="Where features are taken: auto, pool, joined, or stages.")] = "auto",
+    layer: given.Layer = "auto",
     seed: Annotated[int, typer.Option(help="The first one.")] = 0,
-    out: Out = None,
-    engine: Engine = "auto",
-    root: Annotated[Path | None, typer.Option(help="Folder that paths in a table may point into.")] = None,
-    text_column: TextColumn = None,
-    label_column: Annotated[str | None, typer.Option(help="Name of a table's column of labels.")] = None,
-    long: Long = "cut",
-    drop_leaks: DropLeaks = False,
-    tensorboard: Annotated[Path | None, typer.Option(help="Write TensorBoard's files here.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
-    allow_bad: Annotated[bool, typer.Option("--allow-bad", help="Go on with much broken data.")] = False,
-    offline: Offline = False,
-    as_json: Json = False,
+    out: given.Out = None,
+    engine: given.Engine = "auto",
+    root: given.Root = None,
+    text_column: given.TextColumn = None,
+    label_column: given.LabelColumn = None,
+    long: given.Long = "cut",
+    drop_leaks: given.DropLeaks = False,
+    tensorboard: given.TensorBoard = None,
+    resume: given.Resume = False,
+    allow_bad: given.AllowBad = False,
+    offline: given.Offline = False,
+    as_json: given.Json = False,
 ) -> None:
     """Measure whether a source helps: against the same network from scratch, and against none."""
     from headstart.compared import write_comparison
@@ -206,10 +195,10 @@ def predict(
     ],
     out: Annotated[Path | None, typer.Option(help="Write a CSV here instead of lines on the screen.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Give the probability of every class.")] = False,
-    engine: Engine = "auto",
-    text_column: TextColumn = None,
-    offline: Offline = False,
-    as_json: Json = False,
+    engine: given.Engine = "auto",
+    text_column: given.TextColumn = None,
+    offline: given.Offline = False,
+    as_json: given.Json = False,
 ) -> None:
     """Name the class of each photo or text, with its probability."""
     from headstart.predictions import as_csv, as_json_object, as_lines, predict_inputs
@@ -252,15 +241,15 @@ def pretrain(
     fp16: Annotated[bool, typer.Option("--fp16", help="Store weights in half precision.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write it even if no better than the baselines.")] = False,
     push_to_hub: Annotated[str | None, typer.Option(metavar="ORG/NAME", help="Upload it to that repository.")] = None,
-    tensorboard: Annotated[Path | None, typer.Option(help="Write TensorBoard's files here.")] = None,
-    track: Annotated[str | None, typer.Option(help="Tell mlflow or wandb.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
+    tensorboard: given.TensorBoard = None,
+    track: given.Track = None,
+    resume: given.Resume = False,
     seed: Annotated[int, typer.Option(help="Of weights, split, order and intervals.")] = 0,
-    out: Out = None,
-    root: Annotated[Path | None, typer.Option(help="Folder that paths in a table may point into.")] = None,
-    allow_bad: Annotated[bool, typer.Option("--allow-bad", help="Go on with much broken data.")] = False,
-    offline: Offline = False,
-    as_json: Json = False,
+    out: given.Out = None,
+    root: given.Root = None,
+    allow_bad: given.AllowBad = False,
+    offline: given.Offline = False,
+    as_json: given.Json = False,
 ) -> None:
     """Train a source of your own from random weights, and prove that it beats naive baselines."""
     from headstart.developed import Options
@@ -310,12 +299,12 @@ def sources(
     ] = None,
     search: Annotated[str | None, typer.Option(help="Look through the names that the libraries know.")] = None,
     to: Annotated[Path | None, typer.Option(help="Folder for a converted source.")] = None,
-    weights: Weights = "pretrained",
-    arch: Arch = None,
+    weights: given.Weights = "pretrained",
+    arch: given.Arch = None,
     size: Annotated[int | None, typer.Option(help="Input size of a keras: source, in pixels.")] = None,
     seed: Annotated[int, typer.Option(help="Of random weights.")] = 0,
-    offline: Offline = False,
-    as_json: Json = False,
+    offline: given.Offline = False,
+    as_json: given.Json = False,
 ) -> None:
     """Show the sources that work here and now, one of them in full, or names."""
     from headstart.listing import as_rows, as_table, as_text, named
@@ -339,9 +328,9 @@ def sources(
 
 @app.command()
 def demo(
-    out: Out = None,
+    out: given.Out = None,
     seed: Annotated[int, typer.Option(help="Places the patches.")] = 0,
-    as_json: Json = False,
+    as_json: given.Json = False,
 ) -> None:
     """Run the main job on real photographs: name a surface from a small patch of it."""
     import tempfile
