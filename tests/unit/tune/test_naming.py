@@ -68,6 +68,7 @@ def test_names_tell_where_they_say_what_the_texts_are_about(few: Ground, tmp_pat
     assert not names_tell(ground(tmp_path, ToySource()), CPU, seed=0), "photos are not named by words"
 
 
+@pytest.mark.usefixtures("float32")
 def test_an_arm_learns_from_the_names_and_its_head_too(few: Ground) -> None:
     way = Way("last:1", contrast=True, named=True, recipe=Recipe(epochs=1, rate=1e-4, batch=8, last=True))
     arm = Arm(few, way, shelf={}, device=CPU, progress=Progress())
