@@ -308,10 +308,10 @@ class Contest:
             plan, share = plans[arm], costs[at] / sum(costs[at:]) * learning
             share = min(max(share, LEAST_SECONDS), max(self.left, 0.0))
             with self._guarded(arm):
-                self._train(one, arm, Course(arm, plan.mode, plan.size, mirror, plan.pace, share))
-        self._go_on(plans, mirror)
+                self._train(one, arm, plan, share, mirror=mirror)
+        self._go_on(plans, mirror=mirror)
 
-    def _go_on(self, plans: Mapping[str, Plan], mirror: bool) -> None:
+    def _go_on(self, plans: Mapping[str, Plan], *, mirror: bool) -> None:
         """Run again what its share of the budget cut, where time is left: not every cost that is foreseen arises."""
         known = [
             (found, one, arm)
@@ -322,11 +322,11 @@ class Contest:
         for found, one, arm in sorted(known, key=lambda cut: int(cut[0].epochs[-1])):
             plan, cell, took = plans[arm], self._cell(one, 1), float(found.seconds[-1])
             left = self.left - plan.measuring(arm, cell)
-            if left < AGAIN * took:
+            if arm in self.failures or left < AGAIN * took:
                 continue
             whole = SPARE * took * epochs_for(arm, cell.labels) / max(1, int(found.epochs[-1]))
             with self._guarded(arm):
-                self._train(one, arm, Course(arm, plan.mode, plan.size, mirror, plan.pace, min(left, whole)))
+                self._train(one, arm, plan, min(left, whole), mirror=mirror)
 
     def _known(self, one: Division, arm: str) -> bool:
         return self.outcomes.get(arm, one.labels, one.seed) is not None
@@ -362,19 +362,20 @@ class Contest:
         mode = None if self.options.tune == AUTO else self.options.tune
         return asdict(plan_tuned(source, self.prepared, self._cells(), left, mode))
 
-    def _train(self, one: Division, arm: str, course: Course) -> None:
-        """Run an arm in one seed.
+    def _train(self, one: Division, arm: str, plan: Plan, budget: float, *, mirror: bool) -> None:
+        """Run an arm in one seed; of two runs, the one with more epochs stands.
 
         Raises:
             UsageError: the budget is too short for one epoch in the first seed.
         """
         source = from_random(self.prepared, seed=one.seed) if arm == SCRATCH else as_network(self.prepared, "training")
         before = self.outcomes.get(arm, one.labels, one.seed)
+        name = self._name(one, arm) + (", again" if before is not None else "")
         with self.clock.part("tune"):
             found = trained(
                 one.prepared,
                 source,
-                replace(course, name=self._name(one, arm) + (", again" if before is not None else "")),
+                Course(arm, plan.mode, plan.size, mirror, plan.pace, budget, name),
                 seed=one.seed,
                 shelf=self.shelf,
                 watchers=self.watchers,

@@ -283,7 +283,7 @@ def _way(course: Course, source: Tunable, labels: int, seed: int) -> Way:
         mirror=course.mirror,
         batchnorm=anew,
         decay=1.0 if anew else Way.decay,
-        recipe=_recipe(course, labels, rate_of(source, "scratch" if anew else course.mode), seed),
+        recipe=_recipe(course, labels, rate_of(source, SCRATCH if anew else course.mode), seed),
     )
 
 

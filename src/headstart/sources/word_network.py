@@ -27,7 +27,7 @@ LEAST = 2
 TABLE = "vectors.weight"
 """What learns in the network."""
 RATES = {"all": 3e-4, "scratch": 1e-3}
-"""The full learning rate: each word is met in few batches, so that its vector moves by little."""
+"""The full learning rate of vectors that are known, and of random ones: each word is met in few batches."""
 
 
 class WordNetwork(WordSource):
