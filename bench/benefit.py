@@ -34,17 +34,18 @@ SIZES = ((2, 100), (3, 30), (3, 100), (5, 30), (5, 100), (5, 500), (10, 100))
 
 def planted(seeds: int, only: str | None = None) -> None:
     """Count the verdicts of whole comparisons on toy pictures."""
-    from headstart.engines.manners import wait_politely
+    from headstart.engines.environment import wait_politely
 
     wait_politely()
     import torch
 
-    from headstart import contest, learners
+    from headstart.comparison import experiment as contest
+    from headstart.comparison import trained_arms as learners
     from headstart.base.progress import Progress
-    from headstart.comparing import run_compare
-    from headstart.contest import Options
-    from headstart.judge.benefit import Benefit, benefit_of
-    from headstart.judge.gains import FROZEN, SCRATCH, START, TUNED
+    from headstart.comparison.compare import run_compare
+    from headstart.comparison.experiment import Options
+    from headstart.judge.benefit.benefit import Benefit, benefit_of
+    from headstart.judge.benefit.gains import FROZEN, SCRATCH, START, TUNED
     from headstart.testing import PlantedSource, ToySource, toy_stripes
 
     torch.set_num_threads(1)

@@ -20,11 +20,11 @@ from machine import machine
 
 from headstart.base.config import cache_dir
 from headstart.base.hashing import sha256
-from headstart.data.images import decode
-from headstart.data.read import open_dataset
+from headstart.data.images.preprocessing import decode
+from headstart.data.readers.open import open_dataset
 from headstart.engines.base import Block, Network
-from headstart.engines.choose import PHOTOS, open_engine
-from headstart.sources.from_torch import TorchSource
+from headstart.engines.select import PHOTOS, open_engine
+from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
 
 ASKED = 0.50
@@ -35,7 +35,7 @@ BATCH = 500
 
 def probabilities(source: TorchSource) -> Network:
     """Return the network whose one block is the source's own class probabilities."""
-    from headstart.sources.taps import Probabilities
+    from headstart.sources.networks.tapped import Probabilities
 
     network = source.network()
 

@@ -18,8 +18,8 @@ import numpy as np
 from machine import machine
 from PIL import Image, ImageOps
 
-from headstart.data.formats import IMAGE_SUFFIXES
-from headstart.data.images import MARGIN, Preprocessing, decode
+from headstart.data.images.formats import IMAGE_SUFFIXES
+from headstart.data.images.preprocessing import MARGIN, Preprocessing, decode
 
 HOW = Preprocessing((224, 224), 256)
 

@@ -1,6 +1,6 @@
 """What the developed source of Tiny ImageNet is worth: 20 labels per class, against the same network from scratch.
 
-Usage: python bench/developed.py DATA [--source sources/tiny-imagenet] [--seeds 2] [--sets flowers5,trashnet]
+Usage: python bench/developed.py DATA [--source artifacts/tiny-imagenet] [--seeds 2] [--sets flowers5,trashnet]
 
 All arms see 64 x 64 pixels. Frozen: the best head on the source's features. Carried over: a head on pooled features,
 then all weights on the training loop of pretrain, at a third of its rate. Scratch: the same network from random
@@ -35,7 +35,7 @@ def trained(dataset, parts, source, seed, *, carried):
     import torch
 
     from headstart.heads.select import fit_logistic
-    from headstart.tune.pretrain import RECIPE, Material, fresh, probabilities_of, train_anew
+    from headstart.tune.from_scratch import RECIPE, Material, fresh, probabilities_of, train_anew
 
     network = fresh(source, classes=len(dataset.classes), size=0, seed=seed)
     material = Material(dataset, parts.train, parts.train, parts.test)
@@ -59,15 +59,15 @@ def labels_of(dataset, part):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--source", default="sources/tiny-imagenet")
+    parser.add_argument("--source", default="artifacts/tiny-imagenet")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--sets", default="flowers5,cats_dogs,trashnet")
     given = parser.parse_args()
     from headstart.base.progress import Progress
     from headstart.data.audit import scan
-    from headstart.data.read import open_dataset
+    from headstart.data.readers.open import open_dataset
     from headstart.data.split import split
-    from headstart.engines.manners import wait_politely
+    from headstart.engines.environment import wait_politely
     from headstart.judge.intervals import paired_difference
     from headstart.sources.registry import open_source
 

@@ -22,7 +22,7 @@ import sys, time, numpy as np
 from pathlib import Path
 from concurrent.futures import ThreadPoolExecutor
 from headstart.base.config import cache_dir
-from headstart.engines.choose import open_engine
+from headstart.engines.select import open_engine
 from headstart.sources.registry import open_source
 source = open_source("packaged:efficientnet-lite0")
 files = sorted(file for file in Path(sys.argv[1]).rglob("*") if file.is_file())

@@ -22,8 +22,8 @@ import numpy as np
 from machine import machine
 
 from headstart.base.config import cache_dir
-from headstart.data.read import open_dataset
-from headstart.engines.choose import PHOTOS, open_engine, parity
+from headstart.data.readers.open import open_dataset
+from headstart.engines.select import PHOTOS, open_engine, parity
 from headstart.engines.torch import TorchEngine
 from headstart.sources.base import Source
 from headstart.sources.registry import open_source

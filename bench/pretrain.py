@@ -26,11 +26,11 @@ def ours(dataset, positions, size: int, seconds: float) -> float:
     """Return pictures a second of the loop's own parts at one size."""
     import torch
 
-    from headstart.data.images import Preprocessing
+    from headstart.data.images.preprocessing import Preprocessing
     from headstart.sources.registry import open_source
-    from headstart.tune.loop import train
-    from headstart.tune.pretrain import RECIPE, _task, fresh
-    from headstart.tune.stream import Stream
+    from headstart.tune.training.loop import train
+    from headstart.tune.from_scratch import RECIPE, _task, fresh
+    from headstart.tune.inputs.stream import Stream
     from dataclasses import replace
 
     torch.manual_seed(0)
@@ -58,7 +58,7 @@ def plain(dataset, positions, seconds: float) -> float:
     from torchvision import transforms
 
     from headstart.sources.registry import open_source
-    from headstart.tune.pretrain import fresh
+    from headstart.tune.from_scratch import fresh
 
     network = fresh(open_source("arch:resnet9", weights="none"), classes=len(dataset.classes), size=0, seed=0)
     body = network.body.train()
@@ -106,8 +106,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    from headstart.engines.manners import wait_politely
-    from headstart.data.read import open_dataset
+    from headstart.engines.environment import wait_politely
+    from headstart.data.readers.open import open_dataset
 
     print(machine())
     dataset = open_dataset(given.data / "tiny-imagenet")

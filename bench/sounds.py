@@ -19,8 +19,8 @@ from machine import machine
 
 import headstart as hs
 from headstart.base.progress import Progress
-from headstart.developed import Options
-from headstart.pretraining import run_pretrain, write_source
+from headstart.pretraining.result import Options
+from headstart.pretraining.pretrain import run_pretrain, write_source
 
 ARCH = "arch:resnet9"
 

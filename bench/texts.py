@@ -76,7 +76,7 @@ def texts_of(data: Path, name: str, part: str) -> list[str]:
 
 def encode(data: Path, work: str) -> None:
     """Encode the same texts by turns, three rounds: ours whole (tokens and network), theirs as it comes."""
-    from headstart.engines.choose import open_engine
+    from headstart.engines.select import open_engine
     from headstart.sources.registry import open_source
     from sentence_transformers import SentenceTransformer
 
@@ -150,11 +150,11 @@ def few(data: Path, work: str) -> None:
 def vectors(data: Path, work: str) -> None:
     """Compare GloVe frozen, GloVe tuned and random vectors tuned, under one pooled classifier: 20 labels per class."""
     from headstart.base.progress import Progress
-    from headstart.findings import Clock
+    from headstart.run.clock import Clock
     from headstart.judge.intervals import difference
-    from headstart.learners import Course, from_random, trained
-    from headstart.networks import as_network
-    from headstart.pipeline import Options, prepare
+    from headstart.comparison.trained_arms import Course, from_random, trained
+    from headstart.run.trainable import as_network
+    from headstart.fitting.fit import Options, prepare
 
     os.environ["HEADSTART_CACHE"] = tempfile.mkdtemp(dir=work)
     with tarfile.open(data / "word_vectors.tar") as archive:

@@ -32,7 +32,7 @@ PICTURES, BATCH, ROUNDS = 64, 32, 3
 
 
 def speed() -> None:
-    from headstart.engines.manners import wait_politely
+    from headstart.engines.environment import wait_politely
 
     wait_politely()
     import torch
@@ -40,15 +40,15 @@ def speed() -> None:
 
     from headstart.base.progress import Progress
     from headstart.data.audit import scan
-    from headstart.data.read import open_dataset
+    from headstart.data.readers.open import open_dataset
     from headstart.heads.linear import LinearHead
     from headstart.sources.registry import open_source
     from headstart.testing import toy_photos
-    from headstart.tune.arm import Arm
-    from headstart.tune.way import Way
-    from headstart.tune.fuse import fused
-    from headstart.tune.ground import Ground
-    from headstart.tune.task import Recipe, precision
+    from headstart.tune.trial import Arm
+    from headstart.tune.trial_config import Way
+    from headstart.tune.network.fused_batchnorm import fused
+    from headstart.tune.problem import Ground
+    from headstart.tune.training.task import Recipe, precision
 
     folder = Path(tempfile.mkdtemp(prefix="headstart-"))
     toy_photos(folder / "photos", classes=2, per_class=PICTURES, seed=0)

@@ -25,10 +25,10 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import headstart as hs
-from headstart.data.read import open_dataset
-from headstart.developed import Options
+from headstart.data.readers.open import open_dataset
 from headstart.heads.select import fit_logistic
 from headstart.judge.intervals import bootstrap_mean
+from headstart.pretraining.result import Options
 
 TESTED = 300  # digits that measure; labelled ones are drawn from the others
 
@@ -44,7 +44,7 @@ def carried(source, data, labels, *, epochs, seed, scratch=False):
     """Return test accuracy before tuning and after each epoch, shape (epochs + 1,)."""
     import torch
 
-    from headstart.tune.pretrain import RECIPE, Material, fresh, train_anew
+    from headstart.tune.from_scratch import RECIPE, Material, fresh, train_anew
 
     rng, y = np.random.default_rng(seed), np.array([example.label for example in data.examples])
     test = rng.permutation(len(y))[:TESTED]

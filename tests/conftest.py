@@ -15,7 +15,7 @@ import pytest
 import pytest_socket
 from hub_server import Hub, serve
 
-from headstart.engines.manners import wait_politely
+from headstart.engines.environment import wait_politely
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: Ctrl-C is tested too
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,7 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let networks learn in float32 on every processor: bfloat16, which some multiply natively, has three digits."""
-    monkeypatch.setattr("headstart.tune.task.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("headstart.tune.training.task.has_bfloat16", lambda device: False)
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +90,8 @@ def hub(loopback: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     """Serve a Hugging Face hub on loopback, with an empty cache of its own, nobody logged in, and little patience."""
     from huggingface_hub import constants
 
-    from headstart.sources import hub as module
-    from headstart.sources.download import Limits
+    from headstart.sources.hub import repository as module
+    from headstart.sources.hub.client import Limits
 
     with serve() as hub:
         for name, value in (("HF_ENDPOINT", hub.url), ("HF_HUB_CACHE", str(tmp_path / "hub"))):

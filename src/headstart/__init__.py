@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headstart.base.errors import HeadstartError, UsageError
-    from headstart.comparing import compare
+    from headstart.comparison.compare import compare
+    from headstart.fitting.fit import fit
     from headstart.model import Model, load
-    from headstart.pipeline import fit
-    from headstart.pretraining import pretrain
+    from headstart.pretraining.pretrain import pretrain
     from headstart.sklearn import SourceFeatures
     from headstart.sources.registry import open_source
 
@@ -25,11 +25,11 @@ _HOME = {
     "Model": "headstart.model",
     "SourceFeatures": "headstart.sklearn",
     "UsageError": "headstart.base.errors",
-    "compare": "headstart.comparing",
-    "fit": "headstart.pipeline",
+    "compare": "headstart.comparison.compare",
+    "fit": "headstart.fitting.fit",
     "load": "headstart.model",
     "open_source": "headstart.sources.registry",
-    "pretrain": "headstart.pretraining",
+    "pretrain": "headstart.pretraining.pretrain",
 }
 __all__ = [
     "HeadstartError",

@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 from headstart.base.config import cache_dir
 from headstart.base.errors import BundleError, SourceError, UsageError
 from headstart.base.progress import Progress
+from headstart.data.audio.spectrogram import preprocessing_from as how_from
 from headstart.data.dataset import Dataset, Skipped
-from headstart.data.images import Preprocessing
-from headstart.data.spectrogram import preprocessing_from as how_from
-from headstart.data.texts import text_of
+from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.text import text_of
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.terms import TermHead
+from headstart.heads.tfidf import TermHead
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.sources.base import Source, SourceInfo
-from headstart.sources.from_torch import TorchSource
-from headstart.sources.from_words import WordSource
-from headstart.sources.texts import TextSource
+from headstart.sources.networks.source import TorchSource
+from headstart.sources.text.source import TextSource
+from headstart.sources.text.word_network import TunedWords
+from headstart.sources.text.word_source import WordSource
 from headstart.sources.tuned import AnyTuned, TunedSource, TunedText, is_tuned
-from headstart.sources.word_network import TunedWords
 
 if TYPE_CHECKING:
     from headstart.features.extract import Extraction
@@ -103,7 +103,7 @@ class Model:
         Raises:
             UsageError: an item cannot be read; the message names it.
         """
-        from headstart.data.items import from_items
+        from headstart.data.readers.in_memory import from_items
 
         check_list(items)
         if not len(items):
@@ -123,7 +123,7 @@ class Model:
             engine: `auto`, `torch` or `openvino`; None takes the model's own.
             progress: where to show progress; nothing is shown by default.
         """
-        from headstart.features.layers import select
+        from headstart.sources.layers import select
 
         found = features_of(dataset, self.source, engine=engine or self.engine, progress=progress)
         x, blocks = select(found.extraction.x, found.extraction.blocks, self.layer)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from headstart.data.items import from_items
+from headstart.data.readers.in_memory import from_items
 from headstart.engines.base import Block
-from headstart.features.layers import select
 from headstart.model import check_list, features_of, unreadable
 from headstart.sources.base import Source
+from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 
 OPEN_SOURCES = 4  # as many as a grid search over sources usually has, without loading one anew for each fold

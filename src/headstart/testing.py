@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.hashing import sha256_json
-from headstart.data.images import Preprocessing
-from headstart.sources.from_torch import Identity, Once, TorchSource
-from headstart.sources.recipe import Stage, more_taps, taps
+from headstart.data.images.preprocessing import Preprocessing
+from headstart.sources.networks.source import Identity, Once, TorchSource
+from headstart.sources.taps import Stage, more_taps, taps
 
 if TYPE_CHECKING:
     from torch import nn

@@ -25,15 +25,15 @@ from onnx_nets import convnet, weights
 from headstart.base.errors import UsageError
 from headstart.engines import openvino
 from headstart.engines.base import Engine, Network
-from headstart.engines.choose import LEAST_MEAN, LEAST_WORST, parity
 from headstart.engines.openvino import OpenVinoEngine, convert, precisions
+from headstart.engines.select import LEAST_MEAN, LEAST_WORST, parity
 from headstart.engines.torch import TorchEngine
 from headstart.sources import base
 from headstart.sources.base import Source
-from headstart.sources.from_torch import TorchSource
+from headstart.sources.networks.source import TorchSource
+from headstart.sources.networks.tapped import Tapped
 from headstart.sources.registry import open_source
-from headstart.sources.spec import PROVIDERS
-from headstart.sources.taps import Tapped
+from headstart.sources.uri import PROVIDERS
 
 HEAVY = 10_000_000
 """Networks of more weights are built twice and not four times: how they are drawn is seen on their smaller kin."""

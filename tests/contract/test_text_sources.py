@@ -12,7 +12,7 @@ from hub_models import for_sentences, place, tiny_text
 from toy_texts import FILLERS, TOPICS, sentences
 
 from headstart.engines.base import Engine
-from headstart.engines.choose import open_engine
+from headstart.engines.select import open_engine
 from headstart.sources.base import Source
 from headstart.sources.registry import open_source
 

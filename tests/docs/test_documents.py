@@ -66,11 +66,11 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
-def test_readme_names_every_folder() -> None:
-    readme = (ROOT / "README.md").read_text()
-    folders = [path for path in (ROOT / "src" / "headstart").iterdir() if path.is_dir() and path.name != "__pycache__"]
-    for folder in folders:
-        assert f"`src/headstart/{folder.name}`" in readme
+def test_the_layout_names_every_package() -> None:
+    layout, package = (ROOT / "docs" / "layout.md").read_text(), ROOT / "src" / "headstart"
+    for folder in (path.parent.relative_to(package) for path in package.rglob("__init__.py")):
+        assert folder == Path() or f"  {folder.name}/" in layout, f"docs/layout.md does not name {folder}"
+
 
 
 def test_make_targets_of_the_readme_exist() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headstart.heads import ridge
-from headstart.heads.rotate import rotate
+from headstart.heads.principal_axes import rotate
 
 CASES = {
     "more rows than columns": (

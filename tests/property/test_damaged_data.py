@@ -17,7 +17,7 @@ import pytest
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.data.audit import scan
-from headstart.data.read import open_dataset, open_inputs
+from headstart.data.readers.open import open_dataset, open_inputs
 
 MEMBERS = {
     f"{label}/{number}é.jpg": b"\xff\xd8\xff" + f"{label}{number}".encode() * 9 for label in "ab" for number in range(4)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from headstart.data.dataset import Unusable
-from headstart.data.images import Preprocessing, decode, thumbnail
+from headstart.data.images.preprocessing import Preprocessing, decode, thumbnail
 
 HOW = Preprocessing((16, 24), 20)
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from headstart.judge.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
-from headstart.judge.results import Field, Results
+from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
+from headstart.judge.benefit.results import Field, Results
 
 SHARED, OWN, SEEDS = 0.45, 0.25, 0.01
 """Variance of an example's difficulty for every arm, for one arm, and of a seed; the rest is chance."""

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.tune.augment import Views
-from headstart.tune.pictures import Pictures
-from headstart.tune.rows import Rows
-from headstart.tune.task import Recipe, Task, Trained, Weight
+from headstart.tune.inputs.augment import Views
+from headstart.tune.inputs.images import Pictures
+from headstart.tune.inputs.row_store import Rows
+from headstart.tune.training.task import Recipe, Task, Trained, Weight
 
 CLASSES = 3
 RECIPE = Recipe(epochs=2, rate=0.01, batch=9, mixup=0.2, smoothing=0.1, average=0.9, parts=2, seed=4)

@@ -10,17 +10,17 @@ from toy_texts import sentences, write_csv
 
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan, scan
-from headstart.data.read import open_dataset
+from headstart.data.readers.open import open_dataset
 from headstart.data.split import hold_out
 from headstart.engines.torch import TorchEngine, TorchTexts
 from headstart.features.features import Features
 from headstart.heads.select import fit_ridge
-from headstart.sources.from_torch import TorchSource
 from headstart.sources.layers import select
-from headstart.sources.texts import TextSource
+from headstart.sources.networks.source import TorchSource
+from headstart.sources.text.source import TextSource
 from headstart.sources.tuned import Tunable
 from headstart.testing import toy_photos
-from headstart.tune.ground import Ground
+from headstart.tune.problem import Ground
 
 
 def ground(folder: Path, source: TorchSource, *, classes: int = 3, per_class: int = 12, layer: str = "pool") -> Ground:

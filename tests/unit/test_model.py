@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from headstart.base.errors import BundleError, MissingExtra, UsageError, one_line
-from headstart.data.items import from_items
-from headstart.data.read import open_inputs
-from headstart.features.layers import select
+from headstart.data.readers.in_memory import from_items
+from headstart.data.readers.open import open_inputs
 from headstart.heads.linear import LinearHead
 from headstart.model import Model, features_of, load
 from headstart.ship.bundle import DataIdentity
 from headstart.sources import registry
 from headstart.sources.base import Source
+from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 
 CLASSES = ("dots", "stripes")

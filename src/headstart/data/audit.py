@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from headstart.base.errors import DataError, one_line
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.progress import Progress
-from headstart.data import formats, sounds, texts
+from headstart.data import text as texts
+from headstart.data.audio import decoding as sounds
 from headstart.data.dataset import Dataset, Skipped, Unusable
+from headstart.data.images import formats
 from headstart.data.labels import some
 
 MAX_CONFLICTING = 0.05

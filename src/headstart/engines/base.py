@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.texts import Tokens
+from headstart.data.text import Tokens
 
 if TYPE_CHECKING:
     import openvino

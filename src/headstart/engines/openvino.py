@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.atomic import TEMPORARY, said_when_full, sync_folder, write_atomic
 from headstart.base.errors import SourceError
-from headstart.base.files import TEMPORARY, said_when_full, sync_folder, write_atomic
 from headstart.base.hashing import canonical_json, sha256_file
-from headstart.base.lock import held
+from headstart.base.locks import held
 from headstart.engines.base import Batch, Network, as_tokens
-from headstart.engines.manners import own_signal_stack, wait_politely, without_telemetry
-from headstart.engines.texts import Padded, over_pieces
+from headstart.engines.environment import own_signal_stack, wait_politely, without_telemetry
+from headstart.engines.token_batches import Padded, over_pieces
 
 with without_telemetry():
     import openvino as ov

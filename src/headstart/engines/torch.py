@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.engines.base import Batch, as_tokens, in_batches
-from headstart.engines.manners import wait_politely
-from headstart.engines.texts import Padded, over_pieces
+from headstart.engines.environment import wait_politely
+from headstart.engines.token_batches import Padded, over_pieces
 
 wait_politely()
 

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from headstart.base.config import cores
 from headstart.base.hashing import sha256, sha256_json
-from headstart.base.lock import held
+from headstart.base.locks import held
 from headstart.base.progress import Progress, Step
 from headstart.data.dataset import Dataset, Kind, Skipped, Unusable
-from headstart.data.texts import text_of
+from headstart.data.text import text_of
 from headstart.engines.base import Batch, Block, Engine, Network, Prepared, stacked
-from headstart.engines.choose import PHOTOS, library_versions, open_engine, planned
-from headstart.features.ahead import Ahead
-from headstart.features.elsewhere import Elsewhere, begun
-from headstart.features.kinds import COUNTS, MANNERS, by_length
+from headstart.engines.select import PHOTOS, library_versions, open_engine, planned
+from headstart.features.conversion_process import Elsewhere, begun
+from headstart.features.modality import COUNTS, MANNERS, by_length
+from headstart.features.prefetch import Ahead
 from headstart.features.store import KEYS_AT_ONCE, Row, Store, row_key
 from headstart.sources.base import Source
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.atomic import check_writable, free_bytes
 from headstart.base.errors import UsageError
-from headstart.base.files import check_writable, free_bytes
 
 FILE = "features.sqlite"
 KEYS_AT_ONCE = 500  # SQLite takes 999 variables in a query at least

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.heads.convex import Fitted
-from headstart.heads.rotate import Rotated
+from headstart.heads.principal_axes import Rotated
 
 PENALTIES: tuple[float, ...] = (512.0, 128.0, 32.0, 8.0, 2.0)
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from headstart.base.config import cores
 from headstart.base.threads import ONE_THREAD_A_PRODUCT
-from headstart.heads.minimise import minimise
-from headstart.heads.rotate import Rotated
+from headstart.heads.lbfgs import minimise
+from headstart.heads.principal_axes import Rotated
 
 Outcome = tuple[NDArray[np.float64], NDArray[np.floating]]
 Loss = Callable[[NDArray[np.floating], NDArray[np.int64], NDArray[np.floating]], Outcome]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.heads.rotate import Rotated, blocks
+from headstart.heads.principal_axes import Rotated, blocks
 
 PENALTIES: tuple[float, ...] = tuple(float(10.0**half) for half in np.arange(-4, 3.01, 0.5))
 

@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from headstart.base.errors import UsageError
 from headstart.features.features import Features
 from headstart.heads import ridge
-from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.parts import IMBALANCE
-from headstart.heads.rotate import Rotated
-from headstart.heads.trials import (
+from headstart.heads.cross_validation import (
     CONVEX,
     Task,
     Trial,
@@ -27,6 +24,9 @@ from headstart.heads.trials import (
     prepare,
     ridge_penalty,
 )
+from headstart.heads.folds import IMBALANCE
+from headstart.heads.linear import LinearHead, softmax
+from headstart.heads.principal_axes import Rotated
 
 SIMPLEST_FIRST = ("centroid", "ridge", "svm", "logistic")
 UNSEEN = -1e4  # score of a class without examples: its probability is 0, and no arithmetic overflows

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.atomic import restore, write_folder
 from headstart.base.errors import BundleError
-from headstart.base.folders import restore, write_folder
 from headstart.base.hashing import sha256, sha256_json
 from headstart.heads.linear import LinearHead
-from headstart.heads.terms import TermHead
-from headstart.ship.strict import Misfit, build
-from headstart.ship.words import words_arrays, words_from
+from headstart.heads.tfidf import TermHead
+from headstart.ship.schema import Misfit, build
+from headstart.ship.tfidf_member import words_arrays, words_from
 
 SCHEMA = 1
 MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from headstart.base.config import offline
 from headstart.base.errors import UsageError, one_line
-from headstart.sources.hub import REPOSITORY
+from headstart.sources.hub.repository import REPOSITORY
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -15,16 +15,20 @@ from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
+from headstart.data.audio.decoding import sound_bytes
 from headstart.data.dataset import Kind, Unusable
-from headstart.data.images import Preprocessing
-from headstart.data.sounds import sound_bytes
-from headstart.data.texts import text_bytes
+from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.text import text_bytes
 from headstart.engines.base import Batch, Network, Prepared, stacked
-from headstart.engines.choose import PHOTOS, open_engine
+from headstart.engines.select import PHOTOS, open_engine
 from headstart.sources.layers import AUTO, JOINED, POOL, check_layer, select
 
 if TYPE_CHECKING:
     import torch
+
+
+RECIPE = 1
+"""Counts up when the same weights, taps and preprocessing come to mean other numbers."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Source(ABC):
         Raises:
             UsageError: `items` is one item and not a list of them, or one cannot be read; the message names it.
         """
-        from headstart.data.images import to_bytes
+        from headstart.data.images.preprocessing import to_bytes
 
         bytes_of = {"image": to_bytes, "sound": sound_bytes, "text": text_bytes}[self.info.kind]
         if isinstance(items, (str, bytes, os.PathLike)):

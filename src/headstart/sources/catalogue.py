@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headstart.base.errors import UsageError
-from headstart.sources import from_arch, from_packaged
 from headstart.sources.base import SourceInfo
-from headstart.sources.keras_table import APPLICATIONS
-from headstart.sources.packaged_texts import ENCODERS
+from headstart.sources.keras.table import APPLICATIONS
+from headstart.sources.providers import arch as from_arch
+from headstart.sources.providers import packaged as from_packaged
+from headstart.sources.providers.packaged_text import ENCODERS
 from headstart.sources.registry import open_source
 
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
@@ -107,7 +108,7 @@ def _packaged() -> Iterator[tuple[str, str]]:
 
 def _cached_on_hub() -> Iterator[tuple[str, str]]:
     """Yield what lies whole in the Hugging Face cache: pinned to its commit where no branch leads to it."""
-    from headstart.sources.hub import cache_folder
+    from headstart.sources.hub.repository import cache_folder
 
     for folder in sorted(cache_folder().glob("models--*--*")):
         organisation, _, name = folder.name.removeprefix("models--").partition("--")
@@ -123,7 +124,7 @@ def _cached_on_hub() -> Iterator[tuple[str, str]]:
 
 def _cached_by_torch() -> Iterator[tuple[str, str]]:
     """Yield the torchvision weights in torch's cache; torchvision alone knows which file is whose, if there is any."""
-    from headstart.sources.from_torchvision import hub_folder
+    from headstart.sources.providers.torchvision import hub_folder
 
     held = {path.name for path in (hub_folder() / "checkpoints").glob("*.pth")}
     if not held:
@@ -139,7 +140,7 @@ def _cached_by_torch() -> Iterator[tuple[str, str]]:
 
 
 def _cached_by_keras() -> Iterator[tuple[str, str]]:
-    from headstart.sources.keras_weights import keras_home
+    from headstart.sources.keras.weights import keras_home
 
     if _installed("keras"):
         for name, application in APPLICATIONS.items():

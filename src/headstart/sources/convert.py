@@ -12,15 +12,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.base.atomic import write_folder
 from headstart.base.errors import SourceError
-from headstart.base.folders import write_folder
 from headstart.base.hashing import canonical_json, sha256, sha256_json
 from headstart.sources.base import SourceInfo
-from headstart.sources.folder import DESCRIPTION, KERAS, SCHEMA, Described
-from headstart.sources.from_torch import Identity, TorchSource
-from headstart.sources.recipe import Tap
+from headstart.sources.checkpoints.source_folder import DESCRIPTION, KERAS, SCHEMA, Described
+from headstart.sources.networks.source import Identity, TorchSource
 from headstart.sources.registry import open_source
-from headstart.sources.spec import parse
+from headstart.sources.taps import Tap
+from headstart.sources.uri import parse
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,7 +64,7 @@ def _members(source: TorchSource, uri: str) -> dict[str, bytes]:
     """Return the files of the folder and their bytes."""
     from safetensors.torch import save
 
-    from headstart.sources.keras_graph import Graph
+    from headstart.sources.keras.graph import Graph
 
     body = source.module()
     if not isinstance(body, Graph):
@@ -137,7 +137,7 @@ def open_converted(folder: Path, described: Described, *, uri: str, weights: str
 
 
 def _build(graph: Mapping[str, Any], path: Path) -> nn.Module:
-    from headstart.sources.keras_graph import build
-    from headstart.sources.safetensors_file import read_safetensors
+    from headstart.sources.checkpoints.safetensors import read_safetensors
+    from headstart.sources.keras.graph import build
 
     return build(graph, read_safetensors(path), where=str(path))

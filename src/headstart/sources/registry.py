@@ -12,7 +12,7 @@ from headstart.base.checks import did_you_mean
 from headstart.base.errors import MissingExtra, UsageError
 from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
-from headstart.sources.spec import ENTRY_POINTS, PROVIDERS, Provider, Spec, parse
+from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Provider, Spec, parse
 
 __all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
 
@@ -105,7 +105,7 @@ def _opener(spec: Spec) -> Opener:
 
 def _load(provider: Provider, spec: Spec) -> Any:
     try:
-        return importlib.import_module(f"headstart.sources.{provider.module}")
+        return importlib.import_module(f"headstart.sources.providers.{provider.module}")
     except ModuleNotFoundError as error:
         if provider.library is None or (error.name or "").partition(".")[0] != provider.library:
             raise

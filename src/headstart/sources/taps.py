@@ -1,105 +1,92 @@
-"""Taps: one pass through a torch network that yields its pooled features and what its late stages say.
-
-Imports torch: only the files that build a network import this one, and only when they do.
-"""
+"""The recipe of a network's blocks: where each is taken, and how it is reduced to one row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
-
-from headstart.data.images import Preprocessing
-from headstart.sources.recipe import Tap
+from headstart.engines.base import Block
 
 
-def reduced(values: Tensor, how: str, channels_last: bool) -> Tensor:
-    """Return the mean (`avg`) or maximum (`max`) over positions: (n, c) for a map of (n, c, h, w).
+@dataclass(frozen=True)
+class Tap:
+    """One block of features and where it is taken.
 
-    With `channels_last` the map is (n, h, w, c), or (n, tokens, c). `flatten` keeps every number, in the map's order.
-    """
-    if how == "flatten":
-        return values.flatten(1)
-    axes = tuple(range(1, values.ndim - 1)) if channels_last else tuple(range(2, values.ndim))
-    return values.mean(axes) if how == "avg" else values.amax(axes)
-
-
-class Normalised(nn.Module):
-    """A body that takes prepared pictures: uint8 of shape (n, h, w, c) in 0..255, normalised inside."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, body: nn.Module, how: Preprocessing) -> None:
-        super().__init__()
-        self.body = body
-        shape = (1, -1, 1, 1)
-        std = torch.tensor(how.std, dtype=torch.float64)
-        mean = torch.tensor(how.mean, dtype=torch.float64)
-        self.register_buffer("scale", (1 / (255 * std)).float().reshape(shape), persistent=False)
-        self.register_buffer("shift", (-mean / std).float().reshape(shape), persistent=False)
-
-    def normalised(self, pictures: Tensor) -> Tensor:
-        """Return float32 of shape (n, c, h, w)."""
-        return pictures.permute(0, 3, 1, 2).float() * self.scale + self.shift
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return what the body says of the normalised pictures."""
-        said: Tensor = self.body(self.normalised(pictures))
-        return said
-
-
-class Probabilities(Normalised):
-    """The body's own class probabilities, float32 of shape (n, k)."""
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return the softmax of the body's scores."""
-        return super().forward(pictures).softmax(-1)
-
-
-class Tapped(Normalised):
-    """The blocks that `taps` name, in one pass: a tuple of float32 of shape (n, width).
-
-    The body has timm's two steps: `forward_features` to its final map, and `forward_head(…, pre_logits=True)` from
-    there to its pooled features.
+    Attributes:
+        name: the block's name, such as `pool`, `stage4.avg` or `final.max`.
+        width: how many features it has.
+        reduce: `pool` is the network's own pooled, penultimate output; `avg` and `max` run over positions; `flatten`
+            keeps every position.
+        module: the part of the network whose output is taken, in torch's dotted form; empty for its final map.
+        channels_last: whether that output is (n, ..., c) and not (n, c, h, w).
     """
 
-    def __init__(self, body: nn.Module, how: Preprocessing, taps: Sequence[Tap]) -> None:
-        super().__init__(body, how)
-        self.taps = tuple(taps)
-        self._watched = sorted({tap.module for tap in taps if tap.module})
-        for name in self._watched:
-            body.get_submodule(name)
+    name: str
+    width: int
+    reduce: Literal["pool", "avg", "max", "flatten"]
+    module: str = ""
+    channels_last: bool = False
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        """Return the blocks in the order of the taps."""
-        body: Any = self.body
-        # Hooks live for one pass: another network over the same body must not keep this one's maps.
-        with seen(body, self._watched) as outputs:
-            final = body.forward_features(self.normalised(pictures))
-        outputs[""] = final
-        return tuple(
-            body.forward_head(final, pre_logits=True).flatten(1)
-            if tap.reduce == "pool"
-            else reduced(outputs[tap.module], tap.reduce, tap.channels_last)
-            for tap in self.taps
-        )
+    @property
+    def block(self) -> Block:
+        """The block that it yields."""
+        return Block(self.name, self.width)
 
 
-@contextmanager
-def seen(body: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Give a dict that fills with what the modules `names` of `body` return, the first of several, in this context."""
-    outputs: dict[str, Any] = {}
+@dataclass(frozen=True)
+class Stage:
+    """A part of a network whose output can be taken.
 
-    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, given, said: outputs.update({name: said[0] if isinstance(said, tuple) else said})
+    Attributes:
+        name: what it is called in layers.
+        module: the part, in torch's dotted form; empty for the final map.
+        width: channels of its output.
+        channels_last: whether that output is (n, ..., c) and not (n, c, h, w).
+        positions: of that output: height times width, or tokens.
+    """
 
-    hooks = [body.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-    try:
-        yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
+    name: str
+    module: str
+    width: int
+    channels_last: bool = False
+    positions: int = 0
+
+
+def taps(
+    pool: int, stages: Sequence[Stage], final: Stage | None, *, max_pooled: Sequence[str] | None = None
+) -> tuple[Tap, ...]:
+    """Return the taps of a network: `pool`, its late stages averaged, the last of them and the final map max-pooled.
+
+    Args:
+        pool: width of the pooled features.
+        stages: the stages to average, first to last.
+        final: the final map; None where the network has none.
+        max_pooled: names of the stages to max-pool as well; the last two by default.
+    """
+    last = [stage.name for stage in stages[-2:]] if max_pooled is None else list(max_pooled)
+    found = [Tap("pool", pool, "pool")]
+    found += [Tap(f"{at.name}.avg", at.width, "avg", at.module, at.channels_last) for at in stages]
+    found += [Tap(f"{at.name}.max", at.width, "max", at.module, at.channels_last) for at in stages if at.name in last]
+    if final is not None:
+        found.append(Tap(f"{final.name}.max", final.width, "max", final.module, final.channels_last))
+    return tuple(found)
+
+
+def more_taps(standard: Sequence[Tap], stages: Sequence[Stage], final: Stage | None) -> tuple[Tap, ...]:
+    """Return the taps that are taken only when a layer names them: what `standard` leaves out, and `flatten`.
+
+    Args:
+        standard: the taps that are always taken.
+        stages: every stage, first to last, the early ones too.
+        final: the final map; None where it is the last stage, or there is none.
+    """
+    maps = [*stages, final] if final is not None else list(stages)
+    found = [
+        Tap(f"{at.name}.{how}", at.width, how, at.module, at.channels_last) for at in maps for how in ("avg", "max")
+    ]
+    if maps:
+        last = maps[-1]
+        found.append(Tap("flatten", last.width * last.positions, "flatten", last.module, last.channels_last))
+    taken = {tap.name for tap in standard}
+    return tuple(tap for tap in found if tap.name not in taken)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256, sha256_json
-from headstart.data.images import Preprocessing
+from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.base import Source
-from headstart.sources.from_torch import Identity, TorchSource
-from headstart.sources.texts import TextSource
-from headstart.sources.word_network import TunedWords, WordNetwork
+from headstart.sources.networks.source import Identity, TorchSource
+from headstart.sources.text.source import TextSource
+from headstart.sources.text.word_network import TunedWords, WordNetwork
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,13 +9,15 @@ from pathlib import Path
 from headstart.base.checks import at_least, did_you_mean, one_of
 from headstart.base.errors import UsageError
 from headstart.data.dataset import ITEMS, Kind
-from headstart.tune.augment import STRENGTHS
-from headstart.tune.watch import TRACKERS
 
 NONE, NORM, LORA, ALL, AUTO = "none", "norm", "lora", "all", "auto"
 MODES = (NONE, NORM, LORA, "last:N", ALL, AUTO)
 LAST = re.compile(r"last:(\d+)")
 BATCHNORM = ("keep", "train")
+STRENGTHS = ("none", "light", "strong")
+"""How far a view of an example may be from it, in ascending order."""
+TRACKERS = ("mlflow", "wandb")
+"""What `--track` knows."""
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 

@@ -15,7 +15,7 @@ from headstart.base.hashing import sha256
 from headstart.base.progress import Progress
 from headstart.data.audit import check_bad, scan
 from headstart.data.dataset import Dataset, Example, Skipped, Unusable
-from headstart.data.read import open_dataset
+from headstart.data.readers.open import open_dataset
 
 
 def dataset(*rows: tuple[str, bytes], skipped: int = 0) -> Dataset:

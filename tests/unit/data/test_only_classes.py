@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.classes import only, read_classes
+from headstart.data.class_list import only, read_classes
 from headstart.data.dataset import Dataset, Example, Skipped
 
 DATA = Dataset(

@@ -12,8 +12,8 @@ import pytest
 
 from headstart.base.errors import UsageError
 from headstart.engines import openvino
-from headstart.engines.choose import folder_of, open_engine
 from headstart.engines.openvino import BIN, RECORD, XML, OpenVinoEngine, open_converted
+from headstart.engines.select import folder_of, open_engine
 from headstart.testing import ToySource
 
 NETWORK = ToySource().network()
@@ -63,7 +63,7 @@ SCRIPT = """
 import sys
 import numpy as np
 from pathlib import Path
-from headstart.engines.choose import open_engine
+from headstart.engines.select import open_engine
 from headstart.testing import ToySource
 pictures = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
 engine = open_engine(ToySource().network(), sample=lambda: pictures, cache=Path(sys.argv[1]), say=print)

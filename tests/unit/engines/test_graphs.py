@@ -11,9 +11,10 @@ from onnx_nets import SIDE, convnet
 
 import headstart as hs
 from headstart.base.errors import SourceError, UsageError
-from headstart.engines import choose, openvino
+from headstart.engines import openvino
+from headstart.engines import select as choose
 from headstart.engines.base import Block, Network
-from headstart.engines.choose import Parity, open_engine, planned
+from headstart.engines.select import Parity, open_engine, planned
 
 openvino_engine = openvino.OpenVinoEngine
 

@@ -20,11 +20,11 @@ import pytest
 from headstart.base.errors import UsageError
 from headstart.base.hashing import sha256
 from headstart.data.dataset import Dataset, Example, Unusable
-from headstart.data.images import small_pixels
-from headstart.data.read import open_dataset
+from headstart.data.images.preprocessing import small_pixels
+from headstart.data.readers.open import open_dataset
 from headstart.features import extract as extraction
 from headstart.features.extract import Extraction, extract
-from headstart.features.kinds import MANNERS
+from headstart.features.modality import MANNERS
 from headstart.features.store import FILE
 from headstart.testing import ToySource, toy_photos
 
@@ -331,7 +331,7 @@ WARM = """
 import sys
 from pathlib import Path
 from headstart.base.hashing import sha256
-from headstart.data.read import open_dataset
+from headstart.data.readers.open import open_dataset
 from headstart.features.extract import extract
 from headstart.testing import ToySource
 dataset = open_dataset(sys.argv[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.features.kinds import MANNERS
+from headstart.features.modality import MANNERS
 from headstart.testing import toy_photos
 
 SCRIPT = """
@@ -19,7 +19,7 @@ import numpy as np
 from pathlib import Path
 from headstart.base.hashing import sha256
 from headstart.base.progress import Progress
-from headstart.data.read import open_dataset
+from headstart.data.readers.open import open_dataset
 from headstart.features import extract as extraction
 from headstart.testing import ToySource
 

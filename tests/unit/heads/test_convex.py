@@ -4,9 +4,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from headstart.heads import convex
+from headstart.heads.lbfgs import minimise
 from headstart.heads.logistic import LOGISTIC
-from headstart.heads.minimise import minimise
-from headstart.heads.rotate import rotate
+from headstart.heads.principal_axes import rotate
 from headstart.heads.svm import SVM
 
 

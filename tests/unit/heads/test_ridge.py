@@ -4,7 +4,7 @@ import pytest
 from headstart.engines.base import Block
 from headstart.features.features import Features
 from headstart.heads import ridge
-from headstart.heads.rotate import column_scale, rotate
+from headstart.heads.principal_axes import column_scale, rotate
 from headstart.heads.select import fit_ridge
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from headstart.sources import catalogue
-from headstart.sources.keras_table import APPLICATIONS
+from headstart.sources.keras.table import APPLICATIONS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -14,11 +14,11 @@ from keras_models import features_of, photos, randomise, torch_features
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json
 from headstart.sources.convert import convert
-from headstart.sources.from_keras import build_arrays
-from headstart.sources.keras_blueprint import finish
-from headstart.sources.keras_graph import build
-from headstart.sources.keras_library import arrays_of, build_application, import_keras, walk_model, without_tensorflow
-from headstart.sources.keras_walk import walk
+from headstart.sources.keras.blueprint import finish
+from headstart.sources.keras.graph import build
+from headstart.sources.keras.library import arrays_of, build_application, import_keras, walk_model, without_tensorflow
+from headstart.sources.keras.walker import walk
+from headstart.sources.providers.keras import build_arrays
 from headstart.sources.registry import open_source
 
 torch = pytest.importorskip("torch")

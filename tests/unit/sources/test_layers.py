@@ -9,7 +9,7 @@ import pytest
 
 from headstart.base.errors import UsageError
 from headstart.engines.base import Block
-from headstart.features.layers import check_layer, layer_names, select
+from headstart.sources.layers import check_layer, layer_names, select
 
 BLOCKS = (Block("pool", 3), Block("stage1.avg", 2), Block("final.max", 4))
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from headstart.sources.networks.tapped import Normalised
 from headstart.sources.registry import open_source
-from headstart.sources.taps import Normalised
 
 ARCHITECTURES = {
     "timm:resnet18": "resnet18",

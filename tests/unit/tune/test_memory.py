@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tiny_task import RECIPE, task
 
 from headstart.base.errors import UsageError
-from headstart.tune.loop import train
+from headstart.tune.training.loop import train
 
 TUNE = """
 import resource, sys
@@ -27,8 +27,8 @@ from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset, Example
 from headstart.heads.linear import LinearHead
 from headstart.testing import ToySource
-from headstart.tune.adapt import tune
-from headstart.tune.ground import Ground
+from headstart.tune.search import tune
+from headstart.tune.problem import Ground
 from headstart.tune.settings import Settings
 
 n, size, room, folder = *map(int, sys.argv[1:4]), Path(sys.argv[4])

@@ -17,24 +17,25 @@ from toy_texts import FILLERS, TOPICS, sentences, write_csv
 from tuning_ground import text_ground
 
 import headstart as hs
-from headstart import leaning
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.engines.torch import TorchTexts
-from headstart.sources import bert
-from headstart.sources.from_torch import Identity
-from headstart.sources.from_words import WordSource
+from headstart.fitting import words_after_tuning as leaning
+from headstart.sources.networks import bert
+from headstart.sources.networks.source import Identity
 from headstart.sources.registry import open_source
-from headstart.sources.texts import TextSource, layer_taps
+from headstart.sources.text.source import TextSource, layer_taps
+from headstart.sources.text.word_network import TunedWords, WordNetwork
+from headstart.sources.text.word_source import WordSource
 from headstart.sources.tuned import TunedText
-from headstart.sources.word_network import TunedWords, WordNetwork
-from headstart.tune import adapt, loop
-from headstart.tune.arm import Arm, Point
-from headstart.tune.groups import is_norm
+from headstart.tune import search as adapt
+from headstart.tune.inputs.texts import bucketed
+from headstart.tune.network.param_groups import is_norm
 from headstart.tune.settings import Settings
-from headstart.tune.task import Recipe
-from headstart.tune.texts import bucketed
-from headstart.tune.way import Way
+from headstart.tune.training import loop
+from headstart.tune.training.task import Recipe
+from headstart.tune.trial import Arm, Point
+from headstart.tune.trial_config import Way
 
 QUICK = Recipe(epochs=2, rate=1e-2, batch=8)
 CPU = torch.device("cpu")
@@ -129,7 +130,7 @@ def test_kept_activations_give_the_losses_of_the_plain_loop(
 def test_activations_that_do_not_fit_in_memory_lie_on_disk(
     tmp_path: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.tune import rows
+    from headstart.tune.inputs import row_store as rows
 
     ground = text_ground(tmp_path, ours(encoder()))
     way = Way("last:1", recipe=QUICK)

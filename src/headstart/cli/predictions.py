@@ -1,0 +1,121 @@
+"""What `headstart predict` gives: classes and probabilities as lines, as CSV or as one JSON object."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.atomic import check_writable
+from headstart.base.errors import UsageError, one_line
+from headstart.base.progress import Progress
+from headstart.data.dataset import ITEMS, Skipped
+from headstart.data.readers.csv_tables import safe_cell
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The classes that a bundle gave to some inputs.
+
+    Attributes:
+        ids: the n inputs that could be read.
+        classes: the c class names.
+        probabilities: float32 of shape (n, c), rows summing to 1.
+        skipped: inputs that could not be read, and why.
+        bundle: where the model came from.
+        task: what it does, such as `image-classification`.
+    """
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    skipped: tuple[Skipped, ...]
+    bundle: Path
+    task: str
+
+    def rows(self) -> Iterator[tuple[str, str, float, NDArray[np.float32]]]:
+        """Yield input, class, its probability and all probabilities."""
+        for name, row in zip(self.ids, self.probabilities, strict=True):
+            best = int(row.argmax())
+            yield name, self.classes[best], float(row[best]), row
+
+
+def predict_inputs(
+    bundle: Path,
+    inputs: Sequence[str],
+    *,
+    engine: str,
+    out: Path | None,
+    progress: Progress,
+    columns: Mapping[str, str] | None = None,
+) -> Labelled:
+    """Load a bundle and name the class of every input.
+
+    Raises:
+        UsageError: the bundle or an input cannot be used, no input could be read, or `out` cannot be written.
+    """
+    from headstart.data.readers.open import open_inputs
+    from headstart.model import TASKS, load
+
+    if out is not None:
+        if out.is_dir():
+            raise UsageError("--out must be the path of a CSV file", f"the folder {out}", f"give {out / 'preds.csv'}")
+        check_writable(out.absolute().parent, what="the folder of --out")
+    nested = bundle / "bundle"
+    model = load(nested if nested.is_dir() else bundle, engine=engine)
+    kind = model.source.info.kind
+    found = model.predict_dataset(open_inputs(inputs, kind=kind, columns=columns), progress=progress)
+    for skip in found.skipped:
+        progress.say(f"Skipped {skip.id}: {skip.reason}")
+    if not found.ids:
+        reasons = "; ".join(f"{skip.id}: {skip.reason}" for skip in found.skipped[:3])
+        raise UsageError(f"INPUT must hold some {ITEMS[kind]} that can be read", reasons or "none", "give other inputs")
+    return Labelled(found.ids, model.classes, found.probabilities, found.skipped, bundle, TASKS[kind])
+
+
+def as_lines(labelled: Labelled, *, everything: bool) -> Iterator[str]:
+    """Yield one line an input: its name, its class, the probability."""
+    wide = max(len(one_line(name)) for name in labelled.ids)
+    for name, label, probability, row in labelled.rows():
+        line = f"{one_line(name):<{wide}}  {one_line(label)}  {probability:.3f}"
+        if everything:
+            each = zip(labelled.classes, row, strict=True)
+            line += "  (" + ", ".join(f"{one_line(other)} {value:.3f}" for other, value in each) + ")"
+        yield line
+
+
+def as_csv(labelled: Labelled, *, everything: bool) -> str:
+    """Return a CSV with the columns path, label and probability, and one for each class where `everything`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    classes = labelled.classes if everything else ()
+    writer.writerow(["path", "label", "probability", *(safe_cell(f"p({name})") for name in classes)])
+    for name, label, probability, row in labelled.rows():
+        shown = [f"{value:.6f}" for value in row] if everything else []
+        writer.writerow([safe_cell(name), safe_cell(label), f"{probability:.6f}", *shown])
+    return text.getvalue()
+
+
+def as_json_object(labelled: Labelled, *, everything: bool) -> dict[str, Any]:
+    """Return the predictions as one plain object."""
+    predictions = []
+    for name, label, probability, row in labelled.rows():
+        prediction: dict[str, Any] = {"path": name, "label": label, "probability": round(probability, 6)}
+        if everything:
+            prediction["probabilities"] = {
+                other: round(float(value), 6) for other, value in zip(labelled.classes, row, strict=True)
+            }
+        predictions.append(prediction)
+    return {
+        "schema": 1,
+        "task": labelled.task,
+        "bundle": str(labelled.bundle),
+        "predictions": predictions,
+        "skipped": [{"path": skip.id, "reason": skip.reason} for skip in labelled.skipped],
+    }

@@ -1,0 +1,1 @@
+"""The command `compare`, as a list of steps."""

@@ -1,0 +1,100 @@
+"""Several sources compared one after the other on the same data, splits and budget, and which of them to use."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from headstart.base.atomic import write_atomic
+from headstart.base.errors import UsageError
+from headstart.base.progress import Progress
+from headstart.comparison.experiment import Options
+from headstart.comparison.result import PAGE, Compared, write_comparison
+from headstart.judge.benefit.benefit import BENEFIT
+from headstart.judge.benefit.gains import FROZEN, TUNED
+from headstart.run.folder import CHECKPOINTS, RESULT
+
+SOURCES = "sources"
+"""The folder that holds one comparison for each of several sources."""
+
+
+@dataclass(frozen=True)
+class Several:
+    """Comparisons of several sources.
+
+    Attributes:
+        result: that of the source to use, and under `sources` what came of each.
+    """
+
+    result: dict[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        """What came of each source, best first, in a line each."""
+        return "\n".join(f"{one['source']}: {one['sentence']}" for one in self.result[SOURCES])
+
+
+def run_several(
+    data: Any,
+    options: Options,
+    sources: Sequence[str],
+    progress: Progress,
+    *,
+    out: Path,
+    compare: Callable[[Any, Options, Progress], Compared],
+) -> Several:
+    """Compare each source with its share of the budget; one that was done before a stop is not compared again.
+
+    Args:
+        data: in any of the accepted forms.
+        options: how; its source is left aside.
+        sources: URIs.
+        progress: where to show progress.
+        out: the folder of the run.
+        compare: does one comparison.
+
+    Raises:
+        UsageError: the data, a source or an option cannot be used.
+    """
+    if options.weights != "pretrained" or options.arch is not None:
+        raise UsageError("--weights and --arch belong to one source", f"{len(sources)} sources", "name one --source")
+    found = []
+    for at, uri in enumerate(sources):
+        name = f"{at + 1}-{re.sub(r'[^A-Za-z0-9._-]+', '-', uri).strip('-.')}"[:80]
+        folder = out / CHECKPOINTS / name
+        if not (folder / RESULT).exists():
+            progress.say(f"Source {at + 1} of {len(sources)}: {uri}")
+            own = replace(options, source=uri, budget=options.budget / len(sources), arms=folder / CHECKPOINTS)
+            write_comparison(folder, compare(data, own, progress))
+        found.append((name, json.loads((folder / RESULT).read_text(encoding="utf-8"))))
+    ranked = sorted(found, key=lambda one: _rank(one[1]), reverse=True)
+    said = [
+        {
+            **{key: result[key] for key in ("source", "verdict", "sentence", "start", "asymptote")},
+            "accuracy": result["arms"][result["transfer"]]["accuracy"],
+            "folder": f"{SOURCES}/{name}",
+        }
+        for name, result in ranked
+    ]
+    return Several({**ranked[0][1], SOURCES: said})
+
+
+def _rank(result: dict[str, Any]) -> tuple[bool, float]:
+    """Return what a source is ranked by: whether it is a benefit, then the accuracy that it ends with."""
+    arms = [result["arms"].get(name, {}).get("accuracy") for name in (FROZEN, TUNED)]
+    return result["verdict"] == BENEFIT, max(one["value"] for one in arms if one)
+
+
+def write_several(out: Path, several: Several) -> list[str]:
+    """Write the folder of several comparisons, and return what to say of it."""
+    shutil.rmtree(out / SOURCES, ignore_errors=True)
+    (out / CHECKPOINTS).rename(out / SOURCES)
+    best = out / several.result[SOURCES][0]["folder"]
+    write_atomic(out / PAGE, (best / PAGE).read_bytes())
+    write_atomic(out / RESULT, json.dumps(several.result, indent=1, allow_nan=False).encode())
+    return [f"Report of the best: {out / PAGE}    Result: {out / RESULT}", f"Each source: {out / SOURCES}"]

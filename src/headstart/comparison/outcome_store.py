@@ -1,0 +1,117 @@
+"""The outcomes of a comparison on disk: one folder an arm, number of labels and seed, whole or not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.base.atomic import write_atomic
+from headstart.base.errors import UsageError
+from headstart.base.hashing import canonical_json
+from headstart.judge.benefit.results import Outcome
+from headstart.tune.training.checkpoint import Checkpoint, differences, newest, save, storable
+
+IDENTITY = "comparison.json"
+
+
+class Outcomes:
+    """Outcomes that are kept as soon as they are there, so that a comparison that was stopped goes on behind them.
+
+    Args:
+        folder: where; None keeps them in memory alone.
+        say: is told of a damaged outcome.
+    """
+
+    def __init__(self, folder: Path | None, say: Callable[[str], None]) -> None:
+        self.folder, self._say = folder, say
+        self._known: dict[str, Outcome] = {}
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Prove that what lies there is of the same comparison, or begin one.
+
+        Args:
+            identity: plain values that say which comparison it is.
+
+        Raises:
+            UsageError: it is another one; or the folder cannot be written.
+        """
+        if self.folder is None:
+            return
+        path = self.folder / IDENTITY
+        if path.exists():
+            changed = differences(json.loads(path.read_text(encoding="utf-8")), storable(dict(identity)))
+            if changed:
+                raise UsageError(
+                    "--resume goes on with the same data and arguments",
+                    "; ".join(changed),
+                    "give them as they were, or start anew in another folder",
+                )
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, canonical_json(storable(dict(identity))))
+
+    def remembered(self, name: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return plain values that were found before, so that an arm goes on as it began; else find and keep them.
+
+        Raises:
+            UsageError: the disk is full or cannot be written.
+        """
+        path = None if self.folder is None else self.folder / f"{name}.json"
+        if path is not None and path.exists():
+            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return known
+        found = find()
+        if path is not None:
+            write_atomic(path, canonical_json(found))
+        return found
+
+    def get(self, arm: str, labels: str, seed: int) -> Outcome | None:
+        """Return an outcome, or None where it is not there yet."""
+        name = _name(arm, labels, seed)
+        if name not in self._known and self.folder is not None:
+            found = newest(self.folder / name, self._say)
+            if found is not None:
+                self._known[name] = _unpacked(found)
+        return self._known.get(name)
+
+    def put(self, arm: str, labels: str, seed: int, outcome: Outcome) -> None:
+        """Keep an outcome.
+
+        Raises:
+            UsageError: the disk is full or cannot be written.
+        """
+        name = _name(arm, labels, seed)
+        self._known[name] = outcome
+        if self.folder is not None:
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            save(self.folder / name, _packed(outcome))
+
+
+def _name(arm: str, labels: str, seed: int) -> str:
+    return f"{arm}-{labels}-seed{seed}"
+
+
+def _packed(outcome: Outcome) -> Checkpoint:
+    tensors = {
+        "epochs": outcome.epochs.astype(np.int64),
+        "right": outcome.right,
+        "loss": outcome.loss.astype(np.float32),
+        "seconds": outcome.seconds.astype(np.float64),
+    }
+    return Checkpoint(0, tensors, {"cut": outcome.cut, "note": outcome.note})
+
+
+def _unpacked(found: Checkpoint) -> Outcome:
+    arrays = found.tensors
+    return Outcome(
+        arrays["epochs"],
+        arrays["right"],
+        arrays["loss"],
+        arrays["seconds"],
+        cut=bool(found.state["cut"]),
+        note=str(found.state["note"]),
+    )

@@ -1,0 +1,318 @@
+"""Sounds: from the bytes of a recording to samples of one channel at one rate, read in blocks.
+
+Imports soundfile (libsndfile) on first use: WAV, FLAC, Ogg, MP3, AIFF and AU, told by their content.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import MissingExtra, one_line
+from headstart.data.dataset import Unusable
+from headstart.data.file_tree import MAX_BYTES, read_file
+from headstart.data.images import formats
+
+Encoding = Literal["wav", "flac", "ogg", "mp3", "aiff", "au"]
+
+SUFFIXES: dict[Encoding, tuple[str, ...]] = {
+    "wav": (".wav", ".wave", ".rf64"),
+    "flac": (".flac",),
+    "ogg": (".ogg", ".oga", ".opus"),
+    "mp3": (".mp3",),
+    "aiff": (".aif", ".aiff", ".aifc"),
+    "au": (".au", ".snd"),
+}
+UNREAD_SUFFIXES = (".m4a", ".aac", ".wma", ".amr", ".caf")
+"""Of recordings that are found, and refused by name unless their content is another's."""
+SOUND_SUFFIXES: frozenset[str] = frozenset(
+    {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}.union(UNREAD_SUFFIXES)
+)
+
+RATES = (1_000, 768_000)
+"""Least and greatest number of samples a second that is read."""
+USUAL = frozenset({16_000, 22_050, 24_000, 32_000, 44_100, 48_000})
+"""Rates that go without saying: what a source hears is in such recordings."""
+LOOKED_AT = 30.0
+"""Seconds of a recording that are looked at before anything is learned; whatever is used later is checked then."""
+BLOCK = 2**18
+"""Samples that are read at once, all channels together."""
+FINEST = 1_000
+"""Rates are related by fractions of no greater terms: exact for every usual rate, else within a millionth."""
+
+_UNREAD: tuple[tuple[int, bytes, str], ...] = (
+    (4, b"ftyp", "M4A or MP4"),
+    (0, b"\x30\x26\xb2\x75", "WMA"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"caff", "CAF"),
+    (0, b"MThd", "MIDI"),
+    (0, b"\x1aE\xdf\xa3", "WebM"),
+)
+_HELD = {"uint8": "u1", "int8": "<i2", "int16": "<i2", "int32": "<i4"} | dict.fromkeys(
+    ("float16", "float32", "float64"), "<f4"
+)
+_UNKNOWN = 0x7FFFF000  # what a recorder writes as the size that it does not know yet is this or more
+_COUNTLESS = 2**48  # frames: more than any file holds
+
+
+def sniff(data: bytes) -> Encoding:
+    """Return the accepted format of `data`, told by its first bytes.
+
+    Raises:
+        Unusable: "no samples (an empty file)", "format not accepted (WMA)", or "not an accepted recording (looks like
+            JPEG)".
+    """
+    if not data:
+        raise Unusable("no samples (an empty file)")
+    head, kind = data[:4], data[8:12]
+    if head in (b"RIFF", b"RIFX", b"RF64", b"BW64") and kind == b"WAVE":
+        return "wav"
+    if head == b"FORM" and kind in (b"AIFF", b"AIFC"):
+        return "aiff"
+    plain: dict[bytes, Encoding] = {b"fLaC": "flac", b"OggS": "ogg", b".snd": "au"}
+    if head in plain:
+        return plain[head]
+    if head[:3] == b"ID3":
+        return "mp3"
+    if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
+        if data[1] & 0x06:
+            return "mp3"
+        if data[1] & 0xF0 == 0xF0:
+            raise Unusable("format not accepted (AAC)")
+    refused = next((name for at, magic, name in _UNREAD if data.startswith(magic, at)), None)
+    if refused:
+        raise Unusable(f"format not accepted ({refused})")
+    raise Unusable("not an accepted recording" + _looks_like(data))
+
+
+def remarks(data: bytes, name: str) -> tuple[str, ...]:
+    """Return what is odd and yet fine about a recording, as clauses to be counted in a report.
+
+    Args:
+        data: the whole file, or more than `MAX_BYTES` of a larger one.
+        name: its file name; only the suffix counts.
+
+    Raises:
+        Unusable: it is no recording, truncated, broken, without samples, or holds NaN or infinity.
+    """
+    encoding, found = sniff(data), []
+    suffix = re.search(r"\.\w+$", name.lower())
+    if suffix and suffix[0] in SOUND_SUFFIXES and suffix[0] not in SUFFIXES[encoding]:
+        found.append(f"{encoding.upper()} named {suffix[0]}, read by content")
+    with _opened(data) as file:
+        if file.samplerate not in USUAL:
+            found.append(f"sampled at {file.samplerate:,} Hz (resampled where the source hears another rate)")
+        if file.channels > 1:
+            found.append(f"{file.channels} channels, mixed down to one")
+        silent = True
+        for block in _blocks(data, file, LOOKED_AT):
+            silent = silent and not block.any()
+    if silent:
+        found.append("silent: every sample is zero")
+    if len(data) > MAX_BYTES:
+        found.append(f"larger than {MAX_BYTES >> 20} MiB, of which the beginning is read")
+    return tuple(found)
+
+
+def length(data: bytes) -> tuple[float, int]:
+    """Return how many seconds the recording in `data` lasts, as far as its header says, and its rate in Hz.
+
+    Raises:
+        Unusable: as `remarks`.
+    """
+    with _opened(data) as file:
+        frames = file.frames if file.frames < _COUNTLESS else 0
+        return frames / file.samplerate, int(file.samplerate)
+
+
+def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> NDArray[np.float32]:
+    """Return some seconds of a recording: float32 of shape (n,), full scale -1..1, n at most `rate * seconds`.
+
+    Channels are averaged. Another rate is converted by a polyphase filter. Integers and companded samples come on one
+    scale, floats as they are. No more of the recording is decoded than is returned.
+
+    Args:
+        data: the whole file, or more than `MAX_BYTES` of a larger one.
+        rate: samples a second.
+        seconds: how much of it.
+        share: where a longer recording begins: 0 at its first sample, 1 so late that its last one is heard.
+
+    Raises:
+        Unusable: as `remarks`.
+    """
+    with _opened(data) as file:
+        if share and len(data) <= MAX_BYTES and file.frames < _COUNTLESS:
+            file.seek(int(share * max(0.0, file.frames - seconds * file.samplerate)))
+        ratio = Fraction(rate, file.samplerate).limit_denominator(FINEST)
+        if not ratio:
+            ratio = Fraction(1, FINEST)
+        beyond = 20 * max(1, ratio.denominator // max(1, ratio.numerator)) / file.samplerate  # what the filter looks at
+        mono = np.concatenate([block.mean(axis=1) for block in _blocks(data, file, seconds + beyond)])
+    if ratio != 1:
+        from scipy.signal import resample_poly
+
+        taps = _filter(ratio.numerator, ratio.denominator)
+        mono = resample_poly(mono, ratio.numerator, ratio.denominator, window=taps)
+    return mono[: round(rate * seconds)].astype(np.float32, copy=False)
+
+
+@lru_cache(maxsize=16)
+def _filter(up: int, down: int) -> NDArray[np.float32]:
+    """Return the low-pass filter between two rates: a sinc of 20 periods under a Kaiser window, as scipy's own is."""
+    from scipy.signal import firwin
+
+    most = max(up, down)
+    taps: NDArray[np.float32] = firwin(20 * most + 1, 1 / most, window=("kaiser", 5.0)).astype(np.float32)
+    return taps
+
+
+def sound_bytes(item: object) -> bytes:
+    """Return a recording given from Python as the bytes of a WAV file that loses nothing.
+
+    Args:
+        item: bytes, which pass through; a path, which is read; or a pair (samples, rate): an array of shape (n,) or
+            (n, channels), floats with full scale -1..1, or integers of 8 to 32 bits; and samples a second.
+
+    Raises:
+        Unusable: it is none of these, or the file cannot be read.
+    """
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return bytes(item[: MAX_BYTES + 1])
+    if isinstance(item, (str, os.PathLike)):
+        return read_file(os.fspath(item), begin=True)
+    array, rate = item if isinstance(item, tuple) and len(item) == 2 else (None, 0)
+    array = np.asarray(array)
+    held = _HELD.get(array.dtype.name)
+    if held is None or array.ndim not in (1, 2) or not isinstance(rate, (int, np.integer)) or rate < 1:
+        what = f"{array.dtype} of shape {array.shape} at {rate!r}" if isinstance(item, tuple) else type(item).__name__
+        raise Unusable(f"not a path, bytes or a pair (samples, rate) ({one_line(what, 80)})")
+    if array.dtype == np.int8:
+        array = array.astype(np.int16) * 256
+    channels = max(1, array.shape[1]) if array.ndim == 2 else 1
+    data, each = array.astype(held).tobytes(), channels * np.dtype(held).itemsize
+    coding = 3 if "f" in held else 1
+    form = struct.pack("<HHIIHH", coding, channels, rate, rate * each, each, 8 * each // channels)
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WAVE" + chunks
+
+
+class _Bytes(io.BytesIO):
+    """Bytes whose position never is negative: libsndfile asks for such ones of damaged files."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = (0, self.tell(), self.getbuffer().nbytes)[whence]
+        return super().seek(max(0, start + offset))
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Any]:
+    """Give the recording in `data` as an open `soundfile.SoundFile`; its errors become Unusable."""
+    encoding = sniff(data)
+    library = _library()
+    if len(data) <= MAX_BYTES:
+        _check_whole(data, encoding)
+    try:
+        with library.SoundFile(_Bytes(data)) as file:
+            low, high = RATES
+            if not low <= file.samplerate <= high:
+                raise Unusable(f"{file.samplerate:,} samples a second, not {low:,} to {high:,}")
+            yield file
+    except library.LibsndfileError as error:
+        said = error.error_string.strip().rstrip(".")
+        # What libsndfile says of an MP3 without a sound frame is meant for a file on disk.
+        said = "no sound in it" if said.startswith("File does not exist") else one_line(said, 80)
+        raise Unusable(f"broken: {said}") from error
+    except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise Unusable(f"broken: {one_line(error, 80)}") from error
+
+
+def _library() -> Any:
+    try:
+        import soundfile
+    except (ModuleNotFoundError, OSError) as error:  # OSError: the package without its libsndfile
+        raise MissingExtra(
+            "recordings need the package 'soundfile'", "it is not installed", "run: pip install 'headstart[audio]'"
+        ) from error
+    return soundfile
+
+
+def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float32]]:
+    """Yield the next seconds of an open recording in blocks, float32 of shape (frames, channels).
+
+    Raises:
+        Unusable: there is no sample, fewer than the header says, or one that is no number.
+    """
+    wanted = int(np.ceil(seconds * file.samplerate))
+    size, read = max(1, BLOCK // file.channels), 0
+    claimed = file.frames - file.tell() if file.frames < _COUNTLESS else 0
+    while read < wanted:
+        block = file.read(min(size, wanted - read), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        if not np.isfinite(block).all():
+            raise Unusable("samples that are NaN or infinite")
+        read += len(block)
+        yield block
+    if not read:
+        raise Unusable("no samples" if len(data) <= MAX_BYTES else "too large")
+    if read < min(wanted, claimed) and len(data) <= MAX_BYTES:
+        raise Unusable(f"truncated (its header says {file.frames:,} samples, {read:,} are there)")
+
+
+def _check_whole(data: bytes, encoding: Encoding) -> None:
+    """Raise Unusable where a header says more samples than there are, which libsndfile passes over in silence."""
+    try:
+        if encoding == "wav":
+            _check_chunks(data)
+        elif encoding in ("aiff", "au") and (claimed := _claimed(data, encoding)) > len(data) + 1:
+            raise Unusable(f"truncated (its header says {claimed:,} bytes, {len(data):,} are there)")
+        elif encoding == "ogg" and not data[data.rfind(b"OggS") + 5] & 4:
+            raise Unusable("truncated (the last page of the stream is missing)")
+    except (struct.error, IndexError):
+        raise Unusable("truncated") from None
+
+
+def _claimed(data: bytes, encoding: Encoding) -> int:
+    """Return the bytes that the header of an AIFF or AU file says the whole has; 0 where it does not say."""
+    first, second = struct.unpack_from(">II", data, 4)
+    if encoding == "aiff":
+        return int(first) + 8
+    return int(first + second) if second < _UNKNOWN else 0
+
+
+def _check_chunks(data: bytes) -> None:
+    order = ">" if data[:4] == b"RIFX" else "<"
+    at, align, claimed = 12, 1, None
+    while at + 8 <= len(data):
+        name, size = data[at : at + 4], struct.unpack_from(f"{order}I", data, at + 4)[0]
+        if name == b"ds64":
+            (claimed,) = struct.unpack_from("<Q", data, at + 16)
+        elif name == b"fmt ":
+            align = max(1, struct.unpack_from(f"{order}H", data, at + 20)[0])
+        elif name == b"data":
+            held = len(data) - at - 8
+            wanted = claimed if claimed is not None else size if size < _UNKNOWN else 0
+            if wanted // align > held // align:
+                said = f"its header says {wanted // align:,} samples, {held // align:,} are there"
+                raise Unusable(f"truncated ({said})")
+            return
+        at += 8 + size + size % 2
+    raise Unusable("no samples (a header only)")
+
+
+def _looks_like(data: bytes) -> str:
+    try:
+        kind: str | None = formats.sniff(data).upper()
+    except Unusable:
+        kind = formats.looks_like(data)
+    return f" (looks like {kind})" if kind else ""

@@ -1,0 +1,209 @@
+"""Log-mel spectrograms: what a network sees of a recording, as a grey picture of mel bands by frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import UsageError
+from headstart.data.audio.decoding import samples
+from headstart.data.images.preprocessing import Preprocessing
+
+WINDOW = 0.025  # seconds; hop and window are those of most speech and audio networks
+HOP = 0.010
+FLOOR = 80.0
+QUIET = 1e-10
+"""The least power that is told from none, of a recording whose loudest sample is 1."""
+MEAN, STD = 0.5, 0.25
+BANDS, COEFFICIENTS = 32, 20
+"""What a spectrogram is summarised in for the simple baseline."""
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """How a recording becomes a picture.
+
+    The power of short overlapping stretches under a Hann window, summed over triangular bands that lie evenly on the
+    mel scale m = 2595 log10(1 + f / 700) (O'Shaughnessy, "Speech Communication", 1987; as in HTK), in decibels below
+    the loudest band of the recording, so that recordings of any loudness look alike.
+
+    Attributes:
+        rate: samples a second that recordings are resampled to.
+        window: samples of a stretch.
+        hop: samples from one stretch to the next.
+        fft: points of its Fourier transform, of which those beyond `window` are zeros.
+        mels: bands: rows of the picture, the lowest first.
+        frames: stretches: columns of the picture; what lies behind them is cut, what is shorter is followed by silence.
+        low: lower end of the lowest band in Hz.
+        high: upper end of the highest band in Hz.
+        floor: decibels below the loudest at which all is taken for silence.
+    """
+
+    rate: int
+    window: int
+    hop: int
+    fft: int
+    mels: int
+    frames: int
+    low: float = 20.0
+    high: float = 8_000.0
+    floor: float = FLOOR
+
+    def __post_init__(self) -> None:
+        least = min(self.hop, self.window, self.mels, self.frames, self.floor)
+        if least <= 0 or self.window > self.fft or not 0 <= self.low < self.high <= self.rate / 2:
+            raise UsageError("a spectrogram must have bands below half its rate and stretches of samples", self, "mend")
+
+    @property
+    def seconds(self) -> float:
+        """How much of a recording is looked at."""
+        return self.frames * self.hop / self.rate
+
+
+@dataclass(frozen=True)
+class Heard(Preprocessing):
+    """How a source wants its recordings: as pictures of their spectrograms.
+
+    Attributes:
+        spectrogram: how they are made; their size is `size`.
+    """
+
+    spectrogram: Spectrogram = Spectrogram(16_000, 400, 160, 512, 64, 96)
+
+    def __post_init__(self) -> None:
+        if self.size != (self.spectrogram.mels, self.spectrogram.frames):
+            raise UsageError("the size of a spectrogram must be its bands by its frames", self.size, "correct it")
+
+    def prepare(self, data: bytes, share: float = 0.0) -> NDArray[np.uint8]:
+        """Return the spectrogram of the recording in `data`: uint8 of shape (mels, frames, 1 or 3).
+
+        Args:
+            data: the file.
+            share: where a longer recording begins, 0..1; see `samples`.
+        """
+        wanted = self.spectrogram
+        picture = log_mel(samples(data, rate=wanted.rate, seconds=wanted.seconds, share=share), wanted)
+        return picture[:, :, None] if self.channels == "grey" else np.repeat(picture[:, :, None], 3, axis=2)
+
+
+def heard(how: Preprocessing, *, size: tuple[int, int], seconds: float, rate: int) -> Heard:
+    """Return how a network that reads pictures as `how` says is to hear recordings.
+
+    Args:
+        how: of the architecture; its channels count.
+        size: mel bands and frames.
+        seconds: that the frames span.
+        rate: samples a second.
+    """
+    mels, frames = size
+    hop = max(1, round(seconds * rate / frames))
+    window = max(round(WINDOW * rate), 2 * hop)  # every sample lies under two windows
+    high = rate / 2
+    fft = 1 << (window - 1).bit_length()
+    while not mel_filters(rate, fft, mels, 20.0, high).any(axis=0).all():
+        fft *= 2
+    bands = Spectrogram(rate, window, hop, fft, mels, frames, high=high)
+    count = 1 if how.channels == "grey" else 3
+    return Heard(
+        size=size,
+        resize=None,
+        interpolation=how.interpolation,
+        mean=(MEAN,) * count,
+        std=(STD,) * count,
+        channels=how.channels,
+        background=0,
+        spectrogram=bands,
+    )
+
+
+def log_mel(sound: NDArray[np.float32], how: Spectrogram) -> NDArray[np.uint8]:
+    """Return the log-mel spectrogram of samples of shape (n,): uint8 of shape (mels, frames).
+
+    0 is `floor` decibels below the loudest band of the recording or quieter, 255 the loudest.
+    """
+    decibels = np.maximum(band_levels(sound, how), -how.floor)
+    return np.rint((decibels / how.floor + 1) * 255).astype(np.uint8)
+
+
+def band_levels(sound: NDArray[np.float32], how: Spectrogram) -> NDArray[np.float32]:
+    """Return decibels of each band and frame below the loudest, float32 of shape (mels, frames), 0 at most.
+
+    Stretch k is centred on sample k * hop. A silent recording is `floor` below everywhere.
+    """
+    from scipy.fft import rfft
+
+    peak = float(np.abs(sound).max(initial=0))
+    if not peak:
+        return np.full((how.mels, how.frames), -how.floor, np.float32)
+    half = how.window // 2
+    span = (how.frames - 1) * how.hop + how.window
+    padded = np.zeros(span, np.float32)
+    held = sound[: span - half]
+    padded[half : half + len(held)] = held.astype(np.float64) / peak
+    stretches = np.lib.stride_tricks.sliding_window_view(padded, how.window)[:: how.hop]
+    spectrum = rfft(stretches * _hann(how.window), how.fft, axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    bands = power @ mel_filters(how.rate, how.fft, how.mels, how.low, how.high)
+    levels = 10 * np.log10(np.maximum(bands, QUIET))
+    said: NDArray[np.float32] = (levels - levels.max()).T.astype(np.float32, copy=False)
+    return said
+
+
+@lru_cache(maxsize=8)
+def mel_filters(rate: int, fft: int, mels: int, low: float, high: float) -> NDArray[np.float32]:
+    """Return the weight of each point of a spectrum in each band, float32 of shape (fft // 2 + 1, mels), 0..1.
+
+    Triangles of height 1 between points that lie evenly on the mel scale of HTK.
+    """
+    lowest, highest = (2595 * math.log10(1 + hertz / 700) for hertz in (low, high))
+    corners = 700 * (10 ** (np.linspace(lowest, highest, mels + 2) / 2595) - 1)
+    points = np.linspace(0, rate / 2, fft // 2 + 1)[:, None]
+    rising = (points - corners[:-2]) / np.diff(corners)[:-1]
+    falling = (corners[2:] - points) / np.diff(corners)[1:]
+    weights: NDArray[np.float32] = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    return weights
+
+
+def cepstra(prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return mean and spread over time of 20 cepstral coefficients (MFCC): float32 of shape (40,).
+
+    The cosine transform of the log-mel bands of each frame (Davis & Mermelstein, IEEE Transactions on Acoustics, Speech
+    and Signal Processing 28 (1980)), over frames that are not silent throughout, where there is one.
+
+    Args:
+        prepared: a spectrogram, uint8 of shape (mels, frames, channels); more bands are averaged to 32, fewer repeated.
+    """
+    from scipy.fft import dct
+
+    mels = prepared.shape[0]
+    starts = np.arange(BANDS) * mels // BANDS
+    ends = np.maximum(starts + 1, (np.arange(BANDS) + 1) * mels // BANDS)
+    grey = prepared[:, :, 0].astype(np.float32) / 255
+    grey = grey[:, grey.any(axis=0)] if grey.any() else grey
+    bands = np.stack([grey[start:end].mean(axis=0) for start, end in zip(starts, ends, strict=True)])
+    found: NDArray[np.float32] = dct(bands, axis=0, norm="ortho")[:COEFFICIENTS]
+    return np.concatenate([found.mean(axis=1), found.std(axis=1)])
+
+
+def preprocessing_from(plain: Mapping[str, Any]) -> Preprocessing:
+    """Return the preprocessing that `asdict`, or JSON, made plain values of.
+
+    Raises:
+        TypeError: they are none.
+        UsageError: they contradict each other.
+    """
+    held: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    if "spectrogram" in held:
+        return Heard(**{**held, "spectrogram": Spectrogram(**held["spectrogram"])})
+    return Preprocessing(**held)
+
+
+@lru_cache(maxsize=8)
+def _hann(window: int) -> NDArray[np.float32]:
+    return np.hanning(window + 1)[:-1].astype(np.float32)

@@ -1,0 +1,1 @@
+"""Photos: accepted formats, decoding, preprocessing."""

@@ -1,0 +1,119 @@
+"""JPEG: what its header says, and its pixels at the scale that is needed, by libjpeg-turbo."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.dataset import Unusable
+from headstart.data.images.formats import tiff_numbers
+
+EIGHTHS = (1, 2, 4, 8)
+"""The scales, in eighths, that libjpeg-turbo has fast code for; 5/8 to 7/8 take longer than the whole picture."""
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_ALONE = frozenset(range(0xD0, 0xD9)) | {0x01}
+_DAMAGE = ("bad huffman code", "bad arithmetic code", "instead of rst")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the markers before the first scan say.
+
+    Attributes:
+        width: in pixels, as stored (before the rotation that `orientation` asks for).
+        height: in pixels, as stored.
+        precision: bits per sample.
+        components: 1 is grey, 3 colour, 4 CMYK.
+        adobe: whether the Adobe marker is there, which means that CMYK is stored inverted.
+        orientation: 1..8 as in EXIF.
+    """
+
+    width: int
+    height: int
+    precision: int
+    components: int
+    adobe: bool
+    orientation: int
+
+
+def read_header(data: bytes) -> Header:
+    """Return what the header of a JPEG says.
+
+    Raises:
+        Unusable: "truncated" where the file ends before its first scan, or "broken: …".
+    """
+    frame: tuple[int, int, int, int] | None = None
+    adobe, exif, xmp = False, b"", b""
+    for marker, start, end in _segments(data):
+        if marker in _FRAMES and end - start >= 6:
+            frame = struct.unpack_from(">BHHB", data, start)
+        elif marker == 0xEE and data.startswith(b"Adobe", start):
+            adobe = True
+        elif marker == 0xE1 and data.startswith(b"Exif\0\0", start):
+            exif += data[start + 6 : end]
+        elif marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/", start):
+            xmp = data[start:end]
+    if frame is None:
+        raise Unusable("broken: no frame header before the first scan")
+    precision, height, width, components = frame
+    return Header(width, height, precision, components, adobe, _orientation(exif, xmp))
+
+
+def _segments(data: bytes) -> list[tuple[int, int, int]]:
+    """Return (marker, start, end) of the payload of each segment before the first scan."""
+    found: list[tuple[int, int, int]] = []
+    at = 2
+    while True:
+        at = data.find(b"\xff", at)
+        if at < 0 or at + 4 > len(data):
+            raise Unusable("truncated")
+        marker = data[at + 1]
+        if marker in (0x00, 0xFF) or marker in _ALONE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker in (0xDA, 0xD9):
+            return found
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        found.append((marker, at + 4, at + 2 + length))
+        at += 2 + max(length, 2)
+
+
+def _orientation(exif: bytes, xmp: bytes) -> int:
+    value = tiff_numbers(exif).get(0x0112, 0)
+    if not value:
+        named = re.search(rb'tiff:Orientation(?:="|>)([1-8])', xmp)
+        value = int(named[1]) if named else 1
+    return value if 1 <= value <= 8 else 1
+
+
+def decode_scaled(data: bytes, header: Header, eighths: int) -> NDArray[np.uint8] | None:
+    """Return the pixels at `eighths`/8 of the stored size, rounded up: uint8 of shape (height, width, 3), RGB.
+
+    A file whose data ends early, or is damaged where that can be seen, is refused: libjpeg would paint the rest
+    grey. Bytes after the end of the picture are ignored.
+
+    Returns:
+        None where libjpeg-turbo remarks on something that need not touch the pixels: Pillow has the last word there.
+
+    Raises:
+        Unusable: "truncated", or "broken: …".
+    """
+    import simplejpeg
+
+    height, width = -(-header.height * eighths // 8), -(-header.width * eighths // 8)
+    least = {} if eighths == 8 else {"min_height": height, "min_width": width}
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", **least)
+    except ValueError as error:
+        remark = str(error).lower()
+        if "premature end" in remark:
+            raise Unusable("truncated") from None
+        if any(damage in remark for damage in _DAMAGE):
+            raise Unusable("broken: damaged JPEG data") from None
+        return None
+    return pixels if pixels.shape[:2] == (height, width) else None

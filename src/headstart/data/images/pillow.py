@@ -1,0 +1,207 @@
+"""Pictures through Pillow: every accepted format, to RGB on one background, with its warnings kept in."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import one_line
+from headstart.data.dataset import Unusable
+from headstart.data.images.formats import Format, check_pixels, claimed_size
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_PLUGINS: dict[Format, tuple[str, str]] = {
+    "jpeg": ("PIL.JpegImagePlugin", "JPEG"),
+    "png": ("PIL.PngImagePlugin", "PNG"),
+    "webp": ("PIL.WebPImagePlugin", "WEBP"),
+    "gif": ("PIL.GifImagePlugin", "GIF"),
+    "bmp": ("PIL.BmpImagePlugin", "BMP"),
+    "tiff": ("PIL.TiffImagePlugin", "TIFF"),
+    "pnm": ("PIL.PpmImagePlugin", "PPM"),
+    "avif": ("PIL.AvifImagePlugin", "AVIF"),
+}
+_ORIENTATION = 0x0112
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+
+# What Pillow's decoders have been seen to raise on fuzzed files; DecompressionBombError is none of these and is added.
+_RAISED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read_rgb(data: bytes, encoding: Format, background: int) -> tuple[Image, int]:
+    """Return the first frame of a picture as stored, in RGB, and its EXIF orientation (1..8).
+
+    Grey of 16 bits is scaled by its range (for a TIFF of fewer bits, by theirs; for PGM, by its declared maximum);
+    integers of 32 bits by their own least and greatest value; floats are taken as 0..1, or scaled by their own least
+    and greatest where they leave that. Transparency is laid on `background`. Colour profiles are not applied.
+
+    Args:
+        data: the whole file.
+        encoding: what `formats.sniff` returned.
+        background: grey level 0..255.
+
+    Raises:
+        Unusable: "too many pixels (W x H)" from the header alone, "truncated", or "broken: …" for whatever
+            else the decoder raises.
+    """
+    from PIL import Image
+
+    size = claimed_size(data, encoding)
+    if size:
+        check_pixels(*size)
+    plugin, name = _PLUGINS[encoding]
+    try:
+        with _QUIET.hold():
+            importlib.import_module(plugin)
+            with Image.open(io.BytesIO(data), formats=[name]) as image:
+                check_pixels(*image.size)
+                image.load()
+                return _to_rgb(image, background), _orientation(image)
+    except Image.DecompressionBombError:
+        raise Unusable("too many pixels") from None
+    except _RAISED as error:
+        raise Unusable(_reason(error, name)) from None
+
+
+def _reason(error: BaseException, name: str) -> str:
+    """Return a short reason that is the same in every run (Pillow's own names addresses in memory)."""
+    text = str(error)
+    if isinstance(error, EOFError) or "truncat" in text.lower():
+        return "truncated"
+    if isinstance(error, MemoryError):
+        return "broken: asks for more memory than there is"
+    if not text or " at 0x" in text:
+        return f"broken: not readable as {name}"
+    return f"broken: {one_line(text, 80)}"
+
+
+def _orientation(image: Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except _RAISED:
+        return 1  # a damaged EXIF block says nothing about the pixels
+    return value if value in range(1, 9) else 1
+
+
+def _to_rgb(image: Image, background: int) -> Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _deep_grey(image).convert("RGB")
+    if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
+        from PIL import ImageChops
+
+        image = ImageChops.invert(image)  # Pillow takes every CMYK JPEG for inverted; only Adobe's are
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return _on_background(image, background)
+    return image if image.mode == "RGB" else image.convert("RGB")  # a conversion to itself would copy
+
+
+def _on_background(image: Image, background: int) -> Image:
+    from PIL import Image
+
+    if image.mode == "La":
+        image = image.convert("LA")
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
+    ground = Image.new("RGB", layer.size, (background,) * 3)
+    ground.paste(layer, mask=layer.getchannel("A"))
+    return ground
+
+
+def _deep_grey(image: Image) -> Image:
+    from PIL import Image
+
+    values = np.asarray(image)
+    tags: dict[int, Any] = dict(getattr(image, "tag_v2", {}))
+    if image.mode == "F":
+        grey = _bytes(_scale_floats(values))
+    elif image.mode == "I" and image.format != "PPM":
+        grey = _bytes(_stretch(values.astype(np.float64)))
+    else:
+        bits = min(16, tags.get(_BITS_PER_SAMPLE, (16,))[0])
+        grey = _bytes(np.arange(2**16) * (255 / (2**bits - 1)))[values]
+    if tags.get(_PHOTOMETRIC) == 0:
+        grey = 255 - grey  # TIFF's WhiteIsZero, which Pillow honours for 8 bits only
+    return Image.fromarray(grey)
+
+
+def _bytes(grey: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
+def _scale_floats(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not finite.size:
+        raise Unusable("broken: no finite value")
+    if finite.min() >= 0 and finite.max() <= 1:
+        return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=1.0, neginf=0.0) * 255
+    low, high = finite.min(), finite.max()
+    return _stretch(np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low))
+
+
+def _stretch(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    low, high = values.min(), values.max()
+    return (values - low) * (255 / (high - low)) if high > low else np.full_like(values, 127.5)
+
+
+class _Quiet:
+    """Ignores Pillow's warnings, and nobody else's, while any thread is decoding.
+
+    `warnings.catch_warnings` puts back the whole list of filters and so corrupts it when threads overlap;
+    this one adds a single filter and takes that one out again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._filter: object = None
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the filter in place while the block runs."""
+        self._enter()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+                self._filter = warnings.filters[0]
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            filters = cast("list[object]", warnings.filters)
+            if self._holders == 0 and self._filter in filters:
+                filters.remove(self._filter)
+
+
+_QUIET = _Quiet()

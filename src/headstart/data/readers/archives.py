@@ -1,0 +1,256 @@
+"""Tar and zip archives as trees: members are read in place by their offset, and nothing is ever unpacked.
+
+An archive that could write or read outside itself (members with `..`, absolute names, links, devices) is refused
+as a whole: no honest tool makes one out of a folder of photos.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import struct
+import tarfile
+import weakref
+import zipfile
+import zlib
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from headstart.base.errors import DataError
+from headstart.data.dataset import Unusable
+from headstart.data.file_tree import MAX_BYTES, File, Tree, parents
+
+ARCHIVE_SUFFIXES = (".zip", ".tar")
+COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz")
+
+_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_ZIP_HEADER = struct.Struct("<4s22xHH")  # signature, then the lengths of name and extra field
+_STORED, _DEFLATED = 0, 8
+_BLOCK = 512
+
+
+class _Member(NamedTuple):
+    offset: int
+    packed: int
+    size: int
+    method: int
+    checksum: int | None
+    problem: str
+
+
+class _Header(tarfile.TarInfo):
+    """A tar header of which only name, type and size are parsed: half the time of listing is what else it holds."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        """Return an ordinary header (file, folder, pax record, long name) by its bytes; leave others to tarfile."""
+        data, kind, given = bytes(buf), bytes(buf[156:157]), bytes(buf[148:156])
+        if len(data) != _BLOCK or kind not in (b"0", b"5", b"x", b"L"):
+            return super().frombuf(buf, encoding, errors)
+        try:
+            checksum, size = int(given.strip(b"\0 "), 8), int(data[124:136].strip(b"\0 "), 8)
+        except ValueError:  # a size beyond 8 GiB is no octal number
+            return super().frombuf(buf, encoding, errors)
+        if checksum != sum(data) - sum(given) + 8 * 32:
+            return super().frombuf(buf, encoding, errors)
+        name, prefix = (data[at:end].partition(b"\0")[0].decode(encoding, errors) for at, end in ((0, 100), (345, 500)))
+        header = cls(f"{prefix}/{name}" if prefix and kind != b"L" else name)
+        header.type, header.size = kind, size
+        return header
+
+
+class Archive:
+    """The members of one archive file, read by offset.
+
+    Args:
+        path: the archive.
+        members: what it holds, by normalised name; the last of equal names counts, as in unpacking.
+        folders: the folders that it names.
+    """
+
+    def __init__(self, path: Path, members: dict[str, _Member], folders: set[str]) -> None:
+        self.path = path
+        self._members = members
+        self._folders = folders.union(*(parents(name) for name in members))
+        self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._handle)
+
+    @property
+    def where(self) -> str:
+        """What to call it in an error."""
+        return str(self.path)
+
+    @cached_property
+    def files(self) -> Sequence[File]:
+        """Every file, sorted by path."""
+        return sorted(File(name, member.problem) for name, member in self._members.items())
+
+    @property
+    def folders(self) -> AbstractSet[str]:
+        """The path of every folder."""
+        return self._folders
+
+    def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
+        """Return the bytes of one file; raises Unusable."""
+        member = self._members.get(path)
+        if member is None:
+            raise Unusable(absent)
+        if member.problem:
+            raise Unusable(member.problem)
+        if max(member.size, member.packed) > limit and not begin:
+            raise Unusable("too large")
+        try:
+            if member.checksum is None:
+                return self._span(member.offset, min(member.size, limit + 1))
+            return self._unzip(member, limit + 1)
+        except OSError as error:
+            raise Unusable("read error") from error
+
+    def _span(self, offset: int, size: int) -> bytes:
+        data = os.pread(self._handle, size, offset)
+        if len(data) != size:
+            raise Unusable("truncated")
+        return data
+
+    def _unzip(self, member: _Member, most: int) -> bytes:
+        signature, name, extra = _ZIP_HEADER.unpack(self._span(member.offset, _ZIP_HEADER.size))
+        if signature != b"PK\x03\x04":
+            raise Unusable("damaged in the archive")
+        data = self._span(
+            member.offset + _ZIP_HEADER.size + name + extra, min(member.packed, most + (most >> 8))
+        )  # incompressible bytes grow a little
+        if member.method == _DEFLATED:
+            # One byte more than was promised is enough to tell a lie; the rest of a bomb stays packed.
+            try:
+                data = zlib.decompressobj(-15).decompress(data, min(member.size + 1, most))
+            except zlib.error as error:
+                raise Unusable("damaged in the archive") from error
+        if member.size >= most and len(data) == most:  # of its beginning there is no checksum
+            return data
+        if len(data) != member.size or zlib.crc32(data) != member.checksum:
+            raise Unusable("damaged in the archive")
+        return data
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether the name says that `path` is an archive, of a kind that is read or one that is refused."""
+    return path.name.lower().endswith((*ARCHIVE_SUFFIXES, *COMPRESSED_TARS))
+
+
+def open_archive(path: Path) -> Tree:
+    """Return the members of a .zip or .tar as a tree.
+
+    Raises:
+        DataError: it is compressed as a whole, encrypted, truncated, no such archive, or holds a member that
+            leads out of it.
+    """
+    if path.name.lower().endswith(COMPRESSED_TARS):
+        raise _compressed(path, path.name[path.name.lower().rindex(".t") :])
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise DataError(f"{path} must be readable", error.strerror or error, "check the file and its rights") from error
+    for magic, name in _COMPRESSIONS.items():
+        if head.startswith(magic):
+            raise _compressed(path, name)
+    return _open_zip(path) if path.name.lower().endswith(".zip") else _open_tar(path)
+
+
+def _compressed(path: Path, how: str) -> DataError:
+    return DataError(
+        f"{path} must be readable in place, a .tar without compression or a .zip",
+        how,
+        "decompress it first (photos do not shrink), or unpack it and name the folder",
+    )
+
+
+def _broken(path: Path, what: str) -> DataError:
+    return DataError(f"{path} must be a whole archive", what, "copy or download it again, or name the unpacked folder")
+
+
+def _open_tar(path: Path) -> Archive:
+    members: dict[str, _Member] = {}
+    folders: set[str] = set()
+    try:
+        with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape", tarinfo=_Header) as tar:
+            for info in tar:
+                name = _checked(path, info.name, _kind_of_tar(info))
+                if info.isdir():
+                    folders.update([*parents(name), name] if name else [])
+                    continue
+                problem = "stored with holes" if info.issparse() else ""
+                members[name] = _Member(info.offset_data, info.size, info.size, _STORED, None, problem)
+            end = tar.offset
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
+        raise _broken(path, str(error)) from error
+    with path.open("rb") as file:
+        file.seek(end)
+        # A damaged header ends tarfile's listing in silence; only a block of zeros is an end.
+        if file.read(_BLOCK) != bytes(_BLOCK):
+            raise _broken(path, f"no end of archive at byte {end:,}: it is cut off or damaged there")
+    return Archive(path, members, folders)
+
+
+def _kind_of_tar(info: tarfile.TarInfo) -> str:
+    if info.issym() or info.islnk():
+        return "a link"
+    return "" if info.isreg() or info.isdir() else "a device or pipe"
+
+
+def _open_zip(path: Path) -> Archive:
+    members: dict[str, _Member] = {}
+    folders: set[str] = set()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
+        raise _broken(path, str(error)) from error
+    for info in infos:
+        stored = _name_in_zip(info)
+        name = _checked(path, stored, _kind_of_zip(info))
+        if stored.endswith("/"):
+            folders.update([*parents(name), name] if name else [])
+            continue
+        if info.flag_bits & 1:
+            raise DataError(f"{path} must not be encrypted", f"an encrypted member, {name}", "unpack it first")
+        known = info.compress_type in (_STORED, _DEFLATED)
+        problem = "" if known else f"packed by zip method {info.compress_type}"
+        members[name] = _Member(
+            info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC, problem
+        )
+    return Archive(path, members, folders)
+
+
+def _name_in_zip(info: zipfile.ZipInfo) -> str:
+    name = info.filename
+    if not info.flag_bits & 0x800:
+        # Without the flag the name is said to be in code page 437; in truth it is in the writer's own encoding.
+        name = info.orig_filename.split("\0")[0].encode("cp437").decode("utf-8", "surrogateescape")
+    return name.replace("\\", "/") if info.create_system == 0 else name
+
+
+def _kind_of_zip(info: zipfile.ZipInfo) -> str:
+    mode = info.external_attr >> 16
+    if stat.S_ISLNK(mode):
+        return "a link"
+    return "" if stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR) else "a device or pipe"
+
+
+def _checked(path: Path, name: str, kind: str) -> str:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name):
+        kind = "an absolute name"
+    elif ".." in name.replace("\\", "/").split("/"):
+        kind = "a name that leads out of the archive"
+    if kind:
+        raise DataError(
+            f"{path} must hold plain files and folders with names inside it",
+            f"{name} ({kind}); nothing was unpacked",
+            "pack the photos themselves, from the folder that holds them",
+        )
+    return "/".join(parts)

@@ -1,0 +1,198 @@
+"""Folders whose names are the labels, below a folder or inside an archive.
+
+The rule: a class is a folder of the first level (of the second below `train/`, `validation/`, `test/`), and every
+picture below it, however deep, is of that class; every recording, where there are more of them; and where there is
+neither, every text file. Those beside the class folders are ignored and counted, and so are files of another suffix.
+Hidden files and what systems leave behind are ignored and counted too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from headstart.base.errors import DataError
+from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.dataset import ITEMS, Dataset, Example, Kind, Skipped, Split
+from headstart.data.file_tree import File, Reader, Subtree, Tree, is_litter, suffix_of
+from headstart.data.images.formats import IMAGE_SUFFIXES
+from headstart.data.labels import SPLITS, check_classes, notes_on, some
+from headstart.data.readers.csv_tables import TABLE_SUFFIXES
+from headstart.data.text import TEXT_SUFFIXES
+
+RULE = "make one folder per class, named after it, with its {items} inside (or train/ and test/ above such folders)"
+SUFFIXES: dict[Kind, frozenset[str]] = {"image": IMAGE_SUFFIXES, "sound": SOUND_SUFFIXES, "text": TEXT_SUFFIXES}
+TABLES = (*TABLE_SUFFIXES, ".parquet")
+
+
+def unwrap(tree: Tree) -> tuple[Tree, int]:
+    """Step into the one folder that wraps everything else, once, as archives often have it.
+
+    Returns:
+        The tree to look at, and how many files were left outside it.
+    """
+    tops = {path for path in tree.folders if "/" not in path and not is_litter(path)}
+    beside = [file for file in tree.files if "/" not in file.path or is_litter(file.path.partition("/")[0])]
+    telling = any(suffix_of(file.path) in (*IMAGE_SUFFIXES, *SOUND_SUFFIXES, *TABLES) for file in visible(beside))
+    if len(tops) != 1 or telling:
+        return tree, 0
+    (top,) = tops
+    inner = Subtree(tree, top)
+    wraps = any("/" not in path and not is_litter(path) for path in inner.folders) or any(
+        "/" not in file.path and suffix_of(file.path) in TABLES for file in inner.files
+    )
+    return (inner, len(beside)) if wraps and top.lower() not in SPLITS else (tree, 0)
+
+
+def visible(files: Sequence[File]) -> list[File]:
+    """Return the files that are no litter."""
+    return [file for file in files if not is_litter(file.path)]
+
+
+@dataclass
+class _Found:
+    kind: Kind
+    examples: list[Example] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    ignored: int = 0
+    stray: list[str] = field(default_factory=list)
+
+
+def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
+    """Return the labelled pictures or recordings of class folders, or their texts where there is neither.
+
+    Args:
+        tree: the folder or archive.
+        name: how to call the data in a report.
+        ignored: files already passed over.
+
+    Raises:
+        DataError: nothing is found, a class folder is empty, or there is only one class.
+    """
+    shown = visible(tree.files)
+    tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
+    parts = _parts(tops)
+    found = _Found(_kind(shown), ignored=ignored + len(tree.files) - len(shown))
+    rule = RULE.format(items=ITEMS[found.kind])
+    for file in shown:
+        _place(file, parts, found)
+    labels = sorted(_class_folders(tree, parts))
+    if not labels and not found.skipped:
+        raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown), rule)
+    _check_filled(tree, labels, found)
+    classes = tuple(sorted({folder.rpartition("/")[2] for folder in labels}))
+    check_classes(classes, where=tree.where, do=rule)
+    notes = [*_strays(found, rule), *notes_on(classes, numbers=False)]
+    return Dataset(
+        name=name,
+        kind=found.kind,
+        examples=tuple(found.examples),
+        classes=classes,
+        read=Reader(tree, tuple(example.id for example in found.examples), begin=found.kind == "sound"),
+        skipped=tuple(found.skipped),
+        ignored=found.ignored,
+        notes=tuple(notes),
+    )
+
+
+def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
+    """Return every picture (recording, text) of a folder or archive, at any depth, without labels.
+
+    Raises:
+        DataError: there is none.
+    """
+    shown = visible(tree.files)
+    wanted = [file for file in shown if file.problem or suffix_of(file.path) in SUFFIXES[kind]]
+    if not wanted:
+        do = "name a folder or files with some"
+        raise DataError(f"{tree.where} must hold {ITEMS[kind]}", _what_is_there(shown), do)
+    usable = [file.path for file in wanted if not file.problem]
+    return Dataset(
+        name=name,
+        kind=kind,
+        examples=tuple(Example(path, "") for path in usable),
+        classes=(),
+        read=Reader(tree, tuple(usable), begin=kind == "sound"),
+        skipped=tuple(Skipped(file.path, "", file.problem) for file in wanted if file.problem),
+        ignored=len(tree.files) - len(wanted),
+    )
+
+
+def _parts(tops: Sequence[str]) -> dict[str, Split]:
+    """Return which top folders are parts of a given split: those named so, if `train` is and another, or it alone."""
+    parts = {top: SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
+    given = set(parts.values())
+    # A class may be called "train", beside "bus" and "car": then no other part is there.
+    return parts if "train" in given and (len(given) > 1 or len(tops) == 1) else {}
+
+
+def _place(file: File, parts: dict[str, Split], found: _Found) -> None:
+    depth = 2 if parts else 1
+    names = file.path.split("/")
+    split = parts.get(names[0])
+    inside = len(names) > depth and (not parts or split is not None)
+    label = names[depth - 1] if inside else ""
+    if file.problem:
+        found.skipped.append(Skipped(file.path, label, file.problem))
+    elif suffix_of(file.path) not in SUFFIXES[found.kind]:
+        found.ignored += 1
+    elif not inside:
+        found.ignored += 1
+        found.stray.append(file.path)
+    else:
+        found.examples.append(Example(file.path, label, split))
+
+
+def _class_folders(tree: Tree, parts: dict[str, Split]) -> set[str]:
+    level = 1 if parts else 0
+    return {
+        path
+        for path in tree.folders
+        if path.count("/") == level and not is_litter(path) and (not parts or path.split("/")[0] in parts)
+    }
+
+
+def _check_filled(tree: Tree, labels: Sequence[str], found: _Found) -> None:
+    level = labels[0].count("/") + 1 if labels else 1
+    ids = [example.id for example in found.examples] + [skipped.id for skipped in found.skipped]
+    filled = {"/".join(path.split("/")[:level]) for path in ids if path.count("/") >= level}
+    empty = [folder for folder in labels if folder not in filled]
+    if empty:
+        raise DataError(
+            f"every class folder of {tree.where} must hold {ITEMS[found.kind]} "
+            f"({' '.join(sorted(SUFFIXES[found.kind]))})",
+            f"none in {some(empty)}",
+            f"put {ITEMS[found.kind]} there or remove the folder",
+        )
+
+
+def _strays(found: _Found, rule: str) -> list[str]:
+    if not found.stray:
+        return []
+    count, items = len(found.stray), ITEMS[found.kind]
+    return [f"{count} {items} lie beside the class folders and are ignored ({some(found.stray)}): {rule}."]
+
+
+def _kind(shown: Sequence[File]) -> Kind:
+    """Return what the files are: pictures or recordings, whichever are more; texts where some are and no other."""
+    counts = _counts(shown)
+    if counts["sound"] > counts["image"]:
+        return "sound"
+    return "text" if counts["text"] and not counts["image"] else "image"
+
+
+def _counts(shown: Sequence[File]) -> dict[Kind, int]:
+    """Return how many files are of each kind by their suffix."""
+    suffixes = Counter(suffix_of(file.path) for file in shown)
+    return {kind: sum(suffixes[suffix] for suffix in known) for kind, known in SUFFIXES.items()}
+
+
+def _what_is_there(shown: Sequence[File]) -> str:
+    tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
+    if tables:
+        return f"no class folder, but the table {tables[0]}: name that file if it lists the examples"
+    for kind, count in _counts(shown).items():
+        if count:
+            return f"{count} {ITEMS[kind]}, in no class folder"
+    return f"{len(shown)} files, none of them a photo, a recording or a text" if shown else "nothing, it is empty"

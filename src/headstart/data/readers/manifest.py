@@ -1,0 +1,210 @@
+"""Examples that tables list: pictures and recordings by path, texts in their cells; and what paths may reach."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headstart.base.errors import DataError
+from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.dataset import ITEMS, Dataset, Example, Kind, Skipped, Split
+from headstart.data.file_tree import Reader, Tree, suffix_of
+from headstart.data.images.formats import IMAGE_SUFFIXES
+from headstart.data.labels import SPLITS, check_classes, notes_on, spelled
+from headstart.data.readers.csv_tables import CONTENT, Table
+from headstart.data.text import text_bytes
+
+_TO_LABEL = "give rows of at least two labels"
+
+
+@dataclass
+class _Listing:
+    """The examples of several tables, row by row.
+
+    Attributes:
+        labelled: whether labels are wanted.
+        reach: the absolute paths of the tables' folder and of a folder that paths may also lead into, if any.
+    """
+
+    labelled: bool
+    reach: tuple[str, str] | None
+    examples: list[Example] = field(default_factory=list)
+    cells: list[Any] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    backslashes: int = 0
+
+    def take(self, table: Table, row: int, split: Split | None) -> None:
+        """Add one row, whose file gives it to `split`."""
+        at = f"{table.unit} {table.lines[row]}"
+        where = f"{table.where}, {at}"
+        if table.splits is not None:
+            named = split_cell(table.splits[row], where)
+            if split not in (None, named):
+                raise DataError(f"{where} must belong to the part of its file, {split}", repr(named), "correct it")
+            split = named
+        label = self._label(table, row)
+        cell = table.cells[row]
+        number = f"{posixpath.basename(table.where)}#{table.lines[row]}"
+        if cell is None or not str(cell).strip():
+            reason = "empty" if table.content == "text" else "no path"
+            self.skipped.append(Skipped(number, label or "", reason))
+            return
+        if table.content == "text":
+            name, held = number, cell if isinstance(cell, bytes) else str(cell)
+        else:
+            name, held = self._path(str(cell), table, at)
+        if label is None:
+            self.skipped.append(Skipped(name, "", "no label"))
+            return
+        group = spelled(table.groups[row]) if table.groups is not None else None
+        self.examples.append(Example(name, label, split, group))
+        self.cells.append(held)
+
+    def _path(self, text: str, table: Table, at: str) -> tuple[str, str]:
+        """Return the id of a file, and its path; the id says where it is listed if the path was listed before."""
+        if "\\" in text and "/" not in text:
+            text, self.backslashes = text.replace("\\", "/"), self.backslashes + 1
+        path = inside(text, f"{table.where}, {at}", self.reach)
+        name = path if path not in self.used else f"{path}#{posixpath.basename(table.where)}, {at}"
+        self.used.add(path)
+        return name, path
+
+    def _label(self, table: Table, row: int) -> str | None:
+        if not self.labelled:
+            return ""
+        return None if table.labels is None else spelled(table.labels[row])
+
+
+def from_tables(
+    tree: Tree,
+    tables: Sequence[tuple[Table, Split | None]],
+    *,
+    name: str,
+    where: str,
+    root: Path | None = None,
+    labelled: bool = True,
+) -> Dataset:
+    """Return the texts that tables hold, or the pictures or recordings that they list, relative to the tables' folder.
+
+    A row without a label, or whose text is empty or file missing, is skipped and counted; a path that leads out of the
+    folder is an error, and nothing is ever fetched from a URL.
+
+    Args:
+        tree: the folder of the tables.
+        tables: each with the part that its name gives, if any.
+        name: how to call the data in a report.
+        where: how to call it in an error.
+        root: a folder that paths may also lead into.
+        labelled: whether labels are wanted; without them every example has the label "" and there are no classes.
+
+    Raises:
+        DataError: a path leads out, a split is unknown, or there are fewer than two classes.
+    """
+    found = _Listing(labelled, _reach(tree, root))
+    kind = _kind(tables, where)
+    for table, split in tables:
+        for row in range(len(table.cells)):
+            found.take(table, row, split)
+    labels = {example.label for example in found.examples}
+    notes = [note for table, _ in tables for note in table.notes]
+    if found.backslashes:
+        notes.append(f"{found.backslashes} paths are written with backslashes, read as slashes.")
+    if labelled and found.examples:
+        check_classes(sorted(labels), where=where, do=_TO_LABEL)
+        notes.extend(notes_on(labels))
+    return Dataset(
+        name=name,
+        kind=kind,
+        examples=tuple(found.examples),
+        classes=tuple(sorted(labels)) if labelled else (),
+        read=(
+            Cells(tuple(found.cells))
+            if kind == "text"
+            else Reader(tree, tuple(found.cells), absent="missing", begin=kind == "sound")
+        ),
+        skipped=tuple(found.skipped),
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Texts in memory: what a Dataset reads with, where the texts themselves stand in a table."""
+
+    texts: tuple[str | bytes, ...]
+
+    def __call__(self, position: int) -> bytes:
+        """Return the text at `position`, in UTF-8 where the table had characters; raises Unusable."""
+        return text_bytes(self.texts[position])
+
+
+def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:
+    """Return what the tables hold or list, all of them alike; of mere paths, most names tell."""
+    paths = [str(cell) for table, _ in tables if table.content == "path" for cell in table.cells]
+    suffixes = [suffix_of(path.strip()) for path in paths]
+    heard, seen = (sum(suffix in known for suffix in suffixes) for known in (SOUND_SUFFIXES, IMAGE_SUFFIXES))
+    kinds: set[Kind] = {
+        ("sound" if heard > seen else "image") if table.content == "path" else CONTENT[table.content]
+        for table, _ in tables
+    }
+    if len(kinds) > 1:
+        given = " and ".join(
+            f"{ITEMS[kind]} in {'some' if not at else 'others'}" for at, kind in enumerate(sorted(kinds))
+        )
+        raise DataError(f"the tables of {where} must be alike", given, "make them so")
+    return kinds.pop()
+
+
+def split_cell(cell: object, where: str) -> Split:
+    """Return the part that a cell of a split column names.
+
+    Raises:
+        DataError: it names none.
+    """
+    split = SPLITS.get(str(cell).strip().lower())
+    if split is None:
+        raise DataError(f"{where} must be one of {', '.join(SPLITS)} in its split column", repr(cell), "correct it")
+    return split
+
+
+def _reach(tree: Tree, root: Path | None) -> tuple[str, str] | None:
+    return None if root is None else (os.path.abspath(tree.where), os.path.abspath(root))  # noqa: PTH100
+
+
+def inside(text: str, where: str, reach: tuple[str, str] | None = None) -> str:
+    """Return a path from a table, tidied, once it is sure to stay inside the table's folder.
+
+    Args:
+        text: the path as the table has it.
+        where: the row, for the message.
+        reach: the absolute paths of the table's folder and of a folder that paths may also lead into.
+
+    Raises:
+        DataError: it is a URL, absolute, or leads out with `..`.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", text) or text.startswith(("//", "\\\\")):
+        kind = "a URL or drive"
+    else:
+        path = posixpath.normpath(text)
+        out = path.startswith("/") or path == ".." or path.startswith("../")
+        if not out:
+            return path
+        if reach is not None:
+            full = posixpath.normpath(posixpath.join(reach[0], path))
+            if any(full.startswith(f"{folder.rstrip('/')}/") for folder in reach):
+                return path
+        kind = "an absolute path" if path.startswith("/") else "a path that leads out"
+    allowed = f"the table's folder{' or under ' + reach[1] if reach else ''}"
+    raise DataError(
+        f"{where} must hold a path inside {allowed}",
+        f"{text} ({kind})",
+        "use paths relative to the table; nothing is downloaded"
+        if kind == "a URL or drive"
+        else "use paths relative to the table, or allow the folder with root",
+    )

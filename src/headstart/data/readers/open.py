@@ -1,0 +1,259 @@
+"""Open data in any form that is accepted, as a Dataset that reads its examples when asked."""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from headstart.base.errors import DataError
+from headstart.data.dataset import ITEMS, Dataset, Kind, Split, Unusable
+from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
+from headstart.data.labels import SPLITS
+from headstart.data.readers.archives import is_archive, open_archive
+from headstart.data.readers.class_folders import from_files, from_folders, unwrap
+from headstart.data.readers.csv_tables import LINES_SUFFIXES, MAX_TABLE, TABLE_SUFFIXES, read_csv
+from headstart.data.readers.hf_datasets import is_loaded, tables_of
+from headstart.data.readers.in_memory import from_items
+from headstart.data.readers.jsonl import read_lines
+from headstart.data.readers.manifest import from_tables
+from headstart.data.readers.parquet import ParquetTable, from_pictures
+
+ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv, .jsonl or .parquet"
+
+_NAMES = "|".join((*SPLITS, "all"))
+# Parquet comes in shards, such as train-00000-of-00002.parquet; "train_notes.csv" is no part.
+_PART = re.compile(rf"({_NAMES})(?:\.csv|\.tsv|\.jsonl|\.ndjson|(?:[-_.].*)?\.parquet)", re.IGNORECASE)
+
+Columns = Mapping[str, str]
+
+
+def open_dataset(
+    data: Any,
+    *,
+    root: Path | None = None,
+    columns: Columns | None = None,
+) -> Dataset:
+    """Return labelled pictures, recordings or texts, listed and not yet read; what they are, the data itself says.
+
+    Args:
+        data: a folder of class folders, or `train/`, `validation/`, `test/` above such; a `.zip` or `.tar` of
+            either; a CSV, TSV, JSON lines or Parquet of paths (or texts) and labels, or a folder or archive of
+            `train.csv`, `dev.csv`, `test.csv` or one `all.csv`; Parquet in the Hugging Face image or audio layout, or a
+            folder of it; a data set of the library `datasets`, or a dict of such; or a pair of sequences: pictures,
+            recordings or texts, and labels. Where a folder holds both such tables and class folders, the tables count.
+        root: a folder that paths in a table may lead into, besides the table's own.
+        columns: names of a table's columns, by our words for them: `{"path": "file", "label": "category"}`.
+
+    Raises:
+        DataError: there is no such data, or it cannot be used as it is; the message says what to do.
+    """
+    if isinstance(data, tuple):
+        if len(data) != 2:
+            raise DataError("data in Python must be a pair (items, labels)", f"{len(data)} values", "give two")
+        return from_items(*data)
+    if is_loaded(data):
+        tables = tables_of(data, columns=columns)
+        return from_tables(Folder(Path()), tables, name="data set", where="the data set", root=root)
+    path = existing(data, what="DATA")
+    if path.is_dir():
+        return _from_tree(Folder(path), path, root, columns)
+    if is_archive(path):
+        return _from_tree(open_archive(path), path, root, columns)
+    dataset = _from_table(path, root, columns, labelled=True)
+    if dataset is None:
+        raise DataError(f"DATA must be {ACCEPTED}", path, "name one of these")
+    return dataset
+
+
+def open_inputs(
+    inputs: Sequence[str | os.PathLike[str]], *, kind: Kind = "image", columns: Columns | None = None
+) -> Dataset:
+    """Return pictures, recordings or texts without labels, for prediction.
+
+    Args:
+        inputs: files, folders (searched to any depth), archives, and tables with a path or text column. The id of an
+            example is its path, with the input in front.
+        kind: what they must be.
+        columns: names of a table's columns, by our words for them.
+
+    Raises:
+        DataError: an input does not exist, or holds nothing of that kind.
+    """
+    if not inputs:
+        raise DataError(f"INPUT must name {ITEMS[kind]}", "nothing", "name files, folders, archives or tables")
+    parts: list[Dataset] = []
+    single: list[Path] = []
+    for given in inputs:
+        path = existing(given, what="INPUT")
+        if path.is_dir():
+            parts.append(_under(path, from_files(Folder(path), name=path.name, kind=kind)))
+        elif is_archive(path):
+            parts.append(_under(path, from_files(open_archive(path), name=path.name, kind=kind)))
+        else:
+            table = _from_table(path, None, columns, labelled=False)
+            if table is None:
+                single.append(path)
+            elif table.kind != kind:
+                there = f"{ITEMS[table.kind]} in {path}"
+                raise DataError(f"INPUT must hold {ITEMS[kind]}, which the model was fitted on", there, "name others")
+            else:
+                parts.append(_under(path.parent, table))
+    return _joined([*([from_items(single, kind=kind)] if single else []), *parts])
+
+
+def existing(data: object, *, what: str) -> Path:
+    """Return `data` as a path to a file or folder that is there.
+
+    Raises:
+        DataError: there is none, or it is a device, a pipe or a socket.
+    """
+    if not isinstance(data, (str, os.PathLike)):
+        raise DataError(
+            f"{what} must be a path, or in Python a pair (items, labels) or a data set", type(data).__name__, "give one"
+        )
+    path = Path(os.fsdecode(data))
+    path = path.expanduser() if path.parts[:1] == ("~",) else path
+    try:
+        there, regular = path.exists(), path.is_file() or path.is_dir()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{what} must be a path that can be read", f"{path} ({error})", "check it") from error
+    if not there:
+        near = next((parent for parent in path.absolute().parents if parent.exists()), None)
+        raise DataError(f"{what} must exist", f"no {path}", f"check the name; the nearest folder there is {near}")
+    if not regular:
+        raise DataError(f"{what} must be a file or a folder", f"{path}, a device, pipe or socket", f"name {ACCEPTED}")
+    return path
+
+
+def _name(path: Path) -> str:
+    return path.resolve().name or str(path)
+
+
+def _from_tree(tree: Tree, path: Path, root: Path | None, columns: Columns | None) -> Dataset:
+    inner, outside = unwrap(tree)
+    tables = _tables_in(inner)
+    if not tables:
+        return from_folders(inner, name=_name(path), ignored=outside)
+    if suffix_of(tables[0][0]) != ".parquet":
+        return _from_csv(inner, tables, path, root, columns, labelled=True)
+    if not path.is_dir():
+        raise DataError(f"{path} must hold no Parquet, which is read in place", tables[0][0], "unpack it first")
+    files = [(Path(inner.where, name), split) for name, split in tables]
+    return _from_parquet(files, path, root, columns, labelled=True)
+
+
+def _tables_in(tree: Tree) -> list[tuple[str, Split | None]]:
+    """Return the tables train, validation and test, or the one table all, with the part that each name gives."""
+    found: list[tuple[str, Split | None]] = []
+    for file in tree.files:
+        match = None if "/" in file.path or is_litter(file.path) else _PART.fullmatch(file.path)
+        if match:
+            found.append((file.path, SPLITS.get(match[1].lower())))
+    splits = {split for _, split in found}
+    if not splits & {"train", None}:
+        return []
+    if len({suffix_of(name) for name, _ in found}) > 1 or (None in splits and len(splits) > 1):
+        given = ", ".join(name for name, _ in found)
+        raise DataError(
+            f"{tree.where} must hold train, validation and test tables of one format, or one table all",
+            given,
+            "name the table to use, or move the others away",
+        )
+    return found
+
+
+def _from_table(path: Path, root: Path | None, columns: Columns | None, *, labelled: bool) -> Dataset | None:
+    """Return what one table holds or lists, or None where `path` is no table by its name."""
+    suffix = suffix_of(path.name)
+    if suffix == ".parquet":
+        return _from_parquet([(path, None)], path, root, columns, labelled=labelled)
+    if suffix in TABLE_SUFFIXES:
+        return _from_csv(Folder(path.parent, reach=root), [(path.name, None)], path, root, columns, labelled=labelled)
+    return None
+
+
+def _from_csv(
+    tree: Tree,
+    names: Sequence[tuple[str, Split | None]],
+    path: Path,
+    root: Path | None,
+    columns: Columns | None,
+    *,
+    labelled: bool,
+) -> Dataset:
+    tables = []
+    for name, split in names:
+        where = os.path.join(tree.where, name)  # noqa: PTH118 - a member of an archive is no path on disk
+        try:
+            data = tree.read(name, limit=MAX_TABLE)
+        except Unusable as error:
+            raise DataError(f"{where} must be readable", error.reason, "check the file and its rights") from error
+        read = read_lines if suffix_of(name) in LINES_SUFFIXES else read_csv
+        tables.append((read(data, where, columns=columns, labelled=labelled), split))
+    return from_tables(tree, tables, name=_name(path), where=str(path), root=root, labelled=labelled)
+
+
+def _from_parquet(
+    files: Sequence[tuple[Path, Split | None]],
+    path: Path,
+    root: Path | None,
+    columns: Columns | None,
+    *,
+    labelled: bool,
+) -> Dataset:
+    tables = [(ParquetTable(file, columns=columns, labelled=labelled), split) for file, split in files]
+    embedding = {table.embeds for table, _ in tables}
+    if len(embedding) > 1:
+        raise DataError(f"the tables of {path} must be alike", "pictures in some and paths in others", "make them so")
+    if embedding == {True}:
+        return from_pictures(tables, name=_name(path), where=str(path), labelled=labelled)
+    tree = Folder(files[0][0].parent, reach=root)
+    listing = [(table.table(), split) for table, split in tables]
+    return from_tables(tree, listing, name=_name(path), where=str(path), root=root, labelled=labelled)
+
+
+def _under(folder: Path, dataset: Dataset) -> Dataset:
+    prefix = "" if folder == Path() else f"{str(folder).rstrip('/')}/"
+    return replace(
+        dataset,
+        examples=tuple(replace(example, id=f"{prefix}{example.id}") for example in dataset.examples),
+        skipped=tuple(replace(skipped, id=f"{prefix}{skipped.id}") for skipped in dataset.skipped),
+    )
+
+
+@dataclass(frozen=True)
+class _Joined:
+    parts: tuple[Dataset, ...]
+    starts: tuple[int, ...]
+
+    def __call__(self, position: int) -> bytes:
+        part = bisect_right(self.starts, position) - 1
+        return self.parts[part].read(position - self.starts[part])
+
+
+def _joined(parts: Sequence[Dataset]) -> Dataset:
+    """Return several datasets as one; an id that comes again gets its position behind it."""
+    if len(parts) == 1:
+        return parts[0]
+    examples = [example for part in parts for example in part.examples]
+    used: set[str] = set()
+    for position, example in enumerate(examples):
+        if example.id in used:
+            examples[position] = replace(example, id=f"{example.id}#{position}")
+        used.add(example.id)
+    return Dataset(
+        name="inputs",
+        kind=parts[0].kind,
+        examples=tuple(examples),
+        classes=(),
+        read=_Joined(tuple(parts), tuple(accumulate((len(part) for part in parts[:-1]), initial=0))),
+        skipped=tuple(skipped for part in parts for skipped in part.skipped),
+        ignored=sum(part.ignored for part in parts),
+        notes=tuple(note for part in parts for note in part.notes),
+    )

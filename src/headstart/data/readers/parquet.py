@@ -1,0 +1,298 @@
+"""Parquet: tables of paths, and the Hugging Face image and audio layout, read a row group at a time.
+
+In that layout a row holds the picture or recording itself: a column of struct{bytes, path}, and an integer label whose
+names stand in the schema's metadata under `huggingface`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.base.errors import DataError
+from headstart.data.dataset import Dataset, Example, Kind, Skipped, Split, Unusable
+from headstart.data.file_tree import MAX_BYTES
+from headstart.data.labels import check_classes, notes_on, spelled
+from headstart.data.readers.csv_tables import CONTENT, Table, content_of, find_columns
+from headstart.data.readers.manifest import split_cell
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+MAX_GROUP = 2**30
+"""The largest row group that is read, in bytes once unpacked: it must be in memory to reach one of its rows."""
+CACHED = 256 * 2**20
+"""How many bytes of unpacked row groups a dataset keeps for its next reads; the last group read is kept in any case."""
+
+_OTHERS = frozenset({"label", "group", "split"})
+
+
+class ParquetTable:
+    """One Parquet file: its columns, and its pictures by row.
+
+    Args:
+        path: the file.
+        columns: where it has other names: our word ("image", "label", "group", "split") to its column.
+        labelled: whether a label column must be there.
+
+    Raises:
+        DataError: it is no Parquet file, is damaged, or lacks a column.
+    """
+
+    def __init__(self, path: Path, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> None:
+        self.path = path
+        self._file = _opened(path)
+        self.schema = self._file.schema_arrow
+        named = _with_image(self.schema, columns)
+        self._at = find_columns(self.schema.names, str(path), columns=named, labelled=labelled)
+        self.content = content_of(self._at, named)
+        """The word for the column that holds the examples."""
+        if self._file.metadata.num_rows == 0:
+            raise DataError(f"{path} must hold rows", "none", "add a row for each example")
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the pictures themselves are in it, and not their paths."""
+        return self.content != "text" and _bytes_in(self.schema.field(self._at[self.content]).type) is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its row groups once unpacked."""
+        metadata = self._file.metadata
+        return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+
+    def table(self) -> Table:
+        """Return its cells as a table of texts or of paths."""
+        return Table(
+            where=str(self.path),
+            content=self.content,
+            cells=self.values(self.content) or [],
+            labels=self.labels(),
+            groups=self.values("group"),
+            splits=self.values("split"),
+            lines=range(len(self)),
+            unit="row",
+        )
+
+    def values(self, word: str) -> list[Any] | None:
+        """Return the cells of one column, or None where there is no such column."""
+        if word not in self._at:
+            return None
+        name = self.schema.names[self._at[word]]
+        try:
+            values: list[Any] = self._file.read([name]).column(0).to_pylist()
+        except (OSError, ValueError, NotImplementedError) as error:
+            raise _damaged(self.path, error) from error
+        if len(values) != len(self):
+            raise _damaged(self.path, f"{len(values)} cells of {name!r} for {len(self)} rows")
+        return values
+
+    def labels(self) -> list[Any] | None:
+        """Return the labels, class ids replaced by their names; None where there are none.
+
+        Raises:
+            DataError: an id has no name.
+        """
+        ids = self.values("label")
+        names = _class_names(self.schema, self.schema.names[self._at["label"]]) if ids is not None else None
+        if ids is None or names is None:
+            return ids
+        named: list[Any] = []
+        for row, label in enumerate(ids):
+            if label is None or label == -1:  # how data sets without public labels mark them
+                named.append(None)
+            elif isinstance(label, int) and 0 <= label < len(names):
+                named.append(names[label])
+            elif isinstance(label, str):
+                named.append(label)
+            else:
+                given = f"{label!r} in row {row}"
+                raise DataError(f"labels of {self.path} must be class ids below {len(names)}", given, "correct it")
+        return named
+
+    def row_groups(self) -> list[int]:
+        """Return the number of rows in each row group.
+
+        Raises:
+            DataError: one is too large to read.
+        """
+        metadata = self._file.metadata
+        groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+        largest = max((group.total_byte_size for group in groups), default=0)
+        if largest > MAX_GROUP:
+            raise DataError(
+                f"row groups of {self.path} must be at most {MAX_GROUP:,} bytes",
+                f"{largest:,} bytes",
+                "write it again with smaller ones: pyarrow.parquet.write_table(table, path, row_group_size=1000)",
+            )
+        rows = [group.num_rows for group in groups]
+        if sum(rows) != len(self) or min(rows) < 0:
+            raise _damaged(self.path, f"{sum(rows)} rows in its groups, {len(self)} in its header")
+        return rows
+
+    def pictures(self, group: int) -> pa.Array:
+        """Return the bytes of the pictures in one row group: a binary array; raises OSError or ValueError."""
+        field = self.schema.field(self._at[self.content])
+        inner = _bytes_in(field.type)
+        column = f"{field.name}.{inner}" if inner else field.name
+        read = self._file.read_row_group(group, columns=[column]).column(0).combine_chunks()
+        if len(read) != self._file.metadata.row_group(group).num_rows:
+            raise ValueError(f"{len(read)} pictures in row group {group}")
+        return read.field(inner) if inner else read
+
+
+class _Pictures:
+    """Bytes by position over several files, with the row groups last read kept in memory."""
+
+    def __init__(self, tables: Sequence[ParquetTable], rows: Sequence[int]) -> None:
+        self._rows = tuple(rows)
+        self._groups = [(table, group) for table in tables for group in range(len(table.row_groups()))]
+        self._starts: list[int] = []
+        start = 0
+        for table in tables:
+            for count in table.row_groups():
+                self._starts.append(start)
+                start += count
+        self._cache: OrderedDict[int, pa.Array] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, position: int) -> bytes:
+        row = self._rows[position]
+        group = bisect_right(self._starts, row) - 1
+        cell = self._array(group)[row - self._starts[group]]
+        data = cell.as_buffer() if cell.is_valid else None
+        if data is None:
+            raise Unusable("empty")
+        if data.size > MAX_BYTES:
+            raise Unusable("too large")
+        return data.to_pybytes()  # type: ignore[no-any-return]
+
+    def _array(self, group: int) -> pa.Array:
+        with self._lock:
+            if group not in self._cache:
+                table, within = self._groups[group]
+                try:
+                    self._cache[group] = table.pictures(within)
+                except (OSError, ValueError, NotImplementedError) as error:
+                    raise Unusable("damaged in the table") from error
+                while len(self._cache) > 1 and sum(array.nbytes for array in self._cache.values()) > CACHED:
+                    self._cache.popitem(last=False)
+            self._cache.move_to_end(group)
+            return self._cache[group]
+
+
+def from_pictures(
+    tables: Sequence[tuple[ParquetTable, Split | None]], *, name: str, where: str, labelled: bool = True
+) -> Dataset:
+    """Return the pictures, or recordings, that Parquet files hold, read when asked for.
+
+    Args:
+        tables: each with the part that its name gives, if any.
+        name: how to call the data in a report.
+        where: how to call it in an error.
+        labelled: whether labels are wanted.
+
+    Raises:
+        DataError: a column is missing, a split is unknown, or there are fewer than two classes.
+    """
+    examples: list[Example] = []
+    rows: list[int] = []
+    skipped: list[Skipped] = []
+    start = 0
+    for table, split in tables:
+        labels = table.labels() if labelled else None
+        splits, groups = table.values("split"), table.values("group")
+        for row in range(len(table)):
+            item = f"{table.path.name}#{row}"
+            label = spelled(labels[row]) if labels is not None else ""
+            if label is None:
+                skipped.append(Skipped(item, "", "no label"))
+                continue
+            part = split_cell(splits[row], f"{table.path}, row {row}") if splits is not None else split
+            examples.append(Example(item, label, part, spelled(groups[row]) if groups is not None else None))
+            rows.append(start + row)
+        start += len(table)
+    classes = tuple(sorted({example.label for example in examples})) if labelled else ()
+    if labelled and examples:
+        check_classes(classes, where=where, do="give rows of at least two labels")
+    return Dataset(
+        name=name,
+        kind=_kind(tables, where),
+        examples=tuple(examples),
+        classes=classes,
+        read=_Pictures([table for table, _ in tables], rows),
+        skipped=tuple(skipped),
+        notes=notes_on(classes),
+        runs=_runs([table for table, _ in tables]),
+    )
+
+
+def _kind(tables: Sequence[tuple[ParquetTable, Split | None]], where: str) -> Kind:
+    kinds = {CONTENT[table.content] for table, _ in tables}
+    if len(kinds) > 1:
+        raise DataError(
+            f"the tables of {where} must be alike", "pictures in some, recordings in others", "make them so"
+        )
+    return kinds.pop()
+
+
+def _runs(tables: Sequence[ParquetTable]) -> tuple[int, int] | None:
+    """Return the rows of the longest row group, and how many are held; None where all of them are."""
+    size = sum(table.size for table in tables)
+    if size <= CACHED:
+        return None
+    longest = max(max(table.row_groups()) for table in tables)
+    return longest, max(longest, sum(map(len, tables)) * CACHED // size)
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)  # not mapped: a file cut while it is read would kill the process
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: object) -> DataError:
+    return DataError(f"{path} must be a whole Parquet file", error, "copy or download it again")
+
+
+def _bytes_in(kind: pa.DataType) -> str | None:
+    """Return the field of a struct that holds bytes, "" for a column of plain bytes, None for any other."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return "bytes" if kind.get_field_index("bytes") >= 0 else None
+    return "" if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else None
+
+
+def _with_image(schema: pa.Schema, columns: Mapping[str, str] | None) -> dict[str, str]:
+    """Return `columns` with the one column that holds pictures as "image", whatever it is called."""
+    given = dict(columns or {})
+    names = {name.casefold() for name in schema.names}
+    held = [
+        field.name for field in schema if _bytes_in(field.type) is not None and field.name.casefold() not in _OTHERS
+    ]
+    if len(held) == 1 and not given.keys() & CONTENT.keys() and not names & CONTENT.keys():
+        given["image"] = held[0]
+    return given
+
+
+def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
+    """Return the class names that the Hugging Face metadata gives the ids of a column, or None."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[column]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return [str(name) for name in names] if isinstance(names, list) else None

@@ -1,0 +1,171 @@
+"""Tuning as a step of `fit`: from the frozen answer to the tuned one, where that is better beyond its interval."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.config import cache_dir
+from headstart.base.progress import Progress
+from headstart.data.split import hold_out
+from headstart.data.text import texts_at
+from headstart.engines.environment import wait_politely
+from headstart.features.extract import extract
+from headstart.fitting.findings import METRICS, Answer
+from headstart.fitting.words import Wording
+from headstart.fitting.words_after_tuning import Leaning, lean
+from headstart.heads.linear import LinearHead, softmax
+from headstart.heads.select import Choice, fit_ridge
+from headstart.judge.intervals import paired_difference
+from headstart.judge.metrics import evaluate
+from headstart.run.prepared import Layers, Prepared
+from headstart.run.trainable import as_network
+from headstart.sources.layers import JOINED, POOL, select
+from headstart.tune.settings import Settings
+from headstart.tune.training.trackers import open_watchers
+
+if TYPE_CHECKING:
+    from headstart.tune.result import Tuning
+
+HELD_OUT = 0.2
+"""Share of the train part that judges tuning, where the data has no validation part of its own."""
+
+
+def tuned_answer(
+    prepared: Prepared,
+    layers: Layers,
+    choice: Choice,
+    frozen: Answer,
+    settings: Settings,
+    *,
+    words: Wording | None,
+    seed: int,
+    checkpoints: Path | None,
+    progress: Progress,
+) -> Answer:
+    """Return the tuned answer where it is kept, else the frozen one; either says what came of tuning.
+
+    Args:
+        prepared: the data and its features.
+        layers: the layer that was chosen.
+        choice: the head that was chosen.
+        frozen: what the source as it is answers.
+        settings: how to tune.
+        words: what words alone say, of texts.
+        seed: of everything that is drawn.
+        checkpoints: folder for what a run that is stopped goes on from; None keeps nothing.
+        progress: where to show progress.
+
+    Raises:
+        SourceError: the source has no torch network that could learn.
+        UsageError: it has no such stages, a checkpoint is of another run, or a batch does not fit in memory.
+    """
+    source, dataset, hashes = prepared.source, prepared.scan.dataset, prepared.scan.hashes
+    network = as_network(prepared, "--tune")
+    wait_politely()
+    from headstart.tune.problem import Ground
+    from headstart.tune.search import tune
+
+    watchers = open_watchers(tensorboard=settings.tensorboard, track=settings.track, progress=progress)
+    learn, judge = prepared.parts.train, prepared.parts.validation
+    held_out = not judge
+    if held_out:
+        learn, judge = hold_out(dataset, hashes, learn, share=HELD_OUT, seed=seed)
+
+    def ground(layer: str, head: LinearHead) -> Ground:
+        return Ground(
+            dataset=dataset,
+            keys=hashes,
+            learn=learn,
+            judge=judge,
+            y_learn=prepared.labels(learn),
+            y_judge=prepared.labels(judge),
+            source=network,
+            layer=layer,
+            head=head,
+            x=prepared.features(layer, learn).x,
+            x_judge=prepared.features(layer, judge).x,
+            c=len(dataset.classes),
+            cache=cache_dir(),
+            held_out=held_out,
+        )
+
+    pooled = None
+    if layers.chosen == JOINED and POOL in layers.errors:  # where nobody asked for it
+        pooled = ground(POOL, fit_ridge(prepared.features(POOL, prepared.parts.train)))
+    identity = {
+        "data": prepared.scan.fingerprint,
+        "source": source.info.sha256,
+        "layer": layers.chosen,
+        "examples": [len(learn), len(judge), len(prepared.parts.test)],
+    }
+    stands_on = ground(layers.chosen, choice.head)
+    tuning = tune(
+        stands_on,
+        settings,
+        pooled=pooled,
+        seed=seed,
+        folder=checkpoints,
+        identity=identity,
+        watchers=watchers,
+        progress=progress,
+    )
+    leaning = None
+    if words is not None and tuning.head is not None and tuning.said is not None:
+        leaning = lean(prepared, stands_on, words, frozen, (tuning.head, tuning.said))
+    return _answer(prepared, frozen, tuning, leaning, seed=seed, progress=progress)
+
+
+def _answer(
+    prepared: Prepared, frozen: Answer, tuning: Tuning, leaning: Leaning | None, *, seed: int, progress: Progress
+) -> Answer:
+    said = {**tuning.as_dict(), "test": {"frozen": _measured(prepared, frozen.probabilities, seed)}}
+    if tuning.source is None or tuning.head is None:
+        return replace(frozen, tuning=said, notes=tuning.notes)
+    head, terms = tuning.head, None
+    if leaning is not None:
+        said["words"] = leaning.as_dict()
+        if leaning.frozen <= leaning.log_loss:
+            return replace(frozen, tuning={**said, "kept": False}, notes=(*tuning.notes, leaning.note))
+        head, terms = leaning.head, leaning.terms
+    dataset, test = prepared.scan.dataset, prepared.parts.test
+    extraction = extract(
+        dataset.keep(list(test)),
+        [prepared.scan.hashes[at] for at in test],
+        tuning.source,
+        engine=prepared.engine,
+        cache=cache_dir(),
+        progress=progress,
+    )
+    x, blocks = select(extraction.x, extraction.blocks, tuning.layer)
+    scores = head.scores(x)
+    if terms is not None:
+        scores = scores + terms.scores(texts_at(dataset, test))
+    probabilities = softmax(scores / np.float32(head.temperature))
+    said["test"]["tuned"] = _measured(prepared, probabilities, seed)
+    y = prepared.labels(test)
+    right, before = (found.argmax(axis=1) == y for found in (probabilities, frozen.probabilities))
+    said["test"]["difference"] = paired_difference(right, before, seed=seed).as_dict()
+    return Answer(
+        tuning.source,
+        head,
+        tuning.layer,
+        blocks,
+        extraction.engine,
+        probabilities,
+        said,
+        tuning.notes,
+        terms,
+        frozen.joined,
+    )
+
+
+def _measured(prepared: Prepared, probabilities: NDArray[np.float32], seed: int) -> dict[str, Any]:
+    """Return the metrics of one answer on the test part."""
+    y = prepared.labels(prepared.parts.test)
+    measured = evaluate(probabilities, y, prepared.scan.dataset.classes, seed=seed)
+    return {name: measured[name] for name in METRICS}

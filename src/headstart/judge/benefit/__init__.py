@@ -1,0 +1,1 @@
+"""What a source was worth against training from scratch."""

@@ -1,0 +1,66 @@
+"""What every page shares: its template, its style, and how numbers are written on it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from headstart.base.errors import one_line
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
+
+LISTED_NAMES = 8
+
+
+@lru_cache
+def template(name: str) -> Template:
+    """Return a page's template by its file; whatever it prints is first brought onto one line, then escaped."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    folder = files("headstart.judge.report")
+    environment: Environment = Environment(
+        loader=FunctionLoader(lambda file: folder.joinpath(file).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    environment.filters |= {"percent": percent, "seconds": seconds, "data_uri": _data_uri, "listed": _listed}
+    environment.globals["style"] = folder.joinpath("report.css").read_text(encoding="utf-8")
+    return environment.get_template(name)
+
+
+def _data_uri(jpeg: bytes) -> str:
+    from markupsafe import Markup
+
+    return Markup("data:image/jpeg;base64,") + base64.b64encode(jpeg).decode("ascii")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first few names and how many more there are."""
+    from markupsafe import escape
+
+    more = len(names) - LISTED_NAMES
+    first = ", ".join(one_line(name, 120) for name in names[:LISTED_NAMES])
+    return escape(first + (f" and {more:,} more" if more > 0 else ""))
+
+
+def percent(value: float) -> str:
+    """Return a share 0..1 as percent with one decimal."""
+    return f"{100 * value:.1f} %"
+
+
+def seconds(value: float) -> str:
+    """Return a duration in seconds as people say it."""
+    if value < 0.9995:
+        return f"{1000 * value:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"

@@ -1,0 +1,1 @@
+"""The command `pretrain`, as a list of steps."""

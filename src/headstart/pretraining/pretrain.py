@@ -1,0 +1,356 @@
+"""Making a source of one's own, as a short list of named steps: the command `pretrain`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.config import cores
+from headstart.base.errors import DataError, SourceError, UsageError
+from headstart.base.progress import Progress
+from headstart.data.audio.decoding import length
+from headstart.data.audit import Scan, check_bad, scan
+from headstart.data.class_list import only, read_classes
+from headstart.data.dataset import Dataset
+from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.readers.open import open_dataset
+from headstart.data.split import hold_out, split
+from headstart.engines.environment import wait_politely
+from headstart.features.modality import MANNERS
+from headstart.features.prefetch import Ahead
+from headstart.judge.baselines import MOST, SIMPLE, majority
+from headstart.judge.gate import judge_gate
+from headstart.pretraining.result import CARD, Developed, Facts, Measured, Options, find
+from headstart.run.clock import Clock
+from headstart.run.folder import RESULT
+from headstart.ship.upload import check_upload, upload
+from headstart.sources.networks.source import TorchSource
+from headstart.sources.registry import open_source
+from headstart.tune.settings import parse_budget
+from headstart.tune.training.trackers import Watcher, open_watchers
+
+if TYPE_CHECKING:
+    from headstart.sources.base import Source
+    from headstart.tune.from_scratch import Fresh, Material
+    from headstart.tune.training.task import Trained
+
+MEASURED, SHORTEST, LONGEST = 1000, 0.1, 10.0
+"""Recordings whose length is looked at, and the least and most seconds that are heard unless asked for."""
+MOST_RATE = 16_000  # Hz; speech and most sounds of the world are told apart by what lies below 8 kHz
+JUDGED = 2000
+"""Pictures that choose the best epoch, at most; and at most this share of those to learn from."""
+SHARE_JUDGED = 0.1
+WEIGHTS_PER_EXAMPLE = 20_000
+"""Beyond so many weights for each example to learn from, a network learns them by heart and nothing else."""
+WINDOW = 64
+
+
+def pretrain(
+    data: Any,
+    *,
+    arch: str,
+    size: int | None = None,
+    budget: str | None = None,
+    epochs: int | None = None,
+    classes: str | Path | None = None,
+    fp16: bool = False,
+    force: bool = False,
+    seed: int = 0,
+    options: Options | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Source:
+    """Train a source of your own from random weights, and prove that it beats naive baselines.
+
+    Args:
+        data: a path in any of the accepted forms, or a pair (items, labels).
+        arch: URI of the architecture: `timm:NAME`, `torchvision:NAME` or `arch:NAME`.
+        size: of its input in pixels; None for its own.
+        budget: wall-clock time for training, such as `45m`.
+        epochs: at most.
+        classes: a text file of the classes to take, one a line; None takes all.
+        fp16: store weights in half precision.
+        force: write the source even where it is no better than the baselines, marked so.
+        seed: of weights, split, order and intervals.
+        options: everything else.
+        out: folder for the source; None for a new one under `runs/`.
+        progress: where to show progress; nothing is shown by default.
+
+    Returns:
+        The source in its folder, which `file:FOLDER` names from now on.
+
+    Raises:
+        UsageError: the data, the architecture or an option cannot be used; or the source is no better than the naive
+            baselines and not forced.
+    """
+    from headstart.run.folder import CHECKPOINTS, check_out, new_out
+
+    folder = Path(out) if out is not None else new_out("pretrain")
+    named: dict[str, Any] = {
+        "size": size,
+        "budget": None if budget is None else parse_budget(budget),
+        "epochs": epochs,
+        "classes": None if classes is None else Path(classes),
+    }
+    chosen = replace(
+        options or Options(arch),
+        arch=arch,
+        fp16=fp16,
+        force=force,
+        seed=seed,
+        **{name: value for name, value in named.items() if value is not None},
+    )
+    check_out(folder, resume=(folder / CHECKPOINTS).is_dir())
+    developed = run_pretrain(
+        data, replace(chosen, checkpoints=folder / CHECKPOINTS), progress or Progress(), out=folder
+    )
+    write_source(folder, developed)
+    return open_source(f"file:{folder}")
+
+
+def run_pretrain(data: Any, options: Options, progress: Progress, *, out: Path) -> Developed:
+    """Do the work up to the gate: read, split, train, measure.
+
+    Args:
+        data: a path in any of the accepted forms, or a pair (items, labels).
+        options: how.
+        progress: where to show progress.
+        out: the folder that `result` names as the source; nothing is written there.
+
+    Raises:
+        UsageError: the data, the architecture or an option cannot be used; or the budget ends before one epoch.
+    """
+    options.check()
+    clock = Clock()
+    wait_politely()
+    if options.push_to_hub is not None:
+        check_upload(options.push_to_hub)
+    source = open_architecture(options.arch, seed=options.seed)
+    watchers = open_watchers(tensorboard=options.tensorboard, track=options.track, progress=progress)
+    with clock.part("read"):
+        scanned = read(data, options, progress)
+    material, notes = divide(scanned, seed=options.seed)
+    from headstart.tune.from_scratch import fresh
+
+    network = fresh(
+        source,
+        classes=len(scanned.dataset.classes),
+        size=options.size,
+        seed=options.seed,
+        hearing=hearing(material, options.seconds),
+    )
+    check_enough(network, material)
+    with clock.part("tune"):
+        trained = train(
+            network,
+            material,
+            options,
+            fingerprint=scanned.fingerprint,
+            watchers=[Teller(progress, material.dataset.items), *watchers],
+            progress=progress,
+        )
+    clock.add("tune", trained.before)
+    said = measure(network, material, seed=options.seed, clock=clock, progress=progress)
+    facts = Facts(data, options, out, scanned, counts(material), (*scanned.dataset.notes, *scanned.notes, *notes))
+    return find(facts, network, trained, said, clock)
+
+
+def open_architecture(uri: str, *, seed: int) -> TorchSource:
+    """Return an architecture with random weights.
+
+    Raises:
+        SourceError: no such architecture, or no network of torch that reads pictures.
+    """
+    source = open_source(uri, weights="none", seed=seed)
+    if not isinstance(source, TorchSource):
+        raise SourceError("--arch must name a torch network", repr(uri), "name one, such as timm:resnet18")
+    if source.info.kind != "image":
+        raise SourceError(
+            "pretrain takes architectures for pictures", f"{uri}, for {source.info.kind}s", "name one for pictures"
+        )
+    return source
+
+
+def read(data: Any, options: Options, progress: Progress) -> Scan:
+    """Return the data, every example read once, of the wanted classes alone."""
+    dataset = open_dataset(data, root=options.root)
+    if dataset.kind not in SIMPLE:
+        raise DataError("pretrain takes photos or recordings", dataset.items, "name a data set of one of these")
+    if dataset.kind == "sound" and options.mirror:
+        raise UsageError("--mirror is for photos", f"{dataset.items}, which are never mirrored", "leave it out")
+    if dataset.kind == "image" and options.seconds:
+        raise UsageError("--seconds is for recordings", dataset.items, "leave it out")
+    if options.classes is not None:
+        dataset = only(dataset, read_classes(options.classes), where=str(options.classes))
+    scanned = scan(dataset, progress=progress)
+    check_bad(scanned.dataset, allow_bad=options.allow_bad)
+    return scanned
+
+
+def divide(scanned: Scan, *, seed: int) -> tuple[Material, tuple[str, ...]]:
+    """Return what is learned from, what chooses the best epoch and what tests; and what is to be told of it."""
+    from headstart.tune.from_scratch import Material
+
+    parts = split(scanned.dataset, scanned.hashes, seed=seed)
+    learn, judge = parts.train, parts.validation
+    if not judge:
+        share = min(SHARE_JUDGED, JUDGED / len(learn))
+        learn, judge = hold_out(scanned.dataset, scanned.hashes, learn, share=share, seed=seed)
+    return Material(scanned.dataset, learn, judge, parts.test), parts.notes
+
+
+def counts(material: Material) -> dict[str, int]:
+    """Return how many examples are for what."""
+    return {
+        "train": len(material.learn),
+        "validation": len(material.judge),
+        "test": len(material.test),
+        "skipped": len(material.dataset.skipped),
+        "ignored": material.dataset.ignored,
+    }
+
+
+def hearing(material: Material, seconds: float) -> tuple[float, int] | None:
+    """Return how many seconds of each recording are heard, and at what rate in Hz; None of pictures.
+
+    Args:
+        material: the data.
+        seconds: as asked for; 0 for what 95 in 100 recordings last, at most `LONGEST`.
+    """
+    dataset = material.dataset
+    if dataset.kind != "sound":
+        return None
+    rows = np.linspace(0, len(material.learn) - 1, min(len(material.learn), MEASURED)).astype(int)
+    found = np.array([dataset.reread(material.learn[row], length) for row in rows])
+    lasting = float(np.clip(np.quantile(found[:, 0], 0.95), SHORTEST, LONGEST))
+    return seconds or lasting, int(min(MOST_RATE, np.median(found[:, 1])))
+
+
+def check_enough(network: Fresh, material: Material) -> None:
+    """Raise DataError where there are far too few examples for so many weights."""
+    weights, items = sum(weight.numel() for weight in network.body.parameters()), material.dataset.items
+    least = -(-weights // WEIGHTS_PER_EXAMPLE)
+    if len(material.learn) < least:
+        raise DataError(
+            f"{network.arch} has {weights:,} weights and needs at least {least:,} {items} to learn from",
+            f"{len(material.learn):,}",
+            f"add {items}, or name a smaller architecture, such as arch:resnet9",
+        )
+
+
+def train(
+    network: Fresh,
+    material: Material,
+    options: Options,
+    *,
+    fingerprint: str,
+    watchers: Sequence[Watcher],
+    progress: Progress,
+) -> Trained:
+    """Train the network, its best weights left in place.
+
+    Raises:
+        UsageError: the budget ends before one epoch.
+    """
+    from headstart.tune.from_scratch import recipe_for, train_anew
+
+    usual = recipe_for(material)
+    recipe = replace(
+        usual,
+        epochs=options.epochs,
+        patience=options.epochs,
+        rate=options.rate or usual.rate,
+        batch=options.batch or usual.batch,
+        seed=options.seed,
+    )
+    trained = train_anew(
+        network,
+        material,
+        recipe,
+        views=options.augment != "none",
+        mirror=network.how.channels != "grey" if options.mirror is None else options.mirror,
+        budget=options.budget,
+        folder=options.checkpoints,
+        identity={"data": fingerprint, "examples": [len(material.learn), len(material.judge), len(material.test)]},
+        watchers=watchers,
+        progress=progress,
+    )
+    if trained.why == "short" or (trained.why == "budget" and len(trained.history) == 2):
+        count, seconds = len(material.learn), max(trained.costs.values())
+        needs = f"an epoch of {count:,} {material.dataset.items} takes about {seconds:,.1f} s"
+        raise UsageError(
+            "--budget must allow one epoch",
+            f"{options.budget:g} s, and {needs}",
+            "give more time, or a smaller --size or architecture, and another --out",
+        )
+    return trained
+
+
+def measure(network: Fresh, material: Material, *, seed: int, clock: Clock, progress: Progress) -> Measured:
+    """Test the network and both naive baselines on the same held-out pictures."""
+    from headstart.tune.from_scratch import probabilities_of
+
+    y, c = material.labels(material.test), len(material.dataset.classes)
+    with progress.step("Testing"), clock.part("extract"):
+        probabilities = probabilities_of(network, material, material.test)
+    learn = (*material.learn, *material.judge)
+    if len(learn) > MOST:
+        learn = tuple(np.random.default_rng(seed).permutation(np.array(learn))[:MOST].tolist())
+    with clock.part("head"):
+        seen, tested = (pixels(material.dataset, part, network.how, progress) for part in (learn, material.test))
+        with progress.step("Fitting the simple baseline"):
+            simple = SIMPLE[material.dataset.kind](seen, material.labels(learn), tested, c=c, seed=seed)
+    common = majority(material.labels((*material.learn, *material.judge)), c, len(y))
+    return Measured(probabilities, y, judge_gate(probabilities, common, simple, y, seed=seed))
+
+
+def pixels(dataset: Dataset, positions: Sequence[int], how: Preprocessing, progress: Progress) -> NDArray[np.uint8]:
+    """Return what the simple baseline learns from, uint8 of shape (n, d); in their order."""
+    keep = MANNERS[dataset.kind].keep
+
+    def small(at: int) -> NDArray[np.uint8]:
+        return dataset.reread(positions[at], lambda data: keep(how.prepare(data)))
+
+    found: list[NDArray[np.uint8]] = []
+    with (
+        Ahead(small, range(len(positions)), workers=cores(), window=WINDOW) as ahead,
+        progress.step("Reading for the baselines", len(positions), dataset.items) as step,
+    ):
+        for _, said in ahead:
+            assert isinstance(said, np.ndarray)
+            found.append(said)
+            step.advance()
+    return np.stack(found)
+
+
+class Teller:
+    """Says how each epoch went."""
+
+    def __init__(self, progress: Progress, word: str) -> None:
+        self._progress, self._word = progress, word
+
+    def started(self, facts: Mapping[str, Any]) -> None:
+        """Nothing is to be said yet."""
+
+    def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
+        """Say the numbers of an epoch in one line."""
+        self._progress.say(
+            f"Epoch {epoch}: loss {numbers['train/loss']:.3f}; on {self._word} held out, log loss "
+            f"{numbers['validation/loss']:.3f}, {numbers['validation/accuracy']:.1%} right"
+        )
+
+    def finished(self, facts: Mapping[str, Any]) -> None:
+        """Nothing is left to be said."""
+
+
+def write_source(out: Path, developed: Developed) -> list[str]:
+    """Write a developed source, upload it where that was asked for, and return what to say of it."""
+    developed.write(out)
+    said = [f"Source: file:{out}    Card: {out / CARD}    Result: {out / RESULT}"]
+    repository = developed.facts.options.push_to_hub
+    return said if repository is None else [*said, f"Uploaded: {upload(out, repository)}"]

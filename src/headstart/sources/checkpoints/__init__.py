@@ -1,0 +1,1 @@
+"""Released checkpoints: reading, checking and aligning their tensors."""

@@ -1,0 +1,85 @@
+"""Weights: the bytes of a file, checked tensor by tensor before they become a network.
+
+Imports torch: only the files that build a network import this one, and only when they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from headstart.base.errors import SourceError
+from headstart.sources.checkpoints import pth
+
+
+def read_pth(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a PyTorch checkpoint that holds nothing else; nothing in the file is run.
+
+    Raises:
+        SourceError: the file is damaged, or holds anything but named tensors.
+    """
+    state = pth.read(path)
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise SourceError(
+            f"{path} must hold named tensors and nothing else",
+            type(state).__name__,
+            "install the package again, or name another source",
+        )
+    return dict(state)
+
+
+def load_in_order(body: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
+    """Load `state` into `body` by position: the same tensors under other names, in the same order.
+
+    Raises:
+        SourceError: the count, a shape or a kind of number differs, or a number is not finite.
+    """
+    wanted = body.state_dict()
+    if len(state) != len(wanted):
+        raise SourceError(
+            f"{where} must hold the {len(wanted)} tensors of the architecture",
+            f"{len(state)} tensors",
+            "name the architecture that the weights belong to",
+        )
+    paired = dict(zip(wanted, state.values(), strict=True))
+    check_shapes(wanted, paired, where=where)
+    check_finite(state, where=where)
+    body.load_state_dict(paired, strict=True)
+
+
+def check_shapes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], *, where: str) -> None:
+    """Raise SourceError, listing the first three, where a tensor differs in shape or kind from what is wanted."""
+    wrong = [
+        f"{name} {_shown(given[name])} for {_shown(tensor)}"
+        for name, tensor in wanted.items()
+        if given[name].shape != tensor.shape or given[name].is_floating_point() != tensor.is_floating_point()
+    ]
+    if wrong:
+        raise SourceError(
+            f"{where} must fit the architecture tensor by tensor",
+            f"{len(wrong)} that do not: {_first_three(wrong)}",
+            "name the architecture that the weights belong to",
+        )
+
+
+def check_finite(state: Mapping[str, Tensor], *, where: str) -> None:
+    """Raise SourceError, naming the first three, where a tensor holds NaN or an infinity."""
+    broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise SourceError(
+            f"{where} must hold finite numbers only",
+            f"NaN or infinity in {_first_three(broken)}",
+            "get the weights again from where they came from",
+        )
+
+
+def _shown(tensor: Tensor) -> str:
+    kind = "" if tensor.is_floating_point() else f" {tensor.dtype}".replace("torch.", "")
+    return f"({', '.join(map(str, tensor.shape))}){kind}"
+
+
+def _first_three(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")

@@ -1,0 +1,166 @@
+"""Loading a released checkpoint into a named architecture: every weight of the body, or an error.
+
+Imports torch: only the files that build a network import this one, and only when they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from headstart.base.atomic import write_atomic
+from headstart.base.config import cache_dir
+from headstart.base.errors import SourceError
+from headstart.base.hashing import sha256
+from headstart.sources.checkpoints.align import COUNTER, Alignment, Misaligned, Shape, align, role, strip_prefixes
+from headstart.sources.checkpoints.checks import check_finite
+from headstart.sources.checkpoints.read import Checkpoint
+
+OTHER = "name the architecture that the weights belong to"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a checkpoint brought.
+
+    Attributes:
+        classifier: whether its classifier is the architecture's, and was loaded too.
+        notes: what the user must be told, one line each.
+    """
+
+    classifier: bool
+    notes: tuple[str, ...]
+
+
+def load_checkpoint(body: nn.Module, checkpoint: Checkpoint, *, where: str) -> Loaded:
+    """Load a checkpoint into `body`: every tensor of both, but for the classifier and what the notes say.
+
+    A classifier that is absent or has another number of classes is left out; nothing else may be.
+
+    Args:
+        body: the architecture, with random weights.
+        checkpoint: what `read_checkpoint` returns.
+        where: names the file in messages.
+
+    Raises:
+        SourceError: a weight of the body is missing or one is left over, a shape differs, a number is not finite, or
+            which tensor is which is not certain; the message names a file with both lists side by side.
+    """
+    wanted = body.state_dict()
+    given, notes = _learned(checkpoint.tensors, wanted)
+    shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
+    needed = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+    head = classifier_names(body)
+    try:
+        found, dropped = match(shapes, needed, head, ordered=checkpoint.ordered)
+    except Misaligned as error:
+        lists = _written(error.both)
+        raise SourceError(
+            f"{where} must fit the architecture tensor by tensor", error, f"{OTHER}; both lists are in {lists}"
+        ) from error
+    state = {name: given[other].to(wanted[name].dtype) for name, other in found.pairs.items()}
+    check_finite({found.pairs[name]: tensor for name, tensor in state.items()}, where=where)
+    _check_variances(state, found, where)
+    missing, unexpected = body.load_state_dict(state, strict=False)
+    left = [name for name in missing if name not in head and not name.endswith(COUNTER)]
+    if left or unexpected:
+        raise SourceError(f"{where} must hold every weight of the body", f"none for {', '.join(left[:3])}", OTHER)
+    body.eval()
+    whole = head <= found.pairs.keys()
+    if not whole:
+        notes = (*notes, _said_of_head(dropped, shapes, needed, head))
+    return Loaded(whole and bool(head), (*checkpoint.notes, *found.notes, *notes))
+
+
+def match(
+    given: Mapping[str, Shape], wanted: Mapping[str, Shape], head: frozenset[str], *, ordered: bool
+) -> tuple[Alignment, tuple[str, ...]]:
+    """Return the proved match, and which tensors of the checkpoint are a classifier that was left out.
+
+    Raises:
+        Misaligned: there is no proof, with the classifier or without.
+    """
+    try:
+        return align(given, wanted, ordered=ordered), ()
+    except Misaligned as error:
+        first = error
+    body = {name: shape for name, shape in wanted.items() if name not in head}
+    for dropped in _heads(given, wanted, head) if head else ():
+        kept = {name: shape for name, shape in given.items() if name not in dropped}
+        try:
+            return align(kept, body, ordered=ordered), dropped
+        except Misaligned as error:
+            first = error if dropped else first
+    raise first
+
+
+def _heads(given: Mapping[str, Shape], wanted: Mapping[str, Shape], head: frozenset[str]) -> Iterator[tuple[str, ...]]:
+    """Yield what may be the checkpoint's classifier: what is named so, the last tensors that look like one, nothing."""
+    named = tuple(was for name, was in strip_prefixes(given, wanted).items() if name in head)
+    if named:
+        yield named
+    features = {shape[1] for name, shape in wanted.items() if name in head and len(shape) > 1}
+    names = [name for name in given if not name.endswith(COUNTER)]
+    for at, name in enumerate(names):
+        shape = given[name]
+        if len(shape) not in (2, 4) or shape[1] not in features or any(side != 1 for side in shape[2:]):
+            continue
+        beside = next((near for near in names[max(at - 1, 0) : at + 2] if given[near] == shape[:1]), None)
+        found = (name,) if beside is None else (name, beside)
+        if found != named:
+            yield found
+    yield ()
+
+
+def classifier_names(body: nn.Module) -> frozenset[str]:
+    """Return the names of the tensors of a network's own classifier: timm's `get_classifier`, or `classifier`."""
+    given: Any = body
+    named = given.get_classifier() if hasattr(given, "get_classifier") else getattr(given, "classifier", None)
+    parts = named if isinstance(named, (tuple, list)) else (named,)
+    own = {id(tensor) for part in parts if isinstance(part, nn.Module) for tensor in part.parameters()}
+    return frozenset(name for name, tensor in body.named_parameters(remove_duplicate=False) if id(tensor) in own)
+
+
+def _learned(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return the tensors without counters and tables of whole numbers that the architecture makes itself."""
+    ours = strip_prefixes(tensors, wanted)
+    whole = {was for name, was in ours.items() if not tensors[was].is_floating_point() and name not in wanted}
+    tables = [name for name in whole if tensors[name].ndim]
+    kept = {name: tensor for name, tensor in tensors.items() if name not in whole}
+    notes = (f"{len(tables)} tables of whole numbers left out, such as {min(tables)}",) if tables else ()
+    kinds = {str(tensor.dtype).removeprefix("torch.") for tensor in kept.values() if tensor.is_floating_point()}
+    if odd := sorted(kinds - {"float32"}):
+        notes = (*notes, f"weights stored as {', '.join(odd)}")
+    return kept, notes
+
+
+def _check_variances(state: Mapping[str, Tensor], found: Alignment, where: str) -> None:
+    wrong = [
+        found.pairs[name] for name, tensor in state.items() if role(name) == "variance" and bool((tensor < 0).any())
+    ]
+    if wrong:
+        raise SourceError(
+            f"{where} must hold no variance below zero", f"one in {wrong[0]}, matched by {found.how}", OTHER
+        )
+
+
+def _said_of_head(
+    dropped: tuple[str, ...], given: Mapping[str, Shape], wanted: Mapping[str, Shape], head: frozenset[str]
+) -> str:
+    classes = next(wanted[name][0] for name in sorted(head))
+    if not dropped:
+        return f"the checkpoint has no classifier (the architecture's has {classes:,} classes): features only"
+    theirs = given[dropped[0]][0]
+    return f"its classifier was left out ({theirs:,} classes where the architecture has {classes:,}): features only"
+
+
+def _written(lists: str) -> str:
+    """Return the path of a file that shows both lists, under the cache."""
+    data = lists.encode("utf-8", "backslashreplace")
+    path = cache_dir() / "sources" / f"unaligned-{sha256(data)[:12]}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data)
+    return str(path)

@@ -1,0 +1,1 @@
+"""Sources that are graphs: ONNX files and TensorFlow SavedModels."""

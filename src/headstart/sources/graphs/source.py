@@ -1,0 +1,248 @@
+"""What the providers share whose networks come as graphs, and not as torch modules: ONNX files and SavedModels.
+
+Imports neither OpenVINO nor torch until a network is looked at or run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.config import cache_dir
+from headstart.base.errors import SourceError, UsageError
+from headstart.base.hashing import sha256_file, sha256_json
+from headstart.data.images.preprocessing import Preprocessing
+from headstart.engines.base import Block, Network
+from headstart.engines.select import EXACT, PHOTOS, open_engine
+from headstart.sources.architecture import Anatomy, remembered
+from headstart.sources.base import Source, SourceInfo
+from headstart.sources.graphs.sidecar import Said, read_beside
+from headstart.sources.layers import layer_names
+from headstart.sources.taps import Tap, more_taps, taps
+from headstart.sources.uri import Spec
+
+if TYPE_CHECKING:
+    import openvino
+    import torch
+
+RECIPE = 1
+"""Counts up when the same files come to mean other numbers."""
+LATE_STAGES = 4
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What a format's networks want of their pictures where nothing says otherwise.
+
+    Attributes:
+        framework: OpenVINO's name of the format.
+        size: height and width in pixels, where the graph leaves them open.
+        margin: length of the shorter side before the crop, as a multiple of the size.
+        mean: per channel, of values in 0..1.
+        std: per channel.
+    """
+
+    framework: str
+    size: tuple[int, int]
+    margin: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def preprocessing(self, size: tuple[int, int] | None, channels: int, *, whole: bool) -> Preprocessing:
+        """Return the preprocessing for a graph that takes `channels`; one for whole numbers normalises by itself."""
+        size = size or self.size
+        mean, std = ((0.0,), (1 / 255,)) if whole else (self.mean, self.std)
+        if channels == 1:
+            mean, std = (float(np.mean(mean)),), (float(np.mean(std)),)
+        return Preprocessing(
+            size=size,
+            resize=round(min(size) * self.margin),
+            interpolation="bilinear",
+            mean=mean,
+            std=std,
+            channels="grey" if channels == 1 else "rgb",
+        )
+
+
+class GraphSource(Source):
+    """A frozen source whose network is a graph that OpenVINO reads; it cannot be tuned.
+
+    Args:
+        uri: `provider:name`.
+        path: the file or folder that OpenVINO reads.
+        files: all files that its numbers come from.
+        convention: what its format wants of pictures.
+        revision: what its publisher calls this version; empty for none.
+    """
+
+    preprocessing: Preprocessing
+
+    def __init__(
+        self, uri: str, path: Path, files: Sequence[Path], convention: Convention, *, revision: str = ""
+    ) -> None:
+        self._path, self._convention = path, convention
+        self._said = read_beside(path)
+        digest = _digest(files, path)
+        self.anatomy = _remembered(path, digest, convention, self._said)
+        self.preprocessing = self.anatomy.preprocessing
+        names = layer_names([tap.name for tap in self.anatomy.taps])
+        self.info = SourceInfo(
+            uri=uri,
+            kind="image",
+            parameters=self.anatomy.parameters,
+            feature_size=self.anatomy.taps[0].width,
+            input=asdict(self.preprocessing),
+            layers=(*names, *(tap.name for tap in self.anatomy.more)),
+            licence="not stated",
+            revision=revision,
+            sha256=digest,
+            trained_on="not stated",
+        )
+
+    @property
+    def asked(self) -> tuple[Tap, ...]:
+        """The taps that the network yields: the standard ones, or those that the layer names where one is not."""
+        known = {tap.name: tap for tap in (*self.anatomy.taps, *self.anatomy.more)}
+        names = dict.fromkeys(self.layer.split("+"))
+        more = {tap.name for tap in self.anatomy.more}
+        return tuple(known[name] for name in names) if more & names.keys() else self.anatomy.taps
+
+    def network(self) -> Network:
+        """Return the network that yields every standard block in one pass, or those that the layer names."""
+        wanted = self.asked
+        return self._network([tap.block for tap in wanted], {"taps": [asdict(tap) for tap in wanted]}, wanted)
+
+    def module(self) -> torch.nn.Module:
+        """Refuse: there is no torch module.
+
+        Raises:
+            SourceError: always.
+        """
+        raise SourceError(
+            f"{self.info.uri} must be a torch network to be tuned, or run by torch",
+            "a graph (ONNX, SavedModel)",
+            "use it frozen, with --tune none and --engine auto, or name another source",
+        )
+
+    def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
+        """Return the source's own class probabilities, float32 of shape (n, k); see `Source.classify`."""
+        classes = self.anatomy.classes
+        if not classes:
+            return super().classify(items)
+        prepared = self.prepare_all(items)
+        network = self._network([Block("probabilities", classes)], {"probabilities": classes}, None)
+        engine = open_engine(network, sample=lambda: prepared[:PHOTOS], cache=cache_dir(), engine=EXACT)
+        return engine.run(prepared)
+
+    def _network(self, blocks: Sequence[Block], what: dict[str, Any], wanted: Sequence[Tap] | None) -> Network:
+        height, width = self.preprocessing.size
+        channels = 1 if self.preprocessing.channels == "grey" else 3
+        made_of = {
+            "recipe": RECIPE,
+            "weights": self.info.sha256,
+            "pool": self._said.pool,
+            "preprocessing": asdict(self.preprocessing),
+            **what,
+        }
+        return Network(
+            sha256_json(made_of),
+            (height, width, channels),
+            tuple(blocks),
+            self.module,
+            graph=lambda: self._graph(wanted),
+        )
+
+    def _graph(self, wanted: Sequence[Tap] | None) -> openvino.Model:
+        """Return the graph from pictures to the blocks of `wanted`, or to the probabilities of its own classes."""
+        from headstart.sources.graphs import openvino_graph as graph
+
+        where = self.info.uri
+        model = graph.read(self._path, self._convention.framework)
+        entry = graph.entry_of(model, where)
+        graph.give_size(model, entry, self.preprocessing.size, where)
+        anchors = graph.anchors_of(model, self._said.pool, where)
+        if wanted is None:
+            assert anchors.head is not None
+            outputs = [graph.probabilities(anchors.head)]
+        else:
+            outputs = graph.blocks(anchors, wanted)
+        return graph.with_pictures(model, entry, self.preprocessing, outputs)
+
+
+def refuse_random(spec: Spec, weights: str) -> None:
+    """Raise SourceError where random weights are asked of a network that comes as a graph."""
+    if weights == "none":
+        raise SourceError(
+            f"{spec.uri} comes with its weights and cannot have others",
+            "weights none",
+            "leave weights out, or name the same architecture in timm: or torchvision:",
+        )
+
+
+def _digest(files: Sequence[Path], path: Path) -> str:
+    """Return the sha256 of one file, or of several by name."""
+    if len(files) == 1 and files[0] == path:
+        return sha256_file(path)
+    root = path if path.is_dir() else path.parent
+    return sha256_json({str(file.relative_to(root)): sha256_file(file) for file in files})
+
+
+def _remembered(path: Path, digest: str, convention: Convention, said: Said) -> Anatomy:
+    try:
+        reader = version("openvino")
+    except PackageNotFoundError as error:
+        raise UsageError(
+            f"{path} is a graph (ONNX, SavedModel), which OpenVINO reads",
+            "OpenVINO is not installed",
+            "run: pip install openvino, or name another source",
+        ) from error
+    key = {
+        "graph": digest,
+        "openvino": reader,
+        "convention": asdict(convention),
+        "said": {"pool": said.pool, **said.changes},
+        "graph recipe": RECIPE,
+    }
+    return remembered(key, lambda: _look(path, convention, said))
+
+
+def _look(path: Path, convention: Convention, said: Said) -> Anatomy:
+    """Return what the graph in `path` looks like, by reading it; nothing is run."""
+    from headstart.sources.graphs import openvino_graph as graph
+
+    where = str(path)
+    model = graph.read(path, convention.framework)
+    entry = graph.entry_of(model, where)
+    graph.check_finite(model, where)
+    how = said.applied(convention.preprocessing(entry.size, entry.channels, whole=entry.whole))
+    _check(how, entry.channels, where)
+    graph.give_size(model, entry, how.size, where)
+    anchors = graph.anchors_of(model, said.pool, where)
+    stages = list(graph.stages_of(anchors))
+    standard = taps(graph.pool_width(anchors), stages[-LATE_STAGES:], None)
+    more = more_taps(standard, stages, None)
+    classes = graph.class_count(anchors)
+    return Anatomy(graph.count(model, graph.blocks(anchors, standard)), classes, how, standard, more)
+
+
+def _check(how: Preprocessing, channels: int, where: str) -> None:
+    """Raise SourceError unless the preprocessing gives the channels that the graph takes."""
+    given = 1 if how.channels == "grey" else 3
+    if given != channels or not {len(how.mean), len(how.std)} <= {1, channels}:
+        raise SourceError(
+            f"{where} must be given pictures of {channels} channels",
+            f"channels {how.channels}, {len(how.mean)} means and {len(how.std)} deviations",
+            f"mend {where}.preprocessing.json",
+        )
+    if how.resize is not None and how.resize < min(how.size):
+        raise SourceError(
+            f"resize in {where}.preprocessing.json must be at least the shorter side of the size {list(how.size)}",
+            how.resize,
+            "mend the file",
+        )

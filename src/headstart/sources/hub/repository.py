@@ -1,0 +1,391 @@
+"""Files of a Hugging Face hub, in that library's own cache: pinned to a commit, checked byte by byte, used offline.
+
+The layout of the cache is `models--ORG--NAME/` with `refs/REVISION` (a commit), `snapshots/COMMIT/FILE` (a link) and
+`blobs/ETAG` (the bytes), as huggingface_hub writes and reads it; the name of a blob is what its bytes are checked by.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, urlsplit
+
+from headstart.base.atomic import said_when_full, write_atomic
+from headstart.base.config import offline
+from headstart.base.errors import SourceError, one_line
+from headstart.base.hashing import sha256_file
+from headstart.sources.hub.client import LIMITS, Client, Failed, Limits
+
+MAIN = "main"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+ETAG = re.compile(r"[0-9A-Za-z][\w.+=-]{0,127}", re.ASCII)
+REPOSITORY = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)
+REVISION = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*", re.ASCII)
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+PART = ".headstart.incomplete"
+SMALL = 8 << 20  # bytes; the most that a file of settings may have
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file in the cache, its bytes checked.
+
+    Attributes:
+        path: where it is.
+        commit: of the repository that holds it.
+        sha256: of its bytes.
+        notes: what its user must be told, one line each.
+    """
+
+    path: Path
+    commit: str
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the hub says of a file: the commit it answers for, and the name and size of its bytes."""
+
+    commit: str
+    etag: str
+    size: int
+
+
+class Repository:
+    """The files of one repository, all of one commit: that of the first file that is asked for.
+
+    A revision that is a commit needs no network for what the cache holds. A branch or tag is looked up anew, unless
+    offline; where no hub answers, the commit of the last run is used, and `notes` says so.
+
+    Args:
+        name: `ORG/NAME`.
+        revision: branch, tag or commit; None for `main`.
+        asked_for: the URI of the source, for messages.
+    """
+
+    def __init__(self, name: str, revision: str | None, *, asked_for: str) -> None:
+        if not REPOSITORY.fullmatch(name) or ".." in name or "--" in name:
+            raise SourceError(f"{asked_for} must name a repository ORG/NAME", repr(name), "check the spelling")
+        if revision is not None and (not REVISION.fullmatch(revision) or ".." in revision):
+            raise SourceError(
+                f"the revision in {asked_for} must be a branch, tag or commit", repr(revision), "check it"
+            )
+        self.name, self.revision, self.asked_for = name, revision or MAIN, asked_for
+        self.folder = cache_folder() / f"models--{name.replace('/', '--')}"
+        self.commit = self.revision if COMMIT.fullmatch(self.revision) else ""
+        self.notes: list[str] = []
+
+    def get(self, file: str, *, limit: int | None = None) -> HubFile:
+        """Return a file that the repository must hold.
+
+        Args:
+            file: its path in the repository.
+            limit: the most bytes that it may have; None for any number.
+
+        Raises:
+            SourceError: it is not there, cannot be had, or is not what the hub says it is; the message says what to do.
+        """
+        found = self.find(file, limit=limit)
+        if found is None:
+            raise SourceError(
+                f"{self.asked_for} must hold {file} at revision {self._shown}", "no such file", "name another source"
+            )
+        return found
+
+    def find(self, file: str, *, limit: int | None = None, needed: bool = True) -> HubFile | None:
+        """Return a file of the repository, or None where it has no such file; otherwise as `get`.
+
+        Args:
+            file: its path in the repository.
+            limit: the most bytes that it may have; None for any number.
+            needed: whether a run that is offline must have it; None is returned where it need not.
+        """
+        _check_name(file, self.asked_for)
+        with self._said_when_unusable():
+            if offline_now() and not self.commit:
+                self.commit = self._remembered()
+            if self.commit and (path := self._snapshot(file)).exists():
+                return self._checked(path)
+            if self.commit and self._absent(file).exists():
+                return None
+            if offline_now():
+                if not needed:
+                    return None
+                raise SourceError(
+                    f"{self.asked_for} needs {file} of {self.name} in {cache_folder()}",
+                    "offline",
+                    f"run once with a network: headstart sources {self.asked_for}",
+                )
+            return self._fetched(file, limit)
+
+    def _fetched(self, file: str, limit: int | None) -> HubFile | None:
+        client = _client()
+        try:
+            told = self._told(client, file)
+        except Failed as failed:
+            if failed.code == "EntryNotFound" or (failed.status == 404 and self.commit and not failed.code):
+                self._remember_absence(file)
+                return None
+            if not failed.status and not self.commit and (commit := self._remembered()):
+                self.commit = commit
+                self.notes.append(f"{_host()} does not answer: commit {commit} of {self.name} is used, as last time")
+                return self.find(file, limit=limit)
+            raise self._explained(failed, file) from failed
+        if limit is not None and told.size > limit:
+            raise SourceError(
+                f"{file} of {self.asked_for} must have at most {limit:,} bytes",
+                f"{told.size:,} bytes",
+                "name another source",
+            )
+        path = self._snapshot(file)
+        if not path.exists():
+            self._download(client, file, told)
+        return self._checked(path)
+
+    def _told(self, client: Client, file: str) -> _Told:
+        """Ask for a file's commit, name of bytes and size; the first answer settles the commit of them all."""
+        headers = client.head(self._url(client, file), insist=bool(self.commit or not self._remembered()))
+        commit = headers.get("X-Repo-Commit", "")
+        etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
+        size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
+        if not COMMIT.fullmatch(commit) or not ETAG.fullmatch(etag) or not size.isdecimal():
+            raise Failed("an answer without commit, checksum or size", passing=False)
+        if self.commit and commit != self.commit:
+            raise Failed(f"commit {commit} in place of {self.commit}", passing=False)
+        if not self.commit:
+            self._settle(commit)
+        return _Told(commit, etag, int(size))
+
+    def _settle(self, commit: str) -> None:
+        """Take `commit` for every file, and remember that the revision stands for it."""
+        before = self._remembered()
+        if before and before != commit:
+            self.notes.append(
+                f"{self.revision} of {self.name} has moved from {before} to {commit}; "
+                f"to stay with the former, name {self.asked_for.partition('@')[0]}@{before}"
+            )
+        self.commit = commit
+        if before != commit:
+            ref = self.folder / "refs" / self.revision
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(ref, commit.encode())
+
+    def _remembered(self) -> str:
+        """Return the commit that the revision stood for when it was last asked for, or an empty string."""
+        try:
+            held = (self.folder / "refs" / self.revision).read_text().strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        return held if COMMIT.fullmatch(held) else ""
+
+    def _remember_absence(self, file: str) -> None:
+        """Remember that the commit has no such file, so that an offline run need not ask."""
+        if self.commit:
+            marker = self._absent(file)
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+
+    def _download(self, client: Client, file: str, told: _Told) -> None:
+        """Put the bytes among the blobs, whole and checked or not at all, and link the file to them."""
+        blob = self.folder / "blobs" / told.etag
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        if not blob.exists():
+            part = blob.with_name(blob.name + PART)
+            with said_when_full(part, told.size), _claimed(part, client.limits) as writing:
+                if not blob.exists():  # another process was quicker
+                    try:
+                        client.download(self._url(client, file), writing, told.size)
+                    except Failed as failed:
+                        writing.flush()
+                        raise self._explained(failed, file) from failed
+                    writing.flush()
+                    os.fsync(writing.fileno())
+                    self._put_in_place(part, blob, file)
+        _link(self._snapshot(file), blob)
+
+    def _put_in_place(self, part: Path, blob: Path, file: str) -> None:
+        if not _is_sound(part, blob.name):
+            part.unlink()
+            raise self._unsound(f"{file} of {self.asked_for}")
+        part.replace(blob)
+
+    def _checked(self, path: Path) -> HubFile:
+        """Return a file of the cache whose bytes are those that its blob is named after."""
+        blob = Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
+        etag = blob.name if blob.parent == self.folder / "blobs" else ""
+        if etag and not _is_sound(path, etag):
+            blob.unlink()
+            path.unlink()
+            raise self._unsound(str(path))
+        with path.open("rb") as opened:
+            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise SourceError(
+                    f"{path} must hold the file itself",
+                    "a Git LFS pointer in its place",
+                    f"delete it and run again, or have the owner of {self.name} upload the file",
+                )
+        digest = etag if SHA256.fullmatch(etag) else sha256_file(path)
+        return HubFile(path, self.commit, digest, tuple(self.notes))
+
+    def _unsound(self, what: str) -> SourceError:
+        return SourceError(
+            f"{what} must have the checksum that the hub states", "other bytes, which were removed", "run again"
+        )
+
+    def _explained(self, failed: Failed, file: str) -> SourceError:
+        """Return the one line that says what a refusal of the hub means, and what to do."""
+        page = f"{endpoint()}/{self.name}"
+        if failed.code == "GatedRepo" or failed.status == 403:
+            return SourceError(
+                f"{self.asked_for} must be open to you", f"{failed.given}: no access", f"ask for it at {page}"
+            )
+        if failed.status == 401:
+            return SourceError(
+                f"{self.asked_for} must be open to you",
+                f"{failed.given}: a private or gated repository, or none of that name",
+                "log in (run: hf auth login), or check the spelling",
+            )
+        if failed.status == 404:
+            missing = {"RepoNotFound": "no such name", "RevisionNotFound": f"no revision {self.revision!r}"}
+            return SourceError(
+                f"{self.asked_for} must exist on {_host()} at revision {self.revision}",
+                f"{failed.given}: {missing.get(failed.code, 'no such name or revision')}",
+                f"check the spelling, see {page}",
+            )
+        busy = f"wait {failed.wait:.0f} s and " if failed.wait else ""
+        return SourceError(
+            f"{_host()} must give {file} of {self.asked_for}",
+            failed.given,
+            f"{busy}run again: what came is kept" if failed.passing else "check HF_ENDPOINT, or name another source",
+        )
+
+    @contextmanager
+    def _said_when_unusable(self) -> Iterator[None]:
+        """Turn a cache that cannot be read or written into an error that names the path."""
+        try:
+            yield
+        except OSError as error:
+            raise SourceError(
+                f"{error.filename or self.folder} in the Hugging Face cache must be yours to read and write",
+                error.strerror or one_line(error),
+                "mend its owner or mode, or set HF_HOME to a folder of your own",
+            ) from error
+
+    def _url(self, client: Client, file: str) -> str:
+        revision = quote(self.commit or self.revision, safe="")
+        return f"{client.endpoint}/{self.name}/resolve/{revision}/{quote(file)}"
+
+    def _snapshot(self, file: str) -> Path:
+        return self.folder / "snapshots" / self.commit / file
+
+    def _absent(self, file: str) -> Path:
+        return self.folder / ".no_exist" / self.commit / file
+
+    @property
+    def _shown(self) -> str:
+        return self.revision if self.commit in ("", self.revision) else f"{self.revision} ({self.commit})"
+
+
+def cache_folder() -> Path:
+    """Return huggingface_hub's own cache (`HF_HUB_CACHE`, or `HF_HOME`)."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def endpoint() -> str:
+    """Return the address of the hub (`HF_ENDPOINT`)."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def offline_now() -> bool:
+    """Return whether `HEADSTART_OFFLINE` or `HF_HUB_OFFLINE` forbids the network."""
+    from huggingface_hub import constants
+
+    return offline() or constants.HF_HUB_OFFLINE
+
+
+def _client() -> Client:
+    from huggingface_hub import get_token
+
+    return Client(endpoint().rstrip("/"), get_token(), f"headstart/{version('headstart')}", LIMITS)
+
+
+def _host() -> str:
+    return urlsplit(endpoint()).netloc
+
+
+def _check_name(file: str, asked_for: str) -> None:
+    """Refuse a file name that leads out of its folder."""
+    parts = file.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in file or "\0" in file:
+        raise SourceError(
+            f"the files of {asked_for} must lie in its own folder", repr(file), "do not use this repository"
+        )
+
+
+def _is_sound(path: Path, etag: str) -> bool:
+    """Return whether the bytes are those that the hub's name for them stands for.
+
+    The name is a sha256 for large files and git's sha1 of a blob for small ones (some mirrors: the plain sha1); bytes
+    under any other name cannot be checked.
+    """
+    if SHA256.fullmatch(etag):
+        return sha256_file(path) == etag
+    if COMMIT.fullmatch(etag):
+        data = path.read_bytes()
+        plain = hashlib.sha1(data, usedforsecurity=False)
+        git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
+        return etag in (git.hexdigest(), plain.hexdigest())
+    return True
+
+
+def _link(path: Path, blob: Path) -> None:
+    """Make `path` a relative link to `blob`, or its bytes where the file system has no links."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        try:
+            path.symlink_to(os.path.relpath(blob, path.parent))
+        except PermissionError:
+            blob.replace(path)
+
+
+@contextmanager
+def _claimed(part: Path, limits: Limits) -> Iterator[BinaryIO]:
+    """Open a file that is being downloaded, at its end, as the only process that writes it.
+
+    The claim dies with its process, so that no stale lock can stand in the way.
+
+    Raises:
+        SourceError: another process has it and makes no progress.
+    """
+    with part.open("ab") as writing:
+        size, since = -1, time.monotonic()
+        while True:
+            try:
+                fcntl.flock(writing, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if (grown := part.stat().st_size if part.exists() else 0) != size:
+                    size, since = grown, time.monotonic()
+                if time.monotonic() - since > limits.seconds:
+                    raise SourceError(
+                        f"{part} must be free to download",
+                        "another process that holds it and makes no progress",
+                        f"end that process (run: fuser {part}), and run again",
+                    ) from error
+                time.sleep(min(0.2, limits.seconds / 10))
+        yield writing

@@ -1,0 +1,352 @@
+"""Image models of transformers in timm's two steps, built from their settings, with their weights loaded strictly.
+
+Imports torch and transformers: only `from_huggingface` imports this file, and only when it builds a network.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from headstart.base.errors import SourceError
+from headstart.sources.architecture import Anatomy
+from headstart.sources.networks.image_processor import preprocessing_of
+from headstart.sources.networks.stages import as_stage, look_for_taps
+from headstart.sources.networks.tapped import seen
+
+NEEDLESS = (
+    "classifier.", "cls_classifier.", "distillation_classifier.", "pooler.dense.", "decoder.", "decode_head.",
+    "lm_head.", "layernorm.", "text_model.", "visual_projection.", "text_projection.", "logit_scale", "logit_bias",
+    "embeddings.mask_token",
+)  # fmt: skip
+"""How tensors are named, once their prefix is off, that no features of pictures need: heads and the tower of texts."""
+TABLES = ("position_ids", "relative_position_index", "num_batches_tracked")
+
+Pool = Callable[[Any, Tensor], Tensor]
+"""From the base network and its last hidden state to pooled features, as the network's own classifier pools them."""
+
+
+def _first(base: Any, final: Tensor) -> Tensor:
+    """The class token: ViT and DeiT."""
+    return final[:, 0]
+
+
+def _first_and_mean(base: Any, final: Tensor) -> Tensor:
+    """The class token beside the mean of the patches, registers left out: DINOv2."""
+    patches = final[:, 1 + getattr(base.config, "num_register_tokens", 0) :]
+    return torch.cat([final[:, 0], patches.mean(1)], 1)
+
+
+def _mean(base: Any, final: Tensor) -> Tensor:
+    """The mean of the tokens: Swin."""
+    return final.mean(1)
+
+
+def _pooler(base: Any, final: Tensor) -> Tensor:
+    """What the base network's own pooler makes of it: BEiT, ResNet, RegNet, MobileNetV2."""
+    pooled: Tensor = base.pooler(final).flatten(1)
+    return pooled
+
+
+def _normed_mean(base: Any, final: Tensor) -> Tensor:
+    """The mean over positions, normalised: ConvNeXt."""
+    pooled: Tensor = base.layernorm(final.mean((2, 3)))
+    return pooled
+
+
+def _normed_first(base: Any, final: Tensor) -> Tensor:
+    """The class token, normalised, before the projection to the space shared with texts: CLIP."""
+    pooled: Tensor = base.post_layernorm(final[:, 0])
+    return pooled
+
+
+def _attended(base: Any, final: Tensor) -> Tensor:
+    """What one query of attention gathers from the patches: SigLIP."""
+    pooled: Tensor = base.head(final)
+    return pooled
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the networks of one `model_type` are built and pooled.
+
+    Attributes:
+        bare: the class of the network without a classifier.
+        pool: how its classifier pools, of pictures.
+        classifier: the class with a classifier; empty for none.
+        dense: whether the bare class has a dense layer after pooling, which no classifier uses, unless told otherwise.
+        vision: whether the settings are those of a pair of towers, of which `vision_config` is taken.
+    """
+
+    bare: str
+    pool: Pool = _mean
+    classifier: str = ""
+    dense: bool = False
+    vision: bool = False
+
+
+def _family(stem: str, pool: Pool, *, dense: bool = False) -> Family:
+    return Family(f"{stem}Model", pool, f"{stem}ForImageClassification", dense)
+
+
+FAMILIES = {
+    "vit": _family("ViT", _first, dense=True),
+    "deit": _family("DeiT", _first, dense=True),
+    "dinov2": _family("Dinov2", _first_and_mean),
+    "dinov2_with_registers": _family("Dinov2WithRegisters", _first_and_mean),
+    "beit": _family("Beit", _pooler),
+    "swin": _family("Swin", _mean),
+    "swinv2": _family("Swinv2", _mean),
+    "convnext": _family("ConvNext", _normed_mean),
+    "convnextv2": _family("ConvNextV2", _normed_mean),
+    "resnet": _family("ResNet", _pooler),
+    "regnet": _family("RegNet", _pooler),
+    "mobilenet_v2": _family("MobileNetV2", _pooler),
+    "clip": Family("CLIPVisionModel", _normed_first, vision=True),
+    "clip_vision_model": Family("CLIPVisionModel", _normed_first),
+    "siglip": Family("SiglipVisionModel", _attended, vision=True),
+    "siglip_vision_model": Family("SiglipVisionModel", _attended),
+}
+
+
+class Steps(nn.Module):
+    """A transformers network in timm's two steps.
+
+    Args:
+        model: the network, with a classifier or without.
+        pool: how its last hidden state is pooled.
+    """
+
+    def __init__(self, model: Any, pool: Pool) -> None:
+        super().__init__()
+        self.model = model
+        self._pool = pool
+
+    @property
+    def base(self) -> Any:
+        """The network without its classifier."""
+        return getattr(self.model, self.model.base_model_prefix, self.model)
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """What turns pooled features into scores."""
+        return getattr(self.model, "classifier", None)
+
+    def forward_features(self, pictures: Tensor) -> Tensor:
+        """Return the last hidden state: (n, tokens, c) or (n, c, h, w)."""
+        said: Tensor = self.base(pixel_values=pictures).last_hidden_state
+        return said
+
+    def forward_head(self, final: Tensor, *, pre_logits: bool = False) -> Tensor:
+        """Return the scores, of shape (n, k), or with `pre_logits` the pooled features, of shape (n, d)."""
+        pooled = self._pool(self.base, final)
+        if pre_logits or self.classifier is None:
+            return pooled
+        scores: Tensor = self.classifier(pooled)
+        return scores
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the scores, or the pooled features where there is no classifier."""
+        return self.forward_head(self.forward_features(pictures))
+
+
+def build(settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where: str) -> tuple[Steps, tuple[str, ...]]:
+    """Return the network with the weights in `state`, or with torch's next random ones, and what must be told of it.
+
+    Args:
+        settings: of a family among `FAMILIES`.
+        state: tensors under the names of any version of transformers; None for random weights.
+        where: names their file in messages.
+
+    Raises:
+        SourceError: transformers cannot build it, or the weights are not those of its body, every one of them.
+    """
+    family = FAMILIES[settings["model_type"]]
+    kind, config = _class_and_config(family, settings)
+    how = {"add_pooling_layer": False} if family.dense and kind.__name__ == family.bare else {}
+    if state is None:
+        try:
+            return Steps(kind(config, **how).eval(), family.pool), ()
+        except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+            raise _cannot_build(settings, error) from error
+    model, report = _load(kind, config, state, how)
+    notes = _settle(model, report, where)
+    return Steps(model, family.pool), notes
+
+
+def build_bare(
+    family: Family, settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where: str, heads: tuple[str, ...]
+) -> Any:
+    """Return a network without a classifier as transformers builds it; see `build`.
+
+    Args:
+        family: how it is built.
+        settings: its `config.json`, without architectures.
+        state: its tensors; None for random weights.
+        where: names their file in messages.
+        heads: how tensors are named that it does not need.
+    """
+    kind, config = _class_and_config(family, settings)
+    config._attn_implementation = "eager"  # what can be traced for batches of any size
+    how = {"add_pooling_layer": False} if family.dense else {}
+    if state is None:
+        try:
+            return kind(config, **how).eval()
+        except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+            raise _cannot_build(settings, error) from error
+    model, report = _load(kind, config, state, how)
+    _settle(model, report, where, heads)
+    return model
+
+
+def _class_and_config(family: Family, settings: Mapping[str, Any]) -> tuple[Any, Any]:
+    named = (settings.get("architectures") or [""])[0]
+    plain = {name: value for name, value in settings.items() if name not in ("dtype", "torch_dtype")}
+    try:
+        with _quiet():
+            config = transformers.AutoConfig.for_model(**plain)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise _cannot_build(settings, error) from error
+    if family.vision:
+        config = config.vision_config
+    return getattr(transformers, family.classifier if named and named == family.classifier else family.bare), config
+
+
+def _load(kind: Any, config: Any, state: dict[str, Tensor], how: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Load by transformers' own table of names, which knows those of every version, and return what it did not use."""
+    try:
+        with _quiet():
+            model, report = kind.from_pretrained(
+                None,
+                config=config,
+                state_dict=dict(state),
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **how,
+            )
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise _cannot_build(config.to_dict(), error) from error
+    return model.eval(), report
+
+
+def _settle(model: Any, report: Mapping[str, Any], where: str, heads: tuple[str, ...] = NEEDLESS) -> tuple[str, ...]:
+    """Prove that every weight of the body was loaded, take off a classifier that was not, and return what to tell.
+
+    Raises:
+        SourceError: a weight of the body is missing, has another shape, or is left over.
+    """
+    own = f"{model.base_model_prefix}."
+    headed = hasattr(model, model.base_model_prefix)
+
+    def of_head(name: str) -> bool:
+        return headed and not name.startswith(own)
+
+    mismatched = {
+        name: f"{name} {tuple(given)} for {tuple(wanted)}" for name, given, wanted in report["mismatched_keys"]
+    }
+    missing = set(report["missing_keys"]) - mismatched.keys()
+    left_over = [name for name in report["unexpected_keys"] if not _needless(name.removeprefix(own), heads)]
+    _refuse(where, "missing", [name for name in missing if not of_head(name)], len(model.state_dict()))
+    _refuse(where, "left over", left_over, len(model.state_dict()))
+    _refuse(where, "of another shape", [said for name, said in mismatched.items() if not of_head(name)])
+    needless = sorted(set(report["unexpected_keys"]) - set(left_over))
+    notes = []
+    if needless:
+        parts = Counter(name.removeprefix(own).partition(".")[0] for name in needless)
+        listed = ", ".join(f"{part} ({count})" for part, count in parts.most_common(4))
+        notes.append(f"{len(needless)} tensors were left out that its features do not need: {listed}")
+    if any(of_head(name) for name in (*missing, *mismatched)):
+        why = "; ".join(sorted(mismatched.values())) or "there is none"
+        notes.append(f"its classifier was left out ({why}): features only")
+        model.classifier = None
+    return tuple(notes)
+
+
+def _refuse(where: str, how: str, names: Collection[str], wanted: int = 0) -> None:
+    if names:
+        listed = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        raise SourceError(
+            f"{where} must hold every weight of the network's body and no other",
+            f"{len(names)}{f' of {wanted}' if how == 'missing' else ''} {how}: {listed}",
+            "name a repository whose weights belong to its config.json",
+        )
+
+
+def _needless(name: str, heads: tuple[str, ...]) -> bool:
+    return name.startswith(heads) or name.endswith(TABLES)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' bar and table of names off the screen: what they say is checked here."""
+    logging: Any = transformers.utils.logging
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _cannot_build(settings: Mapping[str, Any], error: Exception) -> SourceError:
+    return SourceError(
+        f"transformers must be able to build a {settings.get('model_type')} network from config.json",
+        str(error).partition("\n")[0] or type(error).__name__,
+        "name another source",
+    )
+
+
+def look(body: Any, processor: Mapping[str, Any], asked_for: str) -> Anatomy:
+    """Return the anatomy of a network, found by running it once on a blank picture.
+
+    Args:
+        body: what `build` returned.
+        processor: what `preprocessor_config.json` holds.
+        asked_for: the URI of the source, for messages.
+
+    Raises:
+        SourceError: the network does not take pictures of the size that its preprocessing gives.
+    """
+    how = preprocessing_of(processor, body.model.config.model_type, asked_for)
+    blank = torch.zeros(1, 3, *how.size)
+    try:
+        taps, more = look_for_taps(body, blank, _stages(body, blank))
+    except (RuntimeError, ValueError) as error:
+        raise SourceError(
+            f"{asked_for} must take pictures of {how.size[0]} x {how.size[1]}, as its preprocessor_config.json says",
+            str(error).partition("\n")[0],
+            "name another source",
+        ) from error
+    with torch.inference_mode():
+        classes = body(blank).shape[1] if body.classifier is not None else 0
+    unused = sum(weight.numel() for weight in body.classifier.parameters()) if body.classifier is not None else 0
+    parameters = sum(weight.numel() for weight in body.parameters()) - unused
+    return Anatomy(parameters=parameters, classes=classes, preprocessing=how, taps=taps, more=more)
+
+
+def _stages(body: Steps, blank: Tensor) -> list[str]:
+    """Return the modules that end a stage: the blocks of a transformer, or the last of each resolution."""
+    lists = ((name, list(module)) for name, module in body.named_modules() if isinstance(module, nn.ModuleList))
+    name, blocks = next((name, blocks) for name, blocks in lists if len(blocks) > 1)
+    inner = [getattr(block, "blocks", None) for block in blocks]
+    names = [
+        f"{name}.{at}.blocks.{len(within) - 1}" if isinstance(within, nn.ModuleList) else f"{name}.{at}"
+        for at, within in enumerate(inner)
+    ]
+    with torch.inference_mode(), seen(body, names) as outputs:
+        body.forward_features(blank)
+    if any(getattr(outputs.get(name), "ndim", 0) != 4 for name in names):
+        return names
+    ends = {stage.positions: name for name in names if (stage := as_stage("", name, outputs[name])) is not None}
+    return list(ends.values())

@@ -1,0 +1,75 @@
+"""Text encoders of transformers, built from their settings, with their weights loaded strictly.
+
+Imports torch and transformers: only `hub_texts` imports this file, and only when it builds a network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+
+from headstart.sources.networks.bert import mean_of_tokens
+from headstart.sources.networks.pooling import Pooling
+from headstart.sources.networks.transformers_image import Family, build_bare
+
+BARE = {
+    "bert": Family("BertModel", dense=True),
+    "distilbert": Family("DistilBertModel"),
+    "roberta": Family("RobertaModel", dense=True),
+    "xlm-roberta": Family("XLMRobertaModel", dense=True),
+    "camembert": Family("CamembertModel", dense=True),
+    "mpnet": Family("MPNetModel", dense=True),
+    "modernbert": Family("ModernBertModel"),
+    "electra": Family("ElectraModel"),
+    "albert": Family("AlbertModel", dense=True),
+}
+HEADS = (
+    "cls.", "pooler.", "classifier.", "pre_classifier.", "lm_head.", "qa_outputs.", "vocab_", "predictions.",
+    "sop_classifier.", "discriminator_predictions.", "generator_", "head.", "decoder.",
+)  # fmt: skip
+"""How tensors are named, once their prefix is off, that no features of texts need."""
+
+
+class Encoder(nn.Module):
+    """The blocks of an encoder: its own pooled vector, and the mean over tokens of further layers."""
+
+    def __init__(self, model: Any, pooling: Pooling) -> None:
+        super().__init__()
+        self.model, self.pooling = model, pooling
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """Return the blocks, float32 of shape (n, width) each, for ids and mask of shape (n, length)."""
+        said = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        pooled = self._pooled(said.last_hidden_state, mask)
+        if self.pooling.normalise:
+            pooled = F.normalize(pooled, dim=1)
+        layers = (mean_of_tokens(said.hidden_states[at + 1], mask) for at in self.pooling.layers)
+        return (pooled, *(F.normalize(layer, dim=1) for layer in layers))
+
+    def _pooled(self, values: Tensor, mask: Tensor) -> Tensor:
+        if self.pooling.how == "cls":
+            return values[:, 0]
+        if self.pooling.how == "max":
+            return values.masked_fill(mask[:, :, None] == 0, -1e9).amax(1)
+        mean = mean_of_tokens(values, mask)
+        if self.pooling.how == "mean":
+            return mean
+        return mean * mask.sum(1, keepdim=True).to(values.dtype).sqrt()
+
+
+def build(settings: dict[str, Any], pooling: Pooling, state: dict[str, Tensor] | None, *, where: str) -> Encoder:
+    """Return the encoder with the weights in `state`, or with torch's next random ones, in inference mode.
+
+    Args:
+        settings: its `config.json`.
+        pooling: how its tokens become one vector.
+        state: tensors under the names of any version of transformers; None for random weights.
+        where: names their file in messages.
+
+    Raises:
+        SourceError: transformers cannot build it, or the weights are not those of its body, every one of them.
+    """
+    plain = {**settings, "architectures": None}
+    return Encoder(build_bare(BARE[settings["model_type"]], plain, state, where=where, heads=HEADS), pooling).eval()

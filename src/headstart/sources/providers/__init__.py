@@ -1,0 +1,1 @@
+"""One file a provider of sources, imported on first use."""

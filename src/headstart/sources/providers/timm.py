@@ -1,0 +1,213 @@
+"""timm's networks by timm's names; what an architecture looks like is remembered, so that a warm run needs no torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from headstart.base.checks import did_you_mean
+from headstart.base.errors import SourceError
+from headstart.data.images.preprocessing import Preprocessing
+from headstart.engines.environment import wait_politely
+from headstart.sources.architecture import Anatomy, remembered
+from headstart.sources.hub.repository import HubFile, Repository
+from headstart.sources.networks.source import Identity, TorchSource, as_random
+from headstart.sources.uri import Spec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+WEIGHTS = "model.safetensors"
+LITE_STAGES = ("stage2", "stage4", "stage5", "stage6")  # best over 11 small photo sets, see from_packaged
+LITE_MAXED = ("stage4", "stage6")
+NOT_OF_A_NETWORK = frozenset(
+    (
+        "pretrained",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "checkpoint_path",
+        "cache_dir",
+        "scriptable",
+        "exportable",
+    )
+)
+"""Arguments of timm's `create_model` that name files or ways of loading."""
+INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+
+
+def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
+    """Return timm's network `spec.name`, with its weights from the Hugging Face hub or random ones.
+
+    Raises:
+        SourceError: timm knows no such name, it has no weights, or they cannot be had.
+    """
+    anatomy = anatomy_of(spec.name)
+    identity = Identity(
+        uri=spec.uri,
+        architecture=spec.name,
+        parameters=anatomy.parameters,
+        classes=anatomy.classes,
+        licence=anatomy.licence or "not stated",
+        revision="",
+        sha256="",
+        trained_on=f"timm tag {anatomy.tag or 'none'} (https://huggingface.co/{anatomy.hub})",
+    )
+    if weights == "none":
+        identity = as_random(identity, seed, library="timm")
+        return TorchSource(
+            identity, anatomy.preprocessing, anatomy.taps, lambda: build_random(spec.name, seed), more=anatomy.more
+        )
+    file = fetch(spec, anatomy)
+    identity = replace(identity, revision=file.commit, sha256=file.sha256, notes=file.notes)
+    return TorchSource(
+        identity, anatomy.preprocessing, anatomy.taps, lambda: build(spec.name, file.path), more=anatomy.more
+    )
+
+
+def fetch(spec: Spec, anatomy: Anatomy) -> HubFile:
+    """Return the weights file in the Hugging Face cache, downloaded unless it is there already, with what to tell.
+
+    Raises:
+        SourceError: there is none, or it cannot be had.
+    """
+    if not anatomy.hub:
+        raise SourceError(
+            f"{spec.uri} must have pretrained weights", "timm lists none", "use weights none, or another name"
+        )
+    repository = Repository(anatomy.hub, spec.revision, asked_for=spec.uri)
+    return repository.get(WEIGHTS)
+
+
+def build(name: str, path: Path) -> nn.Module:
+    """Return the network with the weights in `path`, in inference mode; timm adapts names that have changed."""
+    from headstart.sources.checkpoints.checks import check_finite
+    from headstart.sources.checkpoints.safetensors import read_safetensors
+
+    check_finite(read_safetensors(path), where=str(path))
+    return _created(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+
+
+def build_random(name: str, seed: int) -> nn.Module:
+    """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
+    wait_politely()
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _created(name)
+
+
+def _created(name: str, **how: Any) -> nn.Module:
+    import timm
+
+    if not timm.is_model(name.partition(".")[0]):
+        known = timm.list_models()
+        raise SourceError(
+            f"timm must know the name ({len(known):,} names, see https://huggingface.co/timm)",
+            repr(name),
+            f"choose another{did_you_mean(name.partition('.')[0], known)}",
+        )
+    try:
+        body: nn.Module = timm.create_model(name, **how)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        raise SourceError(
+            f"timm must be able to build {name!r}", " ".join(str(error).split()), "choose another name"
+        ) from error
+    return body.eval()
+
+
+def build_configured(
+    settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where: str
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the network that a `config.json` of timm describes, in inference mode, and what must be told of it.
+
+    Args:
+        settings: with `architecture`, and perhaps `num_classes`, `pretrained_cfg` and `model_args`.
+        state: its weights; None for torch's next random ones.
+        where: names their file in messages.
+
+    Raises:
+        SourceError: timm knows no such architecture, or the weights do not fit it.
+    """
+    from headstart.sources.checkpoints.load import load_checkpoint
+    from headstart.sources.checkpoints.read import Checkpoint
+
+    arguments, known = (settings.get(name) or {} for name in ("model_args", "pretrained_cfg"))
+    if not isinstance(arguments, dict) or not isinstance(known, dict):
+        raise SourceError("model_args and pretrained_cfg of config.json must be settings by name", "others", "mend it")
+    if odd := sorted(arguments.keys() & NOT_OF_A_NETWORK):
+        raise SourceError(
+            f"model_args of {where or 'config.json'} must shape the network only", odd[0], "do not use it"
+        )
+    if "num_classes" in settings:
+        arguments = {**arguments, "num_classes": settings["num_classes"]}
+    body = _created(str(settings["architecture"]), pretrained_cfg=known or None, **arguments)
+    if state is None:
+        return body, ()
+    loaded = load_checkpoint(body, Checkpoint(_renamed(body, state), ordered=False), where=where)
+    return body, loaded.notes
+
+
+def _renamed(body: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights under the names that timm gives them today, as the network's own file renames them."""
+    rename = getattr(sys.modules[type(body).__module__], "checkpoint_filter_fn", None)
+    return dict(rename(state, body)) if rename is not None else state
+
+
+def anatomy_of(name: str) -> Anatomy:
+    """Return what the architecture looks like, from the cache or, once, from the network itself."""
+    key = {"library": "timm", "name": name, "version": version("timm")}
+    return remembered(key, lambda: look(build_random(name, seed=0)))
+
+
+def look(body: nn.Module) -> Anatomy:
+    """Return the anatomy of a timm network, found by running it once on a blank picture."""
+    import torch
+
+    from headstart.sources.networks.stages import look_for_taps
+
+    given: Any = body
+    config = given.pretrained_cfg
+    classifier = given.get_classifier() if hasattr(given, "get_classifier") else None
+    unused = sum(weight.numel() for weight in classifier.parameters()) if isinstance(classifier, torch.nn.Module) else 0
+    lite = "efficientnet_lite" in config.get("architecture", "")
+    how = {"late": LITE_STAGES, "max_pooled": LITE_MAXED} if lite else {}
+    taps, more = look_for_taps(given, torch.zeros(1, *config["input_size"]), _stages(given, lite), **how)
+    return Anatomy(
+        parameters=sum(weight.numel() for weight in body.parameters()) - unused,
+        classes=int(given.num_classes),
+        preprocessing=_preprocessing(config),
+        taps=taps,
+        more=more,
+        hub=config.get("hf_hub_id") or "",
+        licence=config.get("license") or "",
+        tag=config.get("tag") or "",
+    )
+
+
+def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+    _, height, width = config["input_size"]
+    squash = config.get("crop_mode") == "squash"
+    known: dict[str, Interpolation] = {name: name for name in INTERPOLATIONS}
+    return Preprocessing(
+        size=(height, width),
+        resize=None if squash else int(min(height, width) / config["crop_pct"]),
+        interpolation=known.get(config["interpolation"], "bicubic"),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
+
+
+def _stages(body: Any, lite: bool) -> list[str]:
+    """Return the module of each stage, as the network's own `feature_info` lists them."""
+    if lite:
+        return [f"blocks.{at}" for at in range(len(body.blocks))]
+    listed = getattr(body, "feature_info", None) or []
+    entries = listed if isinstance(listed, list) else listed.info
+    modules = dict(body.named_modules())
+    return [entry["module"] for entry in entries if entry.get("module") in modules]

@@ -1,0 +1,219 @@
+"""torchvision's classifiers by torchvision's names; every one of them is cut in two by `split`, whatever its family."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.base.checks import did_you_mean
+from headstart.base.config import offline
+from headstart.base.errors import SourceError
+from headstart.base.hashing import sha256_file
+from headstart.data.images.preprocessing import Preprocessing
+from headstart.engines.environment import wait_politely
+from headstart.sources.architecture import Anatomy, remembered
+from headstart.sources.networks.source import Identity, TorchSource, as_random
+from headstart.sources.uri import Spec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LICENCE = "not stated (torchvision's code is BSD-3-Clause)"
+FEW_PIXELS = 224
+
+
+def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
+    """Return torchvision's classifier `spec.name`, with its trained weights or random ones.
+
+    The revision is the name of one set of trained weights, such as `IMAGENET1K_V2`; torchvision's default without.
+    Preprocessing is that of those weights, for random ones too.
+
+    Raises:
+        SourceError: torchvision knows no such name or weights, or they cannot be had.
+    """
+    key = {"library": "torchvision", "name": spec.name, "weights": spec.revision, "version": version("torchvision")}
+    anatomy = remembered(key, lambda: look(spec))
+    identity = Identity(
+        uri=spec.uri,
+        architecture=f"torchvision {spec.name}",
+        parameters=anatomy.parameters,
+        classes=anatomy.classes,
+        licence=anatomy.licence or LICENCE,
+        revision=anatomy.tag,
+        sha256="",
+        trained_on=f"ImageNet-1k classification ({anatomy.tag} of torchvision)",
+    )
+    how = anatomy.preprocessing
+    if weights == "none":
+        identity = as_random(identity, seed, library="torchvision")
+        return TorchSource(identity, how, anatomy.taps, lambda: build_random(spec, how, seed), more=anatomy.more)
+    path = fetch(spec, anatomy)
+    identity = replace(identity, sha256=sha256_file(path))
+    return TorchSource(identity, how, anatomy.taps, lambda: build(spec, how, path), more=anatomy.more)
+
+
+def look(spec: Spec) -> Anatomy:
+    """Return what the architecture is, found by running it once on a blank picture."""
+    import torch
+
+    from headstart.sources.networks.stages import look_for_taps
+
+    known = _known_weights(spec)
+    how = _preprocessing(known)
+    body: Any = build_random(spec, how, seed=0)
+    taps, more = look_for_taps(body, torch.zeros(1, 3, *how.size))
+    unused = sum(weight.numel() for weight in body.classifier.parameters())
+    return Anatomy(
+        parameters=sum(weight.numel() for weight in body.parameters()) - unused,
+        classes=len(body.classifier.weight),
+        preprocessing=how,
+        taps=taps,
+        more=more,
+        hub=known.url if known is not None else "",
+        licence=known.meta.get("license", "") if known is not None else "",
+        tag=known.name if known is not None else "",
+    )
+
+
+def build(spec: Spec, how: Preprocessing, path: Path) -> nn.Module:
+    """Return the network with the weights in `path`, every one of them used, in inference mode."""
+    from headstart.sources.checkpoints.checks import check_finite, read_pth
+
+    state = read_pth(path)
+    check_finite(state, where=str(path))
+    body = _created(spec, how, auxiliary=any(name.startswith(("aux", "AuxLogits")) for name in state))
+    try:
+        body.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise SourceError(
+            f"{path} must hold the weights of {spec.uri}",
+            " ".join(str(error).split()),
+            "delete the file, and try again",
+        ) from error
+    return _cut(body, how)
+
+
+def build_random(spec: Spec, how: Preprocessing, seed: int) -> nn.Module:
+    """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
+    wait_politely()
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _cut(_created(spec, how, auxiliary=False), how)
+
+
+def fetch(spec: Spec, anatomy: Anatomy) -> Path:
+    """Return the weights file in torch.hub's own cache, downloaded unless it is there already.
+
+    Raises:
+        SourceError: there is none, or it cannot be had, or it is not the one that was released.
+    """
+    if not anatomy.hub:
+        raise SourceError(f"{spec.uri} must have trained weights", "torchvision lists none", "use weights none")
+    path = hub_folder() / "checkpoints" / anatomy.hub.rpartition("/")[2]
+    remedy = f"get {anatomy.hub} where there is a network and put it at {path}, or use weights none"
+    if path.is_file():
+        _check_digest(path, remedy)
+        return path
+    if offline():
+        raise SourceError(f"{spec.uri} needs {path.name}", "offline, and it is not in torch's cache", remedy)
+    wait_politely()
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(anatomy.hub, str(path), hash_prefix=_digest(path), progress=False)
+    except (OSError, RuntimeError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise SourceError(f"{spec.uri} needs {path.name}", first, remedy) from error
+    return path
+
+
+def hub_folder() -> Path:
+    """Return torch.hub's folder, as torch finds it, without importing torch."""
+    if "torch" in sys.modules:
+        import torch
+
+        return Path(torch.hub.get_dir())
+    home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{home}/torch")).expanduser() / "hub"
+
+
+def _check_digest(path: Path, remedy: str) -> None:
+    given = sha256_file(path)
+    if not given.startswith(_digest(path)):
+        raise SourceError(f"the sha256 of {path} must begin with {_digest(path)}", given, f"delete it, then {remedy}")
+
+
+def _digest(path: Path) -> str:
+    """Return the first digits of the sha256 that torchvision writes at the end of a file's name."""
+    return path.stem.rpartition("-")[2]
+
+
+def _known_weights(spec: Spec) -> Any:
+    """Return torchvision's record of the weights; None where an architecture has none."""
+    wait_politely()
+    from torchvision import models
+
+    names = models.list_models(module=models)
+    if spec.name not in names:
+        raise SourceError(
+            f"torchvision must know the classifier ({len(names)} names, see https://docs.pytorch.org/vision/stable/models)",
+            repr(spec.name),
+            f"choose another{did_you_mean(spec.name, names)}",
+        )
+    listed = models.get_model_weights(spec.name)
+    if spec.revision is None:
+        return getattr(listed, "DEFAULT", None)
+    known = {weights.name: weights for weights in listed}
+    if spec.revision not in known:
+        raise SourceError(
+            f"the revision of torchvision:{spec.name} must be one of {', '.join(known) or 'none'}",
+            repr(spec.revision),
+            f"choose one{did_you_mean(spec.revision, known)}",
+        )
+    return known[spec.revision]
+
+
+def _preprocessing(known: Any) -> Preprocessing:
+    if known is None:
+        return Preprocessing(size=(FEW_PIXELS, FEW_PIXELS), resize=256, interpolation="bilinear")
+    preset = known.transforms()
+    (side,), (resize,) = preset.crop_size, preset.resize_size
+    return Preprocessing(
+        size=(side, side),
+        resize=resize,
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+
+
+def _created(spec: Spec, how: Preprocessing, *, auxiliary: bool) -> nn.Module:
+    from torchvision import models
+
+    more: dict[str, Any] = {}
+    if spec.name in ("googlenet", "inception_v3"):
+        more = {"aux_logits": auxiliary, "init_weights": False, "transform_input": True}
+    if spec.name.startswith("vit_"):
+        more = {"image_size": how.size[0]}
+    body: nn.Module = models.get_model(spec.name, weights=None, **more)
+    return body
+
+
+def _cut(body: Any, how: Preprocessing) -> nn.Module:
+    """Return the network in two steps, in inference mode, without the classifiers that only training uses."""
+    import torch
+
+    from headstart.sources.networks.two_step import Split
+
+    for name in ("aux1", "aux2", "AuxLogits"):
+        if getattr(body, name, None) is not None:
+            setattr(body, name, None)
+            body.aux_logits = False
+    return Split(body, torch.zeros(1, 3, *how.size)).eval()

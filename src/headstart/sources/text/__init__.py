@@ -1,0 +1,1 @@
+"""Sources that read texts: encoders and word vectors."""

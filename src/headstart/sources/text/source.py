@@ -1,0 +1,210 @@
+"""What the sources of texts share: tokens by the tokenizer's own file, and what becomes of long texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import MissingExtra, SourceError
+from headstart.base.hashing import sha256_json
+from headstart.data.text import Tokens, text_of
+from headstart.engines.base import Network
+from headstart.engines.environment import wait_politely
+from headstart.sources.base import Reading, Source, SourceInfo
+from headstart.sources.layers import layer_names
+from headstart.sources.networks.source import Identity, Once
+from headstart.sources.taps import Tap
+
+if TYPE_CHECKING:
+    import torch
+
+RECIPE = 1
+"""Counts up when the same files come to mean other numbers."""
+CHARACTERS = 40
+"""Of a text, per token of the limit, that are looked at: no language has words so long on average."""
+MOST_PIECES = 64
+"""Into which a long text is cut; what lies beyond is left out, and counted."""
+
+
+class Tokenizer:
+    """Cuts texts into token ids as a `tokenizer.json` says; safe to call from several threads.
+
+    Args:
+        path: the file.
+        reading: how much of a text is read.
+        special: whether a piece begins and ends with the marks that the file puts there ([CLS] … [SEP]).
+
+    Raises:
+        SourceError: there is no such file, or it describes no tokenizer.
+        MissingExtra: the library `tokenizers` is not installed.
+    """
+
+    def __init__(self, path: Path, reading: Reading, *, special: bool = True) -> None:
+        self._tokenizer = _opened(path)
+        self._reading = reading
+        self._before, self._after = self._marks() if special else ([], [])
+
+    def __call__(self, text: str) -> Tokens:
+        """Return the tokens of one text."""
+        reading = self._reading
+        pieces = MOST_PIECES if reading.long == "chunks" else 1
+        whole = len(text)
+        if reading.limit:
+            text = text[: reading.limit * CHARACTERS * pieces]
+        text = reading.prefix + text
+        ids = self._tokenizer.encode(text.lower() if reading.lower else text, add_special_tokens=False).ids
+        room = reading.limit - len(self._before) - len(self._after) if reading.limit else max(len(ids), 1)
+        starts = range(0, max(len(ids), 1), room)[:pieces]
+        found = tuple(
+            np.array([*self._before, *ids[start : start + room], *self._after], dtype=np.int32) for start in starts
+        )
+        used = min(len(ids), room * len(starts))
+        return Tokens(found, len(ids) + (whole > len(text)), used)
+
+    def _marks(self) -> tuple[list[int], list[int]]:
+        """Return the ids that stand before and after every text."""
+        marked = self._tokenizer.encode("a").ids
+        bare = self._tokenizer.encode("a", add_special_tokens=False).ids
+        at = next((start for start in range(len(marked)) if marked[start : start + len(bare)] == bare), 0)
+        return marked[:at], marked[at + len(bare) :]
+
+
+def _opened(path: Path) -> Any:
+    try:
+        import tokenizers
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            "sources of texts need the package 'tokenizers'",
+            "it is not installed",
+            "run: pip install 'headstart[text]'",
+        ) from error
+    if not path.is_file():
+        raise SourceError("a source of texts needs its tokenizer.json", f"no {path}", "fetch or install it again")
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise SourceError(f"{path} must describe a tokenizer", error, "fetch or install it again") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def layer_taps(width: int, more: Sequence[int], stages: Sequence[str]) -> tuple[Tap, ...]:
+    """Return the taps of an encoder: `pool`, and the mean over tokens of further layers.
+
+    Args:
+        width: of a token's vector.
+        more: those layers, counted from 0.
+        stages: the parts of the network that are its layers, first to last; empty where they are not told apart.
+    """
+    found = [Tap("pool", width, "pool")]
+    for at in more:
+        module = stages[at] if stages else ""
+        found.append(Tap(f"layer{at + 1}.avg", width, "avg", module, channels_last=True))
+    return tuple(found)
+
+
+class TextSource(Source):
+    """A source that reads texts: a table of vectors to look up, or a torch network over tokens.
+
+    Args:
+        identity: what it is.
+        reading: how it wants its texts.
+        taps: its outputs and where they are taken, `pool` first.
+        tokenizer: opens what cuts texts into tokens; called on first use.
+        stages: the parts of the torch module that are its layers, first to last, in torch's dotted form.
+        build: returns the torch module that takes ids and mask, int64 of shape (n, length), and returns its blocks.
+        lookup: gives what turns tokens into features at once, for a source that is a table of vectors.
+    """
+
+    preprocessing: Reading
+    rates: Mapping[str, float] | None = None
+    """The full learning rate of each mode of tuning, where it is not that of other networks of texts."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        reading: Reading,
+        taps: Sequence[Tap],
+        tokenizer: Callable[[], Tokenizer],
+        *,
+        stages: Sequence[str] = (),
+        build: Callable[[], torch.nn.Module] | None = None,
+        lookup: Callable[[], Callable[[Sequence[Tokens]], NDArray[np.float32]]] | None = None,
+    ) -> None:
+        self.identity, self.preprocessing = identity, reading
+        self.taps, self.stages = tuple(taps), tuple(stages)
+        self.blocks = tuple(tap.block for tap in self.taps)
+        self.tokenizer, self._lookup = tokenizer, lookup
+        self._build = Once(build) if build is not None else None
+        self.info = SourceInfo(
+            uri=identity.uri,
+            kind="text",
+            parameters=identity.parameters,
+            feature_size=self.blocks[0].width,
+            input=asdict(reading),
+            layers=layer_names([block.name for block in self.blocks]),
+            licence=identity.licence,
+            revision=identity.revision,
+            sha256=identity.sha256,
+            trained_on=identity.trained_on,
+            notes=identity.notes,
+        )
+
+    @property
+    def all_taps(self) -> tuple[Tap, ...]:
+        """Every tap that a layer can name."""
+        return self.taps
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is a torch network, whose weights can be tuned."""
+        return self._build is not None
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return self.tokenizer()
+
+    def prepare(self, data: bytes) -> Tokens:
+        """Return the tokens of one text, from its bytes.
+
+        Raises:
+            Unusable: the bytes are no text, or a blank one.
+        """
+        return self._tokenizer(text_of(data))
+
+    def network(self) -> Network:
+        """Return the network that yields every block in one pass."""
+        fingerprint = sha256_json(
+            {
+                "recipe": RECIPE,
+                "weights": self.identity.sha256,
+                "architecture": self.identity.architecture,
+                "blocks": [asdict(block) for block in self.blocks],
+                "reading": asdict(self.preprocessing),
+                "tokenizers": version("tokenizers"),
+            }
+        )
+        return Network(fingerprint, (), self.blocks, self.module, lookup=self._lookup)
+
+    def module(self) -> torch.nn.Module:
+        """Return the torch module with its weights loaded, in inference mode; the same one each time.
+
+        Raises:
+            SourceError: the source is a table of vectors.
+        """
+        if self._build is None:
+            raise SourceError(
+                f"{self.info.uri} must be a torch network for that",
+                "a table of vectors to look up",
+                "use it frozen, with --tune none",
+            )
+        wait_politely()
+        return self._build()

@@ -1,0 +1,338 @@
+"""Files of word vectors, indexed once: where each word stands, so that only the words that occur are ever read.
+
+GloVe text (`word v1 … vN`, no header), word2vec text (a header of count and dimension) and word2vec binary are told
+apart by what they hold; each may be packed with gzip.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.atomic import TEMPORARY, said_when_full, write_atomic
+from headstart.base.config import cache_dir
+from headstart.base.errors import SourceError
+from headstart.base.hashing import sha256_json
+
+RECIPE = 1
+"""Counts up when an index comes to hold something else."""
+CHUNK = 2**24  # bytes that are read at a time
+LOOKED = 100  # lines from which the dimension is found
+MOST_BROKEN = 0.01
+LONGEST_WORD = 2000  # bytes; a longer "word" of a binary file says that its header lies
+GZIP = b"\x1f\x8b"
+WRITE_AGAIN = "fetch it again, or remove the broken lines"
+_NUMERIC = np.ones(256, dtype=bool)
+_NUMERIC[list(b"0123456789+-.eE ")] = False
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a file of word vectors.
+
+    Attributes:
+        form: `text` or `binary`.
+        words: how many it holds.
+        width: of a vector.
+        sha256: of the file as it was given.
+        broken: how many lines were left out.
+        notes: what its user must be told, one sentence each.
+    """
+
+    form: str
+    words: int
+    width: int
+    sha256: str
+    broken: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WordIndex:
+    """Where each word of a file stands.
+
+    Attributes:
+        path: the file, unpacked.
+        about: what it is.
+        hashes: uint64, ascending, one a word.
+        starts: int64, where the line (record) of each of these words begins.
+        ends: int64, where its numbers end; what stands before them is the word and a space.
+        sizes: int32, bytes of each word.
+        ranks: int32, the place of each word in the file, counted from 0.
+    """
+
+    path: Path
+    about: About
+    hashes: NDArray[np.uint64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+    ranks: NDArray[np.int32]
+
+
+@dataclass
+class _Lines:
+    """What a scan has found so far; `read` bytes of the file are behind it, and `number` is that of the next line."""
+
+    starts: list[NDArray[np.int64]]
+    ends: list[NDArray[np.int64]]
+    sizes: list[NDArray[np.int32]]
+    hashes: list[NDArray[np.uint64]]
+    first_broken: str = ""
+    broken: int = 0
+    seen: int = 0
+    read: int = 0
+    number: int = 1
+
+
+def open_index(path: Path) -> WordIndex:
+    """Return the index of a file of word vectors, from the cache where the file is as it was.
+
+    Raises:
+        SourceError: there is no such file, it holds no word vectors, or more than 1 % of its lines are broken.
+        UsageError: the cache cannot be written.
+    """
+    if not path.is_file():
+        raise SourceError("words:PATH must be a file of word vectors", f"no file {path}", "check the path")
+    state = path.stat()
+    # Writing into a file moves its ctime, which no ordinary tool can set back.
+    key = [RECIPE, str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+    folder = cache_dir() / "words"
+    held = folder / f"{sha256_json(key)}.safetensors"
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP
+    plain = held.with_suffix(".plain") if packed else path
+    if (found := _read(held, plain)) is not None:
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    if packed:
+        _unpack(path, plain)
+    index = _scanned(plain, path)
+    _keep(held, index)
+    return index
+
+
+def hash_of(word: bytes) -> int:
+    """Return the number that an index knows a word by."""
+    return int.from_bytes(blake2b(word, digest_size=8).digest(), "little")
+
+
+def _read(held: Path, plain: Path) -> WordIndex | None:
+    from safetensors import SafetensorError, safe_open
+
+    if not (held.is_file() and plain.is_file()):
+        return None
+    try:
+        with safe_open(held, "numpy") as file:
+            about = json.loads(file.metadata()["about"])
+            arrays = {name: file.get_tensor(name) for name in ("hashes", "starts", "ends", "sizes", "ranks")}
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+        return None  # absent or damaged: made afresh, which gives the same
+    return WordIndex(plain, About(**{**about, "notes": tuple(about["notes"])}), **arrays)
+
+
+def _keep(held: Path, index: WordIndex) -> None:
+    from safetensors.numpy import save
+
+    arrays = {name: getattr(index, name) for name in ("hashes", "starts", "ends", "sizes", "ranks")}
+    write_atomic(held, save(arrays, metadata={"about": json.dumps(asdict(index.about))}))
+
+
+def _unpack(path: Path, plain: Path) -> None:
+    """Write what gzip packed beside the index, once, so that single words can be reached."""
+    part = plain.with_name(f"{TEMPORARY}{os.getpid()}-{plain.name}")
+    try:
+        with said_when_full(plain, path.stat().st_size), gzip.open(path) as packed, part.open("wb") as file:
+            shutil.copyfileobj(packed, file, CHUNK)
+        part.replace(plain)
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise SourceError(f"{path} must be a whole gzip file", error, "fetch it again") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _scanned(plain: Path, given: Path) -> WordIndex:
+    with plain.open("rb") as file:
+        form, start, counted, width = _form(file, given)
+        file.seek(0)
+        lines, digest = _text(file, start, width) if form == "text" else _binary(file, start, width, given)
+    if plain != given:
+        with given.open("rb") as file:
+            digest = _digest(file)
+    starts, ends = np.concatenate(lines.starts), np.concatenate(lines.ends)
+    sizes, hashes = np.concatenate(lines.sizes), np.concatenate(lines.hashes)
+    if not len(starts):
+        raise SourceError(f"{given} must hold word vectors", "none", "name a GloVe or word2vec file")
+    if lines.broken > MOST_BROKEN * lines.seen:
+        share = f"{lines.broken:,} of {lines.seen:,} lines; the first: {lines.first_broken}"
+        raise SourceError(f"at most {MOST_BROKEN:.0%} of the lines of {given} may be broken", share, WRITE_AGAIN)
+    notes = [f"{lines.broken:,} broken lines of {given} were left out; the first: {lines.first_broken}."]
+    notes = notes if lines.broken else []
+    if counted is not None and counted != lines.seen:
+        notes.append(f"The header of {given} says {counted:,} words; it holds {lines.seen:,}.")
+    about = About(form, len(starts), width, digest, lines.broken, tuple(notes))
+    order = np.argsort(hashes, kind="stable")
+    ranks = np.arange(len(starts), dtype=np.int32)
+    return WordIndex(plain, about, hashes[order], starts[order], ends[order], sizes[order], ranks[order])
+
+
+def _digest(file: BinaryIO) -> str:
+    made = sha256()
+    while chunk := file.read(CHUNK):
+        made.update(chunk)
+    return made.hexdigest()
+
+
+def _form(file: BinaryIO, where: Path) -> tuple[str, int, int | None, int]:
+    """Return form, first byte of the first word, the header's count if there is one, and the dimension."""
+    first = file.readline(1 << 16)
+    header = _header(first)
+    start = len(first) if header else 0
+    file.seek(start)
+    lines = [line for line in (file.readline(1 << 16) for _ in range(LOOKED)) if line]
+    widths = [_width(line) for line in lines]
+    real = [width for width in widths if width]
+    if len(real) * 2 > len(lines) or (lines and real and header is None):
+        width = max(set(real), key=real.count)
+        if header is not None and header[1] != width:
+            given = f"a header of {header[1]} numbers and lines of {width}"
+            must = f"the header of {where}, line 1, must give the dimension of its lines"
+            raise SourceError(must, given, "correct it")
+        return "text", start, header[0] if header else None, width
+    if header is None:
+        raise SourceError(
+            f"{where} must hold word vectors: GloVe text, or word2vec text or binary",
+            "a first line that is neither a word with numbers nor a header",
+            "name another file",
+        )
+    return "binary", start, header[0], header[1]
+
+
+def _header(line: bytes) -> tuple[int, int] | None:
+    """Return the count and dimension of a word2vec header, or None."""
+    parts = line.split()
+    if len(parts) == 2 and all(part.isdigit() for part in parts) and int(parts[1]) > 0:
+        return int(parts[0]), int(parts[1])
+    return None
+
+
+def _width(line: bytes) -> int:
+    """Return how many numbers stand at the end of a line of text; 0 where it is no such line."""
+    parts = line.rstrip(b" \r\n").split(b" ")
+    count = 0
+    for part in reversed(parts[1:]):
+        try:
+            float(part)
+        except ValueError:
+            break
+        count += 1
+    return count if count > 1 and len(parts) > count else 0
+
+
+def _text(file: BinaryIO, start: int, width: int) -> tuple[_Lines, str]:
+    """Find every line, judge it by its spaces and letters, and hash its word; nothing is parsed yet."""
+    found, made = _Lines([], [], [], []), sha256()
+    if start:  # the header is judged by itself
+        made.update(file.read(start))
+        found.read, found.number = start, 2
+    for data in _whole_lines(file, made):
+        _take_lines(data, width, found)
+    return found, made.hexdigest()
+
+
+def _whole_lines(file: BinaryIO, made: Any) -> Iterator[bytes]:
+    """Yield the file in pieces that end with a line, and feed its bytes to a hash."""
+    rest = b""
+    while chunk := file.read(CHUNK):
+        made.update(chunk)
+        cut = chunk.rfind(b"\n") + 1
+        if cut:
+            yield rest + chunk[:cut]
+            rest = chunk[cut:]
+        else:
+            rest += chunk
+    if rest:
+        yield rest + b"\n"
+
+
+def _take_lines(data: bytes, width: int, found: _Lines) -> None:
+    """Judge the lines of one piece, which ends with a line."""
+    held = np.frombuffer(data, dtype=np.uint8)
+    breaks = np.flatnonzero(held == 10)
+    starts = np.concatenate([[0], breaks[:-1] + 1])
+    ends = breaks.copy()
+    for mark in (13, 32):  # a carriage return, or the space that some writers leave at the end of a line
+        ends -= (ends > starts) & (held[np.maximum(ends - 1, 0)] == mark)
+    spaces = np.flatnonzero(held == 32)
+    low, high = np.searchsorted(spaces, starts), np.searchsorted(spaces, ends)
+    count = high - low
+    enough = count >= width
+    # The numbers are the last fields: a word may hold spaces itself.
+    at = np.where(enough, high - width, 0)
+    split = np.where(enough, spaces[np.minimum(at, max(len(spaces) - 1, 0))] if len(spaces) else 0, ends)
+    odd = np.flatnonzero(_NUMERIC[held])
+    letters = np.searchsorted(odd, ends) - np.searchsorted(odd, split)
+    good = enough & (letters == 0) & (split > starts)
+    blank = ends == starts
+    bad = ~good & ~blank
+    if bad.any() and not found.first_broken:
+        first = int(np.flatnonzero(bad)[0])
+        reason = "letters among its numbers" if count[first] >= width else f"{count[first]} numbers, not {width}"
+        found.first_broken = f"line {found.number + first:,} has {reason}"
+    found.broken += int(bad.sum())
+    found.seen += int((~blank).sum())
+    sizes = (split - starts)[good].astype(np.int32)
+    words = [data[one : one + size] for one, size in zip(starts[good].tolist(), sizes.tolist(), strict=True)]
+    found.starts.append(starts[good] + found.read)
+    found.ends.append(ends[good] + found.read)
+    found.sizes.append(sizes)
+    found.hashes.append(np.array([hash_of(word) for word in words], dtype=np.uint64))
+    found.read += len(data)
+    found.number += len(starts)
+
+
+def _binary(file: BinaryIO, start: int, width: int, where: Path) -> tuple[_Lines, str]:
+    """Walk the records of a word2vec binary file: a word, a space, and `width` float32, little-endian."""
+    import mmap
+
+    made, size = 4 * width, os.fstat(file.fileno()).st_size
+    digest = _digest(file)
+    starts: list[int] = []
+    ends: list[int] = []
+    sizes: list[int] = []
+    hashes: list[int] = []
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        at = start
+        while at < size:
+            if held[at] == 10:
+                at += 1
+                continue
+            space = held.find(b" ", at, at + LONGEST_WORD)
+            if space <= at or space + 1 + made > size:
+                given = f"record {len(starts) + 1:,}, at byte {at:,}, does not fit it"
+                do = "fetch the file again; its header gives the dimension of every record"
+                raise SourceError(f"the header of {where} must be true: vectors of {width} numbers", given, do)
+            starts.append(at)
+            sizes.append(space - at)
+            hashes.append(hash_of(held[at:space]))
+            at = space + 1 + made
+            ends.append(at)
+    return _Lines(
+        [np.array(starts, dtype=np.int64)],
+        [np.array(ends, dtype=np.int64)],
+        [np.array(sizes, dtype=np.int32)],
+        [np.array(hashes, dtype=np.uint64)],
+        seen=len(starts),
+    ), digest

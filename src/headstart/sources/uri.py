@@ -1,0 +1,103 @@
+"""Source URIs: `provider:name[@revision]`, and the table of providers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from headstart.base.checks import did_you_mean
+from headstart.base.errors import SourceError
+
+ENTRY_POINTS = "headstart.sources"
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Where a provider's file is, and what it needs.
+
+    Attributes:
+        module: the file in `headstart.sources.providers`; imported when the provider is first asked for.
+        library: the library that the file imports at its top, where an extra of this package brings it.
+        extra: that extra; None where the library is a dependency of the package itself.
+        example: a name that the provider knows, for messages.
+        path: whether a name is a path, in which `@` is a letter like any other, and which has no revision.
+    """
+
+    module: str
+    example: str
+    library: str | None = None
+    extra: str | None = None
+    path: bool = False
+
+
+PROVIDERS = {
+    "packaged": Provider("packaged", "efficientnet-lite0"),
+    "timm": Provider("timm", "tf_efficientnet_lite0"),
+    "torchvision": Provider("torchvision", "resnet18"),
+    "hf": Provider("huggingface", "timm/resnet18.a1_in1k"),
+    "keras": Provider("keras", "Xception"),
+    "arch": Provider("arch", "lenet5"),
+    "file": Provider("file", "weights.safetensors", path=True),
+    "words": Provider("words", "glove.6B.100d.txt", path=True),
+    "onnx": Provider("onnx", "network.onnx", path=True),
+    "tfhub": Provider("tfhub", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True),
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A source URI, taken apart."""
+
+    provider: str
+    name: str
+    revision: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """The URI again."""
+        return f"{self.provider}:{self.name}" + (f"@{self.revision}" if self.revision else "")
+
+
+def provider_names() -> tuple[str, ...]:
+    """Return the providers of the table, then those that other packages add through `headstart.sources`."""
+    added = sorted(point.name for point in entry_points(group=ENTRY_POINTS))
+    return (*PROVIDERS, *(name for name in added if name not in PROVIDERS))
+
+
+def parse(uri: str) -> Spec:
+    """Return the parts of `provider:name[@revision]`.
+
+    Raises:
+        SourceError: no such provider, or no provider, name or revision where there must be one.
+    """
+    provider, colon, rest = uri.strip().partition(":")
+    if not colon:
+        raise SourceError(
+            "a source must be named provider:name", repr(uri), f"write {' or '.join(_spellings(provider))}"
+        )
+    if provider not in PROVIDERS and provider not in (known := provider_names()):
+        raise SourceError(
+            f"the provider of a source must be one of {', '.join(known)}",
+            repr(provider),
+            f"choose one{did_you_mean(provider, known)}",
+        )
+    path = provider in PROVIDERS and PROVIDERS[provider].path
+    name, at, revision = (rest, "", "") if path else rest.partition("@")
+    if not name or (at and not revision):
+        example = PROVIDERS[provider].example if provider in PROVIDERS else "NAME"
+        raise SourceError(
+            "a source must be named provider:name[@revision]", repr(uri), f"write for instance {provider}:{example}"
+        )
+    return Spec(provider, name, revision or None)
+
+
+def refuse_revision(spec: Spec, why: str) -> None:
+    """Raise SourceError where `spec` names a revision that its provider cannot honour."""
+    if spec.revision is not None:
+        raise SourceError(f"{spec.provider}: sources have no revisions ({why})", repr(spec.uri), "leave out @revision")
+
+
+def _spellings(name: str) -> tuple[str, str]:
+    if name.startswith("efficientnet-lite"):
+        return f"packaged:{name}", f"timm:tf_{name.replace('-', '_')}"
+    return f"timm:{name or PROVIDERS['timm'].example}", f"packaged:{PROVIDERS['packaged'].example}"

@@ -1,0 +1,19 @@
+"""The media: what reads the examples of each kind while a source is tuned on them."""
+
+from __future__ import annotations
+
+from headstart.data.dataset import Kind
+from headstart.sources.tuned import Tunable
+from headstart.tune.inputs.base import Medium
+from headstart.tune.inputs.images import PictureMedium, SoundMedium
+from headstart.tune.inputs.texts import TextMedium
+
+
+def rate_of(source: Tunable, mode: str, *, contrast: bool = False) -> float:
+    """Return the full learning rate of a mode of tuning for a source; that of `scratch` is for random weights."""
+    rates = source.rates or MEDIA[source.info.kind].rates
+    name = "pairs" if contrast else mode.partition(":")[0]
+    return rates.get(name, rates["all"])
+
+
+MEDIA: dict[Kind, type[Medium]] = {"image": PictureMedium, "sound": SoundMedium, "text": TextMedium}

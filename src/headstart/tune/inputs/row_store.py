@@ -1,0 +1,154 @@
+"""Rows of numbers, one or several an example: in memory where they fit, else in a file of the cache."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from headstart.base.atomic import free_bytes, said_when_full
+from headstart.base.memory import free_memory
+
+SHARE_OF_MEMORY = 0.25
+"""Of the memory that is free, what rows may take; beyond it they go to a file."""
+SHARE_OF_DISK = 0.5
+
+
+def place_for(size: int, folder: Path) -> str:
+    """Return where `size` bytes of rows can lie: `memory`, `disk` (a file in `folder`), or `nowhere`."""
+    if size <= SHARE_OF_MEMORY * free_memory():
+        return "memory"
+    return "disk" if size <= SHARE_OF_DISK * free_bytes(folder) else "nowhere"
+
+
+class Rows:
+    """An array of shape (count, *shape), written row by row and read in any order.
+
+    A file is read piece by piece and never mapped, so that it costs no address space; it has no name, and is gone with
+    the process.
+
+    Args:
+        count: how many rows.
+        shape: of one.
+        dtype: of the numbers.
+        folder: where the file lies; None keeps the rows in memory.
+
+    Raises:
+        UsageError: the disk is full.
+    """
+
+    def __init__(self, count: int, shape: Sequence[int], dtype: DTypeLike, folder: Path | None) -> None:
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self._size = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        self._memory: NDArray[Any] | None = None
+        self._file: int | None = None
+        if folder is None:
+            self._memory = np.zeros((count, *self.shape), self.dtype)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._folder = folder
+            self._file = _nameless(folder)
+            weakref.finalize(self, os.close, self._file)
+
+    def __setitem__(self, row: int, values: NDArray[Any]) -> None:
+        """Write one row."""
+        if self._memory is not None:
+            self._memory[row] = values
+            return
+        assert self._file is not None
+        data = np.ascontiguousarray(values, self.dtype).tobytes()
+        with said_when_full(self._folder, len(data)):
+            os.pwrite(self._file, data, row * self._size)
+
+    def take(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Return some rows, of shape (len(rows), *shape)."""
+        if self._memory is not None:
+            taken: NDArray[Any] = self._memory[rows]
+            return taken
+        assert self._file is not None
+        found = [os.pread(self._file, self._size, int(row) * self._size) for row in rows]
+        return np.frombuffer(bytearray(b"").join(found), self.dtype).reshape(len(rows), *self.shape)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the rows, in an order of their own.
+
+    Attributes:
+        rows: all of them.
+        at: which ones, of shape (n,).
+    """
+
+    rows: Rows
+    at: NDArray[np.intp]
+
+    def take(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Return some of them, of shape (len(rows), *shape)."""
+        return self.rows.take(self.at[rows])
+
+
+class Placed:
+    """Rows of some examples of a data set, found by the examples' positions.
+
+    Args:
+        rows: one an example.
+        positions: of the examples, in the order of the rows.
+    """
+
+    def __init__(self, rows: Rows, positions: Sequence[int]) -> None:
+        self._rows = rows
+        self._at = {position: row for row, position in enumerate(positions)}
+
+    def part(self, positions: Sequence[int]) -> Part:
+        """Return the rows of the examples at `positions`, in that order."""
+        return Part(self._rows, np.array([self._at[position] for position in positions], dtype=np.intp))
+
+
+class Ragged:
+    """Rows of as many vectors as each example is long, together in one `Rows`.
+
+    Args:
+        lengths: of the examples, int64 of shape (n,).
+        width: of a vector.
+        folder: where the file lies; None keeps them in memory.
+
+    Raises:
+        UsageError: the disk is full.
+    """
+
+    def __init__(self, lengths: NDArray[np.int64], width: int, folder: Path | None) -> None:
+        self.lengths = lengths
+        self._starts = np.cumsum([0, *lengths])
+        self._rows = Rows(int(lengths.sum()), (width,), np.float32, folder)
+
+    def __setitem__(self, row: int, values: NDArray[np.float32]) -> None:
+        """Write the vectors of one example; those beyond its length are padding, and are not kept."""
+        start = int(self._starts[row])
+        for at, vector in enumerate(values[: self.lengths[row]]):
+            self._rows[start + at] = vector
+
+    def take(self, rows: NDArray[np.intp], width: int) -> NDArray[np.float32]:
+        """Return some examples, of shape (len(rows), width, …), zeros where one is shorter than `width`."""
+        lengths = self.lengths[rows]
+        there = np.arange(width) < lengths[:, None]
+        found = np.zeros((len(rows), width, *self._rows.shape), np.float32)
+        if len(rows):
+            starts = self._starts[rows]
+            found[there] = self._rows.take(
+                np.concatenate([np.arange(at, at + n) for at, n in zip(starts, lengths, strict=True)])
+            )
+        return found
+
+
+def _nameless(folder: Path) -> int:
+    """Return the descriptor of a new file in `folder` that has no name: it is gone when it is closed."""
+    descriptor, name = tempfile.mkstemp(dir=folder)
+    Path(name).unlink()
+    return descriptor

@@ -1,0 +1,1 @@
+"""The network that learns: its parameter groups, frozen prefix and head."""

@@ -1,0 +1,129 @@
+"""Fused BatchNorm: in inference mode it is a scale and a shift per channel, which the convolution before it can bear.
+
+The weights stay what they are, and so do their gradients: each step folds scale and shift into the convolution's
+weight, which is small, instead of running over its output, which is large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headstart.tune.network.trace import watching
+
+CLOSE = 1e-3
+"""How far the outputs of the fused network may differ from the plain one's, relative to their spread."""
+
+
+def find_pairs(body: nn.Module, run: Callable[[], Tensor]) -> tuple[tuple[str, str], ...]:
+    """Return the convolutions whose output goes into a BatchNorm and nowhere else, each with it.
+
+    What `run` gives must stay the same with all of them fused; otherwise there are none.
+
+    Args:
+        body: the network.
+        run: runs it on a picture; returns a tensor.
+    """
+    outputs: dict[int, tuple[str, Tensor]] = {}  # keeps the tensors alive, so that no address is used twice
+    calls: dict[str, int] = {}
+    pairs: dict[str, str] = {}
+
+    def end(name: str, said: Any) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        if isinstance(body.get_submodule(name), nn.Conv2d):
+            outputs[id(said)] = (name, said)
+
+    def given_to(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def note(_: nn.Module, given: tuple[Any, ...]) -> None:
+            if given and id(given[0]) in outputs:
+                pairs[outputs[id(given[0])][0]] = name
+
+        return note
+
+    norms = {name: module for name, module in body.named_modules() if _foldable(module)}
+    hooks = [module.register_forward_pre_hook(given_to(name)) for name, module in norms.items()]
+    try:
+        with torch.inference_mode(), watching(body, lambda name: None, end):
+            plain = run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found = tuple((conv, norm) for conv, norm in pairs.items() if calls[conv] == calls[norm] == 1)
+    with torch.inference_mode(), fused(body, found):
+        same = torch.allclose(run(), plain, rtol=CLOSE, atol=CLOSE * float(plain.std()))
+    return found if same else ()
+
+
+@contextmanager
+def fused(body: nn.Module, pairs: Sequence[tuple[str, str]]) -> Iterator[None]:
+    """Run each convolution and its BatchNorm as one inside the block, wherever that BatchNorm is in inference mode."""
+    with ExitStack() as stack:
+        for conv, norm in pairs:
+            stack.enter_context(_fused(body.get_submodule(conv), body.get_submodule(norm)))
+        yield
+
+
+@contextmanager
+def _fused(conv: Any, norm: Any) -> Iterator[None]:
+    convolve, normalise = conv.forward, norm.forward
+    # A convolution with a forward of its own may pass over a bias that it was made without.
+    heeds_bias = conv.bias is not None or type(conv).forward is nn.Conv2d.forward
+
+    def folded(values: Tensor) -> Tensor:
+        if norm.training:
+            said: Tensor = convolve(values)
+            return said
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
+        if conv.bias is not None:
+            shift = shift + conv.bias * scale
+        weight = conv.weight * scale[:, None, None, None]
+        if heeds_bias:
+            with _standing_in(conv, weight=weight, bias=shift):
+                whole: Tensor = convolve(values)
+            return whole
+        with _standing_in(conv, weight=weight):
+            scaled: Tensor = convolve(values)
+        moved: Tensor = scaled + shift[:, None, None]
+        return moved
+
+    def passed(values: Tensor) -> Tensor:
+        if norm.training:
+            said: Tensor = normalise(values)
+            return said
+        return _after(norm, values)
+
+    conv.forward, norm.forward = folded, passed
+    try:
+        yield
+    finally:
+        del conv.forward, norm.forward
+
+
+@contextmanager
+def _standing_in(module: nn.Module, **tensors: Tensor) -> Iterator[None]:
+    """Let plain tensors stand in for the weights of a module, so that whatever its forward does, it does with them."""
+    own = {name: module._parameters.pop(name) for name in tensors}
+    module.__dict__.update(tensors)
+    try:
+        yield
+    finally:
+        for name, weight in own.items():
+            del module.__dict__[name]
+            module._parameters[name] = weight
+
+
+def _after(norm: Any, values: Tensor) -> Tensor:
+    """Return what a BatchNorm does after its own arithmetic: timm's drop and activate in the same module."""
+    for part in ("drop", "act"):
+        step = getattr(norm, part, None)
+        values = step(values) if isinstance(step, nn.Module) else values
+    return values
+
+
+def _foldable(module: nn.Module) -> bool:
+    return isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.affine

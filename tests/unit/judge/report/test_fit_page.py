@@ -1,0 +1,311 @@
+"""The page stands alone, says what is true, and shows whatever users name as text."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.base.errors import one_line
+from headstart.data.dataset import Skipped
+from headstart.judge.intervals import Interval
+from headstart.judge.report import charts, page
+from headstart.judge.report.fit_page import Bin, Candidate, Note, Report, Shown, bins_of, render, verdict
+
+VOID = {"meta", "img", "br"}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{7*7}}{% include '/etc/passwd' %}",
+    "\x1b[31mred\x07",
+    "line\nbreak\r\n\u2028end",
+    "\u202egnp.exe",
+    "lone \udc80 surrogate",
+    "javascript:alert(1)",
+    "-leading dash, trailing space ",
+    "🐝 ünï 蜂",
+    "</style><script>1</script>",
+]
+
+
+class Page(HTMLParser):
+    """Collects tags and texts, and proves that the tags are balanced."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text.append(data)
+
+
+def jpeg() -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (16, 16), "orange").save(data, "JPEG")
+    return data.getvalue()
+
+
+def result_of(classes: list[str], confusion: np.ndarray[Any, Any], **more: Any) -> dict[str, Any]:
+    right = float(np.trace(confusion) / confusion.sum())
+    figure = {"value": right, "low": right - 0.05, "high": min(1, right + 0.04)}
+    result = {
+        "schema": 1,
+        "task": "image-classification",
+        "source": "packaged:efficientnet-lite0",
+        "seed": 0,
+        "examples": {"train": 244, "validation": 0, "test": int(confusion.sum()), "skipped": 2, "ignored": 1},
+        "classes": classes,
+        "test": {
+            "accuracy": figure,
+            "balanced_accuracy": figure,
+            "macro_f1": figure,
+            "log_loss": {"value": 0.192, "low": 0.12, "high": 0.27},
+            "ece": {"value": 0.023, "low": 0.01, "high": 0.04},
+        },
+        "baselines": {"majority": 0.5, "simple": 0.625},
+        "seconds": {"total": 3.5, "read": 0.25, "extract": 2.0, "head": 0.25, "tune": 0.0},
+        "cache": {"hits": 1, "misses": 396},
+        "engine": "openvino-bf16",
+        "warnings": ["The given split is used."],
+    }
+    return result | more
+
+
+def report_of(classes: list[str], confusion: np.ndarray[Any, Any], **more: Any) -> Report:
+    result = result_of(classes, confusion)
+    said = verdict(result, Interval(0.3, 0.2, 0.4), commonest=classes[0])
+    return Report("ants_bees", result, said, confusion, **more)
+
+
+def many(c: int, per: int = 20, seed: int = 0) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng(seed)
+    confusion = np.diag(np.full(c, per))
+    np.add.at(confusion, (rng.integers(c, size=3 * c), rng.integers(c, size=3 * c)), 1)
+    return confusion
+
+
+TWO = np.array([[35, 5], [3, 37]])
+
+
+def test_verdict_against_both_baselines() -> None:
+    said = verdict(result_of(["ants", "bees"], TWO), Interval(0.275, 0.181, 0.369), commonest="bees")
+    assert said == (
+        "72 of 80 test photos are named right: 90.0 % [85.0, 94.0], 40.0 points better than always saying 'bees' "
+        "and 27.5 points better [+18.1, +36.9] than raw pixels with logistic regression."
+    )
+
+
+def test_verdict_says_plainly_when_nothing_is_shown() -> None:
+    result = result_of(["ants", "bees"], TWO)
+    said = verdict(result, Interval(0.01, -0.02, 0.04), commonest="bees")
+    assert "the source is not shown to be better than raw pixels with logistic regression" in said
+    assert "the difference is +1.0 points [-2.0, +4.0]" in said
+    said = verdict(result, Interval(-0.1, -0.2, -0.02), commonest="bees")
+    assert "the source does harm" in said
+    assert "10.0 points worse [-20.0, -2.0] than raw pixels" in said
+    said = verdict(result | {"task": "text-classification"}, Interval(0.1, 0.0, 0.2))
+    assert "not shown to be better than TF-IDF with logistic regression" in said
+    assert "test texts" in said
+
+
+def test_verdict_is_one_line_of_bounded_length__TXT_07() -> None:
+    said = verdict(result_of(["a", "b"], TWO), Interval(0.3, 0.2, 0.4), commonest="x\n\x1b[31m" * 200)
+    assert said == one_line(said)
+    assert len(said) < 400
+
+
+@pytest.mark.parametrize("c", [2, 12, 13, 200])
+def test_page_is_whole_and_stands_alone(c: int) -> None:
+    shown = (Shown("test/a.jpg", "class 0", "class 1", 0.99, jpeg()),)
+    page = render(
+        report_of(
+            [f"class {n}" for n in range(c)],
+            many(c),
+            reliability=(Bin(0.6, 0.5, 4), Bin(0.9, 0.95, 60)),
+            mistakes=shown,
+            unsure=shown,
+            skipped=(Skipped("x.jpg", "class 0", "truncated"),),
+            notes=(Note("3 are copies.", ("a", "b")),),
+            candidates=(Candidate("ridge", "pool", 1.0, 0.2, 0.01, chosen=True), Candidate("centroid", "pool")),
+            provenance=(("Seed", "0"),),
+        )
+    )
+    parsed = Page(page)
+    tags = {tag for tag, _ in parsed.tags}
+    assert not tags & {"script", "link", "iframe", "object", "base", "form", "a"}
+    for tag, attributes in parsed.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in ("src", "href"):
+                assert tag == "img"
+                assert (value or "").startswith("data:image/jpeg;base64,")
+    assert "url(" not in page
+    assert "@import" not in page
+    assert ("Heat map" in page) == (c > 12)
+    assert ("<details>" in page) == (c > 20)
+    assert f"{c}</b> classes" in page
+
+
+def test_what_a_reader_looks_for_is_there() -> None:
+    page = render(
+        report_of(
+            ["ants", "bees"],
+            TWO,
+            reliability=(Bin(0.55, 0.5, 4), Bin(0.9, 0.95, 76)),
+            mistakes=(Shown("test/ants/m.jpg", "ants", "bees", 0.987, jpeg()),),
+            skipped=(
+                Skipped("b.jpg", "bees", "truncated"),
+                Skipped("a.jpg", "ants", "truncated"),
+                Skipped("z.png", "ants", "zero bytes"),
+            ),
+            notes=(Note("The given split is used."),),
+            candidates=(Candidate("ridge", "joined", 0.5, 0.181, 0.02, chosen=True),),
+            bundle="my runs/bundle",
+        )
+    )
+    text = " ".join(" ".join(Page(page).text).split())
+    for words in (
+        "Of 4 photos named with 55.0 % certainty, 50.0 % are right.",
+        "bees ants 3 of 40",
+        "ants 92.1 % 87.5 % 89.7 % 40",
+        "98.7 %",
+        "is ants",
+        "truncated 2 b.jpg, a.jpg",
+        "0.181 ± 0.020",
+        "3.5 s in all, on openvino-bf16",
+        "everything else 1.0 s",
+        "headstart predict 'my runs/bundle' photo.jpg",
+        "model = hs.load('my runs/bundle')",
+    ):
+        assert words in text, words
+    assert text.count("The given split is used.") == 1
+    assert "NaN" not in page
+    assert "None" not in page
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_text__IMG_18_TXT_07(name: str) -> None:
+    result = result_of([name, "other"], TWO, warnings=[name], engine=name, source=name)
+    page = render(
+        Report(
+            title=name,
+            result=result,
+            verdict=verdict(result, Interval(0.3, 0.2, 0.4), commonest=name),
+            confusion=TWO,
+            mistakes=(Shown(name, name, "other", 0.9, jpeg()),),
+            unsure=(Shown(name, "other", name, 0.5),),
+            skipped=(Skipped(name, name, name),),
+            notes=(Note(name, (name, name)),),
+            candidates=(Candidate(name, name, 1.0, 0.2, 0.01, chosen=True, note=name),),
+            provenance=((name, name),),
+            bundle=name,
+        )
+    )
+    page.encode("utf-8")
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    parsed = Page(page)
+    assert "script" not in {tag for tag, _ in parsed.tags}
+    assert len([tag for tag, _ in parsed.tags if tag == "img"]) == 1
+    assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
+    texts = [text.strip() for text in parsed.text]
+    assert texts.count(one_line(name).strip()) >= 8
+    assert "49" not in "".join(texts) or "49" in name
+
+
+def test_many_skipped_are_grouped_and_cut() -> None:
+    skipped = tuple(Skipped(f"{n:04}-{'x' * 200}.jpg", "ants", "truncated") for n in range(1000))
+    page = render(report_of(["ants", "bees"], TWO, skipped=skipped))
+    assert "and 992 more" in page
+    assert "0007-" in page
+    assert "0008-" not in page
+
+
+def test_perfect_and_absent_classes() -> None:
+    confusion = np.array([[40, 0, 0], [0, 40, 0], [0, 0, 0]])
+    page = render(report_of(["a", "b", "c"], confusion))
+    assert "Nothing: every test example is named right." in page
+    assert not re.search(r"\bnan\b", page)
+
+
+def test_same_report_same_page() -> None:
+    one = report_of(["ants", "bees"], TWO, reliability=(Bin(0.9, 0.9, 80),))
+    assert render(one) == render(one)
+
+
+def test_rendering_is_quick() -> None:
+    confusion = many(200, per=5)
+    shown = tuple(Shown(f"{n}.jpg", "class 1", "class 2", 0.9, jpeg()) for n in range(12))
+    big = report_of([f"class {n}" for n in range(200)], confusion, mistakes=shown, unsure=shown)
+    render(big)
+    start = time.perf_counter()
+    render(big)
+    assert time.perf_counter() - start < 0.3
+
+
+def test_jinja_is_not_imported_before_it_is_needed() -> None:
+    heavy = ["jinja2", "PIL", "scipy", "torch"]
+    code = f"import headstart.judge.report.fit_page, sys; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_heat_map_holds_every_cell_once() -> None:
+    shares = np.array([[0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])
+    drawn = charts.heat_map(shares)
+    cells = [cell for shade in (*drawn.right, *drawn.wrong) for cell in re.findall(r"M(\d+) (\d+)", shade.path)]
+    assert sorted((int(y), int(x)) for x, y in cells) == [tuple(at) for at in np.argwhere(shares > 0)]
+    assert max(shade.strength for shade in drawn.right) == 1
+
+
+def test_reliability_places_the_bins() -> None:
+    (dot,) = charts.reliability([Bin(0.75, 0.5, 10), Bin(0.1, 0.1, 0)])
+    assert (dot.x, dot.y) == (180, 120)
+    assert dot.high < dot.y < dot.low
+
+
+def test_bins_of_equal_width() -> None:
+    certainty = np.array([0.55, 0.51, 0.91, 1.0, 0.97], np.float32)
+    low, high = bins_of(certainty, np.array([True, False, True, True, False]))
+    assert (low.count, low.accuracy, round(low.confidence, 6)) == (2, 0.5, 0.53)
+    assert (high.count, round(high.accuracy, 6), round(high.confidence, 6)) == (3, 0.666667, 0.96)
+    assert bins_of(np.empty(0, np.float32), np.empty(0, bool)) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0123, "12 ms"),
+        (0.9996, "1.0 s"),
+        (3.14, "3.1 s"),
+        (61, "1 min 1 s"),
+        (119.7, "2 min 0 s"),
+        (3725, "1 h 2 min"),
+    ],
+)
+def test_seconds(value: float, shown: str) -> None:
+    assert page.seconds(value) == shown

@@ -1,0 +1,199 @@
+"""A source of one's own: trained, gated, written as a folder that every command opens, or refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from headstart.base.errors import DataError, SourceError, UsageError
+from headstart.base.progress import Progress
+from headstart.pretraining.pretrain import open_architecture, pretrain, run_pretrain
+from headstart.pretraining.result import Developed, Options
+from headstart.sources.checkpoints.source_folder import UNGATED
+from headstart.sources.registry import open_source
+from headstart.tune.training import loop
+
+LENET = Options("arch:lenet5", epochs=2, rate=0.01, batch=32, force=True)
+RESNET = Options("arch:resnet9", size=32, rate=0.01, batch=8, augment="none")
+
+
+def digits(names: tuple[int, ...] = (0, 1, 2, 3, 4), per_class: int = 30) -> tuple[list[Any], list[str]]:
+    found = load_digits()
+    rows = [row for name in names for row in np.flatnonzero(found.target == name)[:per_class]]
+    return [(found.images[row] * 15.9375).astype(np.uint8) for row in rows], [str(found.target[row]) for row in rows]
+
+
+def gratings(turns: tuple[int, ...], per_class: int = 40) -> tuple[list[Any], list[str]]:
+    """Return stripes by their direction in degrees: a single pixel says nothing of it, its neighbours everything."""
+    rng, (down, right) = np.random.default_rng(0), np.mgrid[:32, :32]
+    pictures, labels = [], []
+    for turn in np.repeat(turns, per_class):
+        along = np.cos(np.radians(turn)) * right + np.sin(np.radians(turn)) * down
+        waves = 60 * np.sin(2 * np.pi / rng.uniform(5, 7) * along + rng.uniform(0, 2 * np.pi))
+        pictures.append((127.5 + waves + rng.normal(0, 15, (32, 32))).clip(0, 255).astype(np.uint8))
+        labels.append(f"turned {turn}")
+    return pictures, labels
+
+
+@pytest.fixture(scope="module")
+def developed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of ResNet-9 developed on stripes in three directions."""
+    os.environ.setdefault("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+    folder = tmp_path_factory.mktemp("runs") / "stripes"
+    pretrain(gratings((0, 60, 120)), arch="arch:resnet9", epochs=3, options=RESNET, fp16=True, out=folder)
+    return folder
+
+
+def test_the_folder_says_what_it_is_and_the_result_what_came_of_it(developed: Path) -> None:
+    result = json.loads((developed / "result.json").read_text())
+    assert result["gate"]["passed"] and result["source"] == f"file:{developed}"
+    assert result["gate"]["simple"] < result["gate"]["accuracy"]["value"]
+    assert sum(result["examples"].values()) == 120
+    assert result["training"]["epochs"] == 3 and result["training"]["images"] > 0
+    card = (developed / "README.md").read_text()
+    assert result["data"]["fingerprint"] in card and "raw pixels" in card and result["command"] in card
+    assert "headstart fit YOUR_PHOTOS --source file:FOLDER" in card
+    assert "--fp16" in result["command"] and "--epochs 3" in result["command"] and "--size 32" in result["command"]
+    assert (developed / "weights.safetensors").stat().st_size < 2_600_000
+    assert "How it was trained" in (developed / "report.html").read_text()
+    assert sorted(path.name for path in developed.iterdir()) == [
+        "README.md", "report.html", "result.json", "source.json", "weights.safetensors",
+    ]  # fmt: skip
+
+
+def test_it_opens_as_a_source_with_its_own_classes_and_layers(developed: Path) -> None:
+    source = open_source(f"file:{developed}")
+    pictures, labels = gratings((0, 60, 120))
+    found = source.classify(pictures)
+    assert [f"turned {(0, 120, 60)[at]}" for at in found.argmax(axis=1)] == labels
+    assert UNGATED not in source.info.notes
+    assert source.info.input["size"] == (32, 32) and source.encode(pictures[:2]).shape == (2, 256)
+    assert open_source(f"file:{developed}", layer="flatten").encode(pictures[:2]).shape == (2, 4 * 256)
+    random = open_source(f"file:{developed}", weights="none")
+    assert not np.allclose(random.encode(pictures[:2]), source.encode(pictures[:2]))
+
+
+def test_fit_carries_it_over(developed: Path) -> None:
+    from headstart.fitting.fit import fit
+
+    model = fit(gratings((30, 90)), source=f"file:{developed}", engine="torch")
+    assert model.report["test"]["accuracy"]["value"] > 0.9
+
+
+def poor(tmp_path: Path, **changes: Any) -> Developed:
+    """Return what one epoch at a rate of nearly nothing gives: no better than chance."""
+    options = Options("arch:lenet5", epochs=1, rate=1e-9, batch=64, checkpoints=tmp_path / "checkpoints", **changes)
+    return run_pretrain(digits(), options, Progress(), out=tmp_path)
+
+
+def test_a_network_no_better_than_the_baselines_is_refused_and_its_training_kept(tmp_path: Path) -> None:
+    made = poor(tmp_path)
+    with pytest.raises(UsageError, match="--resume --force") as refused:
+        made.write(tmp_path)
+    assert "against raw pixels" in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+
+def test_forced_it_is_marked_and_fit_warns(tmp_path: Path) -> None:
+    from headstart.fitting.fit import fit
+
+    poor(tmp_path / "one", force=True).write(tmp_path / "one")
+    assert "did not pass the gate" in (tmp_path / "one" / "README.md").read_text()
+    model = fit(digits((5, 6)), source=f"file:{tmp_path / 'one'}", engine="torch")
+    assert UNGATED in model.report["warnings"]
+
+
+def test_stopped_and_resumed_it_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, whole = digits(), tmp_path / "whole"
+    run_pretrain(data, LENET, Progress(), out=whole).write(whole)
+    monkeypatch.setattr(loop, "SAVED_EVERY", 0.0)
+    learn, steps = loop._Run._learn, 0
+
+    def stopping(run: Any, *given: Any) -> str:
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            signal.raise_signal(signal.SIGINT)
+        return learn(run, *given)
+
+    monkeypatch.setattr(loop._Run, "_learn", stopping)
+    stopped = tmp_path / "stopped"
+    options = replace(LENET, checkpoints=stopped / "checkpoints")
+    with pytest.raises(KeyboardInterrupt):
+        run_pretrain(data, options, Progress(), out=stopped)
+    resumed = run_pretrain(data, options, Progress(), out=stopped)
+    resumed.write(stopped)
+    assert resumed.trained.before > 0
+    assert resumed.result["seconds"]["total"] > resumed.result["seconds"]["tune"] > resumed.trained.before
+    weights = [(folder / "weights.safetensors").read_bytes() for folder in (whole, stopped)]
+    assert weights[0] == weights[1]
+
+
+def test_resuming_after_the_data_changed_is_refused(tmp_path: Path) -> None:
+    poor(tmp_path)
+    with pytest.raises(UsageError, match=r"data: .* then, .* now"):
+        run_pretrain(
+            digits(per_class=29),
+            Options("arch:lenet5", epochs=1, rate=1e-9, batch=64, checkpoints=tmp_path / "checkpoints"),
+            Progress(),
+            out=tmp_path,
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (Options("timm:resnet81"), "did you mean 'resnet"),
+        (Options("arch:lenet6"), "did you mean 'lenet5'"),
+        (Options("file:weights.safetensors"), "must name an architecture"),
+        (Options("arch:lenet5", size=8), "give 32 px, its own"),
+        (Options("arch:resnet9", size=-1), "--size must be at least 0"),
+        (Options("arch:lenet5", augment="heavy"), "--augment must be one of"),
+        (Options("arch:lenet5", budget=0.001), r"an epoch of \d+ photos takes about"),
+    ],
+)
+def test_what_cannot_be_is_said_before_any_training(options: Options, said: str, tmp_path: Path) -> None:
+    with pytest.raises((UsageError, SourceError), match=said):
+        run_pretrain(digits(), options, Progress(), out=tmp_path)
+
+
+def test_labels_that_are_all_alike_are_refused(tmp_path: Path) -> None:
+    pictures, labels = digits()
+    with pytest.raises(DataError, match="only one, '0'"):
+        run_pretrain((pictures, ["0"] * len(labels)), LENET, Progress(), out=tmp_path)
+
+
+def test_far_too_little_data_is_refused_with_the_number(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"weights and needs at least 63 photos to learn from; found 3"):
+        run_pretrain(digits((0, 1)), Options("arch:resnet9"), Progress(), out=tmp_path)
+
+
+def test_a_disk_that_fills_keeps_what_stood_there__DSK_02(developed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    from headstart.base import atomic as folders
+
+    before = {path.name: path.read_bytes() for path in developed.iterdir()}
+    made = poor(developed, force=True)
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folders, "_write_synced", full)
+    with pytest.raises(UsageError, match="free bytes"):
+        made.write(developed)
+    after = {path.name: path.read_bytes() for path in developed.iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_an_architecture_for_other_things_is_refused() -> None:
+    with pytest.raises(SourceError):
+        open_architecture("packaged:efficientnet-lite7", seed=0)

@@ -1,0 +1,107 @@
+"""URIs, the table of providers, and the one line that each mistake gets."""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+import pytest
+
+from headstart.base.errors import MissingExtra, SourceError, UsageError
+from headstart.sources import registry
+from headstart.sources import uri as spec
+from headstart.sources.registry import open_source
+from headstart.sources.uri import PROVIDERS, Provider, Spec, parse
+from headstart.testing import ToySource
+
+
+@pytest.mark.parametrize(
+    ("uri", "parts"),
+    [
+        ("packaged:efficientnet-lite0", Spec("packaged", "efficientnet-lite0")),
+        ("timm:resnet50.a1_in1k", Spec("timm", "resnet50.a1_in1k")),
+        ("timm:resnet50@0123abc", Spec("timm", "resnet50", "0123abc")),
+        (" timm:resnet50 ", Spec("timm", "resnet50")),
+    ],
+)
+def test_parse_takes_a_uri_apart_and_uri_puts_it_together(uri: str, parts: Spec) -> None:
+    assert parse(uri) == parts
+    assert parse(uri).uri == uri.strip()
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("efficientnet-lite0", "write packaged:efficientnet-lite0 or timm:tf_efficientnet_lite0"),
+        ("resnet50", "write timm:resnet50 or packaged:efficientnet-lite0"),
+        ("pakaged:efficientnet-lite0", "did you mean 'packaged'?"),
+        ("packaged:", "write for instance packaged:efficientnet-lite0"),
+        ("timm:resnet50@", "provider:name[@revision]"),
+        ("", "a source must be named provider:name"),
+    ],
+)
+def test_a_mistaken_uri_is_one_line_that_says_what_to_write(uri: str, says: str) -> None:
+    with pytest.raises(SourceError, match=re.escape(says)) as caught:
+        parse(uri)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_spellings_that_are_offered_can_be_parsed() -> None:
+    for name in ("efficientnet-lite1", "resnet50", ""):
+        for spelling in spec._spellings(name):
+            assert parse(spelling).uri == spelling
+
+
+def test_every_provider_of_the_table_has_its_file_and_opener() -> None:
+    for provider in PROVIDERS.values():
+        assert callable(importlib.import_module(f"headstart.sources.providers.{provider.module}").open_named)
+
+
+def test_a_provider_of_another_package_is_opened_through_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        name = "toy"
+
+        @staticmethod
+        def load() -> object:
+            return lambda spec, *, weights, seed: ToySource(seed)
+
+    monkeypatch.setattr(spec, "entry_points", lambda group: [Point])
+    monkeypatch.setattr(registry, "entry_points", lambda group, name: [Point])
+    source = open_source("toy:convnet", layer="joined", seed=3)
+    assert source.info.revision == "3"
+    assert source.layer == "joined"
+
+
+def test_a_missing_library_is_named_with_its_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'keras'", name="keras.models")
+
+    monkeypatch.setitem(PROVIDERS, "keras", Provider("from_keras", "ResNet50", library="keras", extra="keras"))
+    monkeypatch.setattr(registry.importlib, "import_module", absent)
+    with pytest.raises(MissingExtra, match=re.escape("run: pip install 'headstart[keras]'")):
+        open_source("keras:ResNet50")
+
+
+def test_an_import_error_inside_a_library_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'left_pad'", name="left_pad")
+
+    monkeypatch.setitem(PROVIDERS, "keras", Provider("from_keras", "ResNet50", library="keras", extra="keras"))
+    monkeypatch.setattr(registry.importlib, "import_module", broken)
+    with pytest.raises(ModuleNotFoundError, match="left_pad") as caught:
+        open_source("keras:ResNet50")
+    assert not isinstance(caught.value, MissingExtra)
+
+
+def test_weights_and_layers_are_checked_when_a_source_is_opened() -> None:
+    with pytest.raises(UsageError, match="did you mean 'none'"):
+        open_source("packaged:efficientnet-lite0", weights="nonee")
+    with pytest.raises(UsageError, match=r"did you mean 'stage4.avg'"):
+        open_source("packaged:efficientnet-lite0", layer="stage4.avgg")
+
+
+def test_a_source_passes_through_and_keeps_its_layer() -> None:
+    source = ToySource().at("joined")
+    assert open_source(source) is source
+    assert open_source(source, layer="pool").layer == "pool"
+    assert source.layer == "joined"

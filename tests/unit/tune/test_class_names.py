@@ -1,0 +1,85 @@
+"""The names of classes as examples: which ones tell something, and that an arm learns from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tuning_ground import ground, text_ground
+
+from headstart.base.progress import Progress
+from headstart.heads.select import refit
+from headstart.sources.registry import open_source
+from headstart.sources.text.source import TextSource
+from headstart.testing import ToySource
+from headstart.tune.class_names import names_tell, phrase
+from headstart.tune.problem import Ground
+from headstart.tune.training.task import Recipe
+from headstart.tune.trial import Arm
+from headstart.tune.trial_config import Way
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("card_arrival", "card arrival"),
+        ("card-arrival", "card arrival"),
+        ("CardArrival", "card arrival"),
+        ("Refund not showing up?", "refund not showing up"),
+        ("HUM", "hum"),
+        ("grün/blau", "grün blau"),
+        ("type2", "type2"),
+        ("?!", ""),
+    ],
+)
+def test_a_name_becomes_words(name: str, words: str) -> None:
+    assert phrase(name) == words
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """Return a ground of eight texts of each topic, on real weights."""
+    source = open_source("packaged:minilm")
+    assert isinstance(source, TextSource)
+    return text_ground(tmp_path_factory.mktemp("few"), source, per_class=8)
+
+
+def called(place: Ground, *names: str) -> Ground:
+    """Return the ground with other names for its classes."""
+    examples = tuple(
+        replace(one, label=names[place.dataset.classes.index(one.label)]) for one in place.dataset.examples
+    )
+    return replace(place, dataset=replace(place.dataset, classes=names, examples=examples))
+
+
+def test_names_tell_where_they_say_what_the_texts_are_about(few: Ground, tmp_path: Path) -> None:
+    assert few.dataset.classes == ("cooking", "music", "sailing")
+    rng = np.random.default_rng(0)
+    x, x_judge = (one + rng.normal(0, 0.08, one.shape).astype(np.float32) for one in (few.x, few.x_judge))
+    vague = replace(few, x=x, x_judge=x_judge)  # as of texts that say little
+    assert names_tell(vague, CPU, seed=0)
+    assert not names_tell(called(vague, "music", "sailing", "cooking"), CPU, seed=0), "of other classes"
+    assert not names_tell(called(vague, "?!", "1", "2"), CPU, seed=0), "that mean nothing"
+    assert not names_tell(ground(tmp_path, ToySource()), CPU, seed=0), "photos are not named by words"
+
+
+@pytest.mark.usefixtures("float32")
+def test_an_arm_learns_from_the_names_and_its_head_too(few: Ground) -> None:
+    way = Way("last:1", contrast=True, named=True, recipe=Recipe(epochs=1, rate=1e-4, batch=8, last=True))
+    arm = Arm(few, way, shelf={}, device=CPU, progress=Progress())
+    x, y = arm._features()
+    assert way.name == "last:1 by pairs and names" and len(x) == len(few.learn) + few.c
+    np.testing.assert_array_equal(y, [*few.y_learn, *range(few.c)])
+    np.testing.assert_allclose(x[: len(few.learn)], few.x, atol=1e-4)
+    assert arm.run(budget=None, folder=None, identity={}).best == 1 and arm.changed()
+    learned, _ = arm._features()
+    head = refit(learned, y, few.c, like=few.head)
+    arm.classifier.take(head)
+    wanted = arm.judged()
+    arm._settle()
+    np.testing.assert_array_equal(arm.judged(), wanted)

@@ -1,0 +1,251 @@
+"""Arms on real architectures: what is frozen stays to the last bit, and kept activations change nothing but time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from tuning_ground import ground
+
+from headstart.base.errors import UsageError
+from headstart.base.progress import Progress
+from headstart.engines.torch import TorchEngine
+from headstart.heads.select import refit
+from headstart.sources.layers import select
+from headstart.sources.networks.source import TorchSource
+from headstart.sources.networks.tapped import Tapped
+from headstart.sources.registry import open_source
+from headstart.testing import ToySource
+from headstart.tune.network.param_groups import has_statistics, is_norm
+from headstart.tune.training import loop, task
+from headstart.tune.training.task import Recipe
+from headstart.tune.trial import Arm, Point
+from headstart.tune.trial_config import Way
+
+BATCHNORM, LAYERNORM = "timm:test_resnet", "timm:test_vit"
+QUICK = Recipe(epochs=2, rate=1e-2, batch=8)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def improving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every epoch count as better than the one before: what random networks learn in one does not show."""
+    losses = iter(range(1000, 0, -1))
+    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(losses)), 0.5))
+
+
+def lively(uri: str, **how: Any) -> TorchSource:
+    """Return a random network whose BatchNorm knows its own maps: those of some libraries vanish otherwise."""
+    source = open_source(uri, weights="none", seed=0, **how)
+    assert isinstance(source, TorchSource)
+    norms = [module for module in source.module().modules() if has_statistics(module)]
+    height, width = source.preprocessing.size
+    noise = np.random.default_rng(0).integers(0, 256, (4, height, width, 1 if "lenet" in uri else 3), dtype=np.uint8)
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    with torch.no_grad():
+        Tapped(source.module(), source.preprocessing, source.taps)(torch.from_numpy(noise))
+    source.module().eval()
+    return source
+
+
+def arm_of(folder: Path, uri: str, way: Way, *, layer: str = "pool", **how: Any) -> Arm:
+    return Arm(ground(folder, lively(uri, **how), layer=layer), way, shelf={}, device=CPU, progress=Progress())
+
+
+def ran(arm: Arm) -> set[str]:
+    """Run the arm and return the names of the weights and statistics that have changed."""
+    arm.run(budget=None, folder=None, identity={})
+    return set(arm.changed())
+
+
+@pytest.mark.parametrize(
+    ("uri", "how"),
+    [(BATCHNORM, {}), (LAYERNORM, {}), ("keras:MobileNet", {"size": 32})],
+    ids=["timm-bn", "vit", "keras"],
+)
+@pytest.mark.parametrize("mode", ["last:1", "norm", "all", "lora"])
+@pytest.mark.usefixtures("improving")
+def test_what_is_frozen_stays_to_the_last_bit(tmp_path: Path, uri: str, how: dict[str, Any], mode: str) -> None:
+    arm = arm_of(tmp_path, uri, Way(mode, recipe=replace(QUICK, epochs=1)), **how)
+    named = {name for name, _ in arm.body.named_parameters()}
+    statistics = {name for name, _ in arm.body.named_buffers()}
+    changed = ran(arm)
+    assert changed, "something has learned"
+    assert not changed & statistics, "running statistics stand still"
+    if mode == "lora":
+        assert {name.rpartition(".")[2] for name in changed} == {"weight"}
+        assert not any(is_norm(arm.body.get_submodule(name.rpartition(".")[0])) for name in changed)
+    else:
+        assert changed <= set(arm.groups.shares)
+    if mode == "norm":
+        assert all(is_norm(arm.body.get_submodule(name.rpartition(".")[0])) for name in changed)
+    if mode == "all":
+        assert changed >= arm.used & {name for name in named if name.endswith("weight")}
+    assert set(arm.body.state_dict()) == set(arm.original), "adapters are merged and gone"
+
+
+@pytest.mark.usefixtures("improving")
+def test_batchnorm_can_be_trained_when_asked(tmp_path: Path) -> None:
+    arm = arm_of(tmp_path, BATCHNORM, Way("all", batchnorm=True, recipe=replace(QUICK, epochs=1)))
+    assert any(name.endswith("running_mean") for name in ran(arm))
+    partial = arm_of(tmp_path / "b", BATCHNORM, Way("last:1", batchnorm=True, recipe=replace(QUICK, epochs=1)))
+    moved = {name.rpartition(".")[0] for name in ran(partial) if name.endswith("running_mean")}
+    frozen = {name for name, module in partial.body.named_modules() if has_statistics(module)} - partial.groups.training
+    assert moved
+    assert not moved & frozen
+
+
+@pytest.mark.parametrize("uri", [BATCHNORM, LAYERNORM, "torchvision:mobilenet_v3_small"])
+def test_dropout_follows_the_part_it_belongs_to(tmp_path: Path, uri: str) -> None:
+    arm = arm_of(tmp_path, uri, Way("last:1", recipe=QUICK))
+    arm._mode(training=True)
+    modules = dict(arm.body.named_modules())
+    assert any(modules[name].training for name in arm.groups.training)
+    for name, module in modules.items():
+        assert module.training == (name in arm.groups.training)
+        assert not (has_statistics(module) and module.training)
+    arm._mode(training=False)
+    assert not any(module.training for module in modules.values())
+
+
+def test_dropout_of_the_frozen_part_does_not_drop(tmp_path: Path) -> None:
+    class Dropping(ToySource):
+        def module(self) -> nn.Module:
+            body: Any = super().module()
+            body.stages[0][1] = nn.Sequential(nn.ReLU(), nn.Dropout(0.9))
+            body.stages[2][1] = nn.Sequential(nn.ReLU(), nn.Dropout(0.9))
+            return body
+
+    way = Way("last:1", augment="none", recipe=replace(QUICK, epochs=1))
+    arm = Arm(ground(tmp_path, Dropping()), way, shelf={}, device=CPU, progress=Progress())
+    arm._mode(training=True)
+    dropping = [name for name, module in arm.body.named_modules() if isinstance(module, nn.Dropout) and module.training]
+    assert dropping == ["stages.2.1.1"]
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize(
+    "uri", [BATCHNORM, LAYERNORM, "arch:lenet5", "torchvision:shufflenet_v2_x0_5", "keras:MobileNet"]
+)
+@pytest.mark.parametrize("layer", ["pool", "joined"])
+def test_kept_activations_give_the_losses_of_the_plain_loop(tmp_path: Path, uri: str, layer: str) -> None:
+    how = {"size": 64} if uri.startswith("keras") else {}
+    place = ground(tmp_path, lively(uri, **how), per_class=8, layer=layer)
+    way = Way("last:1", views=2, recipe=replace(QUICK, rate=1e-4))
+    trained = []
+    for keep in (True, False):
+        arm = Arm(place, replace(way, keep=keep), shelf={}, device=CPU, progress=Progress())
+        trained.append(arm.run(budget=None, folder=None, identity={}))
+        assert arm.kept == keep
+    for short, plain in zip(trained[0].history, trained[1].history, strict=True):
+        assert short.loss == pytest.approx(plain.loss, rel=2e-3)
+        assert short.accuracy == plain.accuracy
+        if short.epoch:
+            assert short.train_loss == pytest.approx(plain.train_loss, rel=2e-3)
+
+
+def test_activations_that_do_not_fit_in_memory_lie_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart.tune.inputs import row_store as rows
+
+    way = Way("last:1", views=2, recipe=QUICK)
+    place = ground(tmp_path, ToySource())
+    first = Arm(place, way, shelf={}, device=CPU, progress=Progress()).run(budget=None, folder=None, identity={})
+    monkeypatch.setattr(rows, "free_memory", lambda: 0)
+    second = Arm(place, way, shelf={}, device=CPU, progress=Progress()).run(budget=None, folder=None, identity={})
+    assert [epoch.loss for epoch in second.history] == [epoch.loss for epoch in first.history]
+    assert list((place.cache / "tuning").iterdir()) == [], "the file has no name, and is gone with the process"
+
+
+def test_where_there_is_no_room_the_whole_network_runs_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.tune import trial as module
+
+    monkeypatch.setattr(module, "place_for", lambda size, folder: "nowhere")
+    place = ground(tmp_path, ToySource())
+    arm = Arm(place, Way("last:1", recipe=QUICK), shelf={}, device=CPU, progress=Progress())
+    arm.run(budget=None, folder=None, identity={})
+    assert not arm.kept
+    assert "neither memory nor disk" in arm.notes[0]
+
+
+@pytest.mark.parametrize("mode", ["last:99", "last:0"])
+def test_stages_that_are_not_there_are_refused(tmp_path: Path, mode: str) -> None:
+    with pytest.raises(UsageError, match=r"must be last:1 to last:\d+; found 'last:"):
+        arm_of(tmp_path, BATCHNORM, Way(mode))
+
+
+def test_a_network_without_scales_has_no_norm_to_tune(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="something that learns"):
+        Arm(ground(tmp_path, ToySource()), Way("norm"), shelf={}, device=CPU, progress=Progress())
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    place = ground(tmp_path, ToySource())
+    found = []
+    for _ in range(2):
+        arm = Arm(place, Way("all", recipe=QUICK), shelf={}, device=CPU, progress=Progress())
+        arm.run(budget=None, folder=None, identity={})
+        found.append(arm.changed())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_one_cuda_device_is_used(tmp_path: Path) -> None:
+    device = torch.device("cuda")
+    arm = Arm(ground(tmp_path, ToySource()), Way("all", recipe=QUICK), shelf={}, device=device, progress=Progress())
+    arm.run(budget=None, folder=None, identity={})
+    assert arm.changed()
+
+
+@pytest.mark.parametrize("mode", ["all", "last:1"])
+def test_what_judges_is_scored_as_the_network_stands_and_chooses_nothing(tmp_path: Path, mode: str) -> None:
+    where = ground(tmp_path, ToySource())
+    way = Way(mode=mode, recipe=replace(QUICK, rate=1e-4, last=True))
+    arm = Arm(where, way, shelf={}, device=CPU, progress=Progress())
+    told: list[Any] = []
+    arm.run(
+        budget=None, folder=None, identity={}, each=lambda epoch, last, scores: told.append((epoch, last, scores()))
+    )
+    assert [(epoch, last) for epoch, last, _ in told] == [(0, False), (1, False), (2, True)]
+    assert arm.kept == (mode == "last:1")
+    np.testing.assert_allclose(told[0][2].argmax(axis=1), where.head.scores(where.x_judge).argmax(axis=1))
+    assert not np.allclose(told[0][2], told[2][2])
+
+
+@pytest.mark.usefixtures("float32")
+def test_a_settled_head_is_fitted_on_the_examples_as_they_are(tmp_path: Path) -> None:
+    place = ground(tmp_path, ToySource())
+    arm = Arm(place, Way("last:1", recipe=QUICK), shelf={}, device=CPU, progress=Progress())
+    arm.run(budget=None, folder=None, identity={})
+    assert arm.kept and not arm.medium.plain, "what is kept are views"
+    arm.at(Point(1.0, settled=True), *arm.end())
+    network = arm.tuned().network()
+    prepared = np.stack([place.source.prepare(place.dataset.read(at)) for at in place.learn])
+    x, _ = select(TorchEngine(network.module()).run(prepared), network.blocks, place.layer)
+    wanted = refit(x, place.y_learn, place.c, like=place.head)
+    np.testing.assert_allclose(
+        arm.classifier.head().scores(x), wanted.scores(x) / wanted.temperature, rtol=1e-2, atol=1e-2
+    )
+
+
+def test_where_the_processor_has_bfloat16_it_is_used_and_agrees_to_its_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ground(tmp_path, lively("torchvision:shufflenet_v2_x0_5"), per_class=8)
+    losses = []
+    for able in (False, True):
+        monkeypatch.setattr(task, "has_bfloat16", lambda device, able=able: able)
+        arm = Arm(place, Way("all", recipe=replace(QUICK, rate=1e-4)), shelf={}, device=CPU, progress=Progress())
+        losses.append([epoch.loss for epoch in arm.run(budget=None, folder=None, identity={}).history])
+        assert all(weight.dtype == torch.float32 for weight in arm.body.parameters())
+    assert losses[0] != losses[1], "bfloat16 was used"
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=0.1), "before anything has learned"
+    assert np.isfinite(losses[1]).all()
