@@ -34,16 +34,16 @@ SIZES = ((2, 100), (3, 30), (3, 100), (5, 30), (5, 100), (5, 500), (10, 100))
 
 def planted(seeds: int, only: str | None = None) -> None:
     """Count the verdicts of whole comparisons on toy pictures."""
-    from headstart.engines.environment import wait_politely
+    from headstart.engines.environment import set_passive_omp_wait
 
-    wait_politely()
+    set_passive_omp_wait()
     import torch
 
-    from headstart.comparison import experiment as contest
+    from headstart.comparison import experiment
     from headstart.comparison import trained_arms as learners
     from headstart.base.progress import Progress
     from headstart.comparison.compare import run_compare
-    from headstart.comparison.experiment import Options
+    from headstart.comparison.experiment import CompareOptions
     from headstart.judge.benefit.benefit import Benefit, benefit_of
     from headstart.judge.benefit.gains import FROZEN, SCRATCH, START, TUNED
     from headstart.testing import PlantedSource, ToySource, toy_stripes
@@ -55,16 +55,18 @@ def planted(seeds: int, only: str | None = None) -> None:
         pictures, labels = toy_stripes(3, 40, noise=noise, seed=seed % 10_000)
         if permuted:
             labels = np.random.default_rng(seed).permutation(labels).tolist()
-        plain = Options(source=source, labels_per_class=(10,), seeds=5, tune=tune, budget=3600.0, seed=100 * seed)
+        plain = CompareOptions(
+            source=source, labels_per_class=(10,), seeds=5, tune=tune, budget=3600.0, seed=100 * seed
+        )
         return run_compare((pictures, labels), plain, Progress()).benefit
 
     def two_scratch_arms(seed: int) -> Benefit:
         """Let scratch with other initial weights, on the same splits, stand for the source."""
         one = compared(ToySource(), seed, tune="none", noise=EASY)
         random = learners.from_random
-        contest.from_random = lambda source, *, seed: random(source, seed=seed + 7919)
+        experiment.from_random = lambda source, *, seed: random(source, seed=seed + 7919)
         other = compared(ToySource(), seed, tune="none", noise=EASY)
-        contest.from_random = random
+        experiment.from_random = random
         field, carried = one.fields[-1], other.fields[-1].arms[SCRATCH]
         arms = {**{name: arm for name, arm in field.arms.items() if name != FROZEN}, TUNED: carried, START: carried}
         return benefit_of([replace(field, arms=arms)], one.y, one.about)

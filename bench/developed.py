@@ -35,10 +35,10 @@ def trained(dataset, parts, source, seed, *, carried):
     import torch
 
     from headstart.heads.select import fit_logistic
-    from headstart.tune.from_scratch import RECIPE, Material, fresh, probabilities_of, train_anew
+    from headstart.tune.from_scratch import RECIPE, PretrainSplits, untrained_network, probabilities_of, train_anew
 
-    network = fresh(source, classes=len(dataset.classes), size=0, seed=seed)
-    material = Material(dataset, parts.train, parts.train, parts.test)
+    network = untrained_network(source, classes=len(dataset.classes), size=0, seed=seed)
+    material = PretrainSplits(dataset, parts.train, parts.train, parts.test)
     if carried:
         x, y = source.encode([dataset.read(at) for at in parts.train]), labels_of(dataset, parts.train)
         head = fit_logistic(x, y, len(dataset.classes), penalties=(10.0, 1.0, 0.1), seed=seed)
@@ -67,12 +67,12 @@ def main() -> None:
     from headstart.data.audit import scan
     from headstart.data.readers.open import open_dataset
     from headstart.data.split import split
-    from headstart.engines.environment import wait_politely
+    from headstart.engines.environment import set_passive_omp_wait
     from headstart.judge.intervals import paired_difference
     from headstart.sources.registry import open_source
 
     print(machine())
-    wait_politely()
+    set_passive_omp_wait()
     import torch
 
     torch.set_num_threads(1)

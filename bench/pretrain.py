@@ -29,12 +29,14 @@ def ours(dataset, positions, size: int, seconds: float) -> float:
     from headstart.data.images.preprocessing import Preprocessing
     from headstart.sources.registry import open_source
     from headstart.tune.training.loop import train
-    from headstart.tune.from_scratch import RECIPE, _task, fresh
+    from headstart.tune.from_scratch import RECIPE, _task, untrained_network
     from headstart.tune.inputs.stream import Stream
     from dataclasses import replace
 
     torch.manual_seed(0)
-    network = fresh(open_source("arch:resnet9", weights="none"), classes=len(dataset.classes), size=0, seed=0)
+    network = untrained_network(
+        open_source("arch:resnet9", weights="none"), classes=len(dataset.classes), size=0, seed=0
+    )
     how = replace(network.how, size=(size, size), resize=size)
     assert isinstance(how, Preprocessing)
     y = np.zeros(len(positions), np.int64)
@@ -58,9 +60,11 @@ def plain(dataset, positions, seconds: float) -> float:
     from torchvision import transforms
 
     from headstart.sources.registry import open_source
-    from headstart.tune.from_scratch import fresh
+    from headstart.tune.from_scratch import untrained_network
 
-    network = fresh(open_source("arch:resnet9", weights="none"), classes=len(dataset.classes), size=0, seed=0)
+    network = untrained_network(
+        open_source("arch:resnet9", weights="none"), classes=len(dataset.classes), size=0, seed=0
+    )
     body = network.body.train()
     ids = {name: at for at, name in enumerate(dataset.classes)}
     views = transforms.Compose(
@@ -106,7 +110,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    from headstart.engines.environment import wait_politely
+    from headstart.engines.environment import set_passive_omp_wait
     from headstart.data.readers.open import open_dataset
 
     print(machine())
@@ -117,7 +121,7 @@ def main() -> None:
         found.setdefault("plain, 64 px", []).append(plain(dataset, positions, given.seconds))
         for size in SIZES:
             found.setdefault(f"ours, {size} px", []).append(ours(dataset, positions, size, given.seconds))
-    wait_politely()
+    set_passive_omp_wait()
     base = statistics.median(found["plain, 64 px"])
     for name, values in found.items():
         told = statistics.median(values)

@@ -152,9 +152,9 @@ def vectors(data: Path, work: str) -> None:
     from headstart.base.progress import Progress
     from headstart.run.clock import Clock
     from headstart.judge.intervals import difference
-    from headstart.comparison.trained_arms import Course, from_random, trained
+    from headstart.comparison.trained_arms import ArmConfig, from_random, trained
     from headstart.run.trainable import as_network
-    from headstart.fitting.fit import Options, prepare
+    from headstart.fitting.fit import FitOptions, prepare
 
     os.environ["HEADSTART_CACHE"] = tempfile.mkdtemp(dir=work)
     with tarfile.open(data / "word_vectors.tar") as archive:
@@ -163,11 +163,13 @@ def vectors(data: Path, work: str) -> None:
     for name in ("trec6", "sst2"):
         rows: dict[str, list[np.ndarray]] = {"frozen": [], "tuned": [], "random": []}
         for seed in range(DRAWS):
-            options = Options(source=source, labels_per_class=LABELS["vectors"], seed=seed, layer="pool")
+            options = FitOptions(source=source, labels_per_class=LABELS["vectors"], seed=seed, layer="pool")
             prepared = prepare(data / f"{name}.tar", options, quiet, Clock())
-            course = Course("tuned", "all", 0, mirror=False, points=4)
+            course = ArmConfig("tuned", "all", 0, mirror=False, points=4)
             runs = [as_network(prepared, "tuning"), from_random(prepared, seed=seed)]
-            tuned, random = (trained(prepared, one, course, seed=seed, shelf={}, progress=quiet) for one in runs)
+            tuned, random = (
+                trained(prepared, one, course, seed=seed, decoded_cache={}, progress=quiet) for one in runs
+            )
             for arm, right in (("frozen", tuned.right[0]), ("tuned", tuned.right[-1]), ("random", random.right[-1])):
                 rows[arm].append(right)
         found = {arm: np.stack(right) for arm, right in rows.items()}

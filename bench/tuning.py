@@ -32,9 +32,9 @@ PICTURES, BATCH, ROUNDS = 64, 32, 3
 
 
 def speed() -> None:
-    from headstart.engines.environment import wait_politely
+    from headstart.engines.environment import set_passive_omp_wait
 
-    wait_politely()
+    set_passive_omp_wait()
     import torch
     from torch import nn
 
@@ -44,10 +44,10 @@ def speed() -> None:
     from headstart.heads.linear import LinearHead
     from headstart.sources.registry import open_source
     from headstart.testing import toy_photos
-    from headstart.tune.trial import Arm
-    from headstart.tune.trial_config import Way
+    from headstart.tune.trial import TuningTrial
+    from headstart.tune.trial_config import TrialConfig
     from headstart.tune.network.fused_batchnorm import fused
-    from headstart.tune.problem import Ground
+    from headstart.tune.problem import TuningProblem
     from headstart.tune.training.task import Recipe, precision
 
     folder = Path(tempfile.mkdtemp(prefix="headstart-"))
@@ -59,21 +59,21 @@ def speed() -> None:
     y = rng.integers(0, 2, PICTURES + 8)
     x = rng.normal(size=(PICTURES + 8, 1280)).astype(np.float32)
     head = LinearHead("ridge", 1.0, np.zeros((1280, 2), np.float32), np.zeros(2, np.float32))
-    ground = Ground(
+    ground = TuningProblem(
         scanned.dataset, scanned.hashes, learn, judge, y[:PICTURES], y[PICTURES:], source, "pool", head,
         x[:PICTURES], x[PICTURES:], 2, folder / "cache",
     )  # fmt: skip
-    shelf: dict = {}
+    decoded_cache: dict = {}
     device = torch.device("cpu")
 
-    def arm(mode: str, *, keep: bool) -> Arm:
-        way = Way(mode, keep=keep, views=1, recipe=Recipe(batch=BATCH))
-        made = Arm(ground, way, shelf=shelf, device=device, progress=Progress())
+    def arm(mode: str, *, keep: bool) -> TuningTrial:
+        way = TrialConfig(mode, keep=keep, views=1, recipe=Recipe(batch=BATCH))
+        made = TuningTrial(ground, way, decoded_cache=decoded_cache, device=device, progress=Progress())
         if made.prefix is not None:
             made._kept = made._keep(made.prefix, None)
         return made
 
-    def epoch(made: Arm) -> Callable[[], None]:
+    def epoch(made: TuningTrial) -> Callable[[], None]:
         task = made._task()
         optimizer = torch.optim.AdamW([weight.tensor for weight in task.weights], lr=1e-6)
 
@@ -91,7 +91,7 @@ def speed() -> None:
 
     pictures = rng.normal(size=(PICTURES, 3, 224, 224)).astype(np.float32)
 
-    def plain(learns: Arm | None) -> Callable[[], None]:
+    def plain(learns: TuningTrial | None) -> Callable[[], None]:
         """Return a script's loop: contiguous; everything learns, BatchNorm too, or what an arm's groups name."""
         body, last = copy.deepcopy(source.module()).train(learns is None), nn.Linear(1280, 2)
         for name, weight in body.named_parameters():

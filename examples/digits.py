@@ -28,7 +28,7 @@ import headstart as hs
 from headstart.data.readers.open import open_dataset
 from headstart.heads.select import fit_logistic
 from headstart.judge.intervals import bootstrap_mean
-from headstart.pretraining.result import Options
+from headstart.pretraining.result import PretrainOptions
 
 TESTED = 300  # digits that measure; labelled ones are drawn from the others
 
@@ -44,14 +44,14 @@ def carried(source, data, labels, *, epochs, seed, scratch=False):
     """Return test accuracy before tuning and after each epoch, shape (epochs + 1,)."""
     import torch
 
-    from headstart.tune.from_scratch import RECIPE, Material, fresh, train_anew
+    from headstart.tune.from_scratch import RECIPE, PretrainSplits, train_anew, untrained_network
 
     rng, y = np.random.default_rng(seed), np.array([example.label for example in data.examples])
     test = rng.permutation(len(y))[:TESTED]
     free = np.setdiff1d(np.arange(len(y)), test)
     learn = np.concatenate([rng.permutation(free[y[free] == name])[:labels] for name in data.classes])
-    material = Material(data, tuple(learn.tolist()), tuple(test.tolist()), ())
-    network = fresh(source, classes=len(data.classes), size=0, seed=seed)
+    material = PretrainSplits(data, tuple(learn.tolist()), tuple(test.tolist()), ())
+    network = untrained_network(source, classes=len(data.classes), size=0, seed=seed)
     if not scratch:  # a head first: random scores would spoil what is carried over
         items = [data.read(at) for at in material.learn]
         head = fit_logistic(source.encode(items), material.labels(material.learn), 5, penalties=(1.0, 0.1), seed=seed)
@@ -77,7 +77,7 @@ def main():
             arch="arch:lenet5",
             epochs=2 * given.epochs,
             force=True,
-            options=Options("arch:lenet5", batch=32),
+            options=PretrainOptions("arch:lenet5", batch=32),
             out=out,
         )
         data = open_dataset(pictures(range(5, 10)))

@@ -15,11 +15,11 @@ import pytest
 import pytest_socket
 from hub_server import Hub, serve
 
-from headstart.engines.environment import wait_politely
+from headstart.engines.environment import set_passive_omp_wait
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: Ctrl-C is tested too
     signal.signal(signal.SIGINT, signal.default_int_handler)
-wait_politely()  # before a test imports torch: spinning threads slow the suite down on a busy machine
+set_passive_omp_wait()  # before a test imports torch: spinning threads slow the suite down on a busy machine
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(threads, "1")  # for the workers, of which there is one a core
 

@@ -23,7 +23,7 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import text_of
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.tfidf import TermHead
+from headstart.heads.tfidf import TfidfHead
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.sources.base import Source, SourceInfo
@@ -80,7 +80,7 @@ class Model:
     report: dict[str, Any]
     data: DataIdentity
     engine: str = "auto"
-    terms: TermHead | None = None
+    terms: TfidfHead | None = None
 
     def predict(self, items: Sequence[Any]) -> list[str]:
         """Return the most probable class of each item.
@@ -198,7 +198,7 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
 
 
 @dataclass(frozen=True)
-class Found:
+class ExtractedFeatures:
     """Features of the readable examples of a data set, their ids and positions in it, and what was skipped."""
 
     extraction: Extraction
@@ -207,7 +207,9 @@ class Found:
     skipped: tuple[Skipped, ...]
 
 
-def features_of(dataset: Dataset, source: Source, *, engine: str = "auto", progress: Progress | None = None) -> Found:
+def features_of(
+    dataset: Dataset, source: Source, *, engine: str = "auto", progress: Progress | None = None
+) -> ExtractedFeatures:
     """Return the features of `dataset`, from the cache where they are known.
 
     Args:
@@ -225,7 +227,7 @@ def features_of(dataset: Dataset, source: Source, *, engine: str = "auto", progr
     dataset = scanned.dataset
     extraction = extract(dataset, scanned.hashes, source, engine=engine, cache=cache_dir(), progress=progress)
     ids = tuple(dataset.examples[position].id for position in extraction.kept)
-    return Found(extraction, ids, tuple(given[name] for name in ids), dataset.skipped + extraction.skipped)
+    return ExtractedFeatures(extraction, ids, tuple(given[name] for name in ids), dataset.skipped + extraction.skipped)
 
 
 def check_list(items: object) -> None:

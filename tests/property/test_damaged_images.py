@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.images.preprocessing import Preprocessing, decode, thumbnail
 
 HOW = Preprocessing((16, 24), 20)
@@ -47,7 +47,7 @@ def outcome(data: bytes) -> bytes | str:
     """The pixels, or the reason; anything else raised is a failure."""
     try:
         pixels = decode(data, HOW)
-    except Unusable as unusable:
+    except BadExample as unusable:
         return unusable.reason
     assert pixels.shape == (16, 24, 3)
     assert pixels.dtype == np.uint8

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
-from headstart.judge.benefit.results import Field, Results
+from headstart.judge.benefit.results import ArmResults, Results
 
 SHARED, OWN, SEEDS = 0.45, 0.25, 0.01
 """Variance of an example's difficulty for every arm, for one arm, and of a seed; the rest is chance."""
@@ -41,7 +41,7 @@ def field(
     seed: int = 0,
     labels: int = 100,
     per_class: int | None = None,
-) -> Field:
+) -> ArmResults:
     """Return simulated results; an arm of one point has no epochs, others are judged at EPOCHS."""
     arms = {}
     for name, right in answers(accuracies, seeds=seeds, n=n, seed=seed).items():
@@ -49,7 +49,7 @@ def field(
         seconds = np.tile(1.0 + epochs, (seeds, 1)).astype(np.float64)
         loss = np.where(right, 0.2, 2.0).astype(np.float32)
         arms[name] = Results(epochs, right, loss, seconds, cut=False, note=name)
-    return Field(per_class, float(labels), arms, np.ones((seeds, n), np.bool_))
+    return ArmResults(per_class, float(labels), arms, np.ones((seeds, n), np.bool_))
 
 
 def curve(start: float, end: float, pace: float = 4.0) -> list[float]:

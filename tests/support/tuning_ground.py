@@ -20,10 +20,12 @@ from headstart.sources.networks.source import TorchSource
 from headstart.sources.text.source import TextSource
 from headstart.sources.tuned import Tunable
 from headstart.testing import toy_photos
-from headstart.tune.problem import Ground
+from headstart.tune.problem import TuningProblem
 
 
-def ground(folder: Path, source: TorchSource, *, classes: int = 3, per_class: int = 12, layer: str = "pool") -> Ground:
+def ground(
+    folder: Path, source: TorchSource, *, classes: int = 3, per_class: int = 12, layer: str = "pool"
+) -> TuningProblem:
     """Return toy photos in `folder` with features of `source` at `layer`; a quarter of them judge."""
     toy_photos(folder / "photos", classes=classes, per_class=per_class, seed=1)
     scanned = scan(open_dataset(folder / "photos"), progress=Progress())
@@ -32,7 +34,7 @@ def ground(folder: Path, source: TorchSource, *, classes: int = 3, per_class: in
     return _ground(folder, source, scanned, TorchEngine(network.module()).run(prepared), layer)
 
 
-def text_ground(folder: Path, source: TextSource, *, per_class: int = 12, layer: str = "pool") -> Ground:
+def text_ground(folder: Path, source: TextSource, *, per_class: int = 12, layer: str = "pool") -> TuningProblem:
     """Return toy texts in `folder` with features of `source` at `layer`; a quarter of them judge."""
     folder.mkdir(parents=True, exist_ok=True)
     scanned = scan(open_dataset(write_csv(folder / "texts.csv", sentences(per_class))), progress=Progress())
@@ -41,7 +43,7 @@ def text_ground(folder: Path, source: TextSource, *, per_class: int = 12, layer:
     return _ground(folder, source, scanned, TorchTexts(source.module(), width).run(tokens), layer)
 
 
-def _ground(folder: Path, source: Tunable, scanned: Scan, every: NDArray[np.float32], layer: str) -> Ground:
+def _ground(folder: Path, source: Tunable, scanned: Scan, every: NDArray[np.float32], layer: str) -> TuningProblem:
     dataset = scanned.dataset
     learn, judge = hold_out(dataset, scanned.hashes, range(len(dataset)), share=0.25, seed=0)
     x, blocks = select(every, source.network().blocks, layer)
@@ -49,7 +51,7 @@ def _ground(folder: Path, source: Tunable, scanned: Scan, every: NDArray[np.floa
     rows = np.array(learn)
     ids = tuple(dataset.examples[at].id for at in learn)
     head = fit_ridge(Features(x[rows], y[rows], ids, dataset.classes, blocks, "test"))
-    return Ground(
+    return TuningProblem(
         dataset=dataset,
         keys=scanned.hashes,
         learn=learn,

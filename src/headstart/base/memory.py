@@ -76,10 +76,10 @@ def keep_freed() -> None:
     """
     if sys.platform != "linux":
         return
-    settle = getattr(ctypes.CDLL(None), "mallopt", None)
-    if settle is not None:
-        settle(M_MMAP_MAX, 0)
-        settle(M_TRIM_THRESHOLD, 2**31 - 1)
+    wait_for_parity = getattr(ctypes.CDLL(None), "mallopt", None)
+    if wait_for_parity is not None:
+        wait_for_parity(M_MMAP_MAX, 0)
+        wait_for_parity(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def fit(
     as_json: given.Json = False,
 ) -> None:
     """Fit a classifier on labelled photos or texts, and report what it is worth."""
-    from headstart.fitting.fit import Options, run_fit, settings_for
+    from headstart.fitting.fit import FitOptions, run_fit, settings_for
     from headstart.run.folder import CHECKPOINTS, new_out
     from headstart.tune.settings import Settings
 
@@ -96,7 +96,7 @@ def fit(
         track=track,
     )
     out = out if out is not None else new_out("fit")
-    options = Options(
+    options = FitOptions(
         source=source,
         weights=weights,
         arch=arch,
@@ -152,14 +152,14 @@ def compare(
 ) -> None:
     """Measure whether a source helps: against the same network from scratch, and against none."""
     from headstart.comparison.compare import run_compare
-    from headstart.comparison.experiment import Options, numbers
+    from headstart.comparison.experiment import CompareOptions, numbers
     from headstart.comparison.multi_source import run_several, write_several
     from headstart.comparison.result import write_comparison
     from headstart.run.folder import CHECKPOINTS, new_out
     from headstart.tune.settings import parse_budget
 
     out = out if out is not None else new_out("compare")
-    options = Options(
+    options = CompareOptions(
         source=source[0] if source else None,
         weights=weights,
         arch=arch,
@@ -253,12 +253,12 @@ def pretrain(
 ) -> None:
     """Train a source of your own from random weights, and prove that it beats naive baselines."""
     from headstart.pretraining.pretrain import run_pretrain, write_source
-    from headstart.pretraining.result import Options
+    from headstart.pretraining.result import PretrainOptions
     from headstart.run.folder import CHECKPOINTS, new_out
     from headstart.tune.settings import parse_budget
 
     out = out if out is not None else new_out("pretrain")
-    options = Options(
+    options = PretrainOptions(
         arch=arch,
         size=size,
         seconds=seconds,
@@ -336,11 +336,11 @@ def demo(
     import tempfile
 
     from headstart.cli.demo_data import write_surfaces
-    from headstart.fitting.fit import Options, run_fit
+    from headstart.fitting.fit import FitOptions, run_fit
 
     with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
         photos = write_surfaces(Path(folder) / "surfaces", seed=seed)
-        _run("demo", out, as_json, lambda progress: run_fit(photos, Options(seed=seed), progress))
+        _run("demo", out, as_json, lambda progress: run_fit(photos, FitOptions(seed=seed), progress))
     if not as_json:
         print("Your own photos, one folder per class:  headstart fit YOUR_FOLDER")
 

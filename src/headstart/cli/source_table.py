@@ -10,10 +10,10 @@ from typing import Any
 from headstart.base.errors import UsageError, one_line
 from headstart.data.dataset import ITEMS
 from headstart.sources.base import SourceInfo
-from headstart.sources.catalogue import Row
+from headstart.sources.catalogue import CatalogueRow
 
 
-def as_table(rows: Sequence[Row], width: int) -> str:
+def as_table(rows: Sequence[CatalogueRow], width: int) -> str:
     """Return the sources as a table of at most `width` columns, and a line for each that cannot be used."""
     from rich.console import Console
     from rich.table import Table
@@ -75,7 +75,7 @@ def _inputs(held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"input {name}", value
 
 
-def as_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def as_rows(rows: Sequence[CatalogueRow]) -> list[dict[str, Any]]:
     """Return the sources as plain values, ready for JSON."""
     return [
         {

@@ -12,11 +12,11 @@ import numpy as np
 
 from headstart.comparison.trained_arms import epochs_for
 from headstart.comparison.untrained_arms import trained_layer
-from headstart.data.audio.spectrogram import Heard
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing, shorter_side
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import FAST, PACE, judged_at
-from headstart.run.prepared import Prepared
+from headstart.run.prepared import PreparedData
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.tuned import Tunable
 
@@ -36,7 +36,7 @@ VIEWS = 4
 
 
 @dataclass(frozen=True)
-class Cell:
+class ExperimentCell:
     """An arm that is to learn from so many labels, in so many seeds.
 
     Attributes:
@@ -66,21 +66,21 @@ class Plan:
     pace: float
     a_pass: float
 
-    def cost(self, arm: str, cell: Cell) -> float:
+    def cost(self, arm: str, cell: ExperimentCell) -> float:
         """Return the seconds of one run, measuring apart."""
         epochs = epochs_for(arm, cell.labels)
         if self.mode.startswith("last:"):
             return self.a_pass * (VIEWS * cell.labels + cell.tested + 0.2 * BACKWARD * epochs * cell.labels)
         return self.a_pass * BACKWARD * epochs * cell.labels
 
-    def measuring(self, arm: str, cell: Cell) -> float:
+    def measuring(self, arm: str, cell: ExperimentCell) -> float:
         """Return the seconds of measuring in one run."""
         points = len(judged_at(epochs_for(arm, cell.labels), self.pace))
         share = 0.2 if self.mode.startswith("last:") else 1.0
         return self.a_pass * cell.tested * points * share
 
 
-def plan_scratch(source: Tunable, prepared: Prepared, cells: Sequence[Cell], left: float) -> Plan:
+def plan_scratch(source: Tunable, prepared: PreparedData, cells: Sequence[ExperimentCell], left: float) -> Plan:
     """Return how scratch is run: at the largest size at which all of its epochs fit, else at the smallest.
 
     Args:
@@ -95,7 +95,9 @@ def plan_scratch(source: Tunable, prepared: Prepared, cells: Sequence[Cell], lef
     return _fitting(SCRATCH, plans, cells, left)
 
 
-def plan_tuned(source: Tunable, prepared: Prepared, cells: Sequence[Cell], left: float, mode: str | None) -> Plan:
+def plan_tuned(
+    source: Tunable, prepared: PreparedData, cells: Sequence[ExperimentCell], left: float, mode: str | None
+) -> Plan:
     """Return how tuning is run: all of the weights where that is affordable, else the last stage on kept activations.
 
     Args:
@@ -118,7 +120,7 @@ def plan_tuned(source: Tunable, prepared: Prepared, cells: Sequence[Cell], left:
     return _fitting(TUNED, plans, cells, left)
 
 
-def _fitting(arm: str, plans: Sequence[Plan], cells: Sequence[Cell], left: float) -> Plan:
+def _fitting(arm: str, plans: Sequence[Plan], cells: Sequence[ExperimentCell], left: float) -> Plan:
     """Return the first plan that fits, if need be measured less often; the last one where none does."""
     for pace in (PACE, FAST):
         for plan in plans:
@@ -129,12 +131,12 @@ def _fitting(arm: str, plans: Sequence[Plan], cells: Sequence[Cell], left: float
     return Plan(cheapest.mode, cheapest.size, FAST, cheapest.a_pass)
 
 
-def needed(arm: str, plan: Plan, cells: Sequence[Cell]) -> float:
+def needed(arm: str, plan: Plan, cells: Sequence[ExperimentCell]) -> float:
     """Return the seconds of all runs of an arm, measuring included."""
     return sum(cell.runs * (plan.cost(arm, cell) + plan.measuring(arm, cell)) for cell in cells)
 
 
-def sizes(source: Tunable, prepared: Prepared, smallest: int) -> list[int]:
+def sizes(source: Tunable, prepared: PreparedData, smallest: int) -> list[int]:
     """Return the sizes at which a network may learn, in pixels, the largest first; 0 for its own.
 
     Pictures smaller than its input hold no more than their own pixels: no size beyond them is tried.
@@ -145,7 +147,7 @@ def sizes(source: Tunable, prepared: Prepared, smallest: int) -> list[int]:
         smallest: size that is tried.
     """
     how = source.preprocessing
-    if not isinstance(source, TorchSource) or not isinstance(how, Preprocessing) or isinstance(how, Heard):
+    if not isinstance(source, TorchSource) or not isinstance(how, Preprocessing) or isinstance(how, AudioPreprocessing):
         return [0]
     if how.size[0] != how.size[1] or trained_layer(source) == "flatten" or how.size[0] <= smallest:
         return [0]
@@ -161,7 +163,7 @@ def sizes(source: Tunable, prepared: Prepared, smallest: int) -> list[int]:
     return [0, *smaller]
 
 
-def a_pass(source: Tunable, prepared: Prepared, size: int) -> float:
+def a_pass(source: Tunable, prepared: PreparedData, size: int) -> float:
     """Return the seconds that one example takes through the network, pictures at a size of so many pixels."""
     import torch
 

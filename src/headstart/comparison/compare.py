@@ -8,14 +8,14 @@ from typing import Any
 
 from headstart.base.progress import Progress
 from headstart.comparison.budget import BUDGET
-from headstart.comparison.experiment import SEEDS, Contest, Options, numbers
-from headstart.comparison.result import Compared, find, write_comparison
+from headstart.comparison.experiment import SEEDS, CompareOptions, Experiment, numbers
+from headstart.comparison.result import ComparisonResult, build_comparison_result, write_comparison
 from headstart.fitting.fit import prepare
 from headstart.judge.benefit.benefit import Benefit
 from headstart.run.clock import Clock
 from headstart.sources.base import Source
 from headstart.tune.settings import AUTO, parse_budget
-from headstart.tune.training.trackers import open_watchers
+from headstart.tune.training.trackers import open_trackers
 
 
 def compare(
@@ -67,7 +67,7 @@ def compare(
     folder = None if out is None else Path(out)
     if folder is not None:
         check_out(folder, resume=(folder / CHECKPOINTS).is_dir())
-    options = Options(
+    options = CompareOptions(
         source=source,
         weights=weights,
         arch=arch,
@@ -88,14 +88,14 @@ def compare(
     return compared.benefit
 
 
-def run_compare(data: Any, options: Options, progress: Progress) -> Compared:
+def run_compare(data: Any, options: CompareOptions, progress: Progress) -> ComparisonResult:
     """Do the whole comparison: prepare, run every arm in every seed, and say what came of it."""
     options.check()
     clock = Clock()
-    watchers = open_watchers(tensorboard=options.tensorboard, track=None, progress=progress)
+    watchers = open_trackers(tensorboard=options.tensorboard, track=None, progress=progress)
     prepared = prepare(data, options.fitting, progress, clock)
-    contest = Contest(prepared, options, clock, progress)
-    contest.watchers = watchers
-    contest.run_untrained()
-    contest.run_trained()
-    return find(contest)
+    experiment = Experiment(prepared, options, clock, progress)
+    experiment.watchers = watchers
+    experiment.run_untrained()
+    experiment.run_trained()
+    return build_comparison_result(experiment)

@@ -14,21 +14,30 @@ from typing import TYPE_CHECKING, Any
 from headstart.base.checks import at_least
 from headstart.base.errors import DataError, HeadstartError, UsageError
 from headstart.base.progress import Progress
-from headstart.comparison.budget import BUDGET, KEPT_BACK, SHARES, Cell, Plan, needed, plan_scratch, plan_tuned
+from headstart.comparison.budget import (
+    BUDGET,
+    KEPT_BACK,
+    SHARES,
+    ExperimentCell,
+    Plan,
+    needed,
+    plan_scratch,
+    plan_tuned,
+)
 from headstart.comparison.outcome_store import Outcomes
-from headstart.comparison.trained_arms import Course, epochs_for, from_random, mirrors, trained
+from headstart.comparison.trained_arms import ArmConfig, epochs_for, from_random, mirrors, trained
 from headstart.comparison.untrained_arms import trained_layer, without_training
 from headstart.data.split import Parts, split
-from headstart.fitting.fit import Options as FitOptions
+from headstart.fitting.fit import FitOptions
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
 from headstart.run.clock import Clock
-from headstart.run.prepared import Prepared
+from headstart.run.prepared import PreparedData
 from headstart.run.trainable import as_network
 from headstart.sources.base import Source
 from headstart.tune.settings import AUTO, NONE, check_mode
 
 if TYPE_CHECKING:
-    from headstart.tune.inputs.base import Shelf
+    from headstart.tune.inputs.base import DecodedCache
 
 ALL = "all"
 LABELS = (5, 10, 20, None)
@@ -52,7 +61,7 @@ UNTRAINED = (MAJORITY, SIMPLE, START, FROZEN)
 
 
 @dataclass(frozen=True)
-class Options:
+class CompareOptions:
     """How `compare` goes about its work.
 
     Attributes:
@@ -155,7 +164,7 @@ class Division:
         seed: of the draw.
     """
 
-    prepared: Prepared
+    prepared: PreparedData
     per_class: int | None
     seed: int
 
@@ -165,7 +174,7 @@ class Division:
         return ALL if self.per_class is None else str(self.per_class)
 
 
-class Contest:
+class Experiment:
     """A comparison under way.
 
     Args:
@@ -179,7 +188,7 @@ class Contest:
         UsageError: what lies in the folder is of another comparison.
     """
 
-    def __init__(self, prepared: Prepared, options: Options, clock: Clock, progress: Progress) -> None:
+    def __init__(self, prepared: PreparedData, options: CompareOptions, clock: Clock, progress: Progress) -> None:
         self.prepared, self.options, self.clock, self.progress = prepared, options, clock, progress
         self.watchers: Sequence[Any] = ()
         self.notes: list[str] = []
@@ -193,7 +202,7 @@ class Contest:
         self.outcomes.begin(
             {**options.identity, "data": prepared.scan.fingerprint, "source": source.uri, "weights": source.sha256}
         )
-        self.shelf: Shelf = {}
+        self.decoded_cache: DecodedCache = {}
 
     # --- what is to be run
 
@@ -340,11 +349,11 @@ class Contest:
                 return
             self._drop(max(seed for found in self.seeds.values() for seed in found))
 
-    def _cell(self, one: Division, runs: int) -> Cell:
+    def _cell(self, one: Division, runs: int) -> ExperimentCell:
         parts = one.prepared.parts
-        return Cell(len(parts.train), len(parts.test), runs)
+        return ExperimentCell(len(parts.train), len(parts.test), runs)
 
-    def _cells(self) -> list[Cell]:
+    def _cells(self) -> list[ExperimentCell]:
         return [
             self._cell(self.division(number, self.seeds[number][0]), len(self.seeds[number])) for number in self.numbers
         ]
@@ -376,9 +385,9 @@ class Contest:
             found = trained(
                 one.prepared,
                 source,
-                Course(arm, plan.mode, plan.size, mirror, plan.pace, budget, name),
+                ArmConfig(arm, plan.mode, plan.size, mirror, plan.pace, budget, name),
                 seed=one.seed,
-                shelf=self.shelf,
+                decoded_cache=self.decoded_cache,
                 watchers=self.watchers,
                 progress=self.progress,
             )

@@ -13,8 +13,8 @@ from typing import Any
 from headstart.base.atomic import write_atomic
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
-from headstart.comparison.experiment import Options
-from headstart.comparison.result import PAGE, Compared, write_comparison
+from headstart.comparison.experiment import CompareOptions
+from headstart.comparison.result import PAGE, ComparisonResult, write_comparison
 from headstart.judge.benefit.benefit import BENEFIT
 from headstart.judge.benefit.gains import FROZEN, TUNED
 from headstart.run.folder import CHECKPOINTS, RESULT
@@ -24,7 +24,7 @@ SOURCES = "sources"
 
 
 @dataclass(frozen=True)
-class Several:
+class MultiSourceResult:
     """Comparisons of several sources.
 
     Attributes:
@@ -41,13 +41,13 @@ class Several:
 
 def run_several(
     data: Any,
-    options: Options,
+    options: CompareOptions,
     sources: Sequence[str],
     progress: Progress,
     *,
     out: Path,
-    compare: Callable[[Any, Options, Progress], Compared],
-) -> Several:
+    compare: Callable[[Any, CompareOptions, Progress], ComparisonResult],
+) -> MultiSourceResult:
     """Compare each source with its share of the budget; one that was done before a stop is not compared again.
 
     Args:
@@ -81,7 +81,7 @@ def run_several(
         }
         for name, result in ranked
     ]
-    return Several({**ranked[0][1], SOURCES: said})
+    return MultiSourceResult({**ranked[0][1], SOURCES: said})
 
 
 def _rank(result: dict[str, Any]) -> tuple[bool, float]:
@@ -90,7 +90,7 @@ def _rank(result: dict[str, Any]) -> tuple[bool, float]:
     return result["verdict"] == BENEFIT, max(one["value"] for one in arms if one)
 
 
-def write_several(out: Path, several: Several) -> list[str]:
+def write_several(out: Path, several: MultiSourceResult) -> list[str]:
     """Write the folder of several comparisons, and return what to say of it."""
     shutil.rmtree(out / SOURCES, ignore_errors=True)
     (out / CHECKPOINTS).rename(out / SOURCES)

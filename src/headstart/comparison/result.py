@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.atomic import write_atomic
-from headstart.comparison.experiment import ALL, UNTRAINED, Contest
+from headstart.comparison.experiment import ALL, UNTRAINED, Experiment
 from headstart.data.dataset import ITEMS
 from headstart.fitting.findings import SCHEMA
 from headstart.judge.benefit.benefit import Benefit, benefit_of
 from headstart.judge.benefit.gains import SCRATCH, TUNED
-from headstart.judge.benefit.results import About, Field, Outcome, together
+from headstart.judge.benefit.results import ArmResults, ComparisonMeta, Outcome, stack_seeds
 from headstart.judge.benefit.sentence import points
 from headstart.judge.report.fit_page import SIMPLE
 from headstart.model import TASKS
@@ -29,7 +29,7 @@ COARSE = 0.1
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonResult:
     """What came of a comparison.
 
     Attributes:
@@ -48,7 +48,7 @@ class Compared:
         return self.benefit.as_text()
 
 
-def write_comparison(out: Path, compared: Compared) -> list[str]:
+def write_comparison(out: Path, compared: ComparisonResult) -> list[str]:
     """Write a comparison's folder, what its arms answered included, and return what to say of it.
 
     `result.json` comes last, so that its presence says that the rest is there.
@@ -65,64 +65,64 @@ def write_comparison(out: Path, compared: Compared) -> list[str]:
     return [f"Report: {out / PAGE}    Result: {out / RESULT}", f"Raw results: {out / ARMS}"]
 
 
-def find(contest: Contest) -> Compared:
+def build_comparison_result(experiment: Experiment) -> ComparisonResult:
     """Say what came of a comparison: measure every benefit on the outcomes of all arms."""
-    dataset, options = contest.prepared.scan.dataset, contest.options
-    fields, every = fields_of(contest)
+    dataset, options = experiment.prepared.scan.dataset, experiment.options
+    fields, every = fields_of(experiment)
     positions = tuple(int(at) for at in every)
-    parts = contest.parts_of(None, options.seed)
-    about = About(
-        contest.prepared.source.info.uri,
+    parts = experiment.parts_of(None, options.seed)
+    about = ComparisonMeta(
+        experiment.prepared.source.info.uri,
         SIMPLE.get(TASKS[dataset.kind], "the simple baseline"),
         ITEMS[dataset.kind],
-        overlap=0.0 if contest.given else len(parts.test) / len(parts.train),
+        overlap=0.0 if experiment.given else len(parts.test) / len(parts.train),
         seed=options.seed,
     )
     benefit = benefit_of(
         fields,
-        contest.prepared.labels(positions),
+        experiment.prepared.labels(positions),
         about,
         ids=[dataset.examples[at].id for at in positions],
-        failures=contest.failures,
-        notes=contest.notes,
+        failures=experiment.failures,
+        notes=experiment.notes,
     )
-    return Compared(dataset.name, benefit, _result(contest, benefit))
+    return ComparisonResult(dataset.name, benefit, _result(experiment, benefit))
 
 
-def fields_of(contest: Contest) -> tuple[list[Field], NDArray[np.intp]]:
+def fields_of(experiment: Experiment) -> tuple[list[ArmResults], NDArray[np.intp]]:
     """Return the outcomes of all arms side by side, and the positions of the examples that any seed tested."""
-    every = sorted({at for one in contest.divisions() for at in one.prepared.parts.test})
+    every = sorted({at for one in experiment.divisions() for at in one.prepared.parts.test})
     place = {position: column for column, position in enumerate(every)}
-    arms = [*UNTRAINED, *(arm for arm in (SCRATCH, TUNED) if arm not in contest.failures)]
+    arms = [*UNTRAINED, *(arm for arm in (SCRATCH, TUNED) if arm not in experiment.failures)]
     fields = []
-    for number in contest.numbers:
-        divisions = [contest.division(number, seed) for seed in contest.seeds[number]]
+    for number in experiment.numbers:
+        divisions = [experiment.division(number, seed) for seed in experiment.seeds[number]]
         columns = [np.array([place[at] for at in one.prepared.parts.test], dtype=np.intp) for one in divisions]
         tested = np.zeros((len(divisions), len(every)), np.bool_)
         for row, at in enumerate(columns):
             tested[row, at] = True
         results = {}
         for arm in arms:
-            found = [contest.outcomes.get(arm, one.labels, one.seed) for one in divisions]
+            found = [experiment.outcomes.get(arm, one.labels, one.seed) for one in divisions]
             whole: list[Outcome] = [one for one in found if one is not None]
             if len(whole) == len(divisions):
-                results[arm] = together(whole, columns, len(every))
+                results[arm] = stack_seeds(whole, columns, len(every))
         labels = float(np.mean([len(one.prepared.parts.train) for one in divisions]))
-        fields.append(Field(number, labels, results, tested))
+        fields.append(ArmResults(number, labels, results, tested))
     return fields, np.array(every, dtype=np.intp)
 
 
-def _result(contest: Contest, benefit: Benefit) -> dict[str, Any]:
+def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
     """Return what goes into `result.json`."""
-    prepared, options = contest.prepared, contest.options
-    dataset, parts = prepared.scan.dataset, contest.parts_of(None, options.seed)
+    prepared, options = experiment.prepared, experiment.options
+    dataset, parts = prepared.scan.dataset, experiment.parts_of(None, options.seed)
     return {
         "schema": SCHEMA,
         "task": TASKS[dataset.kind],
         "source": prepared.source.info.uri,
         "tune": options.tune,
         "seed": options.seed,
-        "seeds": {ALL if number is None else str(number): len(found) for number, found in contest.seeds.items()},
+        "seeds": {ALL if number is None else str(number): len(found) for number, found in experiment.seeds.items()},
         "budget": options.budget,
         "examples": {
             "train": len(parts.train),
@@ -135,32 +135,32 @@ def _result(contest: Contest, benefit: Benefit) -> dict[str, Any]:
         **benefit.as_dict(),
         "engine": prepared.extraction.engine,
         "cache": {"hits": prepared.extraction.hits, "misses": prepared.extraction.misses},
-        "warnings": _warnings(contest, benefit),
-        "seconds": contest.clock.read(),
+        "warnings": _warnings(experiment, benefit),
+        "seconds": experiment.clock.read(),
     }
 
 
-def _warnings(contest: Contest, benefit: Benefit) -> list[str]:
-    prepared = contest.prepared
+def _warnings(experiment: Experiment, benefit: Benefit) -> list[str]:
+    prepared = experiment.prepared
     dataset = prepared.scan.dataset
     skipped = [f"{len(dataset.skipped)} broken examples were skipped."] if dataset.skipped else []
     notes = (
         *prepared.source.info.notes,
         *dataset.notes,
         *prepared.scan.notes,
-        *contest.parts_of(None, contest.options.seed).notes,
+        *experiment.parts_of(None, experiment.options.seed).notes,
         *prepared.extraction.notes,
-        *contest.notes,
-        *_cut_short(contest, benefit),
+        *experiment.notes,
+        *_cut_short(experiment, benefit),
     )
     return list(dict.fromkeys([*skipped, *notes]))
 
 
-def _cut_short(contest: Contest, benefit: Benefit) -> list[str]:
+def _cut_short(experiment: Experiment, benefit: Benefit) -> list[str]:
     """Return what the budget did not suffice for, one sentence each."""
-    done, asked = contest.dropped
+    done, asked = experiment.dropped
     notes = [f"The budget sufficed for {done} of {asked} seeds: give more with --budget."] if asked else []
-    if any(len(found) == 1 for found in contest.seeds.values()):
+    if any(len(found) == 1 for found in experiment.seeds.values()):
         notes.append("With one seed the intervals speak of the test examples alone.")
     gap = benefit.asymptote
     if gap is not None and gap.detectable > COARSE:

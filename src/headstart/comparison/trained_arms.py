@@ -15,28 +15,28 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.progress import Progress
 from headstart.comparison.untrained_arms import trained_layer
-from headstart.data.audio.spectrogram import Heard
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.split import hold_out
-from headstart.engines.environment import wait_politely
+from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.features import Features
 from headstart.heads.linear import softmax
 from headstart.heads.select import fit_ridge
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import Outcome, judged_at
 from headstart.judge.metrics import log_losses
-from headstart.run.prepared import Prepared
+from headstart.run.prepared import PreparedData
 from headstart.run.trainable import as_network
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
 from headstart.sources.tuned import Tunable, TunedSource
-from headstart.tune.training.trackers import Watcher
+from headstart.tune.training.trackers import Tracker
 
 if TYPE_CHECKING:
-    from headstart.tune.inputs.base import Shelf
-    from headstart.tune.problem import Ground
+    from headstart.tune.inputs.base import DecodedCache
+    from headstart.tune.problem import TuningProblem
     from headstart.tune.training.task import Recipe, Trained
-    from headstart.tune.trial_config import Way
+    from headstart.tune.trial_config import TrialConfig
 
 CALMER, ATTEMPTS = 3.0, 3
 """A run whose loss explodes begins again at a rate so many times lower; how many there are at most."""
@@ -62,7 +62,7 @@ def epochs_for(arm: str, labels: int) -> int:
     return int(np.clip(-(-STEPS[arm] // -(-labels // batch_for(labels))), least, most))
 
 
-def from_random(prepared: Prepared, *, seed: int) -> Tunable:
+def from_random(prepared: PreparedData, *, seed: int) -> Tunable:
     """Return the network of the data's source with random weights.
 
     Raises:
@@ -80,7 +80,7 @@ def from_random(prepared: Prepared, *, seed: int) -> Tunable:
 
 
 @dataclass(frozen=True)
-class Course:
+class ArmConfig:
     """How an arm that learns is run.
 
     Attributes:
@@ -103,13 +103,13 @@ class Course:
 
 
 def trained(
-    prepared: Prepared,
+    prepared: PreparedData,
     source: Tunable,
-    course: Course,
+    course: ArmConfig,
     *,
     seed: int,
-    shelf: Shelf,
-    watchers: Sequence[Watcher] = (),
+    decoded_cache: DecodedCache,
+    watchers: Sequence[Tracker] = (),
     progress: Progress,
 ) -> Outcome:
     """Train an arm from a head in closed form on, and return what it answers after each of some epochs.
@@ -121,7 +121,7 @@ def trained(
         source: what learns, with the weights that it begins with.
         course: how.
         seed: of order, views and dropout.
-        shelf: what is read already, shared between arms.
+        decoded_cache: what is read already, shared between arms.
         watchers: are told the numbers of each epoch, and of those that were measured the accuracy on the test part.
         progress: where to show progress.
 
@@ -130,9 +130,9 @@ def trained(
         UsageError: a batch does not fit in memory.
         KeyboardInterrupt: Ctrl-C.
     """
-    wait_politely()
+    set_passive_omp_wait()
     from headstart.tune.training.task import processor
-    from headstart.tune.trial import Arm
+    from headstart.tune.trial import TuningTrial
 
     clock = time.perf_counter()
     sized = _at(source, course.size)
@@ -140,9 +140,9 @@ def trained(
         sized = _settled(sized, prepared)
     ground = _ground(prepared, sized)
     way = _way(course, sized, len(ground.learn), seed)
-    shelf, left, name = _shelved(ground, shelf, progress), course.budget, course.name or course.arm
+    decoded_cache, left, name = _shelved(ground, decoded_cache, progress), course.budget, course.name or course.arm
     for attempt in range(1, ATTEMPTS + 1):
-        arm = Arm(ground, way, shelf=shelf, device=processor(), progress=progress)
+        arm = TuningTrial(ground, way, decoded_cache=decoded_cache, device=processor(), progress=progress)
         measured = _Measured(ground.y_judge, judged_at(way.recipe.epochs, course.pace))
         before = time.perf_counter() - clock
         run = arm.run(
@@ -200,7 +200,7 @@ class _Measured:
 class _Told:
     """Tells a watcher what is known of an epoch: of validation there is nothing, of the test part what was measured."""
 
-    def __init__(self, watcher: Watcher, measured: _Measured) -> None:
+    def __init__(self, watcher: Tracker, measured: _Measured) -> None:
         self._watcher, self._measured = watcher, measured
 
     def started(self, facts: Mapping[str, Any]) -> None:
@@ -220,9 +220,9 @@ class _Told:
         self._watcher.finished(facts)
 
 
-def _said(course: Course, source: Tunable, run: Trained, way: Way, *, calmer: bool) -> str:
+def _said(course: ArmConfig, source: Tunable, run: Trained, way: TrialConfig, *, calmer: bool) -> str:
     how = source.preprocessing
-    unit = "bands and frames" if isinstance(how, Heard) else "px"
+    unit = "bands and frames" if isinstance(how, AudioPreprocessing) else "px"
     size = f", {how.size[0]} x {how.size[1]} {unit}" if isinstance(how, Preprocessing) else ""
     what = "every weight" if course.mode == "all" else f"--tune {course.mode}"
     done, meant = len(run.history) - 1, way.recipe.epochs
@@ -241,7 +241,7 @@ def _at(source: Tunable, size: int) -> Tunable:
     return TunedSource(source, {}, resized(source.preprocessing, size))
 
 
-def _settled(source: Tunable, prepared: Prepared) -> Tunable:
+def _settled(source: Tunable, prepared: PreparedData) -> Tunable:
     """Return a network with random weights whose BatchNorm knows the labelled pictures: no weight has learned.
 
     Without it the running statistics are those of nothing, and in training mode the network says other things than a
@@ -273,35 +273,35 @@ def _settled(source: Tunable, prepared: Prepared) -> Tunable:
     return TunedSource(source, found, source.preprocessing)
 
 
-def _way(course: Course, source: Tunable, labels: int, seed: int) -> Way:
+def _way(course: ArmConfig, source: Tunable, labels: int, seed: int) -> TrialConfig:
     from headstart.tune.inputs.by_modality import rate_of
-    from headstart.tune.trial_config import Way
+    from headstart.tune.trial_config import TrialConfig
 
     anew = course.arm == SCRATCH
-    return Way(
+    return TrialConfig(
         mode=course.mode,
         mirror=course.mirror,
         batchnorm=anew,
-        decay=1.0 if anew else Way.decay,
+        decay=1.0 if anew else TrialConfig.decay,
         recipe=_recipe(course, labels, rate_of(source, SCRATCH if anew else course.mode), seed),
     )
 
 
-def _recipe(course: Course, labels: int, rate: float, seed: int) -> Recipe:
+def _recipe(course: ArmConfig, labels: int, rate: float, seed: int) -> Recipe:
     from headstart.tune.training.task import Recipe
 
     epochs = epochs_for(course.arm, labels)
     return Recipe(epochs=epochs, rate=rate, batch=batch_for(labels), patience=epochs, last=True, seed=seed)
 
 
-def _ground(prepared: Prepared, source: Tunable) -> Ground:
+def _ground(prepared: PreparedData, source: Tunable) -> TuningProblem:
     """Return what an arm stands on: all labels to learn from, the test part beside it, a ridge head on its features."""
-    from headstart.tune.problem import Ground
+    from headstart.tune.problem import TuningProblem
 
     parts, dataset = prepared.parts, prepared.scan.dataset
     layer = trained_layer(source)
     features = _features(prepared, source, layer)
-    return Ground(
+    return TuningProblem(
         dataset=dataset,
         keys=prepared.scan.hashes,
         learn=parts.train,
@@ -318,7 +318,7 @@ def _ground(prepared: Prepared, source: Tunable) -> Ground:
     )
 
 
-def _features(prepared: Prepared, source: Tunable, layer: str) -> Features:
+def _features(prepared: PreparedData, source: Tunable, layer: str) -> Features:
     """Return features of the labelled examples: those at hand for the source as it is, else computed by torch."""
     if source is prepared.source:
         return prepared.features(layer, prepared.parts.train)
@@ -338,18 +338,20 @@ def _features(prepared: Prepared, source: Tunable, layer: str) -> Features:
     return Features(x, prepared.labels(train), ids, dataset.classes, blocks, network.fingerprint)
 
 
-def _shelved(ground: Ground, shelf: Shelf, progress: Progress) -> Shelf:
+def _shelved(ground: TuningProblem, decoded_cache: DecodedCache, progress: Progress) -> DecodedCache:
     """Return the shelf with every picture of the data, each decoded once at each size."""
-    from headstart.tune.inputs.images import shelved
+    from headstart.tune.inputs.images import decoded_pictures
 
     how = ground.source.preprocessing
     if not isinstance(how, Preprocessing):
         return {}  # texts are cut into tokens again, which is quick
-    shelved(shelf, ground.dataset, range(len(ground.dataset)), how, cache=ground.cache, progress=progress)
-    return shelf
+    decoded_pictures(
+        decoded_cache, ground.dataset, range(len(ground.dataset)), how, cache=ground.cache, progress=progress
+    )
+    return decoded_cache
 
 
-def mirrors(prepared: Prepared, source: Tunable) -> bool:
+def mirrors(prepared: PreparedData, source: Tunable) -> bool:
     """Return whether the source still knows the examples in a mirror; asked of some of the labels."""
     import torch
 

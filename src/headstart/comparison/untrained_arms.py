@@ -7,14 +7,14 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.fitting.findings import frozen_answer
-from headstart.fitting.selection import choose, simple_answer
+from headstart.fitting.findings import frozen_predictor
+from headstart.fitting.selection import fit_baseline, select_layer_and_head
 from headstart.heads.select import fit_ridge
 from headstart.judge.baselines import majority
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SIMPLE, START
 from headstart.judge.benefit.results import Outcome
 from headstart.judge.metrics import log_losses
-from headstart.run.prepared import Prepared
+from headstart.run.prepared import PreparedData
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO, POOL
 
@@ -33,7 +33,7 @@ def outcome(probabilities: NDArray[np.floating], y: NDArray[np.int64], seconds: 
     return Outcome(np.zeros(1, np.int64), right[None], losses[None], np.array([seconds]), note=note)
 
 
-def without_training(prepared: Prepared, layer: str, *, seed: int, extraction: float) -> dict[str, Outcome]:
+def without_training(prepared: PreparedData, layer: str, *, seed: int, extraction: float) -> dict[str, Outcome]:
     """Return what both baselines, the frozen source and its closed-form head answer.
 
     Args:
@@ -47,15 +47,15 @@ def without_training(prepared: Prepared, layer: str, *, seed: int, extraction: f
     features = extraction * len(train)
     clock = time.perf_counter()
     found = {MAJORITY: outcome(majority(y, len(prepared.scan.dataset.classes), len(test)), y_test, 0.0)}
-    simple = simple_answer(prepared, seed=seed)
+    simple = fit_baseline(prepared, seed=seed)
     found[SIMPLE] = outcome(simple.probabilities, y_test, _since(clock))
     clock = time.perf_counter()
     head = fit_ridge(prepared.features(layer, train))
     answer = head.predict_proba(prepared.features(layer, test).x)
     found[START] = outcome(answer, y_test, features + _since(clock), f"ridge on {layer}")
     clock = time.perf_counter()
-    layers, choice = choose(prepared, seed=seed)
-    frozen = frozen_answer(prepared, layers, choice, simple)
+    layers, choice = select_layer_and_head(prepared, seed=seed)
+    frozen = frozen_predictor(prepared, layers, choice, simple)
     words = "" if frozen.terms is None else " + words"
     note = f"{choice.head.kind}{words} on {layers.chosen}"
     found[FROZEN] = outcome(frozen.probabilities, y_test, features + _since(clock), note)

@@ -13,7 +13,7 @@ from headstart.base.hashing import sha256, sha256_json
 from headstart.base.progress import Progress
 from headstart.data import text as texts
 from headstart.data.audio import decoding as sounds
-from headstart.data.dataset import Dataset, Skipped, Unusable
+from headstart.data.dataset import BadExample, Dataset, Skipped
 from headstart.data.images import formats
 from headstart.data.labels import some
 
@@ -73,7 +73,7 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     with progress.step("Reading", len(dataset), dataset.items) as step:
         for position, outcome in enumerate(_in_order(dataset, workers)):
             example = dataset.examples[position]
-            if isinstance(outcome, Unusable):
+            if isinstance(outcome, BadExample):
                 skipped.append(Skipped(example.id, example.label, outcome.reason))
             else:
                 digest, found = outcome
@@ -126,10 +126,10 @@ def check_bad(dataset: Dataset, *, allow_bad: bool) -> None:
             raise DataError("less than half of a class may be unusable", f"{share}{_reasons(dataset, label)}", do)
 
 
-def _in_order(dataset: Dataset, workers: int) -> Iterator[tuple[str, tuple[str, ...]] | Unusable]:
+def _in_order(dataset: Dataset, workers: int) -> Iterator[tuple[str, tuple[str, ...]] | BadExample]:
     """Yield the hash of each example and what is odd about it, or why it has none, a few chunks read ahead."""
     starts = iter(range(0, len(dataset), _CHUNK))
-    waiting: deque[Future[list[tuple[str, tuple[str, ...]] | Unusable]]] = deque()
+    waiting: deque[Future[list[tuple[str, tuple[str, ...]] | BadExample]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for start in starts:
@@ -142,13 +142,13 @@ def _in_order(dataset: Dataset, workers: int) -> Iterator[tuple[str, tuple[str, 
             pool.shutdown(cancel_futures=True)
 
 
-def _look(dataset: Dataset, positions: Sequence[int]) -> list[tuple[str, tuple[str, ...]] | Unusable]:
-    outcomes: list[tuple[str, tuple[str, ...]] | Unusable] = []
+def _look(dataset: Dataset, positions: Sequence[int]) -> list[tuple[str, tuple[str, ...]] | BadExample]:
+    outcomes: list[tuple[str, tuple[str, ...]] | BadExample] = []
     for position in positions:
         try:
             data = dataset.read(position)
             outcomes.append((sha256(data), _odd(dataset, position, data)))
-        except Unusable as error:
+        except BadExample as error:
             outcomes.append(error)
     return outcomes
 

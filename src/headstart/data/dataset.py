@@ -20,7 +20,7 @@ ITEMS: dict[Kind, str] = {"image": "photos", "text": "texts", "sound": "recordin
 """What examples of each kind are called."""
 
 
-class Unusable(Exception):
+class BadExample(Exception):
     """One example cannot be used; `reason` is a short clause ("truncated", "empty")."""
 
     def __init__(self, reason: str) -> None:
@@ -107,7 +107,7 @@ class Dataset:
         """
         try:
             return prepare(self.read(position))
-        except Unusable as error:
+        except BadExample as error:
             name = self.examples[position].id
             raise DataError(f"{name} must be readable again", error.reason, "run the same command again") from error
 

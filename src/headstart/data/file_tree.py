@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 
 MAX_BYTES = 64 * 2**20
 """The largest example that is read; a larger file is skipped as "too large" before a byte of it is."""
@@ -72,7 +72,7 @@ class Tree(Protocol):
 
 
 @dataclass(frozen=True)
-class Reader:
+class FileReader:
     """Bytes by position: what a Dataset reads with, for files of a tree.
 
     Attributes:
@@ -194,22 +194,22 @@ def read_file(
     try:
         real = os.path.realpath(path)
         if within and not any(_inside(real, folder) for folder in within):
-            raise Unusable("link to outside")
+            raise BadExample("link to outside")
         if not stat.S_ISREG(os.lstat(real).st_mode):
-            raise Unusable("link in a circle" if os.path.islink(real) else "not a regular file")  # noqa: PTH114
+            raise BadExample("link in a circle" if os.path.islink(real) else "not a regular file")  # noqa: PTH114
         # Whatever takes the file's place after this check is not waited for, nor followed.
         handle = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(handle, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor has no path
             state = os.fstat(handle)
             if not stat.S_ISREG(state.st_mode):
-                raise Unusable("not a regular file")
+                raise BadExample("not a regular file")
             if state.st_size > limit and not begin:
-                raise Unusable("too large")
+                raise BadExample("too large")
             return file.read(min(state.st_size, limit + 1))
     except OSError as error:
-        raise Unusable(why(error, absent)) from error
+        raise BadExample(why(error, absent)) from error
     except ValueError as error:
-        raise Unusable("name holds a NUL byte") from error
+        raise BadExample("name holds a NUL byte") from error
 
 
 def why(error: OSError, absent: str = "vanished") -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import Dataset, Unusable
+from headstart.data.dataset import BadExample, Dataset
 
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md"})
 UTF8 = "UTF-8"
@@ -95,9 +95,9 @@ def text_of(data: bytes) -> str:
     try:
         text, _ = decoded(data)
     except Undecodable as error:
-        raise Unusable(str(error)) from error
+        raise BadExample(str(error)) from error
     if not text.strip("\0") or text.isspace():
-        raise Unusable("empty")
+        raise BadExample("empty")
     return text
 
 
@@ -122,14 +122,14 @@ def text_bytes(item: object) -> bytes:
         try:
             return item.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise Unusable(f"half a surrogate pair at character {error.start:,}") from error
+            raise BadExample(f"half a surrogate pair at character {error.start:,}") from error
     if isinstance(item, (bytes, bytearray, memoryview)):
         return bytes(item)
     if isinstance(item, os.PathLike):
         from headstart.data.file_tree import read_file
 
         return read_file(os.fspath(item))
-    raise Unusable(f"not a str, a path or bytes ({type(item).__name__})")
+    raise BadExample(f"not a str, a path or bytes ({type(item).__name__})")
 
 
 def _unmarked(data: bytes) -> str:

@@ -50,14 +50,14 @@ class Network:
     lookup: Callable[[], Lookup] | None = None
 
 
-Prepared = NDArray[np.uint8] | Tokens
+PreparedExample = NDArray[np.uint8] | Tokens
 """One example, ready for a network: a picture, uint8 of shape (h, w, channels), or the tokens of a text."""
 Batch = NDArray[np.uint8] | Sequence[Tokens]
 """Several of them: pictures as one array (n, h, w, channels), texts as they are."""
 Lookup = Callable[[Sequence[Tokens]], NDArray[np.float32]]
 
 
-def stacked(examples: Sequence[Prepared]) -> Batch:
+def stacked(examples: Sequence[PreparedExample]) -> Batch:
     """Return prepared examples of one kind as a batch."""
     if examples and isinstance(examples[0], Tokens):
         return cast(Sequence[Tokens], examples)

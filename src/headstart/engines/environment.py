@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import cast
 
 
-def wait_politely() -> None:
+def set_passive_omp_wait() -> None:
     """Let torch's threads sleep while they wait; call it before torch is first imported.
 
     By default they spin, which costs ten times the time of a batch where decoding threads or other programs want the

@@ -22,7 +22,7 @@ from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.base.locks import held
 from headstart.engines.base import Batch, Network, as_tokens
-from headstart.engines.environment import own_signal_stack, wait_politely, without_telemetry
+from headstart.engines.environment import own_signal_stack, set_passive_omp_wait, without_telemetry
 from headstart.engines.token_batches import Padded, over_pieces
 
 with without_telemetry():
@@ -174,7 +174,7 @@ def _fits(model: ov.Model, network: Network, batch: int) -> bool:
 
 
 def _from_torch(network: Network) -> ov.Model:
-    wait_politely()
+    set_passive_omp_wait()
     import torch
     from openvino._offline_transformations import apply_moc_transformations
     from openvino.frontend import FrontEndManager

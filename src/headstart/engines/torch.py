@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.engines.base import Batch, as_tokens, in_batches
-from headstart.engines.environment import wait_politely
+from headstart.engines.environment import set_passive_omp_wait
 from headstart.engines.token_batches import Padded, over_pieces
 
-wait_politely()
+set_passive_omp_wait()
 
 import torch  # noqa: E402
 

@@ -24,7 +24,7 @@ from headstart.sources.base import Source
 from headstart.sources.registry import open_source
 
 
-class Elsewhere:
+class ConversionProcess:
     """A process that converts a network at once, and judges its engines when it is given photos.
 
     Where that process fails, nothing is found, and whoever opens the engine next meets the reason itself.
@@ -41,7 +41,7 @@ class Elsewhere:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
 
-    def settle(self, sample: Batch, *, say: Callable[[str], None]) -> None:
+    def wait_for_parity(self, sample: Batch, *, say: Callable[[str], None]) -> None:
         """Wait until the engines are judged.
 
         Args:
@@ -72,17 +72,17 @@ class Elsewhere:
 
 
 @contextmanager
-def begun(source: Source, *, engine: str, cache: Path) -> Iterator[Elsewhere | None]:
+def start_conversion(source: Source, *, engine: str, cache: Path) -> Iterator[ConversionProcess | None]:
     """Let another process begin with a network of which nothing is known yet, while the block runs; None elsewhere."""
     network = source.network()
     if source.opened is None or network.graph is not None or planned(network, engine=engine, cache=cache) is not None:
         yield None
         return
-    elsewhere = Elsewhere(source.opened, engine=engine, cache=cache)
+    conversion = ConversionProcess(source.opened, engine=engine, cache=cache)
     try:
-        yield elsewhere
+        yield conversion
     finally:
-        elsewhere.close()
+        conversion.close()
 
 
 def _save(path: Path, sample: Batch) -> None:

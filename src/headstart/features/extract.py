@@ -16,14 +16,14 @@ from headstart.base.config import cores
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.locks import held
 from headstart.base.progress import Progress, Step
-from headstart.data.dataset import Dataset, Kind, Skipped, Unusable
+from headstart.data.dataset import BadExample, Dataset, Kind, Skipped
 from headstart.data.text import text_of
-from headstart.engines.base import Batch, Block, Engine, Network, Prepared, stacked
+from headstart.engines.base import Batch, Block, Engine, Network, PreparedExample, stacked
 from headstart.engines.select import PHOTOS, library_versions, open_engine, planned
-from headstart.features.conversion_process import Elsewhere, begun
-from headstart.features.modality import COUNTS, MANNERS, by_length
-from headstart.features.prefetch import Ahead
-from headstart.features.store import KEYS_AT_ONCE, Row, Store, row_key
+from headstart.features.conversion_process import ConversionProcess, start_conversion
+from headstart.features.modality import COUNTS, EXTRACTION_PROFILES, by_length
+from headstart.features.prefetch import Prefetcher
+from headstart.features.store import KEYS_AT_ONCE, Store, StoredRow, row_key
 from headstart.sources.base import Source
 
 Number = TypeVar("Number", np.float32, np.uint8)
@@ -74,7 +74,7 @@ def extract(
     *,
     engine: str = "auto",
     cache: Path,
-    elsewhere: Elsewhere | None = None,
+    conversion: ConversionProcess | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> Extraction:
@@ -86,7 +86,7 @@ def extract(
         source: what turns them into features.
         engine: `auto`, `torch` or `openvino`.
         cache: folder of the store and of converted networks.
-        elsewhere: the process that has begun with the network, where one has; otherwise one is started where needed.
+        conversion: the process that has begun with the network, where one has; otherwise one is started where needed.
         progress: shows how far it is; nothing by default.
         workers: threads that decode; one per core by default.
 
@@ -97,7 +97,7 @@ def extract(
     network = source.network()
     with Store(cache) as store:
         work = _Work(dataset, hashes, source, network, store)
-        work.elsewhere = elsewhere
+        work.conversion = conversion
         name = planned(network, engine=engine, cache=cache)
         if name is not None:
             work.take_cached(name)
@@ -112,7 +112,7 @@ class _Work:
 
     def __init__(self, dataset: Dataset, hashes: Sequence[str], source: Source, network: Network, store: Store) -> None:
         self.dataset, self.source, self.network, self.store = dataset, source, network, store
-        self.manner = MANNERS[dataset.kind]
+        self.manner = EXTRACTION_PROFILES[dataset.kind]
         self.digests = list(dict.fromkeys(hashes))
         row_of = {digest: row for row, digest in enumerate(self.digests)}
         self.rows = np.array([row_of[digest] for digest in hashes], dtype=np.intp)
@@ -125,7 +125,7 @@ class _Work:
         self.engine, self.made_by = "none", ""
         self.misses = 0
         self.commit = self.manner.commit
-        self.elsewhere: Elsewhere | None = None
+        self.conversion: ConversionProcess | None = None
 
     def lock_file(self, cache: Path) -> Path:
         """Return the lock of this work: one process at a time holds it, so that two do not do the same."""
@@ -152,7 +152,7 @@ class _Work:
             self.store.check_room(len(pending), self.x.itemsize * self.x.shape[1] + self.pixels.shape[1])
             order = by_length(pending, self._read) if self.manner.sorted else pending
             with (
-                Ahead(self._prepared, order, workers=workers, window=self.manner.window) as ahead,
+                Prefetcher(self._prepared, order, workers=workers, window=self.manner.window) as ahead,
                 progress.step("Extracting features", len(pending), self.dataset.items) as step,
             ):
                 for group in self._groups(ahead, step):
@@ -165,12 +165,12 @@ class _Work:
 
     def _open(self, engine: str, cache: Path, sample: Callable[[], Batch], progress: Progress) -> Engine:
         """Return the engine; where nothing is known of it yet, another process finds out, and holds torch."""
-        if self.elsewhere is not None:
-            self.elsewhere.settle(sample(), say=progress.say)
+        if self.conversion is not None:
+            self.conversion.wait_for_parity(sample(), say=progress.say)
         else:
-            with begun(self.source, engine=engine, cache=cache) as elsewhere:
-                if elsewhere is not None:
-                    elsewhere.settle(sample(), say=progress.say)
+            with start_conversion(self.source, engine=engine, cache=cache) as conversion:
+                if conversion is not None:
+                    conversion.wait_for_parity(sample(), say=progress.say)
         return open_engine(self.network, sample=sample, cache=cache, engine=engine, say=progress.say)
 
     def result(self) -> Extraction:
@@ -204,17 +204,17 @@ class _Work:
     def _read(self, row: int) -> bytes:
         return self.dataset.read(int(self.first[row]))
 
-    def _prepared(self, row: int) -> Prepared:
+    def _prepared(self, row: int) -> PreparedExample:
         data = self._read(row)
         if sha256(data) != self.digests[row]:
-            raise Unusable("changed while it was read")
+            raise BadExample("changed while it was read")
         return self.source.prepare(data)
 
-    def _groups(self, ahead: Ahead, step: Step) -> Iterator[list[tuple[int, Prepared]]]:
+    def _groups(self, ahead: Prefetcher, step: Step) -> Iterator[list[tuple[int, PreparedExample]]]:
         """Yield what is decoded in groups that are computed and committed together."""
-        group: list[tuple[int, Prepared]] = []
+        group: list[tuple[int, PreparedExample]] = []
         for row, said in ahead:
-            if isinstance(said, Unusable):
+            if isinstance(said, BadExample):
                 self.reasons[row] = said.reason
                 step.advance()
                 continue
@@ -227,13 +227,13 @@ class _Work:
             yield group
             step.advance(len(group))
 
-    def _compute(self, engine: Engine, group: list[tuple[int, Prepared]]) -> None:
+    def _compute(self, engine: Engine, group: list[tuple[int, PreparedExample]]) -> None:
         group = [(row, example) for row, example in group if row in self.missing]
         if not group:
             return
         x = engine.run(stacked([example for _, example in group]))
         found = {
-            self._key(row): Row(features, self.manner.keep(example))
+            self._key(row): StoredRow(features, self.manner.keep(example))
             for (row, example), features in zip(group, x, strict=True)
         }
         self.store.put_many(found, to_come=len(self.missing) - len(group))
@@ -244,18 +244,18 @@ class _Work:
     def _key(self, row: int) -> bytes:
         return row_key(self.digests[row], self.made_by)
 
-    def _set(self, row: int, found: Row) -> None:
+    def _set(self, row: int, found: StoredRow) -> None:
         self.x[row], self.pixels[row] = found.x, found.pixels
         del self.missing[row]
 
 
 def made_by(network: Network, engine: str, kind: Kind) -> str:
     """Return the fingerprint of what makes a row: the network, the engine, and the libraries whose version counts."""
-    versions = library_versions(engine) | {name: version(name) for name in MANNERS[kind].libraries}
+    versions = library_versions(engine) | {name: version(name) for name in EXTRACTION_PROFILES[kind].libraries}
     return sha256_json({"network": network.fingerprint, "engine": engine, "versions": versions})
 
 
-def _sample(first: list[Prepared], ahead: Ahead) -> Batch:
+def _sample(first: list[PreparedExample], ahead: Prefetcher) -> Batch:
     """Return up to 64 decoded examples: those at hand, and those decoded behind them."""
     return stacked((first + ahead.peek(max(PHOTOS - len(first), 0)))[:PHOTOS])
 

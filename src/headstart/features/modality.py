@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.audio.spectrogram import COEFFICIENTS, cepstra
-from headstart.data.dataset import Kind, Unusable
+from headstart.data.dataset import BadExample, Kind
 from headstart.data.images.preprocessing import small_pixels
 from headstart.data.text import Tokens
-from headstart.engines.base import Prepared
+from headstart.engines.base import PreparedExample
 from headstart.engines.select import PHOTOS
 
 PIXELS = 768
@@ -24,7 +24,7 @@ COUNTS = np.dtype(np.int32)
 
 
 @dataclass(frozen=True)
-class Manner:
+class ExtractionProfile:
     """How examples of one kind go through a network.
 
     Attributes:
@@ -37,32 +37,32 @@ class Manner:
     """
 
     beside: int
-    keep: Callable[[Prepared], NDArray[np.uint8]]
+    keep: Callable[[PreparedExample], NDArray[np.uint8]]
     commit: int
     window: int
     sorted: bool = False
     libraries: tuple[str, ...] = ()
 
 
-def _pixels(prepared: Prepared) -> NDArray[np.uint8]:
+def _pixels(prepared: PreparedExample) -> NDArray[np.uint8]:
     return small_pixels(cast(NDArray[np.uint8], prepared))
 
 
-def _cepstra(prepared: Prepared) -> NDArray[np.uint8]:
+def _cepstra(prepared: PreparedExample) -> NDArray[np.uint8]:
     return cepstra(cast(NDArray[np.uint8], prepared)).view(np.uint8)
 
 
-def _counts(prepared: Prepared) -> NDArray[np.uint8]:
+def _counts(prepared: PreparedExample) -> NDArray[np.uint8]:
     tokens = cast(Tokens, prepared)
     return np.array([tokens.given, tokens.used], dtype=COUNTS).view(np.uint8)
 
 
-MANNERS: dict[Kind, Manner] = {
-    "image": Manner(PIXELS, _pixels, commit=32, window=96, libraries=("Pillow", "simplejpeg")),
-    "sound": Manner(
+EXTRACTION_PROFILES: dict[Kind, ExtractionProfile] = {
+    "image": ExtractionProfile(PIXELS, _pixels, commit=32, window=96, libraries=("Pillow", "simplejpeg")),
+    "sound": ExtractionProfile(
         2 * COEFFICIENTS * CEPSTRA.itemsize, _cepstra, commit=32, window=96, libraries=("scipy", "soundfile")
     ),
-    "text": Manner(2 * COUNTS.itemsize, _counts, commit=256, window=1024, sorted=True),
+    "text": ExtractionProfile(2 * COUNTS.itemsize, _counts, commit=256, window=1024, sorted=True),
 }
 
 
@@ -85,5 +85,5 @@ def by_length(rows: Sequence[int], read: Callable[[int], bytes]) -> Iterator[int
 def _length(read: Callable[[int], bytes], row: int) -> int:
     try:
         return len(read(row))
-    except Unusable:
+    except BadExample:
         return 0  # whoever reads it next meets the reason

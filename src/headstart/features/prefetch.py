@@ -9,11 +9,11 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from headstart.data.dataset import Unusable
-from headstart.engines.base import Prepared
+from headstart.data.dataset import BadExample
+from headstart.engines.base import PreparedExample
 
 
-class Ahead:
+class Prefetcher:
     """Yields (position, prepared example or why it is unusable) in order, with at most `window` examples in memory.
 
     Args:
@@ -24,11 +24,11 @@ class Ahead:
     """
 
     def __init__(
-        self, prepare: Callable[[int], Prepared], positions: Iterable[int], *, workers: int, window: int
+        self, prepare: Callable[[int], PreparedExample], positions: Iterable[int], *, workers: int, window: int
     ) -> None:
         self._prepare, self._positions, self._window = prepare, iter(positions), window
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-        self._waiting: deque[tuple[int, Future[Prepared | Unusable]]] = deque()
+        self._waiting: deque[tuple[int, Future[PreparedExample | BadExample]]] = deque()
 
     def __enter__(self) -> Self:
         self._fill()
@@ -39,12 +39,12 @@ class Ahead:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def peek(self, count: int) -> list[Prepared]:
+    def peek(self, count: int) -> list[PreparedExample]:
         """Return the first `count` usable examples of the window, waiting for them, and leave them in place."""
-        usable = (said for _, future in list(self._waiting) if not isinstance(said := future.result(), Unusable))
+        usable = (said for _, future in list(self._waiting) if not isinstance(said := future.result(), BadExample))
         return list(islice(usable, count))
 
-    def __iter__(self) -> Iterator[tuple[int, Prepared | Unusable]]:
+    def __iter__(self) -> Iterator[tuple[int, PreparedExample | BadExample]]:
         while self._waiting:
             position, future = self._waiting.popleft()
             said = future.result()
@@ -55,8 +55,8 @@ class Ahead:
         for position in islice(self._positions, self._window - len(self._waiting)):
             self._waiting.append((position, self._pool.submit(self._tried, position)))
 
-    def _tried(self, position: int) -> Prepared | Unusable:
+    def _tried(self, position: int) -> PreparedExample | BadExample:
         try:
             return self._prepare(position)
-        except Unusable as error:
+        except BadExample as error:
             return error

@@ -26,7 +26,7 @@ READ_ERRORS = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlit
 
 
 @dataclass(frozen=True)
-class Row:
+class StoredRow:
     """What is kept of one example.
 
     Attributes:
@@ -71,14 +71,14 @@ class Store:
         with suppress(sqlite3.Error):
             self._db.close()
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, StoredRow]:
         """Return the rows there are; a damaged one counts as absent, and is noted."""
-        found: dict[bytes, Row] = {}
+        found: dict[bytes, StoredRow] = {}
         damaged: list[bytes] = []
         try:
             for key, width, value, checksum in self._rows(keys):
                 if _checksum(key, width, value) == checksum and len(value) >= 4 * width:
-                    found[key] = Row(
+                    found[key] = StoredRow(
                         np.frombuffer(value, np.float32, width), np.frombuffer(value, np.uint8, offset=4 * width)
                     )
                 else:
@@ -90,7 +90,7 @@ class Store:
             return found
         return found
 
-    def put_many(self, rows: Mapping[bytes, Row], *, to_come: int = 0) -> None:
+    def put_many(self, rows: Mapping[bytes, StoredRow], *, to_come: int = 0) -> None:
         """Commit `rows`, all or none.
 
         Args:
@@ -223,7 +223,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
     return code & 0xFF in DAMAGED or code in READ_ERRORS
 
 
-def _packed(key: bytes, row: Row) -> tuple[int, bytes, int]:
+def _packed(key: bytes, row: StoredRow) -> tuple[int, bytes, int]:
     x = np.ascontiguousarray(row.x, dtype=np.float32)
     value = x.tobytes() + np.ascontiguousarray(row.pixels, dtype=np.uint8).tobytes()
     return len(x), value, _checksum(key, len(x), value)

@@ -8,23 +8,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.images.preprocessing import thumbnail, to_bytes
 from headstart.data.text import text_of
 from headstart.engines.base import Block
-from headstart.fitting.result import Run
-from headstart.fitting.words import Wording, candidate, joined_heads, reading_said, speaking
+from headstart.fitting.result import FitResult
+from headstart.fitting.words import (
+    TextBaseline,
+    stacked_candidate,
+    stacked_heads,
+    top_words_per_class,
+    truncation_report,
+)
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import Choice
 from headstart.heads.stacking import Joined
-from headstart.heads.tfidf import TermHead
+from headstart.heads.tfidf import TfidfHead
 from headstart.judge.baselines import majority
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import evaluate
 from headstart.judge.report import fit_page as report
 from headstart.model import TASKS, Model
 from headstart.run.clock import Clock
-from headstart.run.prepared import Layers, Prepared
+from headstart.run.prepared import LayerSelection, PreparedData
 from headstart.ship.bundle import DataIdentity
 from headstart.sources.base import Source
 
@@ -36,7 +42,7 @@ SENTENCE = 280  # characters of a text that are shown
 
 
 @dataclass(frozen=True)
-class Answer:
+class FittedPredictor:
     """What names the classes of the test examples: a source, frozen or tuned, and a head on its features.
 
     Attributes:
@@ -60,12 +66,12 @@ class Answer:
     probabilities: NDArray[np.float32]
     tuning: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
-    terms: TermHead | None = None
+    terms: TfidfHead | None = None
     joined: Joined | None = None
 
 
 @dataclass(frozen=True)
-class Simple:
+class BaselineResult:
     """What needs no source: raw pixels or TF-IDF with logistic regression.
 
     Attributes:
@@ -74,10 +80,12 @@ class Simple:
     """
 
     probabilities: NDArray[np.float32]
-    words: Wording | None = None
+    words: TextBaseline | None = None
 
 
-def frozen_answer(prepared: Prepared, layers: Layers, choice: Choice, simple: Simple | None = None) -> Answer:
+def frozen_predictor(
+    prepared: PreparedData, layers: LayerSelection, choice: Choice, simple: BaselineResult | None = None
+) -> FittedPredictor:
     """Return the answer of the source as it was, with the chosen head.
 
     Args:
@@ -88,11 +96,13 @@ def frozen_answer(prepared: Prepared, layers: Layers, choice: Choice, simple: Si
     """
     test = prepared.features(layers.chosen, prepared.parts.test)
     probabilities = choice.head.predict_proba(test.x)
-    answer = Answer(prepared.source, choice.head, layers.chosen, test.blocks, prepared.extraction.engine, probabilities)
+    answer = FittedPredictor(
+        prepared.source, choice.head, layers.chosen, test.blocks, prepared.extraction.engine, probabilities
+    )
     if simple is None or simple.words is None:
         return answer
     words = simple.words
-    joined, heads = joined_heads(choice, words, prepared.labels(prepared.parts.train))
+    joined, heads = stacked_heads(choice, words, prepared.labels(prepared.parts.train))
     if heads is None:
         return replace(answer, joined=joined)
     head, terms = heads
@@ -100,17 +110,17 @@ def frozen_answer(prepared: Prepared, layers: Layers, choice: Choice, simple: Si
     return replace(answer, head=head, terms=terms, joined=joined, probabilities=probabilities)
 
 
-def find(
-    prepared: Prepared,
-    layers: Layers,
+def build_fit_result(
+    prepared: PreparedData,
+    layers: LayerSelection,
     choice: Choice,
-    answer: Answer,
+    answer: FittedPredictor,
     *,
     tune: str,
     seed: int,
     clock: Clock,
-    simple: Simple,
-) -> Run:
+    simple: BaselineResult,
+) -> FitResult:
     """Measure the answer on the test part against both baselines, and gather everything worth telling."""
     parts, dataset = prepared.parts, prepared.scan.dataset
     probabilities, y = answer.probabilities, prepared.labels(parts.test)
@@ -157,19 +167,19 @@ def find(
     )
     page = _page(prepared, _candidates(layers, choice, answer), model, sentence, probabilities)
     if simple.words is not None:
-        words = speaking(simple.words, dataset.classes, prepared.source, choice.head, layers.chosen)
+        words = top_words_per_class(simple.words, dataset.classes, prepared.source, choice.head, layers.chosen)
         page = replace(page, words=tuple(words))
     result["seconds"] = clock.read()
-    return Run(model, result, sentence, page)
+    return FitResult(model, result, sentence, page)
 
 
 def _of_texts(
-    prepared: Prepared, layers: Layers, choice: Choice, answer: Answer, y: NDArray[np.int64]
+    prepared: PreparedData, layers: LayerSelection, choice: Choice, answer: FittedPredictor, y: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Return what `result.json` says of texts alone: how far they were read, and what leaning on words was worth."""
     if prepared.scan.dataset.kind != "text":
         return {}
-    said: dict[str, Any] = {"texts": reading_said(prepared.extraction, prepared.source)[0]}
+    said: dict[str, Any] = {"texts": truncation_report(prepared.extraction, prepared.source)[0]}
     if answer.joined is not None:
         test = prepared.features(layers.chosen, prepared.parts.test)
         alone = choice.head.predict_proba(test.x).argmax(axis=1) == y
@@ -181,7 +191,7 @@ def _of_texts(
     return said
 
 
-def _counts(prepared: Prepared) -> dict[str, int]:
+def _counts(prepared: PreparedData) -> dict[str, int]:
     dataset, parts = prepared.scan.dataset, prepared.parts
     return {
         "train": len(parts.train),
@@ -192,7 +202,7 @@ def _counts(prepared: Prepared) -> dict[str, int]:
     }
 
 
-def _warnings(prepared: Prepared, choice: Choice, answer: Answer) -> list[str]:
+def _warnings(prepared: PreparedData, choice: Choice, answer: FittedPredictor) -> list[str]:
     dataset = prepared.scan.dataset
     skipped = (
         [f"{len(dataset.skipped)} broken examples were skipped; the report lists them."] if dataset.skipped else []
@@ -203,7 +213,7 @@ def _warnings(prepared: Prepared, choice: Choice, answer: Answer) -> list[str]:
         *prepared.scan.notes,
         *prepared.parts.notes,
         *prepared.extraction.notes,
-        *(reading_said(prepared.extraction, prepared.source)[1] if dataset.kind == "text" else ()),
+        *(truncation_report(prepared.extraction, prepared.source)[1] if dataset.kind == "text" else ()),
         *choice.notes,
         *answer.notes,
     )
@@ -211,8 +221,8 @@ def _warnings(prepared: Prepared, choice: Choice, answer: Answer) -> list[str]:
 
 
 def _page(
-    prepared: Prepared,
-    candidates: tuple[report.Candidate, ...],
+    prepared: PreparedData,
+    candidates: tuple[report.CandidateRow, ...],
     model: Model,
     sentence: str,
     probabilities: NDArray[np.float32],
@@ -224,9 +234,9 @@ def _page(
     mistakes = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
     unsure = np.argsort(sure, kind="stable")[:SHOWN]
 
-    def shown(rows: NDArray[np.intp]) -> tuple[report.Shown, ...]:
+    def shown(rows: NDArray[np.intp]) -> tuple[report.ShownExample, ...]:
         return tuple(
-            report.Shown(
+            report.ShownExample(
                 id=dataset.examples[prepared.parts.test[row]].id,
                 truth=dataset.classes[y[row]],
                 predicted=dataset.classes[best[row]],
@@ -251,14 +261,14 @@ def _page(
     )
 
 
-def _notes(prepared: Prepared, warnings: list[str]) -> tuple[report.Note, ...]:
+def _notes(prepared: PreparedData, warnings: list[str]) -> tuple[report.Note, ...]:
     conflicts = tuple(name for conflict in prepared.scan.conflicts for name in conflict.ids)
     items = prepared.scan.dataset.items.capitalize()
     listed = [report.Note(f"{items} that stand under several labels", conflicts)] if conflicts else []
     return (*(report.Note(text) for text in warnings), *listed)
 
 
-def _look(prepared: Prepared, position: int) -> dict[str, Any]:
+def _look(prepared: PreparedData, position: int) -> dict[str, Any]:
     """Return a small picture, or how a text begins; nothing where the file is gone since it was read."""
     try:
         data = prepared.scan.dataset.read(position)
@@ -268,14 +278,14 @@ def _look(prepared: Prepared, position: int) -> dict[str, Any]:
         if prepared.scan.dataset.kind == "sound":  # its spectrogram, low tones at the bottom
             data = to_bytes(np.asarray(prepared.source.prepare(data))[::-1])
         return {"thumbnail": thumbnail(data, THUMBNAIL)}
-    except Unusable:
+    except BadExample:
         return {}
 
 
-def _candidates(layers: Layers, choice: Choice, answer: Answer) -> tuple[report.Candidate, ...]:
+def _candidates(layers: LayerSelection, choice: Choice, answer: FittedPredictor) -> tuple[report.CandidateRow, ...]:
     heads = sorted(choice.candidates, key=lambda tried: tried.log_loss)
     others = [
-        report.Candidate(
+        report.CandidateRow(
             head="ridge",
             layer=name,
             note=f"leave-one-out squared error {error:.4f} against {layers.errors[layers.chosen]:.4f}",
@@ -283,11 +293,11 @@ def _candidates(layers: Layers, choice: Choice, answer: Answer) -> tuple[report.
         for name, error in layers.errors.items()
         if name != layers.chosen
     ]
-    joined = [candidate(answer.joined, choice, layers.chosen)] if answer.joined is not None else []
+    joined = [stacked_candidate(answer.joined, choice, layers.chosen)] if answer.joined is not None else []
     return (
         *joined,
         *(
-            report.Candidate(
+            report.CandidateRow(
                 head=tried.kind,
                 layer=layers.chosen,
                 penalty=tried.penalty,

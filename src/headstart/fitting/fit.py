@@ -16,14 +16,14 @@ from headstart.data.audit import Scan, check_bad, scan
 from headstart.data.dataset import ITEMS, Dataset, Kind
 from headstart.data.readers.open import open_dataset
 from headstart.data.split import split
-from headstart.features.conversion_process import begun
+from headstart.features.conversion_process import start_conversion
 from headstart.features.extract import Extraction, extract
-from headstart.fitting.findings import find, frozen_answer
-from headstart.fitting.result import Run
-from headstart.fitting.selection import choose, simple_answer
+from headstart.fitting.findings import build_fit_result, frozen_predictor
+from headstart.fitting.result import FitResult
+from headstart.fitting.selection import fit_baseline, select_layer_and_head
 from headstart.model import Model
 from headstart.run.clock import Clock
-from headstart.run.prepared import Prepared
+from headstart.run.prepared import PreparedData
 from headstart.sources.base import Source
 from headstart.sources.hub.repository import COMMIT
 from headstart.sources.layers import AUTO
@@ -37,7 +37,7 @@ ENGINES = ("auto", "torch", "openvino")
 
 
 @dataclass(frozen=True)
-class Options:
+class FitOptions:
     """How `fit` goes about its work.
 
     Attributes:
@@ -137,7 +137,7 @@ def fit(
     from headstart.fitting.result import write_out
     from headstart.run.folder import check_out
 
-    options = Options(
+    options = FitOptions(
         source=source,
         weights=weights,
         arch=arch,
@@ -160,21 +160,21 @@ def fit(
     return run.model
 
 
-def run_fit(data: Any, options: Options, progress: Progress) -> Run:
+def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
     """Do the main job: read, split, extract, choose a head, and say what came of it."""
     options.check()
     clock = Clock()
     prepared = prepare(data, options, progress, clock)
     with clock.part("head"), progress.step("Choosing a head"), ThreadPoolExecutor(1) as beside:
-        waiting = beside.submit(simple_answer, prepared, seed=options.seed)
-        layers, choice = choose(prepared, seed=options.seed)
+        waiting = beside.submit(fit_baseline, prepared, seed=options.seed)
+        layers, choice = select_layer_and_head(prepared, seed=options.seed)
         simple = waiting.result()
-    answer = frozen_answer(prepared, layers, choice, simple)
+    answer = frozen_predictor(prepared, layers, choice, simple)
     if options.tuning.mode != NONE:
-        from headstart.fitting.tuning import tuned_answer
+        from headstart.fitting.tuning import tuned_predictor
 
         with clock.part("tune"):
-            answer = tuned_answer(
+            answer = tuned_predictor(
                 prepared,
                 layers,
                 choice,
@@ -187,7 +187,7 @@ def run_fit(data: Any, options: Options, progress: Progress) -> Run:
             )
     with progress.step("Measuring"):
         mode, seed = options.tuning.mode, options.seed
-        return find(prepared, layers, choice, answer, tune=mode, seed=seed, clock=clock, simple=simple)
+        return build_fit_result(prepared, layers, choice, answer, tune=mode, seed=seed, clock=clock, simple=simple)
 
 
 def settings_for(tune: str | None, budget: str | None, tuning: Settings) -> Settings:
@@ -197,14 +197,14 @@ def settings_for(tune: str | None, budget: str | None, tuning: Settings) -> Sett
     return replace(tuning, mode=mode, budget=seconds)
 
 
-def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Prepared:
+def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) -> PreparedData:
     """Read, check and split the data, and compute its features or find them in the cache."""
     with clock.part("read"):
         dataset = open_dataset(data, root=options.root, columns=options.columns)
     source = _source_for(dataset, options)
     if COMMIT.fullmatch(source.info.revision):
         progress.say(f"{source.info.uri} is at revision {source.info.revision}")
-    with begun(source, engine=options.engine, cache=cache_dir()) as elsewhere:
+    with start_conversion(source, engine=options.engine, cache=cache_dir()) as conversion:
         with clock.part("read"):
             scanned = scan(dataset, progress=progress)
             check_bad(scanned.dataset, allow_bad=options.allow_bad)
@@ -215,7 +215,7 @@ def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Pr
                 source,
                 engine=options.engine,
                 cache=cache_dir(),
-                elsewhere=elsewhere,
+                conversion=conversion,
                 progress=progress,
             )
     if not extraction.misses:
@@ -229,10 +229,10 @@ def prepare(data: Any, options: Options, progress: Progress, clock: Clock) -> Pr
         labels_per_class=options.labels_per_class,
         drop_leaks=options.drop_leaks,
     )
-    return Prepared(scanned, parts, source, extraction, options.engine)
+    return PreparedData(scanned, parts, source, extraction, options.engine)
 
 
-def _source_for(dataset: Dataset, options: Options) -> Source:
+def _source_for(dataset: Dataset, options: FitOptions) -> Source:
     """Open the source that was asked for, or the default of the kind of data.
 
     Raises:

@@ -15,7 +15,7 @@ from headstart.run.folder import CHECKPOINTS, RESULT
 
 
 @dataclass(frozen=True)
-class Run:
+class FitResult:
     """What a `fit` made.
 
     Attributes:
@@ -31,7 +31,7 @@ class Run:
     report: report.Report
 
 
-def write_out(out: Path, run: Run) -> list[str]:
+def write_out(out: Path, run: FitResult) -> list[str]:
     """Write a run's folder, and return what to say of it.
 
     `result.json` comes last, so that its presence says that the rest is there.

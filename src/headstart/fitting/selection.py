@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from headstart.base.cache import Memo
 from headstart.base.config import cache_dir
 from headstart.base.hashing import sha256
-from headstart.fitting.findings import Simple
-from headstart.fitting.words import Wording, wording
+from headstart.fitting.findings import BaselineResult
+from headstart.fitting.words import TextBaseline, fit_text_baseline
 from headstart.heads.select import Choice, affordable, choose_head, choose_layer
 from headstart.heads.serialization import VERSION, choice_from, choice_parts, terms_from, terms_parts
 from headstart.judge.baselines import SIMPLE
-from headstart.run.prepared import Layers, Prepared
+from headstart.run.prepared import LayerSelection, PreparedData
 from headstart.sources.layers import AUTO
 
 
-def choose(prepared: Prepared, *, seed: int) -> tuple[Layers, Choice]:
+def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSelection, Choice]:
     """Choose the layer by leave-one-out error where it is left open, then the head by cross-validation.
 
     What was chosen before for the same features, labels and seed is remembered, and not chosen again.
@@ -44,7 +44,7 @@ def choose(prepared: Prepared, *, seed: int) -> tuple[Layers, Choice]:
     held = memo.get(key)
     if held is not None:
         plain, arrays = held
-        return Layers(plain["layer"], plain["errors"]), choice_from(plain["choice"], arrays)
+        return LayerSelection(plain["layer"], plain["errors"]), choice_from(plain["choice"], arrays)
     layers, choice = _chosen(prepared, names, seed)
     plain, arrays = choice_parts(choice)
     errors = {name: float(error) for name, error in layers.errors.items()}
@@ -52,17 +52,17 @@ def choose(prepared: Prepared, *, seed: int) -> tuple[Layers, Choice]:
     return layers, choice
 
 
-def _chosen(prepared: Prepared, names: Sequence[str], seed: int) -> tuple[Layers, Choice]:
+def _chosen(prepared: PreparedData, names: Sequence[str], seed: int) -> tuple[LayerSelection, Choice]:
     dataset, train = prepared.scan.dataset, prepared.parts.train
     labels = prepared.labels(train)
     layer = prepared.source.layer
     if layer != AUTO or len(names) == 1:
         layer = names[0] if layer == AUTO else layer
-        layers, rotated = Layers(layer, {}), None
+        layers, rotated = LayerSelection(layer, {}), None
     else:
         candidates = ((name, prepared.features(name, train).x) for name in names)
         found = choose_layer(candidates, labels, len(dataset.classes))
-        layers, rotated = Layers(found.layer, dict(found.errors)), found.rotated
+        layers, rotated = LayerSelection(found.layer, dict(found.errors)), found.rotated
     x = prepared.features(layers.chosen, train).x
     choice = choose_head(x, labels, dataset.classes, seed=seed, rotated=rotated)
     if rotated is None or layers.chosen == names[0]:
@@ -74,7 +74,7 @@ def _chosen(prepared: Prepared, names: Sequence[str], seed: int) -> tuple[Layers
         # The wider layer leaves time for fewer kinds of head: the narrower one may end up better.
         other = choose_head(narrow, labels, dataset.classes, seed=seed)
         if _loss(other) < _loss(choice):
-            return Layers(names[0], layers.errors), other
+            return LayerSelection(names[0], layers.errors), other
     return layers, choice
 
 
@@ -83,23 +83,23 @@ def _loss(choice: Choice) -> float:
     return next(tried.log_loss for tried in choice.candidates if tried.kind == choice.head.kind)
 
 
-def simple_answer(prepared: Prepared, *, seed: int) -> Simple:
+def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
     """Return what the simple baseline of this kind of examples says of the test part; it too is remembered."""
     if prepared.scan.dataset.kind == "text":
         words = _words(prepared, seed)
-        return Simple(words.probabilities, words)
+        return BaselineResult(words.probabilities, words)
     parts, c = prepared.parts, len(prepared.scan.dataset.classes)
     y, train, test = prepared.labels(parts.train), prepared.pixels(parts.train), prepared.pixels(parts.test)
     memo, key = _memo(), _key(f"simple {prepared.scan.dataset.kind}", [train, y, test], {"classes": c, "seed": seed})
     held = memo.get(key)
     if held is not None:
-        return Simple(held[1]["probabilities"])
+        return BaselineResult(held[1]["probabilities"])
     probabilities = SIMPLE[prepared.scan.dataset.kind](train, y, test, c=c, seed=seed)
     memo.put(key, {}, {"probabilities": probabilities})
-    return Simple(probabilities)
+    return BaselineResult(probabilities)
 
 
-def _words(prepared: Prepared, seed: int) -> Wording:
+def _words(prepared: PreparedData, seed: int) -> TextBaseline:
     parts, dataset, hashes = prepared.parts, prepared.scan.dataset, prepared.scan.hashes
     y = prepared.labels(parts.train)
     given = {name: [hashes[at] for at in part] for name, part in (("train", parts.train), ("test", parts.test))}
@@ -107,8 +107,8 @@ def _words(prepared: Prepared, seed: int) -> Wording:
     held = memo.get(key)
     if held is not None:
         plain, arrays = held
-        return Wording.of(dataset, parts.train, parts.test, terms_from(plain, arrays), arrays["probabilities"])
-    words = wording(dataset, parts.train, parts.test, y, seed=seed)
+        return TextBaseline.of(dataset, parts.train, parts.test, terms_from(plain, arrays), arrays["probabilities"])
+    words = fit_text_baseline(dataset, parts.train, parts.test, y, seed=seed)
     plain, arrays = terms_parts(words.trial)
     memo.put(key, plain, {**arrays, "probabilities": words.probabilities})
     return words

@@ -13,20 +13,20 @@ from headstart.base.config import cache_dir
 from headstart.base.progress import Progress
 from headstart.data.split import hold_out
 from headstart.data.text import texts_at
-from headstart.engines.environment import wait_politely
+from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract
-from headstart.fitting.findings import METRICS, Answer
-from headstart.fitting.words import Wording
-from headstart.fitting.words_after_tuning import Leaning, lean
+from headstart.fitting.findings import METRICS, FittedPredictor
+from headstart.fitting.words import TextBaseline
+from headstart.fitting.words_after_tuning import StackedHead, stack_with_words
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import Choice, fit_ridge
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import evaluate
-from headstart.run.prepared import Layers, Prepared
+from headstart.run.prepared import LayerSelection, PreparedData
 from headstart.run.trainable import as_network
 from headstart.sources.layers import JOINED, POOL, select
 from headstart.tune.settings import Settings
-from headstart.tune.training.trackers import open_watchers
+from headstart.tune.training.trackers import open_trackers
 
 if TYPE_CHECKING:
     from headstart.tune.result import Tuning
@@ -35,18 +35,18 @@ HELD_OUT = 0.2
 """Share of the train part that judges tuning, where the data has no validation part of its own."""
 
 
-def tuned_answer(
-    prepared: Prepared,
-    layers: Layers,
+def tuned_predictor(
+    prepared: PreparedData,
+    layers: LayerSelection,
     choice: Choice,
-    frozen: Answer,
+    frozen: FittedPredictor,
     settings: Settings,
     *,
-    words: Wording | None,
+    words: TextBaseline | None,
     seed: int,
     checkpoints: Path | None,
     progress: Progress,
-) -> Answer:
+) -> FittedPredictor:
     """Return the tuned answer where it is kept, else the frozen one; either says what came of tuning.
 
     Args:
@@ -66,18 +66,18 @@ def tuned_answer(
     """
     source, dataset, hashes = prepared.source, prepared.scan.dataset, prepared.scan.hashes
     network = as_network(prepared, "--tune")
-    wait_politely()
-    from headstart.tune.problem import Ground
+    set_passive_omp_wait()
+    from headstart.tune.problem import TuningProblem
     from headstart.tune.search import tune
 
-    watchers = open_watchers(tensorboard=settings.tensorboard, track=settings.track, progress=progress)
+    watchers = open_trackers(tensorboard=settings.tensorboard, track=settings.track, progress=progress)
     learn, judge = prepared.parts.train, prepared.parts.validation
     held_out = not judge
     if held_out:
         learn, judge = hold_out(dataset, hashes, learn, share=HELD_OUT, seed=seed)
 
-    def ground(layer: str, head: LinearHead) -> Ground:
-        return Ground(
+    def ground(layer: str, head: LinearHead) -> TuningProblem:
+        return TuningProblem(
             dataset=dataset,
             keys=hashes,
             learn=learn,
@@ -116,13 +116,19 @@ def tuned_answer(
     )
     leaning = None
     if words is not None and tuning.head is not None and tuning.said is not None:
-        leaning = lean(prepared, stands_on, words, frozen, (tuning.head, tuning.said))
+        leaning = stack_with_words(prepared, stands_on, words, frozen, (tuning.head, tuning.said))
     return _answer(prepared, frozen, tuning, leaning, seed=seed, progress=progress)
 
 
 def _answer(
-    prepared: Prepared, frozen: Answer, tuning: Tuning, leaning: Leaning | None, *, seed: int, progress: Progress
-) -> Answer:
+    prepared: PreparedData,
+    frozen: FittedPredictor,
+    tuning: Tuning,
+    leaning: StackedHead | None,
+    *,
+    seed: int,
+    progress: Progress,
+) -> FittedPredictor:
     said = {**tuning.as_dict(), "test": {"frozen": _measured(prepared, frozen.probabilities, seed)}}
     if tuning.source is None or tuning.head is None:
         return replace(frozen, tuning=said, notes=tuning.notes)
@@ -150,7 +156,7 @@ def _answer(
     y = prepared.labels(test)
     right, before = (found.argmax(axis=1) == y for found in (probabilities, frozen.probabilities))
     said["test"]["difference"] = paired_difference(right, before, seed=seed).as_dict()
-    return Answer(
+    return FittedPredictor(
         tuning.source,
         head,
         tuning.layer,
@@ -164,7 +170,7 @@ def _answer(
     )
 
 
-def _measured(prepared: Prepared, probabilities: NDArray[np.float32], seed: int) -> dict[str, Any]:
+def _measured(prepared: PreparedData, probabilities: NDArray[np.float32], seed: int) -> dict[str, Any]:
     """Return the metrics of one answer on the test part."""
     y = prepared.labels(prepared.parts.test)
     measured = evaluate(probabilities, y, prepared.scan.dataset.classes, seed=seed)

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.text import texts_at
 from headstart.base.errors import one_line
 from headstart.data.dataset import Dataset
+from headstart.data.text import texts_at
 from headstart.engines.base import as_tokens
 from headstart.features.extract import Extraction
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import Choice
 from headstart.heads.stacking import Joined, join, try_joined
-from headstart.heads.tfidf import WORD, TermHead, TermTrial, fit_terms
-from headstart.judge.report.fit_page import Candidate, ClassWords
-from headstart.sources.base import Reading, Source
+from headstart.heads.tfidf import WORD, TfidfHead, TfidfTrial, fit_terms
+from headstart.judge.report.fit_page import CandidateRow, ClassWords
+from headstart.sources.base import Source, TextPreprocessing
 from headstart.sources.layers import select
 
 SPEAKING = 8  # words shown of each class
@@ -30,7 +30,7 @@ WORDS = 5_000  # the commonest words that are looked at
 
 
 @dataclass(frozen=True)
-class Wording:
+class TextBaseline:
     """What words alone say: TF-IDF of words and pairs with logistic regression, the simple baseline of texts.
 
     Attributes:
@@ -40,7 +40,7 @@ class Wording:
         probabilities: of the test texts, float32 of shape (m, c).
     """
 
-    trial: TermTrial
+    trial: TfidfTrial
     train: tuple[str, ...]
     test: tuple[str, ...]
     probabilities: NDArray[np.float32]
@@ -51,14 +51,16 @@ class Wording:
         dataset: Dataset,
         train: Sequence[int],
         test: Sequence[int],
-        trial: TermTrial,
+        trial: TfidfTrial,
         probabilities: NDArray[np.float32],
-    ) -> Wording:
+    ) -> TextBaseline:
         """Return what is known already of the texts at some positions, with the texts."""
         return cls(trial, texts_at(dataset, train), texts_at(dataset, test), probabilities)
 
 
-def wording(dataset: Dataset, train: Sequence[int], test: Sequence[int], y: NDArray[np.int64], *, seed: int) -> Wording:
+def fit_text_baseline(
+    dataset: Dataset, train: Sequence[int], test: Sequence[int], y: NDArray[np.int64], *, seed: int
+) -> TextBaseline:
     """Fit the words of the training texts and ask them about the test texts.
 
     Args:
@@ -70,20 +72,20 @@ def wording(dataset: Dataset, train: Sequence[int], test: Sequence[int], y: NDAr
     """
     learn, asked = texts_at(dataset, train), texts_at(dataset, test)
     trial = fit_terms(learn, y, len(dataset.classes), seed=seed)
-    return Wording(trial, learn, asked, trial.head.predict_proba(asked))
+    return TextBaseline(trial, learn, asked, trial.head.predict_proba(asked))
 
 
-def joined_heads(
-    choice: Choice, words: Wording, y: NDArray[np.int64]
-) -> tuple[Joined, tuple[LinearHead, TermHead] | None]:
+def stacked_heads(
+    choice: Choice, words: TextBaseline, y: NDArray[np.int64]
+) -> tuple[Joined, tuple[LinearHead, TfidfHead] | None]:
     """Return what joining the chosen head with the words gains, and the two heads where it is worth it."""
     joined = try_joined(choice.out_of_fold, words.trial, y)
     return joined, join(choice.head, words.trial.head, joined) if joined.better else None
 
 
-def candidate(joined: Joined, choice: Choice, layer: str) -> Candidate:
+def stacked_candidate(joined: Joined, choice: Choice, layer: str) -> CandidateRow:
     """Return the joined head as a row of the report."""
-    return Candidate(
+    return CandidateRow(
         head=f"{choice.head.kind} + words",
         layer=f"{layer}, TF-IDF",
         log_loss=joined.log_loss,
@@ -93,12 +95,12 @@ def candidate(joined: Joined, choice: Choice, layer: str) -> Candidate:
     )
 
 
-def reading_said(extraction: Extraction, source: Source) -> tuple[dict[str, Any], tuple[str, ...]]:
+def truncation_report(extraction: Extraction, source: Source) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return how far the texts were read, for `result.json`, and what a person should be told of it."""
     given, used = extraction.counts.sum(axis=0, dtype=np.int64).tolist()
     short = int((extraction.counts[:, 1] < extraction.counts[:, 0]).sum())
-    limit = source.preprocessing.limit if isinstance(source.preprocessing, Reading) else 0
-    long = source.preprocessing.long if isinstance(source.preprocessing, Reading) else "cut"
+    limit = source.preprocessing.limit if isinstance(source.preprocessing, TextPreprocessing) else 0
+    long = source.preprocessing.long if isinstance(source.preprocessing, TextPreprocessing) else "cut"
     said = {"limit": limit, "long": long, "truncated": short if limit else 0, "tokens": given, "used": used}
     if source.whole_words:
         return _coverage(said, extraction, source)
@@ -121,7 +123,9 @@ def _coverage(said: dict[str, Any], extraction: Extraction, source: Source) -> t
     return said, tuple(notes)
 
 
-def speaking(words: Wording, classes: Sequence[str], source: Source, head: LinearHead, layer: str) -> list[ClassWords]:
+def top_words_per_class(
+    words: TextBaseline, classes: Sequence[str], source: Source, head: LinearHead, layer: str
+) -> list[ClassWords]:
     """Return the words that speak most for each class: by TF-IDF, and by the vectors where the source is a table."""
     term = words.trial.head
     strength = term.weight * term.terms.idf[:, None]

@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.text import texts_at
-from headstart.fitting.findings import Answer
-from headstart.fitting.words import Wording
+from headstart.fitting.findings import FittedPredictor
+from headstart.fitting.words import TextBaseline
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import refit
 from headstart.heads.stacking import Joined, join, joined_loss, try_joined
-from headstart.heads.tfidf import TermHead, TermTrial
-from headstart.run.prepared import Prepared
+from headstart.heads.tfidf import TfidfHead, TfidfTrial
+from headstart.run.prepared import PreparedData
 
 if TYPE_CHECKING:
-    from headstart.tune.problem import Ground
+    from headstart.tune.problem import TuningProblem
 
 
 @dataclass(frozen=True)
-class Leaning:
+class StackedHead:
     """A tuned source with words beside it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Leaning:
     """
 
     head: LinearHead
-    terms: TermHead | None
+    terms: TfidfHead | None
     joined: Joined
     frozen: float
 
@@ -56,9 +56,13 @@ class Leaning:
         return {"joined": self.terms is not None, "log_loss": tuned, "frozen": self.frozen}
 
 
-def lean(
-    prepared: Prepared, ground: Ground, words: Wording, frozen: Answer, tuned: tuple[LinearHead, NDArray[np.float32]]
-) -> Leaning | None:
+def stack_with_words(
+    prepared: PreparedData,
+    ground: TuningProblem,
+    words: TextBaseline,
+    frozen: FittedPredictor,
+    tuned: tuple[LinearHead, NDArray[np.float32]],
+) -> StackedHead | None:
     """Return what joining words with a tuned source comes to; None where the frozen one does without them.
 
     Both were fitted without the examples that judged tuning, so the shares are fitted on these.
@@ -78,12 +82,12 @@ def lean(
     before = refit(ground.x, ground.y_learn, ground.c, like=ground.head).predict_proba(ground.x_judge)
     loss = joined_loss(frozen.joined.shares, (before, trial.out_of_fold), ground.y_judge, trial.counted)
     if not joined.better:
-        return Leaning(head, None, joined, loss)
+        return StackedHead(head, None, joined, loss)
     own, terms = join(head, words.trial.head, joined)
-    return Leaning(own, terms, joined, loss)
+    return StackedHead(own, terms, joined, loss)
 
 
-def _trial(prepared: Prepared, ground: Ground, words: Wording) -> TermTrial:
+def _trial(prepared: PreparedData, ground: TuningProblem, words: TextBaseline) -> TfidfTrial:
     """Return what heads on words say of the examples that judge, each fitted without the text that it names."""
     trial = words.trial
     if not ground.held_out:

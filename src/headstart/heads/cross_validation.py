@@ -27,7 +27,7 @@ CONVEX = {"logistic": LOGISTIC, "svm": SVM}
 
 
 @dataclass(frozen=True)
-class Task:
+class CrossValidationTask:
     """Rows to learn from, every class present, and how they take part.
 
     Attributes:
@@ -83,7 +83,7 @@ class Trial:
 
 def prepare(
     x: NDArray[np.floating], y: NDArray[np.int64], *, seed: int, folds: int, groups: Sequence[str] | None
-) -> Task:
+) -> CrossValidationTask:
     """Return the task of learning `y` (ids 0..c-1, every class present) from `x` (n, d)."""
     c = int(y.max()) + 1
     x = x.astype(np.float32, copy=False)
@@ -92,10 +92,12 @@ def prepare(
     return assign(rotated, y, seed=seed, folds=folds, groups=groups)
 
 
-def assign(rotated: Rotated, y: NDArray[np.int64], *, seed: int, folds: int, groups: Sequence[str] | None) -> Task:
+def assign(
+    rotated: Rotated, y: NDArray[np.int64], *, seed: int, folds: int, groups: Sequence[str] | None
+) -> CrossValidationTask:
     """Return the task of learning `y` from rows that are rotated already."""
     ids, keys = content_groups(rotated.x, groups)
-    return Task(rotated, y, int(y.max()) + 1, ids, assign_folds(y, ids, keys, folds=folds, seed=seed))
+    return CrossValidationTask(rotated, y, int(y.max()) + 1, ids, assign_folds(y, ids, keys, folds=folds, seed=seed))
 
 
 def check(x: NDArray[np.floating], y: NDArray[np.int64], c: int) -> None:
@@ -122,7 +124,7 @@ def check(x: NDArray[np.floating], y: NDArray[np.int64], c: int) -> None:
             )
 
 
-def ridge_penalty(task: Task, penalties: Sequence[float] = ridge.PENALTIES) -> tuple[float, float]:
+def ridge_penalty(task: CrossValidationTask, penalties: Sequence[float] = ridge.PENALTIES) -> tuple[float, float]:
     """Return the penalty with the least leave-one-out squared error of ridge, and that error.
 
     The error is the weighted mean over rows and classes, for targets +1 and -1.
@@ -134,7 +136,9 @@ def ridge_penalty(task: Task, penalties: Sequence[float] = ridge.PENALTIES) -> t
     return strongest, errors[list(penalties).index(strongest)]
 
 
-def best_ridge(task: Task, penalties: Sequence[float] = ridge.PENALTIES, *, by_fold: bool = True) -> Trial:
+def best_ridge(
+    task: CrossValidationTask, penalties: Sequence[float] = ridge.PENALTIES, *, by_fold: bool = True
+) -> Trial:
     """Return what ridge, at the best of its penalties, says of rows left out.
 
     They are left out with the rest of their fold, so that ridge sees what other heads see, or with their group
@@ -150,7 +154,7 @@ def best_ridge(task: Task, penalties: Sequence[float] = ridge.PENALTIES, *, by_f
     return _judged(task, "ridge", penalty, scores)
 
 
-def fold_trial(task: Task, kind: str, penalties: Sequence[float] | None = None) -> Trial:
+def fold_trial(task: CrossValidationTask, kind: str, penalties: Sequence[float] | None = None) -> Trial:
     """Return the trial of a head that is fitted fold by fold, at the best of `penalties` (strongest first)."""
     count = max(int(task.folds.max()) + 1, 1)
     weights = np.where(task.folds == np.arange(count)[:, None], 0, task.rotated.weights)
@@ -172,7 +176,7 @@ def fold_trial(task: Task, kind: str, penalties: Sequence[float] | None = None) 
     return best
 
 
-def fit(task: Task, kind: str, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fit(task: CrossValidationTask, kind: str, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return coefficients (k, c) on rotated rows and intercept (c,) of a head fitted on all rows."""
     if kind == "ridge":
         return ridge.solve(task.rotated, task.y, task.c, penalty)
@@ -182,7 +186,11 @@ def fit(task: Task, kind: str, penalty: float) -> tuple[NDArray[np.float64], NDA
 
 
 def _path(
-    task: Task, kind: str, penalties: Sequence[float], weights: NDArray[np.float64], tolerance: float = TOLERANCE
+    task: CrossValidationTask,
+    kind: str,
+    penalties: Sequence[float],
+    weights: NDArray[np.float64],
+    tolerance: float = TOLERANCE,
 ) -> Iterator[Fitted]:
     if kind == "centroid":
         return centroid.fit_path(task.rotated, task.y, task.c, penalties=penalties, weights=weights)
@@ -191,7 +199,7 @@ def _path(
     )
 
 
-def _unseen(heads: Fitted, task: Task) -> NDArray[np.floating]:
+def _unseen(heads: Fitted, task: CrossValidationTask) -> NDArray[np.floating]:
     """Return the scores (n, c) of each row by the fold that held it out; the mean of all folds where none did."""
     rows = task.rotated.rows
     unseen = np.empty((len(rows), task.c), rows.dtype)
@@ -202,7 +210,7 @@ def _unseen(heads: Fitted, task: Task) -> NDArray[np.floating]:
     return unseen
 
 
-def _judged(task: Task, kind: str, penalty: float, scores: NDArray[np.floating]) -> Trial:
+def _judged(task: CrossValidationTask, kind: str, penalty: float, scores: NDArray[np.floating]) -> Trial:
     temperature = fit_temperature(scores, task.y, task.counted)
     losses = log_losses(scores, task.y, temperature)
     return Trial(kind, penalty, scores, temperature, losses, task.mean(losses))

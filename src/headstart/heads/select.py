@@ -14,7 +14,7 @@ from headstart.features.features import Features
 from headstart.heads import ridge
 from headstart.heads.cross_validation import (
     CONVEX,
-    Task,
+    CrossValidationTask,
     Trial,
     assign,
     best_ridge,
@@ -35,7 +35,7 @@ EVALUATIONS = 200  # of a loss along one path of penalties, on average
 
 
 @dataclass(frozen=True)
-class Candidate:
+class HeadCandidate:
     """One kind of head with its best penalty.
 
     Attributes:
@@ -68,7 +68,7 @@ class Choice:
     """
 
     head: LinearHead
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[HeadCandidate, ...]
     out_of_fold: NDArray[np.float32]
     notes: tuple[str, ...]
 
@@ -260,7 +260,7 @@ def affordable(n: int, k: int, c: int, folds: int = 5) -> tuple[tuple[str, ...],
     return ("centroid", "ridge"), fewer, [f"With {n:,} examples only nearest centroid and ridge were tried."]
 
 
-def _noticed(task: Task, names: Sequence[str], folds: int) -> list[str]:
+def _noticed(task: CrossValidationTask, names: Sequence[str], folds: int) -> list[str]:
     """Return a note on each property of the data that makes the choice less sure."""
     notes = []
     counts = np.bincount(task.y)
@@ -279,13 +279,13 @@ def _noticed(task: Task, names: Sequence[str], folds: int) -> list[str]:
     return notes
 
 
-def _candidate(task: Task, trial: Trial, seconds: float) -> Candidate:
+def _candidate(task: CrossValidationTask, trial: Trial, seconds: float) -> HeadCandidate:
     right = trial.scores.argmax(axis=1) == task.y
     error = task.standard_error(trial.losses)
-    return Candidate(trial.kind, trial.penalty, trial.log_loss, error, float(right.mean()), seconds)
+    return HeadCandidate(trial.kind, trial.penalty, trial.log_loss, error, float(right.mean()), seconds)
 
 
-def _simplest(task: Task, trials: Sequence[Trial]) -> Trial:
+def _simplest(task: CrossValidationTask, trials: Sequence[Trial]) -> Trial:
     best = min(trials, key=lambda trial: trial.log_loss)
     for trial in trials:
         if task.mean(trial.losses - best.losses) <= task.standard_error(trial.losses - best.losses):
@@ -293,7 +293,7 @@ def _simplest(task: Task, trials: Sequence[Trial]) -> Trial:
     return best
 
 
-def _head(task: Task, trial: Trial, present: NDArray[np.int64], c: int) -> LinearHead:
+def _head(task: CrossValidationTask, trial: Trial, present: NDArray[np.int64], c: int) -> LinearHead:
     """Return the head fitted on all rows, for raw features and all `c` classes."""
     weight, bias = task.rotated.unfold(*fit(task, trial.kind, trial.penalty))
     return _for_all(weight, bias, present, c, trial)

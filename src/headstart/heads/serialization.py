@@ -10,8 +10,8 @@ import numpy as np
 
 from headstart.base.cache import Arrays
 from headstart.heads.linear import LinearHead
-from headstart.heads.select import Candidate, Choice
-from headstart.heads.tfidf import TermHead, Terms, TermTrial
+from headstart.heads.select import Choice, HeadCandidate
+from headstart.heads.tfidf import Terms, TfidfHead, TfidfTrial
 
 VERSION = 5
 """Counts up when the code of this folder comes to choose another head for the same rows, or memos another form."""
@@ -31,11 +31,11 @@ def choice_parts(choice: Choice) -> tuple[dict[str, Any], Arrays]:
 def choice_from(plain: Mapping[str, Any], arrays: Arrays) -> Choice:
     """Return the choice that `choice_parts` took apart."""
     head = LinearHead(**plain["head"], weight=arrays["weight"], bias=arrays["bias"])
-    candidates = tuple(Candidate(**one) for one in plain["candidates"])
+    candidates = tuple(HeadCandidate(**one) for one in plain["candidates"])
     return Choice(head, candidates, arrays["out_of_fold"], tuple(plain["notes"]))
 
 
-def terms_parts(trial: TermTrial) -> tuple[dict[str, Any], Arrays]:
+def terms_parts(trial: TfidfTrial) -> tuple[dict[str, Any], Arrays]:
     """Return a trial of words as plain values and arrays."""
     head = trial.head
     names = np.frombuffer("\n".join(head.terms.names).encode("utf-8", "surrogatepass"), dtype=np.uint8)
@@ -44,11 +44,11 @@ def terms_parts(trial: TermTrial) -> tuple[dict[str, Any], Arrays]:
     return {"temperature": float(head.temperature), "penalty": float(head.penalty)}, arrays
 
 
-def terms_from(plain: Mapping[str, Any], arrays: Arrays) -> TermTrial:
+def terms_from(plain: Mapping[str, Any], arrays: Arrays) -> TfidfTrial:
     """Return the trial that `terms_parts` took apart."""
     names = tuple(arrays["names"].tobytes().decode("utf-8", "surrogatepass").split("\n"))
-    head = TermHead(Terms(names, arrays["idf"]), arrays["weight"], arrays["bias"], **plain)
-    return TermTrial(head, arrays["out_of_fold"], arrays["losses"], arrays["counted"])
+    head = TfidfHead(Terms(names, arrays["idf"]), arrays["weight"], arrays["bias"], **plain)
+    return TfidfTrial(head, arrays["out_of_fold"], arrays["losses"], arrays["counted"])
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.heads.linear import LinearHead
-from headstart.heads.tfidf import TermHead, TermTrial
+from headstart.heads.tfidf import TfidfHead, TfidfTrial
 
 LEAST = 1e-9  # probability below which a certainty is not believed
 STEPS = 50
@@ -33,7 +33,7 @@ class Joined:
     better: bool
 
 
-def try_joined(source: NDArray[np.float32], words: TermTrial, y: NDArray[np.int64]) -> Joined:
+def try_joined(source: NDArray[np.float32], words: TfidfTrial, y: NDArray[np.int64]) -> Joined:
     """Return what a weighted sum of log probabilities gains (stacking, Wolpert 1992).
 
     Args:
@@ -77,7 +77,7 @@ def joined_loss(
     return float(counted @ losses / counted.sum())
 
 
-def join(head: LinearHead, words: TermHead, joined: Joined) -> tuple[LinearHead, TermHead]:
+def join(head: LinearHead, words: TfidfHead, joined: Joined) -> tuple[LinearHead, TfidfHead]:
     """Return the two heads with their shares folded in: the scores of both, added, are those of the joined head."""
     mine = np.float32(joined.shares[0] / head.temperature)
     theirs = np.float32(joined.shares[1] / words.temperature)

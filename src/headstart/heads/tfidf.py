@@ -77,7 +77,7 @@ def _weighted(
 
 
 @dataclass(frozen=True)
-class TermHead:
+class TfidfHead:
     """Scores of classes by the words of a text: `terms.vectors(texts) @ weight + bias`, over `temperature`.
 
     Attributes:
@@ -104,7 +104,7 @@ class TermHead:
 
 
 @dataclass(frozen=True)
-class TermTrial:
+class TfidfTrial:
     """A head on words, and what such heads say of training texts that they had not seen.
 
     Attributes:
@@ -114,7 +114,7 @@ class TermTrial:
         counted: float64 of shape (n,), how much each text counts.
     """
 
-    head: TermHead
+    head: TfidfHead
     out_of_fold: NDArray[np.float32]
     losses: NDArray[np.float64]
     counted: NDArray[np.float64]
@@ -172,7 +172,7 @@ def _commonest(counted: _Counted, texts: int) -> Terms:
     return Terms(tuple(name for name, _ in common), (np.log((1 + texts) / (1 + held_in)) + 1).astype(np.float32))
 
 
-def fit_terms(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int, folds: int = 3) -> TermTrial:
+def fit_terms(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int, folds: int = 3) -> TfidfTrial:
     """Fit logistic regression on TF-IDF and keep the penalty with the least log loss on unseen texts.
 
     Args:
@@ -206,7 +206,7 @@ def fit_terms(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int, 
     every[:, present], every_bias[present] = weight, bias
     out_of_fold = np.zeros((len(y), c), np.float32)
     out_of_fold[:, present] = softmax(own / np.float32(temperature))
-    return TermTrial(TermHead(terms, every, every_bias, temperature, penalty), out_of_fold, losses, counted)
+    return TfidfTrial(TfidfHead(terms, every, every_bias, temperature, penalty), out_of_fold, losses, counted)
 
 
 def _judged(

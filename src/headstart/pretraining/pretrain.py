@@ -20,23 +20,30 @@ from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.readers.open import open_dataset
 from headstart.data.split import hold_out, split
-from headstart.engines.environment import wait_politely
-from headstart.features.modality import MANNERS
-from headstart.features.prefetch import Ahead
+from headstart.engines.environment import set_passive_omp_wait
+from headstart.features.modality import EXTRACTION_PROFILES
+from headstart.features.prefetch import Prefetcher
 from headstart.judge.baselines import MOST, SIMPLE, majority
 from headstart.judge.gate import judge_gate
-from headstart.pretraining.result import CARD, Developed, Facts, Measured, Options, find
+from headstart.pretraining.result import (
+    CARD,
+    PretrainOptions,
+    PretrainResult,
+    RunInputs,
+    TestResult,
+    build_pretrain_result,
+)
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT
 from headstart.ship.upload import check_upload, upload
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
 from headstart.tune.settings import parse_budget
-from headstart.tune.training.trackers import Watcher, open_watchers
+from headstart.tune.training.trackers import Tracker, open_trackers
 
 if TYPE_CHECKING:
     from headstart.sources.base import Source
-    from headstart.tune.from_scratch import Fresh, Material
+    from headstart.tune.from_scratch import PretrainSplits, UntrainedNetwork
     from headstart.tune.training.task import Trained
 
 MEASURED, SHORTEST, LONGEST = 1000, 0.1, 10.0
@@ -61,7 +68,7 @@ def pretrain(
     fp16: bool = False,
     force: bool = False,
     seed: int = 0,
-    options: Options | None = None,
+    options: PretrainOptions | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Source:
@@ -98,7 +105,7 @@ def pretrain(
         "classes": None if classes is None else Path(classes),
     }
     chosen = replace(
-        options or Options(arch),
+        options or PretrainOptions(arch),
         arch=arch,
         fp16=fp16,
         force=force,
@@ -113,7 +120,7 @@ def pretrain(
     return open_source(f"file:{folder}")
 
 
-def run_pretrain(data: Any, options: Options, progress: Progress, *, out: Path) -> Developed:
+def run_pretrain(data: Any, options: PretrainOptions, progress: Progress, *, out: Path) -> PretrainResult:
     """Do the work up to the gate: read, split, train, measure.
 
     Args:
@@ -127,17 +134,17 @@ def run_pretrain(data: Any, options: Options, progress: Progress, *, out: Path) 
     """
     options.check()
     clock = Clock()
-    wait_politely()
+    set_passive_omp_wait()
     if options.push_to_hub is not None:
         check_upload(options.push_to_hub)
     source = open_architecture(options.arch, seed=options.seed)
-    watchers = open_watchers(tensorboard=options.tensorboard, track=options.track, progress=progress)
+    watchers = open_trackers(tensorboard=options.tensorboard, track=options.track, progress=progress)
     with clock.part("read"):
         scanned = read(data, options, progress)
     material, notes = divide(scanned, seed=options.seed)
-    from headstart.tune.from_scratch import fresh
+    from headstart.tune.from_scratch import untrained_network
 
-    network = fresh(
+    network = untrained_network(
         source,
         classes=len(scanned.dataset.classes),
         size=options.size,
@@ -151,13 +158,13 @@ def run_pretrain(data: Any, options: Options, progress: Progress, *, out: Path) 
             material,
             options,
             fingerprint=scanned.fingerprint,
-            watchers=[Teller(progress, material.dataset.items), *watchers],
+            watchers=[ConsoleLogger(progress, material.dataset.items), *watchers],
             progress=progress,
         )
     clock.add("tune", trained.before)
     said = measure(network, material, seed=options.seed, clock=clock, progress=progress)
-    facts = Facts(data, options, out, scanned, counts(material), (*scanned.dataset.notes, *scanned.notes, *notes))
-    return find(facts, network, trained, said, clock)
+    facts = RunInputs(data, options, out, scanned, counts(material), (*scanned.dataset.notes, *scanned.notes, *notes))
+    return build_pretrain_result(facts, network, trained, said, clock)
 
 
 def open_architecture(uri: str, *, seed: int) -> TorchSource:
@@ -176,7 +183,7 @@ def open_architecture(uri: str, *, seed: int) -> TorchSource:
     return source
 
 
-def read(data: Any, options: Options, progress: Progress) -> Scan:
+def read(data: Any, options: PretrainOptions, progress: Progress) -> Scan:
     """Return the data, every example read once, of the wanted classes alone."""
     dataset = open_dataset(data, root=options.root)
     if dataset.kind not in SIMPLE:
@@ -192,19 +199,19 @@ def read(data: Any, options: Options, progress: Progress) -> Scan:
     return scanned
 
 
-def divide(scanned: Scan, *, seed: int) -> tuple[Material, tuple[str, ...]]:
+def divide(scanned: Scan, *, seed: int) -> tuple[PretrainSplits, tuple[str, ...]]:
     """Return what is learned from, what chooses the best epoch and what tests; and what is to be told of it."""
-    from headstart.tune.from_scratch import Material
+    from headstart.tune.from_scratch import PretrainSplits
 
     parts = split(scanned.dataset, scanned.hashes, seed=seed)
     learn, judge = parts.train, parts.validation
     if not judge:
         share = min(SHARE_JUDGED, JUDGED / len(learn))
         learn, judge = hold_out(scanned.dataset, scanned.hashes, learn, share=share, seed=seed)
-    return Material(scanned.dataset, learn, judge, parts.test), parts.notes
+    return PretrainSplits(scanned.dataset, learn, judge, parts.test), parts.notes
 
 
-def counts(material: Material) -> dict[str, int]:
+def counts(material: PretrainSplits) -> dict[str, int]:
     """Return how many examples are for what."""
     return {
         "train": len(material.learn),
@@ -215,7 +222,7 @@ def counts(material: Material) -> dict[str, int]:
     }
 
 
-def hearing(material: Material, seconds: float) -> tuple[float, int] | None:
+def hearing(material: PretrainSplits, seconds: float) -> tuple[float, int] | None:
     """Return how many seconds of each recording are heard, and at what rate in Hz; None of pictures.
 
     Args:
@@ -231,7 +238,7 @@ def hearing(material: Material, seconds: float) -> tuple[float, int] | None:
     return seconds or lasting, int(min(MOST_RATE, np.median(found[:, 1])))
 
 
-def check_enough(network: Fresh, material: Material) -> None:
+def check_enough(network: UntrainedNetwork, material: PretrainSplits) -> None:
     """Raise DataError where there are far too few examples for so many weights."""
     weights, items = sum(weight.numel() for weight in network.body.parameters()), material.dataset.items
     least = -(-weights // WEIGHTS_PER_EXAMPLE)
@@ -244,12 +251,12 @@ def check_enough(network: Fresh, material: Material) -> None:
 
 
 def train(
-    network: Fresh,
-    material: Material,
-    options: Options,
+    network: UntrainedNetwork,
+    material: PretrainSplits,
+    options: PretrainOptions,
     *,
     fingerprint: str,
-    watchers: Sequence[Watcher],
+    watchers: Sequence[Tracker],
     progress: Progress,
 ) -> Trained:
     """Train the network, its best weights left in place.
@@ -291,7 +298,9 @@ def train(
     return trained
 
 
-def measure(network: Fresh, material: Material, *, seed: int, clock: Clock, progress: Progress) -> Measured:
+def measure(
+    network: UntrainedNetwork, material: PretrainSplits, *, seed: int, clock: Clock, progress: Progress
+) -> TestResult:
     """Test the network and both naive baselines on the same held-out pictures."""
     from headstart.tune.from_scratch import probabilities_of
 
@@ -306,19 +315,19 @@ def measure(network: Fresh, material: Material, *, seed: int, clock: Clock, prog
         with progress.step("Fitting the simple baseline"):
             simple = SIMPLE[material.dataset.kind](seen, material.labels(learn), tested, c=c, seed=seed)
     common = majority(material.labels((*material.learn, *material.judge)), c, len(y))
-    return Measured(probabilities, y, judge_gate(probabilities, common, simple, y, seed=seed))
+    return TestResult(probabilities, y, judge_gate(probabilities, common, simple, y, seed=seed))
 
 
 def pixels(dataset: Dataset, positions: Sequence[int], how: Preprocessing, progress: Progress) -> NDArray[np.uint8]:
     """Return what the simple baseline learns from, uint8 of shape (n, d); in their order."""
-    keep = MANNERS[dataset.kind].keep
+    keep = EXTRACTION_PROFILES[dataset.kind].keep
 
     def small(at: int) -> NDArray[np.uint8]:
         return dataset.reread(positions[at], lambda data: keep(how.prepare(data)))
 
     found: list[NDArray[np.uint8]] = []
     with (
-        Ahead(small, range(len(positions)), workers=cores(), window=WINDOW) as ahead,
+        Prefetcher(small, range(len(positions)), workers=cores(), window=WINDOW) as ahead,
         progress.step("Reading for the baselines", len(positions), dataset.items) as step,
     ):
         for _, said in ahead:
@@ -328,7 +337,7 @@ def pixels(dataset: Dataset, positions: Sequence[int], how: Preprocessing, progr
     return np.stack(found)
 
 
-class Teller:
+class ConsoleLogger:
     """Says how each epoch went."""
 
     def __init__(self, progress: Progress, word: str) -> None:
@@ -348,7 +357,7 @@ class Teller:
         """Nothing is left to be said."""
 
 
-def write_source(out: Path, developed: Developed) -> list[str]:
+def write_source(out: Path, developed: PretrainResult) -> list[str]:
     """Write a developed source, upload it where that was asked for, and return what to say of it."""
     developed.write(out)
     said = [f"Source: file:{out}    Card: {out / CARD}    Result: {out / RESULT}"]

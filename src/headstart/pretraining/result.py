@@ -15,7 +15,7 @@ from headstart.base.atomic import write_folder
 from headstart.base.checks import at_least, one_of
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.hashing import canonical_json, sha256
-from headstart.data.audio.spectrogram import Heard
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.audit import Scan
 from headstart.fitting.findings import METRICS, SCHEMA
 from headstart.judge.gate import Gate
@@ -29,7 +29,7 @@ from headstart.sources.checkpoints.source_folder import SCHEMA as FOLDER_SCHEMA
 from headstart.sources.uri import parse
 
 if TYPE_CHECKING:
-    from headstart.tune.from_scratch import Fresh
+    from headstart.tune.from_scratch import UntrainedNetwork
     from headstart.tune.training.task import Trained
 
 VIEWS = ("none", "light")
@@ -37,7 +37,7 @@ WEIGHTS, CARD, PAGE = "weights.safetensors", "README.md", "report.html"
 
 
 @dataclass(frozen=True)
-class Options:
+class PretrainOptions:
     """How `pretrain` goes about its work.
 
     Attributes:
@@ -100,7 +100,7 @@ class Options:
         plain = {
             name: getattr(self, name) for name in ("size", "seconds", "epochs", "rate", "batch", "augment", "seed")
         }
-        usual = {name: getattr(Options(self.arch), name) for name in plain}
+        usual = {name: getattr(PretrainOptions(self.arch), name) for name in plain}
         for name, value in plain.items():
             if value != usual[name]:
                 words += [f"--{name}", str(value)]
@@ -113,7 +113,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunInputs:
     """What a run was given.
 
     Attributes:
@@ -126,7 +126,7 @@ class Facts:
     """
 
     data: Any
-    options: Options
+    options: PretrainOptions
     out: Path
     scan: Scan
     examples: dict[str, int]
@@ -139,7 +139,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Measured:
+class TestResult:
     """What a network answers on the test pictures, and how it stands.
 
     Attributes:
@@ -154,7 +154,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Developed:
+class PretrainResult:
     """A network that was trained from random weights, and how it stands against the naive baselines.
 
     Attributes:
@@ -165,10 +165,10 @@ class Developed:
         result: what goes into `result.json`.
     """
 
-    facts: Facts
-    network: Fresh
+    facts: RunInputs
+    network: UntrainedNetwork
     trained: Trained
-    measured: Measured
+    measured: TestResult
     result: dict[str, Any]
 
     @property
@@ -275,12 +275,16 @@ class Developed:
         }
 
 
-def find(facts: Facts, network: Fresh, trained: Trained, measured: Measured, clock: Clock) -> Developed:
+def build_pretrain_result(
+    facts: RunInputs, network: UntrainedNetwork, trained: Trained, measured: TestResult, clock: Clock
+) -> PretrainResult:
     """Gather everything worth telling."""
     dataset, options = facts.scan.dataset, facts.options
     told = evaluate(measured.probabilities, measured.y, dataset.classes, seed=options.seed)
     gate = measured.gate
-    spectrogram = {"spectrogram": asdict(network.how.spectrogram)} if isinstance(network.how, Heard) else {}
+    spectrogram = (
+        {"spectrogram": asdict(network.how.spectrogram)} if isinstance(network.how, AudioPreprocessing) else {}
+    )
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "task": TASKS[dataset.kind],
@@ -303,7 +307,7 @@ def find(facts: Facts, network: Fresh, trained: Trained, measured: Measured, clo
         "warnings": list(dict.fromkeys((*facts.notes, *ungated(gate)))),
         "seconds": clock.read(),
     }
-    return Developed(facts, network, trained, measured, result)
+    return PretrainResult(facts, network, trained, measured, result)
 
 
 def training(trained: Trained) -> dict[str, Any]:

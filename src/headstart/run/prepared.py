@@ -17,7 +17,7 @@ from headstart.sources.layers import select
 
 
 @dataclass(frozen=True)
-class Layers:
+class LayerSelection:
     """The layer that was chosen, and the leave-one-out squared error of each one that was tried."""
 
     chosen: str
@@ -25,7 +25,7 @@ class Layers:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """Data that is read, checked, split and turned into features.
 
     Attributes:

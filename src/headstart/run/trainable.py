@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headstart.base.errors import SourceError
 from headstart.data.text import texts_at
-from headstart.run.prepared import Prepared
+from headstart.run.prepared import PreparedData
 from headstart.sources.base import Source
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.text.source import TextSource
@@ -13,7 +13,7 @@ from headstart.sources.text.word_source import WordSource
 from headstart.sources.tuned import Tunable
 
 
-def as_network(prepared: Prepared, what: str, source: Source | None = None) -> Tunable:
+def as_network(prepared: PreparedData, what: str, source: Source | None = None) -> Tunable:
     """Return a source whose weights can learn: a torch network as it is, a file of word vectors as an embedding layer.
 
     Args:

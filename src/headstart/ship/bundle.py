@@ -16,7 +16,7 @@ from headstart.base.atomic import restore, write_folder
 from headstart.base.errors import BundleError
 from headstart.base.hashing import sha256, sha256_json
 from headstart.heads.linear import LinearHead
-from headstart.heads.tfidf import TermHead
+from headstart.heads.tfidf import TfidfHead
 from headstart.ship.schema import Misfit, build
 from headstart.ship.tfidf_member import words_arrays, words_from
 
@@ -151,7 +151,7 @@ class Bundle:
     report: dict[str, Any]
     card: str
     tuned: dict[str, NDArray[Any]] = field(default_factory=dict)
-    terms: TermHead | None = None
+    terms: TfidfHead | None = None
 
 
 def save(folder: Path, bundle: Bundle) -> None:

@@ -7,18 +7,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.heads.tfidf import TermHead, Terms
+from headstart.heads.tfidf import Terms, TfidfHead
 
 FLOATS = ("idf", "weight", "bias")
 
 
-def words_arrays(head: TermHead) -> dict[str, NDArray[np.generic]]:
+def words_arrays(head: TfidfHead) -> dict[str, NDArray[np.generic]]:
     """Return the head as arrays: its terms as UTF-8 with a line break between two, and three of float32."""
     names = np.frombuffer("\n".join(head.terms.names).encode(), dtype=np.uint8)
     return {"names": names, "idf": head.terms.idf, "weight": head.weight, "bias": head.bias}
 
 
-def words_from(arrays: dict[str, NDArray[np.generic]], classes: int, refuse: Callable[[str], Exception]) -> TermHead:
+def words_from(arrays: dict[str, NDArray[np.generic]], classes: int, refuse: Callable[[str], Exception]) -> TfidfHead:
     """Return the head that `words_arrays` made arrays of.
 
     Args:
@@ -38,4 +38,4 @@ def words_from(arrays: dict[str, NDArray[np.generic]], classes: int, refuse: Cal
         if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
             raise refuse(f"{name} of {array.dtype} and shape {array.shape} for {len(names)} words")
     idf, weight, bias = (np.asarray(arrays[name], dtype=np.float32) for name in FLOATS)
-    return TermHead(Terms(names, idf), weight, bias)
+    return TfidfHead(Terms(names, idf), weight, bias)

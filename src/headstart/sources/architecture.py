@@ -16,7 +16,7 @@ from headstart.sources.taps import Tap
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class Architecture:
     """What an architecture is, whatever its weights.
 
     Attributes:
@@ -42,7 +42,7 @@ class Anatomy:
     notes: tuple[str, ...] = ()
 
 
-def remembered(key: Mapping[str, Any], look: Callable[[], Anatomy]) -> Anatomy:
+def remembered(key: Mapping[str, Any], look: Callable[[], Architecture]) -> Architecture:
     """Return the anatomy kept in the cache under `key`, or what `look` finds, which is kept.
 
     Args:
@@ -62,7 +62,7 @@ def remembered(key: Mapping[str, Any], look: Callable[[], Anatomy]) -> Anatomy:
     return anatomy
 
 
-def from_json(held: Mapping[str, Any]) -> Anatomy:
+def from_json(held: Mapping[str, Any]) -> Architecture:
     """Return the anatomy that `asdict` and JSON made `held` of."""
     how: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in held["preprocessing"].items()
@@ -70,4 +70,4 @@ def from_json(held: Mapping[str, Any]) -> Anatomy:
     plain = {name: value for name, value in held.items() if name not in ("preprocessing", "taps", "more", "notes")}
     taps, more = (tuple(Tap(**tap) for tap in held[name]) for name in ("taps", "more"))
     notes = tuple(held["notes"])
-    return Anatomy(preprocessing=Preprocessing(**how), taps=taps, more=more, notes=notes, **plain)
+    return Architecture(preprocessing=Preprocessing(**how), taps=taps, more=more, notes=notes, **plain)

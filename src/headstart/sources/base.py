@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
 from headstart.data.audio.decoding import sound_bytes
-from headstart.data.dataset import Kind, Unusable
+from headstart.data.dataset import BadExample, Kind
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import text_bytes
-from headstart.engines.base import Batch, Network, Prepared, stacked
+from headstart.engines.base import Batch, Network, PreparedExample, stacked
 from headstart.engines.select import PHOTOS, open_engine
 from headstart.sources.layers import AUTO, JOINED, POOL, check_layer, select
 
@@ -32,7 +32,7 @@ RECIPE = 1
 
 
 @dataclass(frozen=True)
-class Reading:
+class TextPreprocessing:
     """How a source wants its texts.
 
     Attributes:
@@ -91,7 +91,7 @@ class Source(ABC):
     """A pretrained network, opened by `open_source`."""
 
     info: SourceInfo
-    preprocessing: Preprocessing | Reading
+    preprocessing: Preprocessing | TextPreprocessing
     layer: str = AUTO
     """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
     tried: tuple[str, ...] = (POOL, JOINED)
@@ -113,7 +113,7 @@ class Source(ABC):
         """Return the same network with random weights, where it was made by hand; None where its URI says how."""
         return None
 
-    def prepare(self, data: bytes) -> Prepared:
+    def prepare(self, data: bytes) -> PreparedExample:
         """Return one example, ready for the network, from the bytes of its file.
 
         Raises:
@@ -137,11 +137,11 @@ class Source(ABC):
         bytes_of = {"image": to_bytes, "sound": sound_bytes, "text": text_bytes}[self.info.kind]
         if isinstance(items, (str, bytes, os.PathLike)):
             raise UsageError("items must be a list", type(items).__name__, "put the one item into a list")
-        found: list[Prepared] = []
+        found: list[PreparedExample] = []
         for position, item in enumerate(items):
             try:
                 found.append(self.prepare(bytes_of(item)))
-            except Unusable as error:
+            except BadExample as error:
                 named = item if isinstance(item, (str, os.PathLike)) else f"item {position}"
                 raise UsageError(f"{named} must be readable", error.reason, "leave it out, or mend it") from error
         return stacked(found) if found else np.empty((0, *self.network().input_shape), dtype=np.uint8)

@@ -25,7 +25,7 @@ TORCHVISION_NAMES = re.compile(r"^@register_model\((?:name=\"(\w+)\")?\)\n(?:@.*
 
 
 @dataclass(frozen=True)
-class Row:
+class CatalogueRow:
     """One source that can be used without a network.
 
     Attributes:
@@ -41,7 +41,7 @@ class Row:
     problem: str = ""
 
 
-def listing() -> tuple[Row, ...]:
+def listing() -> tuple[CatalogueRow, ...]:
     """Return every source whose weights are on this machine, by URI.
 
     What an architecture is, is remembered: the first listing builds each cached network once, later ones none.
@@ -50,11 +50,11 @@ def listing() -> tuple[Row, ...]:
     return tuple(_row(uri, found[uri]) for uri in sorted(found))
 
 
-def _row(uri: str, found: str) -> Row:
+def _row(uri: str, found: str) -> CatalogueRow:
     try:
-        return Row(uri, found, open_source(uri).info)
+        return CatalogueRow(uri, found, open_source(uri).info)
     except UsageError as error:
-        return Row(uri, found, None, str(error))
+        return CatalogueRow(uri, found, None, str(error))
 
 
 def search(text: str) -> tuple[str, ...]:

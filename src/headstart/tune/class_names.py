@@ -17,7 +17,7 @@ from headstart.heads.select import refit
 from headstart.sources.text.source import TextSource
 from headstart.tune.network.classifier import joined_blocks
 from headstart.tune.network.readers import TextReader
-from headstart.tune.problem import Ground
+from headstart.tune.problem import TuningProblem
 from headstart.tune.training.task import precision
 
 FOLDS = 4
@@ -29,14 +29,14 @@ def phrase(name: str) -> str:
     return " ".join(BETWEEN.sub(" ", name).lower().split())
 
 
-def named(ground: Ground) -> list[Tokens]:
+def named(ground: TuningProblem) -> list[Tokens]:
     """Return the tokens of the name of each class, in the order of the classes."""
     source = ground.source
     assert isinstance(source, TextSource)
     return [source.prepare((phrase(name) or name).encode()) for name in ground.dataset.classes]
 
 
-def names_tell(ground: Ground, device: torch.device, *, seed: int) -> bool:
+def names_tell(ground: TuningProblem, device: torch.device, *, seed: int) -> bool:
     """Return whether the head of the frozen source does better with one more example of each class: its name.
 
     Every example is judged by a head that was fitted without it; the mean log loss must fall by more than one standard
@@ -69,7 +69,7 @@ def names_tell(ground: Ground, device: torch.device, *, seed: int) -> bool:
     return bool(len(gains) and gains.mean() > gains.std() / np.sqrt(len(gains)))
 
 
-def _features(ground: Ground, device: torch.device) -> NDArray[np.float32]:
+def _features(ground: TuningProblem, device: torch.device) -> NDArray[np.float32]:
     """Return the features of the names, float32 of shape (c, d)."""
     source = ground.source
     reader = TextReader(copy.deepcopy(source.module()).eval(), source.all_taps, ground.taps).to(device)

@@ -12,11 +12,11 @@ from headstart.heads.calibration import fit_temperature, log_losses
 from headstart.heads.folds import class_weights
 from headstart.heads.select import refit
 from headstart.judge.intervals import Interval, paired_difference
-from headstart.tune.problem import Ground
+from headstart.tune.problem import TuningProblem
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedTrial:
     """An answer on the n examples that judge.
 
     Attributes:
@@ -42,30 +42,32 @@ class Judged:
         return float(self.right.mean())
 
 
-def judged(ground: Ground, scores: NDArray[np.float32]) -> Judged:
+def judged(ground: TuningProblem, scores: NDArray[np.float32]) -> EvaluatedTrial:
     """Return how class scores (n, c) do on the examples of a ground that judge."""
     y = ground.y_judge
     counted = class_weights(ground.y_learn, ground.c)
     counted = np.where(counted > 0, counted, 1.0)[y]
     temperature = fit_temperature(scores, y, counted)
-    return Judged(log_losses(scores, y, temperature) * counted, scores.argmax(axis=1) == y, counted, temperature)
+    return EvaluatedTrial(
+        log_losses(scores, y, temperature) * counted, scores.argmax(axis=1) == y, counted, temperature
+    )
 
 
-def judged_frozen(ground: Ground) -> Judged:
+def judged_frozen(ground: TuningProblem) -> EvaluatedTrial:
     """Return how the chosen head does on frozen features, learned from the examples to learn from alone."""
     head = refit(ground.x, ground.y_learn, ground.c, like=ground.head)
     return judged(ground, head.scores(ground.x_judge))
 
 
-def joined(parts: Sequence[Judged]) -> Judged:
+def joined(parts: Sequence[EvaluatedTrial]) -> EvaluatedTrial:
     """Return what several sets of examples say together."""
-    return Judged(
+    return EvaluatedTrial(
         np.concatenate([part.losses for part in parts]),
         np.concatenate([part.right for part in parts]),
         np.concatenate([part.counted for part in parts]),
     )
 
 
-def gain(frozen: Judged, tuned: Judged, *, seed: int) -> Interval:
+def gain(frozen: EvaluatedTrial, tuned: EvaluatedTrial, *, seed: int) -> Interval:
     """Return by how many nats the tuned answer's log loss is better, with the paired 95 % interval."""
     return paired_difference(frozen.losses, tuned.losses, seed=seed)

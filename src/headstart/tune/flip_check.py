@@ -13,7 +13,7 @@ from headstart.heads.select import refit
 from headstart.tune.inputs.images import decoded
 from headstart.tune.network.classifier import Classifier
 from headstart.tune.network.readers import PictureReader
-from headstart.tune.problem import Ground
+from headstart.tune.problem import TuningProblem
 from headstart.tune.training.task import precision
 
 MOST = 64  # examples that are asked about
@@ -22,7 +22,7 @@ KNOWN = 0.6  # accuracy below which the source has no say
 BATCH = 16
 
 
-def mirror_keeps_labels(ground: Ground, device: torch.device) -> bool:
+def mirror_keeps_labels(ground: TuningProblem, device: torch.device) -> bool:
     """Return whether the frozen source names mirrored pictures as well as plain ones: digits and letters it does not.
 
     Of what is no picture there is no mirrored one.

@@ -16,7 +16,7 @@ from torch import nn
 
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
-from headstart.data.audio.spectrogram import HOP, Heard, heard
+from headstart.data.audio.spectrogram import HOP, AudioPreprocessing, mono_samples
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.networks.classifier import with_classes
@@ -28,7 +28,7 @@ from headstart.tune.network.classifier import takes
 from headstart.tune.network.param_groups import statistics_of
 from headstart.tune.training.loop import train
 from headstart.tune.training.task import Recipe, Task, Trained, Weight, evaluate, processor
-from headstart.tune.training.trackers import Watcher
+from headstart.tune.training.trackers import Tracker
 
 RECIPE = Recipe(epochs=30, rate=3e-3, batch=128, decay=0.05, smoothing=0.1, average=0.995)
 """What serves a small convolutional network on 10,000 to 1,000,000 photos; warm-up and cosine are the loop's own."""
@@ -40,7 +40,7 @@ SIZES = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 
 
 @dataclass(frozen=True)
-class Fresh:
+class UntrainedNetwork:
     """A network with random weights, ready to learn.
 
     Attributes:
@@ -61,7 +61,7 @@ class Fresh:
 
 
 @dataclass(frozen=True)
-class Material:
+class PretrainSplits:
     """What a network is trained, judged and tested on.
 
     Attributes:
@@ -81,16 +81,16 @@ class Material:
         return self.dataset.class_ids(positions)
 
 
-def recipe_for(material: Material) -> Recipe:
+def recipe_for(material: PretrainSplits) -> Recipe:
     """Return how to train on some data where nothing else is asked for."""
     if material.dataset.kind != "sound":
         return RECIPE
     return replace(RECIPE, batch=min(RECIPE.batch, max(LEAST_BATCH, len(material.learn) // STEPS)))
 
 
-def fresh(
+def untrained_network(
     source: TorchSource, *, classes: int, size: int, seed: int, hearing: tuple[float, int] | None = None
-) -> Fresh:
+) -> UntrainedNetwork:
     """Return a network with random weights for so many classes.
 
     Args:
@@ -117,12 +117,12 @@ def fresh(
         and all(takes(source, grown(how.size[0], share)) for share in SHARES)
     )
     more = _measured(body, how, source.more)
-    return Fresh(source.info.uri, body, how, source.taps, more, grows)
+    return UntrainedNetwork(source.info.uri, body, how, source.taps, more, grows)
 
 
 def train_anew(
-    network: Fresh,
-    material: Material,
+    network: UntrainedNetwork,
+    material: PretrainSplits,
     recipe: Recipe,
     *,
     views: bool = True,
@@ -131,7 +131,7 @@ def train_anew(
     budget: float | None = None,
     folder: Path | None = None,
     identity: Mapping[str, Any] | None = None,
-    watchers: Sequence[Watcher] = (),
+    watchers: Sequence[Tracker] = (),
     progress: Progress | None = None,
 ) -> Trained:
     """Train a network from random weights and leave its best weights in `network.body`, in inference mode.
@@ -156,7 +156,7 @@ def train_anew(
     """
     dataset, how = material.dataset, network.how
     own = {"views": views, "mirror": mirror, "size": list(how.size), "threads": torch.get_num_threads()}
-    own |= {"spectrogram": asdict(how.spectrogram)} if isinstance(how, Heard) else {}
+    own |= {"spectrogram": asdict(how.spectrogram)} if isinstance(how, AudioPreprocessing) else {}
     with (
         Stream(
             dataset,
@@ -183,7 +183,9 @@ def train_anew(
         )
 
 
-def probabilities_of(network: Fresh, material: Material, positions: Sequence[int]) -> NDArray[np.float32]:
+def probabilities_of(
+    network: UntrainedNetwork, material: PretrainSplits, positions: Sequence[int]
+) -> NDArray[np.float32]:
     """Return the class probabilities of the pictures at `positions`, float32 of shape (n, c), in their order.
 
     Raises:
@@ -193,7 +195,7 @@ def probabilities_of(network: Fresh, material: Material, positions: Sequence[int
         return torch.from_numpy(evaluate(_task(network, examples, examples))).softmax(1).numpy()
 
 
-def _task(network: Fresh, learn: Stream, judge: Stream) -> Task:
+def _task(network: UntrainedNetwork, learn: Stream, judge: Stream) -> Task:
     device = processor()
     body = network.body.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     whole = Normalised(body, network.how).to(device)
@@ -216,16 +218,16 @@ def _task(network: Fresh, learn: Stream, judge: Stream) -> Task:
     )
 
 
-def _heard(source: TorchSource, size: int, seconds: float, rate: int) -> Heard:
+def _heard(source: TorchSource, size: int, seconds: float, rate: int) -> AudioPreprocessing:
     """Return how an architecture hears recordings: as wide as their length asks for, or square where it must be."""
     own = source.preprocessing.size[0]
     mels = size or (MELS if takes(source, MELS) else own)
     frames = math.ceil(seconds / HOP / STEP) * STEP
     if takes(source, mels, frames):
-        return heard(source.preprocessing, size=(mels, frames), seconds=frames * HOP, rate=rate)
+        return mono_samples(source.preprocessing, size=(mels, frames), seconds=frames * HOP, rate=rate)
     if mels != own:
         _check_size(source, mels)
-    return heard(source.preprocessing, size=(mels, mels), seconds=seconds, rate=rate)
+    return mono_samples(source.preprocessing, size=(mels, mels), seconds=seconds, rate=rate)
 
 
 def _check_size(source: TorchSource, size: int) -> None:

@@ -18,7 +18,7 @@ from headstart.sources.tuned import Tunable
 
 
 @dataclass(frozen=True)
-class Ground:
+class TuningProblem:
     """What tuning stands on: the data, the source, and the head that was chosen on its features.
 
     Attributes:
@@ -53,7 +53,7 @@ class Ground:
     cache: Path
     held_out: bool = False
 
-    def whole(self) -> Ground:
+    def whole(self) -> TuningProblem:
         """Return the ground on which every example is learned from, and none judges."""
         return replace(
             self,
@@ -65,7 +65,7 @@ class Ground:
             x_judge=self.x_judge[:0],
         )
 
-    def judged_by(self, positions: Sequence[int]) -> Ground:
+    def judged_by(self, positions: Sequence[int]) -> TuningProblem:
         """Return the ground on which the examples at `positions` judge, and all others are learned from."""
         whole, held = self.whole(), set(positions)
         where = np.array([at in held for at in whole.learn])

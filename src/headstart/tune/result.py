@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from headstart.heads.linear import LinearHead
 from headstart.judge.intervals import Interval
 from headstart.sources.tuned import AnyTuned
-from headstart.tune.evaluation import Judged, gain, joined
-from headstart.tune.training.task import Epoch
+from headstart.tune.evaluation import EvaluatedTrial, gain, joined
+from headstart.tune.training.task import EpochResult
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedConfig:
     """One way of tuning, and what came of it on the examples that judge.
 
     Attributes:
@@ -40,7 +40,7 @@ class Tried:
     alpha: float
     settled: bool
     why: str
-    history: tuple[Epoch, ...]
+    history: tuple[EpochResult, ...]
     images_per_second: float
     kept: bool
 
@@ -95,7 +95,7 @@ class Tuning:
     layer: str
     way: str
     frozen: tuple[float, float]
-    tried: tuple[Tried, ...]
+    tried: tuple[TriedConfig, ...]
     confirmed: Confirmed | None
     notes: tuple[str, ...]
     device: str
@@ -121,14 +121,14 @@ class Tuning:
         }
 
 
-def ending(one: Tried) -> str:
+def ending(one: TriedConfig) -> str:
     """Return what must be said of a way whose last run had to end early."""
     if one.why == "short":
         return f"{one.name}: the budget is too short for one epoch; the frozen source stands."
     return f"{one.name}: the loss exploded or was not finite, and the last good weights stand; give a smaller --rate."
 
 
-def confirmation(frozen: Sequence[Judged], tuned: Sequence[Judged], *, seed: int) -> Confirmed:
+def confirmation(frozen: Sequence[EvaluatedTrial], tuned: Sequence[EvaluatedTrial], *, seed: int) -> Confirmed:
     """Return what several parts say together of the frozen source and of the best way."""
     before, after = joined(frozen), joined(tuned)
     return Confirmed(
@@ -140,7 +140,7 @@ def confirmation(frozen: Sequence[Judged], tuned: Sequence[Judged], *, seed: int
     )
 
 
-def not_kept(tried: Sequence[Tried], confirmed: Confirmed | None, *, picked: bool) -> str:
+def not_kept(tried: Sequence[TriedConfig], confirmed: Confirmed | None, *, picked: bool) -> str:
     """Return why the frozen source stands; `picked` where the best of several ways needs a second look."""
     if not tried:
         return "Nothing could be tuned within the budget: the model is the frozen one."

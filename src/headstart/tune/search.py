@@ -17,16 +17,16 @@ from headstart.heads.linear import softmax
 from headstart.tune.class_names import names_tell
 from headstart.tune.evaluation import gain, joined, judged, judged_frozen
 from headstart.tune.flip_check import mirror_keeps_labels
-from headstart.tune.inputs.base import Shelf
+from headstart.tune.inputs.base import DecodedCache
 from headstart.tune.inputs.by_modality import MEDIA, rate_of
 from headstart.tune.inputs.contrastive import TIMES
-from headstart.tune.problem import Ground
-from headstart.tune.result import Confirmed, Tried, Tuning, confirmation, ending, learned_again, not_kept
+from headstart.tune.problem import TuningProblem
+from headstart.tune.result import Confirmed, TriedConfig, Tuning, confirmation, ending, learned_again, not_kept
 from headstart.tune.settings import ALL, AUTO, Settings
 from headstart.tune.training.task import Recipe, Trained, processor
-from headstart.tune.training.trackers import Watcher
-from headstart.tune.trial import Arm, Point
-from headstart.tune.trial_config import Way
+from headstart.tune.training.trackers import Tracker
+from headstart.tune.trial import Point, TuningTrial
+from headstart.tune.trial_config import TrialConfig
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 SETTLED = (0.5, 1.0)  # where the head is fitted anew as well, which takes a look at every example
@@ -43,14 +43,14 @@ LEAST_GAIN = 1e-3  # nats: what rounding alone gains is steady, and nothing
 
 
 def tune(
-    ground: Ground,
+    ground: TuningProblem,
     settings: Settings,
     *,
     seed: int,
-    pooled: Ground | None = None,
+    pooled: TuningProblem | None = None,
     folder: Path | None = None,
     identity: Mapping[str, Any] | None = None,
-    watchers: Sequence[Watcher] = (),
+    watchers: Sequence[Tracker] = (),
     progress: Progress | None = None,
 ) -> Tuning:
     """Tune the source, and keep what came of it only where it beats the frozen one beyond the paired interval.
@@ -95,14 +95,14 @@ class _Search:
 
     def __init__(
         self,
-        ground: Ground,
+        ground: TuningProblem,
         settings: Settings,
         *,
-        pooled: Ground,
+        pooled: TuningProblem,
         seed: int,
         folder: Path | None,
         identity: Mapping[str, Any],
-        watchers: Sequence[Watcher],
+        watchers: Sequence[Tracker],
         progress: Progress | None,
     ) -> None:
         self.ground, self.pooled, self.settings, self.seed, self.folder = ground, pooled, settings, seed, folder
@@ -111,7 +111,7 @@ class _Search:
         self.identity = {**identity, **said, "seed": seed}
         self.watchers = watchers
         self.device = processor()
-        self.shelf: Shelf = {}
+        self.decoded_cache: DecodedCache = {}
         self.medium = MEDIA[ground.dataset.kind]
         self.frozen = judged_frozen(ground)
         self.again = (1 + len(ground.judge) / len(ground.learn)) if ground.held_out else 0.0
@@ -208,7 +208,7 @@ class _Search:
         looks = HOPELESS * (1 + self.again)
         return min(left * RUNG, (left - looks * before.seconds) / (1 + looks))
 
-    def _rung(self, way: Way, share: float, before: _Attempt | None) -> _Attempt | None:
+    def _rung(self, way: TrialConfig, share: float, before: _Attempt | None) -> _Attempt | None:
         """Go on with a way for so many seconds; return None where they are too few for one epoch."""
         start = time.monotonic()
         runs = before.runs if before else []
@@ -221,7 +221,7 @@ class _Search:
         seconds = (before.seconds if before else 0.0) + time.monotonic() - start
         return _Attempt(arm, runs, self._interpolated(arm, runs), seconds)
 
-    def _ways(self, budget: float) -> list[Way]:
+    def _ways(self, budget: float) -> list[TrialConfig]:
         """Return the ways that `auto` tries, cheapest first: as many as the budget gives a fair run."""
         stages = len(self.ground.stages)
         promising = self.medium.ways(self.ground)[: max(1, int(RUNG * budget / FAIR))]
@@ -232,7 +232,7 @@ class _Search:
         # patience does not before the rate has come down.
         return [replace(way, recipe=replace(way.recipe, patience=way.recipe.epochs)) for way in ways]
 
-    def _way(self, mode: str, size: int = 0, *, contrast: bool = False) -> Way:
+    def _way(self, mode: str, size: int = 0, *, contrast: bool = False) -> TrialConfig:
         settings = self.settings
         recipe = Recipe(
             # What pairs teach is soon learned, and goes on into what these pairs alone have in common.
@@ -244,7 +244,7 @@ class _Search:
             smoothing=settings.smoothing,
             seed=self.seed,
         )
-        return Way(
+        return TrialConfig(
             mode=mode,
             size=0 if (size, size) == self.ground.size else size,
             augment=settings.augment,
@@ -266,16 +266,20 @@ class _Search:
         """Whether the names of the classes say what they are about."""
         return names_tell(self.ground, self.device, seed=self.seed)
 
-    def _run(self, way: Way, budget: float | None, prefix: str, arm: Arm | None = None) -> tuple[Arm, Trained]:
+    def _run(
+        self, way: TrialConfig, budget: float | None, prefix: str, arm: TuningTrial | None = None
+    ) -> tuple[TuningTrial, Trained]:
         start = time.monotonic()
         ground = self.pooled if way.mode == ALL else self.ground
-        arm = arm or Arm(ground, way, shelf=self.shelf, device=self.device, progress=self.progress)
+        arm = arm or TuningTrial(
+            ground, way, decoded_cache=self.decoded_cache, device=self.device, progress=self.progress
+        )
         left = None if budget is None else max(0.0, budget - (time.monotonic() - start))
         folder = None if self.folder is None else self.folder / (prefix + way.name.replace(":", "-").replace(" ", "-"))
         trained = arm.run(budget=left, folder=folder, identity=self.identity, watchers=self.watchers)
         return arm, trained
 
-    def _interpolated(self, arm: Arm, runs: Sequence[Trained]) -> Tried:
+    def _interpolated(self, arm: TuningTrial, runs: Sequence[Trained]) -> TriedConfig:
         """Put the arm at the point between start and end where it judges best, and say how good that is."""
         end, head = arm.end()
         found = []
@@ -287,7 +291,7 @@ class _Search:
             found.append((judged(self.ground, arm.judged()), point))
         best, point = min(found, key=lambda one: one[0].log_loss)
         arm.at(point, end, head)
-        return Tried(
+        return TriedConfig(
             arm.way.name,
             best.log_loss,
             best.accuracy,
@@ -360,7 +364,7 @@ class _Search:
             notes.append(not_kept(tried, confirmed, picked=self._picks))
         return Tuning(source, head, layer, way, frozen, tried, confirmed, tuple(notes), str(self.device), said)
 
-    def _learned(self, best: _Attempt, ground: Ground, left: float | None, prefix: str) -> Arm | None:
+    def _learned(self, best: _Attempt, ground: TuningProblem, left: float | None, prefix: str) -> TuningTrial | None:
         """Return an arm that has learned on another ground as the best one did; None where time or loss forbid it.
 
         It takes the epochs and the interpolation that judged best, and nobody judges it on its way. That is what a
@@ -370,7 +374,7 @@ class _Search:
         if left is not None and left <= 0:
             return None
         way = replace(best.arm.way, recipe=replace(best.arm.way.recipe, epochs=best.epochs, last=True))
-        arm = Arm(ground, way, shelf=self.shelf, device=self.device, progress=self.progress)
+        arm = TuningTrial(ground, way, decoded_cache=self.decoded_cache, device=self.device, progress=self.progress)
         if not best.epochs:  # its start is what judged best
             return arm
         arm, trained = self._run(way, left, prefix, arm)
@@ -392,9 +396,9 @@ class _Attempt:
         confirmed: what parts say that had no say in the search; None where none were asked.
     """
 
-    arm: Arm
+    arm: TuningTrial
     runs: list[Trained]
-    tried: Tried
+    tried: TriedConfig
     seconds: float = 0.0
     confirmed: Confirmed | None = None
 

@@ -19,7 +19,7 @@ from headstart.base.progress import Progress
 from headstart.heads.select import refit
 from headstart.sources.layers import select
 from headstart.sources.tuned import AnyTuned
-from headstart.tune.inputs.base import BATCH, Kept, Medium, Shelf
+from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline
 from headstart.tune.inputs.by_modality import MEDIA
 from headstart.tune.inputs.contrastive import Paired, contrast
 from headstart.tune.inputs.row_store import place_for
@@ -30,12 +30,12 @@ from headstart.tune.network.fused_batchnorm import find_pairs, fused
 from headstart.tune.network.param_groups import choose_groups, set_modes, stages_of, statistics_of, used_weights
 from headstart.tune.network.readers import Given
 from headstart.tune.network.trace import Span, spans
-from headstart.tune.problem import Ground
+from headstart.tune.problem import TuningProblem
 from headstart.tune.settings import LORA
 from headstart.tune.training.loop import train
 from headstart.tune.training.task import Aim, Examples, Nothing, Task, Trained, Weight, evaluate, precision
-from headstart.tune.training.trackers import Watcher
-from headstart.tune.trial_config import Way
+from headstart.tune.training.trackers import Tracker
+from headstart.tune.trial_config import TrialConfig
 
 HEAD = 300.0
 """The head's learning rate as a share of that of the topmost stage, over the number of features.
@@ -62,7 +62,7 @@ class Point(NamedTuple):
     settled: bool
 
 
-class Arm:
+class TuningTrial:
     """One way of tuning, ready to run; each run goes on from where the last one ended.
 
     Args:
@@ -79,22 +79,22 @@ class Arm:
 
     def __init__(
         self,
-        ground: Ground,
-        way: Way,
+        ground: TuningProblem,
+        way: TrialConfig,
         *,
-        shelf: Shelf,
+        decoded_cache: DecodedCache,
         device: torch.device,
         progress: Progress,
     ) -> None:
         self.ground, self.way, self.device, self.progress = ground, way, device, progress
-        self._shelf = shelf
+        self._shelf = decoded_cache
         self.medium = self._medium()
         body = copy.deepcopy(ground.source.module()).to(device)
         self.body = body.to(memory_format=torch.channels_last).eval()
         self.original = {name: tensor.detach().clone() for name, tensor in self.body.state_dict().items()}
         self.notes: list[str] = []
         self.prefix: Prefix | None = None
-        self._kept: tuple[Kept, Kept] | None = None
+        self._kept: tuple[ActivationCache, ActivationCache] | None = None
         self.reader = self.medium.reader(self.body).to(device)
         self.classifier = self._classifier()
         self.begin = {name: weight.detach().clone() for name, weight in self.classifier.linear.state_dict().items()}
@@ -116,7 +116,7 @@ class Arm:
         budget: float | None,
         folder: Path | None,
         identity: Mapping[str, Any],
-        watchers: Sequence[Watcher] = (),
+        watchers: Sequence[Tracker] = (),
         each: Each | None = None,
         name: str = "",
     ) -> Trained:
@@ -151,8 +151,8 @@ class Arm:
         """Whether epochs run from kept activations."""
         return self._kept is not None
 
-    def _medium(self) -> Medium:
-        return MEDIA[self.ground.dataset.kind](self.ground, self.way, shelf=self._shelf, progress=self.progress)
+    def _medium(self) -> InputPipeline:
+        return MEDIA[self.ground.dataset.kind](self.ground, self.way, decoded_cache=self._shelf, progress=self.progress)
 
     def _moved(self, given: Given) -> Given:
         return tuple(part.to(self.device) for part in given)
@@ -261,7 +261,7 @@ class Arm:
         else:
             self.body.eval()
 
-    def _keep(self, prefix: Prefix, budget: float | None) -> tuple[Kept, Kept]:
+    def _keep(self, prefix: Prefix, budget: float | None) -> tuple[ActivationCache, ActivationCache]:
         """Return the activations at the boundary, of every view of the examples that the budget affords."""
         if budget is not None:
             self._afford(prefix, budget)

@@ -9,7 +9,7 @@ from headstart.tune.training.task import Recipe
 
 
 @dataclass(frozen=True)
-class Way:
+class TrialConfig:
     """How an arm tunes.
 
     Attributes:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 from headstart.cli.source_table import as_rows, as_table, as_text
-from headstart.sources.catalogue import Row
+from headstart.sources.catalogue import CatalogueRow
 from headstart.testing import ToySource
 
 
 def test_the_table_fits_its_width_and_says_what_is_not_usable() -> None:
     info = ToySource().info
     rows = (
-        Row("packaged:efficientnet-lite0", "package", dataclasses.replace(info, trained_on="x" * 200)),
-        Row("hf:a/b", "cache", None, "must be whole; found half\x1b[31m; get it again"),
+        CatalogueRow("packaged:efficientnet-lite0", "package", dataclasses.replace(info, trained_on="x" * 200)),
+        CatalogueRow("hf:a/b", "cache", None, "must be whole; found half\x1b[31m; get it again"),
     )
     table = as_table(rows, 80)
     assert all(len(line) <= 80 for line in table.splitlines())

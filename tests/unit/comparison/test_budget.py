@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 
 from headstart.comparison import budget as affording
-from headstart.comparison.budget import Cell, Plan, needed, plan_scratch, plan_tuned
+from headstart.comparison.budget import ExperimentCell, Plan, needed, plan_scratch, plan_tuned
 from headstart.comparison.trained_arms import batch_for, epochs_for
 from headstart.judge.benefit.results import FAST, PACE
 from headstart.testing import ToySource
 
-CELLS = [Cell(100, 200, 5)]
+CELLS = [ExperimentCell(100, 200, 5)]
 SECONDS = {0: 0.04, 128: 0.025, 64: 0.015}
 
 

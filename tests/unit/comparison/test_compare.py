@@ -19,15 +19,15 @@ from headstart.base.progress import Progress
 from headstart.cli.app import app
 from headstart.comparison import trained_arms as learners
 from headstart.comparison.compare import run_compare
-from headstart.comparison.experiment import Options, numbers
+from headstart.comparison.experiment import CompareOptions, numbers
 from headstart.comparison.multi_source import run_several, write_several
 from headstart.comparison.outcome_store import Outcomes
-from headstart.comparison.result import Compared, write_comparison
+from headstart.comparison.result import ComparisonResult, write_comparison
 from headstart.judge.benefit.benefit import benefit_of
-from headstart.judge.benefit.results import About, Outcome
+from headstart.judge.benefit.results import ComparisonMeta, Outcome
 from headstart.run.folder import ARMS, CHECKPOINTS
 from headstart.testing import PlantedSource, ToySource, toy_photos, toy_stripes
-from headstart.tune.inputs.images import PictureMedium
+from headstart.tune.inputs.images import ImagePipeline
 from headstart.tune.training import loop
 
 QUICK = {"scratch": (2, 3), "tuned": (2, 3)}
@@ -44,8 +44,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy_photos(tmp_path_factory.mktemp("compare") / "photos", classes=3, per_class=15, seed=1)
 
 
-def options(folder: Path | None = None, **how: Any) -> Options:
-    plain = Options(source=ToySource(0), labels_per_class=(None,), seeds=2, tune="all", budget=60.0, arms=folder)
+def options(folder: Path | None = None, **how: Any) -> CompareOptions:
+    plain = CompareOptions(source=ToySource(0), labels_per_class=(None,), seeds=2, tune="all", budget=60.0, arms=folder)
     plain = replace(plain, engine="torch")
     return replace(plain, **how)
 
@@ -135,7 +135,7 @@ def test_a_budget_too_short_for_an_epoch_leaves_baselines_and_frozen_source(
 def test_what_is_left_of_the_budget_goes_to_runs_that_it_cut(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained, budgets = learners.trained, []
 
-    def cut_at_first(prepared: Any, source: Any, course: learners.Course, **how: Any) -> Outcome:
+    def cut_at_first(prepared: Any, source: Any, course: learners.ArmConfig, **how: Any) -> Outcome:
         found = trained(prepared, source, course, **how)
         budgets.append(course.budget)
         if len(budgets) > 1:
@@ -155,7 +155,7 @@ def test_what_is_left_of_the_budget_goes_to_runs_that_it_cut(photos: Path, monke
 
 def test_a_run_whose_loss_explodes_begins_again_at_a_lower_rate(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: set[float] = set()
-    plain, high = loop._Run._learn, PictureMedium.rates["scratch"]
+    plain, high = loop._Run._learn, ImagePipeline.rates["scratch"]
 
     def explodes(run: Any, *given: Any) -> str:
         rates.add(run.recipe.rate)
@@ -215,9 +215,9 @@ def test_few_labels_have_more_seeds(photos: Path, monkeypatch: pytest.MonkeyPatc
     assert found.result["seeds"] == {"3": 5, "all": 2}
 
 
-def made_up(how: Options, frozen: float) -> Compared:
+def made_up(how: CompareOptions, frozen: float) -> ComparisonResult:
     """Return a comparison of simulated results, and the folder that a real one would have left."""
-    about = About(str(how.source), "raw pixels", "photos")
+    about = ComparisonMeta(str(how.source), "raw pixels", "photos")
     simulated = field(arms(start=0.5, frozen=frozen, scratch=(0.3, 0.5)), n=100)
     benefit = benefit_of([simulated], np.arange(100) % 5, about)
     assert how.arms is not None
@@ -225,13 +225,13 @@ def made_up(how: Options, frozen: float) -> Compared:
     plain = {"schema": 1, "task": "image-classification", "source": how.source, "seeds": {"all": 5}, "classes": []}
     counts = dict.fromkeys(("train", "test", "skipped", "ignored"), 1)
     plain |= {"examples": counts, "engine": "torch", "seed": 0, "budget": 1.0, "seconds": {"total": 1.0}}
-    return Compared("toys", benefit, {**plain, "warnings": [], **benefit.as_dict()})
+    return ComparisonResult("toys", benefit, {**plain, "warnings": [], **benefit.as_dict()})
 
 
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    given: list[Options] = []
+    given: list[CompareOptions] = []
 
-    def compared(data: Any, how: Options, progress: Progress) -> Compared:
+    def compared(data: Any, how: CompareOptions, progress: Progress) -> ComparisonResult:
         given.append(how)
         return made_up(how, 0.9)
 
@@ -258,16 +258,22 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_several_sources_share_the_budget_and_the_best_comes_first(tmp_path: Path) -> None:
-    given: list[Options] = []
+    given: list[CompareOptions] = []
 
-    def compared(data: Any, how: Options, progress: Progress) -> Compared:
+    def compared(data: Any, how: CompareOptions, progress: Progress) -> ComparisonResult:
         given.append(how)
         if len(given) == 2:
             raise KeyboardInterrupt
         return made_up(how, 0.9 if how.source == "toy:b" else 0.6)
 
     several = partial(
-        run_several, None, Options(budget=90.0), ["toy:a", "toy:b", "toy:c"], Progress(), out=tmp_path, compare=compared
+        run_several,
+        None,
+        CompareOptions(budget=90.0),
+        ["toy:a", "toy:b", "toy:c"],
+        Progress(),
+        out=tmp_path,
+        compare=compared,
     )
     with pytest.raises(KeyboardInterrupt):
         several()

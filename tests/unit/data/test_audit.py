@@ -14,7 +14,7 @@ from headstart.base.errors import DataError
 from headstart.base.hashing import sha256
 from headstart.base.progress import Progress
 from headstart.data.audit import check_bad, scan
-from headstart.data.dataset import Dataset, Example, Skipped, Unusable
+from headstart.data.dataset import BadExample, Dataset, Example, Skipped
 from headstart.data.readers.open import open_dataset
 
 
@@ -24,7 +24,7 @@ def dataset(*rows: tuple[str, bytes], skipped: int = 0) -> Dataset:
     def read(position: int) -> bytes:
         data = rows[position][1]
         if data.startswith(b"!"):
-            raise Unusable(data[1:].decode())
+            raise BadExample(data[1:].decode())
         return data
 
     examples = tuple(Example(f"{label}/{n}.jpg", label) for n, (label, _) in enumerate(rows))

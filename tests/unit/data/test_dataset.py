@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import Dataset, Example, Unusable
+from headstart.data.dataset import BadExample, Dataset, Example
 
 ROWS = {0: b"one", 1: b"two", 2: b"three"}
 
@@ -26,7 +26,7 @@ def test_what_could_be_read_before_is_prepared_again() -> None:
 
 def test_what_has_gone_since_is_named() -> None:
     def gone(data: bytes) -> int:
-        raise Unusable("truncated")
+        raise BadExample("truncated")
 
     with pytest.raises(DataError, match=r"1\.txt must be readable again; found truncated"):
         numbers().reread(1, gone)

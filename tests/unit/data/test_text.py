@@ -14,7 +14,7 @@ from toy_texts import TOPICS, sentences, write_csv
 from headstart.base.errors import DataError
 from headstart.base.progress import Progress
 from headstart.data.audit import scan
-from headstart.data.dataset import Dataset, Unusable
+from headstart.data.dataset import BadExample, Dataset
 from headstart.data.readers.open import open_dataset, open_inputs
 from headstart.data.split import split
 from headstart.data.text import decoded, remarks, text_bytes, text_of
@@ -47,18 +47,18 @@ def test_encodings_are_found_and_nothing_is_replaced__TXT_03(data: bytes, text: 
 
 @pytest.mark.parametrize("data", [b"na\xefve \x81 x", b"\xff\xfe\x00\xd8", b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0d"])
 def test_bytes_that_are_no_text_are_refused_with_their_offset__TXT_03(data: bytes) -> None:
-    with pytest.raises(Unusable, match=r"not UTF-8 \(byte 0x.. at \d"):
+    with pytest.raises(BadExample, match=r"not UTF-8 \(byte 0x.. at \d"):
         text_of(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"  \n\t ", b"\xef\xbb\xbf", "\u2003\u00a0".encode()])
 def test_blank_texts_are_unusable__TXT_01(data: bytes) -> None:
-    with pytest.raises(Unusable, match="empty"):
+    with pytest.raises(BadExample, match="empty"):
         text_of(data)
 
 
 def test_half_a_surrogate_pair_is_named__TXT_04() -> None:
-    with pytest.raises(Unusable, match="half a surrogate pair at character 2"):
+    with pytest.raises(BadExample, match="half a surrogate pair at character 2"):
         text_bytes("ab\ud800")
 
 

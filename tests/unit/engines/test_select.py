@@ -172,8 +172,8 @@ def test_a_verdict_over_few_photos_is_asked_for_again_when_more_are_at_hand(cach
 
 def test_verdicts_are_of_one_cpu_and_one_version(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_engine(NETWORK, sample=pictures, cache=cache)
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(choose, "cpu", lambda: "another CPU")
+    with monkeypatch.context() as conversion:
+        conversion.setattr(choose, "cpu", lambda: "another CPU")
         assert planned(NETWORK, engine="auto", cache=cache) is None
     monkeypatch.setattr(choose, "openvino_version", lambda: "2099.1")
     assert planned(NETWORK, engine="auto", cache=cache) is None

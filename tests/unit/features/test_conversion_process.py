@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.features.conversion_process import Elsewhere, begun
+from headstart.features.conversion_process import ConversionProcess, start_conversion
 from headstart.sources.registry import open_source
 from headstart.testing import toy_photos
 
@@ -41,16 +41,16 @@ def test_where_the_other_process_fails_nothing_is_found(tmp_path: Path) -> None:
     said: list[str] = []
     opened = {"uri": "packaged:no-such-network"}
     sample = np.zeros((1, 8, 8, 3), np.uint8)
-    elsewhere = Elsewhere(opened, engine="auto", cache=tmp_path)
-    elsewhere.settle(sample, say=said.append)
-    elsewhere.close()
+    conversion = ConversionProcess(opened, engine="auto", cache=tmp_path)
+    conversion.wait_for_parity(sample, say=said.append)
+    conversion.close()
     assert said == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_that_is_not_needed_after_all_ends_with_the_block(tmp_path: Path) -> None:
     source = open_source("packaged:efficientnet-lite0", weights="none", seed=3)
-    with begun(source, engine="auto", cache=tmp_path) as elsewhere:
-        assert elsewhere is not None
-        process = elsewhere._process
+    with start_conversion(source, engine="auto", cache=tmp_path) as conversion:
+        assert conversion is not None
+        process = conversion._process
     assert process.returncode is not None

@@ -19,12 +19,12 @@ import pytest
 
 from headstart.base.errors import UsageError
 from headstart.base.hashing import sha256
-from headstart.data.dataset import Dataset, Example, Unusable
+from headstart.data.dataset import BadExample, Dataset, Example
 from headstart.data.images.preprocessing import small_pixels
 from headstart.data.readers.open import open_dataset
 from headstart.features import extract as extraction
 from headstart.features.extract import Extraction, extract
-from headstart.features.modality import MANNERS
+from headstart.features.modality import EXTRACTION_PROFILES
 from headstart.features.store import FILE
 from headstart.testing import ToySource, toy_photos
 
@@ -300,8 +300,8 @@ def test_a_disk_that_fills_up_keeps_what_was_committed__DSK_01(
     assert engine.photos == 60
     engine.runs.clear()
     found = extracted(photos)
-    assert found.hits == MANNERS["image"].commit
-    assert engine.photos == 60 - MANNERS["image"].commit
+    assert found.hits == EXTRACTION_PROFILES["image"].commit
+    assert engine.photos == 60 - EXTRACTION_PROFILES["image"].commit
 
 
 def test_the_same_figures_from_a_tar_and_from_the_folder(photos: Path, extracted: Extracted, tmp_path: Path) -> None:
@@ -358,5 +358,5 @@ def test_a_warm_run_imports_no_engine_and_a_cached_network_no_torch(
 
 
 def test_unusable_passes_through_prepare_with_its_reason() -> None:
-    with pytest.raises(Unusable):
+    with pytest.raises(BadExample):
         ToySource().prepare(b"no picture")

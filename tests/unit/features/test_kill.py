@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.features.modality import MANNERS
+from headstart.features.modality import EXTRACTION_PROFILES
 from headstart.testing import toy_photos
 
 SCRIPT = """
@@ -88,7 +88,7 @@ def test_killed_at_random_instants_at_most_one_commit_is_done_again__DSK_04(
             assert digest == expected
             assert int(hits) + int(misses) == COUNT
             assert notes == "0"
-            assert (folder / "log").stat().st_size <= COUNT + 4 * MANNERS["image"].commit
+            assert (folder / "log").stat().st_size <= COUNT + 4 * EXTRACTION_PROFILES["image"].commit
     assert killed > kills / 2
 
 
@@ -116,4 +116,4 @@ def test_the_lock_of_a_dead_process_holds_nobody_up__DSK_08(many: Path, tmp_path
     first.communicate()
     _, hits, misses, _ = finished(second)[-1].split()
     assert int(hits) + int(misses) == COUNT
-    assert (tmp_path / "log").stat().st_size <= COUNT + MANNERS["image"].commit
+    assert (tmp_path / "log").stat().st_size <= COUNT + EXTRACTION_PROFILES["image"].commit

@@ -15,29 +15,29 @@ import pytest
 
 from headstart.base.errors import UsageError
 from headstart.features import store as store_module
-from headstart.features.store import FILE, Row, Store, row_key
+from headstart.features.store import FILE, Store, StoredRow, row_key
 
 
 def key(number: int) -> bytes:
     return row_key(f"{number:064x}", "0" * 64)
 
 
-def rows(count: int, width: int = 50, start: int = 0) -> dict[bytes, Row]:
+def rows(count: int, width: int = 50, start: int = 0) -> dict[bytes, StoredRow]:
     rng = np.random.default_rng(start)
     return {
-        key(number): Row(rng.normal(size=width).astype(np.float32), rng.integers(0, 256, 768, dtype=np.uint8))
+        key(number): StoredRow(rng.normal(size=width).astype(np.float32), rng.integers(0, 256, 768, dtype=np.uint8))
         for number in range(start, start + count)
     }
 
 
-def assert_same(found: dict[bytes, Row], expected: dict[bytes, Row]) -> None:
+def assert_same(found: dict[bytes, StoredRow], expected: dict[bytes, StoredRow]) -> None:
     assert found.keys() == expected.keys()
     for name, row in found.items():
         assert row.x.tobytes() == expected[name].x.tobytes()
         assert row.pixels.tobytes() == expected[name].pixels.tobytes()
 
 
-def filled(folder: Path, count: int = 200) -> dict[bytes, Row]:
+def filled(folder: Path, count: int = 200) -> dict[bytes, StoredRow]:
     made = rows(count)
     with Store(folder) as store:
         store.put_many(made)
@@ -56,7 +56,7 @@ def test_rows_come_back_to_the_last_bit(tmp_path: Path) -> None:
 
 
 def test_a_row_without_pixels_is_kept_too(tmp_path: Path) -> None:
-    made = {key(1): Row(np.arange(5, dtype=np.float32), np.empty(0, dtype=np.uint8))}
+    made = {key(1): StoredRow(np.arange(5, dtype=np.float32), np.empty(0, dtype=np.uint8))}
     with Store(tmp_path) as store:
         store.put_many(made)
         assert_same(store.get_many([key(1)]), made)
@@ -287,7 +287,7 @@ def test_twenty_thousand_rows_are_read_fast(tmp_path: Path) -> None:
     keys = [key(number) for number in range(count)]
     with Store(tmp_path) as store:
         for start in range(0, count, 500):
-            store.put_many({name: Row(x, pixels) for name in keys[start : start + 500]})
+            store.put_many({name: StoredRow(x, pixels) for name in keys[start : start + 500]})
     best = np.inf
     for _ in range(3):
         begun = time.process_time()

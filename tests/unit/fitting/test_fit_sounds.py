@@ -14,18 +14,18 @@ import headstart as hs
 from headstart.base.errors import DataError, UsageError
 from headstart.base.progress import Progress
 from headstart.cli.source_table import as_table, as_text
-from headstart.data.audio.spectrogram import Heard
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.readers.open import open_inputs
 from headstart.fitting.fit import fit
 from headstart.model import Model, load
 from headstart.pretraining.pretrain import pretrain, run_pretrain
-from headstart.pretraining.result import Options
-from headstart.sources.catalogue import Row
+from headstart.pretraining.result import PretrainOptions
+from headstart.sources.catalogue import CatalogueRow
 from headstart.sources.registry import open_source
 from headstart.testing import toy_photos
 from headstart.tune.settings import Settings
 
-RESNET = Options("arch:resnet9", size=32, rate=0.01, batch=8, augment="none")
+RESNET = PretrainOptions("arch:resnet9", size=32, rate=0.01, batch=8, augment="none")
 
 
 def glide(rng: np.random.Generator, *, rising: bool) -> NDArray[np.float64]:
@@ -75,7 +75,7 @@ def test_it_passes_the_gate_where_the_order_of_sounds_tells(developed: Path) -> 
 
 def test_the_folder_opens_as_a_source_that_hears(developed: Path, data: Path) -> None:
     source = open_source(f"file:{developed}")
-    assert source.info.kind == "sound" and isinstance(source.preprocessing, Heard)
+    assert source.info.kind == "sound" and isinstance(source.preprocessing, AudioPreprocessing)
     assert source.info.input["spectrogram"]["rate"] == 8_000
     files = sorted(data.rglob("*.wav"))[::8]
     found = source.classify(files).argmax(axis=1)
@@ -87,10 +87,10 @@ def test_the_folder_opens_as_a_source_that_hears(developed: Path, data: Path) ->
 
 
 def test_a_network_of_one_size_hears_a_square(data: Path, tmp_path: Path) -> None:
-    options = Options("arch:lenet5", epochs=1, force=True, seconds=0.5)
+    options = PretrainOptions("arch:lenet5", epochs=1, force=True, seconds=0.5)
     found = run_pretrain(data, options, Progress(), out=tmp_path / "o")
     how = found.network.how
-    assert isinstance(how, Heard) and how.size == (32, 32) and how.channels == "grey"
+    assert isinstance(how, AudioPreprocessing) and how.size == (32, 32) and how.channels == "grey"
     assert how.spectrogram.seconds == pytest.approx(0.5, rel=0.02)
     assert "--seconds 0.5" in found.facts.command
 
@@ -104,7 +104,7 @@ def test_broken_recordings_are_skipped_and_counted__AUD_04_AUD_05(data: Path, tm
     for at, item in enumerate(items):
         files.append(tmp_path / f"{at}.wav")
         files[-1].write_bytes(item)
-    options = Options("arch:lenet5", epochs=1, force=True)
+    options = PretrainOptions("arch:lenet5", epochs=1, force=True)
     found = run_pretrain((files, list(labels)), options, Progress(), out=tmp_path / "o")
     assert found.result["examples"]["skipped"] == 2
     assert {one.reason.split(" (")[0] for one in found.facts.scan.dataset.skipped} == {"truncated", "no samples"}
@@ -113,12 +113,12 @@ def test_broken_recordings_are_skipped_and_counted__AUD_04_AUD_05(data: Path, tm
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (Options("arch:lenet5", mirror=True), "--mirror is for photos"),
-        (Options("arch:lenet5", size=20), "--size must be one"),
-        (Options("arch:lenet5", seconds=-1.0), "--seconds"),
+        (PretrainOptions("arch:lenet5", mirror=True), "--mirror is for photos"),
+        (PretrainOptions("arch:lenet5", size=20), "--size must be one"),
+        (PretrainOptions("arch:lenet5", seconds=-1.0), "--seconds"),
     ],
 )
-def test_what_makes_no_sense_is_refused(data: Path, tmp_path: Path, options: Options, says: str) -> None:
+def test_what_makes_no_sense_is_refused(data: Path, tmp_path: Path, options: PretrainOptions, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         run_pretrain(data, options, Progress(), out=tmp_path / "o")
 
@@ -126,9 +126,9 @@ def test_what_makes_no_sense_is_refused(data: Path, tmp_path: Path, options: Opt
 def test_seconds_are_of_recordings_and_texts_are_neither(tmp_path: Path) -> None:
     pictures = [np.full((32, 32), level, np.uint8) for level in range(8)]
     with pytest.raises(UsageError, match="--seconds is for recordings"):
-        run_pretrain((pictures, list("aabbaabb")), Options("arch:lenet5", seconds=1), Progress(), out=tmp_path)
+        run_pretrain((pictures, list("aabbaabb")), PretrainOptions("arch:lenet5", seconds=1), Progress(), out=tmp_path)
     with pytest.raises(DataError, match="photos or recordings"):
-        run_pretrain((["one", "two"], ["a", "b"]), Options("arch:lenet5"), Progress(), out=tmp_path)
+        run_pretrain((["one", "two"], ["a", "b"]), PretrainOptions("arch:lenet5"), Progress(), out=tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_the_last_stage_learns_on_recordings(developed: Path, data: Path) -> Non
 def test_the_list_says_how_long_and_at_what_rate(developed: Path) -> None:
     info = open_source(f"file:{developed}").info
     assert "input rate" in as_text(info) and "8000" in as_text(info)
-    assert "s at 8,000 Hz" in as_table([Row(info.uri, "here", info)], 140)
+    assert "s at 8,000 Hz" in as_table([CatalogueRow(info.uri, "here", info)], 140)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.cli.app import main
 from headstart.fitting import words_after_tuning as leaning
-from headstart.fitting.fit import Options, run_fit
+from headstart.fitting.fit import FitOptions, run_fit
 from headstart.tune.settings import Settings
 
 SOURCE = "packaged:wordllama"
@@ -115,7 +115,7 @@ def test_the_default_source_follows_the_kind_and_a_source_of_another_kind_is_ref
     from headstart.data.readers.open import open_dataset
     from headstart.fitting.fit import _source_for
 
-    assert _source_for(open_dataset(table), Options()).info.uri == "packaged:minilm"
+    assert _source_for(open_dataset(table), FitOptions()).info.uri == "packaged:minilm"
 
 
 def test_formulas_in_labels_are_escaped_in_what_is_written__TAB_12(
@@ -178,7 +178,7 @@ def test_a_warm_fit_of_texts_imports_neither_torch_nor_scikit_learn(table: Path,
 
 
 def test_the_same_run_twice_gives_the_same_figures(table: Path) -> None:
-    one, other = (run_fit(table, Options(source=SOURCE), Progress()).result for _ in range(2))
+    one, other = (run_fit(table, FitOptions(source=SOURCE), Progress()).result for _ in range(2))
     assert one["test"] == other["test"] and other["cache"]["misses"] == 0
     assert one["texts"] == other["texts"]
 
@@ -186,9 +186,9 @@ def test_the_same_run_twice_gives_the_same_figures(table: Path) -> None:
 def test_a_first_batch_larger_than_a_sample_is_sampled() -> None:
     from headstart.engines.select import PHOTOS
     from headstart.features.extract import _sample
-    from headstart.features.prefetch import Ahead
+    from headstart.features.prefetch import Prefetcher
 
-    with Ahead(lambda at: np.zeros((1, 1, 3), np.uint8), range(3), workers=1, window=2) as ahead:
+    with Prefetcher(lambda at: np.zeros((1, 1, 3), np.uint8), range(3), workers=1, window=2) as ahead:
         for count in (1, PHOTOS, PHOTOS + 200):
             given = [np.zeros((1, 1, 3), np.uint8)] * count
             assert len(_sample(given, ahead)) == min(count + 2, PHOTOS)

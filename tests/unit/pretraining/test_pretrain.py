@@ -16,13 +16,13 @@ from sklearn.datasets import load_digits
 from headstart.base.errors import DataError, SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.pretraining.pretrain import open_architecture, pretrain, run_pretrain
-from headstart.pretraining.result import Developed, Options
+from headstart.pretraining.result import PretrainOptions, PretrainResult
 from headstart.sources.checkpoints.source_folder import UNGATED
 from headstart.sources.registry import open_source
 from headstart.tune.training import loop
 
-LENET = Options("arch:lenet5", epochs=2, rate=0.01, batch=32, force=True)
-RESNET = Options("arch:resnet9", size=32, rate=0.01, batch=8, augment="none")
+LENET = PretrainOptions("arch:lenet5", epochs=2, rate=0.01, batch=32, force=True)
+RESNET = PretrainOptions("arch:resnet9", size=32, rate=0.01, batch=8, augment="none")
 
 
 def digits(names: tuple[int, ...] = (0, 1, 2, 3, 4), per_class: int = 30) -> tuple[list[Any], list[str]]:
@@ -88,9 +88,11 @@ def test_fit_carries_it_over(developed: Path) -> None:
     assert model.report["test"]["accuracy"]["value"] > 0.9
 
 
-def poor(tmp_path: Path, **changes: Any) -> Developed:
+def poor(tmp_path: Path, **changes: Any) -> PretrainResult:
     """Return what one epoch at a rate of nearly nothing gives: no better than chance."""
-    options = Options("arch:lenet5", epochs=1, rate=1e-9, batch=64, checkpoints=tmp_path / "checkpoints", **changes)
+    options = PretrainOptions(
+        "arch:lenet5", epochs=1, rate=1e-9, batch=64, checkpoints=tmp_path / "checkpoints", **changes
+    )
     return run_pretrain(digits(), options, Progress(), out=tmp_path)
 
 
@@ -142,7 +144,7 @@ def test_resuming_after_the_data_changed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"data: .* then, .* now"):
         run_pretrain(
             digits(per_class=29),
-            Options("arch:lenet5", epochs=1, rate=1e-9, batch=64, checkpoints=tmp_path / "checkpoints"),
+            PretrainOptions("arch:lenet5", epochs=1, rate=1e-9, batch=64, checkpoints=tmp_path / "checkpoints"),
             Progress(),
             out=tmp_path,
         )
@@ -151,16 +153,16 @@ def test_resuming_after_the_data_changed_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (Options("timm:resnet81"), "did you mean 'resnet"),
-        (Options("arch:lenet6"), "did you mean 'lenet5'"),
-        (Options("file:weights.safetensors"), "must name an architecture"),
-        (Options("arch:lenet5", size=8), "give 32 px, its own"),
-        (Options("arch:resnet9", size=-1), "--size must be at least 0"),
-        (Options("arch:lenet5", augment="heavy"), "--augment must be one of"),
-        (Options("arch:lenet5", budget=0.001), r"an epoch of \d+ photos takes about"),
+        (PretrainOptions("timm:resnet81"), "did you mean 'resnet"),
+        (PretrainOptions("arch:lenet6"), "did you mean 'lenet5'"),
+        (PretrainOptions("file:weights.safetensors"), "must name an architecture"),
+        (PretrainOptions("arch:lenet5", size=8), "give 32 px, its own"),
+        (PretrainOptions("arch:resnet9", size=-1), "--size must be at least 0"),
+        (PretrainOptions("arch:lenet5", augment="heavy"), "--augment must be one of"),
+        (PretrainOptions("arch:lenet5", budget=0.001), r"an epoch of \d+ photos takes about"),
     ],
 )
-def test_what_cannot_be_is_said_before_any_training(options: Options, said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_is_said_before_any_training(options: PretrainOptions, said: str, tmp_path: Path) -> None:
     with pytest.raises((UsageError, SourceError), match=said):
         run_pretrain(digits(), options, Progress(), out=tmp_path)
 
@@ -173,7 +175,7 @@ def test_labels_that_are_all_alike_are_refused(tmp_path: Path) -> None:
 
 def test_far_too_little_data_is_refused_with_the_number(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"weights and needs at least 63 photos to learn from; found 3"):
-        run_pretrain(digits((0, 1)), Options("arch:resnet9"), Progress(), out=tmp_path)
+        run_pretrain(digits((0, 1)), PretrainOptions("arch:resnet9"), Progress(), out=tmp_path)
 
 
 def test_a_disk_that_fills_keeps_what_stood_there__DSK_02(developed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

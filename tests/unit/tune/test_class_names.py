@@ -16,10 +16,10 @@ from headstart.sources.registry import open_source
 from headstart.sources.text.source import TextSource
 from headstart.testing import ToySource
 from headstart.tune.class_names import names_tell, phrase
-from headstart.tune.problem import Ground
+from headstart.tune.problem import TuningProblem
 from headstart.tune.training.task import Recipe
-from headstart.tune.trial import Arm
-from headstart.tune.trial_config import Way
+from headstart.tune.trial import TuningTrial
+from headstart.tune.trial_config import TrialConfig
 
 CPU = torch.device("cpu")
 
@@ -42,14 +42,14 @@ def test_a_name_becomes_words(name: str, words: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def few(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+def few(tmp_path_factory: pytest.TempPathFactory) -> TuningProblem:
     """Return a ground of eight texts of each topic, on real weights."""
     source = open_source("packaged:minilm")
     assert isinstance(source, TextSource)
     return text_ground(tmp_path_factory.mktemp("few"), source, per_class=8)
 
 
-def called(place: Ground, *names: str) -> Ground:
+def called(place: TuningProblem, *names: str) -> TuningProblem:
     """Return the ground with other names for its classes."""
     examples = tuple(
         replace(one, label=names[place.dataset.classes.index(one.label)]) for one in place.dataset.examples
@@ -57,7 +57,7 @@ def called(place: Ground, *names: str) -> Ground:
     return replace(place, dataset=replace(place.dataset, classes=names, examples=examples))
 
 
-def test_names_tell_where_they_say_what_the_texts_are_about(few: Ground, tmp_path: Path) -> None:
+def test_names_tell_where_they_say_what_the_texts_are_about(few: TuningProblem, tmp_path: Path) -> None:
     assert few.dataset.classes == ("cooking", "music", "sailing")
     rng = np.random.default_rng(0)
     x, x_judge = (one + rng.normal(0, 0.08, one.shape).astype(np.float32) for one in (few.x, few.x_judge))
@@ -69,9 +69,9 @@ def test_names_tell_where_they_say_what_the_texts_are_about(few: Ground, tmp_pat
 
 
 @pytest.mark.usefixtures("float32")
-def test_an_arm_learns_from_the_names_and_its_head_too(few: Ground) -> None:
-    way = Way("last:1", contrast=True, named=True, recipe=Recipe(epochs=1, rate=1e-4, batch=8, last=True))
-    arm = Arm(few, way, shelf={}, device=CPU, progress=Progress())
+def test_an_arm_learns_from_the_names_and_its_head_too(few: TuningProblem) -> None:
+    way = TrialConfig("last:1", contrast=True, named=True, recipe=Recipe(epochs=1, rate=1e-4, batch=8, last=True))
+    arm = TuningTrial(few, way, decoded_cache={}, device=CPU, progress=Progress())
     x, y = arm._features()
     assert way.name == "last:1 by pairs and names" and len(x) == len(few.learn) + few.c
     np.testing.assert_array_equal(y, [*few.y_learn, *range(few.c)])

@@ -23,23 +23,23 @@ from headstart.tune import evaluation as judging
 from headstart.tune import flip_check as mirror
 from headstart.tune import search as adapt
 from headstart.tune import trial as arm
-from headstart.tune.problem import Ground
-from headstart.tune.result import Confirmed, Tried
+from headstart.tune.problem import TuningProblem
+from headstart.tune.result import Confirmed, TriedConfig
 from headstart.tune.search import tune
 from headstart.tune.settings import Settings, parse_budget
 from headstart.tune.training import loop
 from headstart.tune.training.task import Recipe, Trained
-from headstart.tune.trial_config import Way
+from headstart.tune.trial_config import TrialConfig
 
 QUICK = {"epochs": 2, "batch": 8, "augment": "none", "rate": 1e-3}
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Ground:
+def place(tmp_path: Path) -> TuningProblem:
     return ground(tmp_path, ToySource(), per_class=16)
 
 
-def test_without_a_gain_beyond_the_interval_the_frozen_source_stands(place: Ground) -> None:
+def test_without_a_gain_beyond_the_interval_the_frozen_source_stands(place: TuningProblem) -> None:
     found = tune(place, Settings("all", **{**QUICK, "rate": 1e-8}), seed=0)
     assert not found.kept
     assert found.source is None
@@ -49,14 +49,14 @@ def test_without_a_gain_beyond_the_interval_the_frozen_source_stands(place: Grou
 
 @pytest.mark.usefixtures("float32")
 def test_with_one_the_tuned_source_gives_the_scores_that_were_judged(
-    place: Ground, monkeypatch: pytest.MonkeyPatch
+    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     better = itertools.count(0, -1)
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
     monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
     judged: list[np.ndarray] = []
-    plain = arm.Arm.judged
-    monkeypatch.setattr(arm.Arm, "judged", lambda self: judged.append(plain(self)) or judged[-1])
+    plain = arm.TuningTrial.judged
+    monkeypatch.setattr(arm.TuningTrial, "judged", lambda self: judged.append(plain(self)) or judged[-1])
     found = tune(place, Settings("last:1", **{**QUICK, "rate": 1e-5}), seed=0)
     assert found.kept
     assert found.source is not None
@@ -71,10 +71,10 @@ def test_with_one_the_tuned_source_gives_the_scores_that_were_judged(
     assert all(torch.equal(ToySource().module().state_dict()[name], original[name]) for name in original)
 
 
-def test_the_weights_between_start_and_end_are_judged_too(place: Ground) -> None:
+def test_the_weights_between_start_and_end_are_judged_too(place: TuningProblem) -> None:
     found = tune(place, Settings("all", **{**QUICK, "rate": 0.05}), seed=0)
     assert found.tried[0].alpha in adapt.ALPHAS
-    made = arm.Arm(place, Way("all"), shelf={}, device=torch.device("cpu"), progress=Progress())
+    made = arm.TuningTrial(place, TrialConfig("all"), decoded_cache={}, device=torch.device("cpu"), progress=Progress())
     start = made.judged()
     end = {name: tensor + 1 for name, tensor in made.original.items() if tensor.is_floating_point()}
     head = {name: tensor + 1 for name, tensor in made.begin.items()}
@@ -94,17 +94,17 @@ def _all_better(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_kept_learns_again_from_all_examples_in_the_way_that_was_judged(
-    place: Ground, monkeypatch: pytest.MonkeyPatch
+    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _all_better(monkeypatch)
     quick = Settings("last:1", **{**QUICK, "rate": 1e-5})
     found = tune(replace(place, held_out=True), quick, seed=0)
     assert found.source is not None
     assert found.notes[-1].endswith("judged on examples held out, then learned again from all 48 training examples.")
-    all_of_them = arm.Arm(
+    all_of_them = arm.TuningTrial(
         place.whole(),
         arm.Way("last:1", augment="none", recipe=Recipe(epochs=2, batch=8, rate=1e-5, last=True)),
-        shelf={},
+        decoded_cache={},
         device=torch.device("cpu"),
         progress=Progress(),
     )
@@ -119,21 +119,23 @@ def test_what_is_kept_learns_again_from_all_examples_in_the_way_that_was_judged(
     }
 
 
-def _confirmed(place: Ground, monkeypatch: pytest.MonkeyPatch, step: int) -> Confirmed:
+def _confirmed(place: TuningProblem, monkeypatch: pytest.MonkeyPatch, step: int) -> Confirmed:
     """Return what the second look says where each log loss that is asked for differs from the last one by `step`."""
     _all_better(monkeypatch)
     losses = itertools.count(0, step)
-    monkeypatch.setattr(judging.Judged, "log_loss", property(lambda self: float(next(losses))))
+    monkeypatch.setattr(judging.EvaluatedTrial, "log_loss", property(lambda self: float(next(losses))))
     quick = Settings("auto", budget=200.0, **{**QUICK, "rate": 1e-5})
     found = tune(replace(place, held_out=True), quick, seed=0)
     assert found.confirmed is not None
     return found.confirmed
 
 
-def test_auto_asks_every_part_that_had_no_say_in_the_search(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_asks_every_part_that_had_no_say_in_the_search(
+    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held: list[tuple[int, ...]] = []
-    plain = Ground.judged_by
-    monkeypatch.setattr(Ground, "judged_by", lambda self, at: held.append(tuple(at)) or plain(self, at))
+    plain = TuningProblem.judged_by
+    monkeypatch.setattr(TuningProblem, "judged_by", lambda self, at: held.append(tuple(at)) or plain(self, at))
     found = _confirmed(place, monkeypatch, step=1)
     assert found.parts == adapt.FOLDS - 1
     assert found.examples == len(place.learn)
@@ -141,7 +143,9 @@ def test_auto_asks_every_part_that_had_no_say_in_the_search(place: Ground, monke
     assert found.gain == Interval(0.1, 0.05, 0.2)
 
 
-def test_no_part_of_the_second_look_decodes_an_example_again(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_part_of_the_second_look_decodes_an_example_again(
+    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[bytes] = []
     plain = Preprocessing.prepare
     monkeypatch.setattr(Preprocessing, "prepare", lambda self, data: seen.append(data) or plain(self, data))
@@ -149,12 +153,14 @@ def test_no_part_of_the_second_look_decodes_an_example_again(place: Ground, monk
     assert len(seen) == len(set(seen)) == len(place.learn) + len(place.judge)
 
 
-def test_parts_on_which_nothing_is_gained_end_the_second_look(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_on_which_nothing_is_gained_end_the_second_look(
+    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert _confirmed(place, monkeypatch, step=-1).parts == adapt.HOPELESS
 
 
 def test_without_time_for_a_second_look_the_best_of_several_ways_is_not_kept(
-    place: Ground, monkeypatch: pytest.MonkeyPatch
+    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _all_better(monkeypatch)
     monkeypatch.setattr(adapt._Search, "_confirmed", lambda *args: None)
@@ -165,7 +171,7 @@ def test_without_time_for_a_second_look_the_best_of_several_ways_is_not_kept(
     assert tune(place, quick, seed=0).kept, "a validation part of the data's own decides by itself"
 
 
-def test_a_rung_leaves_time_for_two_looks(place: Ground) -> None:
+def test_a_rung_leaves_time_for_two_looks(place: TuningProblem) -> None:
     search = adapt._Search(
         replace(place, held_out=True),
         Settings("auto"),
@@ -176,7 +182,7 @@ def test_a_rung_leaves_time_for_two_looks(place: Ground) -> None:
         watchers=(),
         progress=None,
     )
-    before = adapt._Attempt(cast(arm.Arm, None), [], cast(Tried, None), seconds=50.0)
+    before = adapt._Attempt(cast(arm.TuningTrial, None), [], cast(TriedConfig, None), seconds=50.0)
     share = search._share(300.0, before)
     assert share < 300 * adapt.RUNG
     assert 300 - share == pytest.approx(2 * (1 + search.again) * (50 + share))
@@ -184,7 +190,7 @@ def test_a_rung_leaves_time_for_two_looks(place: Ground) -> None:
 
 
 def test_a_way_that_goes_on_after_its_second_look_has_checkpoints_of_its_own(
-    place: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: TuningProblem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _all_better(monkeypatch)
     monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, -0.05, 0.2))
@@ -194,7 +200,9 @@ def test_a_way_that_goes_on_after_its_second_look_has_checkpoints_of_its_own(
     looks: list[int] = []
     plain = adapt._Search._run
 
-    def watched(search: adapt._Search, way: Way, budget: float, prefix: str, *more: arm.Arm) -> tuple[arm.Arm, Trained]:
+    def watched(
+        search: adapt._Search, way: TrialConfig, budget: float, prefix: str, *more: arm.TuningTrial
+    ) -> tuple[arm.TuningTrial, Trained]:
         made, trained = plain(search, way, budget, prefix, *more)
         looks.extend([trained.best] if prefix.startswith("part1") else [])
         return made, trained
@@ -207,7 +215,7 @@ def test_a_way_that_goes_on_after_its_second_look_has_checkpoints_of_its_own(
 
 
 def test_where_learning_again_fails_the_model_that_was_judged_stands(
-    place: Ground, monkeypatch: pytest.MonkeyPatch
+    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _all_better(monkeypatch)
     quick = Settings("last:1", **{**QUICK, "rate": 1e-5})
@@ -220,21 +228,21 @@ def test_where_learning_again_fails_the_model_that_was_judged_stands(
     assert found.source.info.sha256 == judged.source.info.sha256
 
 
-def test_a_budget_too_short_gives_the_frozen_source_and_says_so(place: Ground) -> None:
+def test_a_budget_too_short_gives_the_frozen_source_and_says_so(place: TuningProblem) -> None:
     for mode in ("all", "auto"):
         found = tune(place, Settings(mode, budget=0.001, **QUICK), seed=0)
         assert not found.kept
         assert any("too short for one epoch" in note for note in found.notes)
 
 
-def test_a_loss_that_explodes_is_said_with_what_to_change(place: Ground) -> None:
+def test_a_loss_that_explodes_is_said_with_what_to_change(place: TuningProblem) -> None:
     found = tune(place, Settings("all", **{**QUICK, "rate": 1e30}), seed=0)
     assert not found.kept
     assert any("smaller --rate" in note for note in found.notes)
 
 
 def test_auto_tries_the_cheapest_first_and_stops_where_nothing_gains(
-    place: Ground, monkeypatch: pytest.MonkeyPatch
+    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapt, "FAIR", 0.1)
     found = tune(place, Settings("auto", budget=60.0, **{**QUICK, "rate": 1e-8}), seed=0)
@@ -242,7 +250,7 @@ def test_auto_tries_the_cheapest_first_and_stops_where_nothing_gains(
     assert all(sum(epoch.epoch == 0 for epoch in one.history) == 1 for one in found.tried), "one rung and no more"
 
 
-def test_auto_spends_the_next_rungs_on_the_better_half(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_spends_the_next_rungs_on_the_better_half(place: TuningProblem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapt, "FAIR", 0.1)
     monkeypatch.setattr(adapt._Attempt, "cut", True)
     gains = iter(range(1, 1000))
@@ -252,7 +260,7 @@ def test_auto_spends_the_next_rungs_on_the_better_half(place: Ground, monkeypatc
     assert rungs[0] < rungs[-1]
 
 
-def test_auto_tries_one_way_alone_where_the_budget_is_short(place: Ground) -> None:
+def test_auto_tries_one_way_alone_where_the_budget_is_short(place: TuningProblem) -> None:
     found = tune(place, Settings("auto", budget=9.0, **QUICK), seed=0)
     assert [one.name for one in found.tried] == ["last:2"]
 
@@ -262,7 +270,7 @@ def test_too_few_to_judge_is_refused(tmp_path: Path) -> None:
         tune(ground(tmp_path, ToySource(), per_class=8), Settings("all", **QUICK), seed=0)
 
 
-def test_mirrors_are_asked_of_the_frozen_source(place: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mirrors_are_asked_of_the_frozen_source(place: TuningProblem, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     monkeypatch.setattr(mirror, "KNOWN", 0.0)
     monkeypatch.setattr(mirror, "COST", 1.0)

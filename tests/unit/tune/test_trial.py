@@ -24,8 +24,8 @@ from headstart.testing import ToySource
 from headstart.tune.network.param_groups import has_statistics, is_norm
 from headstart.tune.training import loop, task
 from headstart.tune.training.task import Recipe
-from headstart.tune.trial import Arm, Point
-from headstart.tune.trial_config import Way
+from headstart.tune.trial import Point, TuningTrial
+from headstart.tune.trial_config import TrialConfig
 
 BATCHNORM, LAYERNORM = "timm:test_resnet", "timm:test_vit"
 QUICK = Recipe(epochs=2, rate=1e-2, batch=8)
@@ -55,11 +55,13 @@ def lively(uri: str, **how: Any) -> TorchSource:
     return source
 
 
-def arm_of(folder: Path, uri: str, way: Way, *, layer: str = "pool", **how: Any) -> Arm:
-    return Arm(ground(folder, lively(uri, **how), layer=layer), way, shelf={}, device=CPU, progress=Progress())
+def arm_of(folder: Path, uri: str, way: TrialConfig, *, layer: str = "pool", **how: Any) -> TuningTrial:
+    return TuningTrial(
+        ground(folder, lively(uri, **how), layer=layer), way, decoded_cache={}, device=CPU, progress=Progress()
+    )
 
 
-def ran(arm: Arm) -> set[str]:
+def ran(arm: TuningTrial) -> set[str]:
     """Run the arm and return the names of the weights and statistics that have changed."""
     arm.run(budget=None, folder=None, identity={})
     return set(arm.changed())
@@ -73,7 +75,7 @@ def ran(arm: Arm) -> set[str]:
 @pytest.mark.parametrize("mode", ["last:1", "norm", "all", "lora"])
 @pytest.mark.usefixtures("improving")
 def test_what_is_frozen_stays_to_the_last_bit(tmp_path: Path, uri: str, how: dict[str, Any], mode: str) -> None:
-    arm = arm_of(tmp_path, uri, Way(mode, recipe=replace(QUICK, epochs=1)), **how)
+    arm = arm_of(tmp_path, uri, TrialConfig(mode, recipe=replace(QUICK, epochs=1)), **how)
     named = {name for name, _ in arm.body.named_parameters()}
     statistics = {name for name, _ in arm.body.named_buffers()}
     changed = ran(arm)
@@ -93,9 +95,9 @@ def test_what_is_frozen_stays_to_the_last_bit(tmp_path: Path, uri: str, how: dic
 
 @pytest.mark.usefixtures("improving")
 def test_batchnorm_can_be_trained_when_asked(tmp_path: Path) -> None:
-    arm = arm_of(tmp_path, BATCHNORM, Way("all", batchnorm=True, recipe=replace(QUICK, epochs=1)))
+    arm = arm_of(tmp_path, BATCHNORM, TrialConfig("all", batchnorm=True, recipe=replace(QUICK, epochs=1)))
     assert any(name.endswith("running_mean") for name in ran(arm))
-    partial = arm_of(tmp_path / "b", BATCHNORM, Way("last:1", batchnorm=True, recipe=replace(QUICK, epochs=1)))
+    partial = arm_of(tmp_path / "b", BATCHNORM, TrialConfig("last:1", batchnorm=True, recipe=replace(QUICK, epochs=1)))
     moved = {name.rpartition(".")[0] for name in ran(partial) if name.endswith("running_mean")}
     frozen = {name for name, module in partial.body.named_modules() if has_statistics(module)} - partial.groups.training
     assert moved
@@ -104,7 +106,7 @@ def test_batchnorm_can_be_trained_when_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("uri", [BATCHNORM, LAYERNORM, "torchvision:mobilenet_v3_small"])
 def test_dropout_follows_the_part_it_belongs_to(tmp_path: Path, uri: str) -> None:
-    arm = arm_of(tmp_path, uri, Way("last:1", recipe=QUICK))
+    arm = arm_of(tmp_path, uri, TrialConfig("last:1", recipe=QUICK))
     arm._mode(training=True)
     modules = dict(arm.body.named_modules())
     assert any(modules[name].training for name in arm.groups.training)
@@ -123,8 +125,8 @@ def test_dropout_of_the_frozen_part_does_not_drop(tmp_path: Path) -> None:
             body.stages[2][1] = nn.Sequential(nn.ReLU(), nn.Dropout(0.9))
             return body
 
-    way = Way("last:1", augment="none", recipe=replace(QUICK, epochs=1))
-    arm = Arm(ground(tmp_path, Dropping()), way, shelf={}, device=CPU, progress=Progress())
+    way = TrialConfig("last:1", augment="none", recipe=replace(QUICK, epochs=1))
+    arm = TuningTrial(ground(tmp_path, Dropping()), way, decoded_cache={}, device=CPU, progress=Progress())
     arm._mode(training=True)
     dropping = [name for name, module in arm.body.named_modules() if isinstance(module, nn.Dropout) and module.training]
     assert dropping == ["stages.2.1.1"]
@@ -138,10 +140,10 @@ def test_dropout_of_the_frozen_part_does_not_drop(tmp_path: Path) -> None:
 def test_kept_activations_give_the_losses_of_the_plain_loop(tmp_path: Path, uri: str, layer: str) -> None:
     how = {"size": 64} if uri.startswith("keras") else {}
     place = ground(tmp_path, lively(uri, **how), per_class=8, layer=layer)
-    way = Way("last:1", views=2, recipe=replace(QUICK, rate=1e-4))
+    way = TrialConfig("last:1", views=2, recipe=replace(QUICK, rate=1e-4))
     trained = []
     for keep in (True, False):
-        arm = Arm(place, replace(way, keep=keep), shelf={}, device=CPU, progress=Progress())
+        arm = TuningTrial(place, replace(way, keep=keep), decoded_cache={}, device=CPU, progress=Progress())
         trained.append(arm.run(budget=None, folder=None, identity={}))
         assert arm.kept == keep
     for short, plain in zip(trained[0].history, trained[1].history, strict=True):
@@ -154,11 +156,15 @@ def test_kept_activations_give_the_losses_of_the_plain_loop(tmp_path: Path, uri:
 def test_activations_that_do_not_fit_in_memory_lie_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from headstart.tune.inputs import row_store as rows
 
-    way = Way("last:1", views=2, recipe=QUICK)
+    way = TrialConfig("last:1", views=2, recipe=QUICK)
     place = ground(tmp_path, ToySource())
-    first = Arm(place, way, shelf={}, device=CPU, progress=Progress()).run(budget=None, folder=None, identity={})
+    first = TuningTrial(place, way, decoded_cache={}, device=CPU, progress=Progress()).run(
+        budget=None, folder=None, identity={}
+    )
     monkeypatch.setattr(rows, "free_memory", lambda: 0)
-    second = Arm(place, way, shelf={}, device=CPU, progress=Progress()).run(budget=None, folder=None, identity={})
+    second = TuningTrial(place, way, decoded_cache={}, device=CPU, progress=Progress()).run(
+        budget=None, folder=None, identity={}
+    )
     assert [epoch.loss for epoch in second.history] == [epoch.loss for epoch in first.history]
     assert list((place.cache / "tuning").iterdir()) == [], "the file has no name, and is gone with the process"
 
@@ -170,7 +176,7 @@ def test_where_there_is_no_room_the_whole_network_runs_and_it_is_said(
 
     monkeypatch.setattr(module, "place_for", lambda size, folder: "nowhere")
     place = ground(tmp_path, ToySource())
-    arm = Arm(place, Way("last:1", recipe=QUICK), shelf={}, device=CPU, progress=Progress())
+    arm = TuningTrial(place, TrialConfig("last:1", recipe=QUICK), decoded_cache={}, device=CPU, progress=Progress())
     arm.run(budget=None, folder=None, identity={})
     assert not arm.kept
     assert "neither memory nor disk" in arm.notes[0]
@@ -179,19 +185,21 @@ def test_where_there_is_no_room_the_whole_network_runs_and_it_is_said(
 @pytest.mark.parametrize("mode", ["last:99", "last:0"])
 def test_stages_that_are_not_there_are_refused(tmp_path: Path, mode: str) -> None:
     with pytest.raises(UsageError, match=r"must be last:1 to last:\d+; found 'last:"):
-        arm_of(tmp_path, BATCHNORM, Way(mode))
+        arm_of(tmp_path, BATCHNORM, TrialConfig(mode))
 
 
 def test_a_network_without_scales_has_no_norm_to_tune(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="something that learns"):
-        Arm(ground(tmp_path, ToySource()), Way("norm"), shelf={}, device=CPU, progress=Progress())
+        TuningTrial(
+            ground(tmp_path, ToySource()), TrialConfig("norm"), decoded_cache={}, device=CPU, progress=Progress()
+        )
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     place = ground(tmp_path, ToySource())
     found = []
     for _ in range(2):
-        arm = Arm(place, Way("all", recipe=QUICK), shelf={}, device=CPU, progress=Progress())
+        arm = TuningTrial(place, TrialConfig("all", recipe=QUICK), decoded_cache={}, device=CPU, progress=Progress())
         arm.run(budget=None, folder=None, identity={})
         found.append(arm.changed())
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
@@ -200,7 +208,13 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_one_cuda_device_is_used(tmp_path: Path) -> None:
     device = torch.device("cuda")
-    arm = Arm(ground(tmp_path, ToySource()), Way("all", recipe=QUICK), shelf={}, device=device, progress=Progress())
+    arm = TuningTrial(
+        ground(tmp_path, ToySource()),
+        TrialConfig("all", recipe=QUICK),
+        decoded_cache={},
+        device=device,
+        progress=Progress(),
+    )
     arm.run(budget=None, folder=None, identity={})
     assert arm.changed()
 
@@ -208,8 +222,8 @@ def test_one_cuda_device_is_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["all", "last:1"])
 def test_what_judges_is_scored_as_the_network_stands_and_chooses_nothing(tmp_path: Path, mode: str) -> None:
     where = ground(tmp_path, ToySource())
-    way = Way(mode=mode, recipe=replace(QUICK, rate=1e-4, last=True))
-    arm = Arm(where, way, shelf={}, device=CPU, progress=Progress())
+    way = TrialConfig(mode=mode, recipe=replace(QUICK, rate=1e-4, last=True))
+    arm = TuningTrial(where, way, decoded_cache={}, device=CPU, progress=Progress())
     told: list[Any] = []
     arm.run(
         budget=None, folder=None, identity={}, each=lambda epoch, last, scores: told.append((epoch, last, scores()))
@@ -223,7 +237,7 @@ def test_what_judges_is_scored_as_the_network_stands_and_chooses_nothing(tmp_pat
 @pytest.mark.usefixtures("float32")
 def test_a_settled_head_is_fitted_on_the_examples_as_they_are(tmp_path: Path) -> None:
     place = ground(tmp_path, ToySource())
-    arm = Arm(place, Way("last:1", recipe=QUICK), shelf={}, device=CPU, progress=Progress())
+    arm = TuningTrial(place, TrialConfig("last:1", recipe=QUICK), decoded_cache={}, device=CPU, progress=Progress())
     arm.run(budget=None, folder=None, identity={})
     assert arm.kept and not arm.medium.plain, "what is kept are views"
     arm.at(Point(1.0, settled=True), *arm.end())
@@ -243,7 +257,13 @@ def test_where_the_processor_has_bfloat16_it_is_used_and_agrees_to_its_digits(
     losses = []
     for able in (False, True):
         monkeypatch.setattr(task, "has_bfloat16", lambda device, able=able: able)
-        arm = Arm(place, Way("all", recipe=replace(QUICK, rate=1e-4)), shelf={}, device=CPU, progress=Progress())
+        arm = TuningTrial(
+            place,
+            TrialConfig("all", recipe=replace(QUICK, rate=1e-4)),
+            decoded_cache={},
+            device=CPU,
+            progress=Progress(),
+        )
         losses.append([epoch.loss for epoch in arm.run(budget=None, folder=None, identity={}).history])
         assert all(weight.dtype == torch.float32 for weight in arm.body.parameters())
     assert losses[0] != losses[1], "bfloat16 was used"

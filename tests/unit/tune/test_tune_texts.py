@@ -34,8 +34,8 @@ from headstart.tune.network.param_groups import is_norm
 from headstart.tune.settings import Settings
 from headstart.tune.training import loop
 from headstart.tune.training.task import Recipe
-from headstart.tune.trial import Arm, Point
-from headstart.tune.trial_config import Way
+from headstart.tune.trial import Point, TuningTrial
+from headstart.tune.trial_config import TrialConfig
 
 QUICK = Recipe(epochs=2, rate=1e-2, batch=8)
 CPU = torch.device("cpu")
@@ -77,14 +77,14 @@ def ours(source: TextSource) -> TextSource:
     )
 
 
-def arm_of(folder: Path, source: TextSource, way: Way, **how: Any) -> Arm:
-    return Arm(text_ground(folder, source, **how), way, shelf={}, device=CPU, progress=Progress())
+def arm_of(folder: Path, source: TextSource, way: TrialConfig, **how: Any) -> TuningTrial:
+    return TuningTrial(text_ground(folder, source, **how), way, decoded_cache={}, device=CPU, progress=Progress())
 
 
 @pytest.mark.parametrize("mode", ["last:1", "norm", "all", "lora"])
 @pytest.mark.usefixtures("improving")
 def test_what_is_frozen_stays_to_the_last_bit(tmp_path: Path, encoder: Any, mode: str) -> None:
-    arm = arm_of(tmp_path, encoder("distilbert"), Way(mode, recipe=replace(QUICK, epochs=1)))
+    arm = arm_of(tmp_path, encoder("distilbert"), TrialConfig(mode, recipe=replace(QUICK, epochs=1)))
     arm.run(budget=None, folder=None, identity={})
     changed = set(arm.changed())
     assert changed, "something has learned"
@@ -115,10 +115,10 @@ def test_kept_activations_give_the_losses_of_the_plain_loop(
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     ground = text_ground(tmp_path, source, layer=layer)
-    way = Way("last:2", recipe=replace(QUICK, rate=1e-3))
+    way = TrialConfig("last:2", recipe=replace(QUICK, rate=1e-3))
     trained = []
     for keep in (True, False):
-        arm = Arm(ground, replace(way, keep=keep), shelf={}, device=CPU, progress=Progress())
+        arm = TuningTrial(ground, replace(way, keep=keep), decoded_cache={}, device=CPU, progress=Progress())
         trained.append(arm.run(budget=None, folder=None, identity={}))
         assert arm.kept == keep, arm.notes
     for short, plain in zip(trained[0].history, trained[1].history, strict=True):
@@ -133,17 +133,21 @@ def test_activations_that_do_not_fit_in_memory_lie_on_disk(
     from headstart.tune.inputs import row_store as rows
 
     ground = text_ground(tmp_path, ours(encoder()))
-    way = Way("last:1", recipe=QUICK)
-    first = Arm(ground, way, shelf={}, device=CPU, progress=Progress()).run(budget=None, folder=None, identity={})
+    way = TrialConfig("last:1", recipe=QUICK)
+    first = TuningTrial(ground, way, decoded_cache={}, device=CPU, progress=Progress()).run(
+        budget=None, folder=None, identity={}
+    )
     monkeypatch.setattr(rows, "free_memory", lambda: 0)
-    second = Arm(ground, way, shelf={}, device=CPU, progress=Progress()).run(budget=None, folder=None, identity={})
+    second = TuningTrial(ground, way, decoded_cache={}, device=CPU, progress=Progress()).run(
+        budget=None, folder=None, identity={}
+    )
     assert [epoch.loss for epoch in second.history] == [epoch.loss for epoch in first.history]
     assert list((ground.cache / "tuning").iterdir()) == [], "the file has no name, and is gone with the process"
 
 
 def test_the_network_begins_as_the_head_on_the_features(tmp_path: Path, encoder: Any) -> None:
     for layer in ("pool", "joined"):
-        arm = arm_of(tmp_path / layer, encoder(), Way("all"), layer=layer)
+        arm = arm_of(tmp_path / layer, encoder(), TrialConfig("all"), layer=layer)
         wanted = arm.classifier.start.scores(arm.ground.x_judge) / arm.classifier.start.temperature
         np.testing.assert_allclose(arm.judged(), wanted, atol=2e-3 * wanted.std())
 
@@ -151,7 +155,7 @@ def test_the_network_begins_as_the_head_on_the_features(tmp_path: Path, encoder:
 def test_texts_in_pieces_are_tuned_whole_and_that_is_said(tmp_path: Path, encoder: Any) -> None:
     source = encoder(long="chunks")
     object.__setattr__(source.preprocessing, "limit", 8)
-    arm = arm_of(tmp_path, source, Way("last:1", recipe=QUICK))
+    arm = arm_of(tmp_path, source, TrialConfig("last:1", recipe=QUICK))
     wanted = arm.classifier.start.scores(arm.ground.x_judge) / arm.classifier.start.temperature
     np.testing.assert_allclose(arm.judged(), wanted, atol=2e-3 * wanted.std())
     arm.run(budget=None, folder=None, identity={})
@@ -160,11 +164,11 @@ def test_texts_in_pieces_are_tuned_whole_and_that_is_said(tmp_path: Path, encode
 
 def test_layers_that_are_all_one_cannot_be_told_apart(tmp_path: Path, encoder: Any) -> None:
     with pytest.raises(UsageError, match="has no stages to part"):
-        arm_of(tmp_path, encoder("albert"), Way("last:1"))
+        arm_of(tmp_path, encoder("albert"), TrialConfig("last:1"))
 
 
 def test_a_tuned_encoder_gives_the_scores_that_were_judged(tmp_path: Path, encoder: Any) -> None:
-    arm = arm_of(tmp_path, encoder(), Way("last:1", recipe=QUICK))
+    arm = arm_of(tmp_path, encoder(), TrialConfig("last:1", recipe=QUICK))
     arm.run(budget=None, folder=None, identity={})
     arm.at(Point(1.0, settled=False), {name: arm.original[name] + 0.01 for name in arm.groups.shares}, arm.begin)
     source, judged = arm.tuned(), arm.judged()

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import MissingExtra, one_line
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.file_tree import MAX_BYTES, read_file
 from headstart.data.images import formats
 
@@ -73,7 +73,7 @@ def sniff(data: bytes) -> Encoding:
             JPEG)".
     """
     if not data:
-        raise Unusable("no samples (an empty file)")
+        raise BadExample("no samples (an empty file)")
     head, kind = data[:4], data[8:12]
     if head in (b"RIFF", b"RIFX", b"RF64", b"BW64") and kind == b"WAVE":
         return "wav"
@@ -88,11 +88,11 @@ def sniff(data: bytes) -> Encoding:
         if data[1] & 0x06:
             return "mp3"
         if data[1] & 0xF0 == 0xF0:
-            raise Unusable("format not accepted (AAC)")
+            raise BadExample("format not accepted (AAC)")
     refused = next((name for at, magic, name in _UNREAD if data.startswith(magic, at)), None)
     if refused:
-        raise Unusable(f"format not accepted ({refused})")
-    raise Unusable("not an accepted recording" + _looks_like(data))
+        raise BadExample(f"format not accepted ({refused})")
+    raise BadExample("not an accepted recording" + _looks_like(data))
 
 
 def remarks(data: bytes, name: str) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ def sound_bytes(item: object) -> bytes:
     held = _HELD.get(array.dtype.name)
     if held is None or array.ndim not in (1, 2) or not isinstance(rate, (int, np.integer)) or rate < 1:
         what = f"{array.dtype} of shape {array.shape} at {rate!r}" if isinstance(item, tuple) else type(item).__name__
-        raise Unusable(f"not a path, bytes or a pair (samples, rate) ({one_line(what, 80)})")
+        raise BadExample(f"not a path, bytes or a pair (samples, rate) ({one_line(what, 80)})")
     if array.dtype == np.int8:
         array = array.astype(np.int16) * 256
     channels = max(1, array.shape[1]) if array.ndim == 2 else 1
@@ -225,15 +225,15 @@ def _opened(data: bytes) -> Iterator[Any]:
         with library.SoundFile(_Bytes(data)) as file:
             low, high = RATES
             if not low <= file.samplerate <= high:
-                raise Unusable(f"{file.samplerate:,} samples a second, not {low:,} to {high:,}")
+                raise BadExample(f"{file.samplerate:,} samples a second, not {low:,} to {high:,}")
             yield file
     except library.LibsndfileError as error:
         said = error.error_string.strip().rstrip(".")
         # What libsndfile says of an MP3 without a sound frame is meant for a file on disk.
         said = "no sound in it" if said.startswith("File does not exist") else one_line(said, 80)
-        raise Unusable(f"broken: {said}") from error
+        raise BadExample(f"broken: {said}") from error
     except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
-        raise Unusable(f"broken: {one_line(error, 80)}") from error
+        raise BadExample(f"broken: {one_line(error, 80)}") from error
 
 
 def _library() -> Any:
@@ -260,13 +260,13 @@ def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float
         if not len(block):
             break
         if not np.isfinite(block).all():
-            raise Unusable("samples that are NaN or infinite")
+            raise BadExample("samples that are NaN or infinite")
         read += len(block)
         yield block
     if not read:
-        raise Unusable("no samples" if len(data) <= MAX_BYTES else "too large")
+        raise BadExample("no samples" if len(data) <= MAX_BYTES else "too large")
     if read < min(wanted, claimed) and len(data) <= MAX_BYTES:
-        raise Unusable(f"truncated (its header says {file.frames:,} samples, {read:,} are there)")
+        raise BadExample(f"truncated (its header says {file.frames:,} samples, {read:,} are there)")
 
 
 def _check_whole(data: bytes, encoding: Encoding) -> None:
@@ -275,11 +275,11 @@ def _check_whole(data: bytes, encoding: Encoding) -> None:
         if encoding == "wav":
             _check_chunks(data)
         elif encoding in ("aiff", "au") and (claimed := _claimed(data, encoding)) > len(data) + 1:
-            raise Unusable(f"truncated (its header says {claimed:,} bytes, {len(data):,} are there)")
+            raise BadExample(f"truncated (its header says {claimed:,} bytes, {len(data):,} are there)")
         elif encoding == "ogg" and not data[data.rfind(b"OggS") + 5] & 4:
-            raise Unusable("truncated (the last page of the stream is missing)")
+            raise BadExample("truncated (the last page of the stream is missing)")
     except (struct.error, IndexError):
-        raise Unusable("truncated") from None
+        raise BadExample("truncated") from None
 
 
 def _claimed(data: bytes, encoding: Encoding) -> int:
@@ -304,15 +304,15 @@ def _check_chunks(data: bytes) -> None:
             wanted = claimed if claimed is not None else size if size < _UNKNOWN else 0
             if wanted // align > held // align:
                 said = f"its header says {wanted // align:,} samples, {held // align:,} are there"
-                raise Unusable(f"truncated ({said})")
+                raise BadExample(f"truncated ({said})")
             return
         at += 8 + size + size % 2
-    raise Unusable("no samples (a header only)")
+    raise BadExample("no samples (a header only)")
 
 
 def _looks_like(data: bytes) -> str:
     try:
         kind: str | None = formats.sniff(data).upper()
-    except Unusable:
+    except BadExample:
         kind = formats.looks_like(data)
     return f" (looks like {kind})" if kind else ""

@@ -67,7 +67,7 @@ class Spectrogram:
 
 
 @dataclass(frozen=True)
-class Heard(Preprocessing):
+class AudioPreprocessing(Preprocessing):
     """How a source wants its recordings: as pictures of their spectrograms.
 
     Attributes:
@@ -92,7 +92,7 @@ class Heard(Preprocessing):
         return picture[:, :, None] if self.channels == "grey" else np.repeat(picture[:, :, None], 3, axis=2)
 
 
-def heard(how: Preprocessing, *, size: tuple[int, int], seconds: float, rate: int) -> Heard:
+def mono_samples(how: Preprocessing, *, size: tuple[int, int], seconds: float, rate: int) -> AudioPreprocessing:
     """Return how a network that reads pictures as `how` says is to hear recordings.
 
     Args:
@@ -110,7 +110,7 @@ def heard(how: Preprocessing, *, size: tuple[int, int], seconds: float, rate: in
         fft *= 2
     bands = Spectrogram(rate, window, hop, fft, mels, frames, high=high)
     count = 1 if how.channels == "grey" else 3
-    return Heard(
+    return AudioPreprocessing(
         size=size,
         resize=None,
         interpolation=how.interpolation,
@@ -200,7 +200,7 @@ def preprocessing_from(plain: Mapping[str, Any]) -> Preprocessing:
     """
     held: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
     if "spectrogram" in held:
-        return Heard(**{**held, "spectrogram": Spectrogram(**held["spectrogram"])})
+        return AudioPreprocessing(**{**held, "spectrogram": Spectrogram(**held["spectrogram"])})
     return Preprocessing(**held)
 
 

@@ -6,7 +6,7 @@ import re
 import struct
 from typing import Literal
 
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 
 Format = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "pnm", "avif"]
 
@@ -92,10 +92,10 @@ def sniff(data: bytes) -> Format:
             "not an accepted image (looks like PDF)" for anything else.
     """
     if not data:
-        raise Unusable("empty")
+        raise BadExample("empty")
     refused = next((name for at, magic, name in _REFUSED if data.startswith(magic, at)), None)
     if refused:
-        raise Unusable(f"format not accepted ({refused})")
+        raise BadExample(f"format not accepted ({refused})")
     found = next((encoding for magic, encoding in _MAGIC if data.startswith(magic)), None)
     if found:
         return found
@@ -107,8 +107,8 @@ def sniff(data: bytes) -> Format:
         brand = _brand(data)
         if brand == "avif":
             return "avif"
-        raise Unusable(f"format not accepted ({brand})" if brand else "not an accepted image (looks like video)")
-    raise Unusable(_not_an_image(data))
+        raise BadExample(f"format not accepted ({brand})" if brand else "not an accepted image (looks like video)")
+    raise BadExample(_not_an_image(data))
 
 
 def _brand(data: bytes) -> str | None:
@@ -143,9 +143,9 @@ def looks_like(data: bytes) -> str | None:
 def check_pixels(width: int, height: int) -> None:
     """Raise Unusable when a picture of `width` x `height` pixels has none, or more than `MAX_PIXELS`."""
     if width < 1 or height < 1:
-        raise Unusable(f"broken: no pixels ({width} x {height})")
+        raise BadExample(f"broken: no pixels ({width} x {height})")
     if width * height > MAX_PIXELS:
-        raise Unusable(f"too many pixels ({width} x {height})")
+        raise BadExample(f"too many pixels ({width} x {height})")
 
 
 def claimed_size(data: bytes, encoding: Format) -> tuple[int, int] | None:
@@ -161,7 +161,7 @@ def claimed_size(data: bytes, encoding: Format) -> tuple[int, int] | None:
     try:
         return reader(data) if reader else None
     except struct.error:
-        raise Unusable("truncated") from None
+        raise BadExample("truncated") from None
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
@@ -183,7 +183,7 @@ def _bmp_size(data: bytes) -> tuple[int, int]:
 def _webp_size(data: bytes) -> tuple[int, int] | None:
     (length,) = struct.unpack_from("<I", data, 4)
     if len(data) < length + 8:
-        raise Unusable("truncated")
+        raise BadExample("truncated")
     chunk = data[12:16]
     if chunk == b"VP8X":
         bits = int.from_bytes(data[24:30], "little")
@@ -200,7 +200,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 def _tiff_size(data: bytes) -> tuple[int, int] | None:
     tags = tiff_numbers(data)
     if not tags and len(data) < _first_directory(data) + 2:
-        raise Unusable("truncated")
+        raise BadExample("truncated")
     return (tags[256], tags[257]) if 256 in tags and 257 in tags else None
 
 
@@ -221,7 +221,7 @@ def _avif_size(data: bytes) -> tuple[int, int] | None:
             return None
         at += length
     if at > len(data):
-        raise Unusable("truncated")
+        raise BadExample("truncated")
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.images.formats import tiff_numbers
 
 EIGHTHS = (1, 2, 4, 8)
@@ -59,7 +59,7 @@ def read_header(data: bytes) -> Header:
         elif marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/", start):
             xmp = data[start:end]
     if frame is None:
-        raise Unusable("broken: no frame header before the first scan")
+        raise BadExample("broken: no frame header before the first scan")
     precision, height, width, components = frame
     return Header(width, height, precision, components, adobe, _orientation(exif, xmp))
 
@@ -71,7 +71,7 @@ def _segments(data: bytes) -> list[tuple[int, int, int]]:
     while True:
         at = data.find(b"\xff", at)
         if at < 0 or at + 4 > len(data):
-            raise Unusable("truncated")
+            raise BadExample("truncated")
         marker = data[at + 1]
         if marker in (0x00, 0xFF) or marker in _ALONE:
             at += 1 if marker == 0xFF else 2
@@ -112,8 +112,8 @@ def decode_scaled(data: bytes, header: Header, eighths: int) -> NDArray[np.uint8
     except ValueError as error:
         remark = str(error).lower()
         if "premature end" in remark:
-            raise Unusable("truncated") from None
+            raise BadExample("truncated") from None
         if any(damage in remark for damage in _DAMAGE):
-            raise Unusable("broken: damaged JPEG data") from None
+            raise BadExample("broken: damaged JPEG data") from None
         return None
     return pixels if pixels.shape[:2] == (height, width) else None

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import one_line
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.images.formats import Format, check_pixels, claimed_size
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ def read_rgb(data: bytes, encoding: Format, background: int) -> tuple[Image, int
                 image.load()
                 return _to_rgb(image, background), _orientation(image)
     except Image.DecompressionBombError:
-        raise Unusable("too many pixels") from None
+        raise BadExample("too many pixels") from None
     except _RAISED as error:
-        raise Unusable(_reason(error, name)) from None
+        raise BadExample(_reason(error, name)) from None
 
 
 def _reason(error: BaseException, name: str) -> str:
@@ -156,7 +156,7 @@ def _bytes(grey: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _scale_floats(values: NDArray[np.float32]) -> NDArray[np.float64]:
     finite = values[np.isfinite(values)].astype(np.float64)
     if not finite.size:
-        raise Unusable("broken: no finite value")
+        raise BadExample("broken: no finite value")
     if finite.min() >= 0 and finite.max() <= 1:
         return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=1.0, neginf=0.0) * 255
     low, high = finite.min(), finite.max()

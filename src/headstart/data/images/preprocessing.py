@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.images import jpeg
 from headstart.data.images.formats import check_pixels, claimed_size, sniff
 from headstart.data.images.pillow import read_rgb
@@ -198,12 +198,12 @@ def _not_a_picture(given: str) -> UsageError:
 def _file_bytes(path: Path) -> bytes:
     try:
         if not path.is_file():  # a FIFO or a device would block, or never end
-            raise Unusable("not a plain file" if path.exists() else "no such file")
+            raise BadExample("not a plain file" if path.exists() else "no such file")
         return path.read_bytes()
     except PermissionError:
-        raise Unusable("permission") from None
+        raise BadExample("permission") from None
     except OSError as error:
-        raise Unusable(f"cannot be read ({error.strerror})") from None
+        raise BadExample(f"cannot be read ({error.strerror})") from None
 
 
 def _array_bytes(array: NDArray[np.generic]) -> bytes:
@@ -237,7 +237,7 @@ def _read(data: bytes, needed: Callable[[int, int], float], background: int) -> 
         header = jpeg.read_header(data)
         check_pixels(header.width, header.height)
         if header.precision != 8:
-            raise Unusable(f"format not accepted ({header.precision}-bit JPEG)")
+            raise BadExample(f"format not accepted ({header.precision}-bit JPEG)")
         if header.components in (1, 3):
             sides = (header.width, header.height)
             least = needed(*(reversed(sides) if header.orientation >= 5 else sides))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.file_tree import MAX_BYTES, File, Tree, parents
 
 ARCHIVE_SUFFIXES = (".zip", ".tar")
@@ -98,28 +98,28 @@ class Archive:
         """Return the bytes of one file; raises Unusable."""
         member = self._members.get(path)
         if member is None:
-            raise Unusable(absent)
+            raise BadExample(absent)
         if member.problem:
-            raise Unusable(member.problem)
+            raise BadExample(member.problem)
         if max(member.size, member.packed) > limit and not begin:
-            raise Unusable("too large")
+            raise BadExample("too large")
         try:
             if member.checksum is None:
                 return self._span(member.offset, min(member.size, limit + 1))
             return self._unzip(member, limit + 1)
         except OSError as error:
-            raise Unusable("read error") from error
+            raise BadExample("read error") from error
 
     def _span(self, offset: int, size: int) -> bytes:
         data = os.pread(self._handle, size, offset)
         if len(data) != size:
-            raise Unusable("truncated")
+            raise BadExample("truncated")
         return data
 
     def _unzip(self, member: _Member, most: int) -> bytes:
         signature, name, extra = _ZIP_HEADER.unpack(self._span(member.offset, _ZIP_HEADER.size))
         if signature != b"PK\x03\x04":
-            raise Unusable("damaged in the archive")
+            raise BadExample("damaged in the archive")
         data = self._span(
             member.offset + _ZIP_HEADER.size + name + extra, min(member.packed, most + (most >> 8))
         )  # incompressible bytes grow a little
@@ -128,11 +128,11 @@ class Archive:
             try:
                 data = zlib.decompressobj(-15).decompress(data, min(member.size + 1, most))
             except zlib.error as error:
-                raise Unusable("damaged in the archive") from error
+                raise BadExample("damaged in the archive") from error
         if member.size >= most and len(data) == most:  # of its beginning there is no checksum
             return data
         if len(data) != member.size or zlib.crc32(data) != member.checksum:
-            raise Unusable("damaged in the archive")
+            raise BadExample("damaged in the archive")
         return data
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from headstart.base.errors import DataError
 from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import ITEMS, Dataset, Example, Kind, Skipped, Split
-from headstart.data.file_tree import File, Reader, Subtree, Tree, is_litter, suffix_of
+from headstart.data.file_tree import File, FileReader, Subtree, Tree, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, notes_on, some
 from headstart.data.readers.csv_tables import TABLE_SUFFIXES
@@ -89,7 +89,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
         kind=found.kind,
         examples=tuple(found.examples),
         classes=classes,
-        read=Reader(tree, tuple(example.id for example in found.examples), begin=found.kind == "sound"),
+        read=FileReader(tree, tuple(example.id for example in found.examples), begin=found.kind == "sound"),
         skipped=tuple(found.skipped),
         ignored=found.ignored,
         notes=tuple(notes),
@@ -113,7 +113,7 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
         kind=kind,
         examples=tuple(Example(path, "") for path in usable),
         classes=(),
-        read=Reader(tree, tuple(usable), begin=kind == "sound"),
+        read=FileReader(tree, tuple(usable), begin=kind == "sound"),
         skipped=tuple(Skipped(file.path, "", file.problem) for file in wanted if file.problem),
         ignored=len(tree.files) - len(wanted),
     )

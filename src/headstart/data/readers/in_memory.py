@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.base.errors import DataError
 from headstart.data.audio.decoding import SOUND_SUFFIXES, sound_bytes
-from headstart.data.dataset import Dataset, Example, Kind, Skipped, Unusable
+from headstart.data.dataset import BadExample, Dataset, Example, Kind, Skipped
 from headstart.data.file_tree import MAX_BYTES, read_file, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import check_classes, notes_on, spelled
@@ -90,7 +90,7 @@ class _Items:
             return read_file(os.fspath(item))
         if isinstance(item, (bytes, bytearray, memoryview)):
             if len(item) > MAX_BYTES:
-                raise Unusable("too large")
+                raise BadExample("too large")
             return bytes(item)
         # A PIL picture may still have to read its file, which two threads cannot do at once.
         with self._lock:
@@ -136,15 +136,15 @@ def _encoded(item: Any) -> bytes:
         picture = item
     elif isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.size:
         if not (item.ndim == 2 or (item.ndim == 3 and item.shape[2] in (3, 4))):
-            raise Unusable(f"an array of shape {item.shape}, not (h, w), (h, w, 3) or (h, w, 4)")
+            raise BadExample(f"an array of shape {item.shape}, not (h, w), (h, w, 3) or (h, w, 4)")
         picture = Image.fromarray(np.ascontiguousarray(item))
     else:
         what = f"array of {item.dtype}" if isinstance(item, np.ndarray) else type(item).__name__
-        raise Unusable(f"not a path, bytes, a PIL picture or a uint8 array ({what})")
+        raise BadExample(f"not a path, bytes, a PIL picture or a uint8 array ({what})")
     data = io.BytesIO()
     try:
         how = {"format": "PNG", "compress_level": 1} if picture.mode in _PNG_MODES else {"format": "TIFF"}
         picture.save(data, exif=picture.getexif(), **how)
     except (OSError, ValueError, SyntaxError) as error:
-        raise Unusable("cannot be read by Pillow") from error
+        raise BadExample("cannot be read by Pillow") from error
     return data.getvalue()

@@ -13,7 +13,7 @@ from typing import Any
 from headstart.base.errors import DataError
 from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import ITEMS, Dataset, Example, Kind, Skipped, Split
-from headstart.data.file_tree import Reader, Tree, suffix_of
+from headstart.data.file_tree import FileReader, Tree, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, notes_on, spelled
 from headstart.data.readers.csv_tables import CONTENT, Table
@@ -126,7 +126,7 @@ def from_tables(
         read=(
             Cells(tuple(found.cells))
             if kind == "text"
-            else Reader(tree, tuple(found.cells), absent="missing", begin=kind == "sound")
+            else FileReader(tree, tuple(found.cells), absent="missing", begin=kind == "sound")
         ),
         skipped=tuple(found.skipped),
         notes=tuple(notes),

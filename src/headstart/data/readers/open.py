@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import ITEMS, Dataset, Kind, Split, Unusable
+from headstart.data.dataset import ITEMS, BadExample, Dataset, Kind, Split
 from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
 from headstart.data.labels import SPLITS
 from headstart.data.readers.archives import is_archive, open_archive
@@ -192,7 +192,7 @@ def _from_csv(
         where = os.path.join(tree.where, name)  # noqa: PTH118 - a member of an archive is no path on disk
         try:
             data = tree.read(name, limit=MAX_TABLE)
-        except Unusable as error:
+        except BadExample as error:
             raise DataError(f"{where} must be readable", error.reason, "check the file and its rights") from error
         read = read_lines if suffix_of(name) in LINES_SUFFIXES else read_csv
         tables.append((read(data, where, columns=columns, labelled=labelled), split))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import Dataset, Example, Kind, Skipped, Split, Unusable
+from headstart.data.dataset import BadExample, Dataset, Example, Kind, Skipped, Split
 from headstart.data.file_tree import MAX_BYTES
 from headstart.data.labels import check_classes, notes_on, spelled
 from headstart.data.readers.csv_tables import CONTENT, Table, content_of, find_columns
@@ -171,9 +171,9 @@ class _Pictures:
         cell = self._array(group)[row - self._starts[group]]
         data = cell.as_buffer() if cell.is_valid else None
         if data is None:
-            raise Unusable("empty")
+            raise BadExample("empty")
         if data.size > MAX_BYTES:
-            raise Unusable("too large")
+            raise BadExample("too large")
         return data.to_pybytes()  # type: ignore[no-any-return]
 
     def _array(self, group: int) -> pa.Array:
@@ -183,7 +183,7 @@ class _Pictures:
                 try:
                     self._cache[group] = table.pictures(within)
                 except (OSError, ValueError, NotImplementedError) as error:
-                    raise Unusable("damaged in the table") from error
+                    raise BadExample("damaged in the table") from error
                 while len(self._cache) > 1 and sum(array.nbytes for array in self._cache.values()) > CACHED:
                     self._cache.popitem(last=False)
             self._cache.move_to_end(group)

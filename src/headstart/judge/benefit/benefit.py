@@ -18,12 +18,12 @@ from headstart.judge.benefit.gains import (
     SIMPLE,
     TUNED,
     Gains,
-    Saved,
+    LabelsSaved,
     balance,
     gains_of,
     saved_by,
 )
-from headstart.judge.benefit.results import About, Field, Results, is_flat
+from headstart.judge.benefit.results import ArmResults, ComparisonMeta, Results, is_flat
 from headstart.judge.benefit.sentence import sentence
 from headstart.judge.intervals import Difference, crossed, difference, share
 
@@ -53,11 +53,11 @@ class Benefit:
 
     verdict: str
     sentence: str
-    about: About
+    about: ComparisonMeta
     gains: tuple[Gains, ...]
-    saved: Saved | None
+    saved: LabelsSaved | None
     rising: Difference | None
-    fields: tuple[Field, ...]
+    fields: tuple[ArmResults, ...]
     y: NDArray[np.int64]
     ids: tuple[str, ...]
     failures: Mapping[str, str]
@@ -149,7 +149,7 @@ class Benefit:
             "error": None,
         }
 
-    def _share(self, field: Field, name: str, weight: NDArray[np.float64] | None = None) -> dict[str, float]:
+    def _share(self, field: ArmResults, name: str, weight: NDArray[np.float64] | None = None) -> dict[str, float]:
         level = field.arms[name].level
         found = share(
             level if weight is None else weight * level,
@@ -161,9 +161,9 @@ class Benefit:
 
 
 def benefit_of(
-    fields: Sequence[Field],
+    fields: Sequence[ArmResults],
     y: NDArray[np.int64],
-    about: About,
+    about: ComparisonMeta,
     *,
     ids: Sequence[str] = (),
     failures: Mapping[str, str] | None = None,
@@ -201,7 +201,7 @@ def decided(gains: Gains) -> str:
     return {1: BENEFIT, -1: HARM, 0: NONE}[decisive]
 
 
-def rise(fields: Sequence[Field], *, overlap: float, seed: int) -> Difference | None:
+def rise(fields: Sequence[ArmResults], *, overlap: float, seed: int) -> Difference | None:
     """Return what the last step in labels gained the arm that ends highest; None where there was no step."""
     if len(fields) < 2:
         return None
@@ -219,7 +219,7 @@ def rise(fields: Sequence[Field], *, overlap: float, seed: int) -> Difference | 
     )
 
 
-def _curve(one: Results, tested: NDArray[np.bool_], about: About) -> list[dict[str, float]]:
+def _curve(one: Results, tested: NDArray[np.bool_], about: ComparisonMeta) -> list[dict[str, float]]:
     """Return each point of a curve, with the band of its accuracy."""
     if len(one.epochs) < 2:
         return []

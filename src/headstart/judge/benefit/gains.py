@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.judge.benefit.results import Field, Results, accuracies, first_part, gained, is_flat
+from headstart.judge.benefit.results import ArmResults, Results, accuracies, first_part, gained, is_flat
 from headstart.judge.intervals import Difference, crossed, difference
 
 MAJORITY, SIMPLE, SCRATCH, START, FROZEN, TUNED = "majority", "simple", "scratch", "start", "frozen", "tuned"
@@ -101,7 +101,7 @@ class Gains:
 
 
 @dataclass(frozen=True)
-class Saved:
+class LabelsSaved:
     """What labels the source saves.
 
     Attributes:
@@ -126,7 +126,7 @@ def plain(one: Difference | None) -> dict[str, float | None]:
     return dict.fromkeys(Difference._fields) if one is None else dict(one.as_dict())
 
 
-def gains_of(field: Field, y: NDArray[np.int64], *, overlap: float, seed: int) -> Gains:
+def gains_of(field: ArmResults, y: NDArray[np.int64], *, overlap: float, seed: int) -> Gains:
     """Return what carrying the source over gains at one number of labels.
 
     Start and asymptotes, which decide the verdict, hold together 95 times in 100, and so do the differences from the
@@ -198,7 +198,7 @@ def balance(y: NDArray[np.int64], tested: NDArray[np.bool_]) -> NDArray[np.float
     return found
 
 
-def saved_by(fields: Sequence[Field], carried: str, *, overlap: float, seed: int) -> Saved | None:
+def saved_by(fields: Sequence[ArmResults], carried: str, *, overlap: float, seed: int) -> LabelsSaved | None:
     """Return what labels an arm saves against scratch; None where fewer than two numbers of labels have both arms.
 
     Args:
@@ -241,7 +241,7 @@ def saved_by(fields: Sequence[Field], carried: str, *, overlap: float, seed: int
     wanted = theirs[-1].sum() / tested.sum()
     enough = float(labels[-1] - saved.value) if (curve >= wanted).any() else None
     held = saved._replace(low=max(0.0, saved.low), high=min(most, saved.high))
-    return Saved(held, enough, bool(curve[0] >= wanted), area)
+    return LabelsSaved(held, enough, bool(curve[0] >= wanted), area)
 
 
 def enough_labels(

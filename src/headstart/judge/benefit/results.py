@@ -19,7 +19,7 @@ PACE, FAST = 1.2, 1.6
 
 
 @dataclass(frozen=True)
-class About:
+class ComparisonMeta:
     """What was compared.
 
     Attributes:
@@ -99,7 +99,7 @@ class Results:
 
 
 @dataclass(frozen=True)
-class Field:
+class ArmResults:
     """What every arm answered at one number of labels, on the same splits and test examples.
 
     Attributes:
@@ -114,10 +114,10 @@ class Field:
     arms: Mapping[str, Results]
     tested: NDArray[np.bool_]
 
-    def first(self, count: int) -> Field:
+    def first(self, count: int) -> ArmResults:
         """Return the first seeds alone."""
         arms = {name: one.first(count) for name, one in self.arms.items()}
-        return Field(self.per_class, self.labels, arms, self.tested[:count])
+        return ArmResults(self.per_class, self.labels, arms, self.tested[:count])
 
 
 def judged_at(epochs: int, pace: float = PACE) -> set[int]:
@@ -129,7 +129,7 @@ def judged_at(epochs: int, pace: float = PACE) -> set[int]:
     return found
 
 
-def together(outcomes: Sequence[Outcome], positions: Sequence[NDArray[np.intp]], n: int) -> Results:
+def stack_seeds(outcomes: Sequence[Outcome], positions: Sequence[NDArray[np.intp]], n: int) -> Results:
     """Return the outcomes of several seeds side by side; between its points, an arm stays where the last one was.
 
     Args:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, TUNED, Gains, Saved
-from headstart.judge.benefit.results import About, Field, accuracies
+from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, TUNED, Gains, LabelsSaved
+from headstart.judge.benefit.results import ArmResults, ComparisonMeta, accuracies
 from headstart.judge.intervals import Difference
 
 NAMES = {SIMPLE: "simple baseline", SCRATCH: "scratch", FROZEN: "frozen", TUNED: "tuned"}
@@ -14,10 +14,10 @@ NAMES = {SIMPLE: "simple baseline", SCRATCH: "scratch", FROZEN: "frozen", TUNED:
 def sentence(
     verdict: str,
     gains: Gains,
-    field: Field,
-    about: About,
+    field: ArmResults,
+    about: ComparisonMeta,
     *,
-    saved: Saved | None,
+    saved: LabelsSaved | None,
     rising: Difference | None,
 ) -> str:
     """Return the verdict in one sentence or two.
@@ -55,7 +55,7 @@ def between(one: Difference) -> str:
     return f"[{100 * low:.0f}, {100 * high:.0f}]" if abs(one.value) >= 0.1 else f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _use(gains: Gains, field: Field, about: About) -> str:
+def _use(gains: Gains, field: ArmResults, about: ComparisonMeta) -> str:
     if gains.control == SIMPLE and gains.asymptote is not None:
         gap = gains.asymptote
         return f"Use the source: it is {points(gap.value)} {between(gap)} better than {about.simple}."
@@ -80,7 +80,7 @@ def _reaches(gains: Gains) -> str:
     return f"reaches after {reach.epoch} epoch{'' if reach.epoch == 1 else 's'} what scratch reaches in {reach.epochs}"
 
 
-def _ends(gains: Gains, field: Field, about: About) -> str:
+def _ends(gains: Gains, field: ArmResults, about: ComparisonMeta) -> str:
     one = gains.asymptote
     assert one is not None
     if not one.sign:
@@ -90,12 +90,12 @@ def _ends(gains: Gains, field: Field, about: About) -> str:
     return f"ends {points(one.value)} {between(one)} {'higher' if one.sign > 0 else 'lower'}{least}"
 
 
-def _leave(gains: Gains, field: Field, about: About) -> str:
+def _leave(gains: Gains, field: ArmResults, about: ComparisonMeta) -> str:
     parts = [part for part in (_starts(gains), _ends(gains, field, about)) if part]
     return f"Do not use this source: against the same network trained from scratch it {' and '.join(parts)}."
 
 
-def _unclear(gains: Gains, field: Field, about: About) -> str:
+def _unclear(gains: Gains, field: ArmResults, about: ComparisonMeta) -> str:
     parts = []
     for name, one in (("starts", gains.start), ("ends", gains.asymptote)):
         if one is not None:
@@ -107,7 +107,7 @@ def _unclear(gains: Gains, field: Field, about: About) -> str:
     )
 
 
-def _baseline(gains: Gains, field: Field, about: About) -> str:
+def _baseline(gains: Gains, field: ArmResults, about: ComparisonMeta) -> str:
     name, gap = max(gains.over_simple.items(), key=lambda item: item[1].value)
     turned = Difference(-gap.value, -gap.high, -gap.low, gap.detectable)
     best = {FROZEN: "the source, frozen", TUNED: "the source, tuned", SCRATCH: "the same network from scratch"}[name]

@@ -59,7 +59,7 @@ class IntervalLike(Protocol):
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownExample:
     """One test example to look at.
 
     Attributes:
@@ -95,7 +95,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateRow:
     """A head that was tried.
 
     Attributes:
@@ -163,11 +163,11 @@ class Report:
     verdict: str
     confusion: NDArray[np.int64]
     reliability: tuple[Bin, ...] = ()
-    mistakes: tuple[Shown, ...] = ()
-    unsure: tuple[Shown, ...] = ()
+    mistakes: tuple[ShownExample, ...] = ()
+    unsure: tuple[ShownExample, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[Note, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[CandidateRow, ...] = ()
     words: tuple[ClassWords, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
     bundle: str = "bundle"

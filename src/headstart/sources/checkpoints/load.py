@@ -17,7 +17,7 @@ from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256
 from headstart.sources.checkpoints.align import COUNTER, Alignment, Misaligned, Shape, align, role, strip_prefixes
 from headstart.sources.checkpoints.checks import check_finite
-from headstart.sources.checkpoints.read import Checkpoint
+from headstart.sources.checkpoints.read import CheckpointTensors
 
 OTHER = "name the architecture that the weights belong to"
 
@@ -35,7 +35,7 @@ class Loaded:
     notes: tuple[str, ...]
 
 
-def load_checkpoint(body: nn.Module, checkpoint: Checkpoint, *, where: str) -> Loaded:
+def load_checkpoint(body: nn.Module, checkpoint: CheckpointTensors, *, where: str) -> Loaded:
     """Load a checkpoint into `body`: every tensor of both, but for the classifier and what the notes say.
 
     A classifier that is absent or has another number of classes is left out; nothing else may be.

@@ -31,7 +31,7 @@ SAVE = "save the network's state_dict as safetensors, and name that file"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointTensors:
     """The tensors of a file.
 
     Attributes:
@@ -45,7 +45,7 @@ class Checkpoint:
     ordered: bool = True
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> CheckpointTensors:
     """Return the named tensors of a safetensors or PyTorch file; nothing in it is run.
 
     Raises:
@@ -55,7 +55,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         start = file.read(16)
     _refuse_others(path, start)
     if path.suffix == ".safetensors" or start[8:9] == b"{":
-        return Checkpoint(read_safetensors(path), ordered=False)
+        return CheckpointTensors(read_safetensors(path), ordered=False)
     return unwrapped(pth.read(path), where=str(path))
 
 
@@ -64,7 +64,7 @@ def is_keras(path: Path) -> bool:
     return path.suffix in KERAS
 
 
-def unwrapped(held: Any, *, where: str) -> Checkpoint:
+def unwrapped(held: Any, *, where: str) -> CheckpointTensors:
     """Return the named tensors inside what a training program saved around them.
 
     Raises:
@@ -80,7 +80,7 @@ def unwrapped(held: Any, *, where: str) -> Checkpoint:
     if not isinstance(held, Mapping) or not _is_network(held):
         raise SourceError(f"{where} must hold named tensors", _described(held), SAVE)
     notes = (f"weights taken from {'.'.join(trail)} of the checkpoint",) if trail else ()
-    return Checkpoint(dict(held), notes)
+    return CheckpointTensors(dict(held), notes)
 
 
 def _is_network(held: Mapping[Any, Any]) -> bool:

@@ -26,7 +26,7 @@ BITS = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """One tensor of a safetensors header: its kind of number, its shape, and its bytes `start` to `stop`."""
 
     dtype: str
@@ -56,7 +56,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     return {name: tensors[name] for name in entries}
 
 
-def check_safetensors(path: Path) -> dict[str, Entry]:
+def check_safetensors(path: Path) -> dict[str, TensorEntry]:
     """Return what the header of a safetensors file lists, once it is proved to account for every byte of the file.
 
     The length of the header is checked before it is read, and the number of tensors before it is parsed, so that a
@@ -111,7 +111,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _entry(name: str, value: Any) -> Entry:
+def _entry(name: str, value: Any) -> TensorEntry:
     if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
         raise Unsound(f"tensor {name!r} without dtype, shape and data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
@@ -124,14 +124,14 @@ def _entry(name: str, value: Any) -> Entry:
     start, stop = offsets
     if stop - start != math.prod(shape) * BITS[dtype] // 8:
         raise Unsound(f"tensor {name!r} with {stop - start:,} bytes for shape {tuple(shape)} of {dtype}")
-    return Entry(dtype, tuple(shape), start, stop)
+    return TensorEntry(dtype, tuple(shape), start, stop)
 
 
 def _whole(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
-def _check_layout(entries: Mapping[str, Entry], size: int) -> None:
+def _check_layout(entries: Mapping[str, TensorEntry], size: int) -> None:
     """Raise Unsound unless the tensors, one after the other, are the `size` bytes after the header."""
     if not entries:
         raise Unsound("no tensor")

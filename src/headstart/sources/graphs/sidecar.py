@@ -47,7 +47,7 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 @dataclass(frozen=True)
-class Said:
+class SidecarMetadata:
     """What the file beside says: changes to the preprocessing, and the tensor to take as `pool`; empty for none."""
 
     changes: Mapping[str, Any]
@@ -58,7 +58,7 @@ class Said:
         return replace(default, **self.changes)
 
 
-def read_beside(path: Path) -> Said:
+def read_beside(path: Path) -> SidecarMetadata:
     """Return what `PATH.preprocessing.json` says; nothing where there is no such file.
 
     Raises:
@@ -66,7 +66,7 @@ def read_beside(path: Path) -> Said:
     """
     where = path.with_name(path.name + SUFFIX)
     if not where.exists():
-        return Said({}, "")
+        return SidecarMetadata({}, "")
     try:
         data = where.read_bytes()
         said = json.loads(data) if len(data) <= LARGEST else None
@@ -83,7 +83,7 @@ def read_beside(path: Path) -> Said:
         if not sound(value):
             raise _refused(where, f"give {wanted} as {key}", repr(value))
     changes = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items() if key != "pool"}
-    return Said(changes, said.get("pool", ""))
+    return SidecarMetadata(changes, said.get("pool", ""))
 
 
 def _refused(where: Path, must: str, given: str) -> SourceError:

@@ -20,9 +20,9 @@ from headstart.base.hashing import sha256_file, sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Block, Network
 from headstart.engines.select import EXACT, PHOTOS, open_engine
-from headstart.sources.architecture import Anatomy, remembered
+from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Source, SourceInfo
-from headstart.sources.graphs.sidecar import Said, read_beside
+from headstart.sources.graphs.sidecar import SidecarMetadata, read_beside
 from headstart.sources.layers import layer_names
 from headstart.sources.taps import Tap, more_taps, taps
 from headstart.sources.uri import Spec
@@ -193,7 +193,7 @@ def _digest(files: Sequence[Path], path: Path) -> str:
     return sha256_json({str(file.relative_to(root)): sha256_file(file) for file in files})
 
 
-def _remembered(path: Path, digest: str, convention: Convention, said: Said) -> Anatomy:
+def _remembered(path: Path, digest: str, convention: Convention, said: SidecarMetadata) -> Architecture:
     try:
         reader = version("openvino")
     except PackageNotFoundError as error:
@@ -212,7 +212,7 @@ def _remembered(path: Path, digest: str, convention: Convention, said: Said) -> 
     return remembered(key, lambda: _look(path, convention, said))
 
 
-def _look(path: Path, convention: Convention, said: Said) -> Anatomy:
+def _look(path: Path, convention: Convention, said: SidecarMetadata) -> Architecture:
     """Return what the graph in `path` looks like, by reading it; nothing is run."""
     from headstart.sources.graphs import openvino_graph as graph
 
@@ -228,7 +228,7 @@ def _look(path: Path, convention: Convention, said: Said) -> Anatomy:
     standard = taps(graph.pool_width(anchors), stages[-LATE_STAGES:], None)
     more = more_taps(standard, stages, None)
     classes = graph.class_count(anchors)
-    return Anatomy(graph.count(model, graph.blocks(anchors, standard)), classes, how, standard, more)
+    return Architecture(graph.count(model, graph.blocks(anchors, standard)), classes, how, standard, more)
 
 
 def _check(how: Preprocessing, channels: int, where: str) -> None:

@@ -44,7 +44,7 @@ class Limits:
 LIMITS = Limits()
 
 
-class Failed(Exception):
+class HubError(Exception):
     """A hub did not give what was asked.
 
     Attributes:
@@ -55,12 +55,14 @@ class Failed(Exception):
         passing: whether a later try may mend it.
     """
 
-    def __init__(self, given: str, *, status: int = 0, code: str = "", wait: float = 0.0, passing: bool = True) -> None:
-        self.given, self.status, self.code, self.wait, self.passing = given, status, code, wait, passing
+    def __init__(
+        self, given: str, *, status: int = 0, code: str = "", wait: float = 0.0, retryable: bool = True
+    ) -> None:
+        self.given, self.status, self.code, self.wait, self.retryable = given, status, code, wait, retryable
         super().__init__(given)
 
 
-class Patience:
+class RetryPolicy:
     """The trouble that is still borne with one file.
 
     Args:
@@ -87,14 +89,14 @@ class Patience:
         """Seconds that the next try may wait for a byte."""
         return max(0.01, min(self.limits.silence, self.remaining))
 
-    def bear(self, failed: Failed) -> None:
+    def wait_or_raise(self, failed: HubError) -> None:
         """Wait before a further try.
 
         Raises:
             Failed: `failed` itself, where no try can mend it or none is left.
         """
         wait = max(failed.wait, self._pause)
-        if not failed.passing or not self._left or wait >= self.remaining:
+        if not failed.retryable or not self._left or wait >= self.remaining:
             raise failed
         self._left -= 1
         self._pause *= 2
@@ -131,15 +133,15 @@ class Client:
         Raises:
             Failed: there is none.
         """
-        patience = Patience(self.limits)
+        patience = RetryPolicy(self.limits)
         while True:
             try:
                 with self._answer("HEAD", url, {}, patience.timeout) as answer:
                     return answer.headers
-            except Failed as failed:
+            except HubError as failed:
                 if not failed.status and not insist:
                     raise
-                patience.bear(failed)
+                patience.wait_or_raise(failed)
 
     def download(self, url: str, part: BinaryIO, size: int) -> None:
         """Append to `part` what it lacks of `size` bytes.
@@ -147,17 +149,17 @@ class Client:
         Raises:
             Failed: it cannot be had; what came is in `part`, and the next call goes on from there.
         """
-        patience = Patience(self.limits)
+        patience = RetryPolicy(self.limits)
         while part.tell() < size:
             try:
                 self._append(url, part, size, patience)
-            except Failed as failed:
+            except HubError as failed:
                 if failed.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # what we hold is of another file
                     part.seek(0)
                     part.truncate()
-                patience.bear(failed)
+                patience.wait_or_raise(failed)
 
-    def _append(self, url: str, part: BinaryIO, size: int, patience: Patience) -> None:
+    def _append(self, url: str, part: BinaryIO, size: int, patience: RetryPolicy) -> None:
         start = part.tell()
         span = {"Range": f"bytes={start}-"} if start else {}
         with self._answer("GET", url, span, patience.timeout) as answer:
@@ -166,10 +168,10 @@ class Client:
                 part.truncate()
             _copy(answer, part, size, patience)
         if part.tell() < size:
-            raise Failed(f"{part.tell():,} of {size:,} bytes")
+            raise HubError(f"{part.tell():,} of {size:,} bytes")
 
     def _answer(self, method: str, url: str, headers: Mapping[str, str], timeout: float) -> http.client.HTTPResponse:
-        """Return the answer to a request, followed where it is sent on to; errors become `Failed`."""
+        """Return the answer to a request, followed where it is sent on to; errors become `HubError`."""
         for _ in range(MAX_REDIRECTS + 1):
             self._check(url)
             answer = _sent(Request(url, method=method, headers=self._headers(url, headers)), timeout)  # noqa: S310
@@ -181,7 +183,7 @@ class Client:
                 return answer
             answer.close()
             url = _target(url, answer.headers.get("Location", ""))
-        raise Failed(f"more than {MAX_REDIRECTS} redirects", passing=False)
+        raise HubError(f"more than {MAX_REDIRECTS} redirects", retryable=False)
 
     def _headers(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
         sent = {"User-Agent": self.agent, "Accept-Encoding": "identity", **headers}
@@ -193,12 +195,12 @@ class Client:
         """Raise Failed for an address in the clear or on this machine, unless the hub itself is on this machine."""
         target = urlsplit(url)
         if target.scheme not in ("http", "https") or not target.hostname:
-            raise Failed(f"a redirect to {url!r}", passing=False)
+            raise HubError(f"a redirect to {url!r}", retryable=False)
         at_home = is_loopback(self._home.hostname)
         if target.scheme == "http" and not (at_home and is_loopback(target.hostname)):
-            raise Failed(f"an address without encryption ({target.scheme}://{target.netloc})", passing=False)
+            raise HubError(f"an address without encryption ({target.scheme}://{target.netloc})", retryable=False)
         if is_loopback(target.hostname) and not at_home:
-            raise Failed(f"a redirect to this machine itself ({target.netloc})", passing=False)
+            raise HubError(f"a redirect to this machine itself ({target.netloc})", retryable=False)
 
 
 def is_loopback(host: str | None) -> bool:
@@ -217,7 +219,7 @@ def _target(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise Failed(f"a redirect to {location!r}", passing=False) from error
+        raise HubError(f"a redirect to {location!r}", retryable=False) from error
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int]:
@@ -233,20 +235,20 @@ def _sent(request: Request, timeout: float) -> http.client.HTTPResponse:
         answer: http.client.HTTPResponse = opener.open(request, timeout=timeout)
     except URLError as error:
         unsafe = isinstance(error.reason, ssl.SSLCertVerificationError)
-        raise Failed(f"no connection ({error.reason})", passing=not unsafe) from error
+        raise HubError(f"no connection ({error.reason})", retryable=not unsafe) from error
     except (OSError, http.client.HTTPException) as error:
-        raise Failed(f"no answer ({_named(error)})") from error
+        raise HubError(f"no answer ({_named(error)})") from error
     return answer
 
 
-def _copy(answer: http.client.HTTPResponse, part: BinaryIO, size: int, patience: Patience) -> None:
+def _copy(answer: http.client.HTTPResponse, part: BinaryIO, size: int, patience: RetryPolicy) -> None:
     """Copy a body piece by piece, as its bytes come, up to `size` bytes in all."""
     marked = part.tell()
     while part.tell() < size and patience.remaining > 0:
         try:
             piece = answer.read1(min(PIECE, size - part.tell()))
         except (OSError, http.client.HTTPException) as error:
-            raise Failed(f"{part.tell():,} of {size:,} bytes, then {_named(error)}") from error
+            raise HubError(f"{part.tell():,} of {size:,} bytes, then {_named(error)}") from error
         if not piece:
             return
         part.write(piece)
@@ -261,14 +263,14 @@ def _goes_on(answer: http.client.HTTPResponse, start: int) -> bool:
     return answer.status == HTTPStatus.PARTIAL_CONTENT and span.startswith(f"bytes {start}-")
 
 
-def _refusal(answer: http.client.HTTPResponse) -> Failed:
+def _refusal(answer: http.client.HTTPResponse) -> HubError:
     known = {status.value: status.phrase for status in HTTPStatus}
-    return Failed(
+    return HubError(
         f"{answer.status} {known.get(answer.status, answer.reason)}",
         status=answer.status,
         code=answer.headers.get("X-Error-Code", ""),
         wait=_seconds(answer.headers.get("Retry-After", "")),
-        passing=answer.status in PASSING,
+        retryable=answer.status in PASSING,
     )
 
 

@@ -23,7 +23,7 @@ from headstart.base.atomic import said_when_full, write_atomic
 from headstart.base.config import offline
 from headstart.base.errors import SourceError, one_line
 from headstart.base.hashing import sha256_file
-from headstart.sources.hub.client import LIMITS, Client, Failed, Limits
+from headstart.sources.hub.client import LIMITS, Client, HubError, Limits
 
 MAIN = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -133,7 +133,7 @@ class Repository:
         client = _client()
         try:
             told = self._told(client, file)
-        except Failed as failed:
+        except HubError as failed:
             if failed.code == "EntryNotFound" or (failed.status == 404 and self.commit and not failed.code):
                 self._remember_absence(file)
                 return None
@@ -160,9 +160,9 @@ class Repository:
         etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
         size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
         if not COMMIT.fullmatch(commit) or not ETAG.fullmatch(etag) or not size.isdecimal():
-            raise Failed("an answer without commit, checksum or size", passing=False)
+            raise HubError("an answer without commit, checksum or size", retryable=False)
         if self.commit and commit != self.commit:
-            raise Failed(f"commit {commit} in place of {self.commit}", passing=False)
+            raise HubError(f"commit {commit} in place of {self.commit}", retryable=False)
         if not self.commit:
             self._settle(commit)
         return _Told(commit, etag, int(size))
@@ -206,7 +206,7 @@ class Repository:
                 if not blob.exists():  # another process was quicker
                     try:
                         client.download(self._url(client, file), writing, told.size)
-                    except Failed as failed:
+                    except HubError as failed:
                         writing.flush()
                         raise self._explained(failed, file) from failed
                     writing.flush()
@@ -243,7 +243,7 @@ class Repository:
             f"{what} must have the checksum that the hub states", "other bytes, which were removed", "run again"
         )
 
-    def _explained(self, failed: Failed, file: str) -> SourceError:
+    def _explained(self, failed: HubError, file: str) -> SourceError:
         """Return the one line that says what a refusal of the hub means, and what to do."""
         page = f"{endpoint()}/{self.name}"
         if failed.code == "GatedRepo" or failed.status == 403:
@@ -267,7 +267,7 @@ class Repository:
         return SourceError(
             f"{_host()} must give {file} of {self.asked_for}",
             failed.given,
-            f"{busy}run again: what came is kept" if failed.passing else "check HF_ENDPOINT, or name another source",
+            f"{busy}run again: what came is kept" if failed.retryable else "check HF_ENDPOINT, or name another source",
         )
 
     @contextmanager

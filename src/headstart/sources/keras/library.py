@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import MissingExtra, SourceError
-from headstart.engines.environment import wait_politely
+from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.keras.walker import Walk, walk
 
 BACKEND = "KERAS_BACKEND"
@@ -46,7 +46,7 @@ def import_keras() -> ModuleType:
     remedy = "set KERAS_BACKEND=torch, in a new process if Keras is imported already"
     if os.environ.setdefault(BACKEND, "torch") != "torch":
         raise SourceError("Keras must run on torch", f"{BACKEND}={os.environ[BACKEND]}", remedy)
-    wait_politely()
+    set_passive_omp_wait()
     with without_tensorflow():
         keras = importlib.import_module("keras")
     if keras.backend.backend() != "torch":

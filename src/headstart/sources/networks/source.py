@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.hashing import sha256_json
-from headstart.data.audio.spectrogram import Heard
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.dataset import Kind
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Network
-from headstart.engines.environment import wait_politely
+from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import RECIPE, Source, SourceInfo
 from headstart.sources.layers import layer_names
 from headstart.sources.taps import Tap
@@ -78,7 +78,7 @@ class TorchSource(Source):
 
     Args:
         identity: what it is.
-        preprocessing: how it wants its pictures; or its recordings, where it is `Heard`.
+        preprocessing: how it wants its pictures; or its recordings, where it is `AudioPreprocessing`.
         taps: where its blocks are taken, `pool` first.
         more: taps that are taken only where a layer names them: early stages, and `flatten`.
         build: returns the module with its weights loaded, in inference mode; imports torch.
@@ -102,7 +102,7 @@ class TorchSource(Source):
         self._build = Once(build)
         self.info = SourceInfo(
             uri=identity.uri,
-            kind="sound" if isinstance(preprocessing, Heard) else identity.kind,
+            kind="sound" if isinstance(preprocessing, AudioPreprocessing) else identity.kind,
             parameters=identity.parameters,
             feature_size=self.taps[0].width,
             input=asdict(preprocessing),
@@ -154,7 +154,7 @@ class TorchSource(Source):
 
     def module(self) -> nn.Module:
         """Return the torch module with its weights loaded, in inference mode; the same one each time."""
-        wait_politely()
+        set_passive_omp_wait()
         return self._build()
 
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import transformers
 from torch import Tensor, nn
 
 from headstart.base.errors import SourceError
-from headstart.sources.architecture import Anatomy
+from headstart.sources.architecture import Architecture
 from headstart.sources.networks.image_processor import preprocessing_of
 from headstart.sources.networks.stages import as_stage, look_for_taps
 from headstart.sources.networks.tapped import seen
@@ -307,7 +307,7 @@ def _cannot_build(settings: Mapping[str, Any], error: Exception) -> SourceError:
     )
 
 
-def look(body: Any, processor: Mapping[str, Any], asked_for: str) -> Anatomy:
+def inspect(body: Any, processor: Mapping[str, Any], asked_for: str) -> Architecture:
     """Return the anatomy of a network, found by running it once on a blank picture.
 
     Args:
@@ -332,7 +332,7 @@ def look(body: Any, processor: Mapping[str, Any], asked_for: str) -> Anatomy:
         classes = body(blank).shape[1] if body.classifier is not None else 0
     unused = sum(weight.numel() for weight in body.classifier.parameters()) if body.classifier is not None else 0
     parameters = sum(weight.numel() for weight in body.parameters()) - unused
-    return Anatomy(parameters=parameters, classes=classes, preprocessing=how, taps=taps, more=more)
+    return Architecture(parameters=parameters, classes=classes, preprocessing=how, taps=taps, more=more)
 
 
 def _stages(body: Steps, blank: Tensor) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.engines.environment import wait_politely
+from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.networks.source import Identity, TorchSource, as_random
 from headstart.sources.taps import Stage, more_taps, taps
 from headstart.sources.uri import Spec, refuse_revision
@@ -76,7 +76,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
 
 def build_random(build: Callable[[int], nn.Module], seed: int) -> nn.Module:
     """Return a network with weights drawn from `seed`, in inference mode; torch's own state is untouched."""
-    wait_politely()
+    set_passive_omp_wait()
     import torch
 
     with torch.random.fork_rng(devices=[]):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import MissingExtra, SourceError
 from headstart.base.hashing import sha256_json
-from headstart.engines.environment import wait_politely
-from headstart.sources.architecture import Anatomy, remembered
+from headstart.engines.environment import set_passive_omp_wait
+from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Source
 from headstart.sources.hub.repository import SMALL, HubFile, Repository, endpoint
 from headstart.sources.hub.weights import PICKLED, read_state
@@ -259,14 +259,14 @@ def _source(
     return TorchSource(identity, anatomy.preprocessing, anatomy.taps, build, more=anatomy.more)
 
 
-def _looked(opened: Opened, body: nn.Module, notes: tuple[str, ...]) -> Anatomy:
+def _looked(opened: Opened, body: nn.Module, notes: tuple[str, ...]) -> Architecture:
     if opened.timm:
-        from headstart.sources.providers.timm import look
+        from headstart.sources.providers.timm import inspect
 
-        found = look(body)
+        found = inspect(body)
         classes = 0 if any("features only" in note for note in notes) else found.classes
         return replace(found, classes=classes, notes=notes)
-    from headstart.sources.networks.transformers_image import look as look_at
+    from headstart.sources.networks.transformers_image import inspect as look_at
 
     return replace(look_at(body, opened.processor, opened.repository.asked_for), notes=notes)
 
@@ -275,7 +275,7 @@ def _loaded(opened: Opened, files: list[HubFile]) -> tuple[nn.Module, tuple[str,
     """Return the network with the weights of `files`, and what its user must be told."""
     from headstart.sources.checkpoints.checks import check_finite
 
-    wait_politely()
+    set_passive_omp_wait()
     state = read_state(files)
     check_finite(state, where=str(files[0].path))
     return _made(opened, 0, state, where=str(files[0].path))
@@ -285,7 +285,7 @@ def _made(
     opened: Opened, seed: int, state: dict[str, Tensor] | None = None, *, where: str = ""
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the network with the weights in `state`, or random ones drawn from `seed`, and what must be told of it."""
-    wait_politely()
+    set_passive_omp_wait()
     import torch
 
     with torch.random.fork_rng(devices=[]):

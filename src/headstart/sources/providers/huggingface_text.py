@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256_json
-from headstart.engines.environment import wait_politely
+from headstart.engines.environment import set_passive_omp_wait
 from headstart.engines.token_batches import STEP
-from headstart.sources.base import Reading
+from headstart.sources.base import TextPreprocessing
 from headstart.sources.hub.repository import SMALL, HubFile, Repository
 from headstart.sources.hub.weights import read_state
 from headstart.sources.networks.pooling import POOLINGS, Pooling
@@ -65,7 +65,7 @@ def open_text(
     """
     tokenizer = repository.get(TOKENIZER)
     said = _said_by(repository)
-    reading = Reading(
+    reading = TextPreprocessing(
         tokenizer=tokenizer.sha256,
         limit=_limit(opened, said),
         long=long,
@@ -184,7 +184,7 @@ def _count(weights: tuple[HubFile, ...]) -> int:
 
 
 def _built(config: dict[str, Any], pooling: Pooling, weights: tuple[HubFile, ...] | None, seed: int) -> nn.Module:
-    wait_politely()
+    set_passive_omp_wait()
     import torch
 
     from headstart.sources.checkpoints.checks import check_finite

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.engines.environment import wait_politely
+from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Source
 from headstart.sources.networks.source import Identity, TorchSource, as_random
 from headstart.sources.providers.package_files import Member, find_member
@@ -157,7 +157,7 @@ def build(known: Packaged, path: Path) -> nn.Module:
 
 def build_random(known: Packaged, seed: int) -> nn.Module:
     """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
-    wait_politely()
+    set_passive_omp_wait()
     from headstart.sources.networks import efficientnet_lite as lite
 
     return lite.build_random(known.widths, known.repeats, seed)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from headstart.base.hashing import sha256_json
 from headstart.data.text import Tokens
-from headstart.engines.environment import wait_politely
-from headstart.sources.base import Reading
+from headstart.engines.environment import set_passive_omp_wait
+from headstart.sources.base import TextPreprocessing
 from headstart.sources.networks.source import Identity, as_random
 from headstart.sources.providers.package_files import Member, find_member
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps
@@ -100,7 +100,7 @@ def open_text(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chun
         MissingExtra: the package is not installed.
     """
     known = ENCODERS[spec.name]
-    reading = Reading(known.tokenizer.sha256, known.limit, long if known.limit else "cut")
+    reading = TextPreprocessing(known.tokenizer.sha256, known.limit, long if known.limit else "cut")
     path = find_member(known.tokenizer, spec.uri)
     identity = Identity(
         uri=spec.uri,
@@ -135,7 +135,7 @@ def _more(known: PackagedText) -> tuple[int, ...]:
 
 def _encoder(known: PackagedText, file: Path | None, seed: int) -> nn.Module:
     """Return the network from tokens to blocks, with the weights in `file`, or random ones."""
-    wait_politely()
+    set_passive_omp_wait()
     from headstart.sources.networks import bert
 
     sizes = bert.Sizes(30_522, known.width, 4 * known.width, 12, known.layers, 512)
@@ -149,7 +149,9 @@ def _encoder(known: PackagedText, file: Path | None, seed: int) -> nn.Module:
     return bert.Sentences(body, _more(known)).eval()
 
 
-def _table(identity: Identity, known: PackagedText, reading: Reading, path: Path, seed: int | None) -> TextSource:
+def _table(
+    identity: Identity, known: PackagedText, reading: TextPreprocessing, path: Path, seed: int | None
+) -> TextSource:
     """Return a source that is a table of token vectors: a text is their mean."""
     if seed is None:
         file = find_member(known.weights, identity.uri)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.engines.environment import wait_politely
-from headstart.sources.architecture import Anatomy, remembered
+from headstart.engines.environment import set_passive_omp_wait
+from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.hub.repository import HubFile, Repository
 from headstart.sources.networks.source import Identity, TorchSource, as_random
 from headstart.sources.uri import Spec
@@ -46,7 +46,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     Raises:
         SourceError: timm knows no such name, it has no weights, or they cannot be had.
     """
-    anatomy = anatomy_of(spec.name)
+    anatomy = architecture_of(spec.name)
     identity = Identity(
         uri=spec.uri,
         architecture=spec.name,
@@ -69,7 +69,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     )
 
 
-def fetch(spec: Spec, anatomy: Anatomy) -> HubFile:
+def fetch(spec: Spec, anatomy: Architecture) -> HubFile:
     """Return the weights file in the Hugging Face cache, downloaded unless it is there already, with what to tell.
 
     Raises:
@@ -94,7 +94,7 @@ def build(name: str, path: Path) -> nn.Module:
 
 def build_random(name: str, seed: int) -> nn.Module:
     """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
-    wait_politely()
+    set_passive_omp_wait()
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -135,7 +135,7 @@ def build_configured(
         SourceError: timm knows no such architecture, or the weights do not fit it.
     """
     from headstart.sources.checkpoints.load import load_checkpoint
-    from headstart.sources.checkpoints.read import Checkpoint
+    from headstart.sources.checkpoints.read import CheckpointTensors
 
     arguments, known = (settings.get(name) or {} for name in ("model_args", "pretrained_cfg"))
     if not isinstance(arguments, dict) or not isinstance(known, dict):
@@ -149,7 +149,7 @@ def build_configured(
     body = _created(str(settings["architecture"]), pretrained_cfg=known or None, **arguments)
     if state is None:
         return body, ()
-    loaded = load_checkpoint(body, Checkpoint(_renamed(body, state), ordered=False), where=where)
+    loaded = load_checkpoint(body, CheckpointTensors(_renamed(body, state), ordered=False), where=where)
     return body, loaded.notes
 
 
@@ -159,13 +159,13 @@ def _renamed(body: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return dict(rename(state, body)) if rename is not None else state
 
 
-def anatomy_of(name: str) -> Anatomy:
+def architecture_of(name: str) -> Architecture:
     """Return what the architecture looks like, from the cache or, once, from the network itself."""
     key = {"library": "timm", "name": name, "version": version("timm")}
-    return remembered(key, lambda: look(build_random(name, seed=0)))
+    return remembered(key, lambda: inspect(build_random(name, seed=0)))
 
 
-def look(body: nn.Module) -> Anatomy:
+def inspect(body: nn.Module) -> Architecture:
     """Return the anatomy of a timm network, found by running it once on a blank picture."""
     import torch
 
@@ -178,7 +178,7 @@ def look(body: nn.Module) -> Anatomy:
     lite = "efficientnet_lite" in config.get("architecture", "")
     how = {"late": LITE_STAGES, "max_pooled": LITE_MAXED} if lite else {}
     taps, more = look_for_taps(given, torch.zeros(1, *config["input_size"]), _stages(given, lite), **how)
-    return Anatomy(
+    return Architecture(
         parameters=sum(weight.numel() for weight in body.parameters()) - unused,
         classes=int(given.num_classes),
         preprocessing=_preprocessing(config),

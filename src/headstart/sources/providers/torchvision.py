@@ -14,8 +14,8 @@ from headstart.base.config import offline
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256_file
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.engines.environment import wait_politely
-from headstart.sources.architecture import Anatomy, remembered
+from headstart.engines.environment import set_passive_omp_wait
+from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.networks.source import Identity, TorchSource, as_random
 from headstart.sources.uri import Spec
 
@@ -36,7 +36,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         SourceError: torchvision knows no such name or weights, or they cannot be had.
     """
     key = {"library": "torchvision", "name": spec.name, "weights": spec.revision, "version": version("torchvision")}
-    anatomy = remembered(key, lambda: look(spec))
+    anatomy = remembered(key, lambda: inspect(spec))
     identity = Identity(
         uri=spec.uri,
         architecture=f"torchvision {spec.name}",
@@ -56,7 +56,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     return TorchSource(identity, how, anatomy.taps, lambda: build(spec, how, path), more=anatomy.more)
 
 
-def look(spec: Spec) -> Anatomy:
+def inspect(spec: Spec) -> Architecture:
     """Return what the architecture is, found by running it once on a blank picture."""
     import torch
 
@@ -67,7 +67,7 @@ def look(spec: Spec) -> Anatomy:
     body: Any = build_random(spec, how, seed=0)
     taps, more = look_for_taps(body, torch.zeros(1, 3, *how.size))
     unused = sum(weight.numel() for weight in body.classifier.parameters())
-    return Anatomy(
+    return Architecture(
         parameters=sum(weight.numel() for weight in body.parameters()) - unused,
         classes=len(body.classifier.weight),
         preprocessing=how,
@@ -99,7 +99,7 @@ def build(spec: Spec, how: Preprocessing, path: Path) -> nn.Module:
 
 def build_random(spec: Spec, how: Preprocessing, seed: int) -> nn.Module:
     """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
-    wait_politely()
+    set_passive_omp_wait()
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -107,7 +107,7 @@ def build_random(spec: Spec, how: Preprocessing, seed: int) -> nn.Module:
         return _cut(_created(spec, how, auxiliary=False), how)
 
 
-def fetch(spec: Spec, anatomy: Anatomy) -> Path:
+def fetch(spec: Spec, anatomy: Architecture) -> Path:
     """Return the weights file in torch.hub's own cache, downloaded unless it is there already.
 
     Raises:
@@ -122,7 +122,7 @@ def fetch(spec: Spec, anatomy: Anatomy) -> Path:
         return path
     if offline():
         raise SourceError(f"{spec.uri} needs {path.name}", "offline, and it is not in torch's cache", remedy)
-    wait_politely()
+    set_passive_omp_wait()
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _digest(path: Path) -> str:
 
 def _known_weights(spec: Spec) -> Any:
     """Return torchvision's record of the weights; None where an architecture has none."""
-    wait_politely()
+    set_passive_omp_wait()
     from torchvision import models
 
     names = models.list_models(module=models)

@@ -16,8 +16,8 @@ from headstart.base.errors import MissingExtra, SourceError
 from headstart.base.hashing import sha256_json
 from headstart.data.text import Tokens, text_of
 from headstart.engines.base import Network
-from headstart.engines.environment import wait_politely
-from headstart.sources.base import Reading, Source, SourceInfo
+from headstart.engines.environment import set_passive_omp_wait
+from headstart.sources.base import Source, SourceInfo, TextPreprocessing
 from headstart.sources.layers import layer_names
 from headstart.sources.networks.source import Identity, Once
 from headstart.sources.taps import Tap
@@ -46,7 +46,7 @@ class Tokenizer:
         MissingExtra: the library `tokenizers` is not installed.
     """
 
-    def __init__(self, path: Path, reading: Reading, *, special: bool = True) -> None:
+    def __init__(self, path: Path, reading: TextPreprocessing, *, special: bool = True) -> None:
         self._tokenizer = _opened(path)
         self._reading = reading
         self._before, self._after = self._marks() if special else ([], [])
@@ -124,14 +124,14 @@ class TextSource(Source):
         lookup: gives what turns tokens into features at once, for a source that is a table of vectors.
     """
 
-    preprocessing: Reading
+    preprocessing: TextPreprocessing
     rates: Mapping[str, float] | None = None
     """The full learning rate of each mode of tuning, where it is not that of other networks of texts."""
 
     def __init__(
         self,
         identity: Identity,
-        reading: Reading,
+        reading: TextPreprocessing,
         taps: Sequence[Tap],
         tokenizer: Callable[[], Tokenizer],
         *,
@@ -206,5 +206,5 @@ class TextSource(Source):
                 "a table of vectors to look up",
                 "use it frozen, with --tune none",
             )
-        wait_politely()
+        set_passive_omp_wait()
         return self._build()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256, sha256_json
-from headstart.engines.environment import wait_politely
+from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.networks.source import Once
 from headstart.sources.taps import Tap
 from headstart.sources.text.word_index import hash_of
@@ -72,7 +72,7 @@ class WordNetwork(WordSource):
 
     def module(self) -> nn.Module:  # type: ignore[override]
         """Return the torch module: ids and mask, int64 of shape (n, length), to the blocks; the same one each time."""
-        wait_politely()
+        set_passive_omp_wait()
         return self._built()
 
     def _build(self) -> nn.Module:

@@ -16,7 +16,7 @@ from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256, sha256_json
 from headstart.data.text import Tokens, text_of
 from headstart.engines.base import Block, Network
-from headstart.sources.base import Reading, Source, SourceInfo
+from headstart.sources.base import Source, SourceInfo, TextPreprocessing
 from headstart.sources.layers import layer_names
 from headstart.sources.text.word_index import WordIndex
 from headstart.sources.text.word_vectors import Learned, Vectors
@@ -46,7 +46,7 @@ class WordSource(Source):
         learned: vectors that stand in for some of them, and those of further words; None for none.
     """
 
-    preprocessing: Reading
+    preprocessing: TextPreprocessing
     tried = ("pool", "sif", "joined")
     whole_words = True
 
@@ -55,7 +55,7 @@ class WordSource(Source):
         self.index, self.seed = index, seed
         self.vectors = Vectors(index, seed, learned)
         about = index.about
-        self.preprocessing = Reading(sha256_json({"words": RECIPE, "pattern": WORD.pattern}))
+        self.preprocessing = TextPreprocessing(sha256_json({"words": RECIPE, "pattern": WORD.pattern}))
         self.blocks = (Block("pool", about.width), Block("sif", about.width))
         self.info = SourceInfo(
             uri=uri,

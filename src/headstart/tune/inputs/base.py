@@ -17,17 +17,17 @@ from headstart.data.dataset import Kind
 from headstart.sources.tuned import AnyTuned, Weights
 from headstart.tune.inputs.row_store import Rows
 from headstart.tune.network.readers import Given, Reader
-from headstart.tune.problem import Ground
+from headstart.tune.problem import TuningProblem
 from headstart.tune.training.task import Examples
-from headstart.tune.trial_config import Way
+from headstart.tune.trial_config import TrialConfig
 
 BATCH = 32
 
-Shelf = dict[Any, Any]
+DecodedCache = dict[Any, Any]
 """Examples that are read already, found by their positions, shared between arms."""
 
 
-class Kept:
+class ActivationCache:
     """What the frozen prefix says of each example, for several views of each.
 
     Args:
@@ -69,7 +69,7 @@ class Kept:
         return tuple(torch.from_numpy(part.take(at)) for part in self.parts)
 
 
-class Medium(ABC):
+class InputPipeline(ABC):
     """The examples of a ground, as one way of tuning wants them.
 
     Attributes:
@@ -96,12 +96,14 @@ class Medium(ABC):
     views: int = 1
     plain: bool = True
 
-    def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
+    def __init__(
+        self, ground: TuningProblem, way: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
+    ) -> None:
         self.ground, self.way, self.progress = ground, way, progress
 
     @classmethod
     @abstractmethod
-    def ways(cls, ground: Ground) -> tuple[tuple[str, bool], ...]:
+    def ways(cls, ground: TuningProblem) -> tuple[tuple[str, bool], ...]:
         """Return the modes that `auto` tries, and whether by pairs, the most promising first."""
 
     @abstractmethod
@@ -121,7 +123,7 @@ class Medium(ABC):
         """Return which rows are best computed together, each once, of what is learned from and of what judges."""
 
     @abstractmethod
-    def kept(self, shapes: Sequence[Sequence[int]], folder: Path | None) -> tuple[Kept, Kept]:
+    def kept(self, shapes: Sequence[Sequence[int]], folder: Path | None) -> tuple[ActivationCache, ActivationCache]:
         """Return room for what is kept of what is learned from and of what judges."""
 
     @abstractmethod

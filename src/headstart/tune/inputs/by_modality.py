@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from headstart.data.dataset import Kind
 from headstart.sources.tuned import Tunable
-from headstart.tune.inputs.base import Medium
-from headstart.tune.inputs.images import PictureMedium, SoundMedium
-from headstart.tune.inputs.texts import TextMedium
+from headstart.tune.inputs.base import InputPipeline
+from headstart.tune.inputs.images import ImagePipeline, SoundPipeline
+from headstart.tune.inputs.texts import TextPipeline
 
 
 def rate_of(source: Tunable, mode: str, *, contrast: bool = False) -> float:
@@ -16,4 +16,4 @@ def rate_of(source: Tunable, mode: str, *, contrast: bool = False) -> float:
     return rates.get(name, rates["all"])
 
 
-MEDIA: dict[Kind, type[Medium]] = {"image": PictureMedium, "sound": SoundMedium, "text": TextMedium}
+MEDIA: dict[Kind, type[InputPipeline]] = {"image": ImagePipeline, "sound": SoundPipeline, "text": TextPipeline}

@@ -16,17 +16,17 @@ from headstart.base.config import cores
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset, Kind
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.features.prefetch import Ahead
+from headstart.features.prefetch import Prefetcher
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.tuned import TunedSource, Weights
 from headstart.tune.inputs.augment import Views
-from headstart.tune.inputs.base import BATCH, Kept, Medium, Shelf, in_turn, shuffled
+from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline, in_turn, shuffled
 from headstart.tune.inputs.row_store import Part, Placed, Rows, place_for
 from headstart.tune.inputs.spec_augment import Masked
 from headstart.tune.network.readers import Given, PictureReader
-from headstart.tune.problem import Ground
+from headstart.tune.problem import TuningProblem
 from headstart.tune.settings import ALL, LAST
-from headstart.tune.trial_config import Way
+from headstart.tune.trial_config import TrialConfig
 
 WINDOW = 64  # pictures decoded ahead
 
@@ -47,8 +47,14 @@ def resized(how: Preprocessing, size: int) -> Preprocessing:
     return replace(how, size=(size, round(how.size[1] * share)), resize=resize)
 
 
-def shelved(
-    shelf: Shelf, dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, cache: Path, progress: Progress
+def decoded_pictures(
+    decoded_cache: DecodedCache,
+    dataset: Dataset,
+    positions: Sequence[int],
+    how: Preprocessing,
+    *,
+    cache: Path,
+    progress: Progress,
 ) -> Placed:
     """Return the pictures at `positions`, ready for views of them to be cut; those of the shelf where it has them.
 
@@ -56,9 +62,11 @@ def shelved(
         DataError: one cannot be read any more.
         UsageError: they do not fit into memory, and the disk is full.
     """
-    if how.size not in shelf:
-        shelf[how.size] = Placed(decoded(dataset, positions, wide(how), cache=cache, progress=progress), positions)
-    found: Placed = shelf[how.size]
+    if how.size not in decoded_cache:
+        decoded_cache[how.size] = Placed(
+            decoded(dataset, positions, wide(how), cache=cache, progress=progress), positions
+        )
+    found: Placed = decoded_cache[how.size]
     return found
 
 
@@ -77,7 +85,7 @@ def decoded(dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, c
         return dataset.reread(positions[at], how.prepare)
 
     with (
-        Ahead(read, range(len(positions)), workers=cores(), window=WINDOW) as ahead,
+        Prefetcher(read, range(len(positions)), workers=cores(), window=WINDOW) as ahead,
         progress.step("Reading for tuning", len(positions), f"{dataset.kind}s") as step,
     ):
         for at, said in ahead:
@@ -121,7 +129,7 @@ class Pictures:
         return (torch.from_numpy(np.stack(seen)),)
 
 
-class PictureMedium(Medium):
+class ImagePipeline(InputPipeline):
     """Photos: decoded once, in as many views as there are visits."""
 
     kind: ClassVar[Kind] = "image"
@@ -134,8 +142,10 @@ class PictureMedium(Medium):
         "scratch": 1e-3,
     }
 
-    def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
-        super().__init__(ground, way, shelf=shelf, progress=progress)
+    def __init__(
+        self, ground: TuningProblem, way: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
+    ) -> None:
+        super().__init__(ground, way, decoded_cache=decoded_cache, progress=progress)
         own = ground.source.preprocessing
         assert isinstance(own, Preprocessing)
         self.how = resized(own, way.size) if way.size else own
@@ -143,10 +153,12 @@ class PictureMedium(Medium):
         self.plain = way.augment == "none"
         self.views = 1 if self.plain else way.views
         everything = (*ground.learn, *ground.judge)
-        self._rows = shelved(shelf, ground.dataset, everything, self.how, cache=ground.cache, progress=progress)
+        self._rows = decoded_pictures(
+            decoded_cache, ground.dataset, everything, self.how, cache=ground.cache, progress=progress
+        )
 
     @classmethod
-    def ways(cls, ground: Ground) -> tuple[tuple[str, bool], ...]:
+    def ways(cls, ground: TuningProblem) -> tuple[tuple[str, bool], ...]:
         """Return the modes that `auto` tries."""
         return ("last:2", False), (ALL, False), ("last:1", False)
 
@@ -180,12 +192,12 @@ class PictureMedium(Medium):
         """Return the rows in their order, in batches."""
         return in_turn(len(self.ground.learn)), in_turn(len(self.ground.judge), 2 * BATCH)
 
-    def kept(self, shapes: Sequence[Sequence[int]], folder: Path | None) -> tuple[Kept, Kept]:
+    def kept(self, shapes: Sequence[Sequence[int]], folder: Path | None) -> tuple[ActivationCache, ActivationCache]:
         """Return room for what is kept."""
         learn, judge = self.ground.y_learn, self.ground.y_judge
         return (
-            Kept(shapes, learn, self.turns()[0], views=self.views, folder=folder),
-            Kept(shapes, judge, self.turns()[1], views=1, folder=folder),
+            ActivationCache(shapes, learn, self.turns()[0], views=self.views, folder=folder),
+            ActivationCache(shapes, judge, self.turns()[1], views=1, folder=folder),
         )
 
     def tuned(self, weights: Weights) -> TunedSource:
@@ -200,7 +212,7 @@ class PictureMedium(Medium):
         return count * sum(4 * int(np.prod(shape)) for shape in shapes)
 
 
-class SoundMedium(PictureMedium):
+class SoundPipeline(ImagePipeline):
     """Recordings: the pictures that their spectrograms are, moved in time and masked."""
 
     kind = "sound"

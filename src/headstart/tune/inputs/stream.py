@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.base.config import cores
-from headstart.data.audio.spectrogram import Heard
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.tune.inputs.images import resized
@@ -103,13 +103,13 @@ class Stream:
     def _decoded(self, rows: NDArray[np.intp], how: Preprocessing, epoch: int) -> NDArray[np.uint8]:
         found = np.empty((len(rows), *how.size, 1 if how.channels == "grey" else 3), np.uint8)
         for at, row in enumerate(rows):
-            if self.views and isinstance(how, Heard):
+            if self.views and isinstance(how, AudioPreprocessing):
                 found[at] = self._heard(int(row), how, epoch)
             else:
                 found[at] = self.dataset.reread(self.positions[row], how.prepare)
-        return self._moved(found, rows, epoch) if self.views and not isinstance(how, Heard) else found
+        return self._moved(found, rows, epoch) if self.views and not isinstance(how, AudioPreprocessing) else found
 
-    def _heard(self, row: int, how: Heard, epoch: int) -> NDArray[np.uint8]:
+    def _heard(self, row: int, how: AudioPreprocessing, epoch: int) -> NDArray[np.uint8]:
         share = float(self._drawn(epoch)[row, 0])
         picture = self.dataset.reread(self.positions[row], partial(how.prepare, share=share))
         return Masked("light", self.seed).apply(picture, key=row, view=epoch)

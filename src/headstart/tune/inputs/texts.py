@@ -18,12 +18,12 @@ from headstart.sources.text.source import TextSource
 from headstart.sources.text.word_network import TABLE, TunedWords, WordNetwork
 from headstart.sources.tuned import TunedText, Weights
 from headstart.tune.class_names import named
-from headstart.tune.inputs.base import Kept, Medium, Shelf
+from headstart.tune.inputs.base import ActivationCache, DecodedCache, InputPipeline
 from headstart.tune.inputs.row_store import Ragged, Rows
 from headstart.tune.network.readers import Given, TextReader
-from headstart.tune.problem import Ground
+from headstart.tune.problem import TuningProblem
 from headstart.tune.settings import ALL
-from headstart.tune.trial_config import Way
+from headstart.tune.trial_config import TrialConfig
 
 WINDOW = 8  # batches among whose texts those of one length find each other
 FEW = 32  # texts of a class on average, up to which pairs are worth a try
@@ -62,7 +62,7 @@ class Texts:
         return torch.from_numpy(spread[0]), torch.from_numpy(spread[1])
 
 
-class KeptTexts(Kept):
+class TextActivationCache(ActivationCache):
     """What the frozen prefix says of each token of each text, without the padding.
 
     Args:
@@ -99,7 +99,7 @@ class KeptTexts(Kept):
         return tuple(torch.from_numpy(part) for part in found)
 
 
-class TextMedium(Medium):
+class TextPipeline(InputPipeline):
     """Texts: there are no views of them, and none is of another size."""
 
     kind = "text"
@@ -112,9 +112,11 @@ class TextMedium(Medium):
         "scratch": 1e-4,
     }
 
-    def __init__(self, ground: Ground, way: Way, *, shelf: Shelf, progress: Progress) -> None:
-        super().__init__(ground, way, shelf=shelf, progress=progress)
-        tokens = shelf.setdefault("tokens", {})
+    def __init__(
+        self, ground: TuningProblem, way: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
+    ) -> None:
+        super().__init__(ground, way, decoded_cache=decoded_cache, progress=progress)
+        tokens = decoded_cache.setdefault("tokens", {})
         learn, y = self._read(ground.learn, tokens), ground.y_learn
         if way.named:
             learn, y = [*learn, *named(ground)], np.concatenate([y, np.arange(ground.c)])
@@ -131,7 +133,7 @@ class TextMedium(Medium):
         return [known[at] for at in positions]
 
     @classmethod
-    def ways(cls, ground: Ground) -> tuple[tuple[str, bool], ...]:
+    def ways(cls, ground: TuningProblem) -> tuple[tuple[str, bool], ...]:
         """Return the modes that `auto` tries: with few texts a class, also those by pairs."""
         if not ground.stages:
             return ((ALL, False),)
@@ -158,10 +160,10 @@ class TextMedium(Medium):
         learn, judge = (list(packs(texts.lengths)) for texts in self._texts)
         return learn, judge
 
-    def kept(self, shapes: Sequence[Sequence[int]], folder: Path | None) -> tuple[Kept, Kept]:
+    def kept(self, shapes: Sequence[Sequence[int]], folder: Path | None) -> tuple[ActivationCache, ActivationCache]:
         """Return room for what is kept."""
         learn, judge = (
-            KeptTexts(shapes, texts, turns, folder=folder)
+            TextActivationCache(shapes, texts, turns, folder=folder)
             for texts, turns in zip(self._texts, self.turns(), strict=True)
         )
         return learn, judge

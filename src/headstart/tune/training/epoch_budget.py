@@ -12,7 +12,7 @@ KEPT_BACK = 0.12
 
 
 @dataclass(frozen=True)
-class Done:
+class EpochsDone:
     """Where a run with a budget stands.
 
     Attributes:
@@ -50,7 +50,7 @@ def fitting(task: Task, costs: Mapping[str, float], *, done: int, most: int, lef
     return few
 
 
-def replanned(task: Task, costs: Mapping[str, float], done: Done) -> tuple[dict[str, float], int]:
+def replanned(task: Task, costs: Mapping[str, float], done: EpochsDone) -> tuple[dict[str, float], int]:
     """Return costs and number of epochs if all take as long as the last one did; more than planned only early on.
 
     Late in a run the learning rate has fallen, and must not rise again. An epoch that was planned is begun even if it

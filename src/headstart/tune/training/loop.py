@@ -26,12 +26,12 @@ from headstart.base.progress import Progress, Step
 from headstart.heads.folds import class_weights
 from headstart.tune.training.checkpoint import Checkpoint, differences, newest, save, storable, under, with_nan
 from headstart.tune.training.ema import Average
-from headstart.tune.training.epoch_budget import KEPT_BACK, Done, fitting, replanned
+from headstart.tune.training.epoch_budget import KEPT_BACK, EpochsDone, fitting, replanned
 from headstart.tune.training.losses import loss_of
 from headstart.tune.training.schedule import share_of_rate
 from headstart.tune.training.signals import Stop, interruptible
-from headstart.tune.training.task import Epoch, Recipe, Task, Trained, evaluate, judge, moved, put
-from headstart.tune.training.trackers import RUN, Watcher, told
+from headstart.tune.training.task import EpochResult, Recipe, Task, Trained, evaluate, judge, moved, put
+from headstart.tune.training.trackers import RUN, Tracker, tracking
 
 SAVED_EVERY = 60.0  # seconds, and at the end of each epoch
 EXPLODED = 5.0  # times the log loss of guessing, or of the start
@@ -45,7 +45,7 @@ def train(
     budget: float | None = None,
     folder: Path | None = None,
     identity: Mapping[str, Any] | None = None,
-    watchers: Sequence[Watcher] = (),
+    watchers: Sequence[Tracker] = (),
     progress: Progress | None = None,
 ) -> Trained:
     """Learn, and leave the weights of the best epoch in the task.
@@ -68,7 +68,7 @@ def train(
     said = {**asdict(recipe), **(identity or {})}
     run = _Run(task, recipe, budget=budget, folder=folder, identity=said, progress=progress or Progress())
     run.watchers = watchers
-    with interruptible() as stop, told(watchers, {RUN: name, **run.identity}):
+    with interruptible() as stop, tracking(watchers, {RUN: name, **run.identity}):
         if not run.restore():
             run.begin()
         total = run.state.planned * len(task.train.y)
@@ -118,7 +118,7 @@ class _Run:
     ) -> None:
         self.task, self.recipe, self.budget, self.folder = task, recipe, budget, folder
         self.identity, self.progress = identity, progress
-        self.watchers: Sequence[Watcher] = ()
+        self.watchers: Sequence[Tracker] = ()
         self.state = _State(planned=recipe.epochs, parts=recipe.parts)
         self.average = Average(task.held, recipe.average) if recipe.average else None
         self.start = self._copied()
@@ -273,14 +273,14 @@ class _Run:
         """Judge the weights as they stand, and tell it."""
         with self._averaged():
             if self.task.aim is not None and self.state.epoch:
-                self.task.aim.settle()
+                self.task.aim.wait_for_parity()
             scores = evaluate(self.task)
             self._tick()
             self.task.each(self.state.epoch, bool(self.state.why) or self.state.epoch >= self.state.planned)
             self._clock = time.monotonic()
         y = self.task.validation.y
         judged = judge(scores, y, self.counted) if len(y) else (math.nan, math.nan)
-        epoch = Epoch(self.state.epoch, loss, accuracy, *judged, round(self.state.seconds, 3))
+        epoch = EpochResult(self.state.epoch, loss, accuracy, *judged, round(self.state.seconds, 3))
         self.state.history.append(asdict(epoch))
         for watcher in self.watchers:
             watcher.epoch(
@@ -326,7 +326,7 @@ class _Run:
         assert self.budget is not None
         took = state.history[-1]["seconds"] - state.history[-2]["seconds"]
         left = self.budget - state.seconds
-        done = Done(state.epoch, state.planned, self.recipe.epochs, took, left, self.budget)
+        done = EpochsDone(state.epoch, state.planned, self.recipe.epochs, took, left, self.budget)
         state.costs, planned = replanned(self.task, state.costs, done)
         if planned != state.planned:
             self.progress.say(f"{planned} epochs end within the budget, not {state.planned} as planned")
@@ -404,7 +404,7 @@ class _Run:
         put(self.task, self.best)
         self.task.mode(training=False)
         rate = state.learned / state.learning if state.learning else 0.0
-        history = tuple(Epoch(**one) for one in state.history)
+        history = tuple(EpochResult(**one) for one in state.history)
         return Trained(
             history, state.best, state.why, self.start, state.planned, rate, state.learned, state.costs, self.before
         )

@@ -75,7 +75,7 @@ class Aim:
 
     outputs: Callable[..., Tensor]
     losses: Callable[[Tensor, Tensor], tuple[Tensor, int]]
-    settle: Callable[[], None]
+    wait_for_parity: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochResult:
     """What came of one epoch; epoch 0 is the start, which has learned nothing yet.
 
     Attributes:
@@ -191,7 +191,7 @@ class Trained:
         before: seconds that it had taken when it was resumed.
     """
 
-    history: tuple[Epoch, ...]
+    history: tuple[EpochResult, ...]
     best: int
     why: str
     start: Mapping[str, Tensor]

@@ -29,7 +29,7 @@ RUN = "run"
 """The fact that names a run among several, such as those that `auto` compares; it is optional."""
 
 
-class Watcher(Protocol):
+class Tracker(Protocol):
     """Someone who is told how tuning goes: any number of runs, one after the other, and what it does changes none."""
 
     def started(self, facts: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ class Watcher(Protocol):
         """Hear how it ended; once, also where it was interrupted."""
 
 
-def open_watchers(*, tensorboard: Path | None, track: str | None, progress: Progress | None = None) -> list[Watcher]:
+def open_trackers(*, tensorboard: Path | None, track: str | None, progress: Progress | None = None) -> list[Tracker]:
     """Return the watchers that are asked for, before any costly work: what they lack is said at once.
 
     Args:
@@ -54,18 +54,18 @@ def open_watchers(*, tensorboard: Path | None, track: str | None, progress: Prog
         UsageError: an unknown tracker, or a folder that cannot be written.
         MissingExtra: a library is not installed.
     """
-    watchers: list[Watcher] = []
+    watchers: list[Tracker] = []
     if tensorboard is not None:
-        watchers.append(Expendable(TensorBoard(tensorboard), errors=(OSError,), progress=progress))
+        watchers.append(FailSafeTracker(TensorBoard(tensorboard), errors=(OSError,), progress=progress))
     if track is not None:
         one_of("track", track, TRACKERS)
         tracker = MLflow(NAME) if track == "mlflow" else WandB(NAME)
-        watchers.append(Expendable(tracker, errors=(tracker.error,), progress=progress))
+        watchers.append(FailSafeTracker(tracker, errors=(tracker.error,), progress=progress))
     return watchers
 
 
 @contextmanager
-def told(watchers: Sequence[Watcher], facts: Mapping[str, Any]) -> Iterator[None]:
+def tracking(watchers: Sequence[Tracker], facts: Mapping[str, Any]) -> Iterator[None]:
     """Tell the watchers that a run begins and, however it ends, that it has."""
     for watcher in watchers:
         watcher.started(facts)
@@ -78,14 +78,14 @@ def told(watchers: Sequence[Watcher], facts: Mapping[str, Any]) -> Iterator[None
             watcher.finished({"why": ending})
 
 
-class Expendable:
+class FailSafeTracker:
     """A watcher that may be lost: hours of training must not hang on a server, nor on the disk of a log.
 
     Once it has heard of a first run without an error, the next error is said, and it is told nothing more.
     """
 
     def __init__(
-        self, watcher: Watcher, *, errors: tuple[type[Exception], ...], progress: Progress | None = None
+        self, watcher: Tracker, *, errors: tuple[type[Exception], ...], progress: Progress | None = None
     ) -> None:
         self._watcher, self._progress = watcher, progress or Progress()
         self._errors: tuple[type[Exception], ...] = (UsageError, *errors)

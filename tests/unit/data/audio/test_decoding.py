@@ -15,7 +15,7 @@ from recordings import recording, tone
 
 from headstart.base.errors import MissingExtra
 from headstart.data.audio.decoding import length, remarks, samples, sniff, sound_bytes
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.file_tree import MAX_BYTES
 from headstart.data.readers.open import open_inputs
 
@@ -73,7 +73,7 @@ def test_what_lies_above_half_the_new_rate_does_not_fold_back__AUD_01() -> None:
 def test_absurd_rates_are_refused__AUD_01(rate: int) -> None:
     data = bytearray(recording(tone()))
     data[24:28] = struct.pack("<I", rate)
-    with pytest.raises(Unusable, match="samples a second"):
+    with pytest.raises(BadExample, match="samples a second"):
         samples(bytes(data), rate=16_000, seconds=1)
 
 
@@ -126,12 +126,12 @@ def test_no_samples__AUD_04() -> None:
     empty = recording(np.zeros(0))
     assert len(empty) == 44
     for call in (lambda: samples(empty, rate=16_000, seconds=1), lambda: remarks(empty, "a.wav")):
-        with pytest.raises(Unusable, match="no samples"):
+        with pytest.raises(BadExample, match="no samples"):
             call()
-    with pytest.raises(Unusable, match="no samples"):
+    with pytest.raises(BadExample, match="no samples"):
         sniff(b"")
     for cut in (12, 36):
-        with pytest.raises(Unusable, match="no samples"):
+        with pytest.raises(BadExample, match="no samples"):
             remarks(empty[:cut], "a.wav")
 
 
@@ -139,7 +139,7 @@ def test_a_truncated_wav_is_never_quiet__AUD_05() -> None:
     data = recording(tone(seconds=0.27562, rate=16_000), coding="PCM_16")  # 4,410 samples
     cut = data[: 44 + 2 * 236]
     for call in (lambda: samples(cut, rate=16_000, seconds=0.01), lambda: remarks(cut, "a.wav")):
-        with pytest.raises(Unusable, match="header says 4,410 samples, 236 are there"):
+        with pytest.raises(BadExample, match="header says 4,410 samples, 236 are there"):
             call()
 
 
@@ -158,7 +158,7 @@ def test_a_truncated_wav_is_never_quiet__AUD_05() -> None:
 def test_truncated_files_of_every_format__AUD_05(kind: str, coding: str | None) -> None:
     data = recording(np.random.default_rng(0).normal(0, 0.1, 16_000), kind=kind, coding=coding)
     for share in (0.5, 0.9):
-        with pytest.raises(Unusable):
+        with pytest.raises(BadExample):
             remarks(data[: int(share * len(data))], f"a.{kind.lower()}")
 
 
@@ -187,7 +187,7 @@ def test_an_mp3_named_wav_is_read_by_content__AUD_06() -> None:
     ],
 )
 def test_other_formats_are_named__AUD_06(data: bytes, reason: str) -> None:
-    with pytest.raises(Unusable, match=reason):
+    with pytest.raises(BadExample, match=reason):
         remarks(data, "a.aac")
 
 
@@ -196,7 +196,7 @@ def test_a_flac_that_claims_the_most_frames_costs_no_memory__AUD_07() -> None:
     data[21] |= 0x0F  # the last bytes of STREAMINFO before its MD5: 36 bits of samples
     data[22:26] = b"\xff" * 4
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(Unusable, match=r"truncated|broken"):
+    with pytest.raises(BadExample, match=r"truncated|broken"):
         samples(bytes(data), rate=16_000, seconds=1e9)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
@@ -206,7 +206,7 @@ def test_channels_that_change_mid_stream_end_the_recording_or_break_it__AUD_07()
     mono, stereo = (recording(sound, kind="FLAC") for sound in (tone(), np.stack([tone(), tone()], axis=1)))
     glued = mono + stereo[stereo.index(b"\xff\xf8") :]
     for data in (chained, glued):
-        with suppress(Unusable):
+        with suppress(BadExample):
             found = samples(data, rate=16_000, seconds=5)
             assert np.isfinite(found).all() and len(found) <= 16_500
 
@@ -240,7 +240,7 @@ def test_samples_that_are_no_numbers_are_refused__AUD_09(odd: float) -> None:
     sound[700] = odd
     data = recording(sound, coding="DOUBLE")
     for call in (lambda: samples(data, rate=16_000, seconds=1), lambda: remarks(data, "a.wav")):
-        with pytest.raises(Unusable, match="NaN or infinite"):
+        with pytest.raises(BadExample, match="NaN or infinite"):
             call()
 
 
@@ -268,7 +268,7 @@ def test_hostile_bytes_are_unusable_and_nothing_else() -> None:
             broken = bytearray(data)
             for at in rng.integers(4, min(len(data), 120), 4):
                 broken[at] = rng.integers(256)
-            with suppress(Unusable):
+            with suppress(BadExample):
                 assert np.isfinite(samples(bytes(broken), rate=16_000, seconds=0.1)).all()
 
 
@@ -283,7 +283,7 @@ def test_samples_from_python(kind: str) -> None:
 
 @pytest.mark.parametrize("item", [3, (np.zeros(5), 0), (np.zeros((2, 2, 2)), 8_000), (np.zeros(3, complex), 8_000)])
 def test_what_is_no_recording_from_python(item: object) -> None:
-    with pytest.raises(Unusable, match="pair"):
+    with pytest.raises(BadExample, match="pair"):
         sound_bytes(item)
 
 

@@ -11,13 +11,13 @@ from recordings import recording, tone
 
 from headstart.base.errors import UsageError
 from headstart.data.audio.spectrogram import (
-    Heard,
+    AudioPreprocessing,
     Spectrogram,
     band_levels,
     cepstra,
-    heard,
     log_mel,
     mel_filters,
+    mono_samples,
     preprocessing_from,
 )
 from headstart.data.images.preprocessing import Preprocessing
@@ -71,7 +71,7 @@ def test_odd_recordings_have_finite_levels__AUD_09(sound: np.ndarray) -> None:
 
 
 def test_what_is_shorter_is_followed_by_silence_and_what_is_longer_is_cut__AUD_08() -> None:
-    how = heard(COLOUR, size=(64, 96), seconds=0.96, rate=16_000)
+    how = mono_samples(COLOUR, size=(64, 96), seconds=0.96, rate=16_000)
     short, long = (how.prepare(recording(tone(seconds=seconds))) for seconds in (0.3, 5.0))
     assert short.shape == long.shape == (64, 96, 3) and short.dtype == np.uint8
     assert not short[:, 40:].any() and long[:, 90].any()
@@ -80,18 +80,18 @@ def test_what_is_shorter_is_followed_by_silence_and_what_is_longer_is_cut__AUD_0
 
 
 def test_what_networks_hear() -> None:
-    how = heard(GREY, size=(32, 32), seconds=1.0, rate=8_000)
+    how = mono_samples(GREY, size=(32, 32), seconds=1.0, rate=8_000)
     bands = how.spectrogram
     assert (how.size, how.channels, len(how.mean)) == ((32, 32), "grey", 1)
     assert bands.hop == 250 and bands.window == 500 and bands.seconds == 1.0  # every sample lies under two windows
-    assert heard(COLOUR, size=(64, 96), seconds=0.96, rate=16_000).spectrogram == HOW
-    many = heard(COLOUR, size=(256, 96), seconds=0.96, rate=16_000).spectrogram
+    assert mono_samples(COLOUR, size=(64, 96), seconds=0.96, rate=16_000).spectrogram == HOW
+    many = mono_samples(COLOUR, size=(256, 96), seconds=0.96, rate=16_000).spectrogram
     assert mel_filters(many.rate, many.fft, many.mels, many.low, many.high).any(axis=0).all()
 
 
 def test_parameters_that_contradict_are_refused() -> None:
     with pytest.raises(UsageError, match="bands by its frames"):
-        Heard(size=(64, 64), resize=None, spectrogram=HOW)
+        AudioPreprocessing(size=(64, 64), resize=None, spectrogram=HOW)
     with pytest.raises(UsageError, match="half its rate"):
         Spectrogram(rate=8_000, window=200, hop=80, fft=256, mels=64, frames=96)
 
@@ -110,7 +110,7 @@ def test_the_cepstra_are_those_of_the_definition() -> None:
 
 
 def test_plain_values_and_back() -> None:
-    how = heard(GREY, size=(32, 32), seconds=1.0, rate=8_000)
+    how = mono_samples(GREY, size=(32, 32), seconds=1.0, rate=8_000)
     plain = json.loads(json.dumps(asdict(how)))
     assert preprocessing_from(plain) == how
     assert preprocessing_from(json.loads(json.dumps(asdict(COLOUR)))) == COLOUR

@@ -15,7 +15,7 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageFile
 
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.images.preprocessing import Preprocessing, decode, thumbnail
 
 HOW = Preprocessing((32, 32), 36)
@@ -33,9 +33,9 @@ def encoded(encoding: str, image: Image.Image | None = None, **options: object) 
 
 
 def reason(data: bytes) -> str:
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(BadExample) as refused:
         decode(data, HOW)
-    with pytest.raises(Unusable, match=r".") as again:
+    with pytest.raises(BadExample, match=r".") as again:
         thumbnail(data)
     assert again.value.reason == refused.value.reason
     assert len(refused.value.reason) < 120
@@ -232,5 +232,5 @@ def test_a_bad_checksum_has_the_same_outcome_each_run__IMG_15(where: str) -> Non
 def outcome(data: bytes) -> bytes | str:
     try:
         return decode(data, HOW).tobytes()
-    except Unusable as unusable:
+    except BadExample as unusable:
         return unusable.reason

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.images import formats
 
 
@@ -44,12 +44,12 @@ def test_a_big_endian_and_a_big_tiff_are_accepted() -> None:
 @pytest.mark.parametrize("variant", [b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"])
 def test_every_pnm_variant_is_accepted_and_other_words_in_p_are_not(variant: bytes) -> None:
     assert formats.sniff(variant + b"\n1 1\n") == "pnm"
-    with pytest.raises(Unusable, match="looks like text"):
+    with pytest.raises(BadExample, match="looks like text"):
         formats.sniff(variant + b"ineapple")
 
 
 def test_nothing_at_all_is_empty__IMG_02() -> None:
-    with pytest.raises(Unusable, match=r"^empty$"):
+    with pytest.raises(BadExample, match=r"^empty$"):
         formats.sniff(b"")
 
 
@@ -69,13 +69,13 @@ def test_nothing_at_all_is_empty__IMG_02() -> None:
     ],
 )
 def test_other_files_named_as_images_are_refused_by_kind__IMG_04(data: bytes, looks: str) -> None:
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(BadExample) as refused:
         formats.sniff(data)
     assert refused.value.reason == f"not an accepted image (looks like {looks})"
 
 
 def test_unknown_bytes_are_refused_without_a_guess__IMG_04() -> None:
-    with pytest.raises(Unusable, match=r"^not an accepted image$"):
+    with pytest.raises(BadExample, match=r"^not an accepted image$"):
         formats.sniff(bytes(range(200, 256)))
 
 
@@ -99,7 +99,7 @@ def test_unknown_bytes_are_refused_without_a_guess__IMG_04() -> None:
     ],
 )
 def test_pictures_of_formats_we_do_not_read_are_refused_by_name__IMG_14(data: bytes, name: str) -> None:
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(BadExample) as refused:
         formats.sniff(data)
     assert refused.value.reason == f"format not accepted ({name})"
 
@@ -123,15 +123,15 @@ def test_the_size_of_every_webp_layout_is_read() -> None:
 
 @pytest.mark.parametrize("encoding", ["png", "gif", "bmp", "webp", "tiff"])
 def test_a_header_cut_short_is_truncated(encoding: formats.Format) -> None:
-    with pytest.raises(Unusable, match=r"^truncated$"):
+    with pytest.raises(BadExample, match=r"^truncated$"):
         formats.claimed_size(ENCODED[encoding][:9], encoding)
 
 
 def test_the_limit_is_stated_in_the_reason__IMG_10() -> None:
     formats.check_pixels(8192, 8192)
-    with pytest.raises(Unusable, match=r"^too many pixels \(13400 x 13400\)$"):
+    with pytest.raises(BadExample, match=r"^too many pixels \(13400 x 13400\)$"):
         formats.check_pixels(13400, 13400)
-    with pytest.raises(Unusable, match="no pixels"):
+    with pytest.raises(BadExample, match="no pixels"):
         formats.check_pixels(0, 5)
 
 

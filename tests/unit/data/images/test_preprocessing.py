@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from headstart.base.errors import UsageError
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.images import jpeg
 from headstart.data.images.preprocessing import Preprocessing, decode, small_pixels, thumbnail, to_bytes
 
@@ -422,7 +422,7 @@ def test_what_is_no_picture_is_refused_in_one_line(item: object) -> None:
 
 def test_a_path_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     for path, why in ((tmp_path / "absent.jpg", "no such file"), (tmp_path, "not a plain file")):
-        with pytest.raises(Unusable, match=why):
+        with pytest.raises(BadExample, match=why):
             to_bytes(path)
 
 

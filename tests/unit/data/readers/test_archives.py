@@ -19,7 +19,7 @@ import pytest
 from headstart.base.errors import DataError
 from headstart.base.progress import Progress
 from headstart.data.audit import scan
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.readers.archives import open_archive
 from headstart.data.readers.open import open_dataset, open_inputs
 from headstart.data.split import split
@@ -202,7 +202,7 @@ def test_a_zip_bomb_is_not_unpacked__CKP_10(tmp_path):
     path.write_bytes(path.read_bytes().replace(honest, (1000).to_bytes(4, "little")))  # claims 1,000 bytes
     data = open_dataset(path)
     for position, reason in ((1, "too large"), (2, "damaged in the archive")):
-        with peak_memory() as peak, pytest.raises(Unusable, match=reason):
+        with peak_memory() as peak, pytest.raises(BadExample, match=reason):
             data.read(position)
         assert peak[0] < 2**20
 
@@ -275,7 +275,7 @@ def test_other_zip_methods_and_flipped_bytes_are_skipped(tmp_path, fill):
     assert {item.reason for item in data.skipped} == {"packed by zip method 14"}
     path = make_zip(tmp_path / "stored.zip", folder, how=zipfile.ZIP_STORED)
     path.write_bytes(path.read_bytes().replace(b"\xff\xd8\xffa/1", b"\xff\xd8\xffa/7"))
-    with pytest.raises(Unusable, match="damaged in the archive"):
+    with pytest.raises(BadExample, match="damaged in the archive"):
         open_dataset(path).read(1)
 
 
@@ -283,7 +283,7 @@ def test_an_archive_cut_after_listing_is_truncated(tmp_path, fill):
     path = make_tar(tmp_path / "x.tar", fill(tmp_path / "data", {"a": 1, "b": 1}))
     data = open_dataset(path)
     os.truncate(path, 600)
-    with pytest.raises(Unusable, match="truncated"):
+    with pytest.raises(BadExample, match="truncated"):
         data.read(1)
 
 

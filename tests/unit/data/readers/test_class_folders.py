@@ -12,7 +12,7 @@ import pytest
 from headstart.base.errors import DataError, one_line
 from headstart.base.progress import Progress
 from headstart.data.audit import check_bad, scan
-from headstart.data.dataset import Dataset, Unusable
+from headstart.data.dataset import BadExample, Dataset
 from headstart.data.readers.open import open_dataset, open_inputs
 
 
@@ -221,7 +221,7 @@ def test_a_file_replaced_by_a_pipe_after_listing_does_not_hang__IMG_17(tmp_path,
     data = open_dataset(fill(tmp_path, {"a": 1, "b": 1}))
     (tmp_path / "a/0.jpg").unlink()
     os.mkfifo(tmp_path / "a/0.jpg")
-    with pytest.raises(Unusable, match="not a regular file"):
+    with pytest.raises(BadExample, match="not a regular file"):
         data.read(0)
 
 
@@ -232,7 +232,7 @@ def test_a_pipe_in_the_place_of_the_checked_file_does_not_hang__IMG_17(tmp_path,
     (tmp_path / "a/0.jpg").unlink()
     os.mkfifo(tmp_path / "a/0.jpg")
     monkeypatch.setattr("headstart.data.file_tree.os.lstat", lambda path: regular)
-    with pytest.raises(Unusable, match="not a regular file"):
+    with pytest.raises(BadExample, match="not a regular file"):
         data.read(0)
 
 

@@ -15,7 +15,7 @@ import pytest
 from headstart.base.errors import DataError
 from headstart.base.progress import Progress
 from headstart.data.audit import check_bad, scan
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.readers import parquet
 from headstart.data.readers.open import open_dataset, open_inputs
 
@@ -189,7 +189,7 @@ def test_a_damaged_page_is_skipped(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[:4] + b"\xff" * 40 + data[44:])  # the header of the first page
     found = open_dataset(path)
-    with pytest.raises(Unusable, match="damaged in the table"):
+    with pytest.raises(BadExample, match="damaged in the table"):
         found.read(0)
     assert found.read(15) == picture(15)
 

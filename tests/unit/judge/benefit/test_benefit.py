@@ -14,12 +14,20 @@ from simulated import EPOCHS, arms, curve, field
 
 from headstart.judge.benefit.benefit import Benefit, benefit_of
 from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, START, TUNED, enough_labels
-from headstart.judge.benefit.results import About, Field, Outcome, Results, is_flat, judged_at, together
+from headstart.judge.benefit.results import (
+    ArmResults,
+    ComparisonMeta,
+    Outcome,
+    Results,
+    is_flat,
+    judged_at,
+    stack_seeds,
+)
 
-ABOUT = About("toy:source", "raw pixels with logistic regression", "photos")
+ABOUT = ComparisonMeta("toy:source", "raw pixels with logistic regression", "photos")
 
 
-def judged(*fields: Field, about: About = ABOUT, **more: Any) -> Benefit:
+def judged(*fields: ArmResults, about: ComparisonMeta = ABOUT, **more: Any) -> Benefit:
     n = fields[0].tested.shape[1]
     return benefit_of(fields, np.arange(n) % 5, about, ids=[str(at) for at in range(n)], **more)
 
@@ -143,7 +151,7 @@ def test_the_slope_is_that_of_the_line_through_the_first_quarter() -> None:
     assert found.slope.low > 0
 
 
-def without(made: Field, *names: str) -> Field:
+def without(made: ArmResults, *names: str) -> ArmResults:
     return replace(made, arms={name: one for name, one in made.arms.items() if name not in names})
 
 
@@ -201,7 +209,7 @@ def test_seeds_that_ended_at_other_epochs_stand_side_by_side() -> None:
         right = np.array([[at % 2 == 0, True] for at in range(len(epochs))])
         return Outcome(np.array(epochs), right, right.astype(np.float32), np.array(epochs, float), cut=cut)
 
-    found = together(
+    found = stack_seeds(
         [outcome([0, 1, 2], cut=False), outcome([0, 2], cut=True)], [np.array([0, 1]), np.array([1, 2])], 3
     )
     assert found.epochs.tolist() == [0, 1, 2] and found.cut

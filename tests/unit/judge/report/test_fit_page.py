@@ -18,7 +18,7 @@ from headstart.base.errors import one_line
 from headstart.data.dataset import Skipped
 from headstart.judge.intervals import Interval
 from headstart.judge.report import charts, page
-from headstart.judge.report.fit_page import Bin, Candidate, Note, Report, Shown, bins_of, render, verdict
+from headstart.judge.report.fit_page import Bin, CandidateRow, Note, Report, ShownExample, bins_of, render, verdict
 
 VOID = {"meta", "img", "br"}
 HOSTILE = [
@@ -141,7 +141,7 @@ def test_verdict_is_one_line_of_bounded_length__TXT_07() -> None:
 
 @pytest.mark.parametrize("c", [2, 12, 13, 200])
 def test_page_is_whole_and_stands_alone(c: int) -> None:
-    shown = (Shown("test/a.jpg", "class 0", "class 1", 0.99, jpeg()),)
+    shown = (ShownExample("test/a.jpg", "class 0", "class 1", 0.99, jpeg()),)
     page = render(
         report_of(
             [f"class {n}" for n in range(c)],
@@ -151,7 +151,7 @@ def test_page_is_whole_and_stands_alone(c: int) -> None:
             unsure=shown,
             skipped=(Skipped("x.jpg", "class 0", "truncated"),),
             notes=(Note("3 are copies.", ("a", "b")),),
-            candidates=(Candidate("ridge", "pool", 1.0, 0.2, 0.01, chosen=True), Candidate("centroid", "pool")),
+            candidates=(CandidateRow("ridge", "pool", 1.0, 0.2, 0.01, chosen=True), CandidateRow("centroid", "pool")),
             provenance=(("Seed", "0"),),
         )
     )
@@ -177,14 +177,14 @@ def test_what_a_reader_looks_for_is_there() -> None:
             ["ants", "bees"],
             TWO,
             reliability=(Bin(0.55, 0.5, 4), Bin(0.9, 0.95, 76)),
-            mistakes=(Shown("test/ants/m.jpg", "ants", "bees", 0.987, jpeg()),),
+            mistakes=(ShownExample("test/ants/m.jpg", "ants", "bees", 0.987, jpeg()),),
             skipped=(
                 Skipped("b.jpg", "bees", "truncated"),
                 Skipped("a.jpg", "ants", "truncated"),
                 Skipped("z.png", "ants", "zero bytes"),
             ),
             notes=(Note("The given split is used."),),
-            candidates=(Candidate("ridge", "joined", 0.5, 0.181, 0.02, chosen=True),),
+            candidates=(CandidateRow("ridge", "joined", 0.5, 0.181, 0.02, chosen=True),),
             bundle="my runs/bundle",
         )
     )
@@ -217,11 +217,11 @@ def test_hostile_names_are_text__IMG_18_TXT_07(name: str) -> None:
             result=result,
             verdict=verdict(result, Interval(0.3, 0.2, 0.4), commonest=name),
             confusion=TWO,
-            mistakes=(Shown(name, name, "other", 0.9, jpeg()),),
-            unsure=(Shown(name, "other", name, 0.5),),
+            mistakes=(ShownExample(name, name, "other", 0.9, jpeg()),),
+            unsure=(ShownExample(name, "other", name, 0.5),),
             skipped=(Skipped(name, name, name),),
             notes=(Note(name, (name, name)),),
-            candidates=(Candidate(name, name, 1.0, 0.2, 0.01, chosen=True, note=name),),
+            candidates=(CandidateRow(name, name, 1.0, 0.2, 0.01, chosen=True, note=name),),
             provenance=((name, name),),
             bundle=name,
         )
@@ -260,7 +260,7 @@ def test_same_report_same_page() -> None:
 
 def test_rendering_is_quick() -> None:
     confusion = many(200, per=5)
-    shown = tuple(Shown(f"{n}.jpg", "class 1", "class 2", 0.9, jpeg()) for n in range(12))
+    shown = tuple(ShownExample(f"{n}.jpg", "class 1", "class 2", 0.9, jpeg()) for n in range(12))
     big = report_of([f"class {n}" for n in range(200)], confusion, mistakes=shown, unsure=shown)
     render(big)
     start = time.perf_counter()

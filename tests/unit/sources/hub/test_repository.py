@@ -295,7 +295,7 @@ def test_where_a_hub_may_send_us__HUB_06() -> None:
         (near, "http://hub.example/x"),
         (download.Client("http://hub.example", "hf_secret", "test"), "http://hub.example/x"),
     ):
-        with pytest.raises(download.Failed):
+        with pytest.raises(download.HubError):
             client._check(url)
     assert far._headers("https://hub.example/x", {})["Authorization"] == "Bearer hf_secret"
     for url in ("https://hub.example:444/x", "http://hub.example/x", "https://hub.example.org/x"):

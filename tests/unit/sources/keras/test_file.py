@@ -88,7 +88,7 @@ def hostile() -> dict[str, Callable[[h5py.File], object]]:
     def deep(file: h5py.File) -> None:
         file["/".join(["a"] * 60)] = KERNEL
 
-    def elsewhere(file: h5py.File) -> None:
+    def conversion(file: h5py.File) -> None:
         file.create_dataset("x", shape=(4,), dtype="f4", external=[("/etc/hostname", 0, 16)])
 
     def virtual(file: h5py.File) -> None:
@@ -101,7 +101,7 @@ def hostile() -> dict[str, Callable[[h5py.File], object]]:
         "the link 'loop'": lambda file: file.__setitem__("loop", h5py.SoftLink("/loop")),
         "there twice": circle,
         "nested more than": deep,
-        "lie in another file": elsewhere,
+        "lie in another file": conversion,
         "whose numbers lie": virtual,
         "more numbers than the file holds": lambda file: file.create_dataset("x", shape=(1 << 40,), dtype="f4"),
         "no array of numbers": lambda file: file.__setitem__("x", "text"),

@@ -55,7 +55,7 @@ def test_what_is_known_of_a_packaged_network_is_true() -> None:
             if name == "efficientnet-lite0":
                 widths = [said.shape[1] for said in source.network().module()(blank)]
                 assert widths == [block.width for block in source.network().blocks]
-        anatomy = from_timm.look(body)
+        anatomy = from_timm.inspect(body)
         assert (source.taps, source.more) == (anatomy.taps, anatomy.more)
 
 
@@ -174,16 +174,16 @@ def test_random_weights_of_a_packaged_network_differ_from_its_own(lite0: torch.n
 def test_the_anatomy_of_a_network_is_remembered_and_made_again_when_damaged(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = from_timm.anatomy_of("test_resnet")
+    seen = from_timm.architecture_of("test_resnet")
     (path,) = (cache / "sources").iterdir()
     with monkeypatch.context() as quiet:
-        quiet.setattr(from_timm, "look", lambda body: pytest.fail("looked again"))
-        assert from_timm.anatomy_of("test_resnet") == seen
+        quiet.setattr(from_timm, "inspect", lambda body: pytest.fail("looked again"))
+        assert from_timm.architecture_of("test_resnet") == seen
     held = json.loads(path.read_bytes())
     held["anatomy"]["parameters"] += 1
     for damaged in (json.dumps(held).encode(), path.read_bytes()[:20], b"", b"[]"):
         path.write_bytes(damaged)
-        assert from_timm.anatomy_of("test_resnet") == seen
+        assert from_timm.architecture_of("test_resnet") == seen
 
 
 def test_offline_says_what_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_timm_weights_are_read_from_the_hub_s_file(hub: Hub) -> None:
     from safetensors.torch import save
 
     trained = from_timm.build_random("test_resnet", seed=9)
-    name = from_timm.anatomy_of("test_resnet").hub
+    name = from_timm.architecture_of("test_resnet").hub
     commit = hub.add(name, {"model.safetensors": save(trained.state_dict())})
     source = open_source("timm:test_resnet")
     assert source.info.revision == commit

@@ -25,7 +25,7 @@ from headstart import load as load_bundle
 from headstart.base.errors import BundleError, MissingExtra, SourceError
 from headstart.base.progress import progress_for
 from headstart.data.images.preprocessing import decode
-from headstart.fitting.fit import Options, run_fit
+from headstart.fitting.fit import FitOptions, run_fit
 from headstart.sources.networks.image_processor import library_processor, preprocessing_of
 from headstart.sources.networks.tapped import Probabilities
 from headstart.sources.providers import huggingface as from_huggingface
@@ -516,6 +516,6 @@ def test_the_commit_of_a_run_is_printed_and_what_was_left_out_is_noted__HUB_07(
 ) -> None:
     commit = hub.add("org/timm", changed(tiny_timm(), "config.json", num_classes=7))
     photos = toy_photos(tmp_path / "photos", per_class=8)
-    run = run_fit(photos, Options(source="hf:org/timm", engine="torch"), progress_for(quiet=False))
+    run = run_fit(photos, FitOptions(source="hf:org/timm", engine="torch"), progress_for(quiet=False))
     assert f"hf:org/timm is at revision {commit}" in capsys.readouterr().err
     assert any("its classifier was left out" in warning for warning in run.result["warnings"])

@@ -16,7 +16,7 @@ from headstart.data.text import Tokens
 from headstart.engines.openvino import OpenVinoTexts, convert
 from headstart.engines.token_batches import BUDGET, STEP, packs, padded
 from headstart.engines.torch import TorchTexts
-from headstart.sources.base import Reading
+from headstart.sources.base import TextPreprocessing
 from headstart.sources.networks import bert
 from headstart.sources.providers import package_files as packages
 from headstart.sources.providers.packaged_text import ENCODERS, Means
@@ -29,7 +29,7 @@ SIZES = bert.Sizes(words=60, width=24, inner=48, heads=4, layers=3, positions=64
 
 def tokenizer(folder: Path, **reading: object) -> Tokenizer:
     words = sorted({word for text in TEXTS for word in text.split()})
-    return Tokenizer(write_tokenizer(folder / "tokenizer.json", words), Reading("x", **reading))  # type: ignore[arg-type]
+    return Tokenizer(write_tokenizer(folder / "tokenizer.json", words), TextPreprocessing("x", **reading))  # type: ignore[arg-type]
 
 
 def test_own_bert_is_that_of_transformers() -> None:
@@ -104,10 +104,10 @@ def test_a_text_of_a_megabyte_is_cut_before_it_is_tokenised__TXT_02(tmp_path: Pa
 
 def test_a_tokenizer_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"needs its tokenizer.json; found no .*gone.json"):
-        Tokenizer(tmp_path / "gone.json", Reading("x"))
+        Tokenizer(tmp_path / "gone.json", TextPreprocessing("x"))
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(SourceError, match="must describe a tokenizer"):
-        Tokenizer(tmp_path / "bad.json", Reading("x"))
+        Tokenizer(tmp_path / "bad.json", TextPreprocessing("x"))
 
 
 def test_means_are_means_and_nothing_gives_zeros() -> None:

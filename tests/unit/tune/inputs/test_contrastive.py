@@ -16,8 +16,8 @@ from headstart.tune.inputs.contrastive import TEMPERATURE, Paired, contrast
 from headstart.tune.inputs.texts import Texts
 from headstart.tune.training import loop
 from headstart.tune.training.task import Recipe
-from headstart.tune.trial import Arm
-from headstart.tune.trial_config import Way
+from headstart.tune.trial import TuningTrial
+from headstart.tune.trial_config import TrialConfig
 
 CPU = torch.device("cpu")
 
@@ -58,8 +58,8 @@ def test_batches_hold_pairs_and_every_example_once() -> None:
 def test_an_arm_learns_from_pairs_then_fits_its_head_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     place = ground(tmp_path, ToySource())
     for mode in ("all", "last:1"):
-        way = Way(mode, contrast=True, augment="none", recipe=Recipe(epochs=3, rate=1e-3, batch=8, last=True))
-        whole = Arm(place, way, shelf={}, device=CPU, progress=Progress())
+        way = TrialConfig(mode, contrast=True, augment="none", recipe=Recipe(epochs=3, rate=1e-3, batch=8, last=True))
+        whole = TuningTrial(place, way, decoded_cache={}, device=CPU, progress=Progress())
         trained = whole.run(budget=None, folder=None, identity={})
         assert trained.best == 3 and all(math.isfinite(epoch.loss) for epoch in trained.history)
         assert whole.changed() and whole.way.name == f"{mode} by pairs"
@@ -80,12 +80,12 @@ def test_an_arm_learns_from_pairs_then_fits_its_head_and_goes_on_where_it_stoppe
 
         loop._Run._end_epoch = stopping  # type: ignore[method-assign]
         try:
-            first = Arm(place, way, shelf={}, device=CPU, progress=Progress())
+            first = TuningTrial(place, way, decoded_cache={}, device=CPU, progress=Progress())
             with suppress(Stop):
                 first.run(budget=None, folder=folder, identity={})
         finally:
             loop._Run._end_epoch = plain  # type: ignore[method-assign]
-        resumed = Arm(place, way, shelf={}, device=CPU, progress=Progress())
+        resumed = TuningTrial(place, way, decoded_cache={}, device=CPU, progress=Progress())
         resumed.run(budget=None, folder=folder, identity={})
         assert all(torch.equal(resumed.changed()[name], tensor) for name, tensor in whole.changed().items())
         assert torch.equal(resumed.classifier.linear.weight, head["weight"])

@@ -433,12 +433,12 @@ def test_the_clock_was_set_back__DSK_12(folder: Path) -> None:
 
 
 def test_the_folder_was_moved__DSK_12(folder: Path, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    folder.rename(elsewhere)
-    assert same(newest(elsewhere, silent), at(7))
+    conversion = tmp_path / "elsewhere"
+    folder.rename(conversion)
+    assert same(newest(conversion, silent), at(7))
     assert newest(folder, silent) is None
-    save(elsewhere, at(8))
-    assert same(newest(elsewhere, silent), at(8))
+    save(conversion, at(8))
+    assert same(newest(conversion, silent), at(8))
 
 
 # --- what changed since --------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tiny_task import task
 
-from headstart.tune.training.epoch_budget import Done, fitting, replanned
+from headstart.tune.training.epoch_budget import EpochsDone, fitting, replanned
 
 COSTS = {"0": 1.0, "1": 4.0}
 TASK = replace(task(), plan=lambda epochs: [int((epoch + 1) / epochs > 0.5) for epoch in range(epochs)])
@@ -18,8 +18,8 @@ def test_as_many_epochs_as_fit(left: float, epochs: int) -> None:
     assert fitting(TASK, COSTS, done=0, most=40, left=left) == epochs
 
 
-def done(epochs: int, planned: int, took: float, left: float) -> Done:
-    return Done(epochs, planned, most=40, took=took, left=left, budget=100.0)
+def done(epochs: int, planned: int, took: float, left: float) -> EpochsDone:
+    return EpochsDone(epochs, planned, most=40, took=took, left=left, budget=100.0)
 
 
 def test_slower_epochs_are_fewer() -> None:

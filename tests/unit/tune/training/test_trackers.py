@@ -15,7 +15,7 @@ import pytest
 
 from headstart.base.errors import MissingExtra, UsageError
 from headstart.base.progress import Progress
-from headstart.tune.training.trackers import Expendable, TensorBoard, Watcher, open_watchers
+from headstart.tune.training.trackers import FailSafeTracker, TensorBoard, Tracker, open_trackers
 
 FACTS = {"run": "last:2", "source": "toy:1", "classes": ["a|b", "c"], "seed": 0, "where": Path("x")}
 NUMBERS = {"train/loss": 1.5, "train/accuracy": 0.25, "validation/loss": 1.25, "rate/head": 1e-3}
@@ -49,7 +49,7 @@ def read(folder: Path) -> dict[str, Any]:
     return {str(Path(name).relative_to(folder)): what for name, what in found.items()}
 
 
-def watch(watcher: Watcher, *, epochs: int = 3, facts: Mapping[str, Any] = FACTS) -> None:
+def watch(watcher: Tracker, *, epochs: int = 3, facts: Mapping[str, Any] = FACTS) -> None:
     watcher.started(facts)
     for epoch in range(epochs):
         watcher.epoch({**NUMBERS, "train/loss": 1.5 / (epoch + 1)}, epoch=epoch)
@@ -65,11 +65,11 @@ class Heard(Progress):
 
 
 def test_nothing_asked_for_is_nobody() -> None:
-    assert open_watchers(tensorboard=None, track=None) == []
+    assert open_trackers(tensorboard=None, track=None) == []
 
 
 def test_tensorboard_reads_what_was_told(tmp_path: Path) -> None:
-    [watcher] = open_watchers(tensorboard=tmp_path / "deep" / "logs", track=None)
+    [watcher] = open_trackers(tensorboard=tmp_path / "deep" / "logs", track=None)
     watch(watcher)
     watch(watcher, epochs=1, facts={"run": "norm"})
     found = read(tmp_path / "deep" / "logs")
@@ -113,12 +113,12 @@ def test_tensorboard_brings_no_tensorflow_into_the_process(tmp_path: Path) -> No
 def test_a_folder_that_is_a_file_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("")
     with pytest.raises(UsageError, match=r"--tensorboard .* must be a folder that can be written"):
-        open_watchers(tensorboard=tmp_path / "logs", track=None)
+        open_trackers(tensorboard=tmp_path / "logs", track=None)
 
 
 def test_an_unknown_tracker_is_refused() -> None:
     with pytest.raises(UsageError, match="did you mean 'mlflow'"):
-        open_watchers(tensorboard=None, track="mlfow")
+        open_trackers(tensorboard=None, track="mlfow")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_missing_library_names_its_extra(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [_Missing(package), *sys.meta_path])
     with pytest.raises(MissingExtra, match=rf"{asked} needs .*pip install 'headstart\[tracking\]'"):
-        open_watchers(
+        open_trackers(
             tensorboard=tmp_path if package == "tensorboard" else None,
             track=None if package == "tensorboard" else package,
         )
@@ -155,7 +155,7 @@ def test_a_library_that_is_broken_says_so_itself(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "meta_path", [_Broken(), *sys.meta_path])
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
     with pytest.raises(ModuleNotFoundError, match="one of its parts") as caught:
-        open_watchers(tensorboard=None, track="wandb")
+        open_trackers(tensorboard=None, track="wandb")
     assert not isinstance(caught.value, MissingExtra)
 
 
@@ -216,7 +216,7 @@ def mlflow(monkeypatch: pytest.MonkeyPatch) -> FakeMLflow:
 
 
 def test_mlflow_files_each_run_in_one_experiment(mlflow: FakeMLflow) -> None:
-    [watcher] = open_watchers(tensorboard=None, track="mlflow")
+    [watcher] = open_trackers(tensorboard=None, track="mlflow")
     watch(watcher)
     watch(watcher, epochs=1, facts={})
     first, second = mlflow.runs
@@ -234,7 +234,7 @@ def test_mlflow_files_each_run_in_one_experiment(mlflow: FakeMLflow) -> None:
 
 
 def test_mlflow_that_refuses_the_run_is_one_line(mlflow: FakeMLflow) -> None:
-    [watcher] = open_watchers(tensorboard=None, track="mlflow")
+    [watcher] = open_trackers(tensorboard=None, track="mlflow")
     mlflow.down = True
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_URI") as caught:
         watcher.started(FACTS)
@@ -243,7 +243,7 @@ def test_mlflow_that_refuses_the_run_is_one_line(mlflow: FakeMLflow) -> None:
 
 def test_a_server_lost_on_the_way_is_said_once_and_stops_nothing(mlflow: FakeMLflow) -> None:
     heard = Heard()
-    [watcher] = open_watchers(tensorboard=None, track="mlflow", progress=heard)
+    [watcher] = open_trackers(tensorboard=None, track="mlflow", progress=heard)
     watcher.started(FACTS)
     mlflow.down = True
     for epoch in range(3):
@@ -256,7 +256,7 @@ def test_a_server_lost_on_the_way_is_said_once_and_stops_nothing(mlflow: FakeMLf
 
 def test_a_log_that_cannot_be_written_on_the_way_stops_nothing(tmp_path: Path) -> None:
     heard, folder = Heard(), tmp_path / "logs"
-    [watcher] = open_watchers(tensorboard=folder, track=None, progress=heard)
+    [watcher] = open_trackers(tensorboard=folder, track=None, progress=heard)
     watcher.started({})
     for file in folder.iterdir():
         file.unlink()
@@ -277,7 +277,7 @@ def test_an_error_that_is_no_loss_of_a_watcher_is_not_hidden() -> None:
         def finished(self, facts: Mapping[str, Any]) -> None:
             pass
 
-    watcher = Expendable(Wrong(), errors=(OSError,))
+    watcher = FailSafeTracker(Wrong(), errors=(OSError,))
     watcher.started({})
     with pytest.raises(ZeroDivisionError):
         watcher.epoch({}, epoch=0)
@@ -313,7 +313,7 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandB:
 
 
 def test_wandb_files_each_run_in_one_project(wandb: FakeWandB) -> None:
-    [watcher] = open_watchers(tensorboard=None, track="wandb")
+    [watcher] = open_trackers(tensorboard=None, track="wandb")
     watch(watcher)
     watch(watcher, facts={})
     first, second = wandb.runs
@@ -326,14 +326,14 @@ def test_wandb_files_each_run_in_one_project(wandb: FakeWandB) -> None:
 
 
 def test_wandb_without_a_key_says_how_to_stay_offline(wandb: FakeWandB) -> None:
-    [watcher] = open_watchers(tensorboard=None, track="wandb")
+    [watcher] = open_trackers(tensorboard=None, track="wandb")
     wandb.refuses = True
     with pytest.raises(UsageError, match="WANDB_MODE=offline"):
         watcher.started(FACTS)
 
 
 def test_both_may_be_asked_for(tmp_path: Path, wandb: FakeWandB) -> None:
-    watchers = open_watchers(tensorboard=tmp_path, track="wandb")
+    watchers = open_trackers(tensorboard=tmp_path, track="wandb")
     for watcher in watchers:
         watch(watcher)
     assert len(watchers) == 2 and wandb.runs[0].ended == 1 and list((tmp_path / "last-2").iterdir())
