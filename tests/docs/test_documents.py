@@ -72,7 +72,6 @@ def test_the_layout_names_every_package() -> None:
         assert folder == Path() or f"  {folder.name}/" in layout, f"docs/layout.md does not name {folder}"
 
 
-
 def test_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):

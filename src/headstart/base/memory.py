@@ -101,5 +101,5 @@ def is_no_memory(error: BaseException) -> bool:
 def too_large(what: str, error: BaseException) -> UsageError:
     """Return the error to raise where `what` does not fit in memory."""
     given = str(error).partition("\n")[0] or "there is no memory left"
-    do = "give a smaller --batch, a smaller --size, or tune less: --tune last:1"
+    do = "give a smaller --batch-size, a smaller --size, or tune less: --tune last:1"
     return UsageError(f"{what} must fit in memory", given, do)

@@ -82,15 +82,15 @@ def fit(
 
     sized = (arch or source or "").startswith("keras:")
     settings = Settings(
-        size=0 if sized else size,
+        size=None if sized else size or None,
         epochs=epochs,
-        rate=rate,
-        batch=batch,
+        learning_rate=rate or None,
+        batch_size=batch,
         augment=augment,
-        views=views,
+        augmented_views=views,
         batchnorm=batchnorm,
         mixup=mixup,
-        smoothing=smoothing,
+        label_smoothing=smoothing,
         patience=patience,
         tensorboard=tensorboard,
         track=track,

@@ -125,7 +125,10 @@ def ending(one: TriedConfig) -> str:
     """Return what must be said of a way whose last run had to end early."""
     if one.why == "short":
         return f"{one.name}: the budget is too short for one epoch; the frozen source stands."
-    return f"{one.name}: the loss exploded or was not finite, and the last good weights stand; give a smaller --rate."
+    return (
+        f"{one.name}: the loss exploded or was not finite, and the last good weights stand;"
+        " give a smaller --learning-rate."
+    )
 
 
 def confirmation(frozen: Sequence[EvaluatedTrial], tuned: Sequence[EvaluatedTrial], *, seed: int) -> Confirmed:

@@ -76,7 +76,7 @@ def tune(
         raise UsageError(
             f"tuning needs {LEAST} examples to judge it by", f"{len(ground.judge)}", "add examples, or leave --tune out"
         )
-    with said_when_scarce(f"tuning in batches of {settings.batch}"):
+    with said_when_scarce(f"tuning in batches of {settings.batch_size}"):
         search = _Search(
             ground,
             settings,
@@ -122,7 +122,7 @@ class _Search:
         budget = self.settings.budget
         end = None if budget is None else time.monotonic() + budget
         share = None if budget is None else budget / (1 + self.again)
-        arm, trained = self._run(self._way(self.settings.mode, self.settings.size), share, "")
+        arm, trained = self._run(self._way(self.settings.mode), share, "")
         return self._outcome([_Attempt(arm, [trained], self._interpolated(arm, [trained]))], end)
 
     def auto(self) -> Tuning:
@@ -227,21 +227,21 @@ class _Search:
         promising = self.medium.ways(self.ground)[: max(1, int(RUNG * budget / FAIR))]
         known = [one for one in promising if one[0] == ALL or int(one[0][-1]) < stages] or [(ALL, promising[0][1])]
         cheapest = sorted(known, key=lambda one: (one[0] == ALL, one[0]))
-        ways = [self._way(mode, self.settings.size, contrast=contrast) for mode, contrast in cheapest]
+        ways = [self._way(mode, contrast=contrast) for mode, contrast in cheapest]
         # A rate high enough to leave the frozen source first makes things worse: here rungs and budget end a run, and
         # patience does not before the rate has come down.
         return [replace(way, recipe=replace(way.recipe, patience=way.recipe.epochs)) for way in ways]
 
-    def _way(self, mode: str, size: int = 0, *, contrast: bool = False) -> TrialConfig:
-        settings = self.settings
+    def _way(self, mode: str, *, contrast: bool = False) -> TrialConfig:
+        settings, size = self.settings, self.settings.size or 0
         recipe = Recipe(
             # What pairs teach is soon learned, and goes on into what these pairs alone have in common.
             epochs=max(1, settings.epochs // 2) if contrast else settings.epochs,
-            rate=settings.rate or rate_of(self.ground.source, mode, contrast=contrast),
-            batch=TIMES * settings.batch if contrast else settings.batch,
+            rate=settings.learning_rate or rate_of(self.ground.source, mode, contrast=contrast),
+            batch=TIMES * settings.batch_size if contrast else settings.batch_size,
             patience=settings.patience,
             mixup=settings.mixup,
-            smoothing=settings.smoothing,
+            smoothing=settings.label_smoothing,
             seed=self.seed,
         )
         return TrialConfig(
@@ -249,7 +249,7 @@ class _Search:
             size=0 if (size, size) == self.ground.size else size,
             augment=settings.augment,
             mirror=self._mirrors,
-            views=settings.views,
+            views=settings.augmented_views,
             batchnorm=settings.batchnorm == "train",
             contrast=contrast,
             named=contrast and self._names_tell,

@@ -30,14 +30,14 @@ class Settings:
         mode: which source weights also learn: `none`, `norm`, `lora`, `last:N`, `all` or `auto`.
         budget: seconds; None for as many as the epochs need, and ten minutes for `auto`.
         epochs: at most, in one run.
-        rate: the full learning rate; 0 for that of the mode.
-        batch: examples a step.
-        size: of the network's input, in pixels; 0 for the source's own, or what `auto` finds affordable.
+        learning_rate: the highest learning rate; None for that of the mode.
+        batch_size: examples a step.
+        size: of the network's input, in pixels; None for the source's own.
         augment: `none`, `light` or `strong`.
-        views: of each example, where activations are kept.
+        augmented_views: augmented views of each example, where the activations of the frozen layers are cached.
         batchnorm: `keep` for running statistics that stay, `train` for BatchNorm of what learns in training mode.
         mixup: alpha (Zhang et al. 2018); 0 for none.
-        smoothing: share of each label that is spread over all classes; 0 for none.
+        label_smoothing: share of each label that is spread over all classes; 0 for none.
         patience: epochs without a better validation loss, after which training stops.
         tensorboard: folder for TensorBoard's files.
         track: `mlflow` or `wandb`.
@@ -46,14 +46,14 @@ class Settings:
     mode: str = NONE
     budget: float | None = None
     epochs: int = 10
-    rate: float = 0.0
-    batch: int = 32
-    size: int = 0
+    learning_rate: float | None = None
+    batch_size: int = 32
+    size: int | None = None
     augment: str = "light"
-    views: int = 4
+    augmented_views: int = 4
     batchnorm: str = "keep"
     mixup: float = 0.0
-    smoothing: float = 0.0
+    label_smoothing: float = 0.0
     patience: int = 5
     tensorboard: Path | None = None
     track: str | None = None
@@ -65,12 +65,15 @@ class Settings:
         one_of("--batchnorm", self.batchnorm, BATCHNORM)
         if self.track is not None:
             one_of("--track", self.track, TRACKERS)
-        for name in ("epochs", "batch", "views", "patience"):
-            at_least(f"--{name}", getattr(self, name), 1)
-        for name in ("rate", "size", "mixup", "smoothing"):
-            at_least(f"--{name}", getattr(self, name), 0)
-        if self.smoothing >= 1:
-            raise UsageError("--smoothing must be below 1", self.smoothing, "give a share such as 0.1")
+        for name in ("epochs", "batch_size", "augmented_views", "patience", "size"):
+            if getattr(self, name) is not None:
+                at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
+        at_least("--mixup", self.mixup, 0)
+        at_least("--label-smoothing", self.label_smoothing, 0)
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise UsageError("--learning-rate must be above 0", self.learning_rate, "give a rate such as 0.0003")
+        if self.label_smoothing >= 1:
+            raise UsageError("--label-smoothing must be below 1", self.label_smoothing, "give a share such as 0.1")
 
     def check_kind(self, kind: Kind) -> None:
         """Raise UsageError for a setting that means nothing for examples of one kind."""

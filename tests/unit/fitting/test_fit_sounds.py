@@ -173,7 +173,7 @@ def test_broken_recordings_are_skipped_by_fit_and_predict__AUD_05_AUD_09(
 
 
 def test_the_last_stage_learns_on_recordings(developed: Path, data: Path) -> None:
-    settings = Settings(mode="last:1", epochs=2, batch=8, augment="strong")
+    settings = Settings(mode="last:1", epochs=2, batch_size=8, augment="strong")
     model = fit(data, source=f"file:{developed}", engine="torch", tuning=settings, labels_per_class=24)
     assert model.report["tune"] == "last:1" and "tuning" in model.report
 

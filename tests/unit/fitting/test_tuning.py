@@ -25,7 +25,7 @@ from headstart.tune import evaluation as judging
 from headstart.tune.settings import Settings
 from headstart.tune.training import loop
 
-QUICK = Settings(epochs=1, batch=8, augment="none", rate=1e-3)
+QUICK = Settings(epochs=1, batch_size=8, augment="none", learning_rate=1e-3)
 SOURCE = {"source": "timm:test_resnet", "weights": "none", "engine": "torch"}
 
 
@@ -89,7 +89,7 @@ def test_a_tuned_bundle_without_its_weights_is_refused(photos: Path, tmp_path: P
 
 
 def test_what_is_not_kept_is_said_and_shown(photos: Path, tmp_path: Path) -> None:
-    settings = Settings(epochs=1, batch=8, augment="none", rate=1e-9)
+    settings = Settings(epochs=1, batch_size=8, augment="none", learning_rate=1e-9)
     model = hs.fit(photos, tune="last:1", tuning=settings, out=tmp_path / "out", **SOURCE)
     assert not model.report["tuning"]["kept"]
     assert any("Tuning was not kept" in warning for warning in model.report["warnings"])
@@ -100,7 +100,7 @@ def test_what_is_not_kept_is_said_and_shown(photos: Path, tmp_path: Path) -> Non
 
 
 def test_the_same_seed_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
-    settings = Settings(epochs=1, batch=8, rate=1e-3)
+    settings = Settings(epochs=1, batch_size=8, learning_rate=1e-3)
     results = [hs.fit(photos, tune="all", tuning=settings, seed=3, **SOURCE).report for _ in range(2)]
     for result in results:
         for one in result["tuning"]["tried"]:

@@ -31,7 +31,7 @@ from headstart.tune.training import loop
 from headstart.tune.training.task import Recipe, Trained
 from headstart.tune.trial_config import TrialConfig
 
-QUICK = {"epochs": 2, "batch": 8, "augment": "none", "rate": 1e-3}
+QUICK = {"epochs": 2, "batch_size": 8, "augment": "none", "learning_rate": 1e-3}
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def place(tmp_path: Path) -> TuningProblem:
 
 
 def test_without_a_gain_beyond_the_interval_the_frozen_source_stands(place: TuningProblem) -> None:
-    found = tune(place, Settings("all", **{**QUICK, "rate": 1e-8}), seed=0)
+    found = tune(place, Settings("all", **{**QUICK, "learning_rate": 1e-8}), seed=0)
     assert not found.kept
     assert found.source is None
     assert found.tried[0].gain.low <= 0
@@ -57,7 +57,7 @@ def test_with_one_the_tuned_source_gives_the_scores_that_were_judged(
     judged: list[np.ndarray] = []
     plain = arm.TuningTrial.judged
     monkeypatch.setattr(arm.TuningTrial, "judged", lambda self: judged.append(plain(self)) or judged[-1])
-    found = tune(place, Settings("last:1", **{**QUICK, "rate": 1e-5}), seed=0)
+    found = tune(place, Settings("last:1", **{**QUICK, "learning_rate": 1e-5}), seed=0)
     assert found.kept
     assert found.source is not None
     assert found.head is not None
@@ -72,7 +72,7 @@ def test_with_one_the_tuned_source_gives_the_scores_that_were_judged(
 
 
 def test_the_weights_between_start_and_end_are_judged_too(place: TuningProblem) -> None:
-    found = tune(place, Settings("all", **{**QUICK, "rate": 0.05}), seed=0)
+    found = tune(place, Settings("all", **{**QUICK, "learning_rate": 0.05}), seed=0)
     assert found.tried[0].alpha in adapt.ALPHAS
     made = arm.TuningTrial(place, TrialConfig("all"), decoded_cache={}, device=torch.device("cpu"), progress=Progress())
     start = made.judged()
@@ -97,7 +97,7 @@ def test_what_is_kept_learns_again_from_all_examples_in_the_way_that_was_judged(
     place: TuningProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _all_better(monkeypatch)
-    quick = Settings("last:1", **{**QUICK, "rate": 1e-5})
+    quick = Settings("last:1", **{**QUICK, "learning_rate": 1e-5})
     found = tune(replace(place, held_out=True), quick, seed=0)
     assert found.source is not None
     assert found.notes[-1].endswith("judged on examples held out, then learned again from all 48 training examples.")
@@ -124,7 +124,7 @@ def _confirmed(place: TuningProblem, monkeypatch: pytest.MonkeyPatch, step: int)
     _all_better(monkeypatch)
     losses = itertools.count(0, step)
     monkeypatch.setattr(judging.EvaluatedTrial, "log_loss", property(lambda self: float(next(losses))))
-    quick = Settings("auto", budget=200.0, **{**QUICK, "rate": 1e-5})
+    quick = Settings("auto", budget=200.0, **{**QUICK, "learning_rate": 1e-5})
     found = tune(replace(place, held_out=True), quick, seed=0)
     assert found.confirmed is not None
     return found.confirmed
@@ -164,7 +164,7 @@ def test_without_time_for_a_second_look_the_best_of_several_ways_is_not_kept(
 ) -> None:
     _all_better(monkeypatch)
     monkeypatch.setattr(adapt._Search, "_confirmed", lambda *args: None)
-    quick = Settings("auto", budget=60.0, **{**QUICK, "rate": 1e-5})
+    quick = Settings("auto", budget=60.0, **{**QUICK, "learning_rate": 1e-5})
     found = tune(replace(place, held_out=True), quick, seed=0)
     assert not found.kept
     assert "no time for a second look (give a larger --budget)" in found.notes[-1]
@@ -208,7 +208,7 @@ def test_a_way_that_goes_on_after_its_second_look_has_checkpoints_of_its_own(
         return made, trained
 
     monkeypatch.setattr(adapt._Search, "_run", watched)
-    quick = Settings("auto", budget=60.0, **{**QUICK, "rate": 1e-5})
+    quick = Settings("auto", budget=60.0, **{**QUICK, "learning_rate": 1e-5})
     found = tune(replace(place, held_out=True), quick, seed=0, folder=tmp_path / "checkpoints")
     assert not found.kept
     assert looks == [2, 4], "the second look learned for all of its epochs"
@@ -218,7 +218,7 @@ def test_where_learning_again_fails_the_model_that_was_judged_stands(
     place: TuningProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _all_better(monkeypatch)
-    quick = Settings("last:1", **{**QUICK, "rate": 1e-5})
+    quick = Settings("last:1", **{**QUICK, "learning_rate": 1e-5})
     judged = tune(place, quick, seed=0)
     monkeypatch.setattr(adapt, "ENOUGH", 2.0)
     found = tune(replace(place, held_out=True), quick, seed=0)
@@ -236,16 +236,16 @@ def test_a_budget_too_short_gives_the_frozen_source_and_says_so(place: TuningPro
 
 
 def test_a_loss_that_explodes_is_said_with_what_to_change(place: TuningProblem) -> None:
-    found = tune(place, Settings("all", **{**QUICK, "rate": 1e30}), seed=0)
+    found = tune(place, Settings("all", **{**QUICK, "learning_rate": 1e30}), seed=0)
     assert not found.kept
-    assert any("smaller --rate" in note for note in found.notes)
+    assert any("smaller --learning-rate" in note for note in found.notes)
 
 
 def test_auto_tries_the_cheapest_first_and_stops_where_nothing_gains(
     place: TuningProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapt, "FAIR", 0.1)
-    found = tune(place, Settings("auto", budget=60.0, **{**QUICK, "rate": 1e-8}), seed=0)
+    found = tune(place, Settings("auto", budget=60.0, **{**QUICK, "learning_rate": 1e-8}), seed=0)
     assert {one.name for one in found.tried} == {"last:1", "last:2", "all"}
     assert all(sum(epoch.epoch == 0 for epoch in one.history) == 1 for one in found.tried), "one rung and no more"
 
@@ -299,8 +299,8 @@ def test_budgets_that_are_none(text: str) -> None:
         ({"mode": "all", "batchnorm": "off"}, "--batchnorm"),
         ({"mode": "all", "track": "excel"}, "--track"),
         ({"mode": "all", "epochs": 0}, "--epochs"),
-        ({"mode": "all", "rate": -1.0}, "--rate"),
-        ({"mode": "all", "smoothing": 1.0}, "--smoothing"),
+        ({"mode": "all", "learning_rate": -1.0}, "--learning-rate"),
+        ({"mode": "all", "label_smoothing": 1.0}, "--label-smoothing"),
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, object], said: str) -> None:
