@@ -20,6 +20,7 @@ from headstart.base.progress import Progress
 from headstart.data.audio.spectrogram import preprocessing_from as how_from
 from headstart.data.dataset import Dataset, Skipped
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.modality import MODALITIES
 from headstart.data.text import text_of
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead, softmax
@@ -36,7 +37,6 @@ from headstart.sources.tuned import AnyTuned, TunedSource, TunedText, is_tuned
 if TYPE_CHECKING:
     from headstart.features.extract import Extraction
 
-TASKS = {"image": "image-classification", "text": "text-classification", "sound": "audio-classification"}
 COMMIT = re.compile(r"[0-9a-f]{40}")
 NAMED_VERSIONS = ("headstart", "numpy", "safetensors", "torch", "openvino", "timm")
 
@@ -156,7 +156,7 @@ class Model:
         info = base.info
         way = self.report.get("tuning", {}).get("way", "tuned")
         return Manifest(
-            task=TASKS[info.kind],
+            task=MODALITIES[info.kind].task,
             classes=list(self.classes),
             source=SourceIdentity(
                 info.uri, info.revision, info.sha256, info.licence, how_to_get(info), opened=_arguments(base)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from headstart.base.atomic import check_writable
 from headstart.base.errors import UsageError, one_line
 from headstart.base.progress import Progress
-from headstart.data.dataset import ITEMS, Skipped
+from headstart.data.dataset import Skipped
+from headstart.data.modality import MODALITIES
 from headstart.data.readers.csv_tables import safe_cell
 
 
@@ -61,7 +62,7 @@ def predict_inputs(
         UsageError: the bundle or an input cannot be used, no input could be read, or `out` cannot be written.
     """
     from headstart.data.readers.open import open_inputs
-    from headstart.model import TASKS, load
+    from headstart.model import load
 
     if out is not None:
         if out.is_dir():
@@ -69,14 +70,16 @@ def predict_inputs(
         check_writable(out.absolute().parent, what="the folder of --out")
     nested = bundle / "bundle"
     model = load(nested if nested.is_dir() else bundle, engine=engine)
-    kind = model.source.info.kind
-    found = model.predict_dataset(open_inputs(inputs, kind=kind, columns=columns), progress=progress)
+    modality = MODALITIES[model.source.info.kind]
+    found = model.predict_dataset(open_inputs(inputs, kind=modality.kind, columns=columns), progress=progress)
     for skip in found.skipped:
         progress.say(f"Skipped {skip.id}: {skip.reason}")
     if not found.ids:
         reasons = "; ".join(f"{skip.id}: {skip.reason}" for skip in found.skipped[:3])
-        raise UsageError(f"INPUT must hold some {ITEMS[kind]} that can be read", reasons or "none", "give other inputs")
-    return Labelled(found.ids, model.classes, found.probabilities, found.skipped, bundle, TASKS[kind])
+        raise UsageError(
+            f"INPUT must hold some {modality.plural} that can be read", reasons or "none", "give other inputs"
+        )
+    return Labelled(found.ids, model.classes, found.probabilities, found.skipped, bundle, modality.task)
 
 
 def as_lines(labelled: Labelled, *, everything: bool) -> Iterator[str]:

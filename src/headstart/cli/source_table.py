@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.errors import UsageError, one_line
-from headstart.data.dataset import ITEMS
+from headstart.data.modality import MODALITIES
 from headstart.sources.base import SourceInfo
 from headstart.sources.catalogue import CatalogueRow
 
@@ -53,7 +53,7 @@ def as_text(info: SourceInfo) -> str:
     """Return one source in full, a line for each thing to know."""
     shown: list[tuple[str, Any]] = [
         ("source", info.uri),
-        ("reads", ITEMS[info.kind]),
+        ("reads", MODALITIES[info.kind].plural),
         ("parameters", f"{info.parameters:,}"),
         ("features", f"{info.feature_size:,} (layer pool)"),
         ("layers", ", ".join(info.layers)),

@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 
 from headstart.base.atomic import write_atomic
 from headstart.comparison.experiment import ALL, UNTRAINED, Experiment
-from headstart.data.dataset import ITEMS
 from headstart.fitting.findings import SCHEMA
 from headstart.judge.benefit.benefit import Benefit, benefit_of
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, Outcome, stack_seeds
 from headstart.judge.benefit.sentence import points
-from headstart.judge.report.fit_page import SIMPLE
-from headstart.model import TASKS
 from headstart.run.folder import ARMS, CHECKPOINTS, RESULT
 
 PAGE = "report.html"
@@ -73,8 +70,8 @@ def build_comparison_result(experiment: Experiment) -> ComparisonResult:
     parts = experiment.parts_of(None, options.seed)
     about = ComparisonMeta(
         experiment.prepared.source.info.uri,
-        SIMPLE.get(TASKS[dataset.kind], "the simple baseline"),
-        ITEMS[dataset.kind],
+        dataset.modality.baseline,
+        dataset.items,
         overlap=0.0 if experiment.given else len(parts.test) / len(parts.train),
         seed=options.seed,
     )
@@ -118,7 +115,7 @@ def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
     dataset, parts = prepared.scan.dataset, experiment.parts_of(None, options.seed)
     return {
         "schema": SCHEMA,
-        "task": TASKS[dataset.kind],
+        "task": dataset.modality.task,
         "source": prepared.source.info.uri,
         "tune": options.tune,
         "seed": options.seed,

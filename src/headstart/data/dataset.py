@@ -10,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import DataError
+from headstart.data.modality import MODALITIES, Kind, Modality
 
 T = TypeVar("T")
 
-Kind = Literal["image", "text", "sound"]
 Split = Literal["train", "validation", "test"]
-
-ITEMS: dict[Kind, str] = {"image": "photos", "text": "texts", "sound": "recordings"}
-"""What examples of each kind are called."""
 
 
 class BadExample(Exception):
@@ -85,9 +82,14 @@ class Dataset:
         return len(self.examples)
 
     @property
+    def modality(self) -> Modality:
+        """What is constant for examples of its kind."""
+        return MODALITIES[self.kind]
+
+    @property
     def items(self) -> str:
-        """What its examples are called."""
-        return ITEMS[self.kind]
+        """What its examples are called, in the plural."""
+        return self.modality.plural
 
     @property
     def found(self) -> int:

@@ -16,7 +16,8 @@ from headstart.base.config import cores
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.locks import held
 from headstart.base.progress import Progress, Step
-from headstart.data.dataset import BadExample, Dataset, Kind, Skipped
+from headstart.data.dataset import BadExample, Dataset, Skipped
+from headstart.data.modality import Kind
 from headstart.data.text import text_of
 from headstart.engines.base import Batch, Block, Engine, Network, PreparedExample, stacked
 from headstart.engines.select import PHOTOS, library_versions, open_engine, planned

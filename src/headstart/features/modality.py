@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.audio.spectrogram import COEFFICIENTS, cepstra
-from headstart.data.dataset import BadExample, Kind
+from headstart.data.dataset import BadExample
 from headstart.data.images.preprocessing import small_pixels
+from headstart.data.modality import Kind
 from headstart.data.text import Tokens
 from headstart.engines.base import PreparedExample
 from headstart.engines.select import PHOTOS

@@ -28,7 +28,7 @@ from headstart.judge.baselines import majority
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import evaluate
 from headstart.judge.report import fit_page as report
-from headstart.model import TASKS, Model
+from headstart.model import Model
 from headstart.run.clock import Clock
 from headstart.run.prepared import LayerSelection, PreparedData
 from headstart.ship.bundle import DataIdentity
@@ -131,7 +131,7 @@ def build_fit_result(
     measured = evaluate(probabilities, y, dataset.classes, seed=seed)
     result: dict[str, Any] = {
         "schema": SCHEMA,
-        "task": TASKS[dataset.kind],
+        "task": dataset.modality.task,
         "source": prepared.source.info.uri,
         "layer": answer.layer,
         "head": answer.head.kind,

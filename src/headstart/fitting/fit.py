@@ -13,7 +13,8 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan, check_bad, scan
-from headstart.data.dataset import ITEMS, Dataset, Kind
+from headstart.data.dataset import Dataset
+from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
 from headstart.data.split import split
 from headstart.features.conversion_process import start_conversion
@@ -31,7 +32,6 @@ from headstart.sources.registry import open_source
 from headstart.tune.settings import AUTO as DECIDES
 from headstart.tune.settings import NONE, Settings, parse_budget
 
-DEFAULT_SOURCES: dict[Kind, str] = {"image": "packaged:efficientnet-lite0", "text": "packaged:minilm"}
 MAKE_ONE = "make one (headstart pretrain DATA --arch arch:resnet9 --out FOLDER) and name it: --source file:FOLDER"
 ENGINES = ("auto", "torch", "openvino")
 
@@ -251,10 +251,10 @@ def _source_for(dataset: Dataset, options: FitOptions) -> Source:
         options.tuning.check_kind(dataset.kind)
     if source.info.kind != dataset.kind:
         raise UsageError(
-            f"a source for {dataset.name} must read {ITEMS[dataset.kind]}",
-            f"{source.info.uri}, which reads {ITEMS[source.info.kind]}",
-            f"use {DEFAULT_SOURCES[dataset.kind]}, or leave --source out"
-            if dataset.kind in DEFAULT_SOURCES
+            f"a source for {dataset.name} must read {dataset.items}",
+            f"{source.info.uri}, which reads {MODALITIES[source.info.kind].plural}",
+            f"use {dataset.modality.default_source}, or leave --source out"
+            if dataset.modality.default_source
             else MAKE_ONE,
         )
     return source
@@ -266,11 +266,11 @@ def default_source(dataset: Dataset) -> str:
     Raises:
         UsageError: there is none for recordings.
     """
-    if dataset.kind not in DEFAULT_SOURCES:
+    if dataset.modality.default_source is None:
         raise UsageError(
             f"{dataset.items} need a source that is named, since none comes with headstart", "no --source", MAKE_ONE
         )
-    return DEFAULT_SOURCES[dataset.kind]
+    return dataset.modality.default_source
 
 
 def _without_broken(scanned: Scan, extraction: Extraction) -> Scan:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.dataset import Kind
+from headstart.data.modality import Kind
 from headstart.heads.select import fit_logistic
 
 PENALTIES = (10.0, 1.0, 0.1, 0.01)

@@ -18,6 +18,7 @@ from headstart.data.audit import Scan, check_bad, scan
 from headstart.data.class_list import only, read_classes
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
 from headstart.data.split import hold_out, split
 from headstart.engines.environment import set_passive_omp_wait
@@ -178,7 +179,9 @@ def open_architecture(uri: str, *, seed: int) -> TorchSource:
         raise SourceError("--arch must name a torch network", repr(uri), "name one, such as timm:resnet18")
     if source.info.kind != "image":
         raise SourceError(
-            "pretrain takes architectures for pictures", f"{uri}, for {source.info.kind}s", "name one for pictures"
+            "pretrain takes architectures for pictures",
+            f"{uri}, for {MODALITIES[source.info.kind].plural}",
+            "name one for pictures",
         )
     return source
 

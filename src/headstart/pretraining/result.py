@@ -20,8 +20,7 @@ from headstart.data.audit import Scan
 from headstart.fitting.findings import METRICS, SCHEMA
 from headstart.judge.gate import Gate
 from headstart.judge.metrics import evaluate
-from headstart.judge.report.fit_page import SIMPLE, Note, Report, bins_of
-from headstart.model import TASKS
+from headstart.judge.report.fit_page import Note, Report, bins_of
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT
 from headstart.sources.checkpoints.source_folder import DESCRIPTION, LIBRARY, UNGATED
@@ -179,7 +178,7 @@ class PretrainResult:
     @property
     def simple(self) -> str:
         """What the simple baseline is."""
-        return SIMPLE[TASKS[self.facts.scan.dataset.kind]]
+        return self.facts.scan.dataset.modality.baseline
 
     @property
     def verdict(self) -> str:
@@ -287,7 +286,7 @@ def build_pretrain_result(
     )
     result: dict[str, Any] = {
         "schema": SCHEMA,
-        "task": TASKS[dataset.kind],
+        "task": dataset.modality.task,
         "arch": options.arch,
         "source": f"file:{facts.out}",
         "size": list(network.how.size),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headstart.base.errors import SourceError
+from headstart.data.modality import MODALITIES
 from headstart.data.text import texts_at
 from headstart.run.prepared import PreparedData
 from headstart.sources.base import Source
@@ -31,10 +32,8 @@ def as_network(prepared: PreparedData, what: str, source: Source | None = None) 
         dataset, parts = prepared.scan.dataset, prepared.parts
         others = texts_at(dataset, (*parts.validation, *parts.test))
         return WordNetwork(source, texts_at(dataset, parts.train), others)
-    texts = source.info.kind == "text"
     raise SourceError(
         f"{what} needs a source that is a torch network",
-        f"{source.info.uri}, {'a table of vectors' if texts else 'a graph that only computes'}",
-        "leave it out, or take a network from "
-        + ("packaged:minilm, words: or hf:" if texts else "timm:, torchvision:, keras:, packaged: or hf:"),
+        f"{source.info.uri}, {'a table of vectors' if source.info.kind == 'text' else 'a graph that only computes'}",
+        f"leave it out, or take a network from {MODALITIES[source.info.kind].trainable_sources}",
     )

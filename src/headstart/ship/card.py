@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from headstart.base.errors import one_line
+from headstart.data.modality import Modality, modality_of_task
 from headstart.ship.bundle import Manifest
 
 MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~&$@])")
@@ -20,8 +21,6 @@ METRICS = {
     "ece": ("ece", "Calibration error (ECE)"),
 }
 PERCENTS = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
-ITEMS = {"image-classification": "photos", "text-classification": "texts", "audio-classification": "recordings"}
-FILES = {"photos": "photo.jpg", "texts": "texts.csv", "recordings": "recording.wav"}
 
 
 def render(manifest: Manifest, result: dict[str, Any]) -> str:
@@ -95,17 +94,17 @@ def _metrics(test: dict[str, Any]) -> Iterable[str]:
 
 
 def _body(manifest: Manifest, result: dict[str, Any]) -> str:
-    items = ITEMS.get(manifest.task, "examples")
+    modality = modality_of_task(manifest.task)
     sections = [
-        f"# {escaped(manifest.data.name)}: {len(manifest.classes)} classes of {items}",
+        f"# {escaped(manifest.data.name)}: {len(manifest.classes)} classes of {modality.plural}",
         f"A linear head ({escaped(manifest.head.kind)}) on the features of `{_code(manifest.source.uri)}` "
         f"(layer `{_code(manifest.layer)}`), fitted with headstart. It names one of: {_classes(manifest.classes)}.",
         "## How good it is",
         _figures(result),
         "## What it is for",
-        _use(items, manifest),
+        _use(modality.plural),
         "## How to use it",
-        _how(FILES.get(items, "example")),
+        _how(modality),
         "## What it needs",
         _needs(manifest),
         "## Licence",
@@ -148,7 +147,7 @@ def _figure(key: str, value: float) -> str:
     return f"{100 * value:.1f} %" if key in PERCENTS else f"{value:.3f}"
 
 
-def _use(items: str, manifest: Manifest) -> str:
+def _use(items: str) -> str:
     return (
         f"It sorts {items} that are like those it was fitted on into the classes above. It always names one of them, "
         f"also for {items} that show none: look at the probability, and test it on your own {items} before you rely "
@@ -157,11 +156,11 @@ def _use(items: str, manifest: Manifest) -> str:
     )
 
 
-def _how(file: str) -> str:
+def _how(modality: Modality) -> str:
     return (
-        f"```sh\npip install headstart\nheadstart predict . {file}\n```\n\n"
-        f'```python\nimport headstart as hs\n\nmodel = hs.load(".")\nmodel.predict(["{file}"])\n'
-        f'model.predict_proba(["{file}"])\n```'
+        f"```sh\npip install headstart\nheadstart predict . {modality.sample_file}\n```\n\n"
+        f'```python\nimport headstart as hs\n\nmodel = hs.load(".")\nmodel.predict(["{modality.sample_item}"])\n'
+        f'model.predict_proba(["{modality.sample_item}"])\n```'
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from headstart.base.errors import one_line
-from headstart.ship.card import ITEMS, LISTED_CLASSES, escaped, quoted
+from headstart.data.modality import modality_of_task
+from headstart.ship.card import LISTED_CLASSES, escaped, quoted
 
 
 def source_card(result: dict[str, Any], *, parameters: int, size: int, simple: str) -> str:
@@ -33,7 +34,7 @@ def _header(result: dict[str, Any]) -> Iterable[str]:
 
 def _body(result: dict[str, Any], parameters: int, size: int, simple: str) -> Iterable[str]:
     gate, examples, training = result["gate"], result["examples"], result["training"]
-    items = ITEMS[result["task"]]
+    items = modality_of_task(result["task"]).plural
     yield from (f"# {escaped(result['data']['name'])}: a source of {len(result['classes'])} classes", "")
     yield (
         f"`{_code(result['arch'])}`, trained from random weights with headstart: {parameters:,} weights "

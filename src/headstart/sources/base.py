@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
 from headstart.data.audio.decoding import sound_bytes
-from headstart.data.dataset import BadExample, Kind
+from headstart.data.dataset import BadExample
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.modality import Kind
 from headstart.data.text import text_bytes
 from headstart.engines.base import Batch, Network, PreparedExample, stacked
 from headstart.engines.select import PHOTOS, open_engine

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headstart.base.checks import at_least, did_you_mean, one_of
 from headstart.base.errors import UsageError
-from headstart.data.dataset import ITEMS, Kind
+from headstart.data.modality import MODALITIES, Kind
 
 NONE, NORM, LORA, ALL, AUTO = "none", "norm", "lora", "all", "auto"
 MODES = (NONE, NORM, LORA, "last:N", ALL, AUTO)
@@ -84,7 +84,7 @@ class Settings:
             given |= {"--mixup": self.mixup, "--augment": self.augment == "strong"}
         for name, value in given.items():
             if value:
-                raise UsageError(f"{name} changes pictures", f"{ITEMS[kind]}", f"leave out {name}")
+                raise UsageError(f"{name} changes pictures", MODALITIES[kind].plural, f"leave out {name}")
 
 
 def check_mode(mode: str) -> None:

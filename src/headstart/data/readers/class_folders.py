@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 from headstart.base.errors import DataError
 from headstart.data.audio.decoding import SOUND_SUFFIXES
-from headstart.data.dataset import ITEMS, Dataset, Example, Kind, Skipped, Split
+from headstart.data.dataset import Dataset, Example, Skipped, Split
 from headstart.data.file_tree import File, FileReader, Subtree, Tree, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, notes_on, some
+from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.csv_tables import TABLE_SUFFIXES
 from headstart.data.text import TEXT_SUFFIXES
 
@@ -74,7 +75,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
     parts = _parts(tops)
     found = _Found(_kind(shown), ignored=ignored + len(tree.files) - len(shown))
-    rule = RULE.format(items=ITEMS[found.kind])
+    rule = RULE.format(items=MODALITIES[found.kind].plural)
     for file in shown:
         _place(file, parts, found)
     labels = sorted(_class_folders(tree, parts))
@@ -106,7 +107,7 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
     wanted = [file for file in shown if file.problem or suffix_of(file.path) in SUFFIXES[kind]]
     if not wanted:
         do = "name a folder or files with some"
-        raise DataError(f"{tree.where} must hold {ITEMS[kind]}", _what_is_there(shown), do)
+        raise DataError(f"{tree.where} must hold {MODALITIES[kind].plural}", _what_is_there(shown), do)
     usable = [file.path for file in wanted if not file.problem]
     return Dataset(
         name=name,
@@ -160,17 +161,17 @@ def _check_filled(tree: Tree, labels: Sequence[str], found: _Found) -> None:
     empty = [folder for folder in labels if folder not in filled]
     if empty:
         raise DataError(
-            f"every class folder of {tree.where} must hold {ITEMS[found.kind]} "
+            f"every class folder of {tree.where} must hold {MODALITIES[found.kind].plural} "
             f"({' '.join(sorted(SUFFIXES[found.kind]))})",
             f"none in {some(empty)}",
-            f"put {ITEMS[found.kind]} there or remove the folder",
+            f"put {MODALITIES[found.kind].plural} there or remove the folder",
         )
 
 
 def _strays(found: _Found, rule: str) -> list[str]:
     if not found.stray:
         return []
-    count, items = len(found.stray), ITEMS[found.kind]
+    count, items = len(found.stray), MODALITIES[found.kind].plural
     return [f"{count} {items} lie beside the class folders and are ignored ({some(found.stray)}): {rule}."]
 
 
@@ -194,5 +195,5 @@ def _what_is_there(shown: Sequence[File]) -> str:
         return f"no class folder, but the table {tables[0]}: name that file if it lists the examples"
     for kind, count in _counts(shown).items():
         if count:
-            return f"{count} {ITEMS[kind]}, in no class folder"
+            return f"{count} {MODALITIES[kind].plural}, in no class folder"
     return f"{len(shown)} files, none of them a photo, a recording or a text" if shown else "nothing, it is empty"

@@ -11,8 +11,8 @@ from typing import Any
 
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import DataError, UsageError
-from headstart.data.dataset import Kind
 from headstart.data.labels import some
+from headstart.data.modality import Kind
 from headstart.data.text import UTF8, Undecodable, decoded
 
 LINES_SUFFIXES = (".jsonl", ".ndjson")

@@ -13,10 +13,11 @@ import numpy as np
 
 from headstart.base.errors import DataError
 from headstart.data.audio.decoding import SOUND_SUFFIXES, sound_bytes
-from headstart.data.dataset import BadExample, Dataset, Example, Kind, Skipped
+from headstart.data.dataset import BadExample, Dataset, Example, Skipped
 from headstart.data.file_tree import MAX_BYTES, read_file, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import check_classes, notes_on, spelled
+from headstart.data.modality import Kind
 from headstart.data.text import text_bytes
 
 if TYPE_CHECKING:

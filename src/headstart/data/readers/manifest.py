@@ -12,10 +12,11 @@ from typing import Any
 
 from headstart.base.errors import DataError
 from headstart.data.audio.decoding import SOUND_SUFFIXES
-from headstart.data.dataset import ITEMS, Dataset, Example, Kind, Skipped, Split
+from headstart.data.dataset import Dataset, Example, Skipped, Split
 from headstart.data.file_tree import FileReader, Tree, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, notes_on, spelled
+from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.csv_tables import CONTENT, Table
 from headstart.data.text import text_bytes
 
@@ -155,7 +156,7 @@ def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:
     }
     if len(kinds) > 1:
         given = " and ".join(
-            f"{ITEMS[kind]} in {'some' if not at else 'others'}" for at, kind in enumerate(sorted(kinds))
+            f"{MODALITIES[kind].plural} in {'some' if not at else 'others'}" for at, kind in enumerate(sorted(kinds))
         )
         raise DataError(f"the tables of {where} must be alike", given, "make them so")
     return kinds.pop()

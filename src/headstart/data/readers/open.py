@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import ITEMS, BadExample, Dataset, Kind, Split
+from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
 from headstart.data.labels import SPLITS
+from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.archives import is_archive, open_archive
 from headstart.data.readers.class_folders import from_files, from_folders, unwrap
 from headstart.data.readers.csv_tables import LINES_SUFFIXES, MAX_TABLE, TABLE_SUFFIXES, read_csv
@@ -86,7 +87,9 @@ def open_inputs(
         DataError: an input does not exist, or holds nothing of that kind.
     """
     if not inputs:
-        raise DataError(f"INPUT must name {ITEMS[kind]}", "nothing", "name files, folders, archives or tables")
+        raise DataError(
+            f"INPUT must name {MODALITIES[kind].plural}", "nothing", "name files, folders, archives or tables"
+        )
     parts: list[Dataset] = []
     single: list[Path] = []
     for given in inputs:
@@ -100,8 +103,10 @@ def open_inputs(
             if table is None:
                 single.append(path)
             elif table.kind != kind:
-                there = f"{ITEMS[table.kind]} in {path}"
-                raise DataError(f"INPUT must hold {ITEMS[kind]}, which the model was fitted on", there, "name others")
+                there = f"{MODALITIES[table.kind].plural} in {path}"
+                raise DataError(
+                    f"INPUT must hold {MODALITIES[kind].plural}, which the model was fitted on", there, "name others"
+                )
             else:
                 parts.append(_under(path.parent, table))
     return _joined([*([from_items(single, kind=kind)] if single else []), *parts])

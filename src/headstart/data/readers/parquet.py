@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import BadExample, Dataset, Example, Kind, Skipped, Split
+from headstart.data.dataset import BadExample, Dataset, Example, Skipped, Split
 from headstart.data.file_tree import MAX_BYTES
 from headstart.data.labels import check_classes, notes_on, spelled
+from headstart.data.modality import Kind
 from headstart.data.readers.csv_tables import CONTENT, Table, content_of, find_columns
 from headstart.data.readers.manifest import split_cell
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from headstart.data.modality import modality_of_task
 from headstart.judge.report.bands import over_epochs, over_labels, whiskers
-from headstart.judge.report.fit_page import ITEMS
 from headstart.judge.report.page import template
 
 NAMES = {"baseline": "simple baseline", "scratch": "from scratch", "frozen": "frozen source", "tuned": "tuned source"}
@@ -23,7 +23,7 @@ def render_comparison(title: str, result: dict[str, Any]) -> str:
     return template("comparison.html.j2").render(
         title=title,
         result=result,
-        items=ITEMS.get(result["task"], "examples"),
+        items=modality_of_task(result["task"]).plural,
         names=NAMES,
         arms=measured,
         failed={name: arm["error"] for name, arm in arms.items() if arm.get("error")},

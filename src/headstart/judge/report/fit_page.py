@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import one_line
 from headstart.data.dataset import Skipped
+from headstart.data.modality import modality_of_task
 from headstart.judge.metrics import per_class
 from headstart.judge.report import charts
 from headstart.judge.report.page import percent, template
@@ -20,12 +21,6 @@ from headstart.judge.report.usage import how_to_use
 TABLE_CLASSES = 12  # a table of more columns than this fits neither a phone nor a printed page
 LISTED_PAIRS = 10
 SHOWN_ROWS = 20
-ITEMS = {"image-classification": "photos", "text-classification": "texts", "audio-classification": "recordings"}
-SIMPLE = {
-    "image-classification": "raw pixels with logistic regression",
-    "text-classification": "TF-IDF with logistic regression",
-    "audio-classification": "MFCC with logistic regression",
-}
 STEPS = {
     "read": "reading and checking",
     "extract": "features",
@@ -182,7 +177,7 @@ def verdict(result: dict[str, Any], gap: IntervalLike, *, commonest: str = "") -
         commonest: the class that the majority baseline always names.
     """
     accuracy, items, count = result["test"]["accuracy"], _items(result), result["examples"]["test"]
-    simple = SIMPLE.get(result["task"], "the simple baseline")
+    simple = modality_of_task(result["task"]).baseline
     always = f"always saying '{one_line(commonest, 80)}'" if commonest else "always naming the commonest class"
     over = 100 * (accuracy["value"] - result["baselines"]["majority"])
     right = round(accuracy["value"] * count)
@@ -230,7 +225,7 @@ def render(report: Report) -> str:
         skipped=_by_reason(report.skipped),
         notes=_notes(report),
         steps=_steps(report.result),
-        how=how_to_use(report.result, bundle=report.bundle, items=_items(report.result)),
+        how=how_to_use(report.result, bundle=report.bundle),
         tuning=_tuning(report.result),
         training=_training(report.result),
         shown_rows=SHOWN_ROWS,
@@ -246,7 +241,7 @@ def _points(difference: float) -> str:
 
 
 def _items(result: dict[str, Any]) -> str:
-    return ITEMS.get(result["task"], "examples")
+    return modality_of_task(result["task"]).plural
 
 
 def _figures(result: dict[str, Any]) -> list[dict[str, str]]:
@@ -274,7 +269,7 @@ def _arms(report: Report) -> list[dict[str, Any]]:
     accuracy, baselines = result["test"]["accuracy"], result["baselines"]
     return [
         {"name": one_line(result["source"]), "ours": True, **accuracy},
-        {"name": SIMPLE.get(result["task"], "simple baseline"), "ours": False, "value": baselines["simple"]},
+        {"name": modality_of_task(result["task"]).baseline, "ours": False, "value": baselines["simple"]},
         {"name": "always the commonest class", "ours": False, "value": baselines["majority"]},
     ]
 

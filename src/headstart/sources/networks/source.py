@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from headstart.base.hashing import sha256_json
 from headstart.data.audio.spectrogram import AudioPreprocessing
-from headstart.data.dataset import Kind
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.modality import Kind
 from headstart.engines.base import Network
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import RECIPE, Source, SourceInfo

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.base.progress import Progress
-from headstart.data.dataset import Kind
+from headstart.data.modality import Kind
 from headstart.sources.tuned import AnyTuned, Weights
 from headstart.tune.inputs.row_store import Rows
 from headstart.tune.network.readers import Given, Reader

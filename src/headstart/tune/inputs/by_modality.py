@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.data.dataset import Kind
+from headstart.data.modality import Kind
 from headstart.sources.tuned import Tunable
 from headstart.tune.inputs.base import InputPipeline
 from headstart.tune.inputs.images import ImagePipeline, SoundPipeline

@@ -14,8 +14,9 @@ from torch import nn
 
 from headstart.base.config import cores
 from headstart.base.progress import Progress
-from headstart.data.dataset import Dataset, Kind
+from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.modality import Kind
 from headstart.features.prefetch import Prefetcher
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.tuned import TunedSource, Weights

@@ -1,0 +1,81 @@
+"""The kinds of examples: what each is called, how Hugging Face names its task, and what is used for it by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["image", "text", "sound"]
+
+
+@dataclass(frozen=True, slots=True)
+class Modality:
+    """What is constant for examples of one kind; what they do differently stands in the code of their own packages.
+
+    Attributes:
+        kind: its key, as in `SourceInfo.kind` and `Dataset.kind`.
+        singular: what one example is called.
+        plural: what several are called.
+        task: the task as Hugging Face names it: `task` in `result.json`, `pipeline_tag` in a model card.
+        default_source: URI of the source where none is named; None where headstart comes with none.
+        trainable_sources: the source URIs whose networks can be trained further, for messages.
+        sample_file: the name of an input file in instructions for the command line.
+        sample_item: an input in instructions for Python.
+        baseline: the classifier that needs no pretrained network.
+    """
+
+    kind: Kind
+    singular: str
+    plural: str
+    task: str
+    default_source: str | None
+    trainable_sources: str
+    sample_file: str
+    sample_item: str
+    baseline: str
+
+
+MODALITIES: dict[Kind, Modality] = {
+    "image": Modality(
+        kind="image",
+        singular="photo",
+        plural="photos",
+        task="image-classification",
+        default_source="packaged:efficientnet-lite0",
+        trainable_sources="timm:, torchvision:, keras:, packaged: or hf:",
+        sample_file="photo.jpg",
+        sample_item="photo.jpg",
+        baseline="raw pixels with logistic regression",
+    ),
+    "text": Modality(
+        kind="text",
+        singular="text",
+        plural="texts",
+        task="text-classification",
+        default_source="packaged:minilm",
+        trainable_sources="packaged:minilm, words: or hf:",
+        sample_file="texts.csv",
+        sample_item="a text of yours",
+        baseline="TF-IDF with logistic regression",
+    ),
+    "sound": Modality(
+        kind="sound",
+        singular="recording",
+        plural="recordings",
+        task="audio-classification",
+        default_source=None,
+        trainable_sources="timm:, torchvision:, keras:, packaged: or hf:",
+        sample_file="recording.wav",
+        sample_item="recording.wav",
+        baseline="MFCC with logistic regression",
+    ),
+}
+
+
+def modality_of_task(task: str) -> Modality:
+    """Return the modality whose task `result.json` or a manifest names.
+
+    Raises:
+        KeyError: headstart writes no such task.
+    """
+    return {modality.task: modality for modality in MODALITIES.values()}[task]
