@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,9 +82,15 @@ def name_of(path: Path) -> str:
 FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, parsed once for all tests."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports_of(path: Path) -> Iterator[str]:
     """Yield the dotted names below the package that a file imports, wherever in it the import stands."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "headstart":
             module = node.module.partition(".")[2]
             for name in node.names:
@@ -167,7 +174,7 @@ def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 @pytest.mark.parametrize("name", FILES)
 def test_functions_stay_readable(name: str) -> None:
-    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(FILES[name])):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines, full = code_lines(node), f"{name}.{node.name}"
             assert lines <= LINES_OF_A_FUNCTION or full in LONG_FUNCTIONS, f"{full} has {lines} lines"
@@ -178,7 +185,7 @@ def test_stated_exceptions_still_exist() -> None:
         name, _, function = full.rpartition(".")
         found = [
             node
-            for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8")))
+            for node in ast.walk(tree_of(FILES[name]))
             if isinstance(node, ast.FunctionDef) and node.name == function
         ]
         assert any(code_lines(node) > LINES_OF_A_FUNCTION for node in found), f"{full} is short now: strike it"
