@@ -56,7 +56,7 @@ def predict_inputs(
     progress: Progress,
     columns: Mapping[str, str] | None = None,
 ) -> Labelled:
-    """Load a bundle and name the class of every input.
+    """Load a bundle and predict the class of every input.
 
     Raises:
         UsageError: the bundle or an input cannot be used, no input could be read, or `out` cannot be written.
@@ -82,35 +82,35 @@ def predict_inputs(
     return Labelled(found.ids, model.classes, found.probabilities, found.skipped, bundle, modality.task)
 
 
-def as_lines(labelled: Labelled, *, everything: bool) -> Iterator[str]:
+def as_lines(labelled: Labelled, *, every_class: bool) -> Iterator[str]:
     """Yield one line an input: its name, its class, the probability."""
     wide = max(len(one_line(name)) for name in labelled.ids)
     for name, label, probability, row in labelled.rows():
         line = f"{one_line(name):<{wide}}  {one_line(label)}  {probability:.3f}"
-        if everything:
+        if every_class:
             each = zip(labelled.classes, row, strict=True)
             line += "  (" + ", ".join(f"{one_line(other)} {value:.3f}" for other, value in each) + ")"
         yield line
 
 
-def as_csv(labelled: Labelled, *, everything: bool) -> str:
-    """Return a CSV with the columns path, label and probability, and one for each class where `everything`."""
+def as_csv(labelled: Labelled, *, every_class: bool) -> str:
+    """Return a CSV with the columns path, label and probability, and one for each class where `every_class`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    classes = labelled.classes if everything else ()
+    classes = labelled.classes if every_class else ()
     writer.writerow(["path", "label", "probability", *(safe_cell(f"p({name})") for name in classes)])
     for name, label, probability, row in labelled.rows():
-        shown = [f"{value:.6f}" for value in row] if everything else []
+        shown = [f"{value:.6f}" for value in row] if every_class else []
         writer.writerow([safe_cell(name), safe_cell(label), f"{probability:.6f}", *shown])
     return text.getvalue()
 
 
-def as_json_object(labelled: Labelled, *, everything: bool) -> dict[str, Any]:
+def as_json_object(labelled: Labelled, *, every_class: bool) -> dict[str, Any]:
     """Return the predictions as one plain object."""
     predictions = []
     for name, label, probability, row in labelled.rows():
         prediction: dict[str, Any] = {"path": name, "label": label, "probability": round(probability, 6)}
-        if everything:
+        if every_class:
             prediction["probabilities"] = {
                 other: round(float(value), 6) for other, value in zip(labelled.classes, row, strict=True)
             }

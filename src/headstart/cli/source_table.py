@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from headstart.base.errors import UsageError, one_line
+from headstart.base.errors import one_line
 from headstart.data.modality import MODALITIES
 from headstart.sources.base import SourceInfo
 from headstart.sources.catalogue import CatalogueRow
@@ -86,26 +85,3 @@ def as_rows(rows: Sequence[CatalogueRow]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def named(
-    words: Sequence[str], to: Path | None, *, weights: str, arch: str | None, size: int | None, seed: int
-) -> SourceInfo:
-    """Open the source that the words of the command name, or convert it into a folder, and say what it is.
-
-    Raises:
-        UsageError: the words name no source, or more than one.
-    """
-    if words[0] == "convert":
-        if len(words) != 2 or to is None:
-            raise UsageError("a conversion names a source and a folder", " ".join(words), "add keras:NAME --to FOLDER")
-        from headstart.sources.convert import convert
-
-        return convert(words[1], to, weights=weights, seed=seed)
-    if len(words) > 1 or to is not None:
-        raise UsageError(
-            "sources takes one URI", " ".join(words), "name one, or convert it: sources convert URI --to F"
-        )
-    from headstart.sources.registry import open_source
-
-    return open_source(words[0], weights=weights, arch=arch, size=size, seed=seed).info

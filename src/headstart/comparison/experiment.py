@@ -8,14 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.base.checks import at_least
 from headstart.base.errors import DataError, HeadstartError, UsageError
 from headstart.base.progress import Progress
 from headstart.comparison.budget import (
-    BUDGET,
     KEPT_BACK,
     SHARES,
     ExperimentCell,
@@ -24,24 +21,21 @@ from headstart.comparison.budget import (
     plan_scratch,
     plan_tuned,
 )
+from headstart.comparison.options import ALL, CompareOptions
 from headstart.comparison.outcome_store import Outcomes
 from headstart.comparison.trained_arms import ArmConfig, epochs_for, from_random, mirrors, trained
 from headstart.comparison.untrained_arms import trained_layer, without_training
 from headstart.data.split import Parts, split
-from headstart.fitting.fit import FitOptions
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
 from headstart.run.clock import Clock
 from headstart.run.prepared import PreparedData
 from headstart.run.trainable import as_network
-from headstart.sources.base import Source
-from headstart.tune.settings import AUTO, NONE, check_mode
+from headstart.tune.settings import AUTO, NONE
 
 if TYPE_CHECKING:
     from headstart.tune.inputs.base import DecodedCache
 
-ALL = "all"
 LABELS = (5, 10, 20, None)
-SEEDS = 5
 FEW, SPLITS = 10, 5
 """Below so many labels per class there are at least so many seeds: one draw of few labels says little."""
 LEAST_SEEDS = 3
@@ -58,100 +52,6 @@ AGAIN = 1.5
 SPARE = 1.2
 """As much time as all its epochs are then foreseen to take."""
 UNTRAINED = (MAJORITY, SIMPLE, START, FROZEN)
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """How `compare` goes about its work.
-
-    Attributes:
-        source: URI of the source, or a Source; None for the default of the kind of data.
-        weights: as in `fit`; scratch begins at random ones whatever these are.
-        arch: URI of the architecture of a bare checkpoint, for `file:PATH`.
-        long: what becomes of texts that are longer than the source reads: `cut`, or `chunks`.
-        labels_per_class: numbers of labels of each class to learn from, None for all of them; empty for 5, 10, 20 and
-            all, as far as the data has them.
-        seeds: how many splits, draws of labels and initial weights.
-        budget: seconds in all.
-        tune: what the tuned arm tunes; `none` leaves it out, `auto` lets the budget decide.
-        layer: where features are taken.
-        seed: the first one.
-        engine: `auto`, `torch` or `openvino`.
-        allow_bad: go on although more than a fifth of the data, or half of a class, is broken.
-        root: a folder outside the data's own that paths in a table may point into.
-        columns: names of a table's columns, by our words for them.
-        drop_leaks: leave out training examples that the given test or validation part holds as well.
-        arms: folder for the outcomes of the arms; None keeps them in memory.
-        tensorboard: folder for TensorBoard's files.
-    """
-
-    source: str | Source | None = None
-    weights: str | Path = "pretrained"
-    arch: str | None = None
-    long: str = "cut"
-    labels_per_class: tuple[int | None, ...] = ()
-    seeds: int = SEEDS
-    budget: float = BUDGET
-    tune: str = AUTO
-    layer: str = AUTO
-    seed: int = 0
-    engine: str = "auto"
-    allow_bad: bool = False
-    root: Path | None = None
-    columns: Mapping[str, str] | None = None
-    drop_leaks: bool = False
-    arms: Path | None = None
-    tensorboard: Path | None = None
-
-    def check(self) -> None:
-        """Raise UsageError for a value that cannot be, before any work starts."""
-        check_mode(self.tune)
-        at_least("--seeds", self.seeds, 1)
-        at_least("--budget", self.budget, 1)
-        for number in self.labels_per_class:
-            if number is not None:
-                at_least("--labels-per-class", number, 2)
-        self.fitting.check()
-
-    @property
-    def fitting(self) -> FitOptions:
-        """The options of a fit on the same data and source."""
-        return FitOptions(
-            source=self.source,
-            weights=self.weights,
-            arch=self.arch,
-            long=self.long,
-            layer=self.layer,
-            seed=self.seed,
-            engine=self.engine,
-            allow_bad=self.allow_bad,
-            root=self.root,
-            columns=self.columns,
-            drop_leaks=self.drop_leaks,
-        )
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What a comparison that is gone on with must share with the one that was stopped."""
-        named = ("long", "labels_per_class", "seeds", "budget", "tune", "layer", "seed", "engine", "drop_leaks")
-        return {name: value for name, value in asdict(replace(self, source=None)).items() if name in named}
-
-
-def numbers(given: Sequence[int | str | None]) -> tuple[int | None, ...]:
-    """Return numbers of labels per class, ascending, None (all) last.
-
-    Raises:
-        UsageError: one is neither a number nor `all`.
-    """
-    found: set[int | None] = set()
-    for one in given:
-        text = ALL if one is None else str(one).strip()
-        if text != ALL and not text.isdecimal():
-            raise UsageError(
-                "--labels-per-class must be numbers and all, joined by commas", repr(text), "give such as 5,10,20,all"
-            )
-        found.add(None if text == ALL else int(text))
-    return tuple(sorted(found, key=lambda one: (one is None, one or 0)))
 
 
 @dataclass(frozen=True)
@@ -197,7 +97,7 @@ class Experiment:
         self.parts: dict[tuple[int | None, int], Parts] = {}
         self.numbers = self._numbers()
         self.seeds = {number: self._seeds(number) for number in self.numbers}
-        self.outcomes = Outcomes(options.arms, progress.say)
+        self.outcomes = Outcomes(options.checkpoints, progress.say)
         source = prepared.source.info
         self.outcomes.begin(
             {**options.identity, "data": prepared.scan.fingerprint, "source": source.uri, "weights": source.sha256}
@@ -238,9 +138,9 @@ class Experiment:
     def parts_of(self, number: int | None, seed: int) -> Parts:
         """Return the split of a seed; a test part that the data gives is the same in all."""
         if (number, seed) not in self.parts:
-            scanned, drop = self.prepared.scan, self.options.drop_leaks
+            scanned, drop = self.prepared.scan, self.options.drop_test_duplicates
             self.parts[number, seed] = split(
-                scanned.dataset, scanned.hashes, seed=seed, labels_per_class=number, drop_leaks=drop
+                scanned.dataset, scanned.hashes, seed=seed, labels_per_class=number, drop_test_duplicates=drop
             )
         return self.parts[number, seed]
 

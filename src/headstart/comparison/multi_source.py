@@ -6,14 +6,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headstart.base.atomic import write_atomic
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
-from headstart.comparison.experiment import CompareOptions
+from headstart.comparison.options import CompareOptions
 from headstart.comparison.result import PAGE, ComparisonResult, write_comparison
 from headstart.judge.benefit.benefit import BENEFIT
 from headstart.judge.benefit.gains import FROZEN, TUNED
@@ -45,7 +45,6 @@ def run_several(
     sources: Sequence[str],
     progress: Progress,
     *,
-    out: Path,
     compare: Callable[[Any, CompareOptions, Progress], ComparisonResult],
 ) -> MultiSourceResult:
     """Compare each source with its share of the budget; one that was done before a stop is not compared again.
@@ -55,7 +54,6 @@ def run_several(
         options: how; its source is left aside.
         sources: URIs.
         progress: where to show progress.
-        out: the folder of the run.
         compare: does one comparison.
 
     Raises:
@@ -63,13 +61,15 @@ def run_several(
     """
     if options.weights != "pretrained" or options.arch is not None:
         raise UsageError("--weights and --arch belong to one source", f"{len(sources)} sources", "name one --source")
+    checkpoints = options.checkpoints
+    assert checkpoints is not None, "several sources are compared in a folder"
     found = []
     for at, uri in enumerate(sources):
         name = f"{at + 1}-{re.sub(r'[^A-Za-z0-9._-]+', '-', uri).strip('-.')}"[:80]
-        folder = out / CHECKPOINTS / name
+        folder = checkpoints / name
         if not (folder / RESULT).exists():
             progress.say(f"Source {at + 1} of {len(sources)}: {uri}")
-            own = replace(options, source=uri, budget=options.budget / len(sources), arms=folder / CHECKPOINTS)
+            own = options.changed(source=uri, budget=options.budget / len(sources), out=folder)
             write_comparison(folder, compare(data, own, progress))
         found.append((name, json.loads((folder / RESULT).read_text(encoding="utf-8"))))
     ranked = sorted(found, key=lambda one: _rank(one[1]), reverse=True)

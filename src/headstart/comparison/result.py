@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.atomic import write_atomic
-from headstart.comparison.experiment import ALL, UNTRAINED, Experiment
+from headstart.comparison.experiment import UNTRAINED, Experiment
+from headstart.comparison.options import ALL
 from headstart.fitting.findings import SCHEMA
 from headstart.judge.benefit.benefit import Benefit, benefit_of
 from headstart.judge.benefit.gains import SCRATCH, TUNED

@@ -93,15 +93,15 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     return Scan(readable, tuple(hashes), _fingerprint(readable, hashes), duplicates, conflicts, tuple(notes))
 
 
-def check_bad(dataset: Dataset, *, allow_bad: bool) -> None:
+def check_bad(dataset: Dataset, *, allow_broken: bool) -> None:
     """Raise DataError where too little of the data can be used.
 
     Args:
         dataset: with what was skipped so far.
-        allow_bad: go on although more than 20 % of the examples, or half of a class, cannot be used.
+        allow_broken: go on although more than 20 % of the examples, or half of a class, cannot be used.
 
     Raises:
-        DataError: no example of the data, or of a class, is usable; or too many are not and `allow_bad` is False.
+        DataError: no example of the data, or of a class, is usable; or too many are not and `allow_broken` is False.
     """
     bad, total = len(dataset.skipped), len(dataset) + len(dataset.skipped)
     if not len(dataset):
@@ -113,9 +113,9 @@ def check_bad(dataset: Dataset, *, allow_bad: bool) -> None:
         if not good_in[label]:
             given = f"0 of {bad_in[label]} usable in {label!r}{_reasons(dataset, label)}"
             raise DataError("every class must hold usable examples", given, "mend them or remove the class")
-    if allow_bad:
+    if allow_broken:
         return
-    do = "mend or remove them, or go on without them: --allow-bad"
+    do = "mend or remove them, or go on without them: --allow-broken"
     if bad > MAX_BAD * total:
         given = f"{bad} of {total} ({bad / total:.0%}) unusable{_reasons(dataset)}"
         raise DataError(f"at most {MAX_BAD:.0%} of {dataset.name} may be unusable", given, do)

@@ -41,7 +41,7 @@ def split(
     seed: int,
     labels_per_class: int | None = None,
     test_share: float = 0.3,
-    drop_leaks: bool = False,
+    drop_test_duplicates: bool = False,
 ) -> Parts:
     """Return the parts that the data gives, or draw a test part that every class shares alike.
 
@@ -53,7 +53,7 @@ def split(
         seed: of the draw.
         labels_per_class: keep only this many examples per class to learn from; those of 5 are among those of 10.
         test_share: share of each class in a drawn test part, in 0..1.
-        drop_leaks: leave out training examples whose exact copies stand in a given validation or test part.
+        drop_test_duplicates: leave out training examples whose exact copies stand in a given validation or test part.
 
     Raises:
         DataError: a class cannot stand on both sides, the given test part has a label that train lacks, or there
@@ -64,7 +64,7 @@ def split(
         raise UsageError("test_share must lie between 0 and 1", test_share, "give a share such as 0.3")
     keys = [_key(seed, "split", digest) for digest in hashes]
     if any(example.split for example in dataset.examples):
-        parts = _given(dataset, keys, hashes, test_share, drop_leaks)
+        parts = _given(dataset, keys, hashes, test_share, drop_test_duplicates)
     else:
         train, test = _draw(dataset.examples, range(len(dataset)), keys, hashes, test_share)
         parts = Parts(train, (), test, ())
@@ -102,7 +102,9 @@ def _key(seed: int, what: str, digest: str) -> str:
     return hashlib.sha256(f"{seed}:{what}:{digest}".encode()).hexdigest()
 
 
-def _given(dataset: Dataset, keys: Sequence[str], hashes: Sequence[str], test_share: float, drop_leaks: bool) -> Parts:
+def _given(
+    dataset: Dataset, keys: Sequence[str], hashes: Sequence[str], test_share: float, drop_test_duplicates: bool
+) -> Parts:
     examples = dataset.examples
     by_part: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for position, example in enumerate(examples):
@@ -115,7 +117,7 @@ def _given(dataset: Dataset, keys: Sequence[str], hashes: Sequence[str], test_sh
     if not train:
         raise DataError(f"{dataset.name} must have a train part", "none with a usable example", "add one")
     dropped: tuple[str, ...] = ()
-    if drop_leaks:
+    if drop_test_duplicates:
         train, dropped = _without_leaks(hashes, train, (*validation, *test))
     _check_known(examples, train, (*validation, *test))
     if test:
@@ -158,7 +160,7 @@ def _leaks(
     members = sum(examples[position].group in groups for position in others)
     notes = []
     if copies:
-        said = "exact copies of some in it: scores flatter (--drop-leaks)"
+        said = "exact copies of some in it: scores flatter (--drop-test-duplicates)"
         notes.append(f"{copies} examples outside the given train part are {said}.")
     if members:
         notes.append(f"{members} examples outside the given train part share a group with some in it: scores flatter.")

@@ -105,7 +105,7 @@ def truncation_report(extraction: Extraction, source: Source) -> tuple[dict[str,
     if source.whole_words:
         return _coverage(said, extraction, source)
     if limit and short:
-        advice = " (--long chunks reads them whole)" if long == "cut" else ""
+        advice = " (--long-texts chunks reads them whole)" if long == "cut" else ""
         return said, (f"{short} texts are longer than what {source.info.uri} reads and were cut{advice}.",)
     return said, ()
 

@@ -26,20 +26,20 @@ from headstart.features.modality import EXTRACTION_PROFILES
 from headstart.features.prefetch import Prefetcher
 from headstart.judge.baselines import MOST, SIMPLE, majority
 from headstart.judge.gate import judge_gate
+from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.result import (
     CARD,
-    PretrainOptions,
     PretrainResult,
     RunInputs,
     TestResult,
     build_pretrain_result,
 )
 from headstart.run.clock import Clock
-from headstart.run.folder import RESULT
+from headstart.run.folder import RESULT, check_out, new_out
+from headstart.run.options import documented
 from headstart.ship.upload import check_upload, upload
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
-from headstart.tune.settings import parse_budget
 from headstart.tune.training.trackers import Tracker, open_trackers
 
 if TYPE_CHECKING:
@@ -58,36 +58,41 @@ WEIGHTS_PER_EXAMPLE = 20_000
 WINDOW = 64
 
 
-def pretrain(
+@documented(PretrainOptions)
+def pretrain(  # noqa: PLR0913, D417 (the decorator documents the options)
     data: Any,
     *,
+    root: str | Path | None = None,
+    classes: str | Path | None = None,
+    seconds: float | None = None,
+    allow_broken: bool = False,
     arch: str,
     size: int | None = None,
-    budget: str | None = None,
-    epochs: int | None = None,
-    classes: str | Path | None = None,
+    budget: str | float | None = None,
+    epochs: int = 30,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    augment: str = "light",
+    horizontal_flip: bool | None = None,
+    out: str | Path | None = None,
+    licence: str | None = None,
     fp16: bool = False,
     force: bool = False,
+    push_to_hub: str | None = None,
+    tensorboard: str | Path | None = None,
+    track: str | None = None,
     seed: int = 0,
-    options: PretrainOptions | None = None,
-    out: str | Path | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Source:
     """Train a source of your own from random weights, and prove that it beats naive baselines.
 
+    The options are those of `headstart pretrain`, under the same names.
+
     Args:
         data: a path in any of the accepted forms, or a pair (items, labels).
-        arch: URI of the architecture: `timm:NAME`, `torchvision:NAME` or `arch:NAME`.
-        size: of its input in pixels; None for its own.
-        budget: wall-clock time for training, such as `45m`.
-        epochs: at most.
-        classes: a text file of the classes to take, one a line; None takes all.
-        fp16: store weights in half precision.
-        force: write the source even where it is no better than the baselines, marked so.
-        seed: of weights, split, order and intervals.
-        options: everything else.
-        out: folder for the source; None for a new one under `runs/`.
-        progress: where to show progress; nothing is shown by default.
+        OPTIONS
+        progress: where progress is shown; by default nowhere.
 
     Returns:
         The source in its folder, which `file:FOLDER` names from now on.
@@ -96,44 +101,24 @@ def pretrain(
         UsageError: the data, the architecture or an option cannot be used; or the source is no better than the naive
             baselines and not forced.
     """
-    from headstart.run.folder import CHECKPOINTS, check_out, new_out
-
-    folder = Path(out) if out is not None else new_out("pretrain")
-    named: dict[str, Any] = {
-        "size": size,
-        "budget": None if budget is None else parse_budget(budget),
-        "epochs": epochs,
-        "classes": None if classes is None else Path(classes),
-    }
-    chosen = replace(
-        options or PretrainOptions(arch),
-        arch=arch,
-        fp16=fp16,
-        force=force,
-        seed=seed,
-        **{name: value for name, value in named.items() if value is not None},
-    )
-    check_out(folder, resume=(folder / CHECKPOINTS).is_dir())
-    developed = run_pretrain(
-        data, replace(chosen, checkpoints=folder / CHECKPOINTS), progress or Progress(), out=folder
-    )
-    write_source(folder, developed)
+    options = PretrainOptions.taken_from({**locals(), "out": out if out is not None else new_out("pretrain")})
+    folder = options.folder
+    check_out(folder, resume=options.resume)
+    write_source(folder, run_pretrain(data, options, progress or Progress()))
     return open_source(f"file:{folder}")
 
 
-def run_pretrain(data: Any, options: PretrainOptions, progress: Progress, *, out: Path) -> PretrainResult:
+def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> PretrainResult:
     """Do the work up to the gate: read, split, train, measure.
 
     Args:
         data: a path in any of the accepted forms, or a pair (items, labels).
-        options: how.
+        options: how; nothing but checkpoints is written into their folder.
         progress: where to show progress.
-        out: the folder that `result` names as the source; nothing is written there.
 
     Raises:
         UsageError: the data, the architecture or an option cannot be used; or the budget ends before one epoch.
     """
-    options.check()
     clock = Clock()
     set_passive_omp_wait()
     if options.push_to_hub is not None:
@@ -148,7 +133,7 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress, *, out
     network = untrained_network(
         source,
         classes=len(scanned.dataset.classes),
-        size=options.size,
+        size=options.size or 0,
         seed=options.seed,
         hearing=hearing(material, options.seconds),
     )
@@ -164,7 +149,7 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress, *, out
         )
     clock.add("tune", trained.before)
     said = measure(network, material, seed=options.seed, clock=clock, progress=progress)
-    facts = RunInputs(data, options, out, scanned, counts(material), (*scanned.dataset.notes, *scanned.notes, *notes))
+    facts = RunInputs(data, options, scanned, counts(material), (*scanned.dataset.notes, *scanned.notes, *notes))
     return build_pretrain_result(facts, network, trained, said, clock)
 
 
@@ -191,14 +176,16 @@ def read(data: Any, options: PretrainOptions, progress: Progress) -> Scan:
     dataset = open_dataset(data, root=options.root)
     if dataset.kind not in SIMPLE:
         raise DataError("pretrain takes photos or recordings", dataset.items, "name a data set of one of these")
-    if dataset.kind == "sound" and options.mirror:
-        raise UsageError("--mirror is for photos", f"{dataset.items}, which are never mirrored", "leave it out")
+    if dataset.kind == "sound" and options.horizontal_flip:
+        raise UsageError(
+            "--horizontal-flip is for photos", f"{dataset.items}, which are never mirrored", "leave it out"
+        )
     if dataset.kind == "image" and options.seconds:
         raise UsageError("--seconds is for recordings", dataset.items, "leave it out")
     if options.classes is not None:
         dataset = only(dataset, read_classes(options.classes), where=str(options.classes))
     scanned = scan(dataset, progress=progress)
-    check_bad(scanned.dataset, allow_bad=options.allow_bad)
+    check_bad(scanned.dataset, allow_broken=options.allow_broken)
     return scanned
 
 
@@ -225,12 +212,12 @@ def counts(material: PretrainSplits) -> dict[str, int]:
     }
 
 
-def hearing(material: PretrainSplits, seconds: float) -> tuple[float, int] | None:
+def hearing(material: PretrainSplits, seconds: float | None) -> tuple[float, int] | None:
     """Return how many seconds of each recording are heard, and at what rate in Hz; None of pictures.
 
     Args:
         material: the data.
-        seconds: as asked for; 0 for what 95 in 100 recordings last, at most `LONGEST`.
+        seconds: as the options name them; None for what 95 in 100 recordings last, at most `LONGEST`.
     """
     dataset = material.dataset
     if dataset.kind != "sound":
@@ -274,8 +261,8 @@ def train(
         usual,
         epochs=options.epochs,
         patience=options.epochs,
-        rate=options.rate or usual.rate,
-        batch=options.batch or usual.batch,
+        rate=options.learning_rate or usual.rate,
+        batch=options.batch_size or usual.batch,
         seed=options.seed,
     )
     trained = train_anew(
@@ -283,7 +270,7 @@ def train(
         material,
         recipe,
         views=options.augment != "none",
-        mirror=network.how.channels != "grey" if options.mirror is None else options.mirror,
+        mirror=network.how.channels != "grey" if options.horizontal_flip is None else options.horizontal_flip,
         budget=options.budget,
         folder=options.checkpoints,
         identity={"data": fingerprint, "examples": [len(material.learn), len(material.judge), len(material.test)]},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.atomic import write_folder
-from headstart.base.checks import at_least, one_of
-from headstart.base.errors import SourceError, UsageError
+from headstart.base.errors import UsageError
 from headstart.base.hashing import canonical_json, sha256
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.audit import Scan
@@ -21,94 +19,17 @@ from headstart.fitting.findings import METRICS, SCHEMA
 from headstart.judge.gate import Gate
 from headstart.judge.metrics import evaluate
 from headstart.judge.report.fit_page import Note, Report, bins_of
+from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT
 from headstart.sources.checkpoints.source_folder import DESCRIPTION, LIBRARY, UNGATED
 from headstart.sources.checkpoints.source_folder import SCHEMA as FOLDER_SCHEMA
-from headstart.sources.uri import parse
 
 if TYPE_CHECKING:
     from headstart.tune.from_scratch import UntrainedNetwork
     from headstart.tune.training.task import Trained
 
-VIEWS = ("none", "light")
 WEIGHTS, CARD, PAGE = "weights.safetensors", "README.md", "report.html"
-
-
-@dataclass(frozen=True)
-class PretrainOptions:
-    """How `pretrain` goes about its work.
-
-    Attributes:
-        arch: URI of the architecture.
-        size: of its input in pixels; 0 for its own. Of recordings, mel bands.
-        seconds: of a recording that are heard; 0 for what 95 in 100 last, at most 10.
-        budget: seconds for training; None for as many as the epochs need.
-        epochs: at most.
-        rate: the full learning rate; 0 for the recipe's.
-        batch: examples a step; 0 for the recipe's.
-        augment: how pictures vary: `none` or `light`.
-        mirror: whether a mirrored picture keeps its label; None for yes unless the network reads grey pictures, which
-            are often digits or letters.
-        classes: a text file of the classes to take; None takes all.
-        licence: of the weights.
-        fp16: store weights in half precision.
-        push_to_hub: `ORG/NAME` of the repository to upload the source to; None for none.
-        force: write the source even where it is no better than the baselines.
-        seed: of weights, split, order and intervals.
-        allow_bad: go on although more than a fifth of the data, or half of a class, is broken.
-        root: a folder outside the data's own that paths in a table may point into.
-        checkpoints: folder for what a run that is stopped goes on from; None keeps nothing.
-        tensorboard: folder for TensorBoard's files.
-        track: `mlflow` or `wandb`.
-    """
-
-    arch: str
-    size: int = 0
-    seconds: float = 0.0
-    budget: float | None = None
-    epochs: int = 30
-    rate: float = 0.0
-    batch: int = 0
-    augment: str = "light"
-    mirror: bool | None = None
-    classes: Path | None = None
-    licence: str = ""
-    fp16: bool = False
-    push_to_hub: str | None = None
-    force: bool = False
-    seed: int = 0
-    allow_bad: bool = False
-    root: Path | None = None
-    checkpoints: Path | None = None
-    tensorboard: Path | None = None
-    track: str | None = None
-
-    def check(self) -> None:
-        """Raise UsageError for a value that cannot be, before any work starts."""
-        one_of("--augment", self.augment, VIEWS)
-        for name in ("seed", "size", "seconds", "rate", "batch"):
-            at_least(f"--{name}", getattr(self, name), 0)
-        at_least("--epochs", self.epochs, 1)
-        if (at := parse(self.arch)).provider == "file":
-            raise SourceError("--arch must name an architecture", at.uri, "name one, such as timm:resnet18")
-
-    def command(self, data: Any, out: Path) -> str:
-        """Return the command line that does the same."""
-        words = ["headstart", "pretrain", str(data) if isinstance(data, (str, Path)) else "DATA", "--arch", self.arch]
-        plain = {
-            name: getattr(self, name) for name in ("size", "seconds", "epochs", "rate", "batch", "augment", "seed")
-        }
-        usual = {name: getattr(PretrainOptions(self.arch), name) for name in plain}
-        for name, value in plain.items():
-            if value != usual[name]:
-                words += [f"--{name}", str(value)]
-        words += ["--budget", f"{self.budget:g}s"] if self.budget is not None else []
-        words += ["--classes", str(self.classes)] if self.classes is not None else []
-        words += ["--licence", self.licence] if self.licence else []
-        words += [f"--{'' if self.mirror else 'no-'}mirror"] if self.mirror is not None else []
-        words += [f"--{name}" for name in ("fp16", "force") if getattr(self, name)]
-        return shlex.join([*words, "--out", str(out)])
 
 
 @dataclass(frozen=True)
@@ -118,7 +39,6 @@ class RunInputs:
     Attributes:
         data: as it was named.
         options: how it was to go.
-        out: the folder for the source.
         scan: the data, read.
         examples: how many are for what, as `result.json` says it.
         notes: what was noticed about it, one sentence each.
@@ -126,7 +46,6 @@ class RunInputs:
 
     data: Any
     options: PretrainOptions
-    out: Path
     scan: Scan
     examples: dict[str, int]
     notes: tuple[str, ...]
@@ -134,7 +53,7 @@ class RunInputs:
     @property
     def command(self) -> str:
         """The command line that does the same."""
-        return self.options.command(self.data, self.out)
+        return self.options.command(self.data)
 
 
 @dataclass(frozen=True)
@@ -288,7 +207,7 @@ def build_pretrain_result(
         "schema": SCHEMA,
         "task": dataset.modality.task,
         "arch": options.arch,
-        "source": f"file:{facts.out}",
+        "source": f"file:{options.folder}",
         "size": list(network.how.size),
         **spectrogram,
         "seed": options.seed,

@@ -74,7 +74,9 @@ def _opened(spec: Spec, weights: str, *, seed: int, arch: str | None, size: int 
         sized = {"size": size}
     if long != "cut":
         if spec.provider not in READERS:
-            raise UsageError(f"{spec.uri} must read texts, piece by piece", f"--long {long}", "leave --long out")
+            raise UsageError(
+                f"{spec.uri} must read texts, piece by piece", f"--long-texts {long}", "leave --long-texts out"
+            )
         sized = {"long": long}
     if weights not in WEIGHTS:
         if not Path(weights).expanduser().exists():

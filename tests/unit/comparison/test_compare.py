@@ -301,10 +301,10 @@ def test_training_photos_that_the_test_part_holds_too_can_be_left_out(photos: Pa
                 photo.unlink()
     how = {"seeds": 1, "tune": "none", "budget": 1.0}
     plain, dropped = (
-        run_compare(tmp_path / "data", options(**how, drop_leaks=drop), Progress()).result for drop in (False, True)
+        run_compare(tmp_path / "data", options(**how, drop_test_duplicates=drop), Progress()).result for drop in (False, True)
     )
     assert (plain["examples"]["train"], dropped["examples"]["train"]) == (35, 30)
-    assert any("--drop-leaks" in note for note in plain["warnings"])
+    assert any("--drop-test-duplicates" in note for note in plain["warnings"])
 
 
 def test_the_weights_of_one_source_are_not_those_of_several(tmp_path: Path) -> None:

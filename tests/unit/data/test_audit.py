@@ -140,34 +140,34 @@ def bad(of_a: int, a: int, of_b: int, b: int) -> Dataset:
 @pytest.mark.parametrize("allow", [False, True])
 def test_no_usable_example_gives_the_first_three_reasons__IMG_24(allow):
     with pytest.raises(DataError) as error:
-        check_bad(bad(2, 2, 3, 3), allow_bad=allow)
+        check_bad(bad(2, 2, 3, 3), allow_broken=allow)
     assert "0 of 5 usable (0.jpg: cut; 1.jpg: cut; 2.jpg: empty)" in str(error.value)
 
 
 def test_a_fifth_may_be_bad_and_no_more__IMG_25():
-    check_bad(bad(10, 50, 10, 50), allow_bad=False)
-    with pytest.raises(DataError, match=r"found 21 of 100 \(21%\) unusable.*--allow-bad"):
-        check_bad(bad(10, 50, 11, 50), allow_bad=False)
-    check_bad(bad(10, 50, 11, 50), allow_bad=True)
+    check_bad(bad(10, 50, 10, 50), allow_broken=False)
+    with pytest.raises(DataError, match=r"found 21 of 100 \(21%\) unusable.*--allow-broken"):
+        check_bad(bad(10, 50, 11, 50), allow_broken=False)
+    check_bad(bad(10, 50, 11, 50), allow_broken=True)
 
 
 def test_less_than_half_of_a_class_may_be_bad__IMG_25():
-    check_bad(bad(4, 9, 0, 91), allow_bad=False)
+    check_bad(bad(4, 9, 0, 91), allow_broken=False)
     with pytest.raises(DataError, match=r"5 of 10 \(50%\) unusable in 'a'"):
-        check_bad(bad(5, 10, 0, 90), allow_bad=False)
-    check_bad(bad(5, 10, 0, 90), allow_bad=True)
+        check_bad(bad(5, 10, 0, 90), allow_broken=False)
+    check_bad(bad(5, 10, 0, 90), allow_broken=True)
 
 
 def test_a_class_without_a_usable_example_cannot_be_allowed__IMG_25():
     with pytest.raises(DataError, match="0 of 3 usable in 'a'"):
-        check_bad(bad(3, 3, 0, 97), allow_bad=True)
+        check_bad(bad(3, 3, 0, 97), allow_broken=True)
 
 
 def test_examples_without_labels_are_checked_as_a_whole():
     data = dataset(*good(8), skipped=2)
-    check_bad(data, allow_bad=False)
+    check_bad(data, allow_broken=False)
     with pytest.raises(DataError, match="3 of 11"):
-        check_bad(dataset(*good(8), skipped=3), allow_bad=False)
+        check_bad(dataset(*good(8), skipped=3), allow_broken=False)
 
 
 def test_several_frames_are_noted__IMG_12(tmp_path: Path) -> None:

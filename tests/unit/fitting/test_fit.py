@@ -92,10 +92,10 @@ def test_broken_photos_are_skipped_counted_and_listed(photos: Path, source: ToyS
 def test_a_fifth_broken_stops_unless_allowed__IMG_25(photos: Path, source: ToySource, tmp_path: Path) -> None:
     for number in range(10):
         (photos / ("bird", "cat", "dog")[number % 3] / f"bad{number}.jpg").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"10 of 46 \(22%\) unusable.*--allow-bad"):
+    with pytest.raises(UsageError, match=r"10 of 46 \(22%\) unusable.*--allow-broken"):
         fit(photos, source, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert fit(photos, source, allow_bad=True).report["examples"]["skipped"] == 10
+    assert fit(photos, source, allow_broken=True).report["examples"]["skipped"] == 10
 
 
 def test_half_a_class_broken_in_decoding_stops(photos: Path, source: ToySource) -> None:

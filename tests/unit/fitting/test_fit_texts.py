@@ -149,7 +149,7 @@ def test_columns_and_leaks_by_flag(
 ) -> None:
     write_csv(tmp_path / "train.csv", [*sentences(12), ("the same", "music")], header=("body", "topic"))
     write_csv(tmp_path / "test.csv", [*sentences(4, seed=3), ("the same", "music")], header=("body", "topic"))
-    flags = ["--text-column", "body", "--label-column", "topic", "--drop-leaks", "--source", SOURCE, "--json"]
+    flags = ["--text-column", "body", "--label-column", "topic", "--drop-test-duplicates", "--source", SOURCE, "--json"]
     monkeypatch.setattr("sys.argv", ["headstart", "fit", str(tmp_path), *flags, "--out", str(tmp_path / "out")])
     with pytest.raises(SystemExit) as done:
         main()

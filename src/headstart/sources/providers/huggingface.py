@@ -95,7 +95,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source
         return _text_source(opened, identity, weights, seed=seed, **reading)
     if reading:
         raise SourceError(
-            f"{spec.uri} must read texts, piece by piece", f"--long {reading['long']}", "leave --long out"
+            f"{spec.uri} must read texts, piece by piece", f"--long-texts {reading['long']}", "leave --long-texts out"
         )
     if weights == "none":
         identity = as_random(identity, seed, library=opened.key["library"])

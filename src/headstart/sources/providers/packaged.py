@@ -107,7 +107,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source
         return open_text(spec, weights=weights, seed=seed, **reading)
     if reading:
         raise SourceError(
-            f"{spec.uri} must read texts, piece by piece", f"--long {reading['long']}", "leave --long out"
+            f"{spec.uri} must read texts, piece by piece", f"--long-texts {reading['long']}", "leave --long-texts out"
         )
     known = NETWORKS[spec.name]
     preprocessing = Preprocessing(

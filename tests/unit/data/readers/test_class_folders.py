@@ -322,4 +322,4 @@ def test_everything_found_adds_up(tmp_path, fill):
     (tmp_path / "b/l.jpg").symlink_to("/etc/hostname")
     data = scan(open_dataset(tmp_path), progress=Progress()).dataset
     assert (len(data), len(data.skipped), data.ignored, data.found) == (9, 2, 3, 14)
-    check_bad(data, allow_bad=False)
+    check_bad(data, allow_broken=False)

@@ -96,11 +96,11 @@ def test_missing_labels_are_skipped_and_stop_above_a_fifth__TAB_02(table, missin
     few = open_dataset(table("path,label\n" + rows() + f"a/0.jpg,{missing}\n" * 3))
     assert [item.reason for item in few.skipped] == ["no label"] * 3
     assert few.classes == ("a", "b")
-    check_bad(few, allow_bad=False)
+    check_bad(few, allow_broken=False)
     many = open_dataset(table("path,label\n" + rows() + f"a/0.jpg,{missing}\n" * 4))
     with pytest.raises(DataError, match=r"4 of 16 \(25%\) unusable .*no label"):
-        check_bad(many, allow_bad=False)
-    check_bad(many, allow_bad=True)
+        check_bad(many, allow_broken=False)
+    check_bad(many, allow_broken=True)
 
 
 def test_none_and_na_are_classes__TAB_02(table):
@@ -199,10 +199,10 @@ def test_missing_files_are_skipped_and_stop_above_a_fifth__TAB_09(table):
     lines = "path,label\n" + rows() + "a/no.jpg,a\nb/no.jpg,b\nno/0.jpg,a\n"
     few = scan(open_dataset(table(lines)), progress=Progress()).dataset
     assert [item.reason for item in few.skipped] == ["missing"] * 3
-    check_bad(few, allow_bad=False)
+    check_bad(few, allow_broken=False)
     many = scan(open_dataset(table(lines + "no/1.jpg,a\n")), progress=Progress()).dataset
     with pytest.raises(DataError, match="4 of 16"):
-        check_bad(many, allow_bad=False)
+        check_bad(many, allow_broken=False)
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])

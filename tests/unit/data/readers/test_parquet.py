@@ -106,7 +106,7 @@ def test_rows_without_a_picture_or_label_are_skipped__TAB_02(tmp_path):
     assert (len(data), data.found) == (8, 12)
     assert data.read(0) == picture(0)
     with pytest.raises(DataError, match="4 of 12"):
-        check_bad(data, allow_bad=False)
+        check_bad(data, allow_broken=False)
 
 
 def test_hidden_test_labels_are_missing__TAB_02(tmp_path):

@@ -138,7 +138,7 @@ def test_the_scan_skips_counts_and_notes__AUD_04_AUD_05_AUD_09(folder: Path) -> 
     assert "1,478 are there" in reasons["low/cut.wav"]
     notes = " ".join(scanned.notes)
     assert "Sampled at 8,000 Hz" in notes and "2 channels, mixed down to one: 1" in notes and "Silent" in notes
-    check_bad(scanned.dataset, allow_bad=True)
+    check_bad(scanned.dataset, allow_broken=True)
 
 
 @pytest.mark.shared

@@ -1,0 +1,150 @@
+"""A command of the command line, made from a model of options: its parameters, its help in groups, its examples."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from pydantic.fields import FieldInfo
+from typer.core import TyperCommand, TyperOption
+
+from headstart.run.options import GROUPS, Options, flag, flag_of
+
+FIRST_COLUMN = 27
+"""Columns of the help for the names of options, where they fit."""
+
+Argument = tuple[str, Any, str, str]
+"""Name, annotation, metavar and help of an argument of a command."""
+
+
+class DisplayOptions(Options):
+    """What every command takes on the command line alone."""
+
+    as_json: bool = flag(
+        "Output",
+        "Print the result as one JSON object and nothing else. By default a summary is printed.",
+        flag="--json",
+    )
+    offline: bool = flag(
+        "Run",
+        "Never use the network, as HEADSTART_OFFLINE=1 does. By default missing weights are downloaded.",
+    )
+    quiet: bool = flag("Run", "Show no progress. By default it is shown.", short="-q")
+    verbose: bool = flag("Run", "Show what the libraries log as well. By default it is hidden.", short="-v")
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help shows its options by group, in columns that line up, and its examples as they are."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, and the options group by group."""
+        records: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                panel = getattr(parameter, "rich_help_panel", None) or GROUPS[-1]
+                records.setdefault(panel if isinstance(parameter, TyperOption) else "Arguments", []).append(record)
+        for group in ("Arguments", *GROUPS):
+            if group in records:
+                with formatter.section(group):
+                    formatter.write_dl(
+                        [(f"{name:<{FIRST_COLUMN}}", text) for name, text in records[group]], col_max=FIRST_COLUMN
+                    )
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        with formatter.section("Examples"):
+            formatter.write("".join(f"  {line}\n" for line in (self.epilog or "").splitlines()))
+
+
+def command_of(
+    name: str,
+    work: Callable[..., None],
+    options: type[Options],
+    *,
+    arguments: Sequence[Argument] = (),
+    examples: Sequence[str],
+) -> Any:
+    """Return a command that takes arguments and the options of a model.
+
+    Args:
+        name: of the command.
+        work: is called with the arguments, with the options that were given, by name, and with those of the display.
+        options: the model.
+        arguments: what stands on the command line without a flag.
+        examples: command lines.
+    """
+    words = [word for word, *_ in arguments]
+    parameters = [*map(_argument, arguments), *parameters_of(options), *parameters_of(DisplayOptions)]
+
+    def call(**values: Any) -> None:
+        given = {key: value for key, value in values.items() if value not in (None, [])}
+        display = DisplayOptions.taken_from(given)
+        chosen = {key: value for key, value in given.items() if key in options.model_fields}
+        work(*(values[word] for word in words), chosen, display)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    app.command(
+        name,
+        cls=GroupedCommand,
+        epilog="\n".join(examples),
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )(call)
+    return typer.main.get_command(app)
+
+
+def _argument(argument: Argument) -> inspect.Parameter:
+    word, kind, metavar, text = argument
+    return inspect.Parameter(
+        word,
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[kind, typer.Argument(metavar=metavar, help=text, show_default=False)],
+        default=None if type(None) in get_args(kind) else inspect.Parameter.empty,
+    )
+
+
+def parameters_of(options: type[Options]) -> Iterator[inspect.Parameter]:
+    """Yield the parameter of each option; one that is not given is None, or False for a flag."""
+    for name, field in options.model_fields.items():
+        kind, default = _kind(field)
+        more = _more(field)
+        flag = flag_of(name, field)
+        flags = [f"{flag}/--no-{flag.removeprefix('--')}" if more.get("either") else flag]
+        flags += [str(more["short"])] if "short" in more else []
+        yield inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[
+                kind,
+                typer.Option(
+                    *flags,
+                    help=field.description,
+                    metavar=more["metavar"],
+                    rich_help_panel=more["group"],
+                    show_default=False,
+                ),
+            ],
+        )
+
+
+def _more(field: FieldInfo) -> dict[str, Any]:
+    assert isinstance(field.json_schema_extra, dict)
+    return field.json_schema_extra
+
+
+def _kind(field: FieldInfo) -> tuple[Any, Any]:
+    """Return how an option is read from the command line, where the model itself checks its value, and its default."""
+    more = _more(field)
+    if more.get("several"):
+        return list[str] | None, None
+    if more.get("either"):
+        return bool | None, None
+    if more["metavar"] is None:
+        return bool, False
+    return (Path if Path in (field.annotation, *get_args(field.annotation)) else str) | None, None

@@ -1,0 +1,34 @@
+"""`headstart pretrain`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from headstart.cli.command import DisplayOptions, command_of
+from headstart.cli.fit import DATA
+from headstart.pretraining.options import PretrainOptions
+
+
+def pretrain(data: str, given: dict[str, Any], display: DisplayOptions) -> None:
+    """Train a source and write its folder."""
+    from headstart.cli.running import run_command
+    from headstart.pretraining.pretrain import run_pretrain, write_source
+    from headstart.run.folder import new_out
+
+    out = given.get("out") or new_out("pretrain")
+    options = PretrainOptions(**{**given, "out": out})
+    run_command(out, display, partial(run_pretrain, data, options), write_source, resume=options.resume)
+
+
+command = command_of(
+    "pretrain",
+    pretrain,
+    PretrainOptions,
+    arguments=[DATA],
+    examples=(
+        "headstart pretrain big/ --arch arch:resnet9 --budget 45m --out birds",
+        "headstart pretrain big.parquet --arch timm:resnet18 --size 64 --epochs 20",
+        "headstart pretrain sounds/ --arch arch:resnet9 --seconds 2",
+    ),
+)

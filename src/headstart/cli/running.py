@@ -1,0 +1,66 @@
+"""What the commands share: a run with its folder and its summary, and the display that was asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headstart.base.progress import Progress, progress_for
+from headstart.cli.command import DisplayOptions
+from headstart.cli.messages import show
+
+
+def prepare_display(display: DisplayOptions) -> Progress:
+    """Set what the environment and the libraries do as the options say, and return where progress is shown."""
+    if display.offline:
+        os.environ["HEADSTART_OFFLINE"] = "1"
+    if display.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        warnings.simplefilter("default")
+    return progress_for(quiet=display.as_json or display.quiet)
+
+
+def run_command(
+    out: Path,
+    display: DisplayOptions,
+    work: Callable[[Progress], Any],
+    write: Callable[[Path, Any], list[str]],
+    *,
+    resume: bool = False,
+) -> None:
+    """Do the work of one command, write its folder, and print its notes, its verdict and its paths.
+
+    Args:
+        out: the folder.
+        display: what is shown.
+        work: returns a result with `result` (what goes into result.json) and `verdict` (text).
+        write: writes the folder, and returns lines that name what is there.
+        resume: whether a stopped run in the folder is continued.
+
+    Raises:
+        UsageError: the folder is not one that a run may write into.
+    """
+    from headstart.run.folder import CHECKPOINTS, check_out
+
+    progress = prepare_display(display)
+    check_out(out, resume=resume)
+    try:
+        run = work(progress)
+    except (KeyboardInterrupt, SystemExit):
+        if (out / CHECKPOINTS).is_dir() and not display.as_json:
+            show(f"Stopped. To continue, run the same command with --out {out} --resume.", sys.stderr)
+        raise
+    with progress.step("Writing the results"):
+        paths = write(out, run)
+    if display.as_json:
+        print(json.dumps(run.result, allow_nan=False))
+        return
+    for warning in run.result["warnings"]:
+        show(f"Note: {warning}", sys.stderr)
+    show("\n".join([run.verdict, *paths]))

@@ -1,0 +1,382 @@
+"""Options, each written once: the command line, the Python functions and docs/options.md are made from these models.
+
+A model is a frozen pydantic class. Its fields are described by `option`: the group that an option stands in, its
+metavar on the command line, and one sentence that names the real default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from headstart.base.checks import at_least, did_you_mean, one_of
+from headstart.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from headstart.sources.base import Source
+    from headstart.tune.settings import Settings
+else:
+    Source = Any  # the class of sources brings numpy, which `--help` does not need
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+GROUPS = ("Data", "Source", "Tuning", "Training", "Output", "Run")
+"""The groups that options stand in, in the order of the help."""
+ENGINES = ("auto", "torch", "openvino")
+LONG_TEXTS = ("cut", "chunks")
+
+
+def option(default: Any, group: str, metavar: str | None, description: str, **more: Any) -> Any:
+    """Return a field of a model of options.
+
+    Args:
+        default: the value where none is given; `...` for an option that must be given.
+        group: one of GROUPS.
+        metavar: what stands for the value in the help; None for a flag, which has no value.
+        description: one sentence that names the real default.
+        more: `flag`, where the flag is not the name of the field with hyphens; `several=True`, where it may be given
+            again; `either=True`, where a flag also has its opposite, `--no-…`.
+    """
+    assert group in GROUPS
+    return Field(default, description=description, json_schema_extra={"group": group, "metavar": metavar, **more})
+
+
+def flag(group: str, description: str, **more: Any) -> Any:
+    """Return a field that is False unless its flag is given; the arguments are those of `option`."""
+    return option(False, group, None, description, **more)  # noqa: FBT003
+
+
+def flag_of(name: str, field: FieldInfo) -> str:
+    """Return the flag of a field, such as `--labels-per-class`."""
+    more = field.json_schema_extra
+    assert isinstance(more, dict)
+    return str(more.get("flag", f"--{name.replace('_', '-')}"))
+
+
+class Options(BaseModel):
+    """Options of a command: frozen, and every one that is not known is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def __init__(self, **values: Any) -> None:
+        """Check the values.
+
+        Raises:
+            UsageError: an option is unknown or missing, or cannot have its value.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise self._usage_error(error) from None
+
+    @classmethod
+    def _usage_error(cls, error: ValidationError) -> UsageError:
+        first = error.errors(include_url=False)[0]
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, UsageError):
+            return cause
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(cls.model_fields)
+            return UsageError(
+                f"options must be among {known}", repr(name), f"choose one{did_you_mean(name, known.split(', '))}"
+            )
+        shown = flag_of(name, cls.model_fields[name])
+        if first["type"] == "missing":
+            return UsageError(f"{shown} must be given", "nothing", f"add {shown}")
+        must = first["msg"].removeprefix("Input should be ").partition(",")[0]
+        return UsageError(f"{shown} must be {must}", repr(first["input"]), "give such a value")
+
+    def changed(self, **changes: Any) -> Self:
+        """Return the same options with some of them changed, checked anew."""
+        return type(self)(**{**dict(self), **changes})
+
+    @classmethod
+    def taken_from(cls, arguments: Mapping[str, Any]) -> Self:
+        """Return the options among the arguments of a function, by their names."""
+        return cls(**{name: arguments[name] for name in cls.model_fields if name in arguments})
+
+    @classmethod
+    def described(cls) -> dict[str, str]:
+        """Return the sentence of each option."""
+        return {name: str(field.description) for name, field in cls.model_fields.items()}
+
+
+def documented(options: type[Options]) -> Callable[[F], F]:
+    """Return a decorator that writes the sentences of `options` into the docstring of a function, under `Args`."""
+
+    def decorate(function: F) -> F:
+        sentences = "\n".join(f"        {name}: {sentence}" for name, sentence in options.described().items())
+        function.__doc__ = (function.__doc__ or "").replace("        OPTIONS", sentences)
+        return function
+
+    return decorate
+
+
+def seconds_of(value: Any) -> Any:
+    """Return the seconds of a budget: of a text such as `10m`, or a number of seconds as it is."""
+    from headstart.tune.settings import parse_budget
+
+    return parse_budget(value) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(seconds_of)]
+"""A time in seconds, which may be given as a text such as `30s`, `10m` or `1h`."""
+
+
+def columns_of(value: Any) -> Any:
+    """Return the columns that a text such as `path=file,label=class` names, by our words; a mapping as it is.
+
+    Raises:
+        UsageError: a part of the text is not of that form.
+    """
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",")]
+    for word, equals, name in pairs:
+        if not (word.strip() and equals and name):
+            raise UsageError("--columns must name columns", repr(value), "give such as path=file,label=class")
+    return {word.strip(): name for word, _, name in pairs}
+
+
+Columns = Annotated[dict[str, str], BeforeValidator(columns_of)]
+"""Names of columns, by our words for them."""
+
+
+class TableOptions(Options):
+    """How tables are read."""
+
+    text_column: str | None = option(
+        None, "Data", "NAME", "The column of a table that holds the texts. The default is the column named text."
+    )
+    columns: Columns | None = option(
+        None,
+        "Data",
+        "WORD=NAME,...",
+        "The names of other columns of a table, such as path=file,group=patient. By default they are named path, "
+        "image, audio, label, group and split.",
+    )
+
+    @property
+    def column_names(self) -> dict[str, str] | None:
+        """The columns that were named, by our words for them; None where none was."""
+        named = {"text": self.text_column, "label": getattr(self, "label_column", None)}
+        return {**(self.columns or {}), **{word: name for word, name in named.items() if name is not None}} or None
+
+
+class LabelledTableOptions(TableOptions):
+    """How tables with labels are read."""
+
+    label_column: str | None = option(
+        None, "Data", "NAME", "The column of a table that holds the labels. The default is the column named label."
+    )
+
+
+class EngineOptions(Options):
+    """What computes features."""
+
+    engine: str = option(
+        "auto",
+        "Run",
+        "ENGINE",
+        "What computes the features: torch (float32), openvino, or auto. The default is auto: OpenVINO where its "
+        "features agree with torch, else torch.",
+    )
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        one_of("--engine", self.engine, ENGINES)
+        return self
+
+
+class OpenOptions(Options):
+    """How a source is opened."""
+
+    weights: str | Path = option(
+        "pretrained",
+        "Source",
+        "WEIGHTS",
+        "The weights of the source: pretrained, none for random ones, or the path of a checkpoint. The default is "
+        "pretrained.",
+    )
+    arch: str | None = option(
+        None,
+        "Source",
+        "URI",
+        "The architecture of a bare checkpoint that file:PATH names. By default the checkpoint names it.",
+    )
+    layer: str = option(
+        "auto",
+        "Source",
+        "LAYER",
+        "Where features are taken: pool, joined, a stage, or stages joined by +. The default is auto: the "
+        "leave-one-out error chooses between pool and joined.",
+    )
+
+
+class RunOptions(Options):
+    """What every command shares that reads labelled data and writes a folder."""
+
+    root: Path | None = option(
+        None,
+        "Data",
+        "DIR",
+        "A folder that paths in a table may lead into. The default is the folder of the table alone.",
+    )
+    allow_broken: bool = flag(
+        "Data",
+        "Go on although more than a fifth of the examples, or half of a class, are broken. By default the run stops.",
+    )
+    out: Path | None = option(
+        None,
+        "Output",
+        "DIR",
+        "The folder for the results. The default is a new folder under runs/; fit and compare write nothing when "
+        "they are called from Python without it.",
+    )
+    tensorboard: Path | None = option(
+        None, "Output", "DIR", "The folder for TensorBoard's files. By default none are written."
+    )
+    seed: int = option(
+        0, "Run", "N", "The seed of every random choice: splits, folds, weights and intervals. The default is 0."
+    )
+    resume: bool = flag("Run", "Continue the stopped run in the folder of --out. By default such a folder is refused.")
+
+    @property
+    def checkpoints(self) -> Path | None:
+        """The folder for what a stopped run is continued from; None where nothing is written."""
+        from headstart.run.folder import CHECKPOINTS
+
+        return None if self.out is None else self.out / CHECKPOINTS
+
+    @model_validator(mode="after")
+    def _check_seed(self) -> Self:
+        at_least("--seed", self.seed, 0)
+        return self
+
+
+class SourceOptions(EngineOptions, OpenOptions, RunOptions, LabelledTableOptions):
+    """What the commands share that compute features with a source."""
+
+    long_texts: str = option(
+        "cut",
+        "Data",
+        "HOW",
+        "What is read of a text that is longer than the source reads: cut reads its beginning, chunks takes the mean "
+        "over all of its pieces. The default is cut.",
+    )
+    drop_test_duplicates: bool = flag(
+        "Data",
+        "Leave out training examples that the given test or validation part holds as well. By default they stay, and "
+        "a note counts them.",
+    )
+    source: str | Source | None = option(
+        None,
+        "Source",
+        "URI",
+        "The pretrained network. The default depends on the data: packaged:efficientnet-lite0 for photos, "
+        "packaged:minilm for texts; recordings have none.",
+    )
+
+    @model_validator(mode="after")
+    def _check_long_texts(self) -> Self:
+        one_of("--long-texts", self.long_texts, LONG_TEXTS)
+        return self
+
+
+class FitOptions(SourceOptions):
+    """The options of `fit`."""
+
+    labels_per_class: int | None = option(
+        None, "Data", "N", "Train on this many examples of each class. The default is all of them."
+    )
+    size: int | None = option(
+        None,
+        "Source",
+        "PIXELS",
+        "The side of the pictures: of a keras: source the input, of another one that which it is tuned at. The "
+        "default is the source's own.",
+    )
+    tune: str | None = option(
+        None,
+        "Tuning",
+        "MODE",
+        "Which weights of the source learn too: none, norm, lora, last:N, all or auto. The default is none, and auto "
+        "where --budget is given.",
+    )
+    budget: Seconds | None = option(
+        None,
+        "Tuning",
+        "TIME",
+        "The time for tuning, such as 30s, 10m or 1h. The default is 10m for auto, and what the epochs take otherwise.",
+    )
+    epochs: int = option(10, "Tuning", "N", "Tune for at most this many epochs. The default is 10.")
+    learning_rate: float | None = option(
+        None,
+        "Tuning",
+        "RATE",
+        "The highest learning rate. The default depends on the mode: for pictures norm and lora 0.001, last:N 0.0005, "
+        "all 0.0003; for texts norm 0.001, lora 0.0005, last:N and all 0.00005.",
+    )
+    batch_size: int = option(32, "Tuning", "N", "The examples of one training step. The default is 32.")
+    augment: str = option(
+        "light",
+        "Tuning",
+        "HOW",
+        "How far augmented pictures differ from their originals: none, light or strong. The default is light.",
+    )
+    augmented_views: int = option(
+        4,
+        "Tuning",
+        "N",
+        "The augmented views of each picture for which the activations of the frozen layers are cached. The default "
+        "is 4.",
+    )
+    batchnorm: str = option(
+        "keep",
+        "Tuning",
+        "HOW",
+        "What BatchNorm does while it is tuned: keep uses its running statistics as they are, train updates them. The "
+        "default is keep.",
+    )
+    mixup: float = option(0.0, "Tuning", "ALPHA", "The alpha of mixup. The default is 0.0: pictures are not mixed.")
+    label_smoothing: float = option(
+        0.0, "Tuning", "SHARE", "The share of each label that is spread over all classes. The default is 0.0."
+    )
+    patience: int = option(
+        5, "Tuning", "N", "Stop after this many epochs without a better validation loss. The default is 5."
+    )
+    track: str | None = option(
+        None, "Output", "TRACKER", "Log the tuning to mlflow or wandb. By default it is logged to neither."
+    )
+
+    @model_validator(mode="after")
+    def _check_values(self) -> Self:
+        if self.labels_per_class is not None:
+            at_least("--labels-per-class", self.labels_per_class, 2)
+        self.tuning.check()
+        return self
+
+    @property
+    def _is_keras(self) -> bool:
+        return str(self.arch or self.source or "").startswith("keras:")
+
+    @property
+    def source_size(self) -> int | None:
+        """The side of the input with which the source is opened, in pixels; None for its own."""
+        return self.size if self._is_keras else None
+
+    @property
+    def tuning(self) -> Settings:
+        """How the source is tuned; a budget alone means `auto`."""
+        from dataclasses import fields
+
+        from headstart.tune.settings import AUTO, NONE, Settings
+
+        shared = {one.name: getattr(self, one.name) for one in fields(Settings) if one.name in type(self).model_fields}
+        shared["size"] = None if self._is_keras else self.size
+        return Settings(**{**shared, "mode": self.tune or (NONE if self.budget is None else AUTO)})
