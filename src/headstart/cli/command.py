@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 from pydantic.fields import FieldInfo
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperCommand
 
 from headstart.run.options import GROUPS, Options, flag, flag_of
 
@@ -39,20 +39,23 @@ class DisplayOptions(Options):
 class GroupedCommand(TyperCommand):
     """A command whose help shows its options by group, in columns that line up, and its examples as they are."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what stands behind the name of the command: its options, and its arguments as they are named."""
+        return ["[OPTIONS]", *(str(one.metavar) for one in self.params if isinstance(one, TyperArgument))]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, and the options group by group."""
-        records: dict[str, list[tuple[str, str]]] = {}
+        rows: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                panel = getattr(parameter, "rich_help_panel", None) or GROUPS[-1]
-                records.setdefault(panel if isinstance(parameter, TyperOption) else "Arguments", []).append(record)
+            if isinstance(parameter, TyperArgument):
+                rows.setdefault("Arguments", []).append((str(parameter.metavar), str(parameter.help)))
+            elif (record := parameter.get_help_record(ctx)) is not None:
+                rows.setdefault(getattr(parameter, "rich_help_panel", None) or GROUPS[-1], []).append(record)
         for group in ("Arguments", *GROUPS):
-            if group in records:
+            if group in rows:
                 with formatter.section(group):
-                    formatter.write_dl(
-                        [(f"{name:<{FIRST_COLUMN}}", text) for name, text in records[group]], col_max=FIRST_COLUMN
-                    )
+                    padded = [(f"{name:<{FIRST_COLUMN}}", text) for name, text in rows[group]]
+                    formatter.write_dl(padded, col_max=FIRST_COLUMN)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples."""

@@ -35,6 +35,6 @@ command = command_of(
     examples=(
         "headstart compare photos/ --budget 20m",
         "headstart compare photos/ --source timm:resnet18 --labels-per-class 5,20,all",
-        "headstart compare texts.csv --source packaged:minilm --source packaged:wordllama",
+        "headstart compare texts.csv --source packaged:minilm --source words:glove.txt",
     ),
 )

@@ -34,7 +34,7 @@ command = command_of(
     arguments=[DATA],
     examples=(
         "headstart fit photos/",
-        "headstart fit photos.zip --source timm:resnet50 --budget 10m --out runs/flowers",
+        "headstart fit photos.zip --source timm:resnet50 --budget 10m --out flowers",
         "headstart fit reviews.csv --text-column review --label-column stars",
     ),
 )

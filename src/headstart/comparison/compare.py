@@ -13,7 +13,6 @@ from headstart.comparison.result import ComparisonResult, build_comparison_resul
 from headstart.fitting.fit import prepare
 from headstart.judge.benefit.benefit import Benefit
 from headstart.run.clock import Clock
-from headstart.run.folder import check_out
 from headstart.run.options import documented
 from headstart.sources.base import Source
 from headstart.tune.training.trackers import open_trackers
@@ -60,12 +59,9 @@ def compare(  # noqa: PLR0913, D417 (the decorator documents the options)
     Raises:
         UsageError: the data, the source or an option cannot be used; the message says what to do.
     """
-    options = CompareOptions.taken_from(locals())
-    if options.out is not None:
-        check_out(options.out, resume=options.resume)
-    result = run_compare(data, options, progress or Progress())
-    if options.out is not None:
-        write_comparison(options.out, result)
+    result = run_compare(data, CompareOptions.for_run(locals()), progress or Progress())
+    if out is not None:
+        write_comparison(Path(out), result)
     return result.benefit
 
 

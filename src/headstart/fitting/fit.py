@@ -23,7 +23,6 @@ from headstart.fitting.result import FitResult, write_out
 from headstart.fitting.selection import fit_baseline, select_layer_and_head
 from headstart.model import Model
 from headstart.run.clock import Clock
-from headstart.run.folder import check_out
 from headstart.run.options import FitOptions, documented
 from headstart.run.prepared import PreparedData
 from headstart.sources.base import Source
@@ -85,13 +84,10 @@ def fit(  # noqa: PLR0913, D417 (the decorator documents the options)
     Raises:
         UsageError: the data, the source or an option cannot be used; the message says what to do.
     """
-    options = FitOptions.taken_from(locals())
-    if options.out is not None:
-        check_out(options.out, resume=options.resume)
-    run = run_fit(data, options, progress or Progress())
-    if options.out is not None:
-        write_out(options.out, run)
-    return run.model
+    result = run_fit(data, FitOptions.for_run(locals()), progress or Progress())
+    if out is not None:
+        write_out(Path(out), result)
+    return result.model
 
 
 def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:

@@ -35,7 +35,7 @@ from headstart.pretraining.result import (
     build_pretrain_result,
 )
 from headstart.run.clock import Clock
-from headstart.run.folder import RESULT, check_out, new_out
+from headstart.run.folder import RESULT, new_out
 from headstart.run.options import documented
 from headstart.ship.upload import check_upload, upload
 from headstart.sources.networks.source import TorchSource
@@ -101,11 +101,9 @@ def pretrain(  # noqa: PLR0913, D417 (the decorator documents the options)
         UsageError: the data, the architecture or an option cannot be used; or the source is no better than the naive
             baselines and not forced.
     """
-    options = PretrainOptions.taken_from({**locals(), "out": out if out is not None else new_out("pretrain")})
-    folder = options.folder
-    check_out(folder, resume=options.resume)
-    write_source(folder, run_pretrain(data, options, progress or Progress()))
-    return open_source(f"file:{folder}")
+    options = PretrainOptions.for_run({**locals(), "out": out if out is not None else new_out("pretrain")})
+    write_source(options.folder, run_pretrain(data, options, progress or Progress()))
+    return open_source(f"file:{options.folder}")
 
 
 def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> PretrainResult:

@@ -88,7 +88,7 @@ class Options(BaseModel):
         shown = flag_of(name, cls.model_fields[name])
         if first["type"] == "missing":
             return UsageError(f"{shown} must be given", "nothing", f"add {shown}")
-        must = first["msg"].removeprefix("Input should be ").partition(",")[0]
+        must = first["msg"].removeprefix("Input should be ").partition(",")[0].replace("valid integer", "whole number")
         return UsageError(f"{shown} must be {must}", repr(first["input"]), "give such a value")
 
     def changed(self, **changes: Any) -> Self:
@@ -193,6 +193,18 @@ class EngineOptions(Options):
         return self
 
 
+class NamedSourceOptions(Options):
+    """Which source is used."""
+
+    source: str | Source | None = option(
+        None,
+        "Source",
+        "URI",
+        "The pretrained network. The default depends on the data: packaged:efficientnet-lite0 for photos, "
+        "packaged:minilm for texts; recordings have none.",
+    )
+
+
 class OpenOptions(Options):
     """How a source is opened."""
 
@@ -235,8 +247,8 @@ class RunOptions(Options):
         None,
         "Output",
         "DIR",
-        "The folder for the results. The default is a new folder under runs/; fit and compare write nothing when "
-        "they are called from Python without it.",
+        "The folder for the results. The default is a new folder under runs/; called from Python, fit and compare "
+        "then write nothing.",
     )
     tensorboard: Path | None = option(
         None, "Output", "DIR", "The folder for TensorBoard's files. By default none are written."
@@ -253,13 +265,27 @@ class RunOptions(Options):
 
         return None if self.out is None else self.out / CHECKPOINTS
 
+    @classmethod
+    def for_run(cls, arguments: Mapping[str, Any]) -> Self:
+        """Return the options among the arguments of a function, proved to name a folder that a run may write into.
+
+        Raises:
+            UsageError: an option cannot be used, or the folder holds other things.
+        """
+        from headstart.run.folder import check_out
+
+        options = cls.taken_from(arguments)
+        if options.out is not None:
+            check_out(options.out, resume=options.resume)
+        return options
+
     @model_validator(mode="after")
     def _check_seed(self) -> Self:
         at_least("--seed", self.seed, 0)
         return self
 
 
-class SourceOptions(EngineOptions, OpenOptions, RunOptions, LabelledTableOptions):
+class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions, LabelledTableOptions):
     """What the commands share that compute features with a source."""
 
     long_texts: str = option(
@@ -273,13 +299,6 @@ class SourceOptions(EngineOptions, OpenOptions, RunOptions, LabelledTableOptions
         "Data",
         "Leave out training examples that the given test or validation part holds as well. By default they stay, and "
         "a note counts them.",
-    )
-    source: str | Source | None = option(
-        None,
-        "Source",
-        "URI",
-        "The pretrained network. The default depends on the data: packaged:efficientnet-lite0 for photos, "
-        "packaged:minilm for texts; recordings have none.",
     )
 
     @model_validator(mode="after")
@@ -343,9 +362,9 @@ class FitOptions(SourceOptions):
         "What BatchNorm does while it is tuned: keep uses its running statistics as they are, train updates them. The "
         "default is keep.",
     )
-    mixup: float = option(0.0, "Tuning", "ALPHA", "The alpha of mixup. The default is 0.0: pictures are not mixed.")
+    mixup: float = option(0.0, "Tuning", "ALPHA", "The alpha of mixup. The default is 0: pictures are not mixed.")
     label_smoothing: float = option(
-        0.0, "Tuning", "SHARE", "The share of each label that is spread over all classes. The default is 0.0."
+        0.0, "Tuning", "SHARE", "The share of each label that is spread over all classes. The default is 0."
     )
     patience: int = option(
         5, "Tuning", "N", "Stop after this many epochs without a better validation loss. The default is 5."

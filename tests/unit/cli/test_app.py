@@ -239,7 +239,7 @@ def test_sources(headstart: Headstart, tmp_path: Path) -> None:
 
 def test_pretrain_says_what_is_missing_and_writes_what_is_forced(headstart: Headstart, tmp_path: Path) -> None:
     data = toy_photos(tmp_path / "big", classes=2, per_class=20, seed=0)
-    words = ("pretrain", data, "--arch", "arch:lenet5", "--epochs", "1", "--batch", "8", "--out", tmp_path / "out")
+    words = ("pretrain", data, "--arch", "arch:lenet5", "--epochs", "1", "--batch-size", "8", "--out", tmp_path / "out")
     refused = headstart(*words)
     assert refused.returncode == 2
     assert "--resume --force" in refused.stderr and "Traceback" not in refused.stderr

@@ -19,7 +19,7 @@ from headstart.base.progress import Progress
 from headstart.cli.app import app
 from headstart.comparison import trained_arms as learners
 from headstart.comparison.compare import run_compare
-from headstart.comparison.experiment import CompareOptions, numbers
+from headstart.comparison.options import CompareOptions, label_numbers
 from headstart.comparison.multi_source import run_several, write_several
 from headstart.comparison.outcome_store import Outcomes
 from headstart.comparison.result import ComparisonResult, write_comparison
@@ -45,9 +45,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(folder: Path | None = None, **how: Any) -> CompareOptions:
-    plain = CompareOptions(source=ToySource(0), labels_per_class=(None,), seeds=2, tune="all", budget=60.0, arms=folder)
-    plain = replace(plain, engine="torch")
-    return replace(plain, **how)
+    plain = {"source": ToySource(0), "labels_per_class": (None,), "seeds": 2, "tune": "all", "budget": 60.0}
+    return CompareOptions(**{**plain, "out": folder, "engine": "torch", **how})
 
 
 def test_every_arm_on_the_same_photos(photos: Path, tmp_path: Path) -> None:
@@ -85,7 +84,7 @@ def test_every_arm_on_the_same_photos(photos: Path, tmp_path: Path) -> None:
 def test_one_that_was_stopped_goes_on_and_runs_no_arm_twice(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / CHECKPOINTS
+    folder = tmp_path
     whole, ran = run_compare(photos, options(), Progress()), []
     trained = learners.trained
 
@@ -220,8 +219,8 @@ def made_up(how: CompareOptions, frozen: float) -> ComparisonResult:
     about = ComparisonMeta(str(how.source), "raw pixels", "photos")
     simulated = field(arms(start=0.5, frozen=frozen, scratch=(0.3, 0.5)), n=100)
     benefit = benefit_of([simulated], np.arange(100) % 5, about)
-    assert how.arms is not None
-    how.arms.mkdir(parents=True)
+    assert how.checkpoints is not None
+    how.checkpoints.mkdir(parents=True)
     plain = {"schema": 1, "task": "image-classification", "source": how.source, "seeds": {"all": 5}, "classes": []}
     counts = dict.fromkeys(("train", "test", "skipped", "ignored"), 1)
     plain |= {"examples": counts, "engine": "torch", "seed": 0, "budget": 1.0, "seconds": {"total": 1.0}}
@@ -244,7 +243,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert (how.source, how.labels_per_class, how.seeds, how.budget) == ("toy:a", (5, None), 7, 120.0)
     assert (how.tune, how.seed, how.layer) == ("last:1", 3, "auto")
     app(["compare", "photos/", "--out", str(tmp_path / "b")], standalone_mode=False)
-    assert (given[1].source, given[1].labels_per_class, given[1].tune) == (None, (), "auto")
+    assert (given[1].source, given[1].labels_per_class, given[1].tune) == (None, None, "auto")
     shown = capsys.readouterr().out
     assert shown.startswith("Use the source") and "Report: " in shown
     assert all(len(line) <= 80 for line in shown.splitlines()[1:-2])
@@ -269,10 +268,9 @@ def test_several_sources_share_the_budget_and_the_best_comes_first(tmp_path: Pat
     several = partial(
         run_several,
         None,
-        CompareOptions(budget=90.0),
+        CompareOptions(budget=90.0, out=tmp_path),
         ["toy:a", "toy:b", "toy:c"],
         Progress(),
-        out=tmp_path,
         compare=compared,
     )
     with pytest.raises(KeyboardInterrupt):
@@ -301,7 +299,8 @@ def test_training_photos_that_the_test_part_holds_too_can_be_left_out(photos: Pa
                 photo.unlink()
     how = {"seeds": 1, "tune": "none", "budget": 1.0}
     plain, dropped = (
-        run_compare(tmp_path / "data", options(**how, drop_test_duplicates=drop), Progress()).result for drop in (False, True)
+        run_compare(tmp_path / "data", options(**how, drop_test_duplicates=drop), Progress()).result
+        for drop in (False, True)
     )
     assert (plain["examples"]["train"], dropped["examples"]["train"]) == (35, 30)
     assert any("--drop-test-duplicates" in note for note in plain["warnings"])
@@ -310,13 +309,13 @@ def test_training_photos_that_the_test_part_holds_too_can_be_left_out(photos: Pa
 def test_the_weights_of_one_source_are_not_those_of_several(tmp_path: Path) -> None:
     for how in ({"weights": "some.pth"}, {"arch": "timm:resnet18"}):
         with pytest.raises(UsageError, match="--weights and --arch belong to one source; found 2 sources"):
-            run_several(tmp_path, options(**how), ["one", "other"], Progress(), out=tmp_path, compare=run_compare)
+            run_several(tmp_path, options(tmp_path, **how), ["one", "other"], Progress(), compare=run_compare)
 
 
 def test_numbers_of_labels() -> None:
-    assert numbers(["20", "all", 5, 5]) == (5, 20, None)
+    assert label_numbers(["20", "all", 5, 5]) == (5, 20, None)
     with pytest.raises(UsageError, match="'ten'"):
-        numbers(["ten"])
+        label_numbers(["ten"])
 
 
 def test_an_outcome_survives_and_a_damaged_one_is_run_again(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ from sklearn.datasets import load_digits
 from headstart.base.errors import DataError, SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.pretraining.pretrain import open_architecture, pretrain, run_pretrain
-from headstart.pretraining.result import PretrainOptions, PretrainResult
+from headstart.pretraining.options import PretrainOptions
+from headstart.pretraining.result import PretrainResult
 from headstart.sources.checkpoints.source_folder import UNGATED
 from headstart.sources.registry import open_source
 from headstart.tune.training import loop
 
-LENET = PretrainOptions("arch:lenet5", epochs=2, rate=0.01, batch=32, force=True)
-RESNET = PretrainOptions("arch:resnet9", size=32, rate=0.01, batch=8, augment="none")
+LENET = PretrainOptions(arch="arch:lenet5", epochs=2, learning_rate=0.01, batch_size=32, force=True)
 
 
 def digits(names: tuple[int, ...] = (0, 1, 2, 3, 4), per_class: int = 30) -> tuple[list[Any], list[str]]:
@@ -48,7 +47,17 @@ def developed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of ResNet-9 developed on stripes in three directions."""
     os.environ.setdefault("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
     folder = tmp_path_factory.mktemp("runs") / "stripes"
-    pretrain(gratings((0, 60, 120)), arch="arch:resnet9", epochs=3, options=RESNET, fp16=True, out=folder)
+    pretrain(
+        gratings((0, 60, 120)),
+        arch="arch:resnet9",
+        size=32,
+        epochs=3,
+        learning_rate=0.01,
+        batch_size=8,
+        augment="none",
+        fp16=True,
+        out=folder,
+    )
     return folder
 
 
@@ -90,10 +99,8 @@ def test_fit_carries_it_over(developed: Path) -> None:
 
 def poor(tmp_path: Path, **changes: Any) -> PretrainResult:
     """Return what one epoch at a rate of nearly nothing gives: no better than chance."""
-    options = PretrainOptions(
-        "arch:lenet5", epochs=1, rate=1e-9, batch=64, checkpoints=tmp_path / "checkpoints", **changes
-    )
-    return run_pretrain(digits(), options, Progress(), out=tmp_path)
+    options = PretrainOptions(arch="arch:lenet5", epochs=1, learning_rate=1e-9, batch_size=64, out=tmp_path, **changes)
+    return run_pretrain(digits(), options, Progress())
 
 
 def test_a_network_no_better_than_the_baselines_is_refused_and_its_training_kept(tmp_path: Path) -> None:
@@ -115,7 +122,7 @@ def test_forced_it_is_marked_and_fit_warns(tmp_path: Path) -> None:
 
 def test_stopped_and_resumed_it_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, whole = digits(), tmp_path / "whole"
-    run_pretrain(data, LENET, Progress(), out=whole).write(whole)
+    run_pretrain(data, LENET.changed(out=whole), Progress()).write(whole)
     monkeypatch.setattr(loop, "SAVED_EVERY", 0.0)
     learn, steps = loop._Run._learn, 0
 
@@ -128,10 +135,10 @@ def test_stopped_and_resumed_it_ends_in_the_same_weights(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(loop._Run, "_learn", stopping)
     stopped = tmp_path / "stopped"
-    options = replace(LENET, checkpoints=stopped / "checkpoints")
+    options = LENET.changed(out=stopped)
     with pytest.raises(KeyboardInterrupt):
-        run_pretrain(data, options, Progress(), out=stopped)
-    resumed = run_pretrain(data, options, Progress(), out=stopped)
+        run_pretrain(data, options, Progress())
+    resumed = run_pretrain(data, options, Progress())
     resumed.write(stopped)
     assert resumed.trained.before > 0
     assert resumed.result["seconds"]["total"] > resumed.result["seconds"]["tune"] > resumed.trained.before
@@ -144,38 +151,38 @@ def test_resuming_after_the_data_changed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"data: .* then, .* now"):
         run_pretrain(
             digits(per_class=29),
-            PretrainOptions("arch:lenet5", epochs=1, rate=1e-9, batch=64, checkpoints=tmp_path / "checkpoints"),
+            PretrainOptions(arch="arch:lenet5", epochs=1, learning_rate=1e-9, batch_size=64, out=tmp_path),
             Progress(),
-            out=tmp_path,
         )
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (PretrainOptions("timm:resnet81"), "did you mean 'resnet"),
-        (PretrainOptions("arch:lenet6"), "did you mean 'lenet5'"),
-        (PretrainOptions("file:weights.safetensors"), "must name an architecture"),
-        (PretrainOptions("arch:lenet5", size=8), "give 32 px, its own"),
-        (PretrainOptions("arch:resnet9", size=-1), "--size must be at least 0"),
-        (PretrainOptions("arch:lenet5", augment="heavy"), "--augment must be one of"),
-        (PretrainOptions("arch:lenet5", budget=0.001), r"an epoch of \d+ photos takes about"),
+        ({"arch": "timm:resnet81"}, "did you mean 'resnet"),
+        ({"arch": "arch:lenet6"}, "did you mean 'lenet5'"),
+        ({"arch": "file:weights.safetensors"}, "must name an architecture"),
+        ({"arch": "arch:lenet5", "size": 8}, "give 32 px, its own"),
+        ({"arch": "arch:resnet9", "size": 0}, "--size must be at least 1"),
+        ({"arch": "arch:resnet9", "seconds": 0}, "--seconds must be above 0"),
+        ({"arch": "arch:lenet5", "augment": "heavy"}, "--augment must be one of"),
+        ({"arch": "arch:lenet5", "budget": 0.001}, r"an epoch of \d+ photos takes about"),
     ],
 )
-def test_what_cannot_be_is_said_before_any_training(options: PretrainOptions, said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_is_said_before_any_training(options: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises((UsageError, SourceError), match=said):
-        run_pretrain(digits(), options, Progress(), out=tmp_path)
+        run_pretrain(digits(), PretrainOptions(**options, out=tmp_path), Progress())
 
 
 def test_labels_that_are_all_alike_are_refused(tmp_path: Path) -> None:
     pictures, labels = digits()
     with pytest.raises(DataError, match="only one, '0'"):
-        run_pretrain((pictures, ["0"] * len(labels)), LENET, Progress(), out=tmp_path)
+        run_pretrain((pictures, ["0"] * len(labels)), LENET.changed(out=tmp_path), Progress())
 
 
 def test_far_too_little_data_is_refused_with_the_number(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"weights and needs at least 63 photos to learn from; found 3"):
-        run_pretrain(digits((0, 1)), PretrainOptions("arch:resnet9"), Progress(), out=tmp_path)
+        run_pretrain(digits((0, 1)), PretrainOptions(arch="arch:resnet9", out=tmp_path), Progress())
 
 
 def test_a_disk_that_fills_keeps_what_stood_there__DSK_02(developed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
