@@ -43,7 +43,7 @@ def planted(seeds: int, only: str | None = None) -> None:
     from headstart.comparison import trained_arms as learners
     from headstart.base.progress import Progress
     from headstart.comparison.compare import run_compare
-    from headstart.comparison.experiment import CompareOptions
+    from headstart.comparison.options import CompareOptions
     from headstart.judge.benefit.benefit import Benefit, benefit_of
     from headstart.judge.benefit.gains import FROZEN, SCRATCH, START, TUNED
     from headstart.testing import PlantedSource, ToySource, toy_stripes

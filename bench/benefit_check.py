@@ -156,7 +156,7 @@ def lenet(work: Path, seeds: int, budget: str) -> None:
             (every / str(name)).rename(work / part / str(name))
     command = [sys.executable, "-m", "headstart", "pretrain", str(work / "known"), "--arch", "arch:lenet5"]
     subprocess.run(
-        [*command, "--batch", "32", "--epochs", "30", "--out", str(work / "lenet"), "--force"],
+        [*command, "--batch-size", "32", "--epochs", "30", "--out", str(work / "lenet"), "--force"],
         check=True,
         capture_output=True,
     )

@@ -19,7 +19,7 @@ from machine import machine
 
 import headstart as hs
 from headstart.base.progress import Progress
-from headstart.pretraining.result import PretrainOptions
+from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.pretrain import run_pretrain, write_source
 
 ARCH = "arch:resnet9"
@@ -27,8 +27,8 @@ ARCH = "arch:resnet9"
 
 def develop(data: Path, out: Path, *, budget: float | None, epochs: int) -> None:
     """Develop a source, forced, and print how it went."""
-    options = PretrainOptions(ARCH, size=64, budget=budget, epochs=epochs, force=True)
-    found = run_pretrain(data, options, Progress(), out=out)
+    options = PretrainOptions(arch=ARCH, size=64, budget=budget, epochs=epochs, force=True, out=out)
+    found = run_pretrain(data, options, Progress())
     write_source(out, found)
     result = found.result
     curve = ", ".join(f"{epoch['accuracy']:.3f}" for epoch in result["training"]["history"])

@@ -28,7 +28,6 @@ import headstart as hs
 from headstart.data.readers.open import open_dataset
 from headstart.heads.select import fit_logistic
 from headstart.judge.intervals import bootstrap_mean
-from headstart.pretraining.result import PretrainOptions
 
 TESTED = 300  # digits that measure; labelled ones are drawn from the others
 
@@ -77,7 +76,7 @@ def main():
             arch="arch:lenet5",
             epochs=2 * given.epochs,
             force=True,
-            options=PretrainOptions("arch:lenet5", batch=32),
+            batch_size=32,
             out=out,
         )
         data = open_dataset(pictures(range(5, 10)))

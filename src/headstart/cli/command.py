@@ -11,7 +11,7 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperArgument, TyperCommand
 
-from headstart.run.options import GROUPS, Options, flag, flag_of
+from headstart.run.option_model import GROUPS, Options, flag, flag_of, metadata_of
 
 FIRST_COLUMN = 27
 """Columns of the help for the names of options, where they fit."""
@@ -115,7 +115,7 @@ def parameters_of(options: type[Options]) -> Iterator[inspect.Parameter]:
     """Yield the parameter of each option; one that is not given is None, or False for a flag."""
     for name, field in options.model_fields.items():
         kind, default = _kind(field)
-        more = _more(field)
+        more = metadata_of(field)
         flag = flag_of(name, field)
         flags = [f"{flag}/--no-{flag.removeprefix('--')}" if more.get("either") else flag]
         flags += [str(more["short"])] if "short" in more else []
@@ -136,14 +136,9 @@ def parameters_of(options: type[Options]) -> Iterator[inspect.Parameter]:
         )
 
 
-def _more(field: FieldInfo) -> dict[str, Any]:
-    assert isinstance(field.json_schema_extra, dict)
-    return field.json_schema_extra
-
-
 def _kind(field: FieldInfo) -> tuple[Any, Any]:
     """Return how an option is read from the command line, where the model itself checks its value, and its default."""
-    more = _more(field)
+    more = metadata_of(field)
     if more.get("several"):
         return list[str] | None, None
     if more.get("either"):

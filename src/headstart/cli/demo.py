@@ -8,7 +8,8 @@ from typing import Any
 
 from headstart.cli.command import DisplayOptions, command_of
 from headstart.cli.messages import show
-from headstart.run.options import FitOptions, Options, option
+from headstart.run.option_model import Options, option
+from headstart.run.options import FitOptions
 
 
 class DemoOptions(Options):

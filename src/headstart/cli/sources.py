@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import UsageError
 from headstart.cli.command import DisplayOptions, command_of
-from headstart.run.options import OpenOptions, option
+from headstart.run.option_model import option
+from headstart.run.options import OpenOptions
 
 if TYPE_CHECKING:
     from headstart.sources.base import SourceInfo

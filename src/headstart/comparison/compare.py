@@ -13,7 +13,7 @@ from headstart.comparison.result import ComparisonResult, build_comparison_resul
 from headstart.fitting.fit import prepare
 from headstart.judge.benefit.benefit import Benefit
 from headstart.run.clock import Clock
-from headstart.run.options import documented
+from headstart.run.option_model import documented
 from headstart.sources.base import Source
 from headstart.tune.training.trackers import open_trackers
 

@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, model_validator
 
 from headstart.base.checks import at_least
 from headstart.base.errors import UsageError
-from headstart.run.options import FitOptions, Seconds, SourceOptions, option
+from headstart.run.option_model import option
+from headstart.run.options import FitOptions, Seconds, SourceOptions
 
 if TYPE_CHECKING:
     from headstart.sources.base import Source

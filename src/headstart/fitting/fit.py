@@ -23,7 +23,8 @@ from headstart.fitting.result import FitResult, write_out
 from headstart.fitting.selection import fit_baseline, select_layer_and_head
 from headstart.model import Model
 from headstart.run.clock import Clock
-from headstart.run.options import FitOptions, documented
+from headstart.run.option_model import documented
+from headstart.run.options import FitOptions
 from headstart.run.prepared import PreparedData
 from headstart.sources.base import Source
 from headstart.sources.hub.repository import COMMIT

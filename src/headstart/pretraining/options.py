@@ -10,7 +10,8 @@ from pydantic import model_validator
 
 from headstart.base.checks import at_least, one_of
 from headstart.base.errors import SourceError, UsageError
-from headstart.run.options import RunOptions, Seconds, flag, flag_of, option
+from headstart.run.option_model import flag, flag_of, option
+from headstart.run.options import RunOptions, Seconds
 
 AUGMENT = ("none", "light")
 NOT_OF_THE_COMMAND = ("arch", "out", "resume", "root", "allow_broken", "tensorboard", "track", "push_to_hub")

@@ -36,7 +36,7 @@ from headstart.pretraining.result import (
 )
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT, new_out
-from headstart.run.options import documented
+from headstart.run.option_model import documented
 from headstart.ship.upload import check_upload, upload
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source

@@ -1,20 +1,16 @@
-"""Options, each written once: the command line, the Python functions and docs/options.md are made from these models.
-
-A model is a frozen pydantic class. Its fields are described by `option`: the group that an option stands in, its
-metavar on the command line, and one sentence that names the real default.
-"""
+"""The options of `fit`, and those that commands share; each command has one model, from which everything is made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BeforeValidator, model_validator
 
-from headstart.base.checks import at_least, did_you_mean, one_of
+from headstart.base.checks import at_least, one_of
 from headstart.base.errors import UsageError
+from headstart.run.option_model import Options, flag, option
 
 if TYPE_CHECKING:
     from headstart.sources.base import Source
@@ -22,99 +18,8 @@ if TYPE_CHECKING:
 else:
     Source = Any  # the class of sources brings numpy, which `--help` does not need
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-GROUPS = ("Data", "Source", "Tuning", "Training", "Output", "Run")
-"""The groups that options stand in, in the order of the help."""
 ENGINES = ("auto", "torch", "openvino")
 LONG_TEXTS = ("cut", "chunks")
-
-
-def option(default: Any, group: str, metavar: str | None, description: str, **more: Any) -> Any:
-    """Return a field of a model of options.
-
-    Args:
-        default: the value where none is given; `...` for an option that must be given.
-        group: one of GROUPS.
-        metavar: what stands for the value in the help; None for a flag, which has no value.
-        description: one sentence that names the real default.
-        more: `flag`, where the flag is not the name of the field with hyphens; `several=True`, where it may be given
-            again; `either=True`, where a flag also has its opposite, `--no-…`.
-    """
-    assert group in GROUPS
-    return Field(default, description=description, json_schema_extra={"group": group, "metavar": metavar, **more})
-
-
-def flag(group: str, description: str, **more: Any) -> Any:
-    """Return a field that is False unless its flag is given; the arguments are those of `option`."""
-    return option(False, group, None, description, **more)  # noqa: FBT003
-
-
-def flag_of(name: str, field: FieldInfo) -> str:
-    """Return the flag of a field, such as `--labels-per-class`."""
-    more = field.json_schema_extra
-    assert isinstance(more, dict)
-    return str(more.get("flag", f"--{name.replace('_', '-')}"))
-
-
-class Options(BaseModel):
-    """Options of a command: frozen, and every one that is not known is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    def __init__(self, **values: Any) -> None:
-        """Check the values.
-
-        Raises:
-            UsageError: an option is unknown or missing, or cannot have its value.
-        """
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise self._usage_error(error) from None
-
-    @classmethod
-    def _usage_error(cls, error: ValidationError) -> UsageError:
-        first = error.errors(include_url=False)[0]
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, UsageError):
-            return cause
-        name = str(first["loc"][0])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(cls.model_fields)
-            return UsageError(
-                f"options must be among {known}", repr(name), f"choose one{did_you_mean(name, known.split(', '))}"
-            )
-        shown = flag_of(name, cls.model_fields[name])
-        if first["type"] == "missing":
-            return UsageError(f"{shown} must be given", "nothing", f"add {shown}")
-        must = first["msg"].removeprefix("Input should be ").partition(",")[0].replace("valid integer", "whole number")
-        return UsageError(f"{shown} must be {must}", repr(first["input"]), "give such a value")
-
-    def changed(self, **changes: Any) -> Self:
-        """Return the same options with some of them changed, checked anew."""
-        return type(self)(**{**dict(self), **changes})
-
-    @classmethod
-    def taken_from(cls, arguments: Mapping[str, Any]) -> Self:
-        """Return the options among the arguments of a function, by their names."""
-        return cls(**{name: arguments[name] for name in cls.model_fields if name in arguments})
-
-    @classmethod
-    def described(cls) -> dict[str, str]:
-        """Return the sentence of each option."""
-        return {name: str(field.description) for name, field in cls.model_fields.items()}
-
-
-def documented(options: type[Options]) -> Callable[[F], F]:
-    """Return a decorator that writes the sentences of `options` into the docstring of a function, under `Args`."""
-
-    def decorate(function: F) -> F:
-        sentences = "\n".join(f"        {name}: {sentence}" for name, sentence in options.described().items())
-        function.__doc__ = (function.__doc__ or "").replace("        OPTIONS", sentences)
-        return function
-
-    return decorate
 
 
 def seconds_of(value: Any) -> Any:

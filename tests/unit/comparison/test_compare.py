@@ -19,8 +19,8 @@ from headstart.base.progress import Progress
 from headstart.cli.app import app
 from headstart.comparison import trained_arms as learners
 from headstart.comparison.compare import run_compare
-from headstart.comparison.options import CompareOptions, label_numbers
 from headstart.comparison.multi_source import run_several, write_several
+from headstart.comparison.options import CompareOptions, label_numbers
 from headstart.comparison.outcome_store import Outcomes
 from headstart.comparison.result import ComparisonResult, write_comparison
 from headstart.judge.benefit.benefit import benefit_of

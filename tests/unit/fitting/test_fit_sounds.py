@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +19,13 @@ from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.readers.open import open_inputs
 from headstart.fitting.fit import fit
 from headstart.model import Model, load
+from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.pretrain import pretrain, run_pretrain
-from headstart.pretraining.result import PretrainOptions
 from headstart.sources.catalogue import CatalogueRow
 from headstart.sources.registry import open_source
 from headstart.testing import toy_photos
-from headstart.tune.settings import Settings
 
-RESNET = PretrainOptions("arch:resnet9", size=32, rate=0.01, batch=8, augment="none")
+RESNET: dict[str, Any] = {"size": 32, "learning_rate": 0.01, "batch_size": 8, "augment": "none"}
 
 
 def glide(rng: np.random.Generator, *, rising: bool) -> NDArray[np.float64]:
@@ -56,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def developed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of ResNet-9 developed on them."""
     folder = tmp_path_factory.mktemp("runs") / "ears"
-    pretrain(data, arch="arch:resnet9", epochs=4, options=RESNET, out=folder)
+    pretrain(data, arch="arch:resnet9", epochs=4, **RESNET, out=folder)
     return folder
 
 
@@ -87,8 +87,8 @@ def test_the_folder_opens_as_a_source_that_hears(developed: Path, data: Path) ->
 
 
 def test_a_network_of_one_size_hears_a_square(data: Path, tmp_path: Path) -> None:
-    options = PretrainOptions("arch:lenet5", epochs=1, force=True, seconds=0.5)
-    found = run_pretrain(data, options, Progress(), out=tmp_path / "o")
+    options = PretrainOptions(arch="arch:lenet5", epochs=1, force=True, seconds=0.5, out=tmp_path / "o")
+    found = run_pretrain(data, options, Progress())
     how = found.network.how
     assert isinstance(how, AudioPreprocessing) and how.size == (32, 32) and how.channels == "grey"
     assert how.spectrogram.seconds == pytest.approx(0.5, rel=0.02)
@@ -104,8 +104,8 @@ def test_broken_recordings_are_skipped_and_counted__AUD_04_AUD_05(data: Path, tm
     for at, item in enumerate(items):
         files.append(tmp_path / f"{at}.wav")
         files[-1].write_bytes(item)
-    options = PretrainOptions("arch:lenet5", epochs=1, force=True)
-    found = run_pretrain((files, list(labels)), options, Progress(), out=tmp_path / "o")
+    options = PretrainOptions(arch="arch:lenet5", epochs=1, force=True, out=tmp_path / "o")
+    found = run_pretrain((files, list(labels)), options, Progress())
     assert found.result["examples"]["skipped"] == 2
     assert {one.reason.split(" (")[0] for one in found.facts.scan.dataset.skipped} == {"truncated", "no samples"}
 
@@ -113,22 +113,23 @@ def test_broken_recordings_are_skipped_and_counted__AUD_04_AUD_05(data: Path, tm
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (PretrainOptions("arch:lenet5", mirror=True), "--mirror is for photos"),
-        (PretrainOptions("arch:lenet5", size=20), "--size must be one"),
-        (PretrainOptions("arch:lenet5", seconds=-1.0), "--seconds"),
+        ({"horizontal_flip": True}, "--horizontal-flip is for photos"),
+        ({"size": 20}, "--size must be one"),
+        ({"seconds": -1.0}, "--seconds"),
     ],
 )
-def test_what_makes_no_sense_is_refused(data: Path, tmp_path: Path, options: PretrainOptions, says: str) -> None:
+def test_what_makes_no_sense_is_refused(data: Path, tmp_path: Path, options: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        run_pretrain(data, options, Progress(), out=tmp_path / "o")
+        run_pretrain(data, PretrainOptions(arch="arch:lenet5", **options, out=tmp_path / "o"), Progress())
 
 
 def test_seconds_are_of_recordings_and_texts_are_neither(tmp_path: Path) -> None:
     pictures = [np.full((32, 32), level, np.uint8) for level in range(8)]
+    lenet = PretrainOptions(arch="arch:lenet5", out=tmp_path)
     with pytest.raises(UsageError, match="--seconds is for recordings"):
-        run_pretrain((pictures, list("aabbaabb")), PretrainOptions("arch:lenet5", seconds=1), Progress(), out=tmp_path)
+        run_pretrain((pictures, list("aabbaabb")), lenet.changed(seconds=1), Progress())
     with pytest.raises(DataError, match="photos or recordings"):
-        run_pretrain((["one", "two"], ["a", "b"]), PretrainOptions("arch:lenet5"), Progress(), out=tmp_path)
+        run_pretrain((["one", "two"], ["a", "b"]), lenet, Progress())
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +174,8 @@ def test_broken_recordings_are_skipped_by_fit_and_predict__AUD_05_AUD_09(
 
 
 def test_the_last_stage_learns_on_recordings(developed: Path, data: Path) -> None:
-    settings = Settings(mode="last:1", epochs=2, batch_size=8, augment="strong")
-    model = fit(data, source=f"file:{developed}", engine="torch", tuning=settings, labels_per_class=24)
+    settings: dict[str, Any] = {"tune": "last:1", "epochs": 2, "batch_size": 8, "augment": "strong"}
+    model = fit(data, source=f"file:{developed}", engine="torch", **settings, labels_per_class=24)
     assert model.report["tune"] == "last:1" and "tuning" in model.report
 
 
@@ -210,4 +211,4 @@ def test_sources_of_another_kind_are_refused_in_one_line(developed: Path, data: 
     with pytest.raises(UsageError, match="headstart pretrain DATA"):
         fit(data)
     with pytest.raises(UsageError, match="--size changes pictures"):
-        fit(data, source=f"file:{developed}", tuning=Settings(mode="all", size=64))
+        fit(data, source=f"file:{developed}", tune="all", size=64)

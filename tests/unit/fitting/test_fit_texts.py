@@ -16,7 +16,6 @@ from headstart.base.progress import Progress
 from headstart.cli.app import main
 from headstart.fitting import words_after_tuning as leaning
 from headstart.fitting.fit import FitOptions, run_fit
-from headstart.tune.settings import Settings
 
 SOURCE = "packaged:wordllama"
 HOSTILE = [
@@ -134,9 +133,9 @@ def test_formulas_in_labels_are_escaped_in_what_is_written__TAB_12(
 def test_a_table_of_vectors_has_nothing_to_tune_and_pictures_settings_say_so(table: Path) -> None:
     with pytest.raises(UsageError, match="a table of vectors; leave it out, or take a network"):
         hs.fit(table, source=SOURCE, tune="all")
-    for tuning, named in ((Settings(mixup=0.2), "mixup"), (Settings(size=64), "size")):
+    for named, value in (("mixup", 0.2), ("size", 64)):
         with pytest.raises(UsageError, match=f"--{named} changes pictures; found texts; leave out --{named}"):
-            hs.fit(table, source=SOURCE, tune="all", tuning=tuning)
+            hs.fit(table, source=SOURCE, tune="all", **{named: value})  # type: ignore[arg-type]
 
 
 def test_a_scikit_learn_transformer_takes_texts(cache: Path) -> None:
@@ -213,7 +212,8 @@ def test_a_tuned_source_leans_on_words_where_the_frozen_one_did(
     rows = [(f"{mark[at % 2]} " + " ".join(rng.choice(list("abcdefgh"), 6)), str(at % 2)) for at in range(160)]
     table = write_csv(tmp_path / "a.csv", rows)
     how: dict[str, Any] = {"source": f"words:{tmp_path / 'vectors.txt'}", "tune": "all", "layer": "pool"}
-    model = hs.fit(table, tuning=Settings(epochs=20, learning_rate=0.1), out=tmp_path / "out", **how)
+    how |= {"epochs": 20, "learning_rate": 0.1}
+    model = hs.fit(table, out=tmp_path / "out", **how)
     said = model.report["tuning"]["words"]
     assert set(said) == {"joined", "log_loss", "frozen"} and said["frozen"] < 0.1
     assert model.report["test"]["accuracy"]["value"] > 0.95
@@ -221,13 +221,13 @@ def test_a_tuned_source_leans_on_words_where_the_frozen_one_did(
     texts = [text for text, _ in rows[:6]]
     np.testing.assert_array_equal(again.predict_proba(texts), model.predict_proba(texts))
     monkeypatch.setattr(leaning, "joined_loss", lambda *given: 100.0)
-    tuned = hs.fit(table, tuning=Settings(epochs=20, learning_rate=0.1), out=tmp_path / "tuned", **how)
+    tuned = hs.fit(table, out=tmp_path / "tuned", **how)
     assert tuned.report["tuning"]["kept"] and "tuned" in tuned.head.kind
     assert tuned.report["tuning"]["words"]["joined"] == (tuned.terms is not None)
     np.testing.assert_array_equal(
         hs.load(tmp_path / "tuned" / "bundle").predict_proba(texts), tuned.predict_proba(texts)
     )
     monkeypatch.setattr(leaning, "joined_loss", lambda *given: -1.0)
-    frozen = hs.fit(table, tuning=Settings(epochs=20, learning_rate=0.1), **how)
+    frozen = hs.fit(table, **how)
     assert not frozen.report["tuning"]["kept"] and frozen.terms is not None
     assert any("beside words its log loss is" in note for note in frozen.report["warnings"])

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +22,9 @@ from headstart.judge.intervals import Interval
 from headstart.run.folder import check_out
 from headstart.testing import toy_photos
 from headstart.tune import evaluation as judging
-from headstart.tune.settings import Settings
 from headstart.tune.training import loop
 
-QUICK = Settings(epochs=1, batch_size=8, augment="none", learning_rate=1e-3)
+QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 8, "augment": "none", "learning_rate": 1e-3}
 SOURCE = {"source": "timm:test_resnet", "weights": "none", "engine": "torch"}
 
 
@@ -44,7 +43,7 @@ def gaining(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("gaining")
 def test_a_tuned_model_is_saved_and_loaded_with_what_has_changed(photos: Path, tmp_path: Path) -> None:
-    model = hs.fit(photos, tune="last:1", tuning=QUICK, out=tmp_path / "out", **SOURCE)
+    model = hs.fit(photos, tune="last:1", **QUICK, out=tmp_path / "out", **SOURCE)
     said = model.report["tuning"]
     assert model.report["tune"] == "last:1"
     assert said["kept"]
@@ -70,7 +69,7 @@ def test_where_only_the_size_gains_the_model_is_the_source_at_that_size(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (1.0, 0.9))
-    model = hs.fit(photos, tune="last:1", tuning=replace(QUICK, size=96), out=tmp_path / "out", **SOURCE)
+    model = hs.fit(photos, tune="last:1", **QUICK, size=96, out=tmp_path / "out", **SOURCE)
     assert model.report["tuning"]["kept"]
     assert "what gains is the size of the input alone" in model.report["warnings"][-1]
     model.save(tmp_path / "bundle")
@@ -82,15 +81,15 @@ def test_where_only_the_size_gains_the_model_is_the_source_at_that_size(
 
 @pytest.mark.usefixtures("gaining")
 def test_a_tuned_bundle_without_its_weights_is_refused(photos: Path, tmp_path: Path) -> None:
-    hs.fit(photos, tune="last:1", tuning=QUICK, out=tmp_path / "out", **SOURCE)
+    hs.fit(photos, tune="last:1", **QUICK, out=tmp_path / "out", **SOURCE)
     (tmp_path / "out" / "bundle" / "tuned.safetensors").unlink()
     with pytest.raises(hs.HeadstartError, match=r"tuned\.safetensors must be in"):
         hs.load(tmp_path / "out" / "bundle")
 
 
 def test_what_is_not_kept_is_said_and_shown(photos: Path, tmp_path: Path) -> None:
-    settings = Settings(epochs=1, batch_size=8, augment="none", learning_rate=1e-9)
-    model = hs.fit(photos, tune="last:1", tuning=settings, out=tmp_path / "out", **SOURCE)
+    settings = {**QUICK, "learning_rate": 1e-9}
+    model = hs.fit(photos, tune="last:1", **settings, out=tmp_path / "out", **SOURCE)
     assert not model.report["tuning"]["kept"]
     assert any("Tuning was not kept" in warning for warning in model.report["warnings"])
     assert "was tried and not kept" in (tmp_path / "out" / "report.html").read_text()
@@ -100,8 +99,8 @@ def test_what_is_not_kept_is_said_and_shown(photos: Path, tmp_path: Path) -> Non
 
 
 def test_the_same_seed_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
-    settings = Settings(epochs=1, batch_size=8, learning_rate=1e-3)
-    results = [hs.fit(photos, tune="all", tuning=settings, seed=3, **SOURCE).report for _ in range(2)]
+    settings = {**QUICK, "augment": "light"}
+    results = [hs.fit(photos, tune="all", **settings, seed=3, **SOURCE).report for _ in range(2)]
     for result in results:
         for one in result["tuning"]["tried"]:
             one["images_per_second"] = 0
@@ -162,7 +161,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_refuses_other_arguments__DS
     with pytest.raises(hs.HeadstartError, match="add --resume"):
         check_out(out)
     other = subprocess.run(
-        command(photos, out, "--resume", "--rate", "0.5"), capture_output=True, text=True, check=False
+        command(photos, out, "--resume", "--learning-rate", "0.5"), capture_output=True, text=True, check=False
     )
     assert other.returncode == 2
     assert re.search(r"rate: \S+ then, 0\.5 now", other.stderr.splitlines()[-1])

@@ -14,8 +14,8 @@ from sklearn.datasets import load_digits
 
 from headstart.base.errors import DataError, SourceError, UsageError
 from headstart.base.progress import Progress
-from headstart.pretraining.pretrain import open_architecture, pretrain, run_pretrain
 from headstart.pretraining.options import PretrainOptions
+from headstart.pretraining.pretrain import open_architecture, pretrain, run_pretrain
 from headstart.pretraining.result import PretrainResult
 from headstart.sources.checkpoints.source_folder import UNGATED
 from headstart.sources.registry import open_source

@@ -31,7 +31,6 @@ from headstart.sources.tuned import TunedText
 from headstart.tune import search as adapt
 from headstart.tune.inputs.texts import bucketed
 from headstart.tune.network.param_groups import is_norm
-from headstart.tune.settings import Settings
 from headstart.tune.training import loop
 from headstart.tune.training.task import Recipe
 from headstart.tune.trial import Point, TuningTrial
@@ -201,7 +200,7 @@ def test_a_tuned_encoder_is_saved_loaded_and_tuned_to_the_same_weights(
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
     monkeypatch.setattr(adapt._Search, "_is_better", lambda *given: True)
     table, how = write_csv(tmp_path / "topics.csv", sentences(24)), {"engine": "torch", "tune": "last:1"}
-    how["tuning"] = Settings(epochs=2, batch_size=8, learning_rate=1e-3)
+    how |= {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
     model = hs.fit(table, source=source, out=tmp_path / "out", **how)
     assert model.report["tuning"]["kept"] and model.report["tuning"]["way"] == "last:1"
     texts = [text for text, _ in sentences(2, seed=3)]
@@ -255,7 +254,7 @@ def test_tuned_word_vectors_are_saved_and_loaded_with_their_new_words(
     monkeypatch.setattr(adapt._Search, "_is_better", lambda *given: True)
     monkeypatch.setattr(leaning, "joined_loss", lambda *given: 100.0)
     table = write_csv(tmp_path / "topics.csv", sentences(24))
-    how = {"source": vectors, "tune": "all", "tuning": Settings(epochs=3, batch_size=8, learning_rate=1e-2)}
+    how = {"source": vectors, "tune": "all", "epochs": 3, "batch_size": 8, "learning_rate": 1e-2}
     model = hs.fit(table, out=tmp_path / "out", **how)
     assert isinstance(model.source, TunedWords) and model.report["tuning"]["way"] == "all"
     before = vectors.vectors.original(model.source.weights["places"][:3])

@@ -1,0 +1,54 @@
+"""The page of all options, made from their models: `python -m headstart.cli.reference > docs/options.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headstart.cli.app import SUMMARIES
+from headstart.cli.command import DisplayOptions
+from headstart.cli.demo import DemoOptions
+from headstart.cli.predict import PredictOptions
+from headstart.cli.sources import SourcesOptions
+from headstart.comparison.options import CompareOptions
+from headstart.pretraining.options import PretrainOptions
+from headstart.run.option_model import GROUPS, Options, flag_of, metadata_of
+from headstart.run.options import FitOptions
+
+MODELS: dict[str, type[Options]] = {
+    "fit": FitOptions,
+    "predict": PredictOptions,
+    "compare": CompareOptions,
+    "pretrain": PretrainOptions,
+    "sources": SourcesOptions,
+    "demo": DemoOptions,
+}
+HEADER = """# Options
+
+This page is made from the models of the options by `python -m headstart.cli.reference`; a test holds it current.
+`hs.fit`, `hs.compare` and `hs.pretrain` take the options of their commands under the same names, with underscores.
+"""
+
+
+def reference() -> str:
+    """Return the page: for each command a table of its options, group by group."""
+    shared = "\n".join(["## Options of every command", "", *_table(DisplayOptions)])
+    return "\n\n".join([HEADER.rstrip(), *map(_section, MODELS), shared]) + "\n"
+
+
+def _section(command: str) -> str:
+    return "\n".join([f"## headstart {command}", "", SUMMARIES[command], "", *_table(MODELS[command])])
+
+
+def _table(model: type[Options]) -> Iterator[str]:
+    yield "| group | option | what it does |"
+    yield "|---|---|---|"
+    for group in GROUPS:
+        for name, field in model.model_fields.items():
+            more = metadata_of(field)
+            if more["group"] == group:
+                value = f" {more['metavar']}" if more["metavar"] else ""
+                yield f"| {group} | `{flag_of(name, field)}{value}` | {field.description} |"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
