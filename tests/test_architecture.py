@@ -21,14 +21,14 @@ ORDER = {
     "data.images": "formats jpeg pillow preprocessing",
     "data.audio": "decoding spectrogram",
     "engines": "base environment token_batches openvino torch select",
-    "sources": "layers base taps architecture checkpoints hub keras networks uri registry convert graphs text providers"
-    " catalogue tuned",
+    "sources": "layers taps base architecture checkpoints hub keras networks uri registry convert graphs text providers"
+    " catalogue",
     "sources.checkpoints": "align pth checks safetensors read load source_folder",
     "sources.hub": "client repository weights",
     "sources.networks": "bert classifier efficientnet_lite image_processor pooling resnet9 tapped source stages"
     " transformers_image transformers_text two_step",
     "sources.graphs": "protobuf onnx_check traversal openvino_graph saved_model_check sidecar source",
-    "sources.text": "source word_index word_means word_vectors word_source word_network",
+    "sources.text": "source word_index word_vectors word_network word_source",
     "sources.keras": "walker library blueprint arrays file graph table weights",
     "sources.providers": "arch keras file huggingface_text timm huggingface onnx package_files packaged_text packaged"
     " tfhub torchvision words",
@@ -63,7 +63,6 @@ LONG_FUNCTIONS = {
     "fitting.findings.build_fit_result",
     "fitting.tuning.tuned_predictor",
     "fitting.tuning._answer",
-    "model._open_source",
     "pretraining.pretrain.train",
     "tune.from_scratch.train_anew",
 }

@@ -27,12 +27,7 @@ from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.tfidf import TfidfHead
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
-from headstart.sources.base import Source, SourceInfo
-from headstart.sources.networks.source import TorchSource
-from headstart.sources.text.source import TextSource
-from headstart.sources.text.word_network import TunedWords
-from headstart.sources.text.word_source import WordSource
-from headstart.sources.tuned import AnyTuned, TunedSource, TunedText, is_tuned
+from headstart.sources.base import Source, SourceInfo, Weights
 
 if TYPE_CHECKING:
     from headstart.features.extract import Extraction
@@ -147,12 +142,12 @@ class Model:
         """
         manifest = self.manifest()
         page = card.render(manifest, self.report)
-        tuned = dict(self.source.weights) if is_tuned(self.source) else {}
+        tuned = dict(self.source.weights)
         bundle.save(Path(folder), Bundle(manifest, self.head, self.report, page, tuned, self.terms))
 
     def manifest(self) -> Manifest:
         """Return what the bundle of this model says of itself."""
-        base: Source = self.source.base if is_tuned(self.source) else self.source
+        base = self.source.base or self.source
         info = base.info
         way = self.report.get("tuning", {}).get("way", "tuned")
         return Manifest(
@@ -168,7 +163,7 @@ class Model:
             calibration=bundle.Calibration(float(self.head.temperature)),
             data=self.data,
             versions=_versions(),
-            tuning=bundle.TuningIdentity(way, self.source.info.sha256) if is_tuned(self.source) else None,
+            tuning=bundle.TuningIdentity(way, self.source.info.sha256) if self.source.base is not None else None,
         )
 
 
@@ -280,29 +275,26 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
             f"revision {source.info.revision}, sha256 {source.info.sha256[:12]}…",
             wanted.get,
         )
-    if manifest.tuning is not None and isinstance(source, TorchSource):
+    if manifest.tuning is not None and isinstance(source.preprocessing, Preprocessing):
         # A tuned network of pictures may want them at another size.
         how = preprocessing_from(manifest.preprocessing)
-        return _proved(TunedSource(source, tuned, how), manifest).at(manifest.layer)
+        return _with_weights(source, tuned, manifest, how).at(manifest.layer)
     if _as_json(asdict(source.preprocessing)) != manifest.preprocessing:
         raise BundleError(
             f"the preprocessing of {wanted.uri} must be that of the bundle, {manifest.preprocessing}",
             _as_json(asdict(source.preprocessing)),
             f"install the versions that made it: {_pinned(manifest.versions)}",
         )
-    if manifest.tuning is None:
-        return source.at(manifest.layer)
-    if isinstance(source, TextSource):
-        return _proved(TunedText(source, tuned), manifest).at(manifest.layer)
-    if isinstance(source, WordSource):
-        return _proved(TunedWords(source, tuned), manifest).at(manifest.layer)
-    raise BundleError(
-        "a tuned source must be a torch network", manifest.source.uri, "fetch the bundle again, or save it again"
-    )
+    if manifest.tuning is not None:
+        source = _with_weights(source, tuned, manifest)
+    return source.at(manifest.layer)
 
 
-def _proved(found: AnyTuned, manifest: Manifest) -> AnyTuned:
-    """Return a tuned source, proved to have the weights that the bundle was saved with."""
+def _with_weights(
+    source: Source, weights: Weights, manifest: Manifest, preprocessing: Preprocessing | None = None
+) -> Source:
+    """Return the tuned source, proved to have the weights that the bundle was saved with."""
+    found = source.with_weights(weights, preprocessing)
     wanted = manifest.tuning.sha256 if manifest.tuning is not None else ""
     if found.info.sha256 != wanted:
         raise BundleError(

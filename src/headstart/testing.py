@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from headstart.base.hashing import sha256_json
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.sources.networks.source import Identity, Once, TorchSource
+from headstart.sources.base import Identity
+from headstart.sources.networks.source import TorchSource
 from headstart.sources.taps import Stage, more_taps, taps
 
 if TYPE_CHECKING:
@@ -79,10 +81,7 @@ class PlantedSource(ToySource):
             sha256=sha256_json({"toy": what, "seed": seed}),
             trained_on=f"nothing ({what} weights, seed {seed})",
         )
-        self.info = replace(
-            self.info, uri=self.identity.uri, sha256=self.identity.sha256, trained_on=self.identity.trained_on
-        )
-        self._build = Once(lambda: _planted_network(seed, shuffled=shuffled))
+        self._build = cache(lambda: _planted_network(seed, shuffled=shuffled))
 
 
 def _planted_network(seed: int, *, shuffled: bool) -> nn.Module:

@@ -30,6 +30,7 @@ from headstart.engines.select import LEAST_MEAN, LEAST_WORST, parity
 from headstart.engines.torch import TorchEngine
 from headstart.sources import base
 from headstart.sources.base import Source
+from headstart.sources.layers import select
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.networks.tapped import Tapped
 from headstart.sources.registry import open_source
@@ -248,17 +249,28 @@ def check_description(source: Source) -> None:
     assert len(info.sha256) == 64
     assert names[0] == "pool"
     assert len(set(names)) == len(names)
-    assert network.blocks[0].width == info.feature_size
+    assert network.blocks[0].width == info.feature_size == source.at("pool").info.feature_size
     assert set(names) <= set(info.layers)
     with pytest.raises(UsageError) as caught:
         source.at("nonsense")
     said = str(caught.value)
     del caught  # a traceback that its own frame holds keeps the network in memory
     assert all(layer in said for layer in info.layers[:5])
+    check_widths(source)
     for layer in info.layers:
         asked = source.at(layer).network()
         assert layer == "joined" or layer in [block.name for block in asked.blocks]
         assert (asked.fingerprint == network.fingerprint) == (layer == "joined" or layer in names)
+
+
+def check_widths(source: Source) -> None:
+    """`info` states the width of the features of the layer asked for, whatever the network yields beside them."""
+    last, more = source.taps[-1].name, [tap.name for tap in source.more]
+    for layer in (*source.info.layers, f"pool+{last}", *(f"{name}+pool" for name in more)):
+        opened = source.at(layer)
+        blocks = opened.network().blocks
+        x = np.zeros((0, sum(block.width for block in blocks)), dtype=np.float32)
+        assert opened.info.feature_size == select(x, blocks, layer)[0].shape[1]
 
 
 def check_memory(fresh: Source, remembered: Source) -> None:
@@ -370,7 +382,7 @@ def check_table(source: Source) -> None:
     if row is None:
         return
     channels = " grey" if source.preprocessing.channels == "grey" else ""
-    flat = source.at("flatten").network().blocks[0].width
+    flat = source.at("flatten").info.feature_size
     height, width = source.preprocessing.size
     figures = [
         f"{height} x {width}{channels}",

@@ -14,6 +14,7 @@ from toy_texts import FILLERS, TOPICS, sentences
 from headstart.engines.base import Engine
 from headstart.engines.select import open_engine
 from headstart.sources.base import Source
+from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 
 TEXTS = [text for text, _ in sentences(3)] + ["x", "👩‍👩‍👧 \u202e e\u0301", "a\0b", "salt " * 400]
@@ -68,7 +69,8 @@ def test_a_source_of_texts_keeps_its_promises(name: str, tmp_path: Path, cache: 
     assert not np.allclose(x, engine_of(other, cache).run(other.prepare_all(TEXTS)), atol=1e-3)
     alone = np.concatenate([engine_of(source, cache).run(source.prepare_all([text])) for text in TEXTS[::3]])
     np.testing.assert_allclose(alone, x[::3], atol=1e-5)
-    for layer in source.info.layers:
+    for layer in (*source.info.layers, "+".join(block.name for block in network.blocks)):
         assert source.at(layer).network().fingerprint == network.fingerprint
+        assert source.at(layer).info.feature_size == select(x, network.blocks, layer)[0].shape[1]
     for text, tokens in zip(TEXTS, source.prepare_all(TEXTS), strict=True):
         assert 0 <= tokens.used <= tokens.given, text  # type: ignore[union-attr]

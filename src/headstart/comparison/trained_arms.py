@@ -27,9 +27,8 @@ from headstart.judge.benefit.results import Outcome, judged_at
 from headstart.judge.metrics import log_losses
 from headstart.run.prepared import PreparedData
 from headstart.run.trainable import as_network
-from headstart.sources.networks.source import TorchSource
+from headstart.sources.base import Source
 from headstart.sources.registry import open_source
-from headstart.sources.tuned import Tunable, TunedSource
 from headstart.tune.training.trackers import Tracker
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def epochs_for(arm: str, labels: int) -> int:
     return int(np.clip(-(-STEPS[arm] // -(-labels // batch_for(labels))), least, most))
 
 
-def from_random(prepared: PreparedData, *, seed: int) -> Tunable:
+def from_random(prepared: PreparedData, *, seed: int) -> Source:
     """Return the network of the data's source with random weights.
 
     Raises:
@@ -104,7 +103,7 @@ class ArmConfig:
 
 def trained(
     prepared: PreparedData,
-    source: Tunable,
+    source: Source,
     course: ArmConfig,
     *,
     seed: int,
@@ -220,7 +219,7 @@ class _Told:
         self._watcher.finished(facts)
 
 
-def _said(course: ArmConfig, source: Tunable, run: Trained, way: TrialConfig, *, calmer: bool) -> str:
+def _said(course: ArmConfig, source: Source, run: Trained, way: TrialConfig, *, calmer: bool) -> str:
     how = source.preprocessing
     unit = "bands and frames" if isinstance(how, AudioPreprocessing) else "px"
     size = f", {how.size[0]} x {how.size[1]} {unit}" if isinstance(how, Preprocessing) else ""
@@ -232,16 +231,17 @@ def _said(course: ArmConfig, source: Tunable, run: Trained, way: TrialConfig, *,
     return f"{what}{size}, {done} epoch{'' if done == 1 else 's'}{short}{why}{rate}"
 
 
-def _at(source: Tunable, size: int) -> Tunable:
+def _at(source: Source, size: int) -> Source:
     """Return the source for pictures of another size."""
-    if not isinstance(source, TorchSource) or not size or source.preprocessing.size == (size, size):
+    how = source.preprocessing
+    if not isinstance(how, Preprocessing) or not size or how.size == (size, size):
         return source
     from headstart.tune.inputs.images import resized
 
-    return TunedSource(source, {}, resized(source.preprocessing, size))
+    return source.with_weights({}, resized(how, size))
 
 
-def _settled(source: Tunable, prepared: PreparedData) -> Tunable:
+def _settled(source: Source, prepared: PreparedData) -> Source:
     """Return a network with random weights whose BatchNorm knows the labelled pictures: no weight has learned.
 
     Without it the running statistics are those of nothing, and in training mode the network says other things than a
@@ -252,7 +252,8 @@ def _settled(source: Tunable, prepared: PreparedData) -> Tunable:
     from headstart.sources.networks.tapped import Tapped
     from headstart.tune.network.param_groups import has_statistics, statistics_of
 
-    if not isinstance(source, TorchSource):
+    how = source.preprocessing
+    if not isinstance(how, Preprocessing):
         return source
     body = copy.deepcopy(source.module())
     norms: Any = {name: module for name, module in body.named_modules() if has_statistics(module)}
@@ -262,7 +263,7 @@ def _settled(source: Tunable, prepared: PreparedData) -> Tunable:
         module.reset_running_stats()
         module.momentum = None  # the mean over all batches
         module.training = True
-    network = Tapped(body, source.preprocessing, source.taps[:1])
+    network = Tapped(body, how, source.taps[:1])
     dataset, train = prepared.scan.dataset, prepared.parts.train
     some_of = train[:: -(-len(train) // SEEN)]
     with torch.inference_mode():
@@ -270,10 +271,10 @@ def _settled(source: Tunable, prepared: PreparedData) -> Tunable:
             some = source.prepare_all([dataset.read(at) for at in some_of[start : start + SETTLED]])
             network(torch.from_numpy(np.asarray(some)))
     found = {name.removeprefix("body."): one.numpy() for name, one in statistics_of(body, list(norms)).items()}
-    return TunedSource(source, found, source.preprocessing)
+    return source.with_weights(found)
 
 
-def _way(course: ArmConfig, source: Tunable, labels: int, seed: int) -> TrialConfig:
+def _way(course: ArmConfig, source: Source, labels: int, seed: int) -> TrialConfig:
     from headstart.tune.inputs.by_modality import rate_of
     from headstart.tune.trial_config import TrialConfig
 
@@ -294,7 +295,7 @@ def _recipe(course: ArmConfig, labels: int, rate: float, seed: int) -> Recipe:
     return Recipe(epochs=epochs, rate=rate, batch=batch_for(labels), patience=epochs, last=True, seed=seed)
 
 
-def _ground(prepared: PreparedData, source: Tunable) -> TuningProblem:
+def _ground(prepared: PreparedData, source: Source) -> TuningProblem:
     """Return what an arm stands on: all labels to learn from, the test part beside it, a ridge head on its features."""
     from headstart.tune.problem import TuningProblem
 
@@ -318,7 +319,7 @@ def _ground(prepared: PreparedData, source: Tunable) -> TuningProblem:
     )
 
 
-def _features(prepared: PreparedData, source: Tunable, layer: str) -> Features:
+def _features(prepared: PreparedData, source: Source, layer: str) -> Features:
     """Return features of the labelled examples: those at hand for the source as it is, else computed by torch."""
     if source is prepared.source:
         return prepared.features(layer, prepared.parts.train)
@@ -351,7 +352,7 @@ def _shelved(ground: TuningProblem, decoded_cache: DecodedCache, progress: Progr
     return decoded_cache
 
 
-def mirrors(prepared: PreparedData, source: Tunable) -> bool:
+def mirrors(prepared: PreparedData, source: Source) -> bool:
     """Return whether the source still knows the examples in a mirror; asked of some of the labels."""
     import torch
 

@@ -7,14 +7,9 @@ from headstart.data.modality import MODALITIES
 from headstart.data.text import texts_at
 from headstart.run.prepared import PreparedData
 from headstart.sources.base import Source
-from headstart.sources.networks.source import TorchSource
-from headstart.sources.text.source import TextSource
-from headstart.sources.text.word_network import WordNetwork
-from headstart.sources.text.word_source import WordSource
-from headstart.sources.tuned import Tunable
 
 
-def as_network(prepared: PreparedData, what: str, source: Source | None = None) -> Tunable:
+def as_network(prepared: PreparedData, what: str, source: Source | None = None) -> Source:
     """Return a source whose weights can learn: a torch network as it is, a file of word vectors as an embedding layer.
 
     Args:
@@ -26,12 +21,12 @@ def as_network(prepared: PreparedData, what: str, source: Source | None = None) 
         SourceError: it is a graph that only computes, or a table of token vectors.
     """
     source = source if source is not None else prepared.source
-    if isinstance(source, TorchSource) or (isinstance(source, TextSource) and source.learns):
-        return source
-    if isinstance(source, WordSource):
-        dataset, parts = prepared.scan.dataset, prepared.parts
-        others = texts_at(dataset, (*parts.validation, *parts.test))
-        return WordNetwork(source, texts_at(dataset, parts.train), others)
+    dataset, parts = prepared.scan.dataset, prepared.parts
+    network = source.as_trainable(
+        lambda: texts_at(dataset, parts.train), lambda: texts_at(dataset, (*parts.validation, *parts.test))
+    )
+    if network is not None:
+        return network
     raise SourceError(
         f"{what} needs a source that is a torch network",
         f"{source.info.uri}, {'a table of vectors' if source.info.kind == 'text' else 'a graph that only computes'}",

@@ -6,8 +6,9 @@ import copy
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -15,14 +16,17 @@ from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
+from headstart.base.hashing import sha256, sha256_json
 from headstart.data.audio.decoding import sound_bytes
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.dataset import BadExample
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import Kind
 from headstart.data.text import text_bytes
 from headstart.engines.base import Batch, Network, PreparedExample, stacked
 from headstart.engines.select import PHOTOS, open_engine
-from headstart.sources.layers import AUTO, JOINED, POOL, check_layer, select
+from headstart.sources.layers import AUTO, JOINED, POOL, check_layer, layer_names, select
+from headstart.sources.taps import Tap
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 
 RECIPE = 1
 """Counts up when the same weights, taps and preprocessing come to mean other numbers."""
+Weights = Mapping[str, NDArray[Any]]
+"""Weights that have changed: arrays by the name of the weight or statistic in the module of the source."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +58,70 @@ class TextPreprocessing:
 
 
 @dataclass(frozen=True)
-class SourceInfo:
-    """What a source is.
+class Identity:
+    """What tells one set of weights from another, known without torch.
 
     Attributes:
         uri: `provider:name[@revision]`.
-        kind: what it reads.
+        architecture: the network's name in its library, or what builds it; the fingerprint of features holds it.
         parameters: number of weights, without the classifier that is not used.
-        feature_size: width of the `pool` layer.
-        input: its preprocessing as plain values.
-        layers: names that `layer=` accepts.
+        classes: how many classes its own classifier has; 0 for none.
         licence: of the weights.
         revision: the resolved commit or package version.
-        sha256: of the weights.
+        sha256: of the weights file; for random weights, of how they are drawn.
         trained_on: task and data it was trained on.
         arch: URI of the architecture, for a bare checkpoint: what `open_source(uri, arch=…)` needs; empty otherwise.
         notes: what its user must be told, one line each, such as a classifier that was left out.
+    """
+
+    uri: str
+    architecture: str
+    parameters: int
+    classes: int = 0
+    licence: str = "not stated"
+    revision: str = ""
+    sha256: str = ""
+    trained_on: str = "not stated"
+    arch: str = ""
+    notes: tuple[str, ...] = ()
+
+    def as_random(self, seed: int, *, library: str) -> Identity:
+        """Return the identity of the same network with random weights: how they are drawn stands for their bytes.
+
+        Args:
+            seed: what they are drawn from.
+            library: the package that draws them, together with torch.
+        """
+        drawn_by = {name: version(name) for name in ("torch", library)}
+        return replace(
+            self,
+            licence="none (random weights)",
+            revision=f"seed {seed}",
+            sha256=sha256_json({"random": self.architecture, "seed": seed, **drawn_by}),
+            trained_on=f"nothing (random weights, seed {seed})",
+        )
+
+    def as_tuned(self, weights: Mapping[str, NDArray[Any]]) -> Identity:
+        """Return the identity of the same network with some weights changed by learning on the user's own data."""
+        parts = [(name, array.shape, sha256(array.data)) for name, array in sorted(weights.items())]
+        return replace(
+            self,
+            sha256=sha256_json({"base": self.sha256, "tuned": parts}),
+            trained_on=f"{self.trained_on}; then tuned",
+        )
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source is, as `headstart sources URI --json` prints it.
+
+    Attributes:
+        kind: what it reads.
+        feature_size: width of the features of its layer; of `pool`, where the layer is `auto`.
+        input: its preprocessing as plain values.
+        layers: names that `layer=` accepts.
+
+    The other attributes are those of its `Identity`.
     """
 
     uri: str
@@ -89,9 +143,15 @@ class SourceInfo:
 
 
 class Source(ABC):
-    """A pretrained network, opened by `open_source`."""
+    """A pretrained network, opened by `open_source`.
 
-    info: SourceInfo
+    Args:
+        identity: what it is.
+        preprocessing: how it wants its pictures, recordings or texts, which says which of them it reads.
+        taps: where its standard blocks of features are taken, `pool` first.
+        more: taps that are taken only where a layer names them: early stages, and `flatten`.
+    """
+
     preprocessing: Preprocessing | TextPreprocessing
     layer: str = AUTO
     """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
@@ -99,8 +159,71 @@ class Source(ABC):
     """The layers between which `auto` chooses, where the source has them."""
     whole_words: bool = False
     """Whether it knows texts by whole words, some of which it may not know."""
+    new_words: tuple[str, ...] = ()
+    """Words of the texts to learn from that have got a vector here, and are none of the file's."""
+    rates: Mapping[str, float] | None = None
+    """The full learning rate of each mode of tuning, where it is not that of other networks of its kind."""
     opened: Mapping[str, Any] | None = None
     """The arguments of `open_source` that give this source once more, in another process; None for one made by hand."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        preprocessing: Preprocessing | TextPreprocessing,
+        taps: Sequence[Tap],
+        *,
+        more: Sequence[Tap] = (),
+    ) -> None:
+        self.identity, self.preprocessing = identity, preprocessing
+        self.taps, self.more = tuple(taps), tuple(more)
+        self.base: Source | None = None
+        """The source that it began as, where its weights have learned on the user's own data."""
+        self.weights: Weights = {}
+        """What has changed since then."""
+
+    @property
+    def kind(self) -> Kind:
+        """What it reads."""
+        if isinstance(self.preprocessing, TextPreprocessing):
+            return "text"
+        return "sound" if isinstance(self.preprocessing, AudioPreprocessing) else "image"
+
+    @property
+    def info(self) -> SourceInfo:
+        """What it is."""
+        identity = self.identity
+        return SourceInfo(
+            uri=identity.uri,
+            kind=self.kind,
+            parameters=identity.parameters,
+            feature_size=self._feature_size(),
+            input=asdict(self.preprocessing),
+            layers=(*layer_names([tap.name for tap in self.taps]), *(tap.name for tap in self.more)),
+            licence=identity.licence,
+            revision=identity.revision,
+            sha256=identity.sha256,
+            trained_on=identity.trained_on,
+            arch=identity.arch,
+            notes=identity.notes,
+        )
+
+    def _feature_size(self) -> int:
+        if self.layer == JOINED:
+            return sum(tap.width for tap in self.taps)
+        names = (POOL if self.layer == AUTO else self.layer).split("+")
+        return sum(tap.width for tap in self.all_taps if tap.name in names)
+
+    @property
+    def all_taps(self) -> tuple[Tap, ...]:
+        """Every tap that a layer can name."""
+        return (*self.taps, *self.more)
+
+    @property
+    def active_taps(self) -> tuple[Tap, ...]:
+        """The taps that the network yields: the standard ones, or those that the layer names where one is not."""
+        taps = {tap.name: tap for tap in self.all_taps}
+        names = dict.fromkeys(self.layer.split("+"))
+        return tuple(taps[name] for name in names) if {tap.name for tap in self.more} & names.keys() else self.taps
 
     @abstractmethod
     def network(self) -> Network:
@@ -109,6 +232,34 @@ class Source(ABC):
     @abstractmethod
     def module(self) -> torch.nn.Module:
         """Return the torch module with its weights loaded (what tuning changes)."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The parts of the module whose output is a stage's, in torch's dotted form; none where there is no module."""
+        return ()
+
+    def as_trainable(self, texts: Callable[[], Iterable[str]], others: Callable[[], Iterable[str]]) -> Source | None:
+        """Return the source as a network whose weights can learn; None where it only computes.
+
+        Args:
+            texts: returns those to learn from; a file of word vectors becomes a layer of the vectors of their words.
+            others: returns further texts, whose words are looked up as well.
+        """
+        return None
+
+    def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> Source:
+        """Return the source with some of its weights changed, by learning on the user's own data.
+
+        Args:
+            weights: what has changed.
+            preprocessing: how the changed network wants its pictures; as before by default.
+
+        Raises:
+            SourceError: its weights cannot change, or these are not of its names and shapes.
+        """
+        raise SourceError(
+            f"{self.identity.uri} must be a network that can be tuned", "none", "use it frozen, with --tune none"
+        )
 
     def anew(self, seed: int) -> Source | None:
         """Return the same network with random weights, where it was made by hand; None where its URI says how."""

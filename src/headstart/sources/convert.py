@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from headstart.base.atomic import write_folder
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256, sha256_json
-from headstart.sources.base import SourceInfo
+from headstart.sources.base import Identity, SourceInfo
 from headstart.sources.checkpoints.source_folder import DESCRIPTION, KERAS, SCHEMA, Described
-from headstart.sources.networks.source import Identity, TorchSource
+from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
 from headstart.sources.taps import Tap
 from headstart.sources.uri import parse

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from headstart.engines.token_batches import padded
 from headstart.heads.calibration import fit_temperature, log_losses
 from headstart.heads.folds import assign_folds, content_groups
 from headstart.heads.select import refit
-from headstart.sources.text.source import TextSource
 from headstart.tune.network.classifier import joined_blocks
 from headstart.tune.network.readers import TextReader
 from headstart.tune.problem import TuningProblem
@@ -32,8 +32,9 @@ def phrase(name: str) -> str:
 def named(ground: TuningProblem) -> list[Tokens]:
     """Return the tokens of the name of each class, in the order of the classes."""
     source = ground.source
-    assert isinstance(source, TextSource)
-    return [source.prepare((phrase(name) or name).encode()) for name in ground.dataset.classes]
+    tokens = [source.prepare((phrase(name) or name).encode()) for name in ground.dataset.classes]
+    assert all(isinstance(one, Tokens) for one in tokens)
+    return cast(list[Tokens], tokens)
 
 
 def names_tell(ground: TuningProblem, device: torch.device, *, seed: int) -> bool:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.heads.linear import LinearHead
+from headstart.sources.base import Source
 from headstart.sources.layers import JOINED
 from headstart.sources.taps import Tap
-from headstart.sources.tuned import Tunable
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TuningProblem:
     judge: tuple[int, ...]
     y_learn: NDArray[np.int64]
     y_judge: NDArray[np.int64]
-    source: Tunable
+    source: Source
     layer: str
     head: LinearHead
     x: NDArray[np.float32]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headstart.heads.linear import LinearHead
 from headstart.judge.intervals import Interval
-from headstart.sources.tuned import AnyTuned
+from headstart.sources.base import Source
 from headstart.tune.evaluation import EvaluatedTrial, gain, joined
 from headstart.tune.training.task import EpochResult
 
@@ -90,7 +90,7 @@ class Tuning:
             None without a tuned source.
     """
 
-    source: AnyTuned | None
+    source: Source | None
     head: LinearHead | None
     layer: str
     way: str

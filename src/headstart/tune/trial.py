@@ -17,8 +17,8 @@ from torch.nn.functional import normalize
 
 from headstart.base.progress import Progress
 from headstart.heads.select import refit
+from headstart.sources.base import Source
 from headstart.sources.layers import select
-from headstart.sources.tuned import AnyTuned
 from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline
 from headstart.tune.inputs.by_modality import MEDIA
 from headstart.tune.inputs.contrastive import Paired, contrast
@@ -305,7 +305,7 @@ class TuningTrial:
             if not torch.equal(tensor, self.original[name])
         }
 
-    def tuned(self) -> AnyTuned:
+    def tuned(self) -> Source:
         """Return the source with what has changed."""
         return self.medium.tuned({name: tensor.float().cpu().numpy() for name, tensor in self.changed().items()})
 

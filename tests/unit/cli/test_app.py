@@ -230,8 +230,15 @@ def test_sources(headstart: Headstart, tmp_path: Path) -> None:
     assert "packaged:efficientnet-lite0" in headstart("sources").stdout
     info = json.loads(headstart("sources", "packaged:efficientnet-lite0", "--json").stdout)
     assert (info["kind"], info["feature_size"], info["parameters"]) == ("image", 1280, 3_371_008)
+    flat = headstart("sources", "torchvision:alexnet", "--weights", "none", "--layer", "flatten", "--json").stdout
+    assert json.loads(flat)["feature_size"] == 9_216
     assert "torchvision:vgg16" in headstart("sources", "--search", "VGG16").stdout.splitlines()
-    for arguments in (["nowhere:net"], ["convert", "timm:resnet18", "--to", tmp_path / "x"], ["convert", "x"]):
+    for arguments in (
+        ["nowhere:net"],
+        ["arch:lenet5", "--layer", "x"],
+        ["convert", "timm:resnet18", "--to", tmp_path / "x"],
+        ["convert", "x"],
+    ):
         done = headstart("sources", *arguments)
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1, done.stderr

@@ -25,6 +25,8 @@ def test_the_table_fits_its_width_and_says_what_is_not_usable() -> None:
 
 def test_one_source_in_full_names_its_layers() -> None:
     info = ToySource().info
-    text = as_text(info)
+    text = as_text(info, "auto")
     assert all(layer in text for layer in info.layers)
     assert info.sha256 in text
+    assert "24 (layer pool)" in text
+    assert "384 (layer flatten)" in as_text(ToySource().at("flatten").info, "flatten")

@@ -21,13 +21,11 @@ from headstart.base.errors import SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.engines.torch import TorchTexts
 from headstart.fitting import words_after_tuning as leaning
+from headstart.sources.base import Identity
 from headstart.sources.networks import bert
-from headstart.sources.networks.source import Identity
 from headstart.sources.registry import open_source
 from headstart.sources.text.source import TextSource, layer_taps
-from headstart.sources.text.word_network import TunedWords, WordNetwork
-from headstart.sources.text.word_source import WordSource
-from headstart.sources.tuned import TunedText
+from headstart.sources.text.word_source import WordNetwork, WordSource
 from headstart.tune import search as adapt
 from headstart.tune.inputs.texts import bucketed
 from headstart.tune.network.param_groups import is_norm
@@ -65,7 +63,7 @@ def ours(source: TextSource) -> TextSource:
     """Return the encoder that needs no library, tiny and random, with the tokenizer of another one."""
     sizes = bert.Sizes(60, 16, 32, 2, 4, 64)
     stages = tuple(f"body.encoder.layer.{at}" for at in range(4))
-    identity = Identity("test:bert", "bert", 0, 0, "", "", "0" * 64, "nothing", kind="text")
+    identity = Identity("test:bert", "bert", 0, 0, "", "", "0" * 64, "nothing")
     return TextSource(
         identity,
         source.preprocessing,
@@ -211,7 +209,7 @@ def test_a_tuned_encoder_is_saved_loaded_and_tuned_to_the_same_weights(
     again.save(tmp_path / "copy")
     np.testing.assert_array_equal(hs.load(tmp_path / "copy", engine="torch").predict_proba(texts), expected)
     twice = hs.fit(table, source=source, **how)
-    assert isinstance(model.source, TunedText) and isinstance(twice.source, TunedText)
+    assert model.source.base is not None and twice.source.base is not None
     for name, weights in model.source.weights.items():
         np.testing.assert_array_equal(twice.source.weights[name], weights)
 
@@ -231,8 +229,8 @@ def vectors(tmp_path: Path) -> WordSource:
 def test_a_layer_of_word_vectors_says_what_the_file_does_and_knows_more_words(vectors: WordSource) -> None:
     texts = [text for text, _ in sentences(8)]
     network = WordNetwork(vectors, texts)
-    assert set(network.new) <= {word for topic in TOPICS.values() for word in topic[:2]} and network.new
-    known = [text for text in texts if not set(text.split()) & set(network.new)]
+    assert set(network.new_words) <= {word for topic in TOPICS.values() for word in topic[:2]} and network.new_words
+    known = [text for text in texts if not set(text.split()) & set(network.new_words)]
     tokens = [network.prepare(text.encode()) for text in texts]
     lookup = network.network().lookup
     assert lookup is not None
@@ -256,7 +254,7 @@ def test_tuned_word_vectors_are_saved_and_loaded_with_their_new_words(
     table = write_csv(tmp_path / "topics.csv", sentences(24))
     how = {"source": vectors, "tune": "all", "epochs": 3, "batch_size": 8, "learning_rate": 1e-2}
     model = hs.fit(table, out=tmp_path / "out", **how)
-    assert isinstance(model.source, TunedWords) and model.report["tuning"]["way"] == "all"
+    assert model.source.base is not None and model.report["tuning"]["way"] == "all"
     before = vectors.vectors.original(model.source.weights["places"][:3])
     assert (model.source.weights["vectors"][:3] != before).all(), "vectors have learned"
     texts = [text for text, _ in sentences(2, seed=3)]
@@ -271,4 +269,4 @@ def test_tuned_word_vectors_are_saved_and_loaded_with_their_new_words(
     with pytest.raises(UsageError, match="has no stages to part"):
         hs.fit(table, **{**how, "tune": "last:1"})
     with pytest.raises(SourceError, match="must be places, vectors of 8 numbers and words"):
-        TunedWords(vectors, {**model.source.weights, "places": model.source.weights["places"][::-1]})
+        vectors.with_weights({**model.source.weights, "places": model.source.weights["places"][::-1]})

@@ -21,9 +21,8 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Block, Network
 from headstart.engines.select import EXACT, PHOTOS, open_engine
 from headstart.sources.architecture import Architecture, remembered
-from headstart.sources.base import Source, SourceInfo
+from headstart.sources.base import Identity, Source
 from headstart.sources.graphs.sidecar import SidecarMetadata, read_beside
-from headstart.sources.layers import layer_names
 from headstart.sources.taps import Tap, more_taps, taps
 from headstart.sources.uri import Spec
 
@@ -89,33 +88,15 @@ class GraphSource(Source):
         self._path, self._convention = path, convention
         self._said = read_beside(path)
         digest = _digest(files, path)
-        self.anatomy = _remembered(path, digest, convention, self._said)
-        self.preprocessing = self.anatomy.preprocessing
-        names = layer_names([tap.name for tap in self.anatomy.taps])
-        self.info = SourceInfo(
-            uri=uri,
-            kind="image",
-            parameters=self.anatomy.parameters,
-            feature_size=self.anatomy.taps[0].width,
-            input=asdict(self.preprocessing),
-            layers=(*names, *(tap.name for tap in self.anatomy.more)),
-            licence="not stated",
-            revision=revision,
-            sha256=digest,
-            trained_on="not stated",
+        anatomy = _remembered(path, digest, convention, self._said)
+        identity = Identity(
+            uri, convention.framework, anatomy.parameters, anatomy.classes, revision=revision, sha256=digest
         )
-
-    @property
-    def asked(self) -> tuple[Tap, ...]:
-        """The taps that the network yields: the standard ones, or those that the layer names where one is not."""
-        known = {tap.name: tap for tap in (*self.anatomy.taps, *self.anatomy.more)}
-        names = dict.fromkeys(self.layer.split("+"))
-        more = {tap.name for tap in self.anatomy.more}
-        return tuple(known[name] for name in names) if more & names.keys() else self.anatomy.taps
+        super().__init__(identity, anatomy.preprocessing, anatomy.taps, more=anatomy.more)
 
     def network(self) -> Network:
         """Return the network that yields every standard block in one pass, or those that the layer names."""
-        wanted = self.asked
+        wanted = self.active_taps
         return self._network([tap.block for tap in wanted], {"taps": [asdict(tap) for tap in wanted]}, wanted)
 
     def module(self) -> torch.nn.Module:
@@ -132,7 +113,7 @@ class GraphSource(Source):
 
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return the source's own class probabilities, float32 of shape (n, k); see `Source.classify`."""
-        classes = self.anatomy.classes
+        classes = self.identity.classes
         if not classes:
             return super().classify(items)
         prepared = self.prepare_all(items)
@@ -145,7 +126,7 @@ class GraphSource(Source):
         channels = 1 if self.preprocessing.channels == "grey" else 3
         made_of = {
             "recipe": RECIPE,
-            "weights": self.info.sha256,
+            "weights": self.identity.sha256,
             "pool": self._said.pool,
             "preprocessing": asdict(self.preprocessing),
             **what,

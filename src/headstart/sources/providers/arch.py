@@ -10,7 +10,8 @@ from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.sources.networks.source import Identity, TorchSource, as_random
+from headstart.sources.base import Identity
+from headstart.sources.networks.source import TorchSource
 from headstart.sources.taps import Stage, more_taps, taps
 from headstart.sources.uri import Spec, refuse_revision
 
@@ -62,14 +63,10 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         architecture=f"headstart {spec.name}",
         parameters=defined.parameters,
         classes=CLASSES,
-        licence="",
-        revision="",
-        sha256="",
-        trained_on="",
     )
     standard = taps(defined.pool, defined.stages, None)
     more = more_taps(standard, defined.stages, None)
-    identity = as_random(identity, seed, library="headstart")
+    identity = identity.as_random(seed, library="headstart")
     build = defined.build
     return TorchSource(identity, defined.preprocessing, standard, lambda: build_random(build, seed), more=more)
 

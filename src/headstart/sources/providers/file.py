@@ -17,8 +17,9 @@ from headstart.base.checks import did_you_mean
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file, sha256_json
+from headstart.sources.base import Identity
 from headstart.sources.checkpoints.source_folder import AGAIN, DESCRIPTION, KERAS, UNGATED, Described, read_folder
-from headstart.sources.networks.source import Identity, TorchSource
+from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
 from headstart.sources.taps import Tap
 from headstart.sources.uri import Spec

@@ -15,10 +15,10 @@ from headstart.base.errors import MissingExtra, SourceError
 from headstart.base.hashing import sha256_json
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.architecture import Architecture, remembered
-from headstart.sources.base import Source
+from headstart.sources.base import Identity, Source
 from headstart.sources.hub.repository import SMALL, HubFile, Repository, endpoint
 from headstart.sources.hub.weights import PICKLED, read_state
-from headstart.sources.networks.source import Identity, TorchSource, as_random
+from headstart.sources.networks.source import TorchSource
 from headstart.sources.providers.huggingface_text import FAMILIES as TEXT_FAMILIES
 from headstart.sources.providers.huggingface_text import open_text
 from headstart.sources.uri import Spec
@@ -81,16 +81,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source
     if not opened.timm:
         check_library(spec.uri)
     named = opened.config.get("architecture") if opened.timm else opened.config["model_type"]
-    identity = Identity(
-        uri=spec.uri,
-        architecture=f"{named} {sha256_json(opened.key)[:16]}",
-        parameters=0,
-        classes=0,
-        licence="not stated",
-        revision="",
-        sha256="",
-        trained_on="",
-    )
+    identity = Identity(spec.uri, f"{named} {sha256_json(opened.key)[:16]}", parameters=0)
     if opened.text:
         return _text_source(opened, identity, weights, seed=seed, **reading)
     if reading:
@@ -98,7 +89,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source
             f"{spec.uri} must read texts, piece by piece", f"--long-texts {reading['long']}", "leave --long-texts out"
         )
     if weights == "none":
-        identity = as_random(identity, seed, library=opened.key["library"])
+        identity = identity.as_random(seed, library=opened.key["library"])
         return _source(opened, identity, None, lambda: _made(opened, seed)[0])
     files = find_weights(opened.repository)
     digests = [file.sha256 for file in files]
@@ -131,7 +122,7 @@ def _text_source(opened: Opened, identity: Identity, weights: str, *, seed: int,
         sha256=digests[0] if len(digests) == 1 else sha256_json(digests),
     )
     found = open_text(opened.config, repository, files, identity, seed=seed, **reading)
-    found.info = replace(found.info, notes=tuple(repository.notes))
+    found.identity = replace(found.identity, notes=tuple(repository.notes))
     return found
 
 

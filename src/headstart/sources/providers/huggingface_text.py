@@ -13,11 +13,10 @@ from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256_json
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.engines.token_batches import STEP
-from headstart.sources.base import TextPreprocessing
+from headstart.sources.base import Identity, TextPreprocessing
 from headstart.sources.hub.repository import SMALL, HubFile, Repository
 from headstart.sources.hub.weights import read_state
 from headstart.sources.networks.pooling import POOLINGS, Pooling
-from headstart.sources.networks.source import Identity, as_random
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps
 
 if TYPE_CHECKING:
@@ -75,12 +74,12 @@ def open_text(
     width, layers = int(opened.get("hidden_size") or opened["dim"]), _layers(opened)
     pooling = Pooling(said["pooling"], said["normalise"], _more(layers))
     if weights is None:
-        identity = as_random(identity, seed, library="transformers")
+        identity = identity.as_random(seed, library="transformers")
     key = sha256_json({"config": dict(opened), "pooling": [pooling.how, pooling.normalise, *pooling.layers]})
     architecture = f"{identity.architecture} {key[:16]} transformers {version('transformers')}"
     built = cache(lambda: _built(dict(opened), pooling, weights, seed))
     parameters = _count(weights) if weights is not None else sum(one.numel() for one in built().parameters())
-    identity = replace(identity, architecture=architecture, parameters=parameters, kind="text")
+    identity = replace(identity, architecture=architecture, parameters=parameters)
     where = LAYERS.get(opened["model_type"], "model.encoder.layer")
     stages = tuple(f"{where}.{at}" for at in range(layers)) if where else ()
     taps = layer_taps(width, pooling.layers, stages)

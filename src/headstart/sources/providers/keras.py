@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.hashing import sha256_file, sha256_json
+from headstart.sources.base import Identity
 from headstart.sources.keras.blueprint import Blueprint, began_as_released, blueprint_of
 from headstart.sources.keras.library import check_installed
 from headstart.sources.keras.table import APPLICATIONS
 from headstart.sources.keras.weights import fetch
-from headstart.sources.networks.source import Identity, TorchSource, as_random
+from headstart.sources.networks.source import TorchSource
 from headstart.sources.uri import Spec, refuse_revision
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, size: int | None = None) 
     side = check_size(name, size)
     if weights == "none":
         blueprint = blueprint_of(name, size=side, top=False, trained=False)
-        identity = as_random(identify(spec.uri, blueprint), seed, library="keras")
+        identity = identify(spec.uri, blueprint).as_random(seed, library="keras")
         return as_source(identity, blueprint, side, lambda: _random(blueprint, side, seed))
     top = side == APPLICATIONS[name].size
     path = fetch(name, top=top)

@@ -12,8 +12,8 @@ from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.sources.base import Source
-from headstart.sources.networks.source import Identity, TorchSource, as_random
+from headstart.sources.base import Identity, Source
+from headstart.sources.networks.source import TorchSource
 from headstart.sources.providers.package_files import Member, find_member
 from headstart.sources.providers.packaged_text import ENCODERS, open_text
 from headstart.sources.taps import Stage, more_taps, taps
@@ -123,12 +123,11 @@ def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source
         parameters=known.parameters,
         classes=1000,
         licence="Apache-2.0",
-        revision="",
         sha256=known.sha256,
         trained_on="ImageNet-1k classification (1.28 million photos, 1,000 classes)",
     )
     if weights == "none":
-        identity = as_random(identity, seed, library="torch")
+        identity = identity.as_random(seed, library="torch")
         return TorchSource(identity, preprocessing, blocks, lambda: build_random(known, seed), more=more)
     path = find_weights(known)
     identity = replace(identity, revision=f"{known.package} {version(known.package)}")

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from headstart.base.hashing import sha256_json
 from headstart.data.text import Tokens
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.sources.base import TextPreprocessing
-from headstart.sources.networks.source import Identity, as_random
+from headstart.sources.base import Identity, TextPreprocessing
 from headstart.sources.providers.package_files import Member, find_member
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps
 from headstart.sources.uri import Spec
@@ -106,12 +105,10 @@ def open_text(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chun
         uri=spec.uri,
         architecture=spec.name,
         parameters=known.parameters,
-        classes=0,
         licence=known.licence,
         revision=f"{known.weights.package} {version(known.weights.package)}",
         sha256=known.weights.sha256,
         trained_on=known.trained_on,
-        kind="text",
     )
     if not known.layers:
         return _table(identity, known, reading, path, seed if weights == "none" else None)
@@ -122,7 +119,7 @@ def open_text(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chun
         return Tokenizer(path, reading)
 
     if weights == "none":
-        identity = as_random(identity, seed, library="torch")
+        identity = identity.as_random(seed, library="torch")
         return TextSource(identity, reading, taps, tokenizer, stages=stages, build=lambda: _encoder(known, None, seed))
     file = find_member(known.weights, spec.uri)
     return TextSource(identity, reading, taps, tokenizer, stages=stages, build=lambda: _encoder(known, file, seed))

@@ -14,8 +14,9 @@ from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.architecture import Architecture, remembered
+from headstart.sources.base import Identity
 from headstart.sources.hub.repository import HubFile, Repository
-from headstart.sources.networks.source import Identity, TorchSource, as_random
+from headstart.sources.networks.source import TorchSource
 from headstart.sources.uri import Spec
 
 if TYPE_CHECKING:
@@ -53,12 +54,10 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         parameters=anatomy.parameters,
         classes=anatomy.classes,
         licence=anatomy.licence or "not stated",
-        revision="",
-        sha256="",
         trained_on=f"timm tag {anatomy.tag or 'none'} (https://huggingface.co/{anatomy.hub})",
     )
     if weights == "none":
-        identity = as_random(identity, seed, library="timm")
+        identity = identity.as_random(seed, library="timm")
         return TorchSource(
             identity, anatomy.preprocessing, anatomy.taps, lambda: build_random(spec.name, seed), more=anatomy.more
         )

@@ -16,7 +16,8 @@ from headstart.base.hashing import sha256_file
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.architecture import Architecture, remembered
-from headstart.sources.networks.source import Identity, TorchSource, as_random
+from headstart.sources.base import Identity
+from headstart.sources.networks.source import TorchSource
 from headstart.sources.uri import Spec
 
 if TYPE_CHECKING:
@@ -44,12 +45,11 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         classes=anatomy.classes,
         licence=anatomy.licence or LICENCE,
         revision=anatomy.tag,
-        sha256="",
         trained_on=f"ImageNet-1k classification ({anatomy.tag} of torchvision)",
     )
     how = anatomy.preprocessing
     if weights == "none":
-        identity = as_random(identity, seed, library="torchvision")
+        identity = identity.as_random(seed, library="torchvision")
         return TorchSource(identity, how, anatomy.taps, lambda: build_random(spec, how, seed), more=anatomy.more)
     path = fetch(spec, anatomy)
     identity = replace(identity, sha256=sha256_file(path))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import MissingExtra, SourceError
 from headstart.base.hashing import sha256_json
+from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import Tokens, text_of
 from headstart.engines.base import Network
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.sources.base import Source, SourceInfo, TextPreprocessing
-from headstart.sources.layers import layer_names
-from headstart.sources.networks.source import Identity, Once
+from headstart.sources.base import Identity, Source, TextPreprocessing, Weights
+from headstart.sources.networks.source import plain, with_changes
 from headstart.sources.taps import Tap
 
 if TYPE_CHECKING:
@@ -125,8 +125,6 @@ class TextSource(Source):
     """
 
     preprocessing: TextPreprocessing
-    rates: Mapping[str, float] | None = None
-    """The full learning rate of each mode of tuning, where it is not that of other networks of texts."""
 
     def __init__(
         self,
@@ -139,34 +137,35 @@ class TextSource(Source):
         build: Callable[[], torch.nn.Module] | None = None,
         lookup: Callable[[], Callable[[Sequence[Tokens]], NDArray[np.float32]]] | None = None,
     ) -> None:
-        self.identity, self.preprocessing = identity, reading
-        self.taps, self.stages = tuple(taps), tuple(stages)
-        self.blocks = tuple(tap.block for tap in self.taps)
+        super().__init__(identity, reading, taps)
+        self._stages = tuple(stages)
         self.tokenizer, self._lookup = tokenizer, lookup
-        self._build = Once(build) if build is not None else None
-        self.info = SourceInfo(
-            uri=identity.uri,
-            kind="text",
-            parameters=identity.parameters,
-            feature_size=self.blocks[0].width,
-            input=asdict(reading),
-            layers=layer_names([block.name for block in self.blocks]),
-            licence=identity.licence,
-            revision=identity.revision,
-            sha256=identity.sha256,
-            trained_on=identity.trained_on,
-            notes=identity.notes,
+        self._build = cache(build) if build is not None else None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The parts of the module that are its layers, first to last, in torch's dotted form."""
+        return self._stages
+
+    def as_trainable(
+        self, texts: Callable[[], Iterable[str]], others: Callable[[], Iterable[str]]
+    ) -> TextSource | None:
+        """Return the source itself, where it is a torch network."""
+        return self if self._build is not None else None
+
+    def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> TextSource:
+        """Return the source with some of its weights changed; see `Source.with_weights`."""
+        changed = plain(weights)
+        tuned = TextSource(
+            self.identity.as_tuned(changed),
+            self.preprocessing,
+            self.taps,
+            self.tokenizer,
+            stages=self.stages,
+            build=lambda: with_changes(self, changed),
         )
-
-    @property
-    def all_taps(self) -> tuple[Tap, ...]:
-        """Every tap that a layer can name."""
-        return self.taps
-
-    @property
-    def learns(self) -> bool:
-        """Whether it is a torch network, whose weights can be tuned."""
-        return self._build is not None
+        tuned.base, tuned.weights, tuned.layer = self, changed, self.layer
+        return tuned
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -182,17 +181,18 @@ class TextSource(Source):
 
     def network(self) -> Network:
         """Return the network that yields every block in one pass."""
+        blocks = tuple(tap.block for tap in self.taps)
         fingerprint = sha256_json(
             {
                 "recipe": RECIPE,
                 "weights": self.identity.sha256,
                 "architecture": self.identity.architecture,
-                "blocks": [asdict(block) for block in self.blocks],
+                "blocks": [asdict(block) for block in blocks],
                 "reading": asdict(self.preprocessing),
                 "tokenizers": version("tokenizers"),
             }
         )
-        return Network(fingerprint, (), self.blocks, self.module, lookup=self._lookup)
+        return Network(fingerprint, (), blocks, self.module, lookup=self._lookup)
 
     def module(self) -> torch.nn.Module:
         """Return the torch module with its weights loaded, in inference mode; the same one each time.

@@ -5,21 +5,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
-from functools import cached_property
-from typing import Any, NoReturn
+from dataclasses import asdict, replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256, sha256_json
+from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import Tokens, text_of
-from headstart.engines.base import Block, Network
-from headstart.sources.base import Source, SourceInfo, TextPreprocessing
-from headstart.sources.layers import layer_names
-from headstart.sources.text.word_index import WordIndex
+from headstart.engines.base import Network
+from headstart.engines.environment import set_passive_omp_wait
+from headstart.sources.base import Identity, Source, TextPreprocessing, Weights
+from headstart.sources.taps import Tap
+from headstart.sources.text.word_index import WordIndex, hash_of
 from headstart.sources.text.word_vectors import Learned, Vectors
+
+if TYPE_CHECKING:
+    from torch import nn
 
 RECIPE = 1
 """Counts up when the same file comes to mean other numbers."""
@@ -28,6 +33,14 @@ RARITY = 1e-3
 """`a` of the smooth inverse frequency (Arora et al. 2017): words that are commoner than this count less."""
 COMMONEST = 2_000
 """Words from which the component that all texts share is found."""
+
+
+LEAST = 2
+"""Texts that a word must stand in to get a vector of its own, where the file has none for it."""
+TABLE = "vectors.weight"
+"""What learns in the network."""
+RATES = {"all": 3e-4, "scratch": 1e-3}
+"""The full learning rate of vectors that are known, and of random ones: each word is met in few batches."""
 
 
 class WordSource(Source):
@@ -55,21 +68,17 @@ class WordSource(Source):
         self.index, self.seed = index, seed
         self.vectors = Vectors(index, seed, learned)
         about = index.about
-        self.preprocessing = TextPreprocessing(sha256_json({"words": RECIPE, "pattern": WORD.pattern}))
-        self.blocks = (Block("pool", about.width), Block("sif", about.width))
-        self.info = SourceInfo(
-            uri=uri,
-            kind="text",
-            parameters=about.words * about.width,
-            feature_size=about.width,
-            input=asdict(self.preprocessing),
-            layers=layer_names([block.name for block in self.blocks]),
-            licence="not stated" if seed is None else "none (random vectors)",
-            revision="" if seed is None else f"seed {seed}",
-            sha256=about.sha256 if seed is None else sha256_json({"words": about.sha256, "seed": seed}),
-            trained_on="not stated" if seed is None else f"nothing (random vectors, seed {seed})",
-            notes=about.notes,
-        )
+        identity = Identity(uri, "word vectors", about.words * about.width, sha256=about.sha256, notes=about.notes)
+        if seed is not None:
+            identity = replace(
+                identity,
+                licence="none (random vectors)",
+                revision=f"seed {seed}",
+                sha256=sha256_json({"words": about.sha256, "seed": seed}),
+                trained_on=f"nothing (random vectors, seed {seed})",
+            )
+        reading = TextPreprocessing(sha256_json({"words": RECIPE, "pattern": WORD.pattern}))
+        super().__init__(identity, reading, (Tap("pool", about.width, "pool"), Tap("sif", about.width, "avg")))
 
     def prepare(self, data: bytes) -> Tokens:
         """Return the words of one text that the file knows, by their places in the index.
@@ -94,12 +103,17 @@ class WordSource(Source):
 
     def network(self) -> Network:
         """Return the network: nothing but a table to look up."""
-        made_of: dict[str, Any] = {"recipe": RECIPE, "words": self.info.sha256, "reading": asdict(self.preprocessing)}
-        if len(self.vectors.learned.places):
-            made_of["learned"] = [sha256(self.vectors.learned.vectors.data), list(self.vectors.learned.new)]
-        return Network(sha256_json(made_of), (), self.blocks, self.module, lookup=self._lookup)
+        learned, blocks = self.vectors.learned, tuple(tap.block for tap in self.taps)
+        made_of: dict[str, Any] = {
+            "recipe": RECIPE,
+            "words": self.identity.sha256,
+            "reading": asdict(self.preprocessing),
+        }
+        if len(learned.places):
+            made_of["learned"] = [sha256(learned.vectors.data), list(learned.new)]
+        return Network(sha256_json(made_of), (), blocks, self.module, lookup=self._lookup)
 
-    def module(self) -> NoReturn:
+    def module(self) -> nn.Module:
         """Refuse: there is no torch network.
 
         Raises:
@@ -108,6 +122,27 @@ class WordSource(Source):
         raise SourceError(
             f"{self.info.uri} must be a torch network for that", "a table of vectors", "use it frozen, with --tune none"
         )
+
+    def as_trainable(self, texts: Callable[[], Iterable[str]], others: Callable[[], Iterable[str]]) -> WordNetwork:
+        """Return the source as a layer of the vectors of the words in these texts; see `Source.as_trainable`."""
+        return WordNetwork(self, texts(), others())
+
+    def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> WordSource:
+        """Return the source with some of its vectors changed.
+
+        Args:
+            weights: `places` of the vectors that have changed, int32, `vectors`, float32, and `words`, those that the
+                file does not know, as UTF-8 with a line break between two.
+            preprocessing: of no use to texts.
+
+        Raises:
+            SourceError: they do not fit together.
+        """
+        changed = {name: np.asarray(array, order="C") for name, array in weights.items()}
+        tuned = WordSource(self.identity.uri, self.index, seed=self.seed, learned=_fitting(self, changed))
+        tuned.identity = self.identity.as_tuned(changed)
+        tuned.base, tuned.weights, tuned.layer = self, changed, self.layer
+        return tuned
 
     def _looked_up(self, text: str) -> Iterator[list[int]]:
         for word in WORD.findall(text):
@@ -142,3 +177,104 @@ class WordSource(Source):
         scatter = (self.vectors.original(ids) * weights).astype(np.float64)
         _, axes = np.linalg.eigh(scatter.T @ scatter)
         return np.asarray(axes[:, -1], dtype=np.float32)
+
+
+class WordNetwork(WordSource):
+    """Word vectors as a network: a table of vectors, of which the blocks of a text are means.
+
+    Words that stand in two of the texts to learn from, and not in the file, begin as random vectors of the mean and
+    spread of the others.
+
+    Args:
+        base: the source whose vectors it starts from.
+        texts: to learn from.
+        others: further texts, whose words are looked up as well.
+    """
+
+    rates = RATES
+
+    def __init__(self, base: WordSource, texts: Iterable[str], others: Iterable[str] = ()) -> None:
+        known: set[int] = set()
+        missing: Counter[str] = Counter()
+        for text in texts:
+            words = set(WORD.findall(text))
+            for word in words:
+                known.update(base.vectors.find(word))
+            missing.update({word.lower() for word in words if not base.vectors.find(word)})
+        for text in others:
+            for word in set(WORD.findall(text)):
+                known.update(base.vectors.find(word))
+        places = np.array(sorted(known), dtype=np.int32)
+        self.start = base.vectors.at(places)
+        new = tuple(sorted(word for word, count in missing.items() if count >= LEAST))
+        drawn = _drawn(new, self.start)
+        first = base.index.about.words
+        news = np.arange(first, first + len(new), dtype=np.int32)
+        super().__init__(base.info.uri, base.index, seed=base.seed, learned=Learned(news, drawn, new))
+        self._from = base
+        self.places, self.new_words = np.concatenate([places, news]), new
+        self.start = np.concatenate([self.start, drawn])
+        self.opened, self.layer = base.opened, base.layer
+        self._module = cache(self._build)
+
+    def module(self) -> nn.Module:
+        """Return the torch module: ids and mask, int64 of shape (n, length), to the blocks; the same one each time."""
+        set_passive_omp_wait()
+        return self._module()
+
+    def _build(self) -> nn.Module:
+        from headstart.sources.text.word_network import WordMeans
+
+        rare = RARITY / (RARITY + self.vectors.frequency(self.places))
+        return WordMeans(self.places, self.start, rare.astype(np.float32), self.common).eval()
+
+    def as_trainable(self, texts: Callable[[], Iterable[str]], others: Callable[[], Iterable[str]]) -> WordNetwork:
+        """Return the source itself: the words are those of the texts that it was made for."""
+        return self
+
+    def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> WordSource:
+        """Return the source of the file with other vectors: those that have changed, and those of new words.
+
+        Args:
+            weights: `vectors.weight`, the whole table, float32 of shape (words, width).
+            preprocessing: of no use to texts.
+        """
+        table = weights.get(TABLE, self.start)
+        kept = (table != self.start).any(axis=1)
+        kept[len(kept) - len(self.new_words) :] = True
+        words = np.frombuffer("\n".join(self.new_words).encode("utf-8", "surrogatepass"), dtype=np.uint8)
+        return self._from.with_weights({"places": self.places[kept], "vectors": table[kept], "words": words})
+
+
+def _fitting(base: WordSource, weights: Weights) -> Learned:
+    width, words = base.index.about.width, base.index.about.words
+    try:
+        places, vectors, text = weights["places"], weights["vectors"], weights["words"].tobytes().decode()
+        new = tuple(text.split("\n")) if text else ()
+        sound = (
+            places.dtype == np.int32
+            and vectors.dtype == np.float32
+            and vectors.shape == (len(places), width)
+            and bool((np.diff(places) > 0).all())
+            and (not len(places) or (places[0] >= 0 and places[-1] < words + len(new)))
+        )
+    except (KeyError, UnicodeDecodeError):
+        sound = False
+    if not sound:
+        raise SourceError(
+            f"the tuned vectors of {base.info.uri} must be places, vectors of {width} numbers and words",
+            ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in weights.items()),
+            "tune the source again",
+        )
+    return Learned(places, vectors, new)
+
+
+def _drawn(words: tuple[str, ...], like: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return random vectors of the mean and spread of others, each drawn from the word itself."""
+    width = like.shape[1]
+    mean, spread = (like.mean(0), like.std(0)) if len(like) else (np.zeros(width), np.ones(width))
+    found = np.empty((len(words), width), dtype=np.float32)
+    for row, word in enumerate(words):
+        rng = np.random.default_rng(hash_of(word.encode("utf-8", "surrogatepass")))
+        found[row] = mean + spread * rng.standard_normal(width)
+    return found

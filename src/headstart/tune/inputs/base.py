@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from headstart.base.progress import Progress
 from headstart.data.modality import Kind
-from headstart.sources.tuned import AnyTuned, Weights
+from headstart.sources.base import Source, Weights
 from headstart.tune.inputs.row_store import Rows
 from headstart.tune.network.readers import Given, Reader
 from headstart.tune.problem import TuningProblem
@@ -127,7 +127,7 @@ class InputPipeline(ABC):
         """Return room for what is kept of what is learned from and of what judges."""
 
     @abstractmethod
-    def tuned(self, weights: Weights) -> AnyTuned:
+    def tuned(self, weights: Weights) -> Source:
         """Return the source of the ground with `weights` changed."""
 
     @abstractmethod

@@ -18,8 +18,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import Kind
 from headstart.features.prefetch import Prefetcher
-from headstart.sources.networks.source import TorchSource
-from headstart.sources.tuned import TunedSource, Weights
+from headstart.sources.base import Source, Weights
 from headstart.tune.inputs.augment import Views
 from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline, in_turn, shuffled
 from headstart.tune.inputs.row_store import Part, Placed, Rows, place_for
@@ -201,11 +200,9 @@ class ImagePipeline(InputPipeline):
             ActivationCache(shapes, judge, self.turns()[1], views=1, folder=folder),
         )
 
-    def tuned(self, weights: Weights) -> TunedSource:
+    def tuned(self, weights: Weights) -> Source:
         """Return the tuned source of pictures, at this size."""
-        source = self.ground.source
-        assert isinstance(source, TorchSource)
-        return TunedSource(source, weights, self.how)
+        return self.ground.source.with_weights(weights, self.how)
 
     def size(self, shapes: Sequence[Sequence[int]]) -> int:
         """Return the bytes that keeping takes."""

@@ -14,9 +14,7 @@ from torch import nn
 from headstart.base.progress import Progress
 from headstart.data.text import Tokens
 from headstart.engines.token_batches import STEP, packs, padded, padded_length
-from headstart.sources.text.source import TextSource
-from headstart.sources.text.word_network import TABLE, TunedWords, WordNetwork
-from headstart.sources.tuned import TunedText, Weights
+from headstart.sources.base import Source, Weights
 from headstart.tune.class_names import named
 from headstart.tune.inputs.base import ActivationCache, DecodedCache, InputPipeline
 from headstart.tune.inputs.row_store import Ragged, Rows
@@ -121,7 +119,7 @@ class TextPipeline(InputPipeline):
         if way.named:
             learn, y = [*learn, *named(ground)], np.concatenate([y, np.arange(ground.c)])
         self._texts = Texts(learn, y), Texts(self._read(ground.judge, tokens), ground.y_judge)
-        self.own = not (isinstance(ground.source, WordNetwork) and ground.source.new)
+        self.own = not ground.source.new_words
 
     def _read(self, positions: Sequence[int], known: dict[int, Tokens]) -> list[Tokens]:
         dataset, source = self.ground.dataset, self.ground.source
@@ -168,13 +166,9 @@ class TextPipeline(InputPipeline):
         )
         return learn, judge
 
-    def tuned(self, weights: Weights) -> TunedText | TunedWords:
+    def tuned(self, weights: Weights) -> Source:
         """Return the tuned source of texts."""
-        source = self.ground.source
-        if isinstance(source, WordNetwork):
-            return source.learned(weights.get(TABLE, source.start))
-        assert isinstance(source, TextSource)
-        return TunedText(source, weights)
+        return self.ground.source.with_weights(weights)
 
     def size(self, shapes: Sequence[Sequence[int]]) -> int:
         """Return the bytes that keeping takes; 0 where texts are in pieces."""

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
+from headstart.sources.base import Source
 from headstart.sources.layers import FAINT
-from headstart.sources.networks.source import TorchSource
 from headstart.sources.networks.tapped import Tapped
 from headstart.tune.network.readers import Reader
 
@@ -96,7 +97,7 @@ class Classifier(nn.Module):
         )
 
 
-def takes(source: TorchSource, size: int, width: int = 0) -> bool:
+def takes(source: Source, size: int, width: int = 0) -> bool:
     """Return whether a network gives features of the same widths for pictures of another size.
 
     Args:
@@ -105,6 +106,7 @@ def takes(source: TorchSource, size: int, width: int = 0) -> bool:
         width: of theirs, where they are not square.
     """
     how = source.preprocessing
+    assert isinstance(how, Preprocessing)
     blank = torch.zeros(1, size, width or size, 1 if how.channels == "grey" else 3, dtype=torch.uint8)
     try:
         with torch.inference_mode():

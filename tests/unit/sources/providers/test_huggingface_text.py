@@ -102,7 +102,7 @@ def test_every_pooling_is_that_of_its_name(mode: str, placed: Any) -> None:
     state = theirs("bert", source, "the boat of salt")
     wanted = {"cls": state[0], "mean": state.mean(axis=0), "max": state.max(axis=0)}
     wanted["mean_sqrt_len_tokens"] = state.sum(axis=0) / np.sqrt(len(state))
-    found = TorchTexts(source.module(), sum(block.width for block in source.blocks)).run([tokens])
+    found = TorchTexts(source.module(), sum(tap.width for tap in source.taps)).run([tokens])
     np.testing.assert_allclose(found[0, :16], wanted[mode], atol=1e-5)
 
 

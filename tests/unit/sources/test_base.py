@@ -42,6 +42,16 @@ def test_flatten_holds_every_number_of_the_last_map() -> None:
     np.testing.assert_allclose(found, final.flatten(1).numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("layer", "width"),
+    [("auto", 24), ("pool", 24), ("joined", 24 + 8 + 16 + 24 + 16 + 24), ("flatten", 384), ("stage1.avg+flatten", 400)],
+)
+def test_the_width_of_the_features_is_that_of_the_layer(layer: str, width: int) -> None:
+    source = ToySource().at(layer)
+    assert source.info.feature_size == width
+    assert source.encode([np.zeros((32, 32, 3), np.uint8)]).shape == (1, width)
+
+
 def test_one_body_serves_two_layers_and_keeps_neither_s_maps() -> None:
     source = ToySource()
     pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
