@@ -1,38 +1,48 @@
-"""Locks between processes: held while a block runs, and let go of by the system when their process dies."""
+"""Locks between processes: `filelock`, whose locks the system lets go of when their process dies."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from headstart.base.atomic import said_when_full
+from headstart.base.disk import reraise_disk_errors
+
+RETRY_SECONDS = 0.2
 
 
 @contextmanager
-def held(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs, so that work that two processes want is done once.
-
-    It saves work and guards nothing: whatever is written under it must be safe without it.
+def process_lock(
+    path: Path, *, on_wait: Callable[[], None] | None = None, on_retry: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; another process, or thread, that wants it waits.
 
     Args:
-        path: the lock file; created, and removed again at the end.
-        waiting: called once if another process holds it.
+        path: the lock file; it is created, and removed at the end.
+        on_wait: called once if another one holds it.
+        on_retry: called before each further attempt to take it, five times a second; what it raises ends the wait.
+
+    Raises:
+        UsageError: the lock file cannot be written.
     """
-    with said_when_full(path, 1):
+    from filelock import FileLock, Timeout
+
+    with reraise_disk_errors(path.parent, 1):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+        lock = FileLock(path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting is not None:
-                waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock.acquire(blocking=False)
+        except Timeout:
+            if on_wait is not None:
+                on_wait()
+            while not lock.is_locked:
+                if on_retry is not None:
+                    on_retry()
+                with suppress(Timeout):
+                    lock.acquire(timeout=RETRY_SECONDS)
+    try:
         yield
     finally:
         with suppress(OSError):
-            path.unlink(missing_ok=True)
-        os.close(handle)
+            path.unlink(missing_ok=True)  # whoever waits for it finds that the file is gone, and makes a new one
+        lock.release()

@@ -11,15 +11,13 @@ from pathlib import Path
 
 from headstart.base.errors import UsageError
 
-UNKNOWN = 1 << 30
+UNKNOWN_BYTES = 1 << 30
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-
-
-SAID = (
+OUT_OF_MEMORY_MESSAGES = (
     "out of memory",
     "can't allocate memory",
     "not enough memory",
@@ -42,7 +40,7 @@ def _of_machine() -> int:
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
-        return UNKNOWN
+        return UNKNOWN_BYTES
 
 
 def _of_container() -> int:
@@ -76,14 +74,14 @@ def keep_freed() -> None:
     """
     if sys.platform != "linux":
         return
-    wait_for_parity = getattr(ctypes.CDLL(None), "mallopt", None)
-    if wait_for_parity is not None:
-        wait_for_parity(M_MMAP_MAX, 0)
-        wait_for_parity(M_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextmanager
-def said_when_scarce(what: str) -> Iterator[None]:
+def reraise_out_of_memory(what: str) -> Iterator[None]:
     """Turn whatever is raised for want of memory into a UsageError that says what must fit, and what to lower."""
     try:
         yield
@@ -95,11 +93,11 @@ def said_when_scarce(what: str) -> Iterator[None]:
 
 def is_no_memory(error: BaseException) -> bool:
     """Return whether an error says that there is no memory left."""
-    return isinstance(error, MemoryError) or any(text in str(error) for text in SAID)
+    return isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY_MESSAGES)
 
 
 def too_large(what: str, error: BaseException) -> UsageError:
     """Return the error to raise where `what` does not fit in memory."""
-    given = str(error).partition("\n")[0] or "there is no memory left"
-    do = "give a smaller --batch-size, a smaller --size, or tune less: --tune last:1"
-    return UsageError(f"{what} must fit in memory", given, do)
+    received = str(error).partition("\n")[0] or "there is no memory left"
+    remedy = "give a smaller --batch-size, a smaller --size, or tune less: --tune last:1"
+    return UsageError(f"{what} must fit in memory", received, remedy)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import check_writable
+from headstart.base.disk import check_writable
 from headstart.base.errors import UsageError, one_line
 from headstart.base.progress import Progress
 from headstart.data.dataset import Skipped

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import TEMPORARY, said_when_full, sync_folder, write_atomic
+from headstart.base.atomic import sync_folder, write_atomic
+from headstart.base.disk import TEMPORARY, reraise_disk_errors
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
-from headstart.base.locks import held
+from headstart.base.locks import process_lock
 from headstart.engines.base import Batch, Network, as_tokens
 from headstart.engines.environment import own_signal_stack, set_passive_omp_wait, without_telemetry
 from headstart.engines.token_batches import Padded, over_pieces
@@ -123,7 +124,7 @@ def open_converted(network: Network, folder: Path, *, say: Callable[[str], None]
     """
     if _sound(folder):
         return _read(folder)
-    with held(folder.with_suffix(".lock")):
+    with process_lock(folder.with_suffix(".lock")):
         if not _sound(folder):
             if folder.exists():
                 say(f"the converted network in {folder} is damaged and is made again")
@@ -207,7 +208,7 @@ def _keep(model: ov.Model, folder: Path) -> None:
     """Write the model under a temporary name, sync it, and give it its own: there whole, or not at all."""
     part = folder.with_name(f"{TEMPORARY}{os.getpid()}-{folder.name}")
     try:
-        with said_when_full(folder, sum(node.get_byte_size() for node in model.get_ops() if _is_constant(node))):
+        with reraise_disk_errors(folder, sum(node.get_byte_size() for node in model.get_ops() if _is_constant(node))):
             part.mkdir(parents=True)
             ov.save_model(model, part / XML, compress_to_fp16=False)
             for name in (XML, BIN):

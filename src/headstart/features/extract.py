@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headstart.base.config import cores
 from headstart.base.hashing import sha256, sha256_json
-from headstart.base.locks import held
+from headstart.base.locks import process_lock
 from headstart.base.progress import Progress, Step
 from headstart.data.dataset import BadExample, Dataset, Skipped
 from headstart.data.modality import Kind
@@ -103,7 +103,7 @@ def extract(
         if name is not None:
             work.take_cached(name)
         if work.missing:
-            with held(work.lock_file(cache), waiting=lambda: progress.say(WAITING)):
+            with process_lock(work.lock_file(cache), on_wait=lambda: progress.say(WAITING)):
                 work.run(engine, cache, progress, workers or cores())
         return work.result()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import check_writable, free_bytes
+from headstart.base.disk import check_writable, free_bytes
 from headstart.base.errors import UsageError
 
 FILE = "features.sqlite"

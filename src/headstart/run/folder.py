@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from headstart.base.atomic import check_writable
+from headstart.base.disk import check_writable
 from headstart.base.errors import UsageError
 
 RESULT = "result.json"

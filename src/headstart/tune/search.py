@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.errors import UsageError
-from headstart.base.memory import said_when_scarce
+from headstart.base.memory import reraise_out_of_memory
 from headstart.base.progress import Progress
 from headstart.data.split import hold_out
 from headstart.heads.linear import softmax
@@ -76,7 +76,7 @@ def tune(
         raise UsageError(
             f"tuning needs {LEAST} examples to judge it by", f"{len(ground.judge)}", "add examples, or leave --tune out"
         )
-    with said_when_scarce(f"tuning in batches of {settings.batch_size}"):
+    with reraise_out_of_memory(f"tuning in batches of {settings.batch_size}"):
         search = _Search(
             ground,
             settings,

@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from headstart.base import atomic as folders
-from headstart.base.atomic import TEMPORARY, restore, write_folder
+from headstart.base.atomic import restore, write_folder
+from headstart.base.disk import TEMPORARY
 from headstart.base.errors import UsageError
+from headstart.base.locks import process_lock
 
 OLD = {"a.txt": b"old a", "b.txt": b"old b"}
 NEW = {"a.txt": b"new a", "c.txt": b"new c" * 1000}
@@ -45,20 +48,15 @@ def test_an_empty_folder_is_replaced_and_a_link_followed(tmp_path: Path) -> None
     assert content(tmp_path / "real") == NEW
 
 
-def test_without_exchange_two_renames_do_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
-    write_folder(tmp_path / "bundle", OLD)
-    write_folder(tmp_path / "bundle", NEW)
-    assert content(tmp_path / "bundle") == NEW
-    assert not leftovers(tmp_path / "bundle")
-
-
-def test_death_between_the_two_renames_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_death_between_the_two_renames_is_mended__DSK_06(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     write_folder(folder, OLD)
-    folder.rename(folders._aside(folder))
-    restore(folder)
-    assert content(folder) == OLD
+    for mend in (restore, lambda folder: write_folder(folder, NEW)):
+        folder.rename(folders._aside(folder))
+        folder.with_name(f"{TEMPORARY}new-bundle").mkdir(exist_ok=True)
+        mend(folder)
+        assert content(folder) == (OLD if mend is restore else NEW)
+    assert not leftovers(folder)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
@@ -130,6 +128,7 @@ def test_killed_at_any_instant__DSK_06(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
+        restore(folder)  # as every reader does
         found = content(folder)
         assert sorted(found) == ["a", "b", "c"]
         assert len(set(found.values())) == 1
@@ -138,12 +137,32 @@ def test_killed_at_any_instant__DSK_06(tmp_path: Path) -> None:
     assert not leftovers(folder)
 
 
-def test_the_work_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "bundle"
-    with folders._part(folder.resolve()) as living:
-        write_folder(folder, NEW)
-        assert living.is_dir()
-    other = tmp_path / f"{TEMPORARY}01234567-other"
-    other.mkdir()
+def test_two_writers_take_turns_and_a_neighbour_is_left_alone(tmp_path: Path) -> None:
+    folder, neighbour = tmp_path / "bundle", tmp_path / f"{TEMPORARY}new-other"
+    neighbour.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        with process_lock(tmp_path / f"{TEMPORARY}lock-bundle"):
+            writing = pool.submit(write_folder, folder, NEW)
+            with pytest.raises(TimeoutError):
+                writing.result(timeout=0.3)
+            assert not folder.exists()
+        writing.result()
+    assert content(folder) == NEW
+    assert leftovers(folder) == [neighbour.name]
+
+
+def test_a_reader_that_restores_between_the_renames_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rename, restored = tmp_path / "bundle", os.rename, []
+    write_folder(folder, OLD)
+
+    def and_restore(path: Path, target: Path) -> None:
+        rename(path, target)
+        if target == folders._aside(folder) and not restored:
+            restored.append(target)
+            rename(target, path)
+
+    monkeypatch.setattr(os, "rename", and_restore)
     write_folder(folder, NEW)
-    assert other.is_dir()
+    assert restored and content(folder) == NEW and not leftovers(folder)

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from headstart.base.atomic import write_atomic
+from headstart.base.atomic import restore, write_atomic
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.data.audio.spectrogram import preprocessing_from
@@ -81,6 +81,7 @@ def read_folder(folder: Path) -> Described:
     Raises:
         SourceError: it is no folder of a source, is from a later version, or a file is missing or altered.
     """
+    restore(folder)
     path = folder / DESCRIPTION
     try:
         if path.stat().st_size > MOST_BYTES:

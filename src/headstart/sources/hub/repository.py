@@ -6,23 +6,23 @@ The layout of the cache is `models--ORG--NAME/` with `refs/REVISION` (a commit),
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
-from headstart.base.atomic import said_when_full, write_atomic
+from headstart.base.atomic import write_atomic
 from headstart.base.config import offline
+from headstart.base.disk import reraise_disk_errors
 from headstart.base.errors import SourceError, one_line
 from headstart.base.hashing import sha256_file
+from headstart.base.locks import process_lock
 from headstart.sources.hub.client import LIMITS, Client, HubError, Limits
 
 MAIN = "main"
@@ -202,15 +202,19 @@ class Repository:
         blob.parent.mkdir(parents=True, exist_ok=True)
         if not blob.exists():
             part = blob.with_name(blob.name + PART)
-            with said_when_full(part, told.size), _claimed(part, client.limits) as writing:
+            with (
+                reraise_disk_errors(part, told.size),
+                process_lock(_lock_of(part), on_retry=_refuse_stalled(part, client.limits)),
+            ):
                 if not blob.exists():  # another process was quicker
-                    try:
-                        client.download(self._url(client, file), writing, told.size)
-                    except HubError as failed:
+                    with part.open("ab") as writing:
+                        try:
+                            client.download(self._url(client, file), writing, told.size)
+                        except HubError as failed:
+                            writing.flush()
+                            raise self._explained(failed, file) from failed
                         writing.flush()
-                        raise self._explained(failed, file) from failed
-                    writing.flush()
-                    os.fsync(writing.fileno())
+                        os.fsync(writing.fileno())
                     self._put_in_place(part, blob, file)
         _link(self._snapshot(file), blob)
 
@@ -363,29 +367,23 @@ def _link(path: Path, blob: Path) -> None:
             blob.replace(path)
 
 
-@contextmanager
-def _claimed(part: Path, limits: Limits) -> Iterator[BinaryIO]:
-    """Open a file that is being downloaded, at its end, as the only process that writes it.
+def _refuse_stalled(part: Path, limits: Limits) -> Callable[[], None]:
+    """Return what raises SourceError once another process that downloads `part` has made no progress for long."""
+    size, since = -1, time.monotonic()
 
-    The claim dies with its process, so that no stale lock can stand in the way.
+    def check() -> None:
+        nonlocal size, since
+        if (grown := part.stat().st_size if part.exists() else 0) != size:
+            size, since = grown, time.monotonic()
+        if time.monotonic() - since > limits.seconds:
+            raise SourceError(
+                f"{part} must be free to download",
+                "another process that holds it and makes no progress",
+                f"end that process (run: fuser {_lock_of(part)}), and run again",
+            )
 
-    Raises:
-        SourceError: another process has it and makes no progress.
-    """
-    with part.open("ab") as writing:
-        size, since = -1, time.monotonic()
-        while True:
-            try:
-                fcntl.flock(writing, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if (grown := part.stat().st_size if part.exists() else 0) != size:
-                    size, since = grown, time.monotonic()
-                if time.monotonic() - since > limits.seconds:
-                    raise SourceError(
-                        f"{part} must be free to download",
-                        "another process that holds it and makes no progress",
-                        f"end that process (run: fuser {part}), and run again",
-                    ) from error
-                time.sleep(min(0.2, limits.seconds / 10))
-        yield writing
+    return check
+
+
+def _lock_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.lock")

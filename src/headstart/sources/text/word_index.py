@@ -20,8 +20,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import TEMPORARY, said_when_full, write_atomic
+from headstart.base.atomic import write_atomic
 from headstart.base.config import cache_dir
+from headstart.base.disk import TEMPORARY, reraise_disk_errors
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256_json
 
@@ -153,7 +154,7 @@ def _unpack(path: Path, plain: Path) -> None:
     """Write what gzip packed beside the index, once, so that single words can be reached."""
     part = plain.with_name(f"{TEMPORARY}{os.getpid()}-{plain.name}")
     try:
-        with said_when_full(plain, path.stat().st_size), gzip.open(path) as packed, part.open("wb") as file:
+        with reraise_disk_errors(plain, path.stat().st_size), gzip.open(path) as packed, part.open("wb") as file:
             shutil.copyfileobj(packed, file, CHUNK)
         part.replace(plain)
     except (gzip.BadGzipFile, EOFError) as error:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from headstart.base.atomic import free_bytes, said_when_full
+from headstart.base.disk import free_bytes, reraise_disk_errors
 from headstart.base.memory import free_memory
 
 SHARE_OF_MEMORY = 0.25
@@ -64,7 +64,7 @@ class Rows:
             return
         assert self._file is not None
         data = np.ascontiguousarray(values, self.dtype).tobytes()
-        with said_when_full(self._folder, len(data)):
+        with reraise_disk_errors(self._folder, len(data)):
             os.pwrite(self._file, data, row * self._size)
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[Any]:

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import TEMPORARY, said_when_full, write_atomic
+from headstart.base.atomic import write_atomic
+from headstart.base.disk import TEMPORARY, reraise_disk_errors
 from headstart.base.errors import SourceError, UsageError, one_line
 from headstart.base.hashing import sha256, sha256_json
 from headstart.sources.checkpoints.safetensors import MOST_HEADER, Unsound, check_safetensors
@@ -59,7 +60,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     """
     data = _packed(checkpoint)
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
-    with said_when_full(folder, len(data)):
+    with reraise_disk_errors(folder, len(data)):
         folder.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise UsageError(f"{path} must be free for a checkpoint", "a folder", "remove it, and resume")

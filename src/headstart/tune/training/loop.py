@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.base.errors import UsageError
-from headstart.base.memory import is_no_memory, keep_freed, said_when_scarce, too_large
+from headstart.base.memory import is_no_memory, keep_freed, reraise_out_of_memory, too_large
 from headstart.base.progress import Progress, Step
 from headstart.heads.folds import class_weights
 from headstart.tune.training.checkpoint import Checkpoint, differences, newest, save, storable, under, with_nan
@@ -184,7 +184,7 @@ class _Run:
             self._end_epoch()
 
     def _inputs(self, rows: NDArray[np.intp], epoch: int) -> tuple[Tensor, ...]:
-        with said_when_scarce(f"a batch of {self.recipe.batch}"):
+        with reraise_out_of_memory(f"a batch of {self.recipe.batch}"):
             return self.task.train.inputs(rows, epoch=epoch)
 
     def _learn(self, rows: NDArray[np.intp], given: tuple[Tensor, ...], steps: int) -> str:

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart.base.atomic import check_writable, said_when_full
 from headstart.base.checks import one_of
+from headstart.base.disk import check_writable, reraise_disk_errors
 from headstart.base.errors import MissingExtra, UsageError
 from headstart.base.progress import Progress
 from headstart.tune.settings import TRACKERS
@@ -148,7 +148,7 @@ class TensorBoard:
         # TensorBoard reads the files of a folder in the order of their names.
         name = f"events.out.tfevents.{now // 10**9:010d}.{socket.gethostname()}.{os.getpid()}.{now % 10**9:09d}"
         self._path = folder / name
-        with said_when_full(folder, 0):
+        with reraise_disk_errors(folder, 0):
             folder.mkdir(parents=True, exist_ok=True)
         self._write(file_version="brain.Event:2")
         self._show("run/started", facts)
@@ -179,7 +179,7 @@ class TensorBoard:
     def _write(self, **what: Any) -> None:
         record = self._event(wall_time=time.time(), **what).SerializeToString()
         # Opened for each record: a run may end at any moment, and leaves nothing open and nothing unwritten.
-        with said_when_full(self._path, len(record)), self._path.open("ab") as file:
+        with reraise_disk_errors(self._path, len(record)), self._path.open("ab") as file:
             self._writer(file).write(record)
 
 

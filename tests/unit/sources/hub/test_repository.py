@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import time
@@ -13,6 +12,7 @@ import pytest
 from hub_server import Hub, half, redirect, serve, status, wrong_bytes
 
 from headstart.base.errors import SourceError
+from headstart.base.locks import process_lock
 from headstart.sources.hub import client as download
 from headstart.sources.hub.repository import SMALL, HubFile, Repository
 
@@ -351,8 +351,7 @@ def test_a_process_that_holds_a_download_and_stands_still_is_named__HUB_08(hub: 
     hub.add(NAME, FILES)
     (cache_folder / "blobs").mkdir(parents=True)
     part = cache_folder / "blobs" / f"{hashlib.sha256(FILES[WEIGHTS]).hexdigest()}.headstart.incomplete"
-    with part.open("ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with process_lock(part.with_name(f"{part.name}.lock")):
         said = refused("must be free to download; found another process that holds it")
     assert str(part) in said
     get()

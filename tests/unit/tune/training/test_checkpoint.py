@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart.base.atomic import TEMPORARY
+from headstart.base.disk import TEMPORARY
 from headstart.base.errors import UsageError
 from headstart.tune.training import checkpoint as module
 from headstart.tune.training.checkpoint import Checkpoint, clear, differences, newest, save
@@ -357,7 +357,7 @@ NURSERY = """
 import mmap, os, random, signal, sys, time
 from pathlib import Path
 import numpy as np
-from headstart.base.atomic import TEMPORARY
+from headstart.base.disk import TEMPORARY
 from headstart.tune.training.checkpoint import Checkpoint, newest, save
 import safetensors.numpy
 
