@@ -266,7 +266,7 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
         source = open_source(_pinned_uri(wanted), **wanted.opened)
     except UsageError as error:
         raise BundleError(
-            f"the source {wanted.uri} of this bundle must be on this machine", error.given, wanted.get
+            f"the source {wanted.uri} of this bundle must be on this machine", error.received, wanted.get
         ) from error
     if source.info.sha256 != wanted.sha256:
         raise BundleError(

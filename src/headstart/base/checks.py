@@ -14,21 +14,21 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-def one_of(what: str, given: str, options: Iterable[str]) -> str:
-    """Return `given` when it is one of `options`.
+def check_choice(what: str, value: str, options: Iterable[str]) -> str:
+    """Return `value` when it is one of `options`.
 
     Raises:
-        UsageError: it is not; the message lists the options and the closest.
+        UsageError: it is not; the message lists the options and names the closest.
     """
     allowed = list(options)
-    if given not in allowed:
+    if value not in allowed:
         raise UsageError(
-            f"{what} must be one of {', '.join(allowed)}", repr(given), f"choose one{did_you_mean(given, allowed)}"
+            f"{what} must be one of {', '.join(allowed)}", repr(value), f"choose one{did_you_mean(value, allowed)}"
         )
-    return given
+    return value
 
 
-def at_least(what: str, given: float, least: float) -> None:
-    """Raise UsageError unless `given` is a number of at least `least`."""
-    if not given >= least:
-        raise UsageError(f"{what} must be at least {least:g}", repr(given), "give a larger number")
+def check_at_least(what: str, value: float, least: float) -> None:
+    """Raise UsageError unless `value` is a number of at least `least`."""
+    if not value >= least:
+        raise UsageError(f"{what} must be at least {least:g}", repr(value), "give a larger number")

@@ -1,8 +1,9 @@
-"""The errors a user can mend; each is one line: what must hold, what was given, what to do."""
+"""The errors a user can mend; each is one line: what must hold, what was received, what to do."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 
 def one_line(text: object, limit: int = 400) -> str:
@@ -18,6 +19,13 @@ def one_line(text: object, limit: int = 400) -> str:
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
+def list_some(names: Iterable[object], limit: int = 3, *, separator: str = ", ") -> str:
+    """Return the first `limit` names on one line, and how many more there are ("a, b, c and 4 more")."""
+    shown = [one_line(name, 120) for name in names]
+    more = f" and {len(shown) - limit:,} more" if len(shown) > limit else ""
+    return separator.join(shown[:limit]) + more
+
+
 def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
 
@@ -31,16 +39,16 @@ class UsageError(HeadstartError, ValueError):
 
     Args:
         must: what must hold, as a clause ("DATA must exist").
-        given: what was found instead.
-        do: what to do about it.
+        received: what was found instead.
+        remedy: what to do about it.
     """
 
-    def __init__(self, must: str, given: object, do: str) -> None:
-        self.must, self.given, self.do = must, given, do
-        super().__init__(f"{one_line(must)}; found {one_line(given)}; {one_line(do)}")
+    def __init__(self, must: str, received: object, remedy: str) -> None:
+        self.must, self.received, self.remedy = must, received, remedy
+        super().__init__(f"{one_line(must)}; found {one_line(received)}; {one_line(remedy)}")
 
     def __reduce__(self) -> tuple[type, tuple[str, object, str]]:
-        return type(self), (self.must, self.given, self.do)
+        return type(self), (self.must, self.received, self.remedy)
 
 
 class DataError(UsageError):

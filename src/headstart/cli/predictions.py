@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.disk import check_writable
-from headstart.base.errors import UsageError, one_line
+from headstart.base.errors import UsageError, list_some, one_line
 from headstart.base.progress import Progress
 from headstart.data.dataset import Skipped
 from headstart.data.modality import MODALITIES
@@ -75,7 +75,7 @@ def predict_inputs(
     for skip in found.skipped:
         progress.say(f"Skipped {skip.id}: {skip.reason}")
     if not found.ids:
-        reasons = "; ".join(f"{skip.id}: {skip.reason}" for skip in found.skipped[:3])
+        reasons = list_some([f"{skip.id}: {skip.reason}" for skip in found.skipped], separator="; ")
         raise UsageError(
             f"INPUT must hold some {modality.plural} that can be read", reasons or "none", "give other inputs"
         )

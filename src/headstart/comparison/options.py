@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from headstart.base.checks import at_least
+from headstart.base.checks import check_at_least
 from headstart.base.errors import UsageError
 from headstart.run.option_model import option
 from headstart.run.options import FitOptions, Seconds, SourceOptions
@@ -97,11 +97,11 @@ class CompareOptions(SourceOptions):
         from headstart.tune.settings import check_mode
 
         check_mode(self.tune)
-        at_least("--seeds", self.seeds, 1)
-        at_least("--budget", self.budget, 1)
+        check_at_least("--seeds", self.seeds, 1)
+        check_at_least("--budget", self.budget, 1)
         for number in self.labels_per_class or ():
             if number is not None:
-                at_least("--labels-per-class", number, 2)
+                check_at_least("--labels-per-class", number, 2)
         return self
 
     @property

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from headstart.base.errors import DataError, one_line
+from headstart.base.errors import DataError, list_some, one_line
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.progress import Progress
 from headstart.data import text as texts
 from headstart.data.audio import decoding as sounds
 from headstart.data.dataset import BadExample, Dataset, Skipped
 from headstart.data.images import formats
-from headstart.data.labels import some
 
 MAX_CONFLICTING = 0.05
 MAX_BAD = 0.2
@@ -85,7 +83,7 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     readable = dataset.keep(kept, tuple(skipped)) if skipped else dataset
     conflicts = _conflicts(readable, hashes)
     duplicates = _duplicates(readable, hashes)
-    notes = [f"{remark[0].upper()}{remark[1:]}: {len(ids)} ({some(ids)})." for remark, ids in remarked.items()]
+    notes = [f"{remark[0].upper()}{remark[1:]}: {len(ids)} ({list_some(ids, 5)})." for remark, ids in remarked.items()]
     if duplicates:
         notes.append(f"{duplicates} examples are exact copies of others in their class; copies stay on one side.")
     if conflicts:
@@ -192,7 +190,7 @@ def _conflicts(dataset: Dataset, hashes: Sequence[str]) -> tuple[Conflict, ...]:
 
 
 def _shown(conflicts: Sequence[Conflict]) -> str:
-    return some([" = ".join(conflict.ids) for conflict in conflicts], "; ", 3)
+    return list_some([" = ".join(conflict.ids) for conflict in conflicts], separator="; ")
 
 
 def _fingerprint(dataset: Dataset, hashes: Sequence[str]) -> str:
@@ -205,6 +203,9 @@ def _per_class(dataset: Dataset) -> tuple[Counter[str], Counter[str]]:
 
 
 def _reasons(dataset: Dataset, label: str | None = None) -> str:
-    items = [item for item in dataset.skipped if label is None or item.label == label]
-    first = "; ".join(f"{one_line(os.path.basename(item.id), 60)}: {item.reason}" for item in items[:3])  # noqa: PTH119
-    return f" ({first})" if first else ""
+    reasons = [
+        f"{one_line(item.id.rpartition('/')[2], 60)}: {item.reason}"
+        for item in dataset.skipped
+        if label is None or item.label == label
+    ]
+    return f" ({list_some(reasons, separator='; ')})" if reasons else ""

@@ -8,7 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from headstart.base.errors import DataError, one_line
+from headstart.base.errors import DataError, list_some
 from headstart.data.dataset import Split
 
 SPLITS: dict[str, Split] = {
@@ -23,8 +23,6 @@ SPLITS: dict[str, Split] = {
 
 MISSING = frozenset({"", "nan", "<na>"})
 """Labels, lower case and trimmed, that say "no label"; "none" and "NA" may well be classes."""
-
-_SHOWN = 5
 
 
 def spelled(label: object) -> str | None:
@@ -66,14 +64,8 @@ def notes_on(classes: Iterable[str], *, numbers: bool = True) -> tuple[str, ...]
         notes.append("The labels are numbers: each is a class of its own, exactly as spelled (1, 01 and 1.0 differ).")
     groups = [", ".join(repr(name) for name in group) for group in alike.values() if len(group) > 1]
     if groups:
-        notes.append(f"Nearly equal labels are classes of their own: {some(groups, '; ')}.")
+        notes.append(f"Nearly equal labels are classes of their own: {list_some(groups, 5, separator='; ')}.")
     return tuple(notes)
-
-
-def some(names: Sequence[str], between: str = ", ", limit: int = _SHOWN) -> str:
-    """Return the first few names on one line, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return between.join(one_line(name, 120) for name in names[:limit]) + more
 
 
 def _likeness(name: str) -> str:

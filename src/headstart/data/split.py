@@ -11,10 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from headstart.base.checks import at_least
-from headstart.base.errors import DataError, UsageError
+from headstart.base.checks import check_at_least
+from headstart.base.errors import DataError, UsageError, list_some
 from headstart.data.dataset import Dataset, Example
-from headstart.data.labels import some
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def _check_known(examples: Sequence[Example], train: Iterable[int], others: Iter
     if unknown:
         raise DataError(
             "every label of the validation and test parts must be in the train part",
-            some([repr(label) for label in unknown]),
+            list_some([repr(label) for label in unknown], 5),
             "add examples of it to train, or take it out of the other parts",
         )
 
@@ -256,7 +255,7 @@ def _top_up(
 
 
 def _fewer(dataset: Dataset, hashes: Sequence[str], parts: Parts, seed: int, number: int) -> Parts:
-    at_least("labels_per_class", number, 1)
+    check_at_least("labels_per_class", number, 1)
     by_label: dict[str, list[int]] = defaultdict(list)
     for position in parts.train:
         by_label[dataset.examples[position].label].append(position)
@@ -265,7 +264,7 @@ def _fewer(dataset: Dataset, hashes: Sequence[str], parts: Parts, seed: int, num
         ids = {position: dataset.examples[position].id for position in positions}
         kept += sorted(positions, key=lambda at: (_key(seed, "labels", hashes[at]), ids[at]))[:number]
     short = [f"{label!r} {len(by_label[label])}" for label in sorted(by_label) if len(by_label[label]) < number]
-    notes = (f"Fewer than {number} train examples, all of them used: {some(short)}.",) if short else ()
+    notes = (f"Fewer than {number} train examples, all of them used: {list_some(short, 5)}.",) if short else ()
     return Parts(tuple(sorted(kept)), parts.validation, parts.test, parts.notes + notes)
 
 
@@ -275,8 +274,8 @@ def _with_notes(examples: Sequence[Example], parts: Parts) -> Parts:
     notes = []
     single = [repr(label) for label in sorted(train) if train[label] == 1]
     if single:
-        notes.append(f"Classes with a single train example, which teach little: {some(single)}.")
+        notes.append(f"Classes with a single train example, which teach little: {list_some(single, 5)}.")
     untested = [repr(label) for label in sorted(train) if label not in tested]
     if untested:
-        notes.append(f"Classes that the test part does not hold: {some(untested)}.")
+        notes.append(f"Classes that the test part does not hold: {list_some(untested, 5)}.")
     return Parts(parts.train, parts.validation, parts.test, parts.notes + tuple(notes))

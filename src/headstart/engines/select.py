@@ -5,7 +5,6 @@ The reference is torch; of a network that comes as a graph it is OpenVINO itself
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache as once
@@ -16,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import write_atomic
-from headstart.base.checks import one_of
+from headstart.base.cache import read_record, write_record
+from headstart.base.checks import check_choice
 from headstart.base.errors import UsageError
-from headstart.base.hashing import canonical_json, sha256, sha256_json
+from headstart.base.hashing import sha256
 from headstart.engines.base import Batch, Block, Engine, Network
 from headstart.engines.token_batches import LOOKUP, LookupEngine
 
@@ -29,6 +28,7 @@ TORCH = "torch-f32"
 EXACT = "openvino-f32"
 LEAST_MEAN, LEAST_WORST = 0.998, 0.99
 PHOTOS = 64
+PARITY = "parity.json"
 FEW = 16
 """A verdict over fewer photos than this is asked for again when more are at hand."""
 
@@ -98,7 +98,7 @@ def open_engine(
         UsageError: the OpenVINO engine is needed and absent, or does not agree with the reference; or no such engine;
             or torch is asked to run a graph.
     """
-    one_of("the engine", engine, ENGINES)
+    check_choice("the engine", engine, ENGINES)
     if network.lookup is not None:
         return LookupEngine(network.lookup())
     if network.graph is not None:
@@ -131,7 +131,7 @@ def _torch_engine(network: Network) -> Engine:
 
 def planned(network: Network, *, engine: str, cache: Path) -> str | None:
     """Return the name of the engine that `open_engine` will choose, as far as earlier runs tell; imports nothing."""
-    one_of("the engine", engine, ENGINES)
+    check_choice("the engine", engine, ENGINES)
     if network.lookup is not None:
         return LOOKUP
     if engine == "torch" or (engine == "auto" and openvino_version() is None):
@@ -228,9 +228,7 @@ def _checked(engine: Engine, network: Network, sample: Sample, folder: Path, kno
             return known
         found = parity(engine.run(photos), _reference(network, folder).run(photos), network.blocks)
     verdicts = {**_verdicts(folder), _key(engine.name): found}
-    held = {key: asdict(verdict) for key, verdict in verdicts.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "parity.json", canonical_json({"verdicts": held, "sha256": sha256_json(held)}))
+    write_record(folder / PARITY, {key: asdict(verdict) for key, verdict in verdicts.items()})
     return found
 
 
@@ -245,13 +243,7 @@ def _reference(network: Network, folder: Path) -> Engine:
 
 def _verdicts(folder: Path) -> dict[str, Parity]:
     """Return the verdicts of earlier runs; none where the file is absent or damaged, and they are found afresh."""
-    try:
-        record = json.loads((folder / "parity.json").read_bytes())
-        if record["sha256"] != sha256_json(record["verdicts"]):
-            return {}
-        return {key: Parity(**verdict) for key, verdict in record["verdicts"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    return {key: Parity(**verdict) for key, verdict in (read_record(folder / PARITY) or {}).items()}
 
 
 def _key(name: str) -> str:

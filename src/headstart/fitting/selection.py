@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.cache import Memo
+from headstart.base.cache import ResultCache
 from headstart.base.config import cache_dir
 from headstart.base.hashing import sha256
 from headstart.fitting.findings import BaselineResult
@@ -114,8 +114,8 @@ def _words(prepared: PreparedData, seed: int) -> TextBaseline:
     return words
 
 
-def _memo() -> Memo:
-    return Memo(cache_dir() / "choices")
+def _memo() -> ResultCache:
+    return ResultCache(cache_dir() / "choices")
 
 
 def _key(what: str, arrays: Sequence[NDArray[Any]], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import UsageError
+from headstart.base.errors import UsageError, list_some
 from headstart.features.features import Features
 from headstart.heads import ridge
 from headstart.heads.cross_validation import (
@@ -266,8 +266,7 @@ def _noticed(task: CrossValidationTask, names: Sequence[str], folds: int) -> lis
     counts = np.bincount(task.y)
     few = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < folds]
     if few:
-        shown = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
-        notes.append(f"Classes with fewer examples than the {folds} folds are hard to judge: {shown}.")
+        notes.append(f"Classes with fewer examples than the {folds} folds are hard to judge: {list_some(few, 5)}.")
     never = int((task.folds < 0).sum())
     if never:
         notes.append(f"{never} examples are all there is of a class and were kept in every training part.")

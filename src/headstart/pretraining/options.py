@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from headstart.base.checks import at_least, one_of
+from headstart.base.checks import check_at_least, check_choice
 from headstart.base.errors import SourceError, UsageError
 from headstart.run.option_model import flag, flag_of, option
 from headstart.run.options import RunOptions, Seconds
@@ -89,16 +89,16 @@ class PretrainOptions(RunOptions):
         from headstart.sources.uri import parse
         from headstart.tune.settings import TRACKERS
 
-        one_of("--augment", self.augment, AUGMENT)
+        check_choice("--augment", self.augment, AUGMENT)
         for name in ("size", "batch_size", "epochs"):
             if getattr(self, name) is not None:
-                at_least(flag_of(name, type(self).model_fields[name]), getattr(self, name), 1)
+                check_at_least(flag_of(name, type(self).model_fields[name]), getattr(self, name), 1)
         for name in ("seconds", "learning_rate"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{flag_of(name, type(self).model_fields[name])} must be above 0", value, "give more")
         if self.track is not None:
-            one_of("--track", self.track, TRACKERS)
+            check_choice("--track", self.track, TRACKERS)
         if (architecture := parse(self.arch)).provider == "file":
             raise SourceError("--arch must name an architecture", architecture.uri, "name one, such as timm:resnet18")
         return self

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from headstart.base.checks import at_least, one_of
+from headstart.base.checks import check_at_least, check_choice
 from headstart.base.errors import UsageError
 from headstart.run.option_model import Options, flag, option
 
@@ -94,7 +94,7 @@ class EngineOptions(Options):
 
     @model_validator(mode="after")
     def _check_engine(self) -> Self:
-        one_of("--engine", self.engine, ENGINES)
+        check_choice("--engine", self.engine, ENGINES)
         return self
 
 
@@ -186,7 +186,7 @@ class RunOptions(Options):
 
     @model_validator(mode="after")
     def _check_seed(self) -> Self:
-        at_least("--seed", self.seed, 0)
+        check_at_least("--seed", self.seed, 0)
         return self
 
 
@@ -208,7 +208,7 @@ class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions, 
 
     @model_validator(mode="after")
     def _check_long_texts(self) -> Self:
-        one_of("--long-texts", self.long_texts, LONG_TEXTS)
+        check_choice("--long-texts", self.long_texts, LONG_TEXTS)
         return self
 
 
@@ -281,7 +281,7 @@ class FitOptions(SourceOptions):
     @model_validator(mode="after")
     def _check_values(self) -> Self:
         if self.labels_per_class is not None:
-            at_least("--labels-per-class", self.labels_per_class, 2)
+            check_at_least("--labels-per-class", self.labels_per_class, 2)
         self.tuning.check()
         return self
 

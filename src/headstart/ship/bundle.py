@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.atomic import restore, write_folder
-from headstart.base.errors import BundleError
+from headstart.base.errors import BundleError, list_some
 from headstart.base.hashing import sha256, sha256_json
 from headstart.heads.linear import LinearHead
 from headstart.heads.tfidf import TfidfHead
@@ -215,7 +215,7 @@ def _check_replaceable(folder: Path) -> None:
     if others:
         raise BundleError(
             f"{folder} must be a new or empty folder, or a bundle and nothing else",
-            f"{others[0]!r} in it" + (f" and {len(others) - 1} more" if others[1:] else ""),
+            f"{list_some(map(repr, others))} in it",
             "move that away, or name another folder",
         )
     if any(folder.iterdir()) and not _looks_ours(folder / MANIFEST):

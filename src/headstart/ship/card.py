@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from headstart.base.errors import one_line
+from headstart.base.errors import list_some, one_line
 from headstart.data.modality import Modality, modality_of_task
 from headstart.ship.bundle import Manifest
 
@@ -98,7 +98,7 @@ def _body(manifest: Manifest, result: dict[str, Any]) -> str:
     sections = [
         f"# {escaped(manifest.data.name)}: {len(manifest.classes)} classes of {modality.plural}",
         f"A linear head ({escaped(manifest.head.kind)}) on the features of `{_code(manifest.source.uri)}` "
-        f"(layer `{_code(manifest.layer)}`), fitted with headstart. It names one of: {_classes(manifest.classes)}.",
+        f"(layer `{_code(manifest.layer)}`), fitted with headstart. It names one of: {list_classes(manifest.classes)}.",
         "## How good it is",
         _figures(result),
         "## What it is for",
@@ -116,10 +116,9 @@ def _body(manifest: Manifest, result: dict[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _classes(classes: list[str]) -> str:
-    listed = ", ".join(escaped(name) for name in classes[:LISTED_CLASSES])
-    more = len(classes) - LISTED_CLASSES
-    return f"{listed} and {more} more" if more > 0 else listed
+def list_classes(classes: Sequence[str]) -> str:
+    """Return the names of the first classes as Markdown, and how many more there are."""
+    return list_some(map(escaped, classes), LISTED_CLASSES)
 
 
 def _figures(result: dict[str, Any]) -> str:

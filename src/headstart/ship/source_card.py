@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.base.errors import one_line
 from headstart.data.modality import modality_of_task
-from headstart.ship.card import LISTED_CLASSES, escaped, quoted
+from headstart.ship.card import escaped, list_classes, quoted
 
 
 def source_card(result: dict[str, Any], *, parameters: int, size: int, simple: str) -> str:
@@ -52,7 +52,7 @@ def _body(result: dict[str, Any], parameters: int, size: int, simple: str) -> It
         f"{training['history'][-1]['seconds']:,.0f} s, {training['images_per_second']:,.0f} {items} a second"
     )
     yield f"- Command: `{_code(result['command'])}`"
-    yield from ("", "## Its classes", "", _classes(result["classes"]))
+    yield from ("", "## Its classes", "", list_classes(result["classes"]))
 
 
 def _seen(result: dict[str, Any]) -> str:
@@ -80,12 +80,6 @@ def _figures(gate: dict[str, Any], examples: dict[str, int], items: str, simple:
         yield f"It passed the gate: {gain} against {simple}."
     else:
         yield f"**It did not pass the gate**: {gain} against {simple}. It was written because `--force` asked for it."
-
-
-def _classes(classes: list[str]) -> str:
-    more = len(classes) - LISTED_CLASSES
-    listed = ", ".join(escaped(name) for name in classes[:LISTED_CLASSES])
-    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def _code(text: object) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from headstart.base.atomic import write_atomic
+from headstart.base.cache import read_record, write_record
 from headstart.base.config import cache_dir
-from headstart.base.hashing import canonical_json, sha256_json
+from headstart.base.hashing import sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.base import RECIPE
 from headstart.sources.taps import Tap
@@ -50,15 +49,10 @@ def remembered(key: Mapping[str, Any], look: Callable[[], Architecture]) -> Arch
         look: builds the architecture and looks at it; imports torch.
     """
     path = cache_dir() / "sources" / f"{sha256_json({**key, 'recipe': RECIPE, 'anatomy': 2})}.json"
-    try:
-        held = json.loads(path.read_bytes())
-        if held["sha256"] == sha256_json(held["anatomy"]):
-            return from_json(held["anatomy"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # absent or damaged: looked at afresh, which gives the same
+    if (cached := read_record(path)) is not None:
+        return from_json(cached)
     anatomy = look()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, canonical_json({"anatomy": asdict(anatomy), "sha256": sha256_json(asdict(anatomy))}))
+    write_record(path, asdict(anatomy))
     return anatomy
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.base.checks import at_least, did_you_mean, one_of
+from headstart.base.checks import check_at_least, check_choice, did_you_mean
 from headstart.base.errors import UsageError
 from headstart.data.modality import MODALITIES, Kind
 
@@ -61,15 +61,15 @@ class Settings:
     def check(self) -> None:
         """Raise UsageError for a value that cannot be."""
         check_mode(self.mode)
-        one_of("--augment", self.augment, STRENGTHS)
-        one_of("--batchnorm", self.batchnorm, BATCHNORM)
+        check_choice("--augment", self.augment, STRENGTHS)
+        check_choice("--batchnorm", self.batchnorm, BATCHNORM)
         if self.track is not None:
-            one_of("--track", self.track, TRACKERS)
+            check_choice("--track", self.track, TRACKERS)
         for name in ("epochs", "batch_size", "augmented_views", "patience", "size"):
             if getattr(self, name) is not None:
-                at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
-        at_least("--mixup", self.mixup, 0)
-        at_least("--label-smoothing", self.label_smoothing, 0)
+                check_at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
+        check_at_least("--mixup", self.mixup, 0)
+        check_at_least("--label-smoothing", self.label_smoothing, 0)
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UsageError("--learning-rate must be above 0", self.learning_rate, "give a rate such as 0.0003")
         if self.label_smoothing >= 1:

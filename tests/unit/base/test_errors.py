@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.base.checks import at_least, did_you_mean, one_of
-from headstart.base.errors import UsageError, one_line
+from headstart.base.checks import check_at_least, check_choice, did_you_mean
+from headstart.base.errors import UsageError, list_some, one_line
 
 
 @given(st.text())
@@ -24,6 +24,11 @@ def test_one_line_is_one_printable_line(text: str) -> None:
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\nb", "\u202ereversed", "\ud800", "a\u2028b", "\x00"])
 def test_one_line_escapes_what_could_drive_a_terminal(text: str) -> None:
     assert "\\" in one_line(text)
+
+
+def test_the_first_names_and_how_many_more() -> None:
+    assert list_some(["a", "b", "c"]) == "a, b, c" and list_some(iter("abcd")) == "a, b, c and 1 more"
+    assert list_some(["a\nb"] * 2000, 1, separator="; ") == "a\\nb and 1,999 more" and list_some([]) == ""
 
 
 def test_one_line_is_cut() -> None:
@@ -40,6 +45,6 @@ def test_did_you_mean() -> None:
     assert did_you_mean("opnvino", ["torch", "openvino"]) == ", did you mean 'openvino'?"
     assert did_you_mean("zzz", ["torch"]) == ""
     with pytest.raises(UsageError, match="must be one of a, b; found 'c'"):
-        one_of("--x", "c", ["a", "b"])
+        check_choice("--x", "c", ["a", "b"])
     with pytest.raises(UsageError, match="at least 2"):
-        at_least("--n", float("nan"), 2)
+        check_at_least("--n", float("nan"), 2)

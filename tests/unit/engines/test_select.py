@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from headstart.base.cache import read_record
 from headstart.base.errors import UsageError
 from headstart.engines import openvino
 from headstart.engines import select as choose
@@ -161,8 +161,7 @@ def test_without_openvino_auto_uses_torch_and_says_so(cache: Path, monkeypatch: 
 
 def test_a_verdict_over_few_photos_is_asked_for_again_when_more_are_at_hand(cache: Path) -> None:
     def photos_compared() -> int:
-        record = json.loads((folder_of(NETWORK, cache) / "parity.json").read_bytes())
-        (verdict,) = record["verdicts"].values()
+        (verdict,) = read_record(folder_of(NETWORK, cache) / "parity.json").values()
         return verdict["photos"]
 
     for at_hand, compared in ((2, 2), (1, 2), (30, 30), (64, 30)):
@@ -179,7 +178,7 @@ def test_verdicts_are_of_one_cpu_and_one_version(cache: Path, monkeypatch: pytes
     assert planned(NETWORK, engine="auto", cache=cache) is None
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"verdicts": {"a": {"mean": 1}}, "sha256": "0"}'])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"value": {"a": {"mean": 1}}, "sha256": "0"}'])
 def test_damaged_verdicts_are_found_afresh(cache: Path, damage: bytes) -> None:
     name = open_engine(NETWORK, sample=pictures, cache=cache).name
     (folder_of(NETWORK, cache) / "parity.json").write_bytes(damage)

@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from headstart.base.errors import DataError
+from headstart.base.errors import DataError, list_some
 from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import Dataset, Example, Skipped, Split
 from headstart.data.file_tree import File, FileReader, Subtree, Tree, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
-from headstart.data.labels import SPLITS, check_classes, notes_on, some
+from headstart.data.labels import SPLITS, check_classes, notes_on
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.csv_tables import TABLE_SUFFIXES
 from headstart.data.text import TEXT_SUFFIXES
@@ -163,7 +163,7 @@ def _check_filled(tree: Tree, labels: Sequence[str], found: _Found) -> None:
         raise DataError(
             f"every class folder of {tree.where} must hold {MODALITIES[found.kind].plural} "
             f"({' '.join(sorted(SUFFIXES[found.kind]))})",
-            f"none in {some(empty)}",
+            f"none in {list_some(empty, 5)}",
             f"put {MODALITIES[found.kind].plural} there or remove the folder",
         )
 
@@ -172,7 +172,7 @@ def _strays(found: _Found, rule: str) -> list[str]:
     if not found.stray:
         return []
     count, items = len(found.stray), MODALITIES[found.kind].plural
-    return [f"{count} {items} lie beside the class folders and are ignored ({some(found.stray)}): {rule}."]
+    return [f"{count} {items} lie beside the class folders and are ignored ({list_some(found.stray, 5)}): {rule}."]
 
 
 def _kind(shown: Sequence[File]) -> Kind:

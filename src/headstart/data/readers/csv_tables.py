@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.base.checks import did_you_mean
-from headstart.base.errors import DataError, UsageError
-from headstart.data.labels import some
+from headstart.base.errors import DataError, UsageError, list_some
 from headstart.data.modality import Kind
 from headstart.data.text import UTF8, Undecodable, decoded
 
@@ -114,15 +113,17 @@ def find_columns(
     at = {word: names.index(name.casefold()) for word, name in wanted.items() if name.casefold() in names}
     for word, name in wanted.items():
         if names.count(name.casefold()) > 1:
-            raise DataError(f"{where} must have one column {name!r}", some(header), f"rename the other {word} columns")
+            raise DataError(
+                f"{where} must have one column {name!r}", list_some(header, 5), f"rename the other {word} columns"
+            )
         if columns and word in columns and word not in at:
-            raise DataError(f"{where} must have the column {name!r}", f"the columns {some(header, limit=20)}", "check")
+            raise DataError(f"{where} must have the column {name!r}", f"the columns {list_some(header, 20)}", "check")
     missing = [] if any(word in at for word in CONTENT) else ["path (or image, text, audio)"]
     missing += ["label"] if labelled and "label" not in at else []
     if missing:
         raise DataError(
             f"{where} must have the columns {' and '.join(missing)}",
-            f"the columns {some(header, limit=20)}",
+            f"the columns {list_some(header, 20)}",
             "rename the ones that hold them, or name them with --text-column and --label-column",
         )
     return at

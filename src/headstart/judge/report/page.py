@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from headstart.base.errors import one_line
+from headstart.base.errors import list_some, one_line
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -46,9 +46,7 @@ def _listed(names: Sequence[str]) -> str:
     """Return the first few names and how many more there are."""
     from markupsafe import escape
 
-    more = len(names) - LISTED_NAMES
-    first = ", ".join(one_line(name, 120) for name in names[:LISTED_NAMES])
-    return escape(first + (f" and {more:,} more" if more > 0 else ""))
+    return escape(list_some(names, LISTED_NAMES))
 
 
 def percent(value: float) -> str:

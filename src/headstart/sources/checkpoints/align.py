@@ -19,6 +19,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from headstart.base.errors import list_some
+
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
@@ -103,10 +105,7 @@ def _check_shapes(names: Mapping[str, str], given: Shapes, wanted: Shapes) -> No
         if given[names[name]] != shape
     ]
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise Misaligned(
-            f"{len(wrong)} of the right name and another shape: {', '.join(wrong[:3])}{more}", given, wanted
-        )
+        raise Misaligned(f"{len(wrong)} of the right name and another shape: {list_some(wrong)}", given, wanted)
 
 
 def strip_prefixes(given: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
@@ -253,8 +252,7 @@ def _counted(given: Shapes, wanted: Shapes) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f" ({', '.join(names[:3])}{more})" if names else ""
+    return f" ({list_some(names)})" if names else ""
 
 
 def _first_difference(given: Shapes, wanted: Shapes) -> str:

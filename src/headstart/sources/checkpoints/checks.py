@@ -5,12 +5,12 @@ Imports torch: only the files that build a network import this one, and only whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, list_some
 from headstart.sources.checkpoints import pth
 
 
@@ -59,7 +59,7 @@ def check_shapes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], *, w
     if wrong:
         raise SourceError(
             f"{where} must fit the architecture tensor by tensor",
-            f"{len(wrong)} that do not: {_first_three(wrong)}",
+            f"{len(wrong)} that do not: {list_some(wrong)}",
             "name the architecture that the weights belong to",
         )
 
@@ -70,7 +70,7 @@ def check_finite(state: Mapping[str, Tensor], *, where: str) -> None:
     if broken:
         raise SourceError(
             f"{where} must hold finite numbers only",
-            f"NaN or infinity in {_first_three(broken)}",
+            f"NaN or infinity in {list_some(broken)}",
             "get the weights again from where they came from",
         )
 
@@ -78,8 +78,3 @@ def check_finite(state: Mapping[str, Tensor], *, where: str) -> None:
 def _shown(tensor: Tensor) -> str:
     kind = "" if tensor.is_floating_point() else f" {tensor.dtype}".replace("torch.", "")
     return f"({', '.join(map(str, tensor.shape))}){kind}"
-
-
-def _first_three(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from headstart.base.atomic import write_atomic
 from headstart.base.config import cache_dir
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, list_some
 from headstart.base.hashing import sha256
 from headstart.sources.checkpoints.align import COUNTER, Alignment, Misaligned, Shape, align, role, strip_prefixes
 from headstart.sources.checkpoints.checks import check_finite
@@ -67,7 +67,7 @@ def load_checkpoint(body: nn.Module, checkpoint: CheckpointTensors, *, where: st
     missing, unexpected = body.load_state_dict(state, strict=False)
     left = [name for name in missing if name not in head and not name.endswith(COUNTER)]
     if left or unexpected:
-        raise SourceError(f"{where} must hold every weight of the body", f"none for {', '.join(left[:3])}", OTHER)
+        raise SourceError(f"{where} must hold every weight of the body", f"none for {list_some(left)}", OTHER)
     body.eval()
     whole = head <= found.pairs.keys()
     if not whole:

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, list_some
 from headstart.sources.checkpoints import pth
 from headstart.sources.checkpoints.safetensors import read_safetensors
 
@@ -91,7 +91,7 @@ def _described(held: Any) -> str:
     if not isinstance(held, Mapping):
         return f"a {type(held).__name__}"
     odd = [f"{name} ({type(value).__name__})" for name, value in held.items() if not isinstance(value, Tensor)]
-    return ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "") if odd else "nothing"
+    return list_some(odd) or "nothing"
 
 
 def _refuse_others(path: Path, start: bytes) -> None:

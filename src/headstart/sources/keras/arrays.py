@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, list_some
 from headstart.sources.keras.blueprint import Blueprint
 
 Array = NDArray[np.generic]
@@ -74,10 +74,9 @@ def assign(blueprint: Blueprint, held: Mapping[str, Array], *, where: str) -> As
         if name not in held or held[name].shape != slot.shape
     ]
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise SourceError(
             f"{where} must hold the {len(names)} arrays of {blueprint.graph['name']}",
-            f"{len(wrong)} that do not fit: {'; '.join(wrong[:3])}{more}",
+            f"{len(wrong)} that do not fit: {list_some(wrong, separator='; ')}",
             "name the architecture that the file belongs to",
         )
     taken = set(names)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import write_atomic
+from headstart.base.cache import read_record, write_record
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_json
@@ -61,20 +61,15 @@ def blueprint_of(name: str, *, size: int, top: bool, trained: bool) -> Blueprint
     """
     key = {"name": name, "size": size, "top": top, "trained": trained, "keras": version("keras"), "recipe": RECIPE}
     path = cache_dir() / "sources" / f"{sha256_json(key)}.json"
-    try:
-        held = json.loads(path.read_bytes())
-        if held["sha256"] == sha256_json(held["blueprint"]):
-            return _from_json(held["blueprint"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # absent or damaged: asked for afresh, which gives the same
+    if (cached := read_record(path)) is not None:
+        return _from_json(cached)
     from headstart.sources.keras.library import walk_application
 
     found = walk_application(name, size=size, top=top)
     if trained and name.startswith("EfficientNetB"):
         _divide_again(found)
     plain = json.loads(canonical_json(asdict(finish(found, name))))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, canonical_json({"blueprint": plain, "sha256": sha256_json(plain)}))
+    write_record(path, plain)
     return _from_json(plain)
 
 

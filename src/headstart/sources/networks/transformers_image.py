@@ -15,7 +15,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, list_some
 from headstart.sources.architecture import Architecture
 from headstart.sources.networks.image_processor import preprocessing_of
 from headstart.sources.networks.stages import as_stage, look_for_taps
@@ -272,10 +272,9 @@ def _settle(model: Any, report: Mapping[str, Any], where: str, heads: tuple[str,
 
 def _refuse(where: str, how: str, names: Collection[str], wanted: int = 0) -> None:
     if names:
-        listed = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         raise SourceError(
             f"{where} must hold every weight of the network's body and no other",
-            f"{len(names)}{f' of {wanted}' if how == 'missing' else ''} {how}: {listed}",
+            f"{len(names)}{f' of {wanted}' if how == 'missing' else ''} {how}: {list_some(sorted(names))}",
             "name a repository whose weights belong to its config.json",
         )
 

@@ -5,18 +5,17 @@ Where a checkpoint fits is proved once, when it is first opened, and remembered,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.base.atomic import write_atomic
+from headstart.base.cache import read_record, write_record
 from headstart.base.checks import did_you_mean
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
-from headstart.base.hashing import canonical_json, sha256_file, sha256_json
+from headstart.base.hashing import sha256_file, sha256_json
 from headstart.sources.base import Identity
 from headstart.sources.checkpoints.source_folder import AGAIN, DESCRIPTION, KERAS, UNGATED, Described, read_folder
 from headstart.sources.networks.source import TorchSource
@@ -194,14 +193,8 @@ def remembered_fit(shell: TorchSource, digest: str, load: Callable[[], Loaded]) 
     """
     key = sha256_json({"reading": READING, "weights": digest, "architecture": shell.identity.sha256})
     path = cache_dir() / "sources" / f"{key}.json"
-    try:
-        held = json.loads(path.read_bytes())
-        if held["sha256"] == sha256_json(held["fit"]):
-            return tuple(held["fit"]["notes"]), bool(held["fit"]["classifier"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # absent or damaged: the checkpoint is loaded and proved afresh
+    if (cached := read_record(path)) is not None:
+        return tuple(cached["notes"]), bool(cached["classifier"])
     loaded = load()
-    fit = {"notes": list(loaded.notes), "classifier": loaded.classifier}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, canonical_json({"fit": fit, "sha256": sha256_json(fit)}))
+    write_record(path, {"notes": list(loaded.notes), "classifier": loaded.classifier})
     return loaded.notes, loaded.classifier

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.base.checks import did_you_mean
-from headstart.base.errors import SourceError, UsageError
+from headstart.base.errors import SourceError, UsageError, list_some
 from headstart.base.hashing import sha256_file, sha256_json
 from headstart.sources.base import Identity
 from headstart.sources.keras.blueprint import Blueprint, began_as_released, blueprint_of
@@ -90,8 +90,7 @@ def open_file(path: Path, uri: str, arch: str, *, size: int | None = None) -> To
     if began_as_released(blueprint, assigned.arrays):
         blueprint = blueprint_of(spec.name, size=side, top=False, trained=True)
     left = assigned.left
-    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-    notes = (f"{len(left)} arrays of the file are left out: {', '.join(left[:3])}{more}",) if left else ()
+    notes = (f"{len(left)} arrays of the file are left out: {list_some(left)}",) if left else ()
     identity = replace(
         identify(uri, blueprint),
         sha256=digest,

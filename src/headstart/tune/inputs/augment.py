@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.checks import at_least, one_of
+from headstart.base.checks import check_at_least, check_choice
 from headstart.base.errors import UsageError
 from headstart.tune.settings import STRENGTHS
 
@@ -91,8 +91,8 @@ class Views:
     seed: int
 
     def __post_init__(self) -> None:
-        one_of("augment", self.strength, STRENGTHS)
-        at_least("the size of a view", min(self.size), 1)
+        check_choice("augment", self.strength, STRENGTHS)
+        check_at_least("the size of a view", min(self.size), 1)
 
     def apply(self, picture: NDArray[np.uint8], *, key: int | bytes, view: int) -> NDArray[np.uint8]:
         """Return a view of `picture`: uint8 of shape (height, width, c), a new array.

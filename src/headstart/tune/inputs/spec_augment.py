@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.checks import one_of
+from headstart.base.checks import check_choice
 from headstart.tune.inputs.augment import generator
 from headstart.tune.settings import STRENGTHS
 
@@ -53,7 +53,7 @@ class Masked:
     seed: int
 
     def __post_init__(self) -> None:
-        one_of("augment", self.strength, STRENGTHS)
+        check_choice("augment", self.strength, STRENGTHS)
 
     def apply(self, picture: NDArray[np.uint8], *, key: int | bytes, view: int) -> NDArray[np.uint8]:
         """Return a view of a spectrogram: uint8 of shape (mels, frames, c), a new array.

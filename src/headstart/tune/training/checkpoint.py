@@ -186,7 +186,7 @@ def _check(path: Path) -> None:
     try:
         check_safetensors(path)
     except SourceError as error:
-        raise error.__cause__ if isinstance(error.__cause__, OSError) else Unsound(error.given) from error
+        raise error.__cause__ if isinstance(error.__cause__, OSError) else Unsound(error.received) from error
 
 
 def _digest(content: str, tensors: Mapping[str, NDArray[Any]]) -> str:

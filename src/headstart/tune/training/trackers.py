@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart.base.checks import one_of
+from headstart.base.checks import check_choice
 from headstart.base.disk import check_writable, reraise_disk_errors
 from headstart.base.errors import MissingExtra, UsageError
 from headstart.base.progress import Progress
@@ -58,7 +58,7 @@ def open_trackers(*, tensorboard: Path | None, track: str | None, progress: Prog
     if tensorboard is not None:
         watchers.append(FailSafeTracker(TensorBoard(tensorboard), errors=(OSError,), progress=progress))
     if track is not None:
-        one_of("track", track, TRACKERS)
+        check_choice("track", track, TRACKERS)
         tracker = MLflow(NAME) if track == "mlflow" else WandB(NAME)
         watchers.append(FailSafeTracker(tracker, errors=(tracker.error,), progress=progress))
     return watchers

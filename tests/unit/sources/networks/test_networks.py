@@ -179,9 +179,9 @@ def test_the_anatomy_of_a_network_is_remembered_and_made_again_when_damaged(
     with monkeypatch.context() as quiet:
         quiet.setattr(from_timm, "inspect", lambda body: pytest.fail("looked again"))
         assert from_timm.architecture_of("test_resnet") == seen
-    held = json.loads(path.read_bytes())
-    held["anatomy"]["parameters"] += 1
-    for damaged in (json.dumps(held).encode(), path.read_bytes()[:20], b"", b"[]"):
+    record = json.loads(path.read_bytes())
+    record["value"]["parameters"] += 1
+    for damaged in (json.dumps(record).encode(), path.read_bytes()[:20], b"", b"[]"):
         path.write_bytes(damaged)
         assert from_timm.architecture_of("test_resnet") == seen
 
