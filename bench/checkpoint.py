@@ -23,7 +23,7 @@ from headstart.base.hashing import sha256
 from headstart.data.images.preprocessing import decode
 from headstart.data.readers.open import open_dataset
 from headstart.engines.base import Block, Network
-from headstart.engines.select import PHOTOS, open_engine
+from headstart.engines.select import PARITY_SAMPLE, open_engine
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
 
@@ -73,7 +73,7 @@ def main() -> None:
         some = positions[at : at + BATCH]
         batch = np.stack([decode(data.read(position), enlarged) for position in some])
         engine = engine or open_engine(
-            probabilities(source), sample=lambda batch=batch: batch[:PHOTOS], cache=cache_dir(), say=print
+            probabilities(source), sample=lambda batch=batch: batch[:PARITY_SAMPLE], cache=cache_dir(), say=print
         )
         said = engine.run(batch)[:, ours].argmax(1)
         right += sum(

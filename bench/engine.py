@@ -23,7 +23,7 @@ from machine import machine
 
 from headstart.base.config import cache_dir
 from headstart.data.readers.open import open_dataset
-from headstart.engines.select import PHOTOS, open_engine, parity
+from headstart.engines.select import PARITY_SAMPLE, open_engine, parity
 from headstart.engines.torch import TorchEngine
 from headstart.sources.base import Source
 from headstart.sources.registry import open_source
@@ -76,7 +76,7 @@ def main() -> None:
     source = open_source(asked.source)
     network = source.network()
     pictures = photos(source, asked.data, asked.photos)
-    engine = open_engine(network, sample=lambda: pictures[:PHOTOS], cache=cache_dir(), engine=asked.engine, say=print)
+    engine = open_engine(network, sample=lambda: pictures[:PARITY_SAMPLE], cache=cache_dir(), engine=asked.engine, say=print)
     exact = TorchEngine(network.module())
     contenders = {
         "torch eager f32, contiguous": plain(asked.source, pictures),
@@ -93,7 +93,7 @@ def main() -> None:
         print(
             f"{name}: {statistics.median(each[name] for each in rounds):.0f} photos/s; {engine.name} is {ratio:.1f} x"
         )
-    print(parity(engine.run(pictures[:PHOTOS]), exact.run(pictures[:PHOTOS]), network.blocks))
+    print(parity(engine.run(pictures[:PARITY_SAMPLE]), exact.run(pictures[:PARITY_SAMPLE]), network.blocks))
 
 
 if __name__ == "__main__":

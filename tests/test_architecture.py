@@ -15,12 +15,12 @@ PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run fitting comparison"
     " pretraining cli __main__",
-    "base": "errors disk locks atomic hashing cache checks config memory progress threads",
+    "base": "errors disk locks atomic hashing cache checks config memory prefetch progress threads",
     "data": "modality dataset file_tree images text audio labels audit class_list readers split",
     "data.readers": "archives csv_tables class_folders hf_datasets in_memory jsonl manifest parquet open",
     "data.images": "formats jpeg pillow preprocessing",
     "data.audio": "decoding spectrogram",
-    "engines": "base environment token_batches openvino torch select",
+    "engines": "base environment token_batches openvino torch select conversion_process",
     "sources": "layers taps base architecture checkpoints hub keras networks uri registry convert graphs text providers"
     " catalogue",
     "sources.checkpoints": "align pth checks safetensors read load source_folder",
@@ -32,7 +32,7 @@ ORDER = {
     "sources.keras": "walker library blueprint arrays file graph table weights",
     "sources.providers": "arch keras file huggingface_text timm huggingface onnx package_files packaged_text packaged"
     " tfhub torchvision words",
-    "features": "features conversion_process modality prefetch store extract",
+    "features": "features modality store extract",
     "heads": "calibration lbfgs principal_axes convex centroid folds logistic ridge svm cross_validation linear select"
     " tfidf serialization stacking",
     "judge": "intervals metrics baselines report benefit gate",

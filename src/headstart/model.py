@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,13 @@ from headstart.data.audio.spectrogram import preprocessing_from as how_from
 from headstart.data.dataset import Dataset, Skipped
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import MODALITIES
-from headstart.data.text import text_of
+from headstart.data.text import texts_at
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.tfidf import TfidfHead
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.sources.base import Source, SourceInfo, Weights
-
-if TYPE_CHECKING:
-    from headstart.features.extract import Extraction
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 NAMED_VERSIONS = ("headstart", "numpy", "safetensors", "torch", "openvino", "timm")
@@ -118,20 +115,22 @@ class Model:
             engine: `auto`, `torch` or `openvino`; None takes the model's own.
             progress: where to show progress; nothing is shown by default.
         """
+        from headstart.features.extract import extract
         from headstart.sources.layers import select
 
-        found = features_of(dataset, self.source, engine=engine or self.engine, progress=progress)
-        x, blocks = select(found.extraction.x, found.extraction.blocks, self.layer)
+        extraction = extract(dataset, self.source, engine=engine or self.engine, cache=cache_dir(), progress=progress)
+        x, blocks = select(extraction.x, extraction.blocks, self.layer)
         if blocks != self.blocks:
             raise SourceError(
                 f"{self.source.info.uri} must give the features that the head was fitted on: {_widths(self.blocks)}",
                 _widths(blocks),
                 "open the source that the model was fitted with",
             )
-        scores = self.head.scores(x)
+        scores, readable = self.head.scores(x), extraction.scan.dataset
         if self.terms is not None:
-            scores = scores + self.terms.scores([text_of(dataset.read(position)) for position in found.positions])
-        return Predictions(found.ids, softmax(scores / np.float32(self.head.temperature)), found.skipped)
+            scores = scores + self.terms.scores(texts_at(readable, range(len(readable))))
+        ids = tuple(example.id for example in readable.examples)
+        return Predictions(ids, softmax(scores / np.float32(self.head.temperature)), readable.skipped)
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.
@@ -190,39 +189,6 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
         engine=engine,
         terms=found.terms,
     )
-
-
-@dataclass(frozen=True)
-class ExtractedFeatures:
-    """Features of the readable examples of a data set, their ids and positions in it, and what was skipped."""
-
-    extraction: Extraction
-    ids: tuple[str, ...]
-    positions: tuple[int, ...]
-    skipped: tuple[Skipped, ...]
-
-
-def features_of(
-    dataset: Dataset, source: Source, *, engine: str = "auto", progress: Progress | None = None
-) -> ExtractedFeatures:
-    """Return the features of `dataset`, from the cache where they are known.
-
-    Args:
-        dataset: what to read.
-        source: what makes the features.
-        engine: `auto`, `torch` or `openvino`.
-        progress: where to show progress; nothing is shown by default.
-    """
-    from headstart.data.audit import scan
-    from headstart.features.extract import extract
-
-    progress = progress or Progress()
-    given = {example.id: position for position, example in enumerate(dataset.examples)}
-    scanned = scan(dataset, progress=progress)
-    dataset = scanned.dataset
-    extraction = extract(dataset, scanned.hashes, source, engine=engine, cache=cache_dir(), progress=progress)
-    ids = tuple(dataset.examples[position].id for position in extraction.kept)
-    return ExtractedFeatures(extraction, ids, tuple(given[name] for name in ids), dataset.skipped + extraction.skipped)
 
 
 def check_list(items: object) -> None:

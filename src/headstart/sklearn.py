@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from headstart.base.config import cache_dir
 from headstart.data.readers.in_memory import from_items
 from headstart.engines.base import Block
-from headstart.model import check_list, features_of, unreadable
+from headstart.features.extract import extract
+from headstart.model import check_list, unreadable
 from headstart.sources.base import Source
 from headstart.sources.layers import select
 from headstart.sources.registry import open_source
@@ -66,10 +68,10 @@ class SourceFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if not len(X):
             return np.empty((0, len(self.get_feature_names_out())), dtype=np.float32)
         source = self._opened()
-        found = features_of(from_items(X, kind=source.info.kind), source, engine=self.engine)
-        if found.skipped:
-            raise unreadable(found.skipped)
-        return select(found.extraction.x, found.extraction.blocks, self.layer)[0]
+        extraction = extract(from_items(X, kind=source.info.kind), source, engine=self.engine, cache=cache_dir())
+        if extraction.scan.dataset.skipped:
+            raise unreadable(extraction.scan.dataset.skipped)
+        return select(extraction.x, extraction.blocks, self.layer)[0]
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return the name of each feature: its block and its number in it."""

@@ -14,8 +14,9 @@ from PIL import Image
 from headstart.base.errors import BundleError, MissingExtra, UsageError, one_line
 from headstart.data.readers.in_memory import from_items
 from headstart.data.readers.open import open_inputs
+from headstart.features.extract import extract
 from headstart.heads.linear import LinearHead
-from headstart.model import Model, features_of, load
+from headstart.model import Model, load
 from headstart.ship.bundle import DataIdentity
 from headstart.sources import registry
 from headstart.sources.base import Source
@@ -57,7 +58,7 @@ def warm(warm_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def model(photos: list[Path], warm: Path) -> Model:
     """Return a nearest-centroid model on the joined layer."""
     source = open_source("packaged:efficientnet-lite0")
-    found = features_of(from_items(photos), source).extraction
+    found = extract(from_items(photos), source, cache=warm)
     x, blocks = select(found.x, found.blocks, "joined")
     centres = np.stack([x[:6].mean(axis=0), x[6:].mean(axis=0)])
     head = LinearHead("centroid", 0.0, 2 * centres.T.copy(), -np.square(centres).sum(axis=1), 0.5)

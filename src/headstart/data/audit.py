@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart.base.errors import DataError, list_some, one_line
 from headstart.base.hashing import sha256, sha256_json
+from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress
 from headstart.data import text as texts
 from headstart.data.audio import decoding as sounds
@@ -20,6 +20,21 @@ MAX_BAD = 0.2
 MAX_BAD_IN_CLASS = 0.5
 
 _CHUNK = 32  # examples per task: enough to hide the cost of a task, few enough to keep memory flat
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What reading one example showed.
+
+    Attributes:
+        digest: sha256 of its bytes; empty where they could not be read.
+        remarks: what is odd about it.
+        reason: why it cannot be used; empty where it can.
+    """
+
+    digest: str = ""
+    remarks: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,23 +79,43 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     Raises:
         DataError: more than 5 % of the examples have copies under another label.
     """
-    kept: list[int] = []
-    hashes: list[str] = []
+
+    def examine(positions: range) -> list[Examined]:
+        return [_examined(dataset, position) for position in positions]
+
+    chunks = [range(start, min(start + _CHUNK, len(dataset))) for start in range(0, len(dataset), _CHUNK)]
+    examined: list[Examined] = []
+    with (
+        Prefetcher(examine, chunks, workers=workers, window=2 * workers) as ahead,
+        progress.step("Reading", len(dataset), dataset.items) as step,
+    ):
+        for chunk in ahead:
+            examined += chunk
+            step.advance(len(chunk))
+    scanned = summarize(dataset, examined)
+    check_conflicts(scanned)
+    return scanned
+
+
+def summarize(dataset: Dataset, examined: Sequence[Examined]) -> Scan:
+    """Return the usable examples of a data set, and what all of them together show.
+
+    Args:
+        dataset: the examples.
+        examined: what reading each of them showed, in their order.
+    """
+    usable = [position for position, one in enumerate(examined) if not one.reason]
+    skipped = tuple(
+        Skipped(example.id, example.label, one.reason)
+        for example, one in zip(dataset.examples, examined, strict=True)
+        if one.reason
+    )
+    readable = dataset.keep(usable, skipped) if skipped else dataset
+    hashes = tuple(examined[position].digest for position in usable)
     remarked: dict[str, list[str]] = {}
-    skipped: list[Skipped] = []
-    with progress.step("Reading", len(dataset), dataset.items) as step:
-        for position, outcome in enumerate(_in_order(dataset, workers)):
-            example = dataset.examples[position]
-            if isinstance(outcome, BadExample):
-                skipped.append(Skipped(example.id, example.label, outcome.reason))
-            else:
-                digest, found = outcome
-                kept.append(position)
-                hashes.append(digest)
-                for remark in found:
-                    remarked.setdefault(remark, []).append(example.id)
-            step.advance()
-    readable = dataset.keep(kept, tuple(skipped)) if skipped else dataset
+    for position in usable:
+        for remark in examined[position].remarks:
+            remarked.setdefault(remark, []).append(dataset.examples[position].id)
     conflicts = _conflicts(readable, hashes)
     duplicates = _duplicates(readable, hashes)
     notes = [f"{remark[0].upper()}{remark[1:]}: {len(ids)} ({list_some(ids, 5)})." for remark, ids in remarked.items()]
@@ -88,7 +123,18 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
         notes.append(f"{duplicates} examples are exact copies of others in their class; copies stay on one side.")
     if conflicts:
         notes.append(f"{len(conflicts)} {dataset.items} stand under several labels ({_shown(conflicts)}).")
-    return Scan(readable, tuple(hashes), _fingerprint(readable, hashes), duplicates, conflicts, tuple(notes))
+    return Scan(readable, hashes, _fingerprint(readable, hashes), duplicates, conflicts, tuple(notes))
+
+
+def check_conflicts(scanned: Scan) -> None:
+    """Raise DataError where more than 5 % of the examples have copies under another label."""
+    count, total = sum(len(conflict.ids) for conflict in scanned.conflicts), len(scanned.hashes)
+    if count > MAX_CONFLICTING * total:
+        raise DataError(
+            f"at most {MAX_CONFLICTING:.0%} of {scanned.dataset.name} may have copies under another label",
+            f"{count} of {total} ({count / total:.0%}): {_shown(scanned.conflicts)}",
+            "leave each of them in one class only",
+        )
 
 
 def check_bad(dataset: Dataset, *, allow_broken: bool) -> None:
@@ -124,39 +170,24 @@ def check_bad(dataset: Dataset, *, allow_broken: bool) -> None:
             raise DataError("less than half of a class may be unusable", f"{share}{_reasons(dataset, label)}", do)
 
 
-def _in_order(dataset: Dataset, workers: int) -> Iterator[tuple[str, tuple[str, ...]] | BadExample]:
-    """Yield the hash of each example and what is odd about it, or why it has none, a few chunks read ahead."""
-    starts = iter(range(0, len(dataset), _CHUNK))
-    waiting: deque[Future[list[tuple[str, tuple[str, ...]] | BadExample]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for start in starts:
-                waiting.append(pool.submit(_look, dataset, range(start, min(start + _CHUNK, len(dataset)))))
-                if len(waiting) > 2 * workers:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _examined(dataset: Dataset, position: int) -> Examined:
+    try:
+        data = dataset.read(position)
+        return Examined(sha256(data), remarks_on(dataset, position, data))
+    except BadExample as error:
+        return Examined(reason=error.reason)
 
 
-def _look(dataset: Dataset, positions: Sequence[int]) -> list[tuple[str, tuple[str, ...]] | BadExample]:
-    outcomes: list[tuple[str, tuple[str, ...]] | BadExample] = []
-    for position in positions:
-        try:
-            data = dataset.read(position)
-            outcomes.append((sha256(data), _odd(dataset, position, data)))
-        except BadExample as error:
-            outcomes.append(error)
-    return outcomes
+def remarks_on(dataset: Dataset, position: int, data: bytes) -> tuple[str, ...]:
+    """Return what is odd about an example whose bytes are `data`.
 
-
-def _odd(dataset: Dataset, position: int, data: bytes) -> tuple[str, ...]:
-    """Return what is odd about an example; raises Unusable where it is nothing of its kind."""
+    Raises:
+        BadExample: they are no accepted picture, recording or text.
+    """
     if dataset.kind == "text":
         return texts.remarks(data)
-    told = sounds.remarks if dataset.kind == "sound" else formats.remarks
-    return told(data, dataset.examples[position].id)
+    remarks = sounds.remarks if dataset.kind == "sound" else formats.remarks
+    return remarks(data, dataset.examples[position].id)
 
 
 def _duplicates(dataset: Dataset, hashes: Sequence[str]) -> int:
@@ -165,28 +196,16 @@ def _duplicates(dataset: Dataset, hashes: Sequence[str]) -> int:
 
 
 def _conflicts(dataset: Dataset, hashes: Sequence[str]) -> tuple[Conflict, ...]:
-    """Return the examples with several labels.
-
-    Raises:
-        DataError: more than 5 % of the examples are among them.
-    """
+    """Return the examples with several labels."""
     copies: dict[str, list[int]] = defaultdict(list)
     for position, digest in enumerate(hashes):
         copies[digest].append(position)
     examples = dataset.examples
-    conflicts = tuple(
+    return tuple(
         Conflict(tuple(examples[at].id for at in same), tuple(examples[at].label for at in same))
         for same in copies.values()
         if len(same) > 1 and len({examples[at].label for at in same}) > 1
     )
-    count = sum(len(conflict.ids) for conflict in conflicts)
-    if count > MAX_CONFLICTING * len(hashes):
-        raise DataError(
-            f"at most {MAX_CONFLICTING:.0%} of {dataset.name} may have copies under another label",
-            f"{count} of {len(hashes)} ({count / len(hashes):.0%}): {_shown(conflicts)}",
-            "leave each of them in one class only",
-        )
-    return conflicts
 
 
 def _shown(conflicts: Sequence[Conflict]) -> str:

@@ -27,7 +27,7 @@ FASTEST_FIRST = ("openvino-bf16", "openvino-f32")
 TORCH = "torch-f32"
 EXACT = "openvino-f32"
 LEAST_MEAN, LEAST_WORST = 0.998, 0.99
-PHOTOS = 64
+PARITY_SAMPLE = 64
 PARITY = "parity.json"
 FEW = 16
 """A verdict over fewer photos than this is asked for again when more are at hand."""
@@ -129,7 +129,7 @@ def _torch_engine(network: Network) -> Engine:
     return TorchTexts(network.module(), sum(block.width for block in network.blocks))
 
 
-def planned(network: Network, *, engine: str, cache: Path) -> str | None:
+def cached_engine_name(network: Network, *, engine: str, cache: Path) -> str | None:
     """Return the name of the engine that `open_engine` will choose, as far as earlier runs tell; imports nothing."""
     check_choice("the engine", engine, ENGINES)
     if network.lookup is not None:
@@ -221,9 +221,9 @@ def _checked(engine: Engine, network: Network, sample: Sample, folder: Path, kno
     if known is not None and known.photos >= FEW:
         return known
     if network.graph is not None and engine.name == EXACT:
-        found = Parity(1.0, 1.0, PHOTOS)  # it is the reference
+        found = Parity(1.0, 1.0, PARITY_SAMPLE)  # it is the reference
     else:
-        photos = sample()[:PHOTOS]
+        photos = sample()[:PARITY_SAMPLE]
         if known is not None and len(photos) <= known.photos:
             return known
         found = parity(engine.run(photos), _reference(network, folder).run(photos), network.blocks)

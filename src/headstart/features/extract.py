@@ -1,11 +1,17 @@
-"""Extraction: every example once through the network, whatever is asked of the features afterwards."""
+"""Extraction: every example read once and run through the network once, whatever is asked of its features afterwards.
+
+One pass reads an example, hashes its bytes, looks for its features in the store, and decodes it where they are not
+there. Texts take two: the network runs them by length, so that the lengths of all of them come first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,20 +21,24 @@ from numpy.typing import NDArray
 from headstart.base.config import cores
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.locks import process_lock
+from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress, Step
-from headstart.data.dataset import BadExample, Dataset, Skipped
+from headstart.data.audit import Examined, Scan, remarks_on, summarize
+from headstart.data.dataset import BadExample, Dataset
 from headstart.data.modality import Kind
 from headstart.data.text import text_of
 from headstart.engines.base import Batch, Block, Engine, Network, PreparedExample, stacked
-from headstart.engines.select import PHOTOS, library_versions, open_engine, planned
-from headstart.features.conversion_process import ConversionProcess, start_conversion
-from headstart.features.modality import COUNTS, EXTRACTION_PROFILES, by_length
-from headstart.features.prefetch import Prefetcher
+from headstart.engines.conversion_process import NetworkOrigin, engine_opener
+from headstart.engines.select import PARITY_SAMPLE, Sample, cached_engine_name, library_versions
+from headstart.features.modality import EXTRACTION_PROFILES, Summary, order_by_length
 from headstart.features.store import KEYS_AT_ONCE, Store, StoredRow, row_key
 from headstart.sources.base import Source
+from headstart.sources.registry import open_source
 
 Number = TypeVar("Number", np.float32, np.uint8)
 WAITING = "another process is extracting features of the same examples: waiting for it"
+OPEN_SOURCE = f"{open_source.__module__}:{open_source.__name__}"
+CHUNK = 8  # examples that a thread examines in a row: a task costs as much as a small photo
 
 
 @dataclass(frozen=True)
@@ -36,12 +46,11 @@ class Extraction:
     """The features of a data set, all blocks of them.
 
     Attributes:
-        x: float32 of shape (n, d), the blocks side by side, in the order of `kept`.
-        pixels: uint8 of shape (n, 768): each picture averaged over 16 x 16 boxes; of others, what
-            `features.kinds` keeps of them, as bytes.
+        scan: the n examples that could be used, their hashes, and what all of them together show.
+        positions: of these n in the data set that was read, ascending.
+        x: float32 of shape (n, d), the blocks side by side.
+        summary: what is kept of each example beside its features.
         blocks: names and widths of the columns.
-        kept: the n positions in the data set that could be used, ascending.
-        skipped: the others, and why.
         hits: how many of the n examples needed no run of the network: cached, or the same bytes as another.
         misses: how many examples were run.
         engine: name and precision of the engine.
@@ -50,11 +59,11 @@ class Extraction:
         unknown: of texts, the words that the source does not know and how often each comes, the commonest first.
     """
 
+    scan: Scan
+    positions: tuple[int, ...]
     x: NDArray[np.float32]
-    pixels: NDArray[np.uint8]
+    summary: Summary
     blocks: tuple[Block, ...]
-    kept: tuple[int, ...]
-    skipped: tuple[Skipped, ...]
     hits: int
     misses: int
     engine: str
@@ -62,192 +71,318 @@ class Extraction:
     notes: tuple[str, ...]
     unknown: tuple[tuple[str, int], ...] = ()
 
-    @property
-    def counts(self) -> NDArray[np.int32]:
-        """How many tokens each text has, and how many of them were used, int32 of shape (n, 2)."""
-        return np.ascontiguousarray(self.pixels).view(COUNTS)
-
 
 def extract(
     dataset: Dataset,
-    hashes: Sequence[str],
     source: Source,
     *,
-    engine: str = "auto",
     cache: Path,
-    conversion: ConversionProcess | None = None,
+    engine: str | Engine = "auto",
+    hashes: Sequence[str] | None = None,
+    keep: bool = True,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> Extraction:
-    """Return the features of every example that can be decoded, computed once per content and kept in `cache`.
+    """Return the features of every example that can be used, computed once per content and kept in `cache`.
 
     Args:
         dataset: the examples.
-        hashes: sha256 of each example's bytes, 64 hexadecimal digits each.
         source: what turns them into features.
-        engine: `auto`, `torch` or `openvino`.
         cache: folder of the store and of converted networks.
-        conversion: the process that has begun with the network, where one has; otherwise one is started where needed.
+        engine: `auto`, `torch` or `openvino`, or an engine that is open already.
+        hashes: sha256 of each example's bytes, where an earlier extraction read the very same examples: what the store
+            holds is not read again, and an example that has changed since is skipped.
+        keep: whether the store is used; without it every example is run, and nothing is written.
         progress: shows how far it is; nothing by default.
-        workers: threads that decode; one per core by default.
+        workers: threads that read and decode; one per core by default.
 
     Raises:
         UsageError: the cache cannot be written, its disk is full, or the engine asked for cannot be used.
     """
     progress = progress or Progress()
     network = source.network()
-    with Store(cache) as store:
-        work = _Work(dataset, hashes, source, network, store)
-        work.conversion = conversion
-        name = planned(network, engine=engine, cache=cache)
+    with ExitStack() as stack:
+        store = stack.enter_context(Store(cache)) if keep else None
+        if isinstance(engine, str):
+            origin = None if source.opened is None else NetworkOrigin(OPEN_SOURCE, dict(source.opened))
+            opener = engine_opener(network, origin, engine=engine, cache=cache, say=progress.say)
+            open_engine, name = stack.enter_context(opener), cached_engine_name(network, engine=engine, cache=cache)
+        else:
+            open_engine, name = partial(_already_open, engine), engine.name
+
+        def take_lock(digests: Sequence[str]) -> None:
+            ids = [example.id for example in dataset.examples]
+            path = cache / "locks" / sha256_json([network.fingerprint, ids, digests])
+            stack.enter_context(process_lock(path, on_wait=lambda: progress.say(WAITING)))
+
+        work = _Extracting(dataset, source, store=store, take_lock=take_lock, open_engine=open_engine)
+        if hashes is not None:
+            work.digests = list(hashes)
         if name is not None:
-            work.take_cached(name)
-        if work.missing:
-            with process_lock(work.lock_file(cache), on_wait=lambda: progress.say(WAITING)):
-                work.run(engine, cache, progress, workers or cores())
+            work.use_rows_of(name)
+        work.run(progress, workers or cores())
         return work.result()
 
 
-class _Work:
-    """One extraction under way: one row per distinct content, filled from the store and from the network."""
+def _already_open(engine: Engine, sample: Sample) -> Engine:
+    return engine
 
-    def __init__(self, dataset: Dataset, hashes: Sequence[str], source: Source, network: Network, store: Store) -> None:
-        self.dataset, self.source, self.network, self.store = dataset, source, network, store
-        self.manner = EXTRACTION_PROFILES[dataset.kind]
-        self.digests = list(dict.fromkeys(hashes))
-        row_of = {digest: row for row, digest in enumerate(self.digests)}
-        self.rows = np.array([row_of[digest] for digest in hashes], dtype=np.intp)
-        self.first = np.full(len(self.digests), -1, dtype=np.intp)
-        self.first[self.rows[::-1]] = np.arange(len(hashes))[::-1]
-        self.x = np.empty((len(self.digests), sum(block.width for block in network.blocks)), dtype=np.float32)
-        self.pixels = np.empty((len(self.digests), self.manner.beside), dtype=np.uint8)
-        self.missing = dict.fromkeys(range(len(self.digests)))
-        self.reasons: dict[int, str] = {}
-        self.engine, self.made_by = "none", ""
+
+@dataclass(slots=True)
+class _Example:
+    """One example on its way through the pass.
+
+    Attributes:
+        position: in the data set.
+        digest: sha256 of its bytes; empty where they could not be read.
+        remarks: what is odd about it.
+        size: bytes; 0 where they were not read.
+        row: what the store holds of it.
+        made_by: what made that row; see `Extraction`.
+        prepared: the example, decoded for the network; None where it need not run.
+        reason: why it cannot be used; empty where it can.
+    """
+
+    position: int
+    digest: str = ""
+    remarks: tuple[str, ...] = ()
+    size: int = 0
+    row: StoredRow | None = None
+    made_by: str = ""
+    prepared: PreparedExample | None = None
+    reason: str = ""
+
+
+class _Extracting:
+    """One extraction under way: each distinct content has its row where it first stands in the data set.
+
+    Args:
+        dataset: the examples.
+        source: what prepares them.
+        store: the rows of earlier runs; None for none.
+        take_lock: waits for other processes that extract the same; takes the first digests.
+        open_engine: gives the engine from a sample.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        source: Source,
+        *,
+        store: Store | None,
+        take_lock: Callable[[Sequence[str]], None],
+        open_engine: Callable[[Sample], Engine],
+    ) -> None:
+        self.dataset, self.source, self.network, self.store = dataset, source, source.network(), store
+        self.take_lock, self.open_engine = take_lock, open_engine
+        self.profile = EXTRACTION_PROFILES[dataset.kind]
+        self.digests = [""] * len(dataset)
+        self.remarks: dict[int, tuple[str, ...]] = {}
+        self.unreadable: dict[int, str] = {}
+        self.unusable: dict[str, str] = {}
+        self.first: dict[str, int] = {}
+        self.x = np.empty((len(dataset), sum(block.width for block in self.network.blocks)), dtype=np.float32)
+        self.summaries = np.empty((len(dataset), self.profile.summary.row_bytes), dtype=np.uint8)
+        self.engine: Engine | None = None
+        self.engine_name, self.made_by = "none", ""
+        self.from_store: list[int] = []
+        self.again: list[int] = []
+        self.commit = self.profile.commit
+        self.to_come = 0
+        self.locked = False
         self.misses = 0
-        self.commit = self.manner.commit
-        self.conversion: ConversionProcess | None = None
 
-    def lock_file(self, cache: Path) -> Path:
-        """Return the lock of this work: one process at a time holds it, so that two do not do the same."""
-        return cache / "locks" / sha256_json([self.network.fingerprint, self.digests])
+    def use_rows_of(self, engine: str) -> None:
+        """Take rows of this engine from the store; examples whose row is another engine's must be run again."""
+        if engine != self.engine_name:
+            self.again += self.from_store
+            self.from_store = []
+            self.engine_name, self.made_by = engine, made_by(self.network, engine, self.dataset.kind)
 
-    def take_cached(self, engine: str) -> None:
-        """Fill the missing rows that the store holds for `engine`; the rows of another engine are missing again."""
-        if engine != self.engine:
-            self.engine, self.made_by = engine, made_by(self.network, engine, self.dataset.kind)
-            self.missing = dict.fromkeys(range(len(self.digests)))
-        wanted = list(self.missing)
-        for start in range(0, len(wanted), KEYS_AT_ONCE):
-            rows = {self._key(row): row for row in wanted[start : start + KEYS_AT_ONCE]}
-            for key, found in self.store.get_many(list(rows)).items():
-                if len(found.x) == self.x.shape[1] and len(found.pixels) == self.pixels.shape[1]:
-                    self._set(rows[key], found)
-
-    def run(self, engine: str, cache: Path, progress: Progress, workers: int) -> None:
-        """Decode what is missing, run it through the network, and commit it batch by batch."""
-        if self.made_by:
-            self.take_cached(self.engine)  # another process may have done it while this one waited
-        opened: Engine | None = None
-        while pending := [row for row in self.missing if row not in self.reasons]:
-            self.store.check_room(len(pending), self.x.itemsize * self.x.shape[1] + self.pixels.shape[1])
-            order = by_length(pending, self._read) if self.manner.sorted else pending
+    def run(self, progress: Progress, workers: int) -> None:
+        """Fill the rows of every example that can be used."""
+        positions: Sequence[int] = range(len(self.dataset))
+        name = "Reading and extracting features"
+        if self.profile.by_length:
             with (
-                Prefetcher(self._prepared, order, workers=workers, window=self.manner.window) as ahead,
-                progress.step("Extracting features", len(pending), self.dataset.items) as step,
+                self._examined(positions, workers, decode=False) as ahead,
+                progress.step("Reading", len(positions), self.dataset.items) as step,
             ):
-                for group in self._groups(ahead, step):
-                    if opened is None:
-                        sample = partial(_sample, [example for _, example in group], ahead)
-                        opened = self._open(engine, cache, sample, progress)
-                        self.commit = max(self.commit, opened.batch)
-                        self.take_cached(opened.name)
-                    self._compute(opened, group)
+                unknown = list(chain.from_iterable(self._accepted(chunk, step) for chunk in ahead))
+            order = order_by_length(np.array([example.size for example in unknown], dtype=np.int64))
+            positions, name = [unknown[row].position for row in order], "Extracting features"
+        while positions:
+            self.again = []
+            with (
+                self._examined(positions, workers) as ahead,
+                progress.step(name, len(positions), self.dataset.items) as step,
+            ):
+                self._run_new(ahead, step)
+            positions = self.again
 
-    def _open(self, engine: str, cache: Path, sample: Callable[[], Batch], progress: Progress) -> Engine:
-        """Return the engine; where nothing is known of it yet, another process finds out, and holds torch."""
-        if self.conversion is not None:
-            self.conversion.wait_for_parity(sample(), say=progress.say)
-        else:
-            with start_conversion(self.source, engine=engine, cache=cache) as conversion:
-                if conversion is not None:
-                    conversion.wait_for_parity(sample(), say=progress.say)
-        return open_engine(self.network, sample=sample, cache=cache, engine=engine, say=progress.say)
-
-    def result(self) -> Extraction:
-        """Return the rows of every usable position."""
-        usable = np.ones(len(self.digests), dtype=bool)
-        usable[list(self.reasons)] = False
-        kept = np.flatnonzero(usable[self.rows])
-        examples = self.dataset.examples
-        return Extraction(
-            x=_taken(self.x, self.rows[kept]),
-            pixels=_taken(self.pixels, self.rows[kept]),
-            blocks=self.network.blocks,
-            kept=tuple(kept.tolist()),
-            skipped=tuple(
-                Skipped(examples[position].id, examples[position].label, self.reasons[int(self.rows[position])])
-                for position in np.flatnonzero(~usable[self.rows])
-            ),
-            hits=len(kept) - self.misses,
-            misses=self.misses,
-            engine=self.engine,
-            made_by=self.made_by,
-            notes=tuple(self.store.notes),
-            unknown=tuple(self.source.unknown(self._texts(kept)).most_common()),
+    def _examined(
+        self, positions: Sequence[int], workers: int, *, decode: bool = True
+    ) -> Prefetcher[Sequence[int], list[_Example]]:
+        """Return what other threads examine ahead, in chunks, in the order of `positions`."""
+        self.to_come = len(positions)
+        chunks = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
+        window = max(self.profile.window // CHUNK, workers + 1)
+        examine = partial(self._examine, decode=decode)
+        return Prefetcher(
+            lambda chunk: [examine(position) for position in chunk], chunks, workers=workers, window=window
         )
 
-    def _texts(self, kept: NDArray[np.intp]) -> Iterator[str]:
-        """Yield the texts at some positions, for a source that asks."""
-        for position in kept.tolist():
-            yield text_of(self.dataset.read(position))
+    def _examine(self, position: int, *, decode: bool) -> _Example:
+        """Read one example, unless its digest and its row are known, and decode it where there is no row."""
+        example, data = _Example(position, self.digests[position]), None
+        try:
+            if not example.digest:
+                data = self.dataset.read(position)
+                example.remarks = remarks_on(self.dataset, position, data)
+                example.digest = sha256(data)
+            if self.first.get(example.digest, position) != position:
+                return example
+            example.made_by, example.row = self.made_by, self._stored([example.digest]).get(example.digest)
+            if example.row is None:
+                data = self._unchanged(example) if data is None else data
+                example.size = len(data)
+                example.prepared = self.source.prepare(data) if decode else None
+        except BadExample as error:
+            example.reason = error.reason
+        return example
 
-    def _read(self, row: int) -> bytes:
-        return self.dataset.read(int(self.first[row]))
-
-    def _prepared(self, row: int) -> PreparedExample:
-        data = self._read(row)
-        if sha256(data) != self.digests[row]:
+    def _unchanged(self, example: _Example) -> bytes:
+        data = self.dataset.read(example.position)
+        if sha256(data) != example.digest:
             raise BadExample("changed while it was read")
-        return self.source.prepare(data)
+        return data
 
-    def _groups(self, ahead: Prefetcher, step: Step) -> Iterator[list[tuple[int, PreparedExample]]]:
-        """Yield what is decoded in groups that are computed and committed together."""
-        group: list[tuple[int, PreparedExample]] = []
-        for row, said in ahead:
-            if isinstance(said, BadExample):
-                self.reasons[row] = said.reason
-                step.advance()
-                continue
-            group.append((row, said))
-            if len(group) >= self.commit:
-                yield group
+    def _accepted(self, chunk: Sequence[_Example], step: Step) -> list[_Example]:
+        """Note what is known of examples, and return those that must run."""
+        new = [example for example in chunk if self._is_new(example)]
+        self.to_come -= len(chunk)
+        step.advance(len(chunk) - len(new))
+        return new
+
+    def _is_new(self, example: _Example) -> bool:
+        position, digest = example.position, example.digest
+        if not digest:
+            self.unreadable[position] = example.reason
+            return False
+        self.digests[position] = digest
+        if example.remarks:
+            self.remarks[position] = example.remarks
+        if self.first.setdefault(digest, position) != position:
+            return False
+        if example.reason:
+            self.unusable[digest] = example.reason
+        elif example.row is not None and example.made_by == self.made_by:
+            self.from_store.append(position)
+            self._set(position, example.row)
+        elif example.row is not None:
+            self.again.append(position)
+        return not example.reason and example.row is None
+
+    def _run_new(self, ahead: Prefetcher[Sequence[int], list[_Example]], step: Step) -> None:
+        """Run what must run in groups that are committed together."""
+        waiting: list[_Example] = []
+
+        def sample() -> Batch:
+            decoded = chain(waiting, chain.from_iterable(ahead.peek()))
+            prepared = (example.prepared for example in decoded if example.prepared is not None)
+            return stacked(list(islice(prepared, PARITY_SAMPLE)))
+
+        for chunk in ahead:
+            waiting += self._accepted(chunk, step)
+            while len(waiting) >= self.commit:
+                group = waiting[: self.commit]
+                self._compute(group, sample)
                 step.advance(len(group))
-                group = []
-        if group:
-            yield group
-            step.advance(len(group))
+                del waiting[: len(group)]
+        if waiting:
+            self._compute(waiting, sample)
+            step.advance(len(waiting))
 
-    def _compute(self, engine: Engine, group: list[tuple[int, PreparedExample]]) -> None:
-        group = [(row, example) for row, example in group if row in self.missing]
-        if not group:
+    def _compute(self, group: Sequence[_Example], sample: Sample) -> None:
+        """Run a group, unless the store has come to hold it, and commit its rows."""
+        self._begin(len(group))
+        group = self._without_stored(group)
+        if group and self.engine is None:
+            self.engine = self.open_engine(sample)
+            self.commit = max(self.commit, self.engine.batch)
+            self.use_rows_of(self.engine.name)
+            group = self._without_stored(group)
+        if not group or self.engine is None:
             return
-        x = engine.run(stacked([example for _, example in group]))
-        found = {
-            self._key(row): StoredRow(features, self.manner.keep(example))
-            for (row, example), features in zip(group, x, strict=True)
-        }
-        self.store.put_many(found, to_come=len(self.missing) - len(group))
-        for (row, _), made in zip(group, found.values(), strict=True):
-            self._set(row, made)
+        prepared = [example.prepared for example in group if example.prepared is not None]
+        features = self.engine.run(stacked(prepared))
+        rows = [StoredRow(x, self.profile.summary.pack(one)) for x, one in zip(features, prepared, strict=True)]
+        if self.store is not None:
+            keys = [row_key(example.digest, self.made_by) for example in group]
+            self.store.put_many(dict(zip(keys, rows, strict=True)), to_come=self.to_come)
+        for example, row in zip(group, rows, strict=True):
+            self._set(example.position, row)
         self.misses += len(group)
 
-    def _key(self, row: int) -> bytes:
-        return row_key(self.digests[row], self.made_by)
+    def _begin(self, count: int) -> None:
+        """Before anything is run: wait for others who do the same, and prove that the disk has room for the rows."""
+        if self.store is None or self.locked:
+            return
+        self.take_lock(self.digests[:CHUNK])
+        self.locked = True
+        fewest = self.to_come if self.profile.by_length else max(0, self.to_come - self.store.most_rows())
+        self.store.check_room(count + fewest, self.x.itemsize * self.x.shape[1] + self.summaries.shape[1])
 
-    def _set(self, row: int, found: StoredRow) -> None:
-        self.x[row], self.pixels[row] = found.x, found.pixels
-        del self.missing[row]
+    def _without_stored(self, group: Sequence[_Example]) -> Sequence[_Example]:
+        """Return the examples that the store does not hold, and take the rows of the others."""
+        rows = self._stored([example.digest for example in group])
+        for example in group:
+            if example.digest in rows:
+                self.from_store.append(example.position)
+                self._set(example.position, rows[example.digest])
+        return [example for example in group if example.digest not in rows]
+
+    def _stored(self, digests: Sequence[str]) -> dict[str, StoredRow]:
+        """Return the rows that the store holds of some contents, by digest."""
+        if self.store is None or not self.made_by:
+            return {}
+        keys = {row_key(digest, self.made_by): digest for digest in digests}
+        return {
+            keys[key]: row
+            for key, row in self.store.get_many(list(keys)).items()
+            if len(row.x) == self.x.shape[1] and len(row.summary) == self.summaries.shape[1]
+        }
+
+    def _set(self, position: int, row: StoredRow) -> None:
+        self.x[position], self.summaries[position] = row.x, row.summary
+
+    def result(self) -> Extraction:
+        """Return the rows of every example that can be used."""
+        reasons = [
+            self.unreadable.get(position, self.unusable.get(digest, "")) for position, digest in enumerate(self.digests)
+        ]
+        examined = [
+            Examined(digest, self.remarks.get(position, ()), reasons[position])
+            for position, digest in enumerate(self.digests)
+        ]
+        positions = [position for position, reason in enumerate(reasons) if not reason]
+        rows = np.array([self.first[self.digests[position]] for position in positions], dtype=np.intp)
+        return Extraction(
+            scan=summarize(self.dataset, examined),
+            positions=tuple(positions),
+            x=_taken(self.x, rows),
+            summary=self.profile.summary.unpack(_taken(self.summaries, rows)),
+            blocks=self.network.blocks,
+            hits=len(positions) - self.misses,
+            misses=self.misses,
+            engine=self.engine_name,
+            made_by=self.made_by,
+            notes=self.store.notes if self.store is not None else (),
+            unknown=tuple(self.source.unknown(map(self._text, positions)).most_common()),
+        )
+
+    def _text(self, position: int) -> str:
+        return text_of(self.dataset.read(position))
 
 
 def made_by(network: Network, engine: str, kind: Kind) -> str:
@@ -256,17 +391,12 @@ def made_by(network: Network, engine: str, kind: Kind) -> str:
     return sha256_json({"network": network.fingerprint, "engine": engine, "versions": versions})
 
 
-def _sample(first: list[PreparedExample], ahead: Prefetcher) -> Batch:
-    """Return up to 64 decoded examples: those at hand, and those decoded behind them."""
-    return stacked((first + ahead.peek(max(PHOTOS - len(first), 0)))[:PHOTOS])
-
-
-def _taken(rows: NDArray[Number], at: NDArray[np.intp]) -> NDArray[Number]:
-    """Return `rows[at]`; without a second copy of the memory where `at` ascends, which leaves `rows` shuffled."""
-    if (np.diff(at) <= 0).any():
-        return rows[at]
-    if len(at) < len(rows):
-        for start in range(0, len(at), KEYS_AT_ONCE):
-            some = at[start : start + KEYS_AT_ONCE]
+def _taken(rows: NDArray[Number], positions: NDArray[np.intp]) -> NDArray[Number]:
+    """Return `rows[positions]`; without a second copy of the memory where they ascend, which leaves `rows` shuffled."""
+    if (np.diff(positions) <= 0).any():
+        return rows[positions]
+    if len(positions) < len(rows):
+        for start in range(0, len(positions), KEYS_AT_ONCE):
+            some = positions[start : start + KEYS_AT_ONCE]
             rows[start : start + len(some)] = rows[some]
-    return rows[: len(at)]
+    return rows[: len(positions)]

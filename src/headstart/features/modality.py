@@ -1,27 +1,93 @@
-"""What differs between kinds of examples on their way through a network: what is kept beside features, and order."""
+"""What differs between kinds of examples on their way through a network: the order, and the summary beside features.
+
+A summary is what the baseline without a source, or the report, needs of every example; it lies beside the features in
+the store, as bytes, so that a warm run decodes nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.audio.spectrogram import COEFFICIENTS, cepstra
-from headstart.data.dataset import BadExample
 from headstart.data.images.preprocessing import small_pixels
 from headstart.data.modality import Kind
 from headstart.data.text import Tokens
 from headstart.engines.base import PreparedExample
-from headstart.engines.select import PHOTOS
+from headstart.engines.select import PARITY_SAMPLE
 
-PIXELS = 768
-CEPSTRA = np.dtype(np.float32)
-"""Of recordings, statistics of MFCC, kept as bytes beside their features."""
-COUNTS = np.dtype(np.int32)
-"""How many tokens a text has and how many were used, kept as bytes beside its features."""
+Positions = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """Pictures averaged over 16 x 16 boxes: `pixels`, uint8 of shape (n, 768)."""
+
+    pixels: NDArray[np.uint8]
+    row_bytes: ClassVar[int] = 768
+
+    @staticmethod
+    def pack(prepared: PreparedExample) -> NDArray[np.uint8]:
+        """Return what is stored of one picture, uint8 of shape (768,)."""
+        return small_pixels(cast(NDArray[np.uint8], prepared))
+
+    @classmethod
+    def unpack(cls, stored: NDArray[np.uint8]) -> Self:
+        """Return the summary of n pictures from their stored bytes, uint8 of shape (n, 768)."""
+        return cls(stored)
+
+    def baseline_inputs(self, positions: Positions) -> NDArray[np.uint8]:
+        """Return what the baseline learns from, of the pictures at `positions`."""
+        return self.pixels[positions]
+
+
+@dataclass(frozen=True)
+class SoundSummary:
+    """Mean and spread over time of each recording's MFCC: `mfcc`, float32 of shape (n, 40)."""
+
+    mfcc: NDArray[np.float32]
+    row_bytes: ClassVar[int] = 2 * COEFFICIENTS * np.dtype(np.float32).itemsize
+
+    @staticmethod
+    def pack(prepared: PreparedExample) -> NDArray[np.uint8]:
+        """Return what is stored of one recording, uint8 of shape (160,)."""
+        return cepstra(cast(NDArray[np.uint8], prepared)).view(np.uint8)
+
+    @classmethod
+    def unpack(cls, stored: NDArray[np.uint8]) -> Self:
+        """Return the summary of n recordings from their stored bytes, uint8 of shape (n, 160)."""
+        return cls(np.ascontiguousarray(stored).view(np.float32))
+
+    def baseline_inputs(self, positions: Positions) -> NDArray[np.float32]:
+        """Return what the baseline learns from, of the recordings at `positions`."""
+        return self.mfcc[positions]
+
+
+@dataclass(frozen=True)
+class TextSummary:
+    """How many tokens each text has, and how many of them the source used: int32 of shape (n,) each."""
+
+    tokens_given: NDArray[np.int32]
+    tokens_used: NDArray[np.int32]
+    row_bytes: ClassVar[int] = 2 * np.dtype(np.int32).itemsize
+
+    @staticmethod
+    def pack(prepared: PreparedExample) -> NDArray[np.uint8]:
+        """Return what is stored of one text, uint8 of shape (8,)."""
+        tokens = cast(Tokens, prepared)
+        return np.array([tokens.given, tokens.used], dtype=np.int32).view(np.uint8)
+
+    @classmethod
+    def unpack(cls, stored: NDArray[np.uint8]) -> Self:
+        """Return the summary of n texts from their stored bytes, uint8 of shape (n, 8)."""
+        counts = np.ascontiguousarray(stored).view(np.int32)
+        return cls(counts[:, 0], counts[:, 1])
+
+
+Summary = ImageSummary | SoundSummary | TextSummary
 
 
 @dataclass(frozen=True)
@@ -29,62 +95,36 @@ class ExtractionProfile:
     """How examples of one kind go through a network.
 
     Attributes:
-        beside: bytes kept beside the features of each.
-        keep: what they are, uint8 of shape (beside,), for one prepared example.
+        summary: what is kept beside the features of each.
         commit: examples that are computed and committed together: what a kill can cost.
         window: how many are prepared ahead: some batches, and enough for a sound parity check.
-        sorted: whether examples of one length do best together.
+        by_length: whether examples of one length do best together.
         libraries: what prepares them, and whose version counts.
     """
 
-    beside: int
-    keep: Callable[[PreparedExample], NDArray[np.uint8]]
+    summary: type[ImageSummary] | type[SoundSummary] | type[TextSummary]
     commit: int
     window: int
-    sorted: bool = False
+    by_length: bool = False
     libraries: tuple[str, ...] = ()
 
 
-def _pixels(prepared: PreparedExample) -> NDArray[np.uint8]:
-    return small_pixels(cast(NDArray[np.uint8], prepared))
-
-
-def _cepstra(prepared: PreparedExample) -> NDArray[np.uint8]:
-    return cepstra(cast(NDArray[np.uint8], prepared)).view(np.uint8)
-
-
-def _counts(prepared: PreparedExample) -> NDArray[np.uint8]:
-    tokens = cast(Tokens, prepared)
-    return np.array([tokens.given, tokens.used], dtype=COUNTS).view(np.uint8)
-
-
 EXTRACTION_PROFILES: dict[Kind, ExtractionProfile] = {
-    "image": ExtractionProfile(PIXELS, _pixels, commit=32, window=96, libraries=("Pillow", "simplejpeg")),
-    "sound": ExtractionProfile(
-        2 * COEFFICIENTS * CEPSTRA.itemsize, _cepstra, commit=32, window=96, libraries=("scipy", "soundfile")
-    ),
-    "text": ExtractionProfile(2 * COUNTS.itemsize, _counts, commit=256, window=1024, sorted=True),
+    "image": ExtractionProfile(ImageSummary, commit=32, window=96, libraries=("Pillow", "simplejpeg")),
+    "sound": ExtractionProfile(SoundSummary, commit=32, window=96, libraries=("scipy", "soundfile")),
+    "text": ExtractionProfile(TextSummary, commit=256, window=1024, by_length=True),
 }
 
 
-def by_length(rows: Sequence[int], read: Callable[[int], bytes]) -> Iterator[int]:
-    """Yield rows of texts: first a sample of all lengths, on which engines are judged, then the rest, longest first.
+def order_by_length(lengths: NDArray[np.int64]) -> list[int]:
+    """Return the rows of texts: first a sample of all lengths, on which engines are judged, then the rest.
+
+    Both parts are ordered from the longest text to the shortest.
 
     Args:
-        rows: which.
-        read: gives the bytes of one; raises Unusable.
+        lengths: of the n texts, of shape (n,).
     """
-    lengths = np.array([_length(read, row) for row in rows])
-    order = [rows[at] for at in np.argsort(-lengths, kind="stable")]
-    first = (
-        {order[at] for at in np.linspace(0, len(order) - 1, min(PHOTOS, len(order))).astype(int)} if order else set()
-    )
-    yield from (row for row in order if row in first)
-    yield from (row for row in order if row not in first)
-
-
-def _length(read: Callable[[int], bytes], row: int) -> int:
-    try:
-        return len(read(row))
-    except BadExample:
-        return 0  # whoever reads it next meets the reason
+    order = np.argsort(-lengths, kind="stable")
+    sample = np.zeros(len(order), dtype=bool)
+    sample[np.linspace(0, max(len(order) - 1, 0), min(PARITY_SAMPLE, len(order))).astype(int)] = True
+    return [*order[sample].tolist(), *order[~sample].tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -31,11 +32,11 @@ class StoredRow:
 
     Attributes:
         x: its features, float32 of shape (d,), every block.
-        pixels: the picture averaged over 16 x 16 boxes, uint8 of shape (768,); empty for what is no picture.
+        summary: what is kept beside them, as bytes: uint8 of shape (m,); see `features.modality`.
     """
 
     x: NDArray[np.float32]
-    pixels: NDArray[np.uint8]
+    summary: NDArray[np.uint8]
 
 
 def row_key(example: str, made_by: str) -> bytes:
@@ -44,7 +45,7 @@ def row_key(example: str, made_by: str) -> bytes:
 
 
 class Store:
-    """Rows of features under `folder`, shared by processes; a killed one loses what it had not committed.
+    """Rows of features under `folder`, shared by processes and threads; a killed one loses what it had not committed.
 
     Args:
         folder: where `features.sqlite` lies or is created.
@@ -56,14 +57,22 @@ class Store:
     def __init__(self, folder: Path) -> None:
         check_writable(folder, what="the cache")
         self.path = folder / FILE
-        self.notes: list[str] = []
-        """What was found damaged, one sentence each."""
+        self._damaged_rows = 0
+        self._damaged_files: list[str] = []
+        self._lock = threading.RLock()
         self._db = self._opened()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was damaged so far, one sentence each."""
+        count = f"{self._damaged_rows} rows were" if self._damaged_rows > 1 else "1 row was"
+        rows = [f"{count} damaged in the features cache and computed again"] if self._damaged_rows else []
+        return (*self._damaged_files, *rows)
 
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *given: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -73,22 +82,30 @@ class Store:
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, StoredRow]:
         """Return the rows there are; a damaged one counts as absent, and is noted."""
-        found: dict[bytes, StoredRow] = {}
+        rows: dict[bytes, StoredRow] = {}
         damaged: list[bytes] = []
-        try:
-            for key, width, value, checksum in self._rows(keys):
-                if _checksum(key, width, value) == checksum and len(value) >= 4 * width:
-                    found[key] = StoredRow(
-                        np.frombuffer(value, np.float32, width), np.frombuffer(value, np.uint8, offset=4 * width)
-                    )
-                else:
-                    damaged.append(key)
-            if damaged:
-                self._forget(damaged)
-        except sqlite3.Error as error:
-            self._mend(error)
-            return found
-        return found
+        with self._lock:
+            try:
+                for key, width, value, checksum in self._rows(keys):
+                    if _checksum(key, width, value) == checksum and len(value) >= 4 * width:
+                        x = np.frombuffer(value, np.float32, width)
+                        rows[key] = StoredRow(x, np.frombuffer(value, np.uint8, offset=4 * width))
+                    else:
+                        damaged.append(key)
+                if damaged:
+                    self._forget(damaged)
+            except sqlite3.Error as error:
+                self._mend(error)
+        return rows
+
+    def most_rows(self) -> int:
+        """Return a number that the store has no more rows than."""
+        with self._lock:
+            try:
+                return int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM features").fetchone()[0])
+            except sqlite3.Error as error:
+                self._mend(error)
+                return 0
 
     def put_many(self, rows: Mapping[bytes, StoredRow], *, to_come: int = 0) -> None:
         """Commit `rows`, all or none.
@@ -103,14 +120,15 @@ class Store:
         values = [(key, *_packed(key, row)) for key, row in rows.items()]
         size = sum(len(value) for _, _, value, _ in values)
         needed = size + size * to_come // max(len(values), 1)
-        try:
-            self._insert(values)
-        except sqlite3.Error as error:
-            self._mend(error, needed)
+        with self._lock:
             try:
                 self._insert(values)
-            except sqlite3.Error as again:
-                raise self._said(again, needed) from again
+            except sqlite3.Error as error:
+                self._mend(error, needed)
+                try:
+                    self._insert(values)
+                except sqlite3.Error as again:
+                    raise self._usage_error(again, needed) from again
 
     def check_room(self, rows: int, size: int) -> None:
         """Raise UsageError, before work starts, unless the disk has room for `rows` more rows of `size` bytes."""
@@ -134,8 +152,7 @@ class Store:
     def _forget(self, keys: list[bytes]) -> None:
         with self._writing():
             self._db.executemany("DELETE FROM features WHERE key = ?", [(key,) for key in keys])
-        count = f"{len(keys)} rows were" if len(keys) > 1 else "1 row was"
-        self.notes.append(f"{count} damaged in the features cache and computed again")
+        self._damaged_rows += len(keys)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -153,14 +170,14 @@ class Store:
             return _connect(self.path)
         except sqlite3.Error as error:
             if not _is_damage(error):
-                raise self._said(error, 0) from error
+                raise self._usage_error(error, 0) from error
             self._set_aside()
             return _connect(self.path)
 
     def _mend(self, error: sqlite3.Error, needed: int = 0) -> None:
         """Set a damaged file aside and start a new one; anything else is for the user to mend."""
         if not _is_damage(error):
-            raise self._said(error, needed) from error
+            raise self._usage_error(error, needed) from error
         self.close()
         self._set_aside()
         self._db = _connect(self.path)
@@ -172,11 +189,11 @@ class Store:
             part = self.path.with_name(self.path.name + suffix)
             with suppress(FileNotFoundError):
                 part.replace(aside.with_name(aside.name + suffix))
-        self.notes.append(
+        self._damaged_files.append(
             f"the features cache was damaged: it is kept as {aside.name}, and its features are computed again"
         )
 
-    def _said(self, error: sqlite3.Error, needed: int) -> UsageError:
+    def _usage_error(self, error: sqlite3.Error, needed: int) -> UsageError:
         code = getattr(error, "sqlite_errorcode", 0)
         if code == sqlite3.SQLITE_FULL:
             return self._full(needed)
@@ -225,7 +242,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 def _packed(key: bytes, row: StoredRow) -> tuple[int, bytes, int]:
     x = np.ascontiguousarray(row.x, dtype=np.float32)
-    value = x.tobytes() + np.ascontiguousarray(row.pixels, dtype=np.uint8).tobytes()
+    value = x.tobytes() + np.ascontiguousarray(row.summary, dtype=np.uint8).tobytes()
     return len(x), value, _checksum(key, len(x), value)
 
 

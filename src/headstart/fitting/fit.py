@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from headstart.base.config import cache_dir
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
-from headstart.data.audit import Scan, check_bad, scan
+from headstart.data.audit import check_bad, check_conflicts
 from headstart.data.dataset import Dataset
 from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
 from headstart.data.split import split
-from headstart.features.conversion_process import start_conversion
-from headstart.features.extract import Extraction, extract
+from headstart.features.extract import extract
 from headstart.fitting.findings import build_fit_result, frozen_predictor
 from headstart.fitting.result import FitResult, write_out
 from headstart.fitting.selection import fit_baseline, select_layer_and_head
@@ -127,24 +125,13 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
     source = _source_for(dataset, options)
     if COMMIT.fullmatch(source.info.revision):
         progress.say(f"{source.info.uri} is at revision {source.info.revision}")
-    with start_conversion(source, engine=options.engine, cache=cache_dir()) as conversion:
-        with clock.part("read"):
-            scanned = scan(dataset, progress=progress)
-            check_bad(scanned.dataset, allow_broken=options.allow_broken)
-        with clock.part("extract"):
-            extraction = extract(
-                scanned.dataset,
-                scanned.hashes,
-                source,
-                engine=options.engine,
-                cache=cache_dir(),
-                conversion=conversion,
-                progress=progress,
-            )
+    with clock.part("extract"):
+        extraction = extract(dataset, source, engine=options.engine, cache=cache_dir(), progress=progress)
+    scanned = extraction.scan
+    check_bad(scanned.dataset, allow_broken=options.allow_broken)
+    check_conflicts(scanned)
     if not extraction.misses:
         progress.say(f"Features of all {extraction.hits:,} examples were in the cache: nothing to extract")
-    scanned = _without_broken(scanned, extraction)
-    check_bad(scanned.dataset, allow_broken=options.allow_broken)
     parts = split(
         scanned.dataset,
         scanned.hashes,
@@ -152,7 +139,7 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
         labels_per_class=options.labels_per_class,
         drop_test_duplicates=options.drop_test_duplicates,
     )
-    return PreparedData(scanned, parts, source, extraction, options.engine)
+    return PreparedData(parts, source, extraction, options.engine)
 
 
 def _source_for(dataset: Dataset, options: FitOptions) -> Source:
@@ -194,12 +181,3 @@ def default_source(dataset: Dataset) -> str:
             f"{dataset.items} need a source that is named, since none comes with headstart", "no --source", MAKE_ONE
         )
     return dataset.modality.default_source
-
-
-def _without_broken(scanned: Scan, extraction: Extraction) -> Scan:
-    """Return the scan without the examples that could not be decoded; they are counted as skipped."""
-    return replace(
-        scanned,
-        dataset=scanned.dataset.keep(list(extraction.kept), extraction.skipped),
-        hashes=tuple(scanned.hashes[position] for position in extraction.kept),
-    )

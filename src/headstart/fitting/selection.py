@@ -89,7 +89,11 @@ def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
         words = _words(prepared, seed)
         return BaselineResult(words.probabilities, words)
     parts, c = prepared.parts, len(prepared.scan.dataset.classes)
-    y, train, test = prepared.labels(parts.train), prepared.pixels(parts.train), prepared.pixels(parts.test)
+    y, train, test = (
+        prepared.labels(parts.train),
+        prepared.baseline_inputs(parts.train),
+        prepared.baseline_inputs(parts.test),
+    )
     memo, key = _memo(), _key(f"simple {prepared.scan.dataset.kind}", [train, y, test], {"classes": c, "seed": seed})
     held = memo.get(key)
     if held is not None:

@@ -141,8 +141,8 @@ def _answer(
     dataset, test = prepared.scan.dataset, prepared.parts.test
     extraction = extract(
         dataset.keep(list(test)),
-        [prepared.scan.hashes[at] for at in test],
         tuning.source,
+        hashes=[prepared.scan.hashes[at] for at in test],
         engine=prepared.engine,
         cache=cache_dir(),
         progress=progress,

@@ -15,6 +15,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.text import texts_at
 from headstart.engines.base import as_tokens
 from headstart.features.extract import Extraction
+from headstart.features.modality import TextSummary
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import Choice
 from headstart.heads.stacking import Joined, join, try_joined
@@ -97,25 +98,28 @@ def stacked_candidate(joined: Joined, choice: Choice, layer: str) -> CandidateRo
 
 def truncation_report(extraction: Extraction, source: Source) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return how far the texts were read, for `result.json`, and what a person should be told of it."""
-    given, used = extraction.counts.sum(axis=0, dtype=np.int64).tolist()
-    short = int((extraction.counts[:, 1] < extraction.counts[:, 0]).sum())
+    summary = extraction.summary
+    assert isinstance(summary, TextSummary)
+    given, used = (int(tokens.sum(dtype=np.int64)) for tokens in (summary.tokens_given, summary.tokens_used))
+    short = int((summary.tokens_used < summary.tokens_given).sum())
     limit = source.preprocessing.limit if isinstance(source.preprocessing, TextPreprocessing) else 0
     long = source.preprocessing.long if isinstance(source.preprocessing, TextPreprocessing) else "cut"
     said = {"limit": limit, "long": long, "truncated": short if limit else 0, "tokens": given, "used": used}
     if source.whole_words:
-        return _coverage(said, extraction, source)
+        return _coverage(said, int((summary.tokens_used == 0).sum()), extraction.unknown, source)
     if limit and short:
         advice = " (--long-texts chunks reads them whole)" if long == "cut" else ""
         return said, (f"{short} texts are longer than what {source.info.uri} reads and were cut{advice}.",)
     return said, ()
 
 
-def _coverage(said: dict[str, Any], extraction: Extraction, source: Source) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _coverage(
+    said: dict[str, Any], without: int, unknown: Sequence[tuple[str, int]], source: Source
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return `said` with the share of running words that a file of word vectors knows, and the commonest others."""
     share = said["used"] / max(said["tokens"], 1)
-    without = int((extraction.counts[:, 1] == 0).sum())
-    said |= {"coverage": share, "unknown": [list(one) for one in extraction.unknown[:UNKNOWN]], "without": without}
-    shown = ", ".join(f"{one_line(word, 40)} ({count})" for word, count in extraction.unknown[:UNKNOWN])
+    said |= {"coverage": share, "unknown": [list(one) for one in unknown[:UNKNOWN]], "without": without}
+    shown = ", ".join(f"{one_line(word, 40)} ({count})" for word, count in unknown[:UNKNOWN])
     others = f"; the commonest others: {shown}" if shown else ""
     notes = [f"{source.info.uri} knows {share:.1%} of the running words{others}."]
     if without:

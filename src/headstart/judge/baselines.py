@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,14 +49,14 @@ def simple_images(
 
 
 def simple_sounds(
-    train: NDArray[np.uint8], y: NDArray[np.int64], test: NDArray[np.uint8], *, c: int, seed: int
+    train: NDArray[np.float32], y: NDArray[np.int64], test: NDArray[np.float32], *, c: int, seed: int
 ) -> NDArray[np.float32]:
     """Return class probabilities of test recordings by logistic regression on mean and spread of their MFCC.
 
     Args:
-        train: those numbers of the training recordings, float32 as bytes: uint8 of shape (n, 4 d).
+        train: those numbers of the training recordings, float32 of shape (n, d).
         y: class ids of shape (n,), in 0..c-1.
-        test: uint8 of shape (m, 4 d).
+        test: those of the test recordings, float32 of shape (m, d).
         c: number of classes.
         seed: as for `simple_images`.
 
@@ -65,18 +66,18 @@ def simple_sounds(
     Raises:
         UsageError: fewer than two classes with examples.
     """
-    return _regression(train, y, test, lambda rows: np.ascontiguousarray(rows).view(np.float32), c=c, seed=seed)
+    return _regression(train, y, test, np.asarray, c=c, seed=seed)
 
 
 SIMPLE: dict[Kind, Callable[..., NDArray[np.float32]]] = {"image": simple_images, "sound": simple_sounds}
-"""What needs no source, of each kind that is summarised in a row of bytes."""
+"""The baseline without a source, of each kind whose examples a row of numbers summarises."""
 
 
 def _regression(
-    train: NDArray[np.uint8],
+    train: NDArray[Any],
     y: NDArray[np.int64],
-    test: NDArray[np.uint8],
-    numbers: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    test: NDArray[Any],
+    numbers: Callable[[NDArray[Any]], NDArray[np.float32]],
     *,
     c: int,
     seed: int,

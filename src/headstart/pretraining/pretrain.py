@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.base.config import cores
 from headstart.base.errors import DataError, SourceError, UsageError
+from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress
 from headstart.data.audio.decoding import length
 from headstart.data.audit import Scan, check_bad, scan
@@ -22,8 +23,7 @@ from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
 from headstart.data.split import hold_out, split
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.features.modality import EXTRACTION_PROFILES
-from headstart.features.prefetch import Prefetcher
+from headstart.features.modality import EXTRACTION_PROFILES, TextSummary
 from headstart.judge.baselines import MOST, SIMPLE, majority
 from headstart.judge.gate import judge_gate
 from headstart.pretraining.options import PretrainOptions
@@ -299,30 +299,35 @@ def measure(
     if len(learn) > MOST:
         learn = tuple(np.random.default_rng(seed).permutation(np.array(learn))[:MOST].tolist())
     with clock.part("head"):
-        seen, tested = (pixels(material.dataset, part, network.how, progress) for part in (learn, material.test))
+        seen, tested = (
+            baseline_inputs(material.dataset, part, network.how, progress) for part in (learn, material.test)
+        )
         with progress.step("Fitting the simple baseline"):
             simple = SIMPLE[material.dataset.kind](seen, material.labels(learn), tested, c=c, seed=seed)
     common = majority(material.labels((*material.learn, *material.judge)), c, len(y))
     return TestResult(probabilities, y, judge_gate(probabilities, common, simple, y, seed=seed))
 
 
-def pixels(dataset: Dataset, positions: Sequence[int], how: Preprocessing, progress: Progress) -> NDArray[np.uint8]:
-    """Return what the simple baseline learns from, uint8 of shape (n, d); in their order."""
-    keep = EXTRACTION_PROFILES[dataset.kind].keep
+def baseline_inputs(
+    dataset: Dataset, positions: Sequence[int], how: Preprocessing, progress: Progress
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Return what the simple baseline learns from, of shape (n, d), in the order of `positions`."""
+    summary = EXTRACTION_PROFILES[dataset.kind].summary
 
-    def small(at: int) -> NDArray[np.uint8]:
-        return dataset.reread(positions[at], lambda data: keep(how.prepare(data)))
+    def packed(position: int) -> NDArray[np.uint8]:
+        return dataset.reread(position, lambda data: summary.pack(how.prepare(data)))
 
-    found: list[NDArray[np.uint8]] = []
+    rows: list[NDArray[np.uint8]] = []
     with (
-        Prefetcher(small, range(len(positions)), workers=cores(), window=WINDOW) as ahead,
+        Prefetcher(packed, positions, workers=cores(), window=WINDOW) as ahead,
         progress.step("Reading for the baselines", len(positions), dataset.items) as step,
     ):
-        for _, said in ahead:
-            assert isinstance(said, np.ndarray)
-            found.append(said)
+        for row in ahead:
+            rows.append(row)
             step.advance()
-    return np.stack(found)
+    unpacked = summary.unpack(np.stack(rows))
+    assert not isinstance(unpacked, TextSummary)
+    return unpacked.baseline_inputs(np.arange(len(rows)))
 
 
 class ConsoleLogger:

@@ -12,6 +12,7 @@ from headstart.data.audit import Scan
 from headstart.data.split import Parts
 from headstart.features.extract import Extraction
 from headstart.features.features import Features
+from headstart.features.modality import TextSummary
 from headstart.sources.base import Source
 from headstart.sources.layers import select
 
@@ -29,18 +30,21 @@ class PreparedData:
     """Data that is read, checked, split and turned into features.
 
     Attributes:
-        scan: the usable examples, with their hashes.
         parts: positions of the train, validation and test examples.
         source: what made the features.
-        extraction: all blocks of features of every usable example.
+        extraction: the usable examples, and all blocks of features of each.
         engine: the engine that was asked for.
     """
 
-    scan: Scan
     parts: Parts
     source: Source
     extraction: Extraction
     engine: str
+
+    @property
+    def scan(self) -> Scan:
+        """The usable examples, with their hashes."""
+        return self.extraction.scan
 
     def features(self, layer: str, part: tuple[int, ...]) -> Features:
         """Return the features of one part, taken at `layer`."""
@@ -53,6 +57,7 @@ class PreparedData:
         """Return the class ids of one part."""
         return self.scan.dataset.class_ids(part)
 
-    def pixels(self, part: tuple[int, ...]) -> NDArray[np.uint8]:
-        """Return the small pictures of one part, for the baseline that needs no source."""
-        return self.extraction.pixels[np.asarray(part, dtype=np.intp)]
+    def baseline_inputs(self, part: tuple[int, ...]) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Return what the baseline without a source learns from, of the photos or recordings of one part."""
+        assert not isinstance(self.extraction.summary, TextSummary)
+        return self.extraction.summary.baseline_inputs(np.asarray(part, dtype=np.intp))

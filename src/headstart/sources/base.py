@@ -24,7 +24,7 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import Kind
 from headstart.data.text import text_bytes
 from headstart.engines.base import Batch, Network, PreparedExample, stacked
-from headstart.engines.select import PHOTOS, open_engine
+from headstart.engines.select import PARITY_SAMPLE, open_engine
 from headstart.sources.layers import AUTO, JOINED, POOL, check_layer, layer_names, select
 from headstart.sources.taps import Tap
 
@@ -324,7 +324,7 @@ class Source(ABC):
         network = self.network()
         prepared = self.prepare_all(items)
         if len(prepared):
-            x = open_engine(network, sample=lambda: prepared[:PHOTOS], cache=cache_dir()).run(prepared)
+            x = open_engine(network, sample=lambda: prepared[:PARITY_SAMPLE], cache=cache_dir()).run(prepared)
         else:
             x = np.empty((0, sum(block.width for block in network.blocks)), dtype=np.float32)
         return select(x, network.blocks, POOL if self.layer == AUTO else self.layer)[0]

@@ -14,7 +14,7 @@ from headstart.base.errors import SourceError, UsageError
 from headstart.engines import openvino
 from headstart.engines import select as choose
 from headstart.engines.base import Block, Network
-from headstart.engines.select import Parity, open_engine, planned
+from headstart.engines.select import Parity, cached_engine_name, open_engine
 
 openvino_engine = openvino.OpenVinoEngine
 
@@ -50,7 +50,7 @@ def test_float32_is_used_as_it_is_and_known_from_then_on(network: Network, cache
     engine = open_engine(
         network, sample=lambda: pytest.fail("a sample was asked for"), cache=cache, engine="openvino-f32"
     )
-    assert engine.name == "openvino-f32" == planned(network, engine="openvino-f32", cache=cache)
+    assert engine.name == "openvino-f32" == cached_engine_name(network, engine="openvino-f32", cache=cache)
     x = engine.run(pictures())
     warm = dataclasses.replace(network, graph=lambda: pytest.fail("the graph was read again"))
     again = open_engine(warm, sample=pictures, cache=cache, engine="openvino-f32")
@@ -63,7 +63,7 @@ def test_bf16_is_used_where_it_agrees_with_float32(
 ) -> None:
     as_bf16(monkeypatch, spoil=0.0)
     assert open_engine(network, sample=pictures, cache=cache).name == "openvino-bf16"
-    assert planned(network, engine="auto", cache=cache) == "openvino-bf16"
+    assert cached_engine_name(network, engine="auto", cache=cache) == "openvino-bf16"
 
 
 def test_bf16_that_disagrees_steps_down_to_float32_and_says_so(
@@ -73,7 +73,7 @@ def test_bf16_that_disagrees_steps_down_to_float32_and_says_so(
     said: list[str] = []
     assert open_engine(network, sample=pictures, cache=cache, say=said.append).name == "openvino-f32"
     assert any("engine openvino-bf16 is not used: cosine 0." in line for line in said)
-    assert planned(network, engine="auto", cache=cache) == "openvino-f32"
+    assert cached_engine_name(network, engine="auto", cache=cache) == "openvino-f32"
     with pytest.raises(UsageError, match=r"must agree with openvino-f32 .* use --engine auto$"):
         open_engine(network, sample=pictures, cache=cache, engine="openvino-bf16")
 

@@ -14,7 +14,7 @@ from headstart.base.errors import UsageError
 from headstart.engines import openvino
 from headstart.engines import select as choose
 from headstart.engines.base import Block, in_batches
-from headstart.engines.select import LEAST_MEAN, Parity, folder_of, open_engine, parity, planned
+from headstart.engines.select import LEAST_MEAN, Parity, cached_engine_name, folder_of, open_engine, parity
 from headstart.testing import ToySource
 
 BLOCKS = (Block("wide", 100), Block("narrow", 4))
@@ -80,11 +80,13 @@ def test_parity_reads_the_worst_photo_zeros_and_nan() -> None:
 
 def test_the_second_time_neither_torch_nor_a_sample_is_needed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    assert planned(NETWORK, engine="auto", cache=cache) is None
+    assert cached_engine_name(NETWORK, engine="auto", cache=cache) is None
     first = open_engine(NETWORK, sample=pictures, cache=cache, say=said.append)
     assert said == ["converting the network for OpenVINO, once"]
     assert (
-        planned(NETWORK, engine="auto", cache=cache) == first.name == planned(NETWORK, engine="openvino", cache=cache)
+        cached_engine_name(NETWORK, engine="auto", cache=cache)
+        == first.name
+        == cached_engine_name(NETWORK, engine="openvino", cache=cache)
     )
     warm = dataclasses.replace(NETWORK, module=lambda: pytest.fail("torch was asked for"))
     again = open_engine(warm, sample=lambda: pytest.fail("a sample was asked for"), cache=cache, say=said.append)
@@ -115,7 +117,7 @@ def test_a_photo_s_features_do_not_depend_on_its_batch(cache: Path, engine: str)
 
 def test_bf16_comes_first_where_the_cpu_has_it(cache: Path, bf16_cpu: None) -> None:
     assert open_engine(NETWORK, sample=pictures, cache=cache).name == "openvino-bf16"
-    assert planned(NETWORK, engine="auto", cache=cache) == "openvino-bf16"
+    assert cached_engine_name(NETWORK, engine="auto", cache=cache) == "openvino-bf16"
     assert open_engine(NETWORK, sample=pictures, cache=cache, engine="openvino-f32").name == "openvino-f32"
 
 
@@ -133,7 +135,7 @@ def test_a_precision_that_disagrees_steps_down_to_the_next_and_says_so(
     said: list[str] = []
     assert open_engine(NETWORK, sample=pictures, cache=cache, say=said.append).name == "openvino-f32"
     assert said[-1].startswith("engine openvino-bf16 is not used: cosine 0.")
-    assert planned(NETWORK, engine="auto", cache=cache) == "openvino-f32"
+    assert cached_engine_name(NETWORK, engine="auto", cache=cache) == "openvino-f32"
 
 
 def test_auto_falls_to_torch_and_says_so_and_openvino_is_refused(
@@ -143,8 +145,8 @@ def test_auto_falls_to_torch_and_says_so_and_openvino_is_refused(
     said: list[str] = []
     assert open_engine(NETWORK, sample=pictures, cache=cache, say=said.append).name == "torch-f32"
     assert said[-1] == "using the torch engine, which is slower"
-    assert planned(NETWORK, engine="auto", cache=cache) == "torch-f32"
-    assert planned(NETWORK, engine="openvino", cache=cache) is None
+    assert cached_engine_name(NETWORK, engine="auto", cache=cache) == "torch-f32"
+    assert cached_engine_name(NETWORK, engine="openvino", cache=cache) is None
     with pytest.raises(UsageError, match=f"cosine {LEAST_MEAN} on average"):
         open_engine(NETWORK, sample=pictures, cache=cache, engine="openvino")
 
@@ -154,7 +156,7 @@ def test_without_openvino_auto_uses_torch_and_says_so(cache: Path, monkeypatch: 
     said: list[str] = []
     assert open_engine(NETWORK, sample=pictures, cache=cache, say=said.append).name == "torch-f32"
     assert said == ["OpenVINO is not installed here: using the torch engine, which is slower"]
-    assert planned(NETWORK, engine="auto", cache=cache) == "torch-f32"
+    assert cached_engine_name(NETWORK, engine="auto", cache=cache) == "torch-f32"
     with pytest.raises(UsageError, match="pip install openvino"):
         open_engine(NETWORK, sample=pictures, cache=cache, engine="openvino")
 
@@ -173,18 +175,18 @@ def test_verdicts_are_of_one_cpu_and_one_version(cache: Path, monkeypatch: pytes
     open_engine(NETWORK, sample=pictures, cache=cache)
     with monkeypatch.context() as conversion:
         conversion.setattr(choose, "cpu", lambda: "another CPU")
-        assert planned(NETWORK, engine="auto", cache=cache) is None
+        assert cached_engine_name(NETWORK, engine="auto", cache=cache) is None
     monkeypatch.setattr(choose, "openvino_version", lambda: "2099.1")
-    assert planned(NETWORK, engine="auto", cache=cache) is None
+    assert cached_engine_name(NETWORK, engine="auto", cache=cache) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"value": {"a": {"mean": 1}}, "sha256": "0"}'])
 def test_damaged_verdicts_are_found_afresh(cache: Path, damage: bytes) -> None:
     name = open_engine(NETWORK, sample=pictures, cache=cache).name
     (folder_of(NETWORK, cache) / "parity.json").write_bytes(damage)
-    assert planned(NETWORK, engine="auto", cache=cache) is None
+    assert cached_engine_name(NETWORK, engine="auto", cache=cache) is None
     assert open_engine(NETWORK, sample=pictures, cache=cache).name == name
-    assert planned(NETWORK, engine="auto", cache=cache) == name
+    assert cached_engine_name(NETWORK, engine="auto", cache=cache) == name
 
 
 @pytest.mark.parametrize("engine", ["tensorrt", "opnvino"])

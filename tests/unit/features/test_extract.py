@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,16 @@ import pytest
 
 from headstart.base.errors import UsageError
 from headstart.base.hashing import sha256
+from headstart.base.progress import Progress
+from headstart.data.audit import scan
 from headstart.data.dataset import BadExample, Dataset, Example
 from headstart.data.images.preprocessing import small_pixels
 from headstart.data.readers.open import open_dataset
 from headstart.features import extract as extraction
 from headstart.features.extract import Extraction, extract
-from headstart.features.modality import EXTRACTION_PROFILES
+from headstart.features.modality import EXTRACTION_PROFILES, ImageSummary
 from headstart.features.store import FILE
+from headstart.sources.base import Source
 from headstart.testing import ToySource, toy_photos
 
 Extracted = Callable[..., Extraction]
@@ -50,16 +55,14 @@ class Counted:
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """Put the counting engine in place of the real ones."""
+def engine() -> Counted:
+    """Return an engine that counts, as wide as the toy network."""
     counted = Counted()
     width = sum(block.width for block in ToySource().network().blocks)
     assert counted.run(np.zeros((1, 32, 32, 3), np.uint8))[:, :width].shape == (1, width)
     counted.runs.clear()
     run = counted.run
     counted.run = lambda batch: run(batch)[:, :width]  # type: ignore[method-assign]
-    monkeypatch.setattr(extraction, "open_engine", lambda *given, **named: counted)
-    monkeypatch.setattr(extraction, "planned", lambda *given, **named: counted.name)
     return counted
 
 
@@ -74,13 +77,12 @@ def hashes_of(dataset: Dataset) -> list[str]:
 
 
 @pytest.fixture
-def extracted(cache: Path) -> Callable[..., Extraction]:
+def extracted(cache: Path, engine: Counted) -> Callable[..., Extraction]:
     """Return a function that extracts the toy features of a folder or a data set into the cache."""
 
-    def run(data: Path | Dataset, **named: Any) -> Extraction:
+    def run(data: Path | Dataset, source: Source | None = None, **named: Any) -> Extraction:
         dataset = data if isinstance(data, Dataset) else open_dataset(data)
-        named = {"cache": cache, "source": ToySource(), "hashes": None, **named}
-        return extract(dataset, named.pop("hashes") or hashes_of(dataset), named.pop("source"), **named)
+        return extract(dataset, source or ToySource(), **{"cache": cache, "engine": engine, **named})
 
     return run
 
@@ -92,28 +94,58 @@ def in_memory(files: list[bytes]) -> Dataset:
 
 
 def test_rows_pixels_and_blocks_are_those_of_the_photos(photos: Path, extracted: Extracted, engine: Counted) -> None:
-    found = extracted(photos)
     dataset, source = open_dataset(photos), ToySource()
+    found = extracted(dataset)
     prepared = np.stack([source.prepare(dataset.read(position)) for position in range(60)])
     np.testing.assert_array_equal(found.x, engine.run(prepared))
-    np.testing.assert_array_equal(found.pixels, np.stack([small_pixels(picture) for picture in prepared]))
+    assert isinstance(found.summary, ImageSummary)
+    np.testing.assert_array_equal(found.summary.pixels, np.stack([small_pixels(picture) for picture in prepared]))
     assert found.x.dtype == np.float32
-    assert found.pixels.dtype == np.uint8
-    assert found.kept == tuple(range(60))
+    assert found.summary.pixels.dtype == np.uint8
+    assert found.positions == tuple(range(60))
+    assert found.scan == scan(dataset, progress=Progress())
     assert found.blocks == source.network().blocks
-    assert (found.hits, found.misses, found.skipped, found.notes) == (0, 60, (), ())
+    assert (found.hits, found.misses, found.notes) == (0, 60, ())
     assert found.engine == engine.name
     assert len(found.made_by) == 64
 
 
-def test_the_second_time_nothing_is_run_or_decoded(photos: Path, extracted: Extracted, engine: Counted) -> None:
+class Undecoding(ToySource):
+    """The toy source; it must not be asked to decode anything."""
+
+    def prepare(self, data: bytes) -> np.ndarray:
+        pytest.fail("decoded again")
+
+
+def counting_reads(dataset: Dataset) -> tuple[Dataset, Counter[int]]:
+    """Return the data set, and how often each position of it is read from now on."""
+    reads: Counter[int] = Counter()
+
+    def read(position: int) -> bytes:
+        reads[position] += 1
+        return dataset.read(position)
+
+    return dataclasses.replace(dataset, read=read), reads
+
+
+def test_each_photo_is_read_once_cold_and_warm(photos: Path, extracted: Extracted, engine: Counted) -> None:
+    for source in (ToySource(), Undecoding()):
+        dataset, reads = counting_reads(open_dataset(photos))
+        extracted(dataset, source)
+        assert reads == dict.fromkeys(range(60), 1)
+    assert engine.photos == 60
+
+
+def test_the_second_time_nothing_is_run_and_what_is_known_is_not_even_read(
+    photos: Path, extracted: Extracted, engine: Counted
+) -> None:
     first = extracted(photos)
     dataset = dataclasses.replace(open_dataset(photos), read=lambda position: pytest.fail("read again"))
     again = extracted(dataset, hashes=hashes_of(open_dataset(photos)))
     assert engine.photos == 60
     assert (again.hits, again.misses) == (60, 0)
     np.testing.assert_array_equal(again.x, first.x)
-    np.testing.assert_array_equal(again.pixels, first.pixels)
+    np.testing.assert_array_equal(again.summary.pixels, first.summary.pixels)
     assert again.made_by == first.made_by
 
 
@@ -160,14 +192,26 @@ def test_a_file_changed_with_its_name_size_and_time_kept_is_computed_again__IMG_
     np.testing.assert_array_equal(found.x[:7], first.x[:7])
 
 
-def test_a_file_that_changes_between_hashing_and_reading_is_skipped(photos: Path, extracted: Extracted) -> None:
+def test_a_file_that_changed_since_it_was_hashed_is_skipped(photos: Path, extracted: Extracted) -> None:
     files = [path.read_bytes() for path in sorted(photos.rglob("*.png"))[:4]]
     dataset = in_memory(files)
     hashes = hashes_of(dataset)
     files[2] = files[0]
     found = extracted(dataset, hashes=hashes, engine="torch")
-    assert found.kept == (0, 1, 3)
-    assert [(skip.id, skip.reason) for skip in found.skipped] == [("2.png", "changed while it was read")]
+    assert found.positions == (0, 1, 3)
+    skipped = found.scan.dataset.skipped
+    assert [(skip.id, skip.reason) for skip in skipped] == [("2.png", "changed while it was read")]
+
+
+def test_without_a_store_everything_is_run_and_nothing_is_written(
+    photos: Path, extracted: Extracted, engine: Counted, cache: Path
+) -> None:
+    first = extracted(photos, keep=False)
+    again = extracted(photos, keep=False)
+    assert engine.photos == 120
+    assert first.x.tobytes() == again.x.tobytes() == extracted(photos).x.tobytes()
+    assert again.misses == 60
+    assert engine.photos == 180
 
 
 def test_the_same_bytes_are_run_once(photos: Path, extracted: Extracted, engine: Counted) -> None:
@@ -176,12 +220,13 @@ def test_the_same_bytes_are_run_once(photos: Path, extracted: Extracted, engine:
     found = extracted(in_memory([files[at] for at in order]))
     assert engine.photos == found.misses == 5
     assert found.hits == 3
-    assert found.kept == tuple(range(8))
+    assert found.positions == tuple(range(8))
+    assert found.scan.duplicates == 3
     for one, other in ((0, 2), (0, 6), (1, 5)):
         np.testing.assert_array_equal(found.x[one], found.x[other])
     alone = extracted(in_memory(files))
     np.testing.assert_array_equal(found.x, alone.x[order])
-    np.testing.assert_array_equal(found.pixels, alone.pixels[order])
+    np.testing.assert_array_equal(found.summary.pixels, alone.summary.pixels[order])
 
 
 def test_broken_photos_are_skipped_in_place(photos: Path, extracted: Extracted, engine: Counted) -> None:
@@ -193,25 +238,26 @@ def test_broken_photos_are_skipped_in_place(photos: Path, extracted: Extracted, 
     broken[20] = broken[7]
     found = extracted(in_memory(broken))
     bad = {0, 7, 8, 20, len(files) - 1}
-    assert found.kept == tuple(position for position in range(len(files)) if position not in bad)
-    assert {skip.id for skip in found.skipped} == {f"{position}.png" for position in bad}
-    assert all(skip.reason and skip.label == "one" for skip in found.skipped)
-    np.testing.assert_array_equal(found.x, whole.x[list(found.kept)])
-    np.testing.assert_array_equal(found.pixels, whole.pixels[list(found.kept)])
-    assert (found.hits, found.misses) == (len(found.kept), 0)
+    assert found.positions == tuple(position for position in range(len(files)) if position not in bad)
+    assert {skip.id for skip in found.scan.dataset.skipped} == {f"{position}.png" for position in bad}
+    assert all(skip.reason and skip.label == "one" for skip in found.scan.dataset.skipped)
+    np.testing.assert_array_equal(found.x, whole.x[list(found.positions)])
+    np.testing.assert_array_equal(found.summary.pixels, whole.summary.pixels[list(found.positions)])
+    assert (found.hits, found.misses) == (len(found.positions), 0)
+    assert len(found.scan.hashes) == len(found.scan.dataset) == len(found.positions)
 
 
-def test_when_nothing_can_be_decoded_no_engine_is_opened(extracted: Extracted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.features.extract.open_engine", lambda *given, **named: pytest.fail("opened"))
-    found = extracted(in_memory([b"no picture", b"", b"nor this"]))
+def test_when_nothing_can_be_decoded_no_engine_is_opened(extracted: Extracted, cache: Path) -> None:
+    found = extracted(in_memory([b"no picture", b"", b"nor this"]), engine="openvino")
     assert found.x.shape == (0, sum(block.width for block in found.blocks))
-    assert len(found.skipped) == 3
+    assert [skip.id for skip in found.scan.dataset.skipped] == ["0.png", "1.png", "2.png"]
+    assert not (cache / "networks").exists()
 
 
 def test_features_of_another_source_or_engine_are_never_taken(
     photos: Path, extracted: Extracted, engine: Counted
 ) -> None:
-    made_by = {extracted(photos).made_by, extracted(photos, source=ToySource(seed=1)).made_by}
+    made_by = {extracted(photos).made_by, extracted(photos, ToySource(seed=1)).made_by}
     assert engine.photos == 120
     engine.name = "openvino-f32"
     made_by.add(extracted(photos).made_by)
@@ -225,13 +271,15 @@ def test_an_engine_that_is_not_the_planned_one_meets_no_row_of_it(
     data = open_dataset(photos)
     some = data.keep(list(range(40)))
     extracted(some)
-    monkeypatch.setattr("headstart.features.extract.planned", lambda *given, **named: "torch-f32")
     engine.name = "openvino-f32"
-    found = extracted(data)
+    monkeypatch.setattr(extraction, "cached_engine_name", lambda *args, **kwargs: "torch-f32")
+    monkeypatch.setattr(extraction, "engine_opener", lambda *args, **kwargs: nullcontext(lambda sample: engine))
+    found = extracted(data, engine="auto")
     assert found.engine == "openvino-f32"
     assert engine.photos == 100
     assert found.misses == 60
     np.testing.assert_array_equal(found.x, extracted(data).x)
+    np.testing.assert_array_equal(found.x[:40], extracted(some).x)
 
 
 def test_a_damaged_row_is_computed_again_and_reported__DSK_09(
@@ -258,7 +306,7 @@ def test_a_truncated_cache_is_rebuilt_and_reported__DSK_10(
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = extracted(photos)
     np.testing.assert_array_equal(found.x, first.x)
-    np.testing.assert_array_equal(found.pixels, first.pixels)
+    np.testing.assert_array_equal(found.summary.pixels, first.summary.pixels)
     assert len(found.notes) == 1
     assert "kept as features-damaged-1.sqlite" in found.notes[0]
 
@@ -317,12 +365,12 @@ def test_the_same_figures_from_a_tar_and_from_the_folder(photos: Path, extracted
 def test_features_do_not_depend_on_what_was_cached_or_how_many_threads_decode(
     photos: Path, extracted: Extracted, cache: Path, tmp_path: Path, workers: int
 ) -> None:
-    whole = extracted(photos)
+    whole = extracted(photos, engine="auto")
     shutil.copytree(cache / "networks", tmp_path / "other" / "networks")
     data = open_dataset(photos)
     for positions in ([3], [50, 4, 11, 17, 5], list(range(20, 49))):
-        extracted(data.keep(positions), cache=tmp_path / "other")
-    pieces = extracted(photos, cache=tmp_path / "other", workers=workers)
+        extracted(data.keep(positions), cache=tmp_path / "other", engine="auto")
+    pieces = extracted(photos, cache=tmp_path / "other", workers=workers, engine="auto")
     assert pieces.hits == 35
     assert pieces.x.tobytes() == whole.x.tobytes()
 
@@ -334,9 +382,7 @@ from headstart.base.hashing import sha256
 from headstart.data.readers.open import open_dataset
 from headstart.features.extract import extract
 from headstart.testing import ToySource
-dataset = open_dataset(sys.argv[1])
-hashes = [sha256(dataset.read(position)) for position in range(len(dataset))]
-found = extract(dataset, hashes, ToySource(), cache=Path(sys.argv[2]))
+found = extract(open_dataset(sys.argv[1]), ToySource(), cache=Path(sys.argv[2]))
 print(found.hits, found.misses, sha256(found.x.tobytes()), *(name in sys.modules for name in ("torch", "openvino")))
 """
 
@@ -351,7 +397,7 @@ def warm(data: Path, cache: Path) -> list[str]:
 def test_a_warm_run_imports_no_engine_and_a_cached_network_no_torch(
     photos: Path, extracted: Extracted, cache: Path
 ) -> None:
-    digest = sha256(extracted(photos).x.tobytes())
+    digest = sha256(extracted(photos, engine="auto").x.tobytes())
     assert warm(photos, cache) == ["60", "0", digest, "False", "False"]
     (cache / FILE).unlink()
     assert warm(photos, cache) == ["0", "60", digest, "False", "True"]

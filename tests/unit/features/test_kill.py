@@ -20,7 +20,7 @@ from pathlib import Path
 from headstart.base.hashing import sha256
 from headstart.base.progress import Progress
 from headstart.data.readers.open import open_dataset
-from headstart.features import extract as extraction
+from headstart.features.extract import extract
 from headstart.testing import ToySource
 
 data, cache, log = map(Path, sys.argv[1:])
@@ -38,13 +38,10 @@ class Say(Progress):
         print(text, flush=True)
 
 width = sum(block.width for block in ToySource().network().blocks)
-extraction.open_engine = lambda *given, **named: Engine()
-extraction.planned = lambda *given, **named: Engine.name
 dataset = open_dataset(data)
-hashes = [sha256(dataset.read(position)) for position in range(len(dataset))]
 print("ready", flush=True)
-found = extraction.extract(dataset, hashes, ToySource(), cache=cache, progress=Say())
-print(sha256(found.x.tobytes() + found.pixels.tobytes()), found.hits, found.misses, len(found.notes))
+found = extract(dataset, ToySource(), engine=Engine(), cache=cache, progress=Say())
+print(sha256(found.x.tobytes() + found.summary.pixels.tobytes()), found.hits, found.misses, len(found.notes))
 """
 COUNT = 640
 

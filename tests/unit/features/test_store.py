@@ -34,7 +34,7 @@ def assert_same(found: dict[bytes, StoredRow], expected: dict[bytes, StoredRow])
     assert found.keys() == expected.keys()
     for name, row in found.items():
         assert row.x.tobytes() == expected[name].x.tobytes()
-        assert row.pixels.tobytes() == expected[name].pixels.tobytes()
+        assert row.summary.tobytes() == expected[name].summary.tobytes()
 
 
 def filled(folder: Path, count: int = 200) -> dict[bytes, StoredRow]:
@@ -52,10 +52,10 @@ def test_rows_come_back_to_the_last_bit(tmp_path: Path) -> None:
         assert_same(store.get_many(list(made)), made)
         assert store.get_many([key(99_999)]) == {}
         assert store.get_many([]) == {}
-        assert store.notes == []
+        assert store.notes == ()
 
 
-def test_a_row_without_pixels_is_kept_too(tmp_path: Path) -> None:
+def test_a_row_without_a_summary_is_kept_too(tmp_path: Path) -> None:
     made = {key(1): StoredRow(np.arange(5, dtype=np.float32), np.empty(0, dtype=np.uint8))}
     with Store(tmp_path) as store:
         store.put_many(made)
@@ -80,7 +80,7 @@ def test_a_flipped_bit_in_a_row_is_detected_and_noted__DSK_09(tmp_path: Path, po
     db.close()
     with Store(tmp_path) as store:
         found = store.get_many(list(made))
-        assert store.notes == ["1 row was damaged in the features cache and computed again"]
+        assert store.notes == ("1 row was damaged in the features cache and computed again",)
         assert_same(found, {name: row for name, row in made.items() if name != key(7)})
         store.put_many({key(7): made[key(7)]})
         assert_same(store.get_many(list(made)), made)
@@ -124,7 +124,7 @@ def test_a_damaged_file_never_gives_a_wrong_row_and_heals__DSK_09_DSK_10(tmp_pat
             found = store.get_many(list(made))
             for name, row in found.items():
                 assert row.x.tobytes() == made[name].x.tobytes()
-                assert row.pixels.tobytes() == made[name].pixels.tobytes()
+                assert row.summary.tobytes() == made[name].summary.tobytes()
             store.put_many({name: row for name, row in made.items() if name not in found})
             again = store.get_many(list(made))
             lost = [name for name in made if name not in again]
@@ -140,10 +140,10 @@ def test_a_damaged_file_is_kept_aside_and_said__DSK_10(tmp_path: Path) -> None:
         (tmp_path / FILE).write_bytes(b"no database at all" * 1000)
         with Store(tmp_path) as store:
             assert store.get_many(list(made)) == {}
-            assert store.notes == [
+            assert store.notes == (
                 f"the features cache was damaged: it is kept as features-damaged-{number}.sqlite, "
                 "and its features are computed again"
-            ]
+            )
             store.put_many(made)
         assert (tmp_path / f"features-damaged-{number}.sqlite").read_bytes().startswith(b"no database")
     with Store(tmp_path) as store:
@@ -270,7 +270,7 @@ def test_processes_write_side_by_side__DSK_08(tmp_path: Path) -> None:
     expected = {name: row for start in range(0, 600, 10) for name, row in rows(10, start=start).items()}
     with Store(tmp_path) as store:
         assert_same(store.get_many(list(expected)), expected)
-        assert store.notes == []
+        assert store.notes == ()
 
 
 def test_there_must_be_room_before_work_starts__DSK_01(tmp_path: Path) -> None:

@@ -183,9 +183,10 @@ def test_the_same_run_twice_gives_the_same_figures(table: Path) -> None:
 
 
 def test_a_first_batch_larger_than_a_sample_is_sampled() -> None:
+    from headstart.features.prefetch import Prefetcher
+
     from headstart.engines.select import PHOTOS
     from headstart.features.extract import _sample
-    from headstart.features.prefetch import Prefetcher
 
     with Prefetcher(lambda at: np.zeros((1, 1, 3), np.uint8), range(3), workers=1, window=2) as ahead:
         for count in (1, PHOTOS, PHOTOS + 200):

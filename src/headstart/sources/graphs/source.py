@@ -19,7 +19,7 @@ from headstart.base.errors import SourceError, UsageError
 from headstart.base.hashing import sha256_file, sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Block, Network
-from headstart.engines.select import EXACT, PHOTOS, open_engine
+from headstart.engines.select import EXACT, PARITY_SAMPLE, open_engine
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity, Source
 from headstart.sources.graphs.sidecar import SidecarMetadata, read_beside
@@ -118,7 +118,7 @@ class GraphSource(Source):
             return super().classify(items)
         prepared = self.prepare_all(items)
         network = self._network([Block("probabilities", classes)], {"probabilities": classes}, None)
-        engine = open_engine(network, sample=lambda: prepared[:PHOTOS], cache=cache_dir(), engine=EXACT)
+        engine = open_engine(network, sample=lambda: prepared[:PARITY_SAMPLE], cache=cache_dir(), engine=EXACT)
         return engine.run(prepared)
 
     def _network(self, blocks: Sequence[Block], what: dict[str, Any], wanted: Sequence[Tap] | None) -> Network:

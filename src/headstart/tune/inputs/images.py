@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart.base.config import cores
+from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import Kind
-from headstart.features.prefetch import Prefetcher
 from headstart.sources.base import Source, Weights
 from headstart.tune.inputs.augment import Views
 from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline, in_turn, shuffled
@@ -81,15 +81,15 @@ def decoded(dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, c
     place = place_for(len(positions) * int(np.prod(shape)), cache)
     rows = Rows(len(positions), shape, np.uint8, None if place == "memory" else cache / "tuning")
 
-    def read(at: int) -> NDArray[np.uint8]:
-        return dataset.reread(positions[at], how.prepare)
+    def read(position: int) -> NDArray[np.uint8]:
+        return dataset.reread(position, how.prepare)
 
     with (
-        Prefetcher(read, range(len(positions)), workers=cores(), window=WINDOW) as ahead,
+        Prefetcher(read, positions, workers=cores(), window=WINDOW) as ahead,
         progress.step("Reading for tuning", len(positions), f"{dataset.kind}s") as step,
     ):
-        for at, said in ahead:
-            rows[at] = np.asarray(said)
+        for at, picture in enumerate(ahead):
+            rows[at] = picture
             step.advance()
     return rows
 

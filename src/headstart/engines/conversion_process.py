@@ -1,0 +1,176 @@
+"""A network converted and checked in another process, so that torch never weighs on the one that goes on.
+
+torch and what it needs for a conversion hold about a gigabyte for as long as a process lives. The conversion needs no
+photos: the other process begins it while they are still being read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.data.text import Tokens
+from headstart.engines.base import Batch, Engine, Network
+from headstart.engines.select import Sample, cached_engine_name, folder_of, open_engine
+
+
+@dataclass(frozen=True)
+class NetworkOrigin:
+    """What builds a network once more in another process.
+
+    Attributes:
+        builder: a function as `module:name`; what it returns has a method `network()`.
+        arguments: its keyword arguments, plain values.
+    """
+
+    builder: str
+    arguments: Mapping[str, Any]
+
+
+@contextmanager
+def engine_opener(
+    network: Network,
+    origin: NetworkOrigin | None,
+    *,
+    engine: str,
+    cache: Path,
+    say: Callable[[str], None],
+) -> Iterator[Callable[[Sample], Engine]]:
+    """Yield what opens the engine from a sample, while another process converts a network that is not known yet.
+
+    Args:
+        network: what the engine runs.
+        origin: what builds the network once more; None where nothing does, and this process converts it.
+        engine: as for `open_engine`.
+        cache: as for `open_engine`.
+        say: shows one line.
+    """
+    known = cached_engine_name(network, engine=engine, cache=cache) is not None
+    conversion = (
+        None
+        if origin is None or network.graph is not None or known
+        else ConversionProcess(origin, engine=engine, cache=cache)
+    )
+
+    def open_from(sample: Sample) -> Engine:
+        if conversion is not None:
+            conversion.wait_for_parity(sample(), say=say)
+        return open_engine(network, sample=sample, cache=cache, engine=engine, say=say)
+
+    try:
+        yield open_from
+    finally:
+        if conversion is not None:
+            conversion.close()
+
+
+class ConversionProcess:
+    """A process that converts a network at once, and judges its engines when it is given photos.
+
+    Where that process fails, it leaves nothing, and whoever opens the engine next meets the reason itself.
+
+    Args:
+        origin: what builds the network.
+        engine: which engine is wanted.
+        cache: as for `open_engine`; the converted network and the verdicts lie there afterwards.
+    """
+
+    def __init__(self, origin: NetworkOrigin, *, engine: str, cache: Path) -> None:
+        task = json.dumps({"origin": asdict(origin), "engine": engine, "cache": str(cache)})
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__, task],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=_environment(),
+        )
+
+    def wait_for_parity(self, sample: Batch, *, say: Callable[[str], None]) -> None:
+        """Wait until the engines are judged.
+
+        Args:
+            sample: up to 64 prepared pictures, uint8 of shape (m, h, w, channels), or texts.
+            say: shows one line.
+        """
+        with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+            path = Path(folder) / "sample.npz"
+            _save(path, sample)
+            assert self._process.stdin is not None
+            try:
+                self._process.stdin.write(f"{path}\n")
+                self._process.stdin.close()
+            except BrokenPipeError:
+                return  # it has failed already
+            for line in self._process.stdout or ():
+                say(line.rstrip("\n"))
+            self._process.wait()
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        self._process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the process: it finds what this one can import, and nothing in the working folder.
+
+    A user's folder may hold a file `numpy.py` or `json.py`, which must not be taken for the library.
+    """
+    package = os.path.realpath(Path(__file__).parents[2])
+    unsafe = {os.path.realpath(os.curdir)} - {package}
+    paths = [path for path in sys.path if path and os.path.realpath(path) not in unsafe]
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _save(path: Path, sample: Batch) -> None:
+    """Write a sample; of a text, its first piece."""
+    if isinstance(sample, np.ndarray):
+        np.savez(path, pictures=sample)
+    else:
+        pieces = [text.pieces[0] for text in sample]
+        np.savez(path, lengths=[len(piece) for piece in pieces], ids=np.concatenate(pieces))
+
+
+def _load(path: Path) -> Batch:
+    with np.load(path, allow_pickle=False) as arrays:
+        if "pictures" in arrays:
+            pictures: Batch = arrays["pictures"]
+            return pictures
+        ends = np.cumsum(arrays["lengths"])
+        pieces = np.split(arrays["ids"], ends[:-1])
+    return [Tokens((piece,), len(piece), len(piece)) for piece in pieces]
+
+
+def _main(task: Mapping[str, Any]) -> None:
+    module, _, function = task["origin"]["builder"].partition(":")
+    network: Network = getattr(import_module(module), function)(**task["origin"]["arguments"]).network()
+    cache = Path(task["cache"])
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    from headstart.engines.openvino import open_converted
+
+    open_converted(network, folder_of(network, cache) / "openvino", say=say)
+    sample = _load(Path(sys.stdin.readline().rstrip("\n")))
+    open_engine(network, sample=lambda: sample, cache=cache, engine=task["engine"], say=say)
+
+
+if __name__ == "__main__":
+    _main(json.loads(sys.argv[1]))
