@@ -23,14 +23,15 @@ from headstart.base.hashing import sha256, sha256_json
 from headstart.base.locks import process_lock
 from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress, Step
-from headstart.data.audit import Examined, Scan, remarks_on, summarize
+from headstart.data.audit import Examined, remarks_on, summarize
 from headstart.data.dataset import BadExample, Dataset
 from headstart.data.modality import Kind
 from headstart.data.text import text_of
-from headstart.engines.base import Batch, Block, Engine, Network, PreparedExample, stacked
+from headstart.engines.base import Batch, Engine, Network, PreparedExample, stacked
 from headstart.engines.conversion_process import NetworkOrigin, engine_opener
 from headstart.engines.select import PARITY_SAMPLE, Sample, cached_engine_name, library_versions
-from headstart.features.modality import EXTRACTION_PROFILES, Summary, order_by_length
+from headstart.features.extraction import Extraction
+from headstart.features.modality import EXTRACTION_PROFILES, order_by_length
 from headstart.features.store import KEYS_AT_ONCE, Store, StoredRow, row_key
 from headstart.sources.base import Source
 from headstart.sources.registry import open_source
@@ -39,37 +40,6 @@ Number = TypeVar("Number", np.float32, np.uint8)
 WAITING = "another process is extracting features of the same examples: waiting for it"
 OPEN_SOURCE = f"{open_source.__module__}:{open_source.__name__}"
 CHUNK = 8  # examples that a thread examines in a row: a task costs as much as a small photo
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """The features of a data set, all blocks of them.
-
-    Attributes:
-        scan: the n examples that could be used, their hashes, and what all of them together show.
-        positions: of these n in the data set that was read, ascending.
-        x: float32 of shape (n, d), the blocks side by side.
-        summary: what is kept of each example beside its features.
-        blocks: names and widths of the columns.
-        hits: how many of the n examples needed no run of the network: cached, or the same bytes as another.
-        misses: how many examples were run.
-        engine: name and precision of the engine.
-        made_by: fingerprint of the network, the engine and the libraries behind both.
-        notes: what was noticed on the way, one sentence each.
-        unknown: of texts, the words that the source does not know and how often each comes, the commonest first.
-    """
-
-    scan: Scan
-    positions: tuple[int, ...]
-    x: NDArray[np.float32]
-    summary: Summary
-    blocks: tuple[Block, ...]
-    hits: int
-    misses: int
-    engine: str
-    made_by: str
-    notes: tuple[str, ...]
-    unknown: tuple[tuple[str, int], ...] = ()
 
 
 def extract(

@@ -14,7 +14,7 @@ from headstart.base.errors import one_line
 from headstart.data.dataset import Dataset
 from headstart.data.text import texts_at
 from headstart.engines.base import as_tokens
-from headstart.features.extract import Extraction
+from headstart.features.extraction import Extraction
 from headstart.features.modality import TextSummary
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import Choice

@@ -81,7 +81,7 @@ def test_bf16_that_disagrees_steps_down_to_float32_and_says_so(
 def test_the_reference_is_taken_to_agree_with_itself(network: Network, cache: Path) -> None:
     open_engine(network, sample=pictures, cache=cache, engine="openvino-f32")
     (verdict,) = choose._verdicts(choose.folder_of(network, cache)).values()
-    assert verdict == Parity(1.0, 1.0, choose.PHOTOS)
+    assert verdict == Parity(1.0, 1.0, choose.PARITY_SAMPLE)
 
 
 def test_torch_is_refused_and_openvino_needed(network: Network, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,11 +26,16 @@ from headstart.data.audit import scan
 from headstart.data.dataset import BadExample, Dataset, Example
 from headstart.data.images.preprocessing import small_pixels
 from headstart.data.readers.open import open_dataset
+from headstart.data.text import Tokens
+from headstart.engines.select import PARITY_SAMPLE
+from headstart.engines.token_batches import LookupEngine
 from headstart.features import extract as extraction
-from headstart.features.extract import Extraction, extract
-from headstart.features.modality import EXTRACTION_PROFILES, ImageSummary
+from headstart.features.extract import extract
+from headstart.features.extraction import Extraction
+from headstart.features.modality import EXTRACTION_PROFILES, ImageSummary, TextSummary
 from headstart.features.store import FILE
 from headstart.sources.base import Source
+from headstart.sources.registry import open_source
 from headstart.testing import ToySource, toy_photos
 
 Extracted = Callable[..., Extraction]
@@ -280,6 +285,31 @@ def test_an_engine_that_is_not_the_planned_one_meets_no_row_of_it(
     assert found.misses == 60
     np.testing.assert_array_equal(found.x, extracted(data).x)
     np.testing.assert_array_equal(found.x[:40], extracted(some).x)
+
+
+@pytest.mark.parametrize("count", [3, PARITY_SAMPLE + 6])
+def test_engines_are_judged_on_texts_of_all_lengths(cache: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    texts = [b"word " * (1 + number * 7 % count) for number in range(count)]
+    dataset = Dataset(
+        "memory", "text", tuple(Example(str(n), "one") for n in range(count)), ("one",), texts.__getitem__
+    )
+    source, samples = open_source("packaged:wordllama"), []
+
+    def opened(sample: Callable[[], list[Tokens]]) -> LookupEngine:
+        samples.extend(sample())
+        lookup = source.network().lookup
+        assert lookup is not None
+        return LookupEngine(lookup())
+
+    monkeypatch.setattr(extraction, "engine_opener", lambda *args, **kwargs: nullcontext(opened))
+    found = extract(dataset, source, cache=cache)
+    lengths = [tokens.used for tokens in samples]
+    assert len(samples) == min(count, PARITY_SAMPLE)
+    assert lengths == sorted(lengths, reverse=True)
+    assert isinstance(found.summary, TextSummary)
+    used = found.summary.tokens_used
+    assert (max(lengths), min(lengths)) == (used.max(), used.min())
+    np.testing.assert_array_equal(used, [source.prepare(text).used for text in texts])
 
 
 def test_a_damaged_row_is_computed_again_and_reported__DSK_09(

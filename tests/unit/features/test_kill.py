@@ -40,6 +40,7 @@ class Say(Progress):
 width = sum(block.width for block in ToySource().network().blocks)
 dataset = open_dataset(data)
 print("ready", flush=True)
+sys.stdin.readline()
 found = extract(dataset, ToySource(), engine=Engine(), cache=cache, progress=Say())
 print(sha256(found.x.tobytes() + found.summary.pixels.tobytes()), found.hits, found.misses, len(found.notes))
 """
@@ -53,11 +54,21 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def started(data: Path, folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", SCRIPT, str(data), str(folder / "cache"), str(folder / "log")]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def begun(process: subprocess.Popen[str]) -> None:
+    """Let a process begin to extract, once it is ready."""
+    assert process.stdout is not None and process.stdin is not None
+    assert process.stdout.readline() == "ready\n"
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 def finished(process: subprocess.Popen[str]) -> list[str]:
-    out, errors = process.communicate(timeout=60)
+    """Return what a process says, from where it stands to its end."""
+    out, errors = process.communicate("\n", timeout=60)
     assert (process.returncode, errors) == (0, "")
     return out.splitlines()
 
@@ -74,8 +85,7 @@ def test_killed_at_random_instants_at_most_one_commit_is_done_again__DSK_04(
         folder = tmp_path / f"round-{round_ // 4}"
         folder.mkdir(exist_ok=True)
         process = started(many, folder)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        begun(process)
         time.sleep(rng.uniform(0, 0.25))
         process.kill()
         process.communicate()
@@ -91,6 +101,8 @@ def test_killed_at_random_instants_at_most_one_commit_is_done_again__DSK_04(
 
 def test_two_processes_do_the_work_once_and_agree__DSK_08(many: Path, tmp_path: Path) -> None:
     both = [started(many, tmp_path) for _ in range(2)]
+    for process in both:
+        begun(process)
     said = [finished(process) for process in both]
     assert len({lines[-1].split()[0] for lines in said}) == 1
     assert (tmp_path / "log").stat().st_size == COUNT
@@ -101,13 +113,12 @@ def test_two_processes_do_the_work_once_and_agree__DSK_08(many: Path, tmp_path: 
 
 def test_the_lock_of_a_dead_process_holds_nobody_up__DSK_08(many: Path, tmp_path: Path) -> None:
     first = started(many, tmp_path)
-    assert first.stdout is not None
-    first.stdout.readline()
-    while not (tmp_path / "log").exists():
-        time.sleep(0.005)
     second = started(many, tmp_path)
-    assert second.stdout is not None
-    second.stdout.readline()
+    begun(first)
+    while not (tmp_path / "log").exists():
+        assert first.poll() is None
+        time.sleep(0.005)
+    begun(second)
     time.sleep(0.05)
     first.kill()
     first.communicate()

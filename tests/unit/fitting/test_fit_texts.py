@@ -182,18 +182,6 @@ def test_the_same_run_twice_gives_the_same_figures(table: Path) -> None:
     assert one["texts"] == other["texts"]
 
 
-def test_a_first_batch_larger_than_a_sample_is_sampled() -> None:
-    from headstart.features.prefetch import Prefetcher
-
-    from headstart.engines.select import PHOTOS
-    from headstart.features.extract import _sample
-
-    with Prefetcher(lambda at: np.zeros((1, 1, 3), np.uint8), range(3), workers=1, window=2) as ahead:
-        for count in (1, PHOTOS, PHOTOS + 200):
-            given = [np.zeros((1, 1, 3), np.uint8)] * count
-            assert len(_sample(given, ahead)) == min(count + 2, PHOTOS)
-
-
 @pytest.mark.slow
 def test_the_default_source_from_nothing_cached(table: Path, cache: Path) -> None:
     rows = sentences(110)
