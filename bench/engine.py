@@ -76,7 +76,9 @@ def main() -> None:
     source = open_source(asked.source)
     network = source.network()
     pictures = photos(source, asked.data, asked.photos)
-    engine = open_engine(network, sample=lambda: pictures[:PARITY_SAMPLE], cache=cache_dir(), engine=asked.engine, say=print)
+    engine = open_engine(
+        network, sample=lambda: pictures[:PARITY_SAMPLE], cache=cache_dir(), engine=asked.engine, say=print
+    )
     exact = TorchEngine(network.module())
     contenders = {
         "torch eager f32, contiguous": plain(asked.source, pictures),

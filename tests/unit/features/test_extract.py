@@ -287,7 +287,7 @@ def test_an_engine_that_is_not_the_planned_one_meets_no_row_of_it(
     np.testing.assert_array_equal(found.x[:40], extracted(some).x)
 
 
-@pytest.mark.parametrize("count", [3, PARITY_SAMPLE + 6])
+@pytest.mark.parametrize("count", [3, PARITY_SAMPLE + 5])
 def test_engines_are_judged_on_texts_of_all_lengths(cache: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     texts = [b"word " * (1 + number * 7 % count) for number in range(count)]
     dataset = Dataset(
