@@ -25,7 +25,7 @@ ORDER = {
     " catalogue",
     "sources.checkpoints": "align pth checks safetensors read load source_folder",
     "sources.hub": "client repository weights",
-    "sources.networks": "bert classifier efficientnet_lite image_processor pooling resnet9 tapped source stages"
+    "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source classifier stages"
     " transformers_image transformers_text two_step",
     "sources.graphs": "protobuf onnx_check traversal openvino_graph saved_model_check sidecar source",
     "sources.text": "source word_index word_vectors word_network word_source",

@@ -65,3 +65,17 @@ class BundleError(UsageError):
 
 class MissingExtra(UsageError, ImportError):
     """An optional dependency is not installed; the message holds the pip command."""
+
+
+def missing_extra(needed_by: str, package: str, *, extra: str | None = None) -> MissingExtra:
+    """Return the error that names a package that is not installed, and the command that installs it.
+
+    Args:
+        needed_by: what needs the package; the beginning of the message.
+        package: its name.
+        extra: the extra of this package that brings it; None where it is installed by its own name.
+    """
+    requirement = f"'headstart[{extra}]'" if extra else package
+    return MissingExtra(
+        f"{needed_by} needs the package {package!r}", "it is not installed", f"run: pip install {requirement}"
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.base.errors import MissingExtra
+from headstart.base.errors import missing_extra
 
 SURFACES = {
     "brick wall": "brick.png",
@@ -65,9 +65,5 @@ def write_surfaces(folder: Path, *, train: int = 12, test: int = 12, seed: int =
 def _photographs() -> Path:
     found = importlib.util.find_spec("skimage")
     if found is None or not found.submodule_search_locations:
-        raise MissingExtra(
-            "the demonstration needs the photographs of 'scikit-image'",
-            "it is not installed",
-            "run: pip install 'headstart[demo]'",
-        )
+        raise missing_extra("the demonstration", "scikit-image", extra="demo")
     return Path(found.submodule_search_locations[0]) / "data"

@@ -97,12 +97,10 @@ def _installed(package: str) -> bool:
 
 
 def _packaged() -> Iterator[tuple[str, str]]:
-    for name, known in from_packaged.NETWORKS.items():
-        if _installed(known.package):
-            yield f"packaged:{name}", f"package {known.package} {version(known.package)}"
-    for name, encoder in ENCODERS.items():
-        if _installed(encoder.weights.package):
-            package = encoder.weights.package
+    packages = {name: known.weights.package for name, known in from_packaged.NETWORKS.items()}
+    packages |= {name: known.weights.package for name, known in ENCODERS.items()}
+    for name, package in packages.items():
+        if _installed(package):
             yield f"packaged:{name}", f"package {package} {version(package)}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from headstart.base.checks import did_you_mean
-from headstart.base.errors import MissingExtra, UsageError
+from headstart.base.errors import UsageError, missing_extra
 from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
 from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Provider, Spec, parse
@@ -111,8 +111,4 @@ def _load(provider: Provider, spec: Spec) -> Any:
     except ModuleNotFoundError as error:
         if provider.library is None or (error.name or "").partition(".")[0] != provider.library:
             raise
-        raise MissingExtra(
-            f"{spec.uri} needs the package {provider.library!r}",
-            "it is not installed",
-            f"run: pip install 'headstart[{provider.extra}]'",
-        ) from error
+        raise missing_extra(spec.uri, provider.library, extra=provider.extra) from error

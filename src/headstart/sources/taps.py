@@ -8,6 +8,9 @@ from typing import Literal
 
 from headstart.engines.base import Block
 
+POOLINGS = ("cls", "mean", "max", "mean_sqrt_len_tokens")
+"""How the vectors of tokens become one vector of a text, by the names of sentence-transformers."""
+
 
 @dataclass(frozen=True)
 class Tap:
@@ -90,3 +93,18 @@ def more_taps(standard: Sequence[Tap], stages: Sequence[Stage], final: Stage | N
         found.append(Tap("flatten", last.width * last.positions, "flatten", last.module, last.channels_last))
     taken = {tap.name for tap in standard}
     return tuple(tap for tap in found if tap.name not in taken)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How the vectors of tokens become one.
+
+    Attributes:
+        how: one of `POOLINGS`.
+        normalise: whether the result is scaled to unit length.
+        layers: further layers whose mean is taken, counted from 0.
+    """
+
+    how: str
+    normalise: bool
+    layers: tuple[int, ...]

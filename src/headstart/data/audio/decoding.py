@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import MissingExtra, one_line
+from headstart.base.errors import missing_extra, one_line
 from headstart.data.dataset import BadExample
 from headstart.data.file_tree import MAX_BYTES, read_file
 from headstart.data.images import formats
@@ -240,9 +240,7 @@ def _library() -> Any:
     try:
         import soundfile
     except (ModuleNotFoundError, OSError) as error:  # OSError: the package without its libsndfile
-        raise MissingExtra(
-            "recordings need the package 'soundfile'", "it is not installed", "run: pip install 'headstart[audio]'"
-        ) from error
+        raise missing_extra("recordings", "soundfile", extra="audio") from error
     return soundfile
 
 

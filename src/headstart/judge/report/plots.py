@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headstart.base.errors import MissingExtra
+from headstart.base.errors import missing_extra
 from headstart.judge.report.bands import TITLES
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ def plot(said: dict[str, Any]) -> Figure:
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
-        raise MissingExtra(
-            "plot needs the package 'matplotlib'", "it is not installed", "run: pip install 'headstart[plot]'"
-        ) from error
+        raise missing_extra("plot", "matplotlib", extra="plot") from error
     figure: Any = Figure(figsize=(13, 4), layout="constrained")
     epochs, labels, benefits = figure.subplots(1, 3)
     _over_epochs(epochs, said["arms"])

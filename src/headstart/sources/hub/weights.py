@@ -14,15 +14,20 @@ PICKLED = "pytorch_model.bin"
 
 
 def read_state(files: Sequence[HubFile]) -> dict[str, Tensor]:
-    """Return the tensors of all files by name.
+    """Return the tensors of all files by name, every number of them finite.
 
     Raises:
-        SourceError: a file is damaged, or holds anything but named tensors; nothing in it is run.
+        SourceError: a file is damaged, or holds anything but named tensors of finite numbers; nothing in it is run.
     """
     from headstart.sources.checkpoints import pth
+    from headstart.sources.checkpoints.checks import check_finite
     from headstart.sources.checkpoints.read import unwrapped
     from headstart.sources.checkpoints.safetensors import read_safetensors
 
-    if files[0].path.name == PICKLED:
-        return unwrapped(pth.read(files[0].path), where=str(files[0].path)).tensors
-    return {name: tensor for file in files for name, tensor in read_safetensors(file.path).items()}
+    first = files[0].path
+    if first.name == PICKLED:
+        state = unwrapped(pth.read(first), where=str(first)).tensors
+    else:
+        state = {name: tensor for file in files for name, tensor in read_safetensors(file.path).items()}
+    check_finite(state, where=str(first))
+    return state

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import MissingExtra, SourceError
+from headstart.base.errors import SourceError, missing_extra
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.keras.walker import Walk, walk
 
@@ -32,9 +32,7 @@ def check_installed(uri: str) -> None:
     """Raise MissingExtra, with the pip command, unless Keras and h5py are installed."""
     for package in ("keras", "h5py"):
         if find_spec(package) is None:
-            raise MissingExtra(
-                f"{uri} needs the package {package!r}", "it is not installed", "run: pip install 'headstart[keras]'"
-            )
+            raise missing_extra(uri, package, extra="keras")
 
 
 def import_keras() -> ModuleType:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
@@ -124,7 +123,7 @@ class Output(nn.Module):
         return said
 
 
-class Sentences(nn.Module):
+class SentenceBlocks(nn.Module):
     """Blocks of an encoder: the mean over tokens, of unit length, of the last layer and of those in `more`."""
 
     def __init__(self, body: Bert, more: tuple[int, ...]) -> None:
@@ -143,14 +142,12 @@ def mean_of_tokens(values: Tensor, mask: Tensor) -> Tensor:
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-def build_random(sizes: Sizes, seed: int) -> Bert:
-    """Return the encoder with weights drawn from `seed` as its authors do; torch's own state is untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        body = Bert(sizes).eval()
-        for part in body.modules():
-            if isinstance(part, (nn.Linear, nn.Embedding)):
-                nn.init.normal_(part.weight, std=0.02)
-            if isinstance(part, nn.Linear):
-                nn.init.zeros_(part.bias)
+def build_bert(sizes: Sizes) -> Bert:
+    """Return the encoder with torch's next random weights, drawn as its authors do, in inference mode."""
+    body = Bert(sizes).eval()
+    for part in body.modules():
+        if isinstance(part, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(part.weight, std=0.02)
+        if isinstance(part, nn.Linear):
+            nn.init.zeros_(part.bias)
     return body

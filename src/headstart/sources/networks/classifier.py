@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from headstart.base.errors import SourceError
+from headstart.sources.networks.source import build_seeded
 
 
 def with_classes(body: nn.Module, classes: int, *, seed: int = 0) -> nn.Module:
@@ -24,19 +24,20 @@ def with_classes(body: nn.Module, classes: int, *, seed: int = 0) -> nn.Module:
     Raises:
         SourceError: the network has no such classifier.
     """
-    given: Any = body
     training = body.training
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if hasattr(given, "reset_classifier"):
-            given.reset_classifier(classes)
-        else:
-            new = _like(getattr(given, "classifier", None), classes)
-            if hasattr(given, "set_classifier"):
-                given.set_classifier(new)
-            else:
-                given.classifier = new
+    build_seeded(lambda: _replace_classifier(body, classes), seed)
     return body.train(training)
+
+
+def _replace_classifier(body: Any, classes: int) -> None:
+    if hasattr(body, "reset_classifier"):
+        body.reset_classifier(classes)
+        return
+    new = _like(getattr(body, "classifier", None), classes)
+    if hasattr(body, "set_classifier"):
+        body.set_classifier(new)
+    else:
+        body.classifier = new
 
 
 def _like(old: Any, classes: int) -> nn.Module:

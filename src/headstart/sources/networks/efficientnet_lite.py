@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
@@ -29,20 +28,20 @@ class EfficientNetLite(nn.Module):
 
     def __init__(self, widths: Sequence[int], repeats: Sequence[int]) -> None:
         super().__init__()
-        self.conv_stem = Same(3, STEM, 3, stride=2)
+        self.conv_stem = SamePaddedConv2d(3, STEM, 3, stride=2)
         self.bn1 = norm(STEM)
         self.blocks = nn.Sequential()
         before = STEM
         for (kernel, stride, expansion), width, count in zip(STAGES, widths, repeats, strict=True):
-            kind = Separable if expansion == 1 else Inverted
-            first = kind(before, width, kernel, stride=stride, expansion=expansion)
-            more = (kind(width, width, kernel, stride=1, expansion=expansion) for _ in range(count - 1))
-            self.blocks.append(nn.Sequential(first, *more))
+            block = SeparableBlock if expansion == 1 else InvertedResidual
+            first = block(before, width, kernel, stride=stride, expansion=expansion)
+            others = (block(width, width, kernel, stride=1, expansion=expansion) for _ in range(count - 1))
+            self.blocks.append(nn.Sequential(first, *others))
             before = width
         self.conv_head = nn.Conv2d(before, HEAD, 1, bias=False)
         self.bn2 = norm(HEAD)
         self.classifier = nn.Linear(HEAD, CLASSES)
-        self.apply(draw)
+        self.apply(initialise)
 
     def forward_features(self, pictures: Tensor) -> Tensor:
         """Return the last map, of shape (n, 1280, h, w), for pictures of shape (n, 3, 32 h, 32 w)."""
@@ -52,15 +51,14 @@ class EfficientNetLite(nn.Module):
     def forward_head(self, final: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Return the scores, of shape (n, 1000), or with `pre_logits` the map averaged, of shape (n, 1280)."""
         pooled = final.mean((2, 3))
-        said: Tensor = pooled if pre_logits else self.classifier(pooled)
-        return said
+        return pooled if pre_logits else self.classifier(pooled)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the scores, of shape (n, 1000)."""
         return self.forward_head(self.forward_features(pictures))
 
 
-class Same(nn.Conv2d):
+class SamePaddedConv2d(nn.Conv2d):
     """A convolution without bias whose output has 1 / stride of the positions, padded as TensorFlow pads."""
 
     def __init__(self, width_in: int, width_out: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
@@ -68,23 +66,23 @@ class Same(nn.Conv2d):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the convolution; of an odd number of padded lines the last side gets one more."""
-        before, after = zip(*(self._lines(int(side)) for side in values.shape[2:]), strict=True)
+        before, after = zip(*(self._padding(int(side)) for side in values.shape[2:]), strict=True)
         if before != after:
             values, before = F.pad(values, (before[1], after[1], before[0], after[0])), (0, 0)
         return F.conv2d(values, self.weight, None, self.stride, before, 1, self.groups)
 
-    def _lines(self, side: int) -> tuple[int, int]:
+    def _padding(self, side: int) -> tuple[int, int]:
         kernel, stride = self.kernel_size[0], self.stride[0]
         lines = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
         return lines // 2, lines - lines // 2
 
 
-class Separable(nn.Module):
+class SeparableBlock(nn.Module):
     """Depthwise, then pointwise: the block of the first stage."""
 
     def __init__(self, width_in: int, width_out: int, kernel: int, *, stride: int, expansion: int) -> None:
         super().__init__()
-        self.conv_dw = Same(width_in, width_in, kernel, stride=stride, groups=width_in)
+        self.conv_dw = SamePaddedConv2d(width_in, width_in, kernel, stride=stride, groups=width_in)
         self.bn1 = norm(width_in)
         self.conv_pw = nn.Conv2d(width_in, width_out, 1, bias=False)
         self.bn2 = norm(width_out)
@@ -92,11 +90,11 @@ class Separable(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the block's output, added to its input where both have one shape."""
-        said: Tensor = self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(values)))))
-        return said + values if self.adds else said
+        output: Tensor = self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(values)))))
+        return output + values if self.adds else output
 
 
-class Inverted(nn.Module):
+class InvertedResidual(nn.Module):
     """Pointwise to more channels, depthwise, pointwise to fewer."""
 
     def __init__(self, width_in: int, width_out: int, kernel: int, *, stride: int, expansion: int) -> None:
@@ -104,7 +102,7 @@ class Inverted(nn.Module):
         inside = width_in * expansion
         self.conv_pw = nn.Conv2d(width_in, inside, 1, bias=False)
         self.bn1 = norm(inside)
-        self.conv_dw = Same(inside, inside, kernel, stride=stride, groups=inside)
+        self.conv_dw = SamePaddedConv2d(inside, inside, kernel, stride=stride, groups=inside)
         self.bn2 = norm(inside)
         self.conv_pwl = nn.Conv2d(inside, width_out, 1, bias=False)
         self.bn3 = norm(width_out)
@@ -113,8 +111,8 @@ class Inverted(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Return the block's output, added to its input where both have one shape."""
         wide = F.relu6(self.bn1(self.conv_pw(values)))
-        said: Tensor = self.bn3(self.conv_pwl(F.relu6(self.bn2(self.conv_dw(wide)))))
-        return said + values if self.adds else said
+        output: Tensor = self.bn3(self.conv_pwl(F.relu6(self.bn2(self.conv_dw(wide)))))
+        return output + values if self.adds else output
 
 
 def norm(width: int) -> nn.BatchNorm2d:
@@ -122,7 +120,7 @@ def norm(width: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(width, eps=1e-3)
 
 
-def draw(part: nn.Module) -> None:
+def initialise(part: nn.Module) -> None:
     """Draw the weights of one part as the authors do: by the number of outputs that each input reaches."""
     if isinstance(part, nn.Conv2d):
         reached = part.kernel_size[0] * part.kernel_size[1] * part.out_channels // part.groups
@@ -131,10 +129,3 @@ def draw(part: nn.Module) -> None:
         limit = 1 / math.sqrt(part.out_features)
         nn.init.uniform_(part.weight, -limit, limit)
         nn.init.zeros_(part.bias)
-
-
-def build_random(widths: Sequence[int], repeats: Sequence[int], seed: int) -> EfficientNetLite:
-    """Return the network with weights drawn from `seed`, in inference mode; torch's own state is untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return EfficientNetLite(widths, repeats).eval()

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,30 @@ from headstart.base.hashing import sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Network
 from headstart.engines.environment import set_passive_omp_wait
+from headstart.sources.architecture import Architecture
 from headstart.sources.base import RECIPE, Identity, Source, Weights
 from headstart.sources.taps import Tap
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+Built = TypeVar("Built")
+
+
+def source_of(identity: Identity, architecture: Architecture, build: Callable[[], nn.Module]) -> TorchSource:
+    """Return the source of a network whose architecture is known; `build` is as for `TorchSource`."""
+    return TorchSource(identity, architecture.preprocessing, architecture.taps, build, more=architecture.more)
+
+
+def build_seeded(build: Callable[[], Built], seed: int) -> Built:
+    """Return what `build` makes while torch's random numbers begin at `seed`; torch's own state is untouched."""
+    set_passive_omp_wait()
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
 
 
 class TorchSource(Source):

@@ -11,11 +11,43 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headstart.data.images.preprocessing import Preprocessing
+from headstart.sources.architecture import Architecture
 from headstart.sources.networks.tapped import seen
 from headstart.sources.taps import Stage, Tap, more_taps, taps
 
 LATE_STAGES = 4
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def look_for_architecture(
+    body: Any,
+    blank: Tensor,
+    preprocessing: Preprocessing,
+    *,
+    classes: int,
+    classifier: nn.Module | None,
+    **where: Sequence[str] | None,
+) -> Architecture:
+    """Return what a network is, found by running it once on a blank picture.
+
+    Args:
+        body: as for `look_for_taps`.
+        blank: as for `look_for_taps`.
+        preprocessing: how it wants its pictures.
+        classes: how many classes its classifier has; 0 for none.
+        classifier: the part whose weights are not counted; None for none.
+        where: the stages, as for `look_for_taps`.
+    """
+    standard, more = look_for_taps(body, blank, **where)
+    unused = sum(weight.numel() for weight in classifier.parameters()) if classifier is not None else 0
+    return Architecture(
+        parameters=sum(weight.numel() for weight in body.parameters()) - unused,
+        classes=classes,
+        preprocessing=preprocessing,
+        taps=standard,
+        more=more,
+    )
 
 
 def look_for_taps(

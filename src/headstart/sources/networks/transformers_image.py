@@ -1,6 +1,7 @@
 """Image models of transformers in timm's two steps, built from their settings, with their weights loaded strictly.
 
-Imports torch and transformers: only `from_huggingface` imports this file, and only when it builds a network.
+Imports torch and transformers: only `providers.huggingface` and `transformers_text` import this file, and only when
+they build a network.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from torch import Tensor, nn
 from headstart.base.errors import SourceError, list_some
 from headstart.sources.architecture import Architecture
 from headstart.sources.networks.image_processor import preprocessing_of
-from headstart.sources.networks.stages import as_stage, look_for_taps
+from headstart.sources.networks.stages import as_stage, look_for_architecture
 from headstart.sources.networks.tapped import seen
 
-NEEDLESS = (
+UNUSED_BY_IMAGES = (
     "classifier.", "cls_classifier.", "distillation_classifier.", "pooler.dense.", "decoder.", "decode_head.",
     "lm_head.", "layernorm.", "text_model.", "visual_projection.", "text_projection.", "logit_scale", "logit_bias",
     "embeddings.mask_token",
@@ -141,8 +142,8 @@ class Steps(nn.Module):
 
     def forward_features(self, pictures: Tensor) -> Tensor:
         """Return the last hidden state: (n, tokens, c) or (n, c, h, w)."""
-        said: Tensor = self.base(pixel_values=pictures).last_hidden_state
-        return said
+        state: Tensor = self.base(pixel_values=pictures).last_hidden_state
+        return state
 
     def forward_head(self, final: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Return the scores, of shape (n, k), or with `pre_logits` the pooled features, of shape (n, d)."""
@@ -157,7 +158,9 @@ class Steps(nn.Module):
         return self.forward_head(self.forward_features(pictures))
 
 
-def build(settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where: str) -> tuple[Steps, tuple[str, ...]]:
+def build_classifier(
+    settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where: str
+) -> tuple[Steps, tuple[str, ...]]:
     """Return the network with the weights in `state`, or with torch's next random ones, and what must be told of it.
 
     Args:
@@ -169,45 +172,51 @@ def build(settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where
         SourceError: transformers cannot build it, or the weights are not those of its body, every one of them.
     """
     family = FAMILIES[settings["model_type"]]
-    kind, config = _class_and_config(family, settings)
-    how = {"add_pooling_layer": False} if family.dense and kind.__name__ == family.bare else {}
-    if state is None:
-        try:
-            return Steps(kind(config, **how).eval(), family.pool), ()
-        except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-            raise _cannot_build(settings, error) from error
-    model, report = _load(kind, config, state, how)
-    notes = _settle(model, report, where)
+    model, notes = _build(family, settings, state, where=where, unused=UNUSED_BY_IMAGES)
     return Steps(model, family.pool), notes
 
 
 def build_bare(
-    family: Family, settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where: str, heads: tuple[str, ...]
+    family: Family, settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where: str, unused: tuple[str, ...]
 ) -> Any:
-    """Return a network without a classifier as transformers builds it; see `build`.
+    """Return a network without a classifier as transformers builds it; see `build_classifier`.
 
     Args:
         family: how it is built.
-        settings: its `config.json`, without architectures.
+        settings: its `config.json`.
         state: its tensors; None for random weights.
         where: names their file in messages.
-        heads: how tensors are named that it does not need.
+        unused: how tensors are named that it does not need.
     """
+    # Eager attention can be traced for batches of any size.
+    settings = {**settings, "architectures": None}
+    return _build(family, settings, state, where=where, unused=unused, attention="eager")[0]
+
+
+def _build(
+    family: Family,
+    settings: Mapping[str, Any],
+    state: dict[str, Tensor] | None,
+    *,
+    where: str,
+    unused: tuple[str, ...],
+    attention: str | None = None,
+) -> tuple[Any, tuple[str, ...]]:
     kind, config = _class_and_config(family, settings)
-    config._attn_implementation = "eager"  # what can be traced for batches of any size
-    how = {"add_pooling_layer": False} if family.dense else {}
+    if attention is not None:
+        config._attn_implementation = attention
+    options = {"add_pooling_layer": False} if family.dense and kind.__name__ == family.bare else {}
     if state is None:
         try:
-            return kind(config, **how).eval()
+            return kind(config, **options).eval(), ()
         except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
             raise _cannot_build(settings, error) from error
-    model, report = _load(kind, config, state, how)
-    _settle(model, report, where, heads)
-    return model
+    model, report = _load(kind, config, state, options)
+    return model, _check_loaded(model, report, where, unused)
 
 
 def _class_and_config(family: Family, settings: Mapping[str, Any]) -> tuple[Any, Any]:
-    named = (settings.get("architectures") or [""])[0]
+    stated = (settings.get("architectures") or [""])[0]
     plain = {name: value for name, value in settings.items() if name not in ("dtype", "torch_dtype")}
     try:
         with _quiet():
@@ -216,10 +225,10 @@ def _class_and_config(family: Family, settings: Mapping[str, Any]) -> tuple[Any,
         raise _cannot_build(settings, error) from error
     if family.vision:
         config = config.vision_config
-    return getattr(transformers, family.classifier if named and named == family.classifier else family.bare), config
+    return getattr(transformers, family.classifier if stated and stated == family.classifier else family.bare), config
 
 
-def _load(kind: Any, config: Any, state: dict[str, Tensor], how: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _load(kind: Any, config: Any, state: dict[str, Tensor], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Load by transformers' own table of names, which knows those of every version, and return what it did not use."""
     try:
         with _quiet():
@@ -230,14 +239,14 @@ def _load(kind: Any, config: Any, state: dict[str, Tensor], how: dict[str, Any])
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
-                **how,
+                **options,
             )
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise _cannot_build(config.to_dict(), error) from error
     return model.eval(), report
 
 
-def _settle(model: Any, report: Mapping[str, Any], where: str, heads: tuple[str, ...] = NEEDLESS) -> tuple[str, ...]:
+def _check_loaded(model: Any, report: Mapping[str, Any], where: str, unused: tuple[str, ...]) -> tuple[str, ...]:
     """Prove that every weight of the body was loaded, take off a classifier that was not, and return what to tell.
 
     Raises:
@@ -250,19 +259,19 @@ def _settle(model: Any, report: Mapping[str, Any], where: str, heads: tuple[str,
         return headed and not name.startswith(own)
 
     mismatched = {
-        name: f"{name} {tuple(given)} for {tuple(wanted)}" for name, given, wanted in report["mismatched_keys"]
+        name: f"{name} {tuple(shape)} for {tuple(expected)}" for name, shape, expected in report["mismatched_keys"]
     }
     missing = set(report["missing_keys"]) - mismatched.keys()
-    left_over = [name for name in report["unexpected_keys"] if not _needless(name.removeprefix(own), heads)]
+    left_over = [name for name in report["unexpected_keys"] if not _is_unused(name.removeprefix(own), unused)]
     _refuse(where, "missing", [name for name in missing if not of_head(name)], len(model.state_dict()))
     _refuse(where, "left over", left_over, len(model.state_dict()))
-    _refuse(where, "of another shape", [said for name, said in mismatched.items() if not of_head(name)])
-    needless = sorted(set(report["unexpected_keys"]) - set(left_over))
+    _refuse(where, "of another shape", [line for name, line in mismatched.items() if not of_head(name)])
+    left_out = sorted(set(report["unexpected_keys"]) - set(left_over))
     notes = []
-    if needless:
-        parts = Counter(name.removeprefix(own).partition(".")[0] for name in needless)
+    if left_out:
+        parts = Counter(name.removeprefix(own).partition(".")[0] for name in left_out)
         listed = ", ".join(f"{part} ({count})" for part, count in parts.most_common(4))
-        notes.append(f"{len(needless)} tensors were left out that its features do not need: {listed}")
+        notes.append(f"{len(left_out)} tensors were left out that its features do not need: {listed}")
     if any(of_head(name) for name in (*missing, *mismatched)):
         why = "; ".join(sorted(mismatched.values())) or "there is none"
         notes.append(f"its classifier was left out ({why}): features only")
@@ -270,17 +279,17 @@ def _settle(model: Any, report: Mapping[str, Any], where: str, heads: tuple[str,
     return tuple(notes)
 
 
-def _refuse(where: str, how: str, names: Collection[str], wanted: int = 0) -> None:
+def _refuse(where: str, fault: str, names: Collection[str], total: int = 0) -> None:
     if names:
         raise SourceError(
             f"{where} must hold every weight of the network's body and no other",
-            f"{len(names)}{f' of {wanted}' if how == 'missing' else ''} {how}: {list_some(sorted(names))}",
+            f"{len(names)}{f' of {total}' if fault == 'missing' else ''} {fault}: {list_some(sorted(names))}",
             "name a repository whose weights belong to its config.json",
         )
 
 
-def _needless(name: str, heads: tuple[str, ...]) -> bool:
-    return name.startswith(heads) or name.endswith(TABLES)
+def _is_unused(name: str, unused: tuple[str, ...]) -> bool:
+    return name.startswith(unused) or name.endswith(TABLES)
 
 
 @contextmanager
@@ -306,11 +315,11 @@ def _cannot_build(settings: Mapping[str, Any], error: Exception) -> SourceError:
     )
 
 
-def inspect(body: Any, processor: Mapping[str, Any], asked_for: str) -> Architecture:
+def inspect_transformers(body: Any, processor: Mapping[str, Any], asked_for: str) -> Architecture:
     """Return the anatomy of a network, found by running it once on a blank picture.
 
     Args:
-        body: what `build` returned.
+        body: what `build_classifier` returned.
         processor: what `preprocessor_config.json` holds.
         asked_for: the URI of the source, for messages.
 
@@ -320,18 +329,16 @@ def inspect(body: Any, processor: Mapping[str, Any], asked_for: str) -> Architec
     how = preprocessing_of(processor, body.model.config.model_type, asked_for)
     blank = torch.zeros(1, 3, *how.size)
     try:
-        taps, more = look_for_taps(body, blank, _stages(body, blank))
+        with torch.inference_mode():
+            classes = body(blank).shape[1] if body.classifier is not None else 0
+        stages = _stages(body, blank)
+        return look_for_architecture(body, blank, how, classes=classes, classifier=body.classifier, modules=stages)
     except (RuntimeError, ValueError) as error:
         raise SourceError(
             f"{asked_for} must take pictures of {how.size[0]} x {how.size[1]}, as its preprocessor_config.json says",
             str(error).partition("\n")[0],
             "name another source",
         ) from error
-    with torch.inference_mode():
-        classes = body(blank).shape[1] if body.classifier is not None else 0
-    unused = sum(weight.numel() for weight in body.classifier.parameters()) if body.classifier is not None else 0
-    parameters = sum(weight.numel() for weight in body.parameters()) - unused
-    return Architecture(parameters=parameters, classes=classes, preprocessing=how, taps=taps, more=more)
 
 
 def _stages(body: Steps, blank: Tensor) -> list[str]:

@@ -1,6 +1,6 @@
 """Text encoders of transformers, built from their settings, with their weights loaded strictly.
 
-Imports torch and transformers: only `hub_texts` imports this file, and only when it builds a network.
+Imports torch and transformers: only `providers.huggingface_text` imports this file, and only when it builds a network.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from headstart.sources.networks.bert import mean_of_tokens
-from headstart.sources.networks.pooling import Pooling
 from headstart.sources.networks.transformers_image import Family, build_bare
+from headstart.sources.taps import Pooling
 
-BARE = {
+TEXT_FAMILIES = {
     "bert": Family("BertModel", dense=True),
     "distilbert": Family("DistilBertModel"),
     "roberta": Family("RobertaModel", dense=True),
@@ -25,7 +25,7 @@ BARE = {
     "electra": Family("ElectraModel"),
     "albert": Family("AlbertModel", dense=True),
 }
-HEADS = (
+UNUSED_BY_TEXTS = (
     "cls.", "pooler.", "classifier.", "pre_classifier.", "lm_head.", "qa_outputs.", "vocab_", "predictions.",
     "sop_classifier.", "discriminator_predictions.", "generator_", "head.", "decoder.",
 )  # fmt: skip
@@ -41,11 +41,11 @@ class Encoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """Return the blocks, float32 of shape (n, width) each, for ids and mask of shape (n, length)."""
-        said = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-        pooled = self._pooled(said.last_hidden_state, mask)
+        outputs = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        pooled = self._pooled(outputs.last_hidden_state, mask)
         if self.pooling.normalise:
             pooled = F.normalize(pooled, dim=1)
-        layers = (mean_of_tokens(said.hidden_states[at + 1], mask) for at in self.pooling.layers)
+        layers = (mean_of_tokens(outputs.hidden_states[at + 1], mask) for at in self.pooling.layers)
         return (pooled, *(F.normalize(layer, dim=1) for layer in layers))
 
     def _pooled(self, values: Tensor, mask: Tensor) -> Tensor:
@@ -59,7 +59,9 @@ class Encoder(nn.Module):
         return mean * mask.sum(1, keepdim=True).to(values.dtype).sqrt()
 
 
-def build(settings: dict[str, Any], pooling: Pooling, state: dict[str, Tensor] | None, *, where: str) -> Encoder:
+def build_encoder(
+    settings: dict[str, Any], pooling: Pooling, state: dict[str, Tensor] | None, *, where: str
+) -> Encoder:
     """Return the encoder with the weights in `state`, or with torch's next random ones, in inference mode.
 
     Args:
@@ -71,5 +73,5 @@ def build(settings: dict[str, Any], pooling: Pooling, state: dict[str, Tensor] |
     Raises:
         SourceError: transformers cannot build it, or the weights are not those of its body, every one of them.
     """
-    plain = {**settings, "architectures": None}
-    return Encoder(build_bare(BARE[settings["model_type"]], plain, state, where=where, heads=HEADS), pooling).eval()
+    family = TEXT_FAMILIES[settings["model_type"]]
+    return Encoder(build_bare(family, settings, state, where=where, unused=UNUSED_BY_TEXTS), pooling).eval()

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity
-from headstart.sources.networks.source import TorchSource
+from headstart.sources.networks.source import TorchSource, build_seeded
 from headstart.sources.taps import Stage, more_taps, taps
 from headstart.sources.uri import Spec, refuse_revision
 
@@ -22,7 +21,7 @@ CLASSES = 10
 
 
 @dataclass(frozen=True)
-class Definition:
+class OwnArchitecture:
     """An architecture of ours.
 
     Attributes:
@@ -46,7 +45,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     Raises:
         SourceError: no such architecture, or trained weights were asked for: there are none.
     """
-    if spec.name not in DEFINED:
+    if spec.name not in ARCHITECTURES:
         raise SourceError(
             f"arch: sources are {', '.join(NAMES)}", repr(spec.name), f"choose one{did_you_mean(spec.name, NAMES)}"
         )
@@ -57,28 +56,21 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
             f"{weights}, and nobody released any",
             f"train it (headstart pretrain DATA --arch {spec.uri}), and name the folder as file:FOLDER",
         )
-    defined = DEFINED[spec.name]
+    own = ARCHITECTURES[spec.name]
     identity = Identity(
         uri=spec.uri,
         architecture=f"headstart {spec.name}",
-        parameters=defined.parameters,
+        parameters=own.parameters,
         classes=CLASSES,
     )
-    standard = taps(defined.pool, defined.stages, None)
-    more = more_taps(standard, defined.stages, None)
+    standard = taps(own.pool, own.stages, None)
+    more = more_taps(standard, own.stages, None)
     identity = identity.as_random(seed, library="headstart")
-    build = defined.build
-    return TorchSource(identity, defined.preprocessing, standard, lambda: build_random(build, seed), more=more)
 
+    def build() -> nn.Module:
+        return build_seeded(lambda: own.build(CLASSES), seed).eval()
 
-def build_random(build: Callable[[int], nn.Module], seed: int) -> nn.Module:
-    """Return a network with weights drawn from `seed`, in inference mode; torch's own state is untouched."""
-    set_passive_omp_wait()
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build(CLASSES).eval()
+    return TorchSource(identity, own.preprocessing, standard, build, more=more)
 
 
 def lenet5(classes: int) -> nn.Module:
@@ -123,14 +115,14 @@ def resnet9(classes: int) -> nn.Module:
     return ResNet9(classes)
 
 
-LENET5 = Definition(
+LENET5 = OwnArchitecture(
     Preprocessing(size=(32, 32), resize=32, interpolation="bilinear", mean=(0.5,), std=(0.5,), channels="grey"),
     (Stage("stage0", "stages.0", 6, positions=14 * 14), Stage("stage1", "stages.1", 16, positions=5 * 5)),
     pool=84,
     parameters=60_856,
     build=lenet5,
 )
-RESNET9 = Definition(
+RESNET9 = OwnArchitecture(
     Preprocessing(size=(64, 64), resize=64, interpolation="bilinear"),
     (
         Stage("stage0", "stages.0", 64, positions=16 * 16),
@@ -141,5 +133,5 @@ RESNET9 = Definition(
     parameters=1_242_656,
     build=resnet9,
 )
-DEFINED = {"lenet5": LENET5, "resnet9": RESNET9}
-NAMES = tuple(DEFINED)
+ARCHITECTURES = {"lenet5": LENET5, "resnet9": RESNET9}
+NAMES = tuple(ARCHITECTURES)

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.base.checks import did_you_mean
-from headstart.base.errors import MissingExtra, SourceError
+from headstart.base.errors import SourceError, missing_extra
 from headstart.base.hashing import sha256_json
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity, Source
 from headstart.sources.hub.repository import SMALL, HubFile, Repository, endpoint
 from headstart.sources.hub.weights import PICKLED, read_state
-from headstart.sources.networks.source import TorchSource
+from headstart.sources.networks.source import TorchSource, build_seeded, source_of
 from headstart.sources.providers.huggingface_text import FAMILIES as TEXT_FAMILIES
 from headstart.sources.providers.huggingface_text import open_text
-from headstart.sources.uri import Spec
+from headstart.sources.uri import Spec, refuse_long_texts
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 CONFIG, PROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -33,7 +33,7 @@ FAMILIES = (
     "vit", "deit", "dinov2", "dinov2_with_registers", "beit", "swin", "swinv2", "convnext", "convnextv2", "resnet",
     "regnet", "mobilenet_v2", "clip", "clip_vision_model", "siglip", "siglip_vision_model",
 )  # fmt: skip
-"""What `transformers_body` knows how to pool."""
+"""What `transformers_image` knows how to pool."""
 OTHER_KINDS = {
     "text": ("vocab_size", "text_config", "n_vocab", "d_ff"),
     "sound": ("num_mel_bins", "conv_kernel", "feat_extract_norm"),
@@ -42,7 +42,7 @@ OTHER_KINDS = {
 
 
 @dataclass(frozen=True)
-class Opened:
+class HubModel:
     """What a repository holds, before any weight is read.
 
     Attributes:
@@ -66,7 +66,7 @@ class Opened:
         return {"library": library, "version": version(library), "config": self.config, "processor": self.processor}
 
 
-def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source:
+def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"] = "cut") -> Source:
     """Return the network `ORG/NAME` of the hub, for pictures or texts, with its weights or random ones.
 
     Its weights are fetched, checked and loaded here, every one of the body's; the name of the branch is resolved to a
@@ -77,70 +77,47 @@ def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source
             pictures or texts, or its weights do not fit it.
         MissingExtra: transformers is not installed.
     """
-    opened = open_repository(Repository(spec.name, spec.revision, asked_for=spec.uri))
-    if not opened.timm:
+    repository = Repository(spec.name, spec.revision, asked_for=spec.uri)
+    model = read_model(repository)
+    if not model.timm:
         check_library(spec.uri)
-    named = opened.config.get("architecture") if opened.timm else opened.config["model_type"]
-    identity = Identity(spec.uri, f"{named} {sha256_json(opened.key)[:16]}", parameters=0)
-    if opened.text:
-        return _text_source(opened, identity, weights, seed=seed, **reading)
-    if reading:
-        raise SourceError(
-            f"{spec.uri} must read texts, piece by piece", f"--long-texts {reading['long']}", "leave --long-texts out"
+    name = model.config.get("architecture") if model.timm else model.config["model_type"]
+    identity = Identity(spec.uri, f"{name} {sha256_json(model.key)[:16]}", parameters=0)
+    if not model.text:
+        refuse_long_texts(spec, long)
+    if weights == "none":
+        files, identity = [], identity.as_random(seed, library=model.key["library"])
+    else:
+        files = find_weights(repository)
+        digests = [file.sha256 for file in files]
+        licence, trained_on = read_card(repository)
+        identity = replace(
+            identity,
+            licence=licence,
+            trained_on=trained_on,
+            revision=repository.commit,
+            sha256=digests[0] if len(digests) == 1 else sha256_json(digests),
+            notes=tuple(repository.notes),
         )
-    if weights == "none":
-        identity = identity.as_random(seed, library=opened.key["library"])
-        return _source(opened, identity, None, lambda: _made(opened, seed)[0])
-    files = find_weights(opened.repository)
-    digests = [file.sha256 for file in files]
-    licence, trained_on = read_card(opened.repository)
-    identity = replace(
-        identity,
-        licence=licence,
-        trained_on=trained_on,
-        revision=opened.repository.commit,
-        sha256=digests[0] if len(digests) == 1 else sha256_json(digests),
-        notes=tuple(opened.repository.notes),
-    )
-    loaded = cache(lambda: _loaded(opened, files))
-    return _source(opened, identity, lambda: loaded()[1], lambda: loaded()[0])
+    if model.text:
+        return open_text(model.config, repository, files, identity, seed=seed, long=long)
+    return _image_source(model, identity, files, seed=seed)
 
 
-def _text_source(opened: Opened, identity: Identity, weights: str, *, seed: int, **reading: Any) -> Source:
-    """Return a source of texts."""
-    repository = opened.repository
-    if weights == "none":
-        return open_text(opened.config, repository, None, identity, seed=seed, **reading)
-    files = tuple(find_weights(repository))
-    digests = [file.sha256 for file in files]
-    licence, trained_on = read_card(repository)
-    identity = replace(
-        identity,
-        licence=licence,
-        trained_on=trained_on,
-        revision=repository.commit,
-        sha256=digests[0] if len(digests) == 1 else sha256_json(digests),
-    )
-    found = open_text(opened.config, repository, files, identity, seed=seed, **reading)
-    found.identity = replace(found.identity, notes=tuple(repository.notes))
-    return found
-
-
-def open_repository(repository: Repository) -> Opened:
+def read_model(repository: Repository) -> HubModel:
     """Return the settings of a repository.
 
     Raises:
         SourceError: they are damaged, need code of the repository, or are those of no network for pictures.
     """
     config = read_settings(repository.get(CONFIG, limit=SMALL), repository.asked_for)
-    timm = "architecture" in config and "model_type" not in config
-    if timm:
-        return Opened(repository, config, timm, {})
+    if "architecture" in config and "model_type" not in config:
+        return HubModel(repository, config, timm=True, processor={})
     check_family(config, repository.asked_for)
     if config["model_type"] in TEXT_FAMILIES:
-        return Opened(repository, config, timm, {}, text=True)
+        return HubModel(repository, config, timm=False, processor={}, text=True)
     processor = read_settings(repository.get(PROCESSOR, limit=SMALL), repository.asked_for)
-    return Opened(repository, config, timm, processor)
+    return HubModel(repository, config, timm=False, processor=processor)
 
 
 def check_library(asked_for: str) -> None:
@@ -148,11 +125,7 @@ def check_library(asked_for: str) -> None:
     try:
         version("transformers")
     except PackageNotFoundError as error:
-        raise MissingExtra(
-            f"{asked_for} needs the package 'transformers'",
-            "it is not installed",
-            "run: pip install 'headstart[huggingface]'",
-        ) from error
+        raise missing_extra(asked_for, "transformers", extra="huggingface") from error
 
 
 def read_settings(file: HubFile, asked_for: str) -> dict[str, Any]:
@@ -235,56 +208,52 @@ def read_card(repository: Repository) -> tuple[str, str]:
     return licence[1] if licence else "not stated", f"{data} ({page})"
 
 
-def _source(
-    opened: Opened, identity: Identity, notes: Callable[[], tuple[str, ...]] | None, build: Callable[[], nn.Module]
-) -> TorchSource:
-    """Return the source; what its network looks like is found once, by building it, and remembered."""
-    key = {**opened.key, "weights": identity.sha256 if notes else None}
-    anatomy = remembered(key, lambda: _looked(opened, build(), notes() if notes else ()))
+def _image_source(model: HubModel, identity: Identity, files: Sequence[HubFile], *, seed: int) -> TorchSource:
+    """Return the source; what its network looks like is found once, by building it, and remembered.
+
+    Args:
+        model: what the repository holds.
+        identity: all that is known of it without its network.
+        files: of its weights; none for random ones.
+        seed: of random weights.
+    """
+    build = cache(lambda: _build(model, files, seed))
+    key = {**model.key, "weights": identity.sha256 if files else None}
+    architecture = remembered(key, lambda: _inspect(model, *build()))
     identity = replace(
         identity,
-        parameters=anatomy.parameters,
-        classes=anatomy.classes,
-        notes=(*identity.notes, *anatomy.notes),
+        parameters=architecture.parameters,
+        classes=architecture.classes,
+        notes=(*identity.notes, *architecture.notes),
     )
-    return TorchSource(identity, anatomy.preprocessing, anatomy.taps, build, more=anatomy.more)
+    return source_of(identity, architecture, lambda: build()[0])
 
 
-def _looked(opened: Opened, body: nn.Module, notes: tuple[str, ...]) -> Architecture:
-    if opened.timm:
-        from headstart.sources.providers.timm import inspect
+def _inspect(model: HubModel, body: nn.Module, notes: tuple[str, ...]) -> Architecture:
+    if model.timm:
+        from headstart.sources.providers.timm import inspect_timm
 
-        found = inspect(body)
-        classes = 0 if any("features only" in note for note in notes) else found.classes
-        return replace(found, classes=classes, notes=notes)
-    from headstart.sources.networks.transformers_image import inspect as look_at
+        architecture = inspect_timm(body)
+        classes = 0 if any("features only" in note for note in notes) else architecture.classes
+        return replace(architecture, classes=classes, notes=notes)
+    from headstart.sources.networks.transformers_image import inspect_transformers
 
-    return replace(look_at(body, opened.processor, opened.repository.asked_for), notes=notes)
+    return replace(inspect_transformers(body, model.processor, model.repository.asked_for), notes=notes)
 
 
-def _loaded(opened: Opened, files: list[HubFile]) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return the network with the weights of `files`, and what its user must be told."""
-    from headstart.sources.checkpoints.checks import check_finite
-
+def _build(model: HubModel, files: Sequence[HubFile], seed: int) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the network with the weights in `files`, or random ones, and what must be told of it."""
     set_passive_omp_wait()
-    state = read_state(files)
-    check_finite(state, where=str(files[0].path))
-    return _made(opened, 0, state, where=str(files[0].path))
+    state = read_state(files) if files else None
+    where = str(files[0].path) if files else ""
 
-
-def _made(
-    opened: Opened, seed: int, state: dict[str, Tensor] | None = None, *, where: str = ""
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return the network with the weights in `state`, or random ones drawn from `seed`, and what must be told of it."""
-    set_passive_omp_wait()
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if opened.timm:
+    def build() -> tuple[nn.Module, tuple[str, ...]]:
+        if model.timm:
             from headstart.sources.providers.timm import build_configured
 
-            return build_configured(opened.config, state, where=where)
-        from headstart.sources.networks.transformers_image import build
+            return build_configured(model.config, state, where=where)
+        from headstart.sources.networks.transformers_image import build_classifier
 
-        return build(opened.config, state, where=where)
+        return build_classifier(model.config, state, where=where)
+
+    return build_seeded(build, 0 if files else seed)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -16,7 +17,8 @@ from headstart.engines.token_batches import STEP
 from headstart.sources.base import Identity, TextPreprocessing
 from headstart.sources.hub.repository import SMALL, HubFile, Repository
 from headstart.sources.hub.weights import read_state
-from headstart.sources.networks.pooling import POOLINGS, Pooling
+from headstart.sources.networks.source import build_seeded
+from headstart.sources.taps import POOLINGS, Pooling
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "mpnet"
 TOKENIZER, MODULES, LIMITS, PROMPTS = (
     "tokenizer.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
 )  # fmt: skip
-OLD = {
+OLD_POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_max_tokens": "max",
@@ -41,9 +43,9 @@ RESERVED = 2
 
 
 def open_text(
-    opened: Mapping[str, Any],
+    config: dict[str, Any],
     repository: Repository,
-    weights: tuple[HubFile, ...] | None,
+    weights: Sequence[HubFile],
     identity: Identity,
     *,
     seed: int,
@@ -52,9 +54,9 @@ def open_text(
     """Return a text encoder of the hub.
 
     Args:
-        opened: its `config.json`, of a family among `FAMILIES`.
+        config: its `config.json`, of a family among `FAMILIES`.
         repository: where it is.
-        weights: its files; None for random weights.
+        weights: its files; none for random weights.
         identity: what is known of it; how many weights it has is found out here.
         seed: of random weights.
         long: what becomes of texts that are longer than its limit.
@@ -63,48 +65,46 @@ def open_text(
         SourceError: a file is missing or damaged, or states a pooling that headstart does not have.
     """
     tokenizer = repository.get(TOKENIZER)
-    said = _said_by(repository)
+    stated = _read_sentence_settings(repository)
     reading = TextPreprocessing(
         tokenizer=tokenizer.sha256,
-        limit=_limit(opened, said),
+        limit=_limit(config, stated),
         long=long,
-        prefix=said["prefix"],
-        lower=bool(said.get("do_lower_case")),
+        prefix=stated["prefix"],
+        lower=bool(stated.get("do_lower_case")),
     )
-    width, layers = int(opened.get("hidden_size") or opened["dim"]), _layers(opened)
-    pooling = Pooling(said["pooling"], said["normalise"], _more(layers))
-    if weights is None:
-        identity = identity.as_random(seed, library="transformers")
-    key = sha256_json({"config": dict(opened), "pooling": [pooling.how, pooling.normalise, *pooling.layers]})
+    width, layers = int(config.get("hidden_size") or config["dim"]), _layer_count(config)
+    pooling = Pooling(stated["pooling"], stated["normalise"], _middle_layers(layers))
+    key = sha256_json({"config": config, "pooling": [pooling.how, pooling.normalise, *pooling.layers]})
     architecture = f"{identity.architecture} {key[:16]} transformers {version('transformers')}"
-    built = cache(lambda: _built(dict(opened), pooling, weights, seed))
-    parameters = _count(weights) if weights is not None else sum(one.numel() for one in built().parameters())
+    build = cache(lambda: _build(config, pooling, weights, seed))
+    parameters = _count(weights) if weights else sum(weight.numel() for weight in build().parameters())
     identity = replace(identity, architecture=architecture, parameters=parameters)
-    where = LAYERS.get(opened["model_type"], "model.encoder.layer")
+    where = LAYERS.get(config["model_type"], "model.encoder.layer")
     stages = tuple(f"{where}.{at}" for at in range(layers)) if where else ()
     taps = layer_taps(width, pooling.layers, stages)
-    return TextSource(identity, reading, taps, lambda: Tokenizer(tokenizer.path, reading), stages=stages, build=built)
+    return TextSource(identity, reading, taps, lambda: Tokenizer(tokenizer.path, reading), stages=stages, build=build)
 
 
-def _said_by(repository: Repository) -> dict[str, Any]:
+def _read_sentence_settings(repository: Repository) -> dict[str, Any]:
     """Return what the files of sentence-transformers state: pooling, normalisation, limit and prefix."""
-    said: dict[str, Any] = {"pooling": "mean", "normalise": False, "prefix": ""}
+    stated: dict[str, Any] = {"pooling": "mean", "normalise": False, "prefix": ""}
     modules = _settings(repository, MODULES) or []
     for module in modules if isinstance(modules, list) else []:
         kind = str(module.get("type", "")).rpartition(".")[2]
         if kind == "Pooling":
-            said["pooling"] = _pooling(_settings(repository, f"{module['path']}/config.json") or {}, repository)
+            stated["pooling"] = _pooling(_settings(repository, f"{module['path']}/config.json") or {}, repository)
         elif kind == "Normalize":
-            said["normalise"] = True
+            stated["normalise"] = True
         elif kind != "Transformer":
             raise SourceError(
                 f"{repository.asked_for} must pool and normalise, and no more",
                 f"a module {kind!r} in {MODULES}",
                 "name another source",
             )
-    said |= _settings(repository, LIMITS) or {}
+    stated |= _settings(repository, LIMITS) or {}
     prompts = _settings(repository, PROMPTS) or {}
-    return {**said, "prefix": _prefix(prompts)}
+    return {**stated, "prefix": _prefix(prompts)}
 
 
 def _settings(repository: Repository, name: str) -> Any:
@@ -121,7 +121,7 @@ def _settings(repository: Repository, name: str) -> Any:
 def _pooling(config: Mapping[str, Any], repository: Repository) -> str:
     named = config.get("pooling_mode")
     flags = [name for name, on in config.items() if name.startswith("pooling_mode_") and on is True]
-    chosen = [named] if isinstance(named, str) else [OLD.get(flag, flag) for flag in flags] or ["mean"]
+    chosen = [named] if isinstance(named, str) else [OLD_POOLING_FLAGS.get(flag, flag) for flag in flags] or ["mean"]
     if len(chosen) != 1 or chosen[0] not in POOLINGS:
         raise SourceError(
             f"{repository.asked_for} must pool by one of {', '.join(POOLINGS)}",
@@ -146,26 +146,26 @@ def _prefix(settings: Mapping[str, Any]) -> str:
     return ""
 
 
-def _limit(config: Mapping[str, Any], said: Mapping[str, Any]) -> int:
+def _limit(config: Mapping[str, Any], stated: Mapping[str, Any]) -> int:
     """Return how many tokens are read; batches are padded to whole steps, which must fit the network's positions."""
     positions = int(config.get("max_position_embeddings") or 512)
     if config["model_type"] in ("roberta", "xlm-roberta", "camembert", "mpnet"):
         positions -= RESERVED
     most = max(positions // STEP * STEP, STEP)
-    stated = said.get("max_seq_length")
-    return min(int(stated), most) if isinstance(stated, int) and stated > 0 else min(most, 512)
+    limit = stated.get("max_seq_length")
+    return min(limit, most) if isinstance(limit, int) and limit > 0 else min(most, 512)
 
 
-def _layers(config: Mapping[str, Any]) -> int:
+def _layer_count(config: Mapping[str, Any]) -> int:
     return int(config.get("num_hidden_layers") or config.get("n_layers") or 0)
 
 
-def _more(layers: int) -> tuple[int, ...]:
+def _middle_layers(layers: int) -> tuple[int, ...]:
     """Return two middle layers, which know more of grammar than the last; fewer of a shallow network."""
     return tuple(sorted({at for at in (layers // 2 - 1, layers - 3) if 0 <= at < layers - 1}))
 
 
-def _count(weights: tuple[HubFile, ...]) -> int:
+def _count(weights: Sequence[HubFile]) -> int:
     """Return how many numbers the weights files hold, heads and all; 0 for a pickle, which is not opened for that."""
     from safetensors import safe_open
 
@@ -173,27 +173,16 @@ def _count(weights: tuple[HubFile, ...]) -> int:
     for file in weights:
         if file.path.suffix != ".safetensors":
             return 0
-        with safe_open(file.path, "numpy") as held:
-            for name in held.keys():  # noqa: SIM118 - no mapping
-                size = 1
-                for side in held.get_slice(name).get_shape():
-                    size *= side
-                total += size
+        with safe_open(file.path, "numpy") as opened:
+            for name in opened.keys():  # noqa: SIM118 - no mapping
+                total += math.prod(opened.get_slice(name).get_shape())
     return total
 
 
-def _built(config: dict[str, Any], pooling: Pooling, weights: tuple[HubFile, ...] | None, seed: int) -> nn.Module:
+def _build(config: dict[str, Any], pooling: Pooling, weights: Sequence[HubFile], seed: int) -> nn.Module:
     set_passive_omp_wait()
-    import torch
+    from headstart.sources.networks.transformers_text import build_encoder
 
-    from headstart.sources.checkpoints.checks import check_finite
-    from headstart.sources.networks import transformers_text
-
-    state, where = None, ""
-    if weights is not None:
-        where = str(weights[0].path)
-        state = read_state(list(weights))
-        check_finite(state, where=where)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return transformers_text.build(config, pooling, state, where=where)
+    state = read_state(weights) if weights else None
+    where = str(weights[0].path) if weights else ""
+    return build_seeded(lambda: build_encoder(config, pooling, state, where=where), seed)

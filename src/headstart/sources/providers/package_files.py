@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from headstart.base.errors import MissingExtra, SourceError
+from headstart.base.errors import SourceError, missing_extra
 from headstart.base.hashing import sha256_file
 
 
@@ -32,11 +32,7 @@ def find_member(member: Member, needed_by: str) -> Path:
     """
     found = find_spec(member.package.replace("-", "_"))
     if found is None or not found.submodule_search_locations:
-        raise MissingExtra(
-            f"{needed_by} needs the package {member.package!r}",
-            "it is not installed",
-            f"run: pip install {member.package}",
-        )
+        raise missing_extra(needed_by, member.package)
     path = Path(found.submodule_search_locations[0]) / member.file
     given = sha256_file(path) if path.is_file() else "no such file"
     if given != member.sha256:

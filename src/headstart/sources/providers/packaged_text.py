@@ -15,6 +15,7 @@ from headstart.base.hashing import sha256_json
 from headstart.data.text import Tokens
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, TextPreprocessing
+from headstart.sources.networks.source import build_seeded
 from headstart.sources.providers.package_files import Member, find_member
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps
 from headstart.sources.uri import Spec
@@ -136,14 +137,14 @@ def _encoder(known: PackagedText, file: Path | None, seed: int) -> nn.Module:
     from headstart.sources.networks import bert
 
     sizes = bert.Sizes(30_522, known.width, 4 * known.width, 12, known.layers, 512)
-    body = bert.build_random(sizes, seed)
+    body = build_seeded(lambda: bert.build_bert(sizes), seed)
     if file is not None:
         from safetensors.torch import load_file
 
         held = load_file(file)
         wanted = body.state_dict()
         body.load_state_dict({name: held[name] for name in wanted}, strict=True)
-    return bert.Sentences(body, _more(known)).eval()
+    return bert.SentenceBlocks(body, _more(known)).eval()
 
 
 def _table(

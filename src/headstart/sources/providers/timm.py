@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity
 from headstart.sources.hub.repository import HubFile, Repository
-from headstart.sources.networks.source import TorchSource
+from headstart.sources.networks.source import TorchSource, build_seeded, source_of
 from headstart.sources.uri import Spec
 
 if TYPE_CHECKING:
@@ -25,18 +24,9 @@ if TYPE_CHECKING:
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 WEIGHTS = "model.safetensors"
 LITE_STAGES = ("stage2", "stage4", "stage5", "stage6")  # best over 11 small photo sets, see from_packaged
-LITE_MAXED = ("stage4", "stage6")
-NOT_OF_A_NETWORK = frozenset(
-    (
-        "pretrained",
-        "pretrained_cfg",
-        "pretrained_cfg_overlay",
-        "checkpoint_path",
-        "cache_dir",
-        "scriptable",
-        "exportable",
-    )
-)
+LITE_MAX_POOLED = ("stage4", "stage6")
+LOADING_ARGUMENTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
+LOADING_ARGUMENTS |= {"scriptable", "exportable"}
 """Arguments of timm's `create_model` that name files or ways of loading."""
 INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 
@@ -47,61 +37,52 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     Raises:
         SourceError: timm knows no such name, it has no weights, or they cannot be had.
     """
-    anatomy = architecture_of(spec.name)
+    architecture = architecture_of(spec.name)
     identity = Identity(
         uri=spec.uri,
         architecture=spec.name,
-        parameters=anatomy.parameters,
-        classes=anatomy.classes,
-        licence=anatomy.licence or "not stated",
-        trained_on=f"timm tag {anatomy.tag or 'none'} (https://huggingface.co/{anatomy.hub})",
+        parameters=architecture.parameters,
+        classes=architecture.classes,
+        licence=architecture.licence or "not stated",
+        trained_on=f"timm tag {architecture.tag or 'none'} (https://huggingface.co/{architecture.hub})",
     )
     if weights == "none":
         identity = identity.as_random(seed, library="timm")
-        return TorchSource(
-            identity, anatomy.preprocessing, anatomy.taps, lambda: build_random(spec.name, seed), more=anatomy.more
-        )
-    file = fetch(spec, anatomy)
+        return source_of(identity, architecture, lambda: build_random(spec.name, seed))
+    file = _fetch(spec, architecture)
     identity = replace(identity, revision=file.commit, sha256=file.sha256, notes=file.notes)
-    return TorchSource(
-        identity, anatomy.preprocessing, anatomy.taps, lambda: build(spec.name, file.path), more=anatomy.more
-    )
+    return source_of(identity, architecture, lambda: _build_pretrained(spec.name, file.path))
 
 
-def fetch(spec: Spec, anatomy: Architecture) -> HubFile:
+def _fetch(spec: Spec, architecture: Architecture) -> HubFile:
     """Return the weights file in the Hugging Face cache, downloaded unless it is there already, with what to tell.
 
     Raises:
         SourceError: there is none, or it cannot be had.
     """
-    if not anatomy.hub:
+    if not architecture.hub:
         raise SourceError(
             f"{spec.uri} must have pretrained weights", "timm lists none", "use weights none, or another name"
         )
-    repository = Repository(anatomy.hub, spec.revision, asked_for=spec.uri)
+    repository = Repository(architecture.hub, spec.revision, asked_for=spec.uri)
     return repository.get(WEIGHTS)
 
 
-def build(name: str, path: Path) -> nn.Module:
+def _build_pretrained(name: str, path: Path) -> nn.Module:
     """Return the network with the weights in `path`, in inference mode; timm adapts names that have changed."""
     from headstart.sources.checkpoints.checks import check_finite
     from headstart.sources.checkpoints.safetensors import read_safetensors
 
     check_finite(read_safetensors(path), where=str(path))
-    return _created(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+    return _create(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
 
 
 def build_random(name: str, seed: int) -> nn.Module:
     """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
-    set_passive_omp_wait()
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _created(name)
+    return build_seeded(lambda: _create(name), seed)
 
 
-def _created(name: str, **how: Any) -> nn.Module:
+def _create(name: str, **how: Any) -> nn.Module:
     import timm
 
     if not timm.is_model(name.partition(".")[0]):
@@ -139,13 +120,13 @@ def build_configured(
     arguments, known = (settings.get(name) or {} for name in ("model_args", "pretrained_cfg"))
     if not isinstance(arguments, dict) or not isinstance(known, dict):
         raise SourceError("model_args and pretrained_cfg of config.json must be settings by name", "others", "mend it")
-    if odd := sorted(arguments.keys() & NOT_OF_A_NETWORK):
+    if odd := sorted(arguments.keys() & LOADING_ARGUMENTS):
         raise SourceError(
             f"model_args of {where or 'config.json'} must shape the network only", odd[0], "do not use it"
         )
     if "num_classes" in settings:
         arguments = {**arguments, "num_classes": settings["num_classes"]}
-    body = _created(str(settings["architecture"]), pretrained_cfg=known or None, **arguments)
+    body = _create(str(settings["architecture"]), pretrained_cfg=known or None, **arguments)
     if state is None:
         return body, ()
     loaded = load_checkpoint(body, CheckpointTensors(_renamed(body, state), ordered=False), where=where)
@@ -161,28 +142,31 @@ def _renamed(body: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def architecture_of(name: str) -> Architecture:
     """Return what the architecture looks like, from the cache or, once, from the network itself."""
     key = {"library": "timm", "name": name, "version": version("timm")}
-    return remembered(key, lambda: inspect(build_random(name, seed=0)))
+    return remembered(key, lambda: inspect_timm(build_random(name, seed=0)))
 
 
-def inspect(body: nn.Module) -> Architecture:
-    """Return the anatomy of a timm network, found by running it once on a blank picture."""
+def inspect_timm(body: nn.Module) -> Architecture:
+    """Return the architecture of a timm network, found by running it once on a blank picture."""
     import torch
 
-    from headstart.sources.networks.stages import look_for_taps
+    from headstart.sources.networks.stages import look_for_architecture
 
-    given: Any = body
-    config = given.pretrained_cfg
-    classifier = given.get_classifier() if hasattr(given, "get_classifier") else None
-    unused = sum(weight.numel() for weight in classifier.parameters()) if isinstance(classifier, torch.nn.Module) else 0
+    network: Any = body
+    config = network.pretrained_cfg
+    classifier = network.get_classifier() if hasattr(network, "get_classifier") else None
     lite = "efficientnet_lite" in config.get("architecture", "")
-    how = {"late": LITE_STAGES, "max_pooled": LITE_MAXED} if lite else {}
-    taps, more = look_for_taps(given, torch.zeros(1, *config["input_size"]), _stages(given, lite), **how)
-    return Architecture(
-        parameters=sum(weight.numel() for weight in body.parameters()) - unused,
-        classes=int(given.num_classes),
-        preprocessing=_preprocessing(config),
-        taps=taps,
-        more=more,
+    architecture = look_for_architecture(
+        network,
+        torch.zeros(1, *config["input_size"]),
+        _preprocessing(config),
+        classes=int(network.num_classes),
+        classifier=classifier if isinstance(classifier, torch.nn.Module) else None,
+        modules=_stages(network, lite),
+        late=LITE_STAGES if lite else None,
+        max_pooled=LITE_MAX_POOLED if lite else None,
+    )
+    return replace(
+        architecture,
         hub=config.get("hf_hub_id") or "",
         licence=config.get("license") or "",
         tag=config.get("tag") or "",

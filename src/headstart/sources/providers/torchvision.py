@@ -1,4 +1,4 @@
-"""torchvision's classifiers by torchvision's names; every one of them is cut in two by `split`, whatever its family."""
+"""torchvision's classifiers by torchvision's names; each is cut in two by `two_step.Split`, whatever its family."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity
-from headstart.sources.networks.source import TorchSource
+from headstart.sources.networks.source import TorchSource, build_seeded, source_of
 from headstart.sources.uri import Spec
 
 if TYPE_CHECKING:
     from torch import nn
 
 LICENCE = "not stated (torchvision's code is BSD-3-Clause)"
-FEW_PIXELS = 224
+DEFAULT_PIXELS = 224
 
 
 def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
@@ -37,55 +37,50 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         SourceError: torchvision knows no such name or weights, or they cannot be had.
     """
     key = {"library": "torchvision", "name": spec.name, "weights": spec.revision, "version": version("torchvision")}
-    anatomy = remembered(key, lambda: inspect(spec))
+    architecture = remembered(key, lambda: _inspect(spec))
     identity = Identity(
         uri=spec.uri,
         architecture=f"torchvision {spec.name}",
-        parameters=anatomy.parameters,
-        classes=anatomy.classes,
-        licence=anatomy.licence or LICENCE,
-        revision=anatomy.tag,
-        trained_on=f"ImageNet-1k classification ({anatomy.tag} of torchvision)",
+        parameters=architecture.parameters,
+        classes=architecture.classes,
+        licence=architecture.licence or LICENCE,
+        revision=architecture.tag,
+        trained_on=f"ImageNet-1k classification ({architecture.tag} of torchvision)",
     )
-    how = anatomy.preprocessing
+    how = architecture.preprocessing
     if weights == "none":
         identity = identity.as_random(seed, library="torchvision")
-        return TorchSource(identity, how, anatomy.taps, lambda: build_random(spec, how, seed), more=anatomy.more)
-    path = fetch(spec, anatomy)
+        return source_of(identity, architecture, lambda: build_random(spec, how, seed))
+    path = _fetch(spec, architecture)
     identity = replace(identity, sha256=sha256_file(path))
-    return TorchSource(identity, how, anatomy.taps, lambda: build(spec, how, path), more=anatomy.more)
+    return source_of(identity, architecture, lambda: _build_pretrained(spec, how, path))
 
 
-def inspect(spec: Spec) -> Architecture:
+def _inspect(spec: Spec) -> Architecture:
     """Return what the architecture is, found by running it once on a blank picture."""
     import torch
 
-    from headstart.sources.networks.stages import look_for_taps
+    from headstart.sources.networks.stages import look_for_architecture
 
     known = _known_weights(spec)
     how = _preprocessing(known)
     body: Any = build_random(spec, how, seed=0)
-    taps, more = look_for_taps(body, torch.zeros(1, 3, *how.size))
-    unused = sum(weight.numel() for weight in body.classifier.parameters())
-    return Architecture(
-        parameters=sum(weight.numel() for weight in body.parameters()) - unused,
-        classes=len(body.classifier.weight),
-        preprocessing=how,
-        taps=taps,
-        more=more,
+    classes, blank = len(body.classifier.weight), torch.zeros(1, 3, *how.size)
+    return replace(
+        look_for_architecture(body, blank, how, classes=classes, classifier=body.classifier),
         hub=known.url if known is not None else "",
         licence=known.meta.get("license", "") if known is not None else "",
         tag=known.name if known is not None else "",
     )
 
 
-def build(spec: Spec, how: Preprocessing, path: Path) -> nn.Module:
+def _build_pretrained(spec: Spec, how: Preprocessing, path: Path) -> nn.Module:
     """Return the network with the weights in `path`, every one of them used, in inference mode."""
     from headstart.sources.checkpoints.checks import check_finite, read_pth
 
     state = read_pth(path)
     check_finite(state, where=str(path))
-    body = _created(spec, how, auxiliary=any(name.startswith(("aux", "AuxLogits")) for name in state))
+    body = _create(spec, how, auxiliary=any(name.startswith(("aux", "AuxLogits")) for name in state))
     try:
         body.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -94,29 +89,24 @@ def build(spec: Spec, how: Preprocessing, path: Path) -> nn.Module:
             " ".join(str(error).split()),
             "delete the file, and try again",
         ) from error
-    return _cut(body, how)
+    return _split(body, how)
 
 
 def build_random(spec: Spec, how: Preprocessing, seed: int) -> nn.Module:
     """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
-    set_passive_omp_wait()
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _cut(_created(spec, how, auxiliary=False), how)
+    return build_seeded(lambda: _split(_create(spec, how, auxiliary=False), how), seed)
 
 
-def fetch(spec: Spec, anatomy: Architecture) -> Path:
+def _fetch(spec: Spec, architecture: Architecture) -> Path:
     """Return the weights file in torch.hub's own cache, downloaded unless it is there already.
 
     Raises:
         SourceError: there is none, or it cannot be had, or it is not the one that was released.
     """
-    if not anatomy.hub:
+    if not architecture.hub:
         raise SourceError(f"{spec.uri} must have trained weights", "torchvision lists none", "use weights none")
-    path = hub_folder() / "checkpoints" / anatomy.hub.rpartition("/")[2]
-    remedy = f"get {anatomy.hub} where there is a network and put it at {path}, or use weights none"
+    path = hub_folder() / "checkpoints" / architecture.hub.rpartition("/")[2]
+    remedy = f"get {architecture.hub} where there is a network and put it at {path}, or use weights none"
     if path.is_file():
         _check_digest(path, remedy)
         return path
@@ -127,7 +117,7 @@ def fetch(spec: Spec, anatomy: Architecture) -> Path:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(anatomy.hub, str(path), hash_prefix=_digest(path), progress=False)
+        torch.hub.download_url_to_file(architecture.hub, str(path), hash_prefix=_digest(path), progress=False)
     except (OSError, RuntimeError) as error:
         first = str(error).strip().partition("\n")[0]
         raise SourceError(f"{spec.uri} needs {path.name}", first, remedy) from error
@@ -182,7 +172,7 @@ def _known_weights(spec: Spec) -> Any:
 
 def _preprocessing(known: Any) -> Preprocessing:
     if known is None:
-        return Preprocessing(size=(FEW_PIXELS, FEW_PIXELS), resize=256, interpolation="bilinear")
+        return Preprocessing(size=(DEFAULT_PIXELS, DEFAULT_PIXELS), resize=256, interpolation="bilinear")
     preset = known.transforms()
     (side,), (resize,) = preset.crop_size, preset.resize_size
     return Preprocessing(
@@ -194,7 +184,7 @@ def _preprocessing(known: Any) -> Preprocessing:
     )
 
 
-def _created(spec: Spec, how: Preprocessing, *, auxiliary: bool) -> nn.Module:
+def _create(spec: Spec, how: Preprocessing, *, auxiliary: bool) -> nn.Module:
     from torchvision import models
 
     more: dict[str, Any] = {}
@@ -206,7 +196,7 @@ def _created(spec: Spec, how: Preprocessing, *, auxiliary: bool) -> nn.Module:
     return body
 
 
-def _cut(body: Any, how: Preprocessing) -> nn.Module:
+def _split(body: Any, how: Preprocessing) -> nn.Module:
     """Return the network in two steps, in inference mode, without the classifiers that only training uses."""
     import torch
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import MissingExtra, SourceError
+from headstart.base.errors import SourceError, missing_extra
 from headstart.base.hashing import sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import Tokens, text_of
@@ -80,11 +80,7 @@ def _opened(path: Path) -> Any:
     try:
         import tokenizers
     except ModuleNotFoundError as error:
-        raise MissingExtra(
-            "sources of texts need the package 'tokenizers'",
-            "it is not installed",
-            "run: pip install 'headstart[text]'",
-        ) from error
+        raise missing_extra("sources of texts", "tokenizers", extra="text") from error
     if not path.is_file():
         raise SourceError("a source of texts needs its tokenizer.json", f"no {path}", "fetch or install it again")
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from headstart.base.errors import MissingExtra, UsageError
+from headstart.base.errors import UsageError, missing_extra
 
 RANK = 8
 PLAIN = (nn.Linear, nn.Conv2d)
@@ -39,9 +39,7 @@ def adapt(body: nn.Module, used: Collection[str], *, seed: int, rank: int = RANK
     except ModuleNotFoundError as error:
         if error.name != "peft":
             raise
-        raise MissingExtra(
-            "--tune lora needs the package 'peft'", "it is not installed", "run: pip install 'headstart[lora]'"
-        ) from error
+        raise missing_extra("--tune lora", "peft", extra="lora") from error
     names = [
         name
         for name, module in body.named_modules()

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from headstart.base.checks import check_choice
 from headstart.base.disk import check_writable, reraise_disk_errors
-from headstart.base.errors import MissingExtra, UsageError
+from headstart.base.errors import UsageError, missing_extra
 from headstart.base.progress import Progress
 from headstart.tune.settings import TRACKERS
 
@@ -279,11 +279,7 @@ def _imported(module: str, asked_for: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
-        raise MissingExtra(
-            f"{asked_for} needs the package {package!r}",
-            "it is not installed",
-            "run: pip install 'headstart[tracking]'",
-        ) from error
+        raise missing_extra(asked_for, package, extra="tracking") from error
 
 
 def _text(value: object) -> str:

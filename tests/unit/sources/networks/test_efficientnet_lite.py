@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +14,15 @@ import torch
 from headstart.engines.openvino import OpenVinoEngine, convert
 from headstart.engines.select import parity
 from headstart.engines.torch import TorchEngine
-from headstart.sources.networks.efficientnet_lite import Same
-from headstart.sources.providers.packaged import NETWORKS, build, find_weights
+from headstart.sources.networks.efficientnet_lite import SamePaddedConv2d
+from headstart.sources.providers.packaged import NETWORKS
 from headstart.sources.registry import open_source
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_is_timm_s_network_part_by_part(name: str) -> None:
     known = NETWORKS[name]
-    ours = build(known, find_weights(known))
+    ours: Any = open_source(f"packaged:{name}").module()
     theirs = timm.create_model(known.architecture).eval()
     assert list(ours.state_dict()) == list(theirs.state_dict())
     theirs.load_state_dict(ours.state_dict(), strict=True)
@@ -50,7 +51,7 @@ def test_random_weights_are_spread_as_timm_s_are() -> None:
 def test_padding_is_tensorflow_s(side: int, kernel: int, stride: int) -> None:
     from timm.layers import Conv2dSame
 
-    ours = Same(4, 4, kernel, stride=stride, groups=4)
+    ours = SamePaddedConv2d(4, 4, kernel, stride=stride, groups=4)
     theirs = Conv2dSame(4, 4, kernel, stride=stride, groups=4, bias=False)
     theirs.load_state_dict(ours.state_dict())
     values = torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(0))

@@ -18,6 +18,7 @@ from headstart.engines.token_batches import BUDGET, STEP, packs, padded
 from headstart.engines.torch import TorchTexts
 from headstart.sources.base import TextPreprocessing
 from headstart.sources.networks import bert
+from headstart.sources.networks.source import build_seeded
 from headstart.sources.providers import package_files as packages
 from headstart.sources.providers.packaged_text import ENCODERS, Means
 from headstart.sources.registry import open_source
@@ -44,7 +45,7 @@ def test_own_bert_is_that_of_transformers() -> None:
         max_position_embeddings=SIZES.positions,
     )
     theirs = BertModel(config, add_pooling_layer=False).eval()
-    ours = bert.build_random(SIZES, 0)
+    ours = build_seeded(lambda: bert.build_bert(SIZES), 0)
     ours.load_state_dict({name: value for name, value in theirs.state_dict().items() if name in ours.state_dict()})
     ids = torch.randint(0, SIZES.words, (3, 10))
     mask = torch.tensor([[1] * 10, [1] * 4 + [0] * 6, [1] + [0] * 9])
@@ -58,7 +59,7 @@ def test_own_bert_is_that_of_transformers() -> None:
 def test_engines_agree_and_a_text_does_not_depend_on_its_neighbours() -> None:
     from headstart.engines.base import Block, Network
 
-    module = bert.Sentences(bert.build_random(SIZES, 0), (0,)).eval()
+    module = bert.SentenceBlocks(build_seeded(lambda: bert.build_bert(SIZES), 0), (0,)).eval()
     network = Network("0" * 64, (), (Block("pool", 24), Block("layer1.avg", 24)), lambda: module)
     rng = np.random.default_rng(0)
     pieces = [rng.integers(1, 60, size).astype(np.int32) for size in (3, 30, 1, 64, 12, 12, 64)]
