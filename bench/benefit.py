@@ -44,7 +44,7 @@ def planted(seeds: int, only: str | None = None) -> None:
     from headstart.base.progress import Progress
     from headstart.comparison.compare import run_compare
     from headstart.comparison.options import CompareOptions
-    from headstart.judge.benefit.benefit import Benefit, benefit_of
+    from headstart.judge.benefit.benefit import Benefit, compute_benefit
     from headstart.judge.benefit.gains import FROZEN, SCRATCH, START, TUNED
     from headstart.testing import PlantedSource, ToySource, toy_stripes
 
@@ -67,9 +67,9 @@ def planted(seeds: int, only: str | None = None) -> None:
         experiment.from_random = lambda source, *, seed: random(source, seed=seed + 7919)
         other = compared(ToySource(), seed, tune="none", noise=EASY)
         experiment.from_random = random
-        field, carried = one.fields[-1], other.fields[-1].arms[SCRATCH]
-        arms = {**{name: arm for name, arm in field.arms.items() if name != FROZEN}, TUNED: carried, START: carried}
-        return benefit_of([replace(field, arms=arms)], one.y, one.about)
+        last, scratch = one.results[-1], other.results[-1].arms[SCRATCH]
+        arms = {**{name: arm for name, arm in last.arms.items() if name != FROZEN}, TUNED: scratch, START: scratch}
+        return compute_benefit([replace(last, arms=arms)], one.y, one.meta)
 
     kinds = {
         "planted": lambda seed: compared(PlantedSource(), seed),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
-from headstart.judge.benefit.results import ArmResults, Results
+from headstart.judge.benefit.results import ArmResults, LearningCurve
 
 SHARED, OWN, SEEDS = 0.45, 0.25, 0.01
 """Variance of an example's difficulty for every arm, for one arm, and of a seed; the rest is chance."""
@@ -33,7 +33,7 @@ def answers(
     return found
 
 
-def field(
+def simulate(
     accuracies: Mapping[str, Sequence[float]],
     *,
     seeds: int = 5,
@@ -48,7 +48,7 @@ def field(
         epochs = EPOCHS if right.shape[1] > 1 else EPOCHS[:1]
         seconds = np.tile(1.0 + epochs, (seeds, 1)).astype(np.float64)
         loss = np.where(right, 0.2, 2.0).astype(np.float32)
-        arms[name] = Results(epochs, right, loss, seconds, cut=False, note=name)
+        arms[name] = LearningCurve(epochs, right, loss, seconds, cut=False, note=name)
     return ArmResults(per_class, float(labels), arms, np.ones((seeds, n), np.bool_))
 
 

@@ -16,7 +16,7 @@ from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing, shorter_side
 from headstart.data.text import Tokens
 from headstart.judge.benefit.gains import SCRATCH, TUNED
-from headstart.judge.benefit.results import FAST, PACE, judged_at
+from headstart.judge.benefit.results import COARSE_EPOCH_RATIO, EPOCH_RATIO, measured_epochs
 from headstart.run.prepared import PreparedData
 from headstart.sources.base import Source
 
@@ -75,7 +75,7 @@ class Plan:
 
     def measuring(self, arm: str, cell: ExperimentCell) -> float:
         """Return the seconds of measuring in one run."""
-        points = len(judged_at(epochs_for(arm, cell.labels), self.pace))
+        points = len(measured_epochs(epochs_for(arm, cell.labels), self.pace))
         share = 0.2 if self.mode.startswith("last:") else 1.0
         return self.a_pass * cell.tested * points * share
 
@@ -90,7 +90,8 @@ def plan_scratch(source: Source, prepared: PreparedData, cells: Sequence[Experim
         left: seconds for all of it.
     """
     plans = [
-        Plan("all", size, PACE, a_pass(source, prepared, size)) for size in sizes(source, prepared, SMALLEST[SCRATCH])
+        Plan("all", size, EPOCH_RATIO, a_pass(source, prepared, size))
+        for size in sizes(source, prepared, SMALLEST[SCRATCH])
     ]
     return _fitting(SCRATCH, plans, cells, left)
 
@@ -112,23 +113,26 @@ def plan_tuned(
         if mode.startswith("last:"):
             smaller = []
         return _fitting(
-            TUNED, [Plan(mode, size, PACE, a_pass(source, prepared, size)) for size in (whole, *smaller)], cells, left
+            TUNED,
+            [Plan(mode, size, EPOCH_RATIO, a_pass(source, prepared, size)) for size in (whole, *smaller)],
+            cells,
+            left,
         )
-    plans = [Plan("all", size, PACE, a_pass(source, prepared, size)) for size in (whole, *smaller[:2])]
+    plans = [Plan("all", size, EPOCH_RATIO, a_pass(source, prepared, size)) for size in (whole, *smaller[:2])]
     if len(source.stages) > 1:
-        plans.append(Plan("last:1", 0, PACE, a_pass(source, prepared, 0)))
+        plans.append(Plan("last:1", 0, EPOCH_RATIO, a_pass(source, prepared, 0)))
     return _fitting(TUNED, plans, cells, left)
 
 
 def _fitting(arm: str, plans: Sequence[Plan], cells: Sequence[ExperimentCell], left: float) -> Plan:
     """Return the first plan that fits, if need be measured less often; the last one where none does."""
-    for pace in (PACE, FAST):
+    for pace in (EPOCH_RATIO, COARSE_EPOCH_RATIO):
         for plan in plans:
             chosen = Plan(plan.mode, plan.size, pace, plan.a_pass)
             if needed(arm, chosen, cells) <= left:
                 return chosen
     cheapest = min(plans, key=lambda plan: needed(arm, plan, cells))
-    return Plan(cheapest.mode, cheapest.size, FAST, cheapest.a_pass)
+    return Plan(cheapest.mode, cheapest.size, COARSE_EPOCH_RATIO, cheapest.a_pass)
 
 
 def needed(arm: str, plan: Plan, cells: Sequence[ExperimentCell]) -> float:

@@ -15,10 +15,10 @@ from headstart.base.atomic import write_atomic
 from headstart.comparison.experiment import UNTRAINED, Experiment
 from headstart.comparison.options import ALL
 from headstart.fitting.findings import SCHEMA
-from headstart.judge.benefit.benefit import Benefit, benefit_of
+from headstart.judge.benefit.benefit import Benefit, compute_benefit
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, Outcome, stack_seeds
-from headstart.judge.benefit.sentence import points
+from headstart.judge.benefit.sentence import format_points
 from headstart.run.folder import ARMS, CHECKPOINTS, RESULT
 
 PAGE = "report.html"
@@ -76,7 +76,7 @@ def build_comparison_result(experiment: Experiment) -> ComparisonResult:
         overlap=0.0 if experiment.given else len(parts.test) / len(parts.train),
         seed=options.seed,
     )
-    benefit = benefit_of(
+    benefit = compute_benefit(
         fields,
         experiment.prepared.labels(positions),
         about,
@@ -162,13 +162,13 @@ def _cut_short(experiment: Experiment, benefit: Benefit) -> list[str]:
         notes.append("With one seed the intervals speak of the test examples alone.")
     gap = benefit.asymptote
     if gap is not None and gap.detectable > COARSE:
-        seeds, tested = len(benefit.fields[-1].tested), int(benefit.fields[-1].tested.sum(axis=1).mean())
+        seeds, tested = len(benefit.results[-1].tested), int(benefit.results[-1].tested.sum(axis=1).mean())
         notes.append(
-            f"With {tested:,} test {benefit.about.items} and {seeds} seed{'' if seeds == 1 else 's'}, only a "
-            f"difference of {points(gap.detectable)} or more would have been shown."
+            f"With {tested:,} test {benefit.meta.items} and {seeds} seed{'' if seeds == 1 else 's'}, only a "
+            f"difference of {format_points(gap.detectable)} or more would have been shown."
         )
     for name in (SCRATCH, TUNED):
-        short = [field for field in benefit.fields if name in field.arms and field.arms[name].cut]
+        short = [field for field in benefit.results if name in field.arms and field.arms[name].cut]
         if short:
             how = "; ".join(dict.fromkeys(field.arms[name].note for field in short))
             notes.append(f"{name.capitalize()} ended before it was meant to, its level is a lower bound: {how}.")

@@ -23,7 +23,7 @@ from headstart.features.features import Features
 from headstart.heads.linear import softmax
 from headstart.heads.select import fit_ridge
 from headstart.judge.benefit.gains import SCRATCH, TUNED
-from headstart.judge.benefit.results import Outcome, judged_at
+from headstart.judge.benefit.results import Outcome, measured_epochs
 from headstart.judge.metrics import log_losses
 from headstart.run.prepared import PreparedData
 from headstart.run.trainable import as_network
@@ -142,7 +142,7 @@ def trained(
     decoded_cache, left, name = _shelved(ground, decoded_cache, progress), course.budget, course.name or course.arm
     for attempt in range(1, ATTEMPTS + 1):
         arm = TuningTrial(ground, way, decoded_cache=decoded_cache, device=processor(), progress=progress)
-        measured = _Measured(ground.y_judge, judged_at(way.recipe.epochs, course.pace))
+        measured = _Measured(ground.y_judge, measured_epochs(way.recipe.epochs, course.pace))
         before = time.perf_counter() - clock
         run = arm.run(
             budget=left,

@@ -9,7 +9,7 @@ import pytest
 from headstart.comparison import budget as affording
 from headstart.comparison.budget import ExperimentCell, Plan, needed, plan_scratch, plan_tuned
 from headstart.comparison.trained_arms import batch_for, epochs_for
-from headstart.judge.benefit.results import FAST, PACE
+from headstart.judge.benefit.results import COARSE_EPOCH_RATIO, EPOCH_RATIO
 from headstart.testing import ToySource
 
 CELLS = [ExperimentCell(100, 200, 5)]
@@ -31,17 +31,17 @@ def tuned(left: float, mode: str | None = None) -> Plan:
 
 
 def test_scratch_runs_at_the_largest_size_whose_epochs_all_fit() -> None:
-    whole = needed("scratch", Plan("all", 0, PACE, SECONDS[0]), CELLS)
-    assert (scratch(whole).size, scratch(whole).pace) == (0, PACE)
+    whole = needed("scratch", Plan("all", 0, EPOCH_RATIO, SECONDS[0]), CELLS)
+    assert (scratch(whole).size, scratch(whole).pace) == (0, EPOCH_RATIO)
     assert scratch(0.99 * whole).size == 128
     assert scratch(whole / 2.6).size == 64
 
 
 def test_where_nothing_fits_it_is_the_cheapest_and_measured_less_often() -> None:
     found = scratch(1.0)
-    assert (found.size, found.pace) == (64, FAST)
-    between = needed("scratch", Plan("all", 64, FAST, SECONDS[64]), CELLS)
-    assert scratch(between).pace == FAST and scratch(between).size == 64
+    assert (found.size, found.pace) == (64, COARSE_EPOCH_RATIO)
+    between = needed("scratch", Plan("all", 64, COARSE_EPOCH_RATIO, SECONDS[64]), CELLS)
+    assert scratch(between).pace == COARSE_EPOCH_RATIO and scratch(between).size == 64
 
 
 def test_the_budget_decides_what_is_tuned_unless_it_was_asked_for() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulated import arms, field
+from simulated import arms
 
 import headstart as hs
 from headstart.base.errors import DataError, UsageError
@@ -23,7 +23,7 @@ from headstart.comparison.multi_source import run_several, write_several
 from headstart.comparison.options import CompareOptions, label_numbers
 from headstart.comparison.outcome_store import Outcomes
 from headstart.comparison.result import ComparisonResult, write_comparison
-from headstart.judge.benefit.benefit import benefit_of
+from headstart.judge.benefit.benefit import compute_benefit
 from headstart.judge.benefit.results import ComparisonMeta, Outcome
 from headstart.run.folder import ARMS, CHECKPOINTS
 from headstart.testing import PlantedSource, ToySource, toy_photos, toy_stripes
@@ -62,11 +62,11 @@ def test_every_arm_on_the_same_photos(photos: Path, tmp_path: Path) -> None:
         out=out,
     )
     assert not found.failures
-    assert [(one.per_class, len(one.tested), set(one.arms)) for one in found.fields] == [
+    assert [(one.per_class, len(one.tested), set(one.arms)) for one in found.results] == [
         (10, 2, {"majority", "simple", "start", "frozen", "scratch", "tuned"}),
         (None, 2, {"majority", "simple", "start", "frozen", "scratch", "tuned"}),
     ]
-    last = found.fields[-1].arms
+    last = found.results[-1].arms
     assert last["tuned"].epochs.tolist() == last["scratch"].epochs.tolist() == [0, 1, 2, 3]
     np.testing.assert_array_equal(last["tuned"].right[:, 0], last["start"].right[:, 0])
     said = json.loads((out / "result.json").read_text())
@@ -100,8 +100,8 @@ def test_one_that_was_stopped_goes_on_and_runs_no_arm_twice(
     ran.clear()
     again = run_compare(photos, options(folder), Progress())
     assert len(ran) == 1, "three of four were there"
-    for name, one in again.benefit.fields[-1].arms.items():
-        np.testing.assert_array_equal(one.right, whole.benefit.fields[-1].arms[name].right)
+    for name, one in again.benefit.results[-1].arms.items():
+        np.testing.assert_array_equal(one.right, whole.benefit.results[-1].arms[name].right)
     assert again.benefit.asymptote == whole.benefit.asymptote
     with pytest.raises(UsageError, match=r"same data and arguments.*seed"):
         run_compare(photos, options(folder, seed=7), Progress())
@@ -147,7 +147,7 @@ def test_what_is_left_of_the_budget_goes_to_runs_that_it_cut(photos: Path, monke
     found = run_compare(photos, options(tune="none"), Progress())
     whole = run_compare(photos, options(tune="none"), Progress())
     assert len(budgets) == 2 + 1 + 2 and budgets[2] < 60
-    scratch, wanted = (one.benefit.fields[-1].arms["scratch"] for one in (found, whole))
+    scratch, wanted = (one.benefit.results[-1].arms["scratch"] for one in (found, whole))
     assert not scratch.cut and scratch.epochs[-1] == QUICK["scratch"][1]
     np.testing.assert_array_equal(scratch.right, wanted.right)
 
@@ -162,14 +162,14 @@ def test_a_run_whose_loss_explodes_begins_again_at_a_lower_rate(photos: Path, mo
 
     monkeypatch.setattr(loop._Run, "_learn", explodes)
     again = run_compare(photos, options(seeds=1, tune="none"), Progress())
-    scratch = again.benefit.fields[-1].arms["scratch"]
+    scratch = again.benefit.results[-1].arms["scratch"]
     assert rates == {high, high / 3} and scratch.epochs[-1] == QUICK["scratch"][1] and not scratch.cut
     assert "3 epochs, at a rate of 3.3e-04, for at a higher one its loss exploded" in scratch.note
 
 
 def test_label_counts_that_the_data_has_not_are_left_out_and_said(photos: Path) -> None:
     found = run_compare(photos, options(labels_per_class=(10, 50), seeds=1, tune="none", budget=1.0), Progress())
-    assert [one.per_class for one in found.benefit.fields] == [10]
+    assert [one.per_class for one in found.benefit.results] == [10]
     assert "Left out 50 labels per class: the smallest class has 11 to learn from." in found.result["warnings"]
     with pytest.raises(DataError, match="the smallest class must have 50 examples to learn from; found 11"):
         run_compare(photos, options(labels_per_class=(50,)), Progress())
@@ -217,8 +217,8 @@ def test_few_labels_have_more_seeds(photos: Path, monkeypatch: pytest.MonkeyPatc
 def made_up(how: CompareOptions, frozen: float) -> ComparisonResult:
     """Return a comparison of simulated results, and the folder that a real one would have left."""
     about = ComparisonMeta(str(how.source), "raw pixels", "photos")
-    simulated = field(arms(start=0.5, frozen=frozen, scratch=(0.3, 0.5)), n=100)
-    benefit = benefit_of([simulated], np.arange(100) % 5, about)
+    simulated = simulate(arms(start=0.5, frozen=frozen, scratch=(0.3, 0.5)), n=100)
+    benefit = compute_benefit([simulated], np.arange(100) % 5, about)
     assert how.checkpoints is not None
     how.checkpoints.mkdir(parents=True)
     plain = {"schema": 1, "task": "image-classification", "source": how.source, "seeds": {"all": 5}, "classes": []}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulated import answers
 
-from headstart.judge.intervals import crossed, difference, paired_difference, share
+from headstart.judge.intervals import crossed_bootstrap, difference, paired_difference, proportion
 
 
 def covered(seeds: int, n: int, rounds: int) -> float:
@@ -50,7 +50,7 @@ def test_two_models_that_never_differ_are_not_equal_for_certain() -> None:
     right = np.ones((3, 40), bool)
     said = difference(right, right, seed=0)
     assert said.value == 0 and said.low < 0 < said.high and said.sign == 0
-    assert share(right, seed=0).high == 1.0 > share(right, seed=0).low
+    assert proportion(right, seed=0).high == 1.0 > proportion(right, seed=0).low
 
 
 def test_seeds_that_disagree_widen_it() -> None:
@@ -83,7 +83,7 @@ def test_examples_that_were_not_tested_do_not_count() -> None:
 def test_several_intervals_that_hold_at_once_are_wider_and_the_smallest_difference_follows_the_width() -> None:
     rng = np.random.default_rng(5)
     one, other = rng.random((3, 100)) < 0.8, rng.random((3, 100)) < 0.8
-    alone, together = (difference(one, other, at_once=count, seed=0) for count in (1, 3))
+    alone, together = (difference(one, other, simultaneous=count, seed=0) for count in (1, 3))
     assert together.high - together.low > alone.high - alone.low
     assert alone.detectable > (alone.high - alone.low) / 2
     small, large = (
@@ -95,7 +95,7 @@ def test_several_intervals_that_hold_at_once_are_wider_and_the_smallest_differen
 def test_figures_that_are_not_linear_have_intervals_as_well() -> None:
     rng = np.random.default_rng(6)
     arms = [rng.random((4, 2, 200)) < 0.8, rng.random((4, 1, 200)) < 0.6]
-    (ratio,) = crossed(arms, lambda means: means[0][:, :1] / means[1], seed=0)
+    (ratio,) = crossed_bootstrap(arms, lambda means: means[0][:, :1] / means[1], seed=0)
     assert ratio.value == pytest.approx(arms[0][:, 0].mean() / arms[1].mean())
     assert 1.0 < ratio.low < ratio.value < ratio.high < 1.8
 

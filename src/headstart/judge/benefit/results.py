@@ -1,4 +1,4 @@
-"""What arms answered on the test examples, epoch by epoch, and the plain figures that follow from it."""
+"""The results of a comparison's arms on the test examples, epoch by epoch, and the plain figures of their curves."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-TAIL = 0.2
-"""The last share of the epochs, over which a curve's level is taken."""
-FLAT = 0.01
+TAIL_SHARE = 0.2
+"""The last share of the epochs, over which a curve's final accuracy is taken."""
+FLAT_GAIN = 0.01
 """A curve is flat where its accuracy over the tail is no more than this above that over as many epochs before it."""
-FIRST = 0.25
+SLOPE_SHARE = 0.25
 """The first share of the epochs of the shorter curve, over which slopes are taken."""
-PACE, FAST = 1.2, 1.6
+EPOCH_RATIO, COARSE_EPOCH_RATIO = 1.2, 1.6
 """Each measured epoch is so many times the one before: most happens early. The second, where measuring is costly."""
 
 
@@ -24,8 +24,8 @@ class ComparisonMeta:
 
     Attributes:
         source: URI of the source.
-        simple: what the simple baseline is called.
-        items: what examples are called, such as `photos`.
+        simple: name of the simple baseline, such as `raw pixels with logistic regression`.
+        items: plural noun for the examples, such as `photos`.
         overlap: test examples of a split over its training examples, where the splits of the seeds overlap; else 0.
         seed: of the intervals.
     """
@@ -39,15 +39,15 @@ class ComparisonMeta:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one arm answered in one seed.
+    """The results of one arm in one seed.
 
     Attributes:
         epochs: ascending, int64 of shape (p,): the epoch of each point; 0 alone for an arm without epochs.
-        right: bool of shape (p, n): whether each test example was named right.
+        right: bool of shape (p, n): whether each test example was classified correctly.
         loss: float32 of shape (p, n): log loss of each, in nats.
-        seconds: float64 of shape (p,): since the arm began, measuring apart.
-        cut: whether it ended before the epochs that it was meant to have.
-        note: how it was run, such as the size of its pictures and what learned; empty where there is nothing to say.
+        seconds: float64 of shape (p,): since the arm began, the time of measuring left out.
+        cut: whether it ended before its planned number of epochs.
+        note: how it was run, such as the size of its pictures and what was trained; may be empty.
     """
 
     epochs: NDArray[np.int64]
@@ -59,8 +59,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Results:
-    """What one arm answered in every seed, at the same epochs.
+class LearningCurve:
+    """The results of one arm in every seed, at the same epochs.
 
     Attributes:
         epochs: ascending, int64 of shape (p,).
@@ -80,12 +80,12 @@ class Results:
 
     @property
     def tail(self) -> NDArray[np.bool_]:
-        """Which points its level is taken over, bool of shape (p,)."""
-        return np.asarray(self.epochs >= (1 - TAIL) * self.epochs[-1])
+        """Which points the final accuracy is taken over, bool of shape (p,)."""
+        return np.asarray(self.epochs >= (1 - TAIL_SHARE) * self.epochs[-1])
 
     @property
-    def level(self) -> NDArray[np.float64]:
-        """The share of the points in the tail at which each example was right, float64 of shape (s, n)."""
+    def final_right(self) -> NDArray[np.float64]:
+        """The share of the tail's points at which each example was classified correctly, float64 of shape (s, n)."""
         return np.asarray(self.right[:, self.tail].mean(axis=1))
 
     @property
@@ -93,94 +93,96 @@ class Results:
         """The mean log loss of each example over the tail, float64 of shape (s, n)."""
         return np.asarray(self.loss[:, self.tail].mean(axis=1, dtype=np.float64))
 
-    def first(self, count: int) -> Results:
+    def first_seeds(self, count: int) -> LearningCurve:
         """Return the results of the first seeds."""
-        return Results(self.epochs, self.right[:count], self.loss[:count], self.seconds[:count], self.cut, self.note)
+        arrays = self.right[:count], self.loss[:count], self.seconds[:count]
+        return LearningCurve(self.epochs, *arrays, self.cut, self.note)
 
 
 @dataclass(frozen=True)
 class ArmResults:
-    """What every arm answered at one number of labels, on the same splits and test examples.
+    """The results of every arm at one number of labels, on the same splits and test examples.
 
     Attributes:
-        per_class: labels of each class to learn from; None for all of them.
-        labels: to learn from, in all, on average over seeds.
+        per_class: training labels of each class; None for all of them.
+        labels: training labels in all, on average over seeds.
         arms: results by the arm's name; all have the same seeds.
         tested: bool of shape (s, n): which examples each seed tested.
     """
 
     per_class: int | None
     labels: float
-    arms: Mapping[str, Results]
+    arms: Mapping[str, LearningCurve]
     tested: NDArray[np.bool_]
 
-    def first(self, count: int) -> ArmResults:
-        """Return the first seeds alone."""
-        arms = {name: one.first(count) for name, one in self.arms.items()}
+    def first_seeds(self, count: int) -> ArmResults:
+        """Return the results of the first seeds."""
+        arms = {name: curve.first_seeds(count) for name, curve in self.arms.items()}
         return ArmResults(self.per_class, self.labels, arms, self.tested[:count])
 
 
-def judged_at(epochs: int, pace: float = PACE) -> set[int]:
+def measured_epochs(epochs: int, ratio: float = EPOCH_RATIO) -> set[int]:
     """Return the epochs after which an arm of so many is measured: ever farther apart, the last one included."""
-    found, at = {0, epochs}, 1
-    while at < epochs:
-        found.add(at)
-        at = max(at + 1, round(at * pace))
-    return found
+    measured, epoch = {0, epochs}, 1
+    while epoch < epochs:
+        measured.add(epoch)
+        epoch = max(epoch + 1, round(epoch * ratio))
+    return measured
 
 
-def stack_seeds(outcomes: Sequence[Outcome], positions: Sequence[NDArray[np.intp]], n: int) -> Results:
-    """Return the outcomes of several seeds side by side; between its points, an arm stays where the last one was.
+def stack_seeds(outcomes: Sequence[Outcome], positions: Sequence[NDArray[np.intp]], n: int) -> LearningCurve:
+    """Return the outcomes of several seeds as one curve; between two of its points, a seed keeps the earlier results.
 
     Args:
-        outcomes: one a seed.
-        positions: where the test examples of each seed stand among the n of all seeds.
-        n: examples that any seed tests.
+        outcomes: one for each seed.
+        positions: the columns of each seed's test examples among the n of all seeds.
+        n: number of examples that any seed tests.
     """
-    epochs = np.unique(np.concatenate([one.epochs for one in outcomes]))
+    epochs = np.unique(np.concatenate([outcome.epochs for outcome in outcomes]))
     shape = (len(outcomes), len(epochs), n)
     right, loss = np.zeros(shape, np.bool_), np.zeros(shape, np.float32)
     seconds = np.zeros(shape[:2])
-    for seed, (one, at) in enumerate(zip(outcomes, positions, strict=True)):
-        point = np.searchsorted(one.epochs, epochs, side="right") - 1
-        right[seed][:, at], loss[seed][:, at], seconds[seed] = one.right[point], one.loss[point], one.seconds[point]
-    least = min(outcomes, key=lambda one: int(one.epochs[-1]))
-    return Results(epochs, right, loss, seconds, any(one.cut for one in outcomes), least.note)
+    for seed, (outcome, columns) in enumerate(zip(outcomes, positions, strict=True)):
+        point = np.searchsorted(outcome.epochs, epochs, side="right") - 1
+        right[seed][:, columns], loss[seed][:, columns] = outcome.right[point], outcome.loss[point]
+        seconds[seed] = outcome.seconds[point]
+    shortest = min(outcomes, key=lambda outcome: int(outcome.epochs[-1]))
+    return LearningCurve(epochs, right, loss, seconds, any(outcome.cut for outcome in outcomes), shortest.note)
 
 
-def accuracies(results: Results, tested: NDArray[np.bool_]) -> NDArray[np.float64]:
+def accuracies(curve: LearningCurve, tested: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the accuracy at each point over all seeds, float64 of shape (p,), 0..1."""
-    return np.asarray(results.right.sum(axis=(0, 2)) / tested.sum())
+    return np.asarray(curve.right.sum(axis=(0, 2)) / tested.sum())
 
 
-def is_flat(results: Results, tested: NDArray[np.bool_]) -> bool:
-    """Return whether a curve stays at its level: it ran as long as it was meant to, and rises no more at its end."""
-    if results.cut or len(results.epochs) == 1:
-        return not results.cut
-    last = results.epochs[-1]
-    before = (results.epochs >= (1 - 2 * TAIL) * last) & ~results.tail
+def is_flat(curve: LearningCurve, tested: NDArray[np.bool_]) -> bool:
+    """Return whether a curve has reached its level: it had all its epochs, and no longer rises at its end."""
+    if curve.cut or len(curve.epochs) == 1:
+        return not curve.cut
+    last = curve.epochs[-1]
+    before = (curve.epochs >= (1 - 2 * TAIL_SHARE) * last) & ~curve.tail
     if not before.any():
-        before[np.flatnonzero(~results.tail)[-1]] = True  # measured less often than that
-    curve = accuracies(results, tested)
-    return bool(curve[results.tail].mean() - curve[before].mean() <= FLAT)
+        before[np.flatnonzero(~curve.tail)[-1]] = True  # measured less often than that
+    accuracy = accuracies(curve, tested)
+    return bool(accuracy[curve.tail].mean() - accuracy[before].mean() <= FLAT_GAIN)
 
 
-def first_part(one: Results, other: Results) -> int:
+def slope_epochs(first: LearningCurve, second: LearningCurve) -> int:
     """Return up to which epoch the slopes of two curves are taken; 0 where one has no epochs, or no such part."""
-    shorter = int(min(one.epochs[-1], other.epochs[-1]))
+    shorter = int(min(first.epochs[-1], second.epochs[-1]))
     if not shorter:
         return 0
-    until = max(round(FIRST * shorter), int(one.epochs[1]), int(other.epochs[1]))
+    until = max(round(SLOPE_SHARE * shorter), int(first.epochs[1]), int(second.epochs[1]))
     return until if until <= shorter else 0
 
 
-def gained(results: Results, until: int) -> NDArray[np.float64]:
-    """Return what each example gains per epoch up to epoch `until`, float64 of shape (s, n).
+def example_slopes(curve: LearningCurve, until: int) -> NDArray[np.float64]:
+    """Return the slope of each example's results per epoch up to epoch `until`, float64 of shape (s, n).
 
-    That is the slope of the least-squares line through its points, so that its mean is the slope of the curve.
+    It is that of the least-squares line through its points, so that the mean over examples is the slope of the curve.
     """
-    points = results.epochs <= until
-    epochs = results.epochs[points].astype(np.float64)
-    away = epochs - epochs.mean()
-    weight = away / np.square(away).sum()
-    return np.asarray(np.einsum("p,spn->sn", weight, results.right[:, points].astype(np.float64)))
+    points = curve.epochs <= until
+    epochs = curve.epochs[points].astype(np.float64)
+    centred = epochs - epochs.mean()
+    weights = centred / np.square(centred).sum()
+    return np.asarray(np.einsum("p,spn->sn", weights, curve.right[:, points].astype(np.float64)))

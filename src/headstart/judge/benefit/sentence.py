@@ -1,4 +1,4 @@
-"""What a comparison comes to, in words that a person can act on."""
+"""The result of a comparison in words that a person can act on, and as a table of text."""
 
 from __future__ import annotations
 
@@ -6,173 +6,175 @@ from typing import Any
 
 from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, TUNED, Gains, LabelsSaved
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, accuracies
-from headstart.judge.intervals import Difference
+from headstart.judge.intervals import Estimate
 
-NAMES = {SIMPLE: "simple baseline", SCRATCH: "scratch", FROZEN: "frozen", TUNED: "tuned"}
+SHOWN_OFTEN = "80 times in 100"  # `judge.intervals.POWER`
+AGAINST_SCRATCH = "compared with the same network trained from scratch"
 
 
 def sentence(
     verdict: str,
     gains: Gains,
-    field: ArmResults,
-    about: ComparisonMeta,
+    results: ArmResults,
+    meta: ComparisonMeta,
     *,
     saved: LabelsSaved | None,
-    rising: Difference | None,
+    last_step: Estimate | None,
 ) -> str:
     """Return the verdict in one sentence or two.
 
     Args:
         verdict: `benefit`, `harm`, `none` or `baseline`.
         gains: at the most labels.
-        field: the results there.
-        about: what was compared.
-        saved: what labels the source saves.
-        rising: what the last step in labels gained.
+        results: the results there.
+        meta: what was compared.
+        saved: how many labels the source saves.
+        last_step: what the last step in labels gained.
     """
-    said = {"benefit": _use, "harm": _leave, "none": _unclear, "baseline": _baseline}[verdict](gains, field, about)
-    if verdict == "benefit" and saved is not None and saved.enough is not None and saved.saved.low > 0:
-        fewer = "at most " if saved.at_least else "about "
-        said += f" With {fewer}{saved.enough:,.0f} labels it is as good as scratch with {gains.labels:,.0f}."
-    if rising is not None and rising.sign > 0:
-        said += (
-            f" Label about {gains.labels:,.0f} more: the curve is still rising, by {points(rising.value)} "
-            f"{between(rising)} over the last step."
+    write = {"benefit": _benefit, "harm": _harm, "none": _none, "baseline": _baseline}[verdict]
+    text = write(gains, results, meta)
+    if verdict == "benefit" and saved is not None and saved.needed is not None and saved.count.low > 0:
+        bound = "at most " if saved.at_least else "about "
+        text += f" With {bound}{saved.needed:,.0f} labels it is as accurate as scratch with {gains.labels:,.0f}."
+    if last_step is not None and last_step.sign > 0:
+        text += (
+            f" Label about {gains.labels:,.0f} more: accuracy still rises with the number of labels, by "
+            f"{format_points(last_step.value)} {_positive_interval(last_step)} over the last step."
         )
-    return said
+    return text
 
 
-def points(value: float) -> str:
-    """Return a difference of shares as points, without a sign."""
-    size = abs(100 * value)
-    said = f"{size:.0f}" if size >= 10 else f"{size:.1f}"
-    return f"{said} point" if said == "1.0" else f"{said} points"
+def format_points(difference: float) -> str:
+    """Return a difference of two shares as points (hundredths), without a sign."""
+    size = abs(100 * difference)
+    text = f"{size:.0f}" if size >= 10 else f"{size:.1f}"
+    return f"{text} point" if text == "1.0" else f"{text} points"
 
 
-def between(one: Difference) -> str:
-    """Return an interval in points, as it reads in the direction of its value."""
-    low, high = (one.low, one.high) if one.value >= 0 else (-one.high, -one.low)
-    return f"[{100 * low:.0f}, {100 * high:.0f}]" if abs(one.value) >= 0.1 else f"[{100 * low:.1f}, {100 * high:.1f}]"
+def _positive_interval(difference: Estimate) -> str:
+    """Return the interval in points; a negative difference is turned round, for texts that say `lower`."""
+    low, high = (difference.low, difference.high) if difference.value >= 0 else (-difference.high, -difference.low)
+    digits = 0 if abs(difference.value) >= 0.1 else 1
+    return f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
 
 
-def _use(gains: Gains, field: ArmResults, about: ComparisonMeta) -> str:
+def _signed(difference: Estimate, unit: str = " points") -> str:
+    """Return a difference in points with its sign and its interval."""
+    return f"{100 * difference.value:+.1f}{unit} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+
+
+def _compared(difference: Estimate) -> str:
+    direction = "higher" if difference.sign > 0 else "lower"
+    return f"{format_points(difference.value)} {_positive_interval(difference)} {direction}"
+
+
+def _benefit(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
     if gains.control == SIMPLE and gains.asymptote is not None:
-        gap = gains.asymptote
-        return f"Use the source: it is {points(gap.value)} {between(gap)} better than {about.simple}."
-    parts = [part for part in (_starts(gains), _reaches(gains), _ends(gains, field, about)) if part]
-    how = " (tuned)" if gains.carried == TUNED else ""
-    return f"Use the source{how}: it {', '.join(parts[:-1])}{', and ' if len(parts) > 1 else ''}{parts[-1]}."
+        return f"Use the source: its accuracy is {_compared(gains.asymptote)} than that of {meta.simple}."
+    parts = [part for part in (_start(gains), _threshold(gains), _end(gains, results, meta)) if part]
+    tuned = ", tuned" if gains.transfer == TUNED else ""
+    joined = f"{', '.join(parts[:-1])}{', and ' if len(parts) > 1 else ''}{parts[-1]}"
+    return f"Use the source{tuned}: {AGAINST_SCRATCH}, its accuracy {joined}."
 
 
-def _starts(gains: Gains) -> str:
-    one = gains.start
-    if one is None or not one.sign:
+def _start(gains: Gains) -> str:
+    return f"starts {_compared(gains.start)}" if gains.start is not None and gains.start.sign else ""
+
+
+def _threshold(gains: Gains) -> str:
+    reached = gains.threshold
+    if reached is None or reached.epoch is None or not reached.scratch_epochs:
         return ""
-    return f"starts {points(one.value)} {between(one)} {'higher' if one.sign > 0 else 'lower'}"
+    when = "before any training" if reached.epoch == 0 else f"after {_epochs(reached.epoch)}"
+    return f"reaches {when} the level at which scratch ends after {_epochs(reached.scratch_epochs)}"
 
 
-def _reaches(gains: Gains) -> str:
-    reach = gains.reach
-    if reach is None or reach.epoch is None or not reach.epochs:
-        return ""
-    if reach.epoch == 0:
-        return f"reaches before it learns at all what scratch reaches in {reach.epochs} epochs"
-    return f"reaches after {reach.epoch} epoch{'' if reach.epoch == 1 else 's'} what scratch reaches in {reach.epochs}"
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
 
 
-def _ends(gains: Gains, field: ArmResults, about: ComparisonMeta) -> str:
-    one = gains.asymptote
-    assert one is not None
-    if not one.sign:
-        tested = int(field.tested.sum(axis=1).mean())
-        return f"ends no different as far as {tested:,} test {about.items} show ({100 * one.value:+.1f} {_plain(one)})"
-    least = "" if gains.reached else " as far as they were trained"
-    return f"ends {points(one.value)} {between(one)} {'higher' if one.sign > 0 else 'lower'}{least}"
+def _end(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
+    end = gains.asymptote
+    assert end is not None
+    if not end.sign:
+        tested = int(results.tested.sum(axis=1).mean())
+        return f"ends with no difference that {tested:,} test {meta.items} can show ({_signed(end)})"
+    return f"ends {_compared(end)}{'' if gains.reached else ', although not every curve is flat there'}"
 
 
-def _leave(gains: Gains, field: ArmResults, about: ComparisonMeta) -> str:
-    parts = [part for part in (_starts(gains), _ends(gains, field, about)) if part]
-    return f"Do not use this source: against the same network trained from scratch it {' and '.join(parts)}."
+def _harm(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
+    parts = [part for part in (_start(gains), _end(gains, results, meta)) if part]
+    return f"Do not use this source: {AGAINST_SCRATCH}, its accuracy {' and '.join(parts)}."
 
 
-def _unclear(gains: Gains, field: ArmResults, about: ComparisonMeta) -> str:
-    parts = []
-    for name, one in (("starts", gains.start), ("ends", gains.asymptote)):
-        if one is not None:
-            parts.append(f"{name} {100 * one.value:+.1f} points {_plain(one)}")
-    least = min(one.detectable for one in (gains.start, gains.asymptote) if one is not None)
+def _none(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
+    measured = {name: gap for name, gap in (("start", gains.start), ("end", gains.asymptote)) if gap is not None}
+    parts = [f"{_signed(gap)} at the {name}" for name, gap in measured.items()]
+    smallest = min(gap.detectable for gap in measured.values())
     return (
-        f"No difference shown: against scratch the source {' and '.join(parts)}; at this size a difference of "
-        f"{points(least)} would have been."
+        f"No difference is shown: {AGAINST_SCRATCH}, the source differs in accuracy by {' and '.join(parts)}; "
+        f"{_detectable(smallest)}."
     )
 
 
-def _baseline(gains: Gains, field: ArmResults, about: ComparisonMeta) -> str:
+def _baseline(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
     name, gap = max(gains.over_simple.items(), key=lambda item: item[1].value)
-    turned = Difference(-gap.value, -gap.high, -gap.low, gap.detectable)
-    best = {FROZEN: "the source, frozen", TUNED: "the source, tuned", SCRATCH: "the same network from scratch"}[name]
+    turned = Estimate(-gap.value, -gap.high, -gap.low, gap.detectable)
+    network = {FROZEN: "the frozen source", TUNED: "the tuned source", SCRATCH: "the same network from scratch"}[name]
     if turned.sign > 0:
-        return f"Do not use this source: {about.simple} is {points(turned.value)} {between(turned)} better than {best}."
-    reached = accuracies(field.arms[SIMPLE], field.tested)[-1]
+        return f"Do not use this source: the accuracy of {meta.simple} is {_compared(turned)} than that of {network}."
+    accuracy = accuracies(results.arms[SIMPLE], results.tested)[-1]
     return (
-        f"Do not count on this source: no network is shown to beat {about.simple} ({reached:.1%}); the best of them, "
-        f"{best}, differs by {100 * gap.value:+.1f} points {_plain(gap)}, and a difference of "
-        f"{points(gap.detectable)} would have been shown."
+        f"Do not count on this source: no network is shown to be more accurate than {meta.simple} ({accuracy:.1%}); "
+        f"the best of them, {network}, differs by {_signed(gap)}, and {_detectable(gap.detectable)}."
     )
 
 
-def _plain(one: Difference) -> str:
-    return f"[{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+def _detectable(difference: float) -> str:
+    return f"an experiment of this size shows a true difference of {format_points(difference)} {SHOWN_OFTEN}"
 
 
-def table(said: dict[str, Any]) -> list[str]:
+def table(result: dict[str, Any]) -> list[str]:
     """Return the lines of a table of the arms and of the benefits.
 
     Args:
-        said: a comparison in plain values.
+        result: a comparison in plain values, as `Benefit.as_dict` returns it.
     """
     rows: list[tuple[str, ...]] = [("arm", "accuracy", "95 % interval", "log loss", "epochs", "seconds")]
-    for name, arm in said["arms"].items():
+    for name, arm in result["arms"].items():
         title = "simple baseline" if name == "baseline" else name
         if arm.get("error"):
             rows.append((title, "failed", "", "", "", ""))
         elif "accuracy" in arm:
-            one = arm["accuracy"]
-            least = "" if arm["reached"] else ">="
+            accuracy = arm["accuracy"]
             rows.append(
                 (
                     title,
-                    f"{least}{one['value']:.1%}",
-                    f"{one['low']:.1%} to {one['high']:.1%}",
+                    f"{'' if arm['reached'] else '>='}{accuracy['value']:.1%}",
+                    f"{accuracy['low']:.1%} to {accuracy['high']:.1%}",
                     f"{arm['log_loss']['value']:.3f}",
                     str(arm["epochs"]) if arm["epochs"] else "-",
                     f"{arm['seconds_a_run']:.1f}",
                 )
             )
-    return [*_aligned(rows), "", *_aligned(_benefits(said))]
+    return [*_aligned(rows), "", *_aligned(_benefits(result))]
 
 
-def _benefits(said: dict[str, Any]) -> list[tuple[str, ...]]:
+def _benefits(result: dict[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("benefit", "points", "95 % interval")]
     for name, title in (("start", "start"), ("slope", "slope, per epoch"), ("asymptote", "asymptote")):
-        one = said[name]
-        if one["value"] is not None:
-            rising = "" if one.get("reached", True) else " (curves not flat)"
-            rows.append(
-                (title + rising, f"{100 * one['value']:+.1f}", f"{100 * one['low']:+.1f} to {100 * one['high']:+.1f}")
-            )
-    saved = said["labels_saved"]
+        gap = result[name]
+        if gap["value"] is not None:
+            rising = "" if gap.get("reached", True) else " (curves not flat)"
+            low, value, high = (f"{100 * gap[end]:+.1f}" for end in ("low", "value", "high"))
+            rows.append((title + rising, value, f"{low} to {high}"))
+    saved = result["labels_saved"]
     if saved["value"] is not None:
-        least = ">=" if saved["at_least"] else ""
-        rows.append(("labels saved", f"{least}{saved['value']:,.0f}", f"{saved['low']:,.0f} to {saved['high']:,.0f}"))
+        bound = ">=" if saved["at_least"] else ""
+        rows.append(("labels saved", f"{bound}{saved['value']:,.0f}", f"{saved['low']:,.0f} to {saved['high']:,.0f}"))
     return rows if len(rows) > 1 else []
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(wide) for cell, wide in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]) for first, *rest in rows]

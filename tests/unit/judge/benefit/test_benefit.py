@@ -10,59 +10,61 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulated import EPOCHS, arms, curve, field
+from simulated import EPOCHS, arms, curve, simulate
 
-from headstart.judge.benefit.benefit import Benefit, benefit_of
-from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, START, TUNED, enough_labels
+from headstart.judge.benefit.benefit import Benefit, compute_benefit
+from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, START, TUNED, labels_to_reach
 from headstart.judge.benefit.results import (
     ArmResults,
     ComparisonMeta,
+    LearningCurve,
     Outcome,
-    Results,
     is_flat,
-    judged_at,
+    measured_epochs,
     stack_seeds,
 )
 
-ABOUT = ComparisonMeta("toy:source", "raw pixels with logistic regression", "photos")
+META = ComparisonMeta("toy:source", "raw pixels with logistic regression", "photos")
 
 
-def judged(*fields: ArmResults, about: ComparisonMeta = ABOUT, **more: Any) -> Benefit:
-    n = fields[0].tested.shape[1]
-    return benefit_of(fields, np.arange(n) % 5, about, ids=[str(at) for at in range(n)], **more)
+def judged(*results: ArmResults, meta: ComparisonMeta = META, **more: Any) -> Benefit:
+    n = results[0].tested.shape[1]
+    return compute_benefit(results, np.arange(n) % 5, meta, ids=[str(at) for at in range(n)], **more)
 
 
 def test_a_planted_benefit_is_found_and_said() -> None:
-    found = judged(field(arms(start=0.8, frozen=0.85, tuned=0.9, scratch=(0.3, 0.75)), n=300))
+    found = judged(simulate(arms(start=0.8, frozen=0.85, tuned=0.9, scratch=(0.3, 0.75)), n=300))
     assert found.verdict == "benefit"
     assert found.start is not None and found.start.low > 0.3
     assert found.asymptote is not None and 0.05 < found.asymptote.value < 0.25
-    assert found.sentence.startswith("Use the source (tuned): it starts 5")
-    assert "reaches before it learns at all what scratch reaches in 40 epochs" in found.sentence
+    assert found.sentence.startswith(
+        "Use the source, tuned: compared with the same network trained from scratch, its accuracy starts 5"
+    )
+    assert "reaches before any training the level at which scratch ends after 40 epochs" in found.sentence
     assert found.gains[-1].reached
 
 
 def test_a_planted_harm_is_found_and_said() -> None:
-    found = judged(field(arms(start=0.4, frozen=0.6, tuned=0.65, scratch=(0.4, 0.9)), n=300))
+    found = judged(simulate(arms(start=0.4, frozen=0.6, tuned=0.65, scratch=(0.4, 0.9)), n=300))
     assert found.verdict == "harm"
-    assert "Do not use this source: against the same network trained from scratch it" in found.sentence
+    assert "Do not use this source: compared with the same network trained from scratch, its accuracy" in found.sentence
     assert "lower" in found.sentence
 
 
 def test_no_network_above_the_simple_baseline_is_the_verdict_whatever_scratch_does() -> None:
-    found = judged(field(arms(simple=0.9, start=0.7, frozen=0.75, tuned=0.78, scratch=(0.3, 0.5)), n=300))
+    found = judged(simulate(arms(simple=0.9, start=0.7, frozen=0.75, tuned=0.78, scratch=(0.3, 0.5)), n=300))
     assert found.verdict == "baseline"
-    assert found.sentence.startswith("Do not use this source: raw pixels with logistic regression is 1")
-    even = judged(field(arms(simple=0.8, start=0.7, frozen=0.8, tuned=0.8, scratch=(0.3, 0.8)), n=60))
+    assert found.sentence.startswith("Do not use this source: the accuracy of raw pixels with logistic regression is 1")
+    even = judged(simulate(arms(simple=0.8, start=0.7, frozen=0.8, tuned=0.8, scratch=(0.3, 0.8)), n=60))
     assert even.verdict == "baseline"
-    assert "no network is shown to beat raw pixels with logistic regression" in even.sentence
+    assert "no network is shown to be more accurate than raw pixels with logistic regression" in even.sentence
 
 
 def test_what_cannot_be_told_apart_is_not_and_the_smallest_difference_is_said() -> None:
-    found = judged(field(arms(start=0.6, frozen=0.8, tuned=0.8, scratch=(0.6, 0.8)), n=60, seed=3))
+    found = judged(simulate(arms(start=0.6, frozen=0.8, tuned=0.8, scratch=(0.6, 0.8)), n=60, seed=3))
     assert found.verdict == "none"
     assert found.asymptote is not None
-    assert "No difference shown" in found.sentence and "would have been." in found.sentence
+    assert "No difference is shown" in found.sentence and found.sentence.endswith("80 times in 100.")
 
 
 NULLS = {
@@ -73,7 +75,7 @@ NULLS = {
 
 def verdicts(true: dict[str, Any], rounds: int, seeds: Sequence[int] = (5,), n: int = 100) -> Counter[str]:
     return Counter(
-        judged(field(arms(**true), n=n, seeds=seeds[at % len(seeds)], seed=at)).verdict for at in range(rounds)
+        judged(simulate(arms(**true), n=n, seeds=seeds[at % len(seeds)], seed=at)).verdict for at in range(rounds)
     )
 
 
@@ -97,28 +99,28 @@ def test_of_a_few_nulls_next_to_none_is_claimed() -> None:
 
 def test_labels_saved_and_the_area_between_the_curves() -> None:
     numbers = (25, 50, 100, 200)
-    fields = [
+    results = [
         replace(
-            field(arms(start=0.5, frozen=0.5, tuned=high, scratch=(0.3, low)), n=400, seed=9, labels=labels),
+            simulate(arms(start=0.5, frozen=0.5, tuned=high, scratch=(0.3, low)), n=400, seed=9, labels=labels),
             per_class=None if labels == 200 else labels // 5,
         )
         for labels, high, low in zip(numbers, (0.7, 0.8, 0.85, 0.9), (0.5, 0.6, 0.7, 0.8), strict=True)
     ]
-    found = judged(*fields)
-    assert found.saved is not None and found.saved.enough is not None
-    assert 30 < found.saved.enough < 75 and not found.saved.at_least
-    assert found.saved.saved.value == pytest.approx(200 - found.saved.enough)
-    assert found.saved.saved.low > 50
+    found = judged(*results)
+    assert found.saved is not None and found.saved.needed is not None
+    assert 30 < found.saved.needed < 75 and not found.saved.at_least
+    assert found.saved.count.value == pytest.approx(200 - found.saved.needed)
+    assert found.saved.count.low > 50
     assert 0.1 < found.saved.area.value < 0.22
-    assert f"With about {found.saved.enough:,.0f} labels it is as good as scratch with 200." in found.sentence
-    assert found.rising is not None and found.rising.value > 0
+    assert f"With about {found.saved.needed:,.0f} labels it is as accurate as scratch with 200." in found.sentence
+    assert found.last_step is not None and found.last_step.value > 0
     assert "Label about 200 more" in found.sentence
 
 
 def test_where_a_curve_crosses_what_is_wanted() -> None:
     labels = np.array([10.0, 20.0, 40.0])
     curves = np.array([[0.5, 0.7, 0.9], [0.8, 0.7, 0.9], [0.1, 0.2, 0.3], [0.5, 0.7, 0.9]])
-    found = enough_labels(curves, np.array([0.6, 0.75, 0.9, 0.9]), labels)
+    found = labels_to_reach(curves, np.array([0.6, 0.75, 0.9, 0.9]), labels)
     np.testing.assert_allclose(found, [10 * 2**0.5, 10, 40, 40])
 
 
@@ -126,8 +128,8 @@ def flat(levels: Sequence[float], cut: bool = False) -> bool:
     right = np.zeros((1, len(EPOCHS), 1000), np.bool_)
     for at, level in enumerate(levels):
         right[0, at, : round(1000 * level)] = True
-    results = Results(EPOCHS, right, right.astype(np.float32), np.ones((1, len(EPOCHS))), cut, "")
-    return is_flat(results, np.ones((1, 1000), np.bool_))
+    result = LearningCurve(EPOCHS, right, right.astype(np.float32), np.ones((1, len(EPOCHS))), cut, "")
+    return is_flat(result, np.ones((1, 1000), np.bool_))
 
 
 def test_a_curve_is_flat_by_the_stated_rule() -> None:
@@ -138,9 +140,9 @@ def test_a_curve_is_flat_by_the_stated_rule() -> None:
 
 
 def test_the_slope_is_that_of_the_line_through_the_first_quarter() -> None:
-    made = field(arms(start=0.2, frozen=0.5, tuned=0.9, scratch=(0.2, 0.5)), n=500)
+    made = simulate(arms(start=0.2, frozen=0.5, tuned=0.9, scratch=(0.2, 0.5)), n=500)
     found = judged(made)
-    until = found.gains[-1].first
+    until = found.gains[-1].slope_epochs
     assert until == 10
     points = until >= EPOCHS
     lines = [
@@ -156,14 +158,14 @@ def without(made: ArmResults, *names: str) -> ArmResults:
 
 
 def test_an_arm_that_is_missing_leaves_the_others() -> None:
-    made = field(arms(start=0.8, frozen=0.85, tuned=0.9, scratch=(0.3, 0.75)), n=300)
+    made = simulate(arms(start=0.8, frozen=0.85, tuned=0.9, scratch=(0.3, 0.75)), n=300)
     frozen = judged(without(made, TUNED))
-    assert frozen.verdict == "benefit" and frozen.gains[-1].carried == FROZEN
+    assert frozen.verdict == "benefit" and frozen.gains[-1].transfer == FROZEN
     assert frozen.slope is None and frozen.as_dict()["slope"]["value"] is None
     alone = judged(without(made, SCRATCH), failures={SCRATCH: "out of memory"})
     assert alone.verdict == "benefit" and alone.gains[-1].control == SIMPLE
-    assert alone.start is None and alone.gains[-1].reach is None
-    assert "better than raw pixels with logistic regression" in alone.sentence
+    assert alone.start is None and alone.gains[-1].threshold is None
+    assert "higher than that of raw pixels with logistic regression" in alone.sentence
     assert alone.as_dict()["arms"]["scratch"] == {"error": "out of memory"}
     for one in (frozen, alone):
         json.dumps(one.as_dict(), allow_nan=False)
@@ -171,7 +173,7 @@ def test_an_arm_that_is_missing_leaves_the_others() -> None:
 
 
 def test_start_and_asymptote_are_minus_what_scratch_has_at_both_ends() -> None:
-    made = field(arms(start=0.6, frozen=0.7, tuned=0.8, scratch=(0.3, 0.7)), n=200)
+    made = simulate(arms(start=0.6, frozen=0.7, tuned=0.8, scratch=(0.3, 0.7)), n=200)
     found = judged(made)
     right = {name: one.right for name, one in made.arms.items()}
     assert found.start is not None and found.asymptote is not None
@@ -186,16 +188,16 @@ def test_start_and_asymptote_are_minus_what_scratch_has_at_both_ends() -> None:
 
 
 def test_the_epochs_that_are_measured_lie_ever_farther_apart() -> None:
-    assert judged_at(0) == {0}
-    assert judged_at(3) == {0, 1, 2, 3}
-    found = judged_at(120)
+    assert measured_epochs(0) == {0}
+    assert measured_epochs(3) == {0, 1, 2, 3}
+    found = measured_epochs(120)
     assert {0, 1, 2, 3, 4, 5, 120} <= found and len(found) <= 26
     assert len([one for one in found if one >= 96]) >= 2, "the tail is not left to one point"
-    assert {0, 1, 2, 120} <= judged_at(120, 1.6) and len(judged_at(120, 1.6)) <= 13
+    assert {0, 1, 2, 120} <= measured_epochs(120, 1.6) and len(measured_epochs(120, 1.6)) <= 13
 
 
 def test_slopes_need_two_measured_points_of_both_curves() -> None:
-    made = field(arms(scratch=(0.3, 0.7)), n=50)
+    made = simulate(arms(scratch=(0.3, 0.7)), n=50)
     sparse = made.arms[SCRATCH]
     late = replace(sparse, epochs=np.array([0, 50]), right=sparse.right[:, :2], loss=sparse.loss[:, :2])
     late = replace(late, seconds=sparse.seconds[:, :2])
@@ -219,11 +221,10 @@ def test_seeds_that_ended_at_other_epochs_stand_side_by_side() -> None:
 
 
 def test_the_figure_shows_both_curves_and_the_benefits() -> None:
-    pytest.importorskip("matplotlib")
-    fields = [
-        replace(field(arms(scratch=(0.3, low)), n=100, labels=labels), per_class=None)
+    results = [
+        replace(simulate(arms(scratch=(0.3, low)), n=100, labels=labels), per_class=None)
         for labels, low in ((50, 0.5), (100, 0.6))
     ]
-    axes = judged(*fields).plot().axes
+    axes = judged(*results).plot().axes
     assert [one.get_xlabel() for one in axes[:2]] == ["epoch", "labels"]
     assert len(axes) == 3 and len(axes[0].get_lines()) >= 3
