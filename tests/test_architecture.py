@@ -36,7 +36,7 @@ ORDER = {
     "heads": "calibration lbfgs principal_axes convex centroid folds logistic ridge svm cross_validation linear select"
     " tfidf serialization stacking",
     "judge": "intervals metrics baselines report benefit gate",
-    "judge.report": "charts bands plots page usage fit_page comparison_page",
+    "judge.report": "charts page usage fit_page comparison_page",
     "judge.benefit": "results gains sentence benefit",
     "tune": "settings network problem training class_names evaluation trial_config inputs flip_check from_scratch"
     " result trial search",

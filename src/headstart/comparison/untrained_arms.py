@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headstart.fitting.findings import frozen_predictor
 from headstart.fitting.selection import fit_baseline, select_layer_and_head
 from headstart.heads.select import fit_ridge
-from headstart.judge.baselines import majority
+from headstart.judge.baselines import majority_baseline
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SIMPLE, START
 from headstart.judge.benefit.results import Outcome
 from headstart.judge.metrics import log_losses
@@ -46,7 +46,7 @@ def without_training(prepared: PreparedData, layer: str, *, seed: int, extractio
     y, y_test = prepared.labels(train), prepared.labels(test)
     features = extraction * len(train)
     clock = time.perf_counter()
-    found = {MAJORITY: outcome(majority(y, len(prepared.scan.dataset.classes), len(test)), y_test, 0.0)}
+    found = {MAJORITY: outcome(majority_baseline(y, len(prepared.scan.dataset.classes), len(test)), y_test, 0.0)}
     simple = fit_baseline(prepared, seed=seed)
     found[SIMPLE] = outcome(simple.probabilities, y_test, _since(clock))
     clock = time.perf_counter()

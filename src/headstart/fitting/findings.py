@@ -24,9 +24,9 @@ from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import Choice
 from headstart.heads.stacking import Joined
 from headstart.heads.tfidf import TfidfHead
-from headstart.judge.baselines import majority
+from headstart.judge.baselines import majority_baseline
 from headstart.judge.intervals import paired_difference
-from headstart.judge.metrics import evaluate
+from headstart.judge.metrics import METRICS, calibration_bins, evaluate
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
 from headstart.run.clock import Clock
@@ -35,7 +35,6 @@ from headstart.ship.bundle import DataIdentity
 from headstart.sources.base import Source
 
 SCHEMA = 1
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
 SHOWN = 12  # thumbnails of mistakes, and of unsure examples
 THUMBNAIL = 144  # pixels of the longer side
 SENTENCE = 280  # characters of a text that are shown
@@ -125,7 +124,7 @@ def build_fit_result(
     parts, dataset = prepared.parts, prepared.scan.dataset
     probabilities, y = answer.probabilities, prepared.labels(parts.test)
     train_labels = prepared.labels(parts.train)
-    commonest = majority(train_labels, len(dataset.classes), len(y))
+    commonest = majority_baseline(train_labels, len(dataset.classes), len(y))
     answers = (probabilities, simple.probabilities, commonest)
     right, simple_right, commonest_right = (found.argmax(axis=1) == y for found in answers)
     measured = evaluate(probabilities, y, dataset.classes, seed=seed)
@@ -251,7 +250,7 @@ def _page(
         result=model.report,
         verdict=sentence,
         confusion=np.array(model.report["confusion"], dtype=np.int64),
-        reliability=report.bins_of(sure, best == y),
+        reliability=calibration_bins(sure, best == y),
         mistakes=shown(mistakes),
         unsure=shown(unsure),
         skipped=dataset.skipped,

@@ -16,7 +16,7 @@ from headstart.fitting.findings import BaselineResult
 from headstart.fitting.words import TextBaseline, fit_text_baseline
 from headstart.heads.select import Choice, affordable, choose_head, choose_layer
 from headstart.heads.serialization import VERSION, choice_from, choice_parts, terms_from, terms_parts
-from headstart.judge.baselines import SIMPLE
+from headstart.judge.baselines import SIMPLE_BASELINES
 from headstart.run.prepared import LayerSelection, PreparedData
 from headstart.sources.layers import AUTO
 
@@ -98,7 +98,7 @@ def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
     held = memo.get(key)
     if held is not None:
         return BaselineResult(held[1]["probabilities"])
-    probabilities = SIMPLE[prepared.scan.dataset.kind](train, y, test, c=c, seed=seed)
+    probabilities = SIMPLE_BASELINES[prepared.scan.dataset.kind](train, y, test, c=c, seed=seed)
     memo.put(key, {}, {"probabilities": probabilities})
     return BaselineResult(probabilities)
 

@@ -15,13 +15,13 @@ from headstart.data.split import hold_out
 from headstart.data.text import texts_at
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract
-from headstart.fitting.findings import METRICS, FittedPredictor
+from headstart.fitting.findings import FittedPredictor
 from headstart.fitting.words import TextBaseline
 from headstart.fitting.words_after_tuning import StackedHead, stack_with_words
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import Choice, fit_ridge
 from headstart.judge.intervals import paired_difference
-from headstart.judge.metrics import evaluate
+from headstart.judge.metrics import METRICS, evaluate
 from headstart.run.prepared import LayerSelection, PreparedData
 from headstart.run.trainable import as_network
 from headstart.sources.layers import JOINED, POOL, select

@@ -1,4 +1,4 @@
-"""Baselines: what a classifier reaches without any source."""
+"""Baselines: classifiers that need no source."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from headstart.data.modality import Kind
 from headstart.heads.select import fit_logistic
 
 PENALTIES = (10.0, 1.0, 0.1, 0.01)
-MOST = 10_000  # examples that are learned from; more would make the baseline slower than the source
+MAX_BASELINE_EXAMPLES = 10_000  # that are fitted on; more would make the baseline slower than the source
 
 
-def majority(y: NDArray[np.int64], c: int, n: int) -> NDArray[np.float32]:
+def majority_baseline(y: NDArray[np.int64], c: int, n: int) -> NDArray[np.float32]:
     """Return the class frequencies of the training labels for each of `n` examples, float32 of shape (n, c).
 
     Their largest is the majority class, so that the accuracy of these probabilities is the share of that class.
@@ -24,12 +24,18 @@ def majority(y: NDArray[np.int64], c: int, n: int) -> NDArray[np.float32]:
     return np.tile(frequencies.astype(np.float32), (n, 1))
 
 
-def simple_images(
-    train: NDArray[np.uint8], y: NDArray[np.int64], test: NDArray[np.uint8], *, c: int, seed: int
+def pixel_baseline(
+    train: NDArray[np.uint8],
+    y: NDArray[np.int64],
+    test: NDArray[np.uint8],
+    *,
+    c: int,
+    seed: int,
+    limit: int = MAX_BASELINE_EXAMPLES,
 ) -> NDArray[np.float32]:
     """Return class probabilities of test pictures by logistic regression on their raw pixels.
 
-    Of more than 10,000 training pictures, 10,000 drawn at random are learned from.
+    Of more than `limit` training pictures, it is fitted on so many drawn at random.
 
     Args:
         train: pixels of shape (n, d), 0..255, of pictures scaled down to a small fixed size.
@@ -37,6 +43,7 @@ def simple_images(
         test: pixels of shape (m, d), 0..255.
         c: number of classes.
         seed: of that draw, and of the folds that choose the strength of the penalty.
+        limit: the most pictures to fit on.
 
     Returns:
         float32 of shape (m, c).
@@ -45,20 +52,27 @@ def simple_images(
         UsageError: fewer than two classes with examples.
     """
     scale = np.float32(255)
-    return _regression(train, y, test, lambda rows: rows.astype(np.float32) / scale, c=c, seed=seed)
+    return _regression(train, y, test, lambda rows: rows.astype(np.float32) / scale, c=c, seed=seed, limit=limit)
 
 
-def simple_sounds(
-    train: NDArray[np.float32], y: NDArray[np.int64], test: NDArray[np.float32], *, c: int, seed: int
+def mfcc_baseline(
+    train: NDArray[np.float32],
+    y: NDArray[np.int64],
+    test: NDArray[np.float32],
+    *,
+    c: int,
+    seed: int,
+    limit: int = MAX_BASELINE_EXAMPLES,
 ) -> NDArray[np.float32]:
-    """Return class probabilities of test recordings by logistic regression on mean and spread of their MFCC.
+    """Return class probabilities of test recordings by logistic regression on mean and spread of MFCC.
 
     Args:
-        train: those numbers of the training recordings, float32 of shape (n, d).
+        train: those statistics of the training recordings, float32 of shape (n, d).
         y: class ids of shape (n,), in 0..c-1.
         test: those of the test recordings, float32 of shape (m, d).
         c: number of classes.
-        seed: as for `simple_images`.
+        seed: as for `pixel_baseline`.
+        limit: the most recordings to fit on.
 
     Returns:
         float32 of shape (m, c).
@@ -66,10 +80,10 @@ def simple_sounds(
     Raises:
         UsageError: fewer than two classes with examples.
     """
-    return _regression(train, y, test, np.asarray, c=c, seed=seed)
+    return _regression(train, y, test, np.asarray, c=c, seed=seed, limit=limit)
 
 
-SIMPLE: dict[Kind, Callable[..., NDArray[np.float32]]] = {"image": simple_images, "sound": simple_sounds}
+SIMPLE_BASELINES: dict[Kind, Callable[..., NDArray[np.float32]]] = {"image": pixel_baseline, "sound": mfcc_baseline}
 """The baseline without a source, of each kind whose examples a row of numbers summarises."""
 
 
@@ -77,13 +91,14 @@ def _regression(
     train: NDArray[Any],
     y: NDArray[np.int64],
     test: NDArray[Any],
-    numbers: Callable[[NDArray[Any]], NDArray[np.float32]],
+    decode: Callable[[NDArray[Any]], NDArray[np.float32]],
     *,
     c: int,
     seed: int,
+    limit: int,
 ) -> NDArray[np.float32]:
-    if len(y) > MOST:
-        drawn = np.sort(np.random.default_rng(seed).choice(len(y), MOST, replace=False))
+    if len(y) > limit:
+        drawn = np.sort(np.random.default_rng(seed).choice(len(y), limit, replace=False))
         train, y = train[drawn], y[drawn]
-    head = fit_logistic(numbers(train), y, c, penalties=PENALTIES, seed=seed)
-    return head.predict_proba(numbers(test))
+    head = fit_logistic(decode(train), y, c, penalties=PENALTIES, seed=seed)
+    return head.predict_proba(decode(test))

@@ -1,4 +1,4 @@
-"""The gate: whether a network that was trained anew is better than what needs no network."""
+"""The gate: whether a network that was trained from scratch is better than the baselines without a network."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from headstart.judge.intervals import Interval, paired_difference, wilson
 
 @dataclass(frozen=True)
 class Gate:
-    """How a network stands against both naive baselines, on the same held-out examples.
+    """The accuracy of a network beside that of both naive baselines, on the same held-out examples.
 
     Attributes:
-        accuracy: its own, 0..1.
-        majority: accuracy of always naming the commonest class, 0..1.
+        accuracy: of the network, 0..1.
+        majority: accuracy of always predicting the most frequent class, 0..1.
         simple: accuracy of the simple baseline, 0..1.
-        over_majority: its accuracy minus that of the commonest class, -1..1.
-        over_simple: its accuracy minus that of the simple baseline, -1..1.
+        over_majority: accuracy of the network minus that of the most frequent class, -1..1.
+        over_simple: accuracy of the network minus that of the simple baseline, -1..1.
     """
 
     accuracy: Interval
@@ -33,6 +33,21 @@ class Gate:
     def passed(self) -> bool:
         """Whether it beats both beyond the interval: only then is it a source."""
         return self.over_majority.low > 0 and self.over_simple.low > 0
+
+    def sentence(self, items: str, tested: int, simple: str) -> str:
+        """Return the figures in one sentence.
+
+        Args:
+            items: plural noun for the examples.
+            tested: number of held-out examples.
+            simple: name of the simple baseline.
+        """
+        accuracy, over = self.accuracy, self.over_simple
+        return (
+            f"{accuracy.value:.1%} [{accuracy.low:.1%}, {accuracy.high:.1%}] of {tested:,} test {items} are classified "
+            f"correctly, {100 * over.value:+.1f} points [{100 * over.low:+.1f}, {100 * over.high:+.1f}] compared with "
+            f"{simple} ({self.simple:.1%}); always predicting the most frequent class gives {self.majority:.1%}."
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values, ready for JSON."""
@@ -54,20 +69,22 @@ def judge_gate(
     *,
     seed: int,
 ) -> Gate:
-    """Return how a network's class probabilities stand against those of both baselines, each of shape (n, c).
+    """Return the accuracy of a network beside that of both baselines.
 
     Args:
-        network: of the network.
-        majority: of the commonest class.
-        simple: of the simple baseline.
+        network: class probabilities of the network, of shape (n, c).
+        majority: class probabilities of the majority baseline, of shape (n, c).
+        simple: class probabilities of the simple baseline, of shape (n, c).
         y: class ids of the n held-out examples.
         seed: of the intervals.
     """
-    right, common, naive = (found.argmax(axis=1) == y for found in (network, majority, simple))
+    correct, majority_correct, simple_correct = (
+        probabilities.argmax(axis=1) == y for probabilities in (network, majority, simple)
+    )
     return Gate(
-        wilson(float(right.sum()), len(y)),
-        float(common.mean()),
-        float(naive.mean()),
-        paired_difference(right, common, seed=seed),
-        paired_difference(right, naive, seed=seed),
+        wilson(float(correct.sum()), len(y)),
+        float(majority_correct.mean()),
+        float(simple_correct.mean()),
+        paired_difference(correct, majority_correct, seed=seed),
+        paired_difference(correct, simple_correct, seed=seed),
     )

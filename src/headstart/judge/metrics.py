@@ -1,8 +1,9 @@
-"""Metrics of a classifier on examples it has not seen, each with its 95 % interval."""
+"""Metrics of a classifier on examples that it has not seen, each with its 95 % interval."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,62 @@ from numpy.typing import NDArray
 from headstart.base.errors import UsageError
 from headstart.judge.intervals import Interval, bias_corrected, mean_of_proportions, resample_counts, wilson
 
-BINS = 15
-LEAST = 1e-7  # probabilities below it count as this much: float32 rounds smaller ones to 0
+ECE_BINS = 15
+MIN_PROBABILITY = 1e-7  # smaller ones count as this much: float32 rounds them to 0
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How pages and model cards show a metric.
+
+    Attributes:
+        title: its name.
+        hub_type: the type of metric that the Hugging Face hub knows it by.
+        meaning: what it measures; `{items}` stands for the noun of the examples.
+        percent: whether it is a share, shown in percent.
+    """
+
+    title: str
+    hub_type: str
+    meaning: str
+    percent: bool = True
+
+    def format(self, value: float) -> str:
+        """Return a value of it as text."""
+        return f"{100 * value:.1f} %" if self.percent else f"{value:.3f}"
+
+
+METRICS = {
+    "accuracy": Metric("Accuracy", "accuracy", "Share of all test {items} that are classified correctly."),
+    "balanced_accuracy": Metric("Balanced accuracy", "balanced_accuracy", "Mean recall over the classes."),
+    "macro_f1": Metric("Macro F1", "f1", "Harmonic mean of precision and recall, mean over the classes."),
+    "log_loss": Metric(
+        "Log loss", "log_loss", "Mean of -log(probability of the true class), in nats; 0 is perfect.", percent=False
+    ),
+    "ece": Metric("Calibration error (ECE)", "ece", "Mean distance between confidence and accuracy."),
+}
+"""By the key in `result.json`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Test examples of similar confidence.
+
+    Attributes:
+        confidence: their mean probability of the predicted class, 0..1.
+        accuracy: the share of them that is classified correctly, 0..1.
+        count: how many they are.
+    """
+
+    confidence: float
+    accuracy: float
+    count: int
 
 
 def evaluate(
     probabilities: NDArray[np.floating], y: NDArray[np.int64], classes: Sequence[str], *, seed: int = 0
 ) -> dict[str, Any]:
-    """Return how good `probabilities` are, in the shape of `result.json`.
+    """Return the metrics of `probabilities`, in the shape of `result.json`.
 
     Accuracy has a Wilson interval, balanced accuracy one made of the classes' Wilson intervals, macro-F1, log loss
     and ECE a bootstrap one from 1000 resamples within each class. Classes without an example in `y` are left out
@@ -45,19 +94,16 @@ def evaluate(
             "give one row per test example and one column per class",
         )
     counts = confusion(probabilities.argmax(axis=1), y, len(classes))
-    right, support = np.diag(counts), counts.sum(axis=1)
-    seen = support > 0
-    balanced = mean_of_proportions(right[seen], support[seen])
+    correct, support = np.diag(counts), counts.sum(axis=1)
+    present = support > 0
+    balanced = mean_of_proportions(correct[present], support[present])
     macro, loss, ece = _resampled(probabilities, y, counts, seed)
-    if right.sum() == len(y):
-        # Without an error there is nothing to resample; macro-F1 is then as sure as balanced accuracy.
+    if correct.sum() == len(y):
+        # Without an error there is nothing to resample; the interval of balanced accuracy then holds for macro-F1 too.
         macro = balanced
+    intervals = wilson(float(correct.sum()), len(y)), balanced, macro, loss, ece
     return {
-        "accuracy": wilson(float(right.sum()), len(y)).as_dict(),
-        "balanced_accuracy": balanced.as_dict(),
-        "macro_f1": macro.as_dict(),
-        "log_loss": loss.as_dict(),
-        "ece": ece.as_dict(),
+        **{key: interval.as_dict() for key, interval in zip(METRICS, intervals, strict=True)},
         "per_class": per_class(counts, classes),
         "confusion": counts.tolist(),
     }
@@ -75,8 +121,8 @@ def per_class(counts: NDArray[np.int64], classes: Sequence[str]) -> list[dict[st
         counts: the confusion matrix, of shape (c, c).
         classes: the c class names.
     """
-    right, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    columns = _share(right, predicted), _share(right, support), _share(2 * right, support + predicted), support
+    correct, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    columns = _share(correct, predicted), _share(correct, support), _share(2 * correct, support + predicted), support
     return [
         {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
         for name, p, r, f, s in zip(classes, *columns, strict=True)
@@ -85,15 +131,31 @@ def per_class(counts: NDArray[np.int64], classes: Sequence[str]) -> list[dict[st
 
 def log_losses(probabilities: NDArray[np.floating], y: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the log loss of each example in nats, float64 of shape (n,); no probability counts below 1e-7."""
-    own = probabilities[np.arange(len(y)), y].astype(np.float64)
-    return np.asarray(-np.log(np.maximum(own, LEAST)))
+    of_truth = probabilities[np.arange(len(y)), y].astype(np.float64)
+    return np.asarray(-np.log(np.maximum(of_truth, MIN_PROBABILITY)))
+
+
+def calibration_bins(
+    confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 10
+) -> tuple[CalibrationBin, ...]:
+    """Return test examples in bins of equal width by confidence, empty ones left out.
+
+    Args:
+        confidence: probability of the predicted class, of shape (n,), 0..1.
+        correct: whether the prediction is correct, of shape (n,).
+        bins: how many bins divide 0..1.
+    """
+    columns = np.minimum((confidence * bins).astype(np.intp), bins - 1)
+    count = np.bincount(columns, minlength=bins)
+    means, accuracy = (np.bincount(columns, values, bins) / np.maximum(count, 1) for values in (confidence, correct))
+    return tuple(CalibrationBin(float(means[n]), float(accuracy[n]), int(count[n])) for n in np.flatnonzero(count))
 
 
 def calibration_error(probabilities: NDArray[np.floating], y: NDArray[np.integer]) -> float:
     """Return the expected calibration error (Naeini et al. 2015), 0..1.
 
-    That is the mean distance between confidence and share of right predictions over 15 bins that hold equally
-    many examples each, sorted by confidence.
+    That is the mean distance between confidence and accuracy over 15 bins that hold equally many examples each, sorted
+    by confidence.
     """
     return float(np.abs(_calibration_gaps(probabilities, y).sum(axis=0)).sum() / len(y))
 
@@ -101,13 +163,13 @@ def calibration_error(probabilities: NDArray[np.floating], y: NDArray[np.integer
 def _bins(confidence: NDArray[np.floating]) -> NDArray[np.intp]:
     """Return the bin of each example, of shape (n,); equal confidences share one, whatever their order."""
     n = len(confidence)
-    return np.searchsorted(np.sort(confidence), confidence) * min(BINS, n) // n
+    return np.searchsorted(np.sort(confidence), confidence) * min(ECE_BINS, n) // n
 
 
 def _calibration_gaps(probabilities: NDArray[np.floating], y: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Return confidence minus right (0 or 1) of each example, in the column of its bin: shape (n, 15)."""
+    """Return confidence minus correctness (0 or 1) of each example, in the column of its bin: shape (n, 15)."""
     confidence = probabilities.max(axis=1)
-    gaps = np.zeros((len(y), BINS), np.float32)
+    gaps = np.zeros((len(y), ECE_BINS), np.float32)
     gaps[np.arange(len(y)), _bins(confidence)] = confidence - (probabilities.argmax(axis=1) == y)
     return gaps
 
@@ -120,11 +182,11 @@ def _resampled(
     drawn = resample_counts(y, seed=seed)
     predicted = probabilities.argmax(axis=1)
     support = counts.sum(axis=1)
-    seen = support > 0
-    guessed = _by_class(drawn, predicted, c)
-    right = _by_class(drawn * (predicted == y), y, c)
-    f1 = _share(2 * right, support + guessed)[:, seen].mean(axis=1)
-    value = _share(2 * np.diag(counts), support + counts.sum(axis=0))[seen].mean()
+    present = support > 0
+    predictions = _by_class(drawn, predicted, c)
+    correct = _by_class(drawn * (predicted == y), y, c)
+    f1 = _share(2 * correct, support + predictions)[:, present].mean(axis=1)
+    value = _share(2 * np.diag(counts), support + counts.sum(axis=0))[present].mean()
     losses = log_losses(probabilities, y)
     gaps = _calibration_gaps(probabilities, y)
     return (

@@ -24,7 +24,7 @@ from headstart.data.readers.open import open_dataset
 from headstart.data.split import hold_out, split
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.modality import EXTRACTION_PROFILES, TextSummary
-from headstart.judge.baselines import MOST, SIMPLE, majority
+from headstart.judge.baselines import MAX_BASELINE_EXAMPLES, SIMPLE_BASELINES, majority_baseline
 from headstart.judge.gate import judge_gate
 from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.result import (
@@ -172,7 +172,7 @@ def open_architecture(uri: str, *, seed: int) -> TorchSource:
 def read(data: Any, options: PretrainOptions, progress: Progress) -> Scan:
     """Return the data, every example read once, of the wanted classes alone."""
     dataset = open_dataset(data, root=options.root)
-    if dataset.kind not in SIMPLE:
+    if dataset.kind not in SIMPLE_BASELINES:
         raise DataError("pretrain takes photos or recordings", dataset.items, "name a data set of one of these")
     if dataset.kind == "sound" and options.horizontal_flip:
         raise UsageError(
@@ -296,15 +296,15 @@ def measure(
     with progress.step("Testing"), clock.part("extract"):
         probabilities = probabilities_of(network, material, material.test)
     learn = (*material.learn, *material.judge)
-    if len(learn) > MOST:
-        learn = tuple(np.random.default_rng(seed).permutation(np.array(learn))[:MOST].tolist())
+    if len(learn) > MAX_BASELINE_EXAMPLES:
+        learn = tuple(np.random.default_rng(seed).permutation(np.array(learn))[:MAX_BASELINE_EXAMPLES].tolist())
     with clock.part("head"):
         seen, tested = (
             baseline_inputs(material.dataset, part, network.how, progress) for part in (learn, material.test)
         )
         with progress.step("Fitting the simple baseline"):
-            simple = SIMPLE[material.dataset.kind](seen, material.labels(learn), tested, c=c, seed=seed)
-    common = majority(material.labels((*material.learn, *material.judge)), c, len(y))
+            simple = SIMPLE_BASELINES[material.dataset.kind](seen, material.labels(learn), tested, c=c, seed=seed)
+    common = majority_baseline(material.labels((*material.learn, *material.judge)), c, len(y))
     return TestResult(probabilities, y, judge_gate(probabilities, common, simple, y, seed=seed))
 
 

@@ -15,10 +15,10 @@ from headstart.base.errors import UsageError
 from headstart.base.hashing import canonical_json, sha256
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.audit import Scan
-from headstart.fitting.findings import METRICS, SCHEMA
+from headstart.fitting.findings import SCHEMA
 from headstart.judge.gate import Gate
-from headstart.judge.metrics import evaluate
-from headstart.judge.report.fit_page import Note, Report, bins_of
+from headstart.judge.metrics import METRICS, calibration_bins, evaluate
+from headstart.judge.report.fit_page import Note, Report
 from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT
@@ -102,13 +102,7 @@ class PretrainResult:
     @property
     def verdict(self) -> str:
         """How it stands, in one sentence."""
-        gate, over = self.gate, self.gate.over_simple
-        return (
-            f"{gate.accuracy.value:.1%} [{gate.accuracy.low:.1%}, {gate.accuracy.high:.1%}] of "
-            f"{len(self.measured.y):,} test {self.facts.scan.dataset.items} are named right, "
-            f"{100 * over.value:+.1f} points [{100 * over.low:+.1f}, {100 * over.high:+.1f}] against {self.simple} "
-            f"({gate.simple:.1%}); always naming the commonest class gives {gate.majority:.1%}."
-        )
+        return self.gate.sentence(self.facts.scan.dataset.items, len(self.measured.y), self.simple)
 
     def write(self, out: Path) -> None:
         """Write the source as a folder that `file:OUT` opens, in one step; what a stopped run left there is gone.
@@ -166,7 +160,7 @@ class PretrainResult:
             result=self.result,
             verdict=self.verdict,
             confusion=np.array(self.result["confusion"], dtype=np.int64),
-            reliability=bins_of(told.max(axis=1), told.argmax(axis=1) == self.measured.y),
+            reliability=calibration_bins(told.max(axis=1), told.argmax(axis=1) == self.measured.y),
             skipped=self.facts.scan.dataset.skipped,
             notes=tuple(Note(text) for text in self.result["warnings"]),
             provenance=tuple(provenance.items()),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulated import arms
+from simulated import arms, simulate
 
 import headstart as hs
 from headstart.base.errors import DataError, UsageError

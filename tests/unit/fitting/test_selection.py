@@ -28,7 +28,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
     for name in ("choose_head", "wording"):
         monkeypatch.setattr(choosing, name, counting(name, getattr(choosing, name)))
-    monkeypatch.setitem(choosing.SIMPLE, "image", counting("simple_images", choosing.SIMPLE["image"]))
+    baselines = choosing.SIMPLE_BASELINES
+    monkeypatch.setitem(baselines, "image", counting("pixel_baseline", baselines["image"]))
     return calls
 
 
@@ -53,7 +54,7 @@ def test_photos_too_and_other_labels_are_another_choice(
     photos = toy_photos(tmp_path / "photos", classes=2, per_class=12, seed=0)
     how: dict[str, Any] = {"source": "arch:lenet5", "weights": "none", "engine": "torch"}
     first, second = hs.fit(photos, **how), hs.fit(photos, **how)
-    assert counted == {"choose_head": 1, "simple_images": 1}
+    assert counted == {"choose_head": 1, "pixel_baseline": 1}
     np.testing.assert_array_equal(first.head.weight, second.head.weight)
     assert first.report["baselines"] == second.report["baselines"]
     (photos / sorted(path.name for path in photos.iterdir())[0]).rename(photos / "zebra")

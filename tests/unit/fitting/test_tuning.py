@@ -60,7 +60,7 @@ def test_a_tuned_model_is_saved_and_loaded_with_what_has_changed(photos: Path, t
     again.save(tmp_path / "copy")
     np.testing.assert_array_equal(hs.load(tmp_path / "copy", engine="torch").predict_proba(items), expected)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "What tuning was worth" in page
+    assert "Tuning of the source" in page
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 

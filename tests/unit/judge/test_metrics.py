@@ -6,7 +6,7 @@ import pytest
 from sklearn import metrics as reference
 
 from headstart.base.errors import UsageError
-from headstart.judge.metrics import calibration_error, evaluate
+from headstart.judge.metrics import calibration_bins, calibration_error, evaluate
 
 NAMES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
 
@@ -114,3 +114,11 @@ def test_seventy_seven_classes_are_quick():
     start = time.process_time()
     evaluate(probabilities, y, names(77))
     assert time.process_time() - start < 1.5  # 0.1 s of wall time alone on two cores; generous for a busy machine
+
+
+def test_bins_of_equal_width() -> None:
+    certainty = np.array([0.55, 0.51, 0.91, 1.0, 0.97], np.float32)
+    low, high = calibration_bins(certainty, np.array([True, False, True, True, False]))
+    assert (low.count, low.accuracy, round(low.confidence, 6)) == (2, 0.5, 0.53)
+    assert (high.count, round(high.accuracy, 6), round(high.confidence, 6)) == (3, 0.666667, 0.96)
+    assert calibration_bins(np.empty(0, np.float32), np.empty(0, bool)) == ()

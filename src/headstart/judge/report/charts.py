@@ -1,40 +1,38 @@
-"""Geometry of the report's charts: numbers only, so that nothing a user names is ever written into a drawing."""
+"""Geometry of the charts: numbers only, so that nothing a user names is ever written into a drawing unescaped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.judge.intervals import wilson
+from headstart.judge.metrics import CalibrationBin
 
-SIDE = 240  # of the reliability diagram, in SVG units
-STRIP = 44  # height of the histogram below it
-SHADES = 6
-WIDE, HIGH = 420, 200  # of the learning curves, in SVG units
-
-
-class Binned(Protocol):
-    """Examples of similar stated certainty."""
-
-    @property
-    def confidence(self) -> float:
-        """Mean probability of the predicted class, 0..1."""
-
-    @property
-    def accuracy(self) -> float:
-        """Share named right, 0..1."""
-
-    @property
-    def count(self) -> int:
-        """How many."""
+RELIABILITY_SIZE = 240  # side of the reliability diagram, in SVG units
+HISTOGRAM_HEIGHT = 44  # of the histogram below it
+SHADES = 6  # of a heat map
+WIDTH, HEIGHT = 420, 200  # of the frame of a line chart, in SVG units
+TICK_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)  # of accuracy
+MAX_TICK_STEPS = 6
+MARGIN = 0.02  # of accuracy, above and below the curves
+LOSS_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the largest log loss that is drawn
+LINE_STYLES = 4
+ARM_TITLES = {
+    "baseline": "simple baseline",
+    "scratch": "from scratch",
+    "frozen": "frozen source",
+    "tuned": "tuned source",
+}
+BENEFIT_UNITS = {"start": "points", "slope": "points per epoch", "asymptote": "points"}
 
 
 @dataclass(frozen=True)
-class Dot:
+class ReliabilityPoint:
     """One bin in the reliability diagram, in SVG units from the upper left; `height` is of its histogram bar."""
 
     x: float
@@ -43,111 +41,112 @@ class Dot:
     high: float
     radius: float
     height: float
-    confidence: float
-    accuracy: float
-    count: int
+    bin: CalibrationBin
 
 
 @dataclass(frozen=True)
-class Shade:
-    """The cells of a heat map whose share lies in one range: an SVG path, and how dark it is, 0..1."""
+class HeatMapCells:
+    """The cells of a heat map whose share lies in one range: an SVG path, and its opacity, 0..1."""
 
     path: str
-    strength: float
+    opacity: float
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A square of `side` x `side` cells of one unit each; the diagonal and the rest apart."""
+    """A square of `side` x `side` cells of one unit each; those on the diagonal and the errors apart."""
 
     side: int
-    right: tuple[Shade, ...]
-    wrong: tuple[Shade, ...]
+    correct: tuple[HeatMapCells, ...]
+    wrong: tuple[HeatMapCells, ...]
 
 
-def reliability(bins: Sequence[Binned]) -> list[Dot]:
+@dataclass(frozen=True)
+class AxisTick:
+    """A number on an axis, in SVG units."""
+
+    position: float
+    text: str
+
+
+@dataclass(frozen=True)
+class ChartLine:
+    """One line of a chart: its points and its band as SVG writes them; `style` names its class in the style sheet."""
+
+    style: str
+    title: str
+    points: str
+    band: str = ""
+    dots: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """Lines in a frame of WIDTH x HEIGHT units, from the upper left."""
+
+    lines: tuple[ChartLine, ...]
+    x_ticks: tuple[AxisTick, ...]
+    y_ticks: tuple[AxisTick, ...]
+
+
+@dataclass(frozen=True)
+class BenefitBar:
+    """One benefit with its interval, in `unit`; the positions are percentages of the common axis from the left.
+
+    Attributes:
+        name: `start`, `slope` or `asymptote`.
+        unit: of value, low and high.
+        value: the benefit.
+        low: lower end of its interval.
+        high: upper end of its interval.
+        position: of the value.
+        left: of the lower end.
+        width: of the interval.
+        zero: position of 0.
+        style: `gain`, `loss` or `unclear`.
+    """
+
+    name: str
+    unit: str
+    value: float
+    low: float
+    high: float
+    position: float
+    left: float
+    width: float
+    zero: float
+    style: str
+
+
+def reliability_diagram(bins: Sequence[CalibrationBin]) -> list[ReliabilityPoint]:
     """Return where each bin lies in the reliability diagram (DeGroot and Fienberg 1983)."""
-    most = max((one.count for one in bins), default=1)
-    dots = []
+    largest = max((one.count for one in bins), default=1)
+    points = []
     for one in bins:
         if one.count:
             _, low, high = wilson(one.accuracy * one.count, one.count)
-            share = one.count / most
-            dots.append(
-                Dot(
-                    x=round(SIDE * one.confidence, 1),
-                    y=round(SIDE * (1 - one.accuracy), 1),
-                    low=round(SIDE * (1 - low), 1),
-                    high=round(SIDE * (1 - high), 1),
+            share = one.count / largest
+            points.append(
+                ReliabilityPoint(
+                    x=round(RELIABILITY_SIZE * one.confidence, 1),
+                    y=round(RELIABILITY_SIZE * (1 - one.accuracy), 1),
+                    low=round(RELIABILITY_SIZE * (1 - low), 1),
+                    high=round(RELIABILITY_SIZE * (1 - high), 1),
                     radius=round(2.5 + 5.5 * share**0.5, 1),
-                    height=round(max(1.5, STRIP * share), 1),
-                    confidence=one.confidence,
-                    accuracy=one.accuracy,
-                    count=one.count,
+                    height=round(max(1.5, HISTOGRAM_HEIGHT * share), 1),
+                    bin=one,
                 )
             )
-    return dots
+    return points
 
 
 def heat_map(shares: NDArray[np.float64]) -> HeatMap:
     """Return the cells above zero as few paths: float64 of shape (c, c), rows summing to 1 or 0, in 0..1."""
     diagonal = np.eye(len(shares), dtype=bool)
-    return HeatMap(len(shares), _shades(shares * diagonal), _shades(shares * ~diagonal))
+    return HeatMap(len(shares), _heat_map_cells(shares * diagonal), _heat_map_cells(shares * ~diagonal))
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One line of a chart: its points as SVG writes them, and where the best one lies."""
-
-    points: str
-    best_x: float
-    best_y: float
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Log losses over epochs, in SVG units from the upper left of a frame of WIDE x HIGH.
-
-    Attributes:
-        lines: one a way of tuning, in the order given; one without two finite points is left out.
-        frozen: height of the line of the frozen source.
-        most: the log loss at the upper rim.
-        last: the last epoch.
-    """
-
-    lines: tuple[tuple[int, Curve], ...]
-    frozen: float
-    most: float
-    last: int
-
-
-def learning_curves(losses: Sequence[Sequence[float | None]], frozen: float) -> Curves | None:
-    """Return the chart of some ways' validation log losses, epoch by epoch; None where there is nothing to draw.
-
-    Args:
-        losses: of each way, its log loss after each epoch, in nats; None where it was not finite.
-        frozen: the log loss of the frozen source.
-    """
-    finite = [[(at, loss) for at, loss in enumerate(one) if loss is not None] for one in losses]
-    drawn = [(at, one) for at, one in enumerate(finite) if len(one) > 1]
-    if not drawn:
-        return None
-    last = max(one[-1][0] for _, one in drawn)
-    # A spike would flatten everything else: the chart ends at twice what it starts from.
-    most = min(max(loss for _, one in drawn for _, loss in one), 2 * max(frozen, *(one[0][1] for _, one in drawn)))
-    most = 1.05 * max(most, frozen)
-
-    def place(epoch: int, loss: float) -> tuple[float, float]:
-        return round(WIDE * epoch / last, 1), round(HIGH * (1 - min(loss, most) / most), 1)
-
-    lines = []
-    for at, one in drawn:
-        best = place(*min(one, key=lambda point: point[1]))
-        lines.append((at, Curve(" ".join(f"{x},{y}" for x, y in (place(*point) for point in one)), *best)))
-    return Curves(tuple(lines), place(0, frozen)[1], most, last)
-
-
-def _shades(shares: NDArray[np.float64]) -> tuple[Shade, ...]:
+def _heat_map_cells(shares: NDArray[np.float64]) -> tuple[HeatMapCells, ...]:
     # the square root spreads small shares, which are most of a confusion matrix
     levels = np.ceil(np.sqrt(shares) * SHADES).astype(int)
     shades = []
@@ -155,5 +154,161 @@ def _shades(shares: NDArray[np.float64]) -> tuple[Shade, ...]:
         cells = np.argwhere(levels == level)
         if len(cells):
             path = "".join(f"M{column} {row}h1v1h-1z" for row, column in cells.tolist())
-            shades.append(Shade(path, level / SHADES))
+            shades.append(HeatMapCells(path, level / SHADES))
     return tuple(shades)
+
+
+def loss_chart(losses: Mapping[str, Sequence[float | None]], reference: tuple[str, float]) -> LineChart | None:
+    """Return the chart of validation log losses, epoch by epoch; None where no run has two finite ones.
+
+    The dot of each line is its best epoch.
+
+    Args:
+        losses: of each run, its log loss after each epoch, in nats; None where it was not finite.
+        reference: title and log loss of a level to compare with.
+    """
+    finite = [[(epoch, loss) for epoch, loss in enumerate(run) if loss is not None] for run in losses.values()]
+    drawn = [(at, name, run) for at, (name, run) in enumerate(zip(losses, finite, strict=True)) if len(run) > 1]
+    if not drawn:
+        return None
+    title, level = reference
+    last = max(run[-1][0] for _, _, run in drawn)
+    # A spike would flatten everything else: the chart ends at twice what it starts from.
+    top = min(max(loss for *_, run in drawn for _, loss in run), 2 * max(level, *(run[0][1] for *_, run in drawn)))
+    top = 1.05 * max(top, level)
+
+    def place(epoch: int, loss: float) -> tuple[float, float]:
+        return round(WIDTH * epoch / last, 1), round(HEIGHT * (1 - min(loss, top) / top), 1)
+
+    lines = [ChartLine("level", title, _joined([place(0, level), place(last, level)]))]
+    for at, name, run in drawn:
+        best = place(*min(run, key=lambda point: point[1]))
+        points = _joined([place(*point) for point in run])
+        lines.append(ChartLine(f"s{at % LINE_STYLES + 1}", name, points, dots=(best,)))
+    y_ticks = tuple(AxisTick(HEIGHT * (1 - share), f"{top * share:.2f}") for share in LOSS_TICKS)
+    return LineChart(tuple(lines), (AxisTick(0, "0"), AxisTick(WIDTH, str(last))), y_ticks)
+
+
+def accuracy_over_epochs(arms: Mapping[str, Any]) -> LineChart | None:
+    """Return the chart of accuracy over epochs, on a scale of their logarithm; None where no arm has epochs.
+
+    Args:
+        arms: as `Benefit.arms` returns them.
+    """
+    curves = {
+        name: [(math.log2(1 + one["epoch"]), one["accuracy"], one["low"], one["high"]) for one in arm["curve"]]
+        for name, arm in arms.items()
+        if arm.get("curve")
+    }
+    levels = {name: arm["accuracy"]["value"] for name, arm in arms.items() if "accuracy" in arm and not arm["curve"]}
+    if not curves:
+        return None
+    last = max(arm["epochs"] for arm in arms.values() if arm.get("curve"))
+    ticks = [0, *(2**power for power in range(12) if 2**power < 0.75 * last), last]
+    return _accuracy_chart(curves, levels, [(math.log2(1 + tick), str(tick)) for tick in ticks])
+
+
+def accuracy_over_labels(arms: Mapping[str, Any]) -> LineChart | None:
+    """Return the chart of accuracy over labels, on a scale of their logarithm; None where there is one number of them.
+
+    Args:
+        arms: as `Benefit.arms` returns them.
+    """
+    curves = {
+        name: [
+            (math.log2(one["labels"]), *(one["accuracy"][end] for end in ("value", "low", "high")))
+            for one in arm["labels"]
+        ]
+        for name, arm in arms.items()
+        if len(arm.get("labels", [])) > 1
+    }
+    if not curves:
+        return None
+    numbers = sorted({one["labels"] for arm in arms.values() for one in arm.get("labels", [])})
+    return _accuracy_chart(curves, {}, [(math.log2(labels), f"{labels:,.0f}") for labels in numbers])
+
+
+def benefit_bars(result: Mapping[str, Any]) -> list[BenefitBar]:
+    """Return the three benefits on one axis that holds 0, as far as they were measured.
+
+    Args:
+        result: as `Benefit.as_dict` returns it.
+    """
+    measured = {name: result[name] for name in BENEFIT_UNITS if result[name]["value"] is not None}
+    low = min([0.0, *(gap["low"] for gap in measured.values())])
+    high = max([0.0, *(gap["high"] for gap in measured.values())])
+    margin = 0.06 * (high - low or 1.0)
+    low, high = low - margin, high + margin
+
+    def place(value: float) -> float:
+        return round(float(100 * (value - low) / (high - low)), 2)
+
+    return [
+        BenefitBar(
+            name=name,
+            unit=BENEFIT_UNITS[name],
+            value=100 * gap["value"],
+            low=100 * gap["low"],
+            high=100 * gap["high"],
+            position=place(gap["value"]),
+            left=place(gap["low"]),
+            width=round(place(gap["high"]) - place(gap["low"]), 2),
+            zero=place(0.0),
+            style="gain" if gap["low"] > 0 else "loss" if gap["high"] < 0 else "unclear",
+        )
+        for name, gap in measured.items()
+    ]
+
+
+def _accuracy_chart(
+    curves: Mapping[str, Sequence[tuple[float, float, float, float]]],
+    levels: Mapping[str, float],
+    ticks: Sequence[tuple[float, str]],
+) -> LineChart:
+    """Return lines with bands, and levels, under an axis of accuracy with round ends.
+
+    Args:
+        curves: of each arm, the points: position, accuracy, and the ends of its interval.
+        levels: accuracy of each arm without a curve.
+        ticks: position and text.
+    """
+    positions = [point[0] for points in curves.values() for point in points]
+    values = [value for points in curves.values() for point in points for value in point[1:]] + list(levels.values())
+    first, last = min(positions), max(positions)
+    low, high, step = _axis_range(min(values), max(values))
+
+    def across(position: float) -> float:
+        return round(WIDTH * (position - first) / (last - first or 1.0), 1)
+
+    def down(value: float) -> float:
+        return round(HEIGHT * (high - value) / (high - low), 1)
+
+    lines = [
+        ChartLine(name, ARM_TITLES[name], _joined([(0, down(level)), (WIDTH, down(level))]))
+        for name, level in levels.items()
+    ]
+    for name, points in curves.items():
+        dots = tuple((across(position), down(value)) for position, value, _, _ in points)
+        band = [(across(position), down(top)) for position, _, _, top in points]
+        band += [(across(position), down(bottom)) for position, _, bottom, _ in reversed(points)]
+        lines.append(ChartLine(name, ARM_TITLES[name], _joined(dots), _joined(band), dots))
+    y_values = [low + at * step for at in range(round((high - low) / step) + 1)]
+    return LineChart(
+        tuple(lines),
+        tuple(AxisTick(across(position), text) for position, text in ticks),
+        tuple(AxisTick(down(value), f"{100 * value:.0f}") for value in y_values),
+    )
+
+
+def _axis_range(least: float, most: float) -> tuple[float, float, float]:
+    """Return round ends of an axis that holds two accuracies, and the step of its ticks."""
+    for step in TICK_STEPS:
+        low = max(0.0, math.floor((least - MARGIN) / step) * step)
+        high = min(1.0, math.ceil((most + MARGIN) / step) * step)
+        if (high - low) / step <= MAX_TICK_STEPS:
+            return low, max(high, low + step), step
+    return 0.0, 1.0, TICK_STEPS[-1]
+
+
+def _joined(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x},{y}" for x, y in points)

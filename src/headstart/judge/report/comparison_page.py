@@ -1,14 +1,12 @@
-"""The page of a comparison: the sentence, the arms, the three benefits, both learning curves, and costs."""
+"""The page of a comparison: its verdict, the arms, the three transfer benefits, the learning curves, and costs."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from headstart.data.modality import modality_of_task
-from headstart.judge.report.bands import over_epochs, over_labels, whiskers
+from headstart.judge.report import charts
 from headstart.judge.report.page import template
-
-NAMES = {"baseline": "simple baseline", "scratch": "from scratch", "frozen": "frozen source", "tuned": "tuned source"}
 
 
 def render_comparison(title: str, result: dict[str, Any]) -> str:
@@ -24,12 +22,25 @@ def render_comparison(title: str, result: dict[str, Any]) -> str:
         title=title,
         result=result,
         items=modality_of_task(result["task"]).plural,
-        names=NAMES,
+        names=charts.ARM_TITLES,
         arms=measured,
         failed={name: arm["error"] for name, arm in arms.items() if arm.get("error")},
         tracks={name: {**arm["accuracy"], "ours": name in ("frozen", "tuned")} for name, arm in measured.items()},
-        benefits=whiskers(result),
-        epochs=over_epochs(arms),
-        labels=over_labels(arms),
+        benefits=charts.benefit_bars(result),
+        epochs=charts.accuracy_over_epochs(arms),
+        labels=charts.accuracy_over_labels(arms),
         most=max((arm["seconds_a_run"] for arm in measured.values()), default=1.0),
+    )
+
+
+def render_svg(result: dict[str, Any]) -> str:
+    """Return the learning curves and the benefits as the text of one SVG file.
+
+    Args:
+        result: a comparison in plain values, as `Benefit.as_dict` returns it.
+    """
+    epochs, labels = charts.accuracy_over_epochs(result["arms"]), charts.accuracy_over_labels(result["arms"])
+    drawn = [("epoch", epochs), ("labels", labels)]
+    return template("comparison.svg.j2").render(
+        charts=[(name, chart) for name, chart in drawn if chart], benefits=charts.benefit_bars(result)
     )

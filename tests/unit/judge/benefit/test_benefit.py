@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -220,11 +221,13 @@ def test_seeds_that_ended_at_other_epochs_stand_side_by_side() -> None:
     assert found.seconds.tolist() == [[0, 1, 2], [0, 0, 2]]
 
 
-def test_the_figure_shows_both_curves_and_the_benefits() -> None:
+def test_the_drawing_shows_both_curves_and_the_benefits() -> None:
     results = [
         replace(simulate(arms(scratch=(0.3, low)), n=100, labels=labels), per_class=None)
         for labels, low in ((50, 0.5), (100, 0.6))
     ]
-    axes = judged(*results).plot().axes
-    assert [one.get_xlabel() for one in axes[:2]] == ["epoch", "labels"]
-    assert len(axes) == 3 and len(axes[0].get_lines()) >= 3
+    drawing = ElementTree.fromstring(judged(*results).as_svg())
+    assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+    classes = Counter(part.get("class", "") for part in drawing.iter())
+    assert classes["band scratch"] == classes["line scratch"] == 2, "over epochs and over labels"
+    assert classes["line baseline"] == 2 and classes["zero"] == 3
