@@ -194,7 +194,7 @@ def test_a_source_that_knows_the_stripes_is_found_to_help(monkeypatch: pytest.Mo
     plain = options(source=PlantedSource(), labels_per_class=(10,), seeds=3, tune="none")
     found = run_compare(toy_stripes(3, 30, noise=0.05), plain, Progress()).benefit
     assert found.verdict == "benefit"
-    assert found.sentence.startswith("Use the source: it ")
+    assert found.sentence.startswith("Use the source: compared with ")
 
 
 def test_tensorboard_has_the_curves_on_the_test_part(photos: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_seventy_seven_classes_are_quick():
     assert time.process_time() - start < 1.5  # 0.1 s of wall time alone on two cores; generous for a busy machine
 
 
-def test_bins_of_equal_width() -> None:
+def test_calibration_bins_have_equal_width() -> None:
     certainty = np.array([0.55, 0.51, 0.91, 1.0, 0.97], np.float32)
     low, high = calibration_bins(certainty, np.array([True, False, True, True, False]))
     assert (low.count, low.accuracy, round(low.confidence, 6)) == (2, 0.5, 0.53)
