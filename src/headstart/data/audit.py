@@ -13,7 +13,7 @@ from headstart.base.progress import Progress
 from headstart.data import text as texts
 from headstart.data.audio import decoding as sounds
 from headstart.data.dataset import BadExample, Dataset, Skipped
-from headstart.data.images import formats
+from headstart.data.images import pillow
 
 MAX_CONFLICTING = 0.05
 MAX_BAD = 0.2
@@ -186,7 +186,7 @@ def remarks_on(dataset: Dataset, position: int, data: bytes) -> tuple[str, ...]:
     """
     if dataset.kind == "text":
         return texts.remarks(data)
-    remarks = sounds.remarks if dataset.kind == "sound" else formats.remarks
+    remarks = sounds.remarks if dataset.kind == "sound" else pillow.remarks
     return remarks(data, dataset.examples[position].id)
 
 

@@ -149,35 +149,22 @@ def check_pixels(width: int, height: int) -> None:
 
 
 def claimed_size(data: bytes, encoding: Format) -> tuple[int, int] | None:
-    """Return the width and height that the header claims, or None where this file leaves that to its decoder.
+    """Return the width and height that the header of a WebP or AVIF claims; None for others, or where it claims none.
 
-    Nothing is allocated for the pixels, so that a header of 10^12 of them costs nothing.
+    Pillow's plug-ins of these two allocate the pixels when they open a file; those of the other formats read the header
+    alone, and tell the size themselves.
 
     Args:
         data: the whole file.
-        encoding: what `sniff` returned; "jpeg" has a reader of its own (`jpeg.read_header`).
+        encoding: what `sniff` returned.
+
+    Raises:
+        BadExample: the file is truncated.
     """
-    reader = _SIZES.get(encoding)
     try:
-        return reader(data) if reader else None
+        return {"webp": _webp_size, "avif": _avif_size}[encoding](data) if encoding in ("webp", "avif") else None
     except struct.error:
         raise BadExample("truncated") from None
-
-
-def _png_size(data: bytes) -> tuple[int, int]:
-    width, height = struct.unpack_from(">II", data, 16)
-    return width, height
-
-
-def _gif_size(data: bytes) -> tuple[int, int]:
-    width, height = struct.unpack_from("<HH", data, 6)
-    return width, height
-
-
-def _bmp_size(data: bytes) -> tuple[int, int]:
-    (header,) = struct.unpack_from("<I", data, 14)
-    width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
-    return width, abs(height)
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -197,19 +184,6 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _tiff_size(data: bytes) -> tuple[int, int] | None:
-    tags = tiff_numbers(data)
-    if not tags and len(data) < _first_directory(data) + 2:
-        raise BadExample("truncated")
-    return (tags[256], tags[257]) if 256 in tags and 257 in tags else None
-
-
-def _first_directory(data: bytes) -> int:
-    order, big = "<" if data[:1] == b"I" else ">", data[2:4] in (b"+\x00", b"\x00+")
-    start: int = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)[0]
-    return start
-
-
 def _avif_size(data: bytes) -> tuple[int, int] | None:
     at, sizes = 0, []
     while at + 8 <= len(data):
@@ -223,96 +197,3 @@ def _avif_size(data: bytes) -> tuple[int, int] | None:
     if at > len(data):
         raise BadExample("truncated")
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
-
-
-def _pnm_size(data: bytes) -> tuple[int, int] | None:
-    numbers = re.match(rb"P\d(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})\s", data[:4096])
-    return (int(numbers[1]), int(numbers[2])) if numbers else None
-
-
-_SIZES = {
-    "png": _png_size,
-    "gif": _gif_size,
-    "bmp": _bmp_size,
-    "webp": _webp_size,
-    "tiff": _tiff_size,
-    "pnm": _pnm_size,
-    "avif": _avif_size,
-}
-
-
-def tiff_numbers(block: bytes) -> dict[int, int]:
-    """Return the tags of the first directory of a TIFF or EXIF block that hold one integer; {} where it is broken."""
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None or len(block) < 10:
-        return {}
-    magic, start = struct.unpack_from(f"{order}HI", block, 2)
-    if magic != 42 or start + 2 > len(block):
-        return {}
-    (entries,) = struct.unpack_from(f"{order}H", block, start)
-    numbers: dict[int, int] = {}
-    for at in range(start + 2, min(start + 2 + 12 * entries, len(block) - 11), 12):
-        tag, kind, count = struct.unpack_from(f"{order}HHI", block, at)
-        if count == 1 and kind in (3, 4):
-            (numbers[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", block, at + 8)
-    return numbers
-
-
-def remarks(data: bytes, name: str) -> tuple[str, ...]:
-    """Return what is odd and yet fine about a picture that is used, as clauses to be counted in a report.
-
-    Args:
-        data: the whole file, which `sniff` accepts.
-        name: its file name; only the suffix counts.
-    """
-    encoding, found = sniff(data), []
-    suffix = re.search(r"\.\w+$", name.lower())
-    if suffix and suffix[0] in IMAGE_SUFFIXES and suffix[0] not in SUFFIXES[encoding]:
-        found.append(f"{encoding.upper()} named {suffix[0]}, read by content")
-    if _has_more_frames(data, encoding):
-        found.append("several frames or pages, the first is used")
-    return tuple(found)
-
-
-def _has_more_frames(data: bytes, encoding: Format) -> bool:
-    if encoding == "png":
-        return b"acTL" in data[: max(0, data.find(b"IDAT"))]
-    if encoding == "webp":
-        return data[12:16] == b"VP8X" and bool(data[20] & 2)
-    if encoding == "avif":
-        return data[8:12] == b"avis"
-    if encoding == "jpeg":
-        return b"\xff\xe2" in data[:65536] and b"MPF\x00" in data[:65536]
-    if encoding == "gif":
-        return _gif_frames(data) > 1
-    return encoding == "tiff" and _tiff_pages(data) > 1
-
-
-def _tiff_pages(data: bytes) -> int:
-    """Return 1, or 2 where a second directory follows the first."""
-    if not tiff_numbers(data):
-        return 1
-    order, start = "<" if data[:1] == b"I" else ">", _first_directory(data)
-    (entries,) = struct.unpack_from(f"{order}H", data, start)
-    following = data[start + 2 + 12 * entries :][:4]
-    return 2 if len(following) == 4 and any(following) else 1
-
-
-def _gif_frames(data: bytes) -> int:
-    """Return how many frames a GIF holds, counted up to 2."""
-    at, frames = 13 + _gif_table(data, 10), 0
-    while at < len(data) and frames < 2 and data[at] in (0x21, 0x2C):
-        if data[at] == 0x2C:
-            frames += 1
-            at += 11 + _gif_table(data, at + 9)
-        else:
-            at += 2
-        while at < len(data) and data[at]:
-            at += data[at] + 1
-        at += 1
-    return frames
-
-
-def _gif_table(data: bytes, flags_at: int) -> int:
-    flags = data[flags_at] if flags_at < len(data) else 0
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

@@ -1,4 +1,8 @@
-"""JPEG: what its header says, and its pixels at the scale that is needed, by libjpeg-turbo."""
+"""JPEG: what its header says, and its pixels at the scale that is needed, by libjpeg-turbo.
+
+The header is read by hand: Pillow takes three times as long for it (129 against 40 microseconds, of about 2,700 for
+reading a photo), and refuses files for parts of the header that do not touch the pixels.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import BadExample
-from headstart.data.images.formats import tiff_numbers
 
 EIGHTHS = (1, 2, 4, 8)
 """The scales, in eighths, that libjpeg-turbo has fast code for; 5/8 to 7/8 take longer than the whole picture."""
@@ -89,6 +92,23 @@ def _orientation(exif: bytes, xmp: bytes) -> int:
         named = re.search(rb'tiff:Orientation(?:="|>)([1-8])', xmp)
         value = int(named[1]) if named else 1
     return value if 1 <= value <= 8 else 1
+
+
+def tiff_numbers(block: bytes) -> dict[int, int]:
+    """Return the tags of the first directory of a TIFF or EXIF block that hold one integer; {} where it is broken."""
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None or len(block) < 10:
+        return {}
+    magic, start = struct.unpack_from(f"{order}HI", block, 2)
+    if magic != 42 or start + 2 > len(block):
+        return {}
+    (entries,) = struct.unpack_from(f"{order}H", block, start)
+    numbers: dict[int, int] = {}
+    for at in range(start + 2, min(start + 2 + 12 * entries, len(block) - 11), 12):
+        tag, kind, count = struct.unpack_from(f"{order}HHI", block, at)
+        if count == 1 and kind in (3, 4):
+            (numbers[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", block, at + 8)
+    return numbers
 
 
 def decode_scaled(data: bytes, header: Header, eighths: int) -> NDArray[np.uint8] | None:

@@ -1,4 +1,8 @@
-"""Pictures through Pillow: every accepted format, to RGB on one background, with its warnings kept in."""
+"""Pictures through Pillow: every accepted format, to RGB on one background, with its warnings kept in.
+
+The plug-in of the format is called by itself, not through `Image.open`: no other can be entered, and Pillow's own limit
+of pixels, which depends on settings of the whole process, plays no part.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,20 +22,21 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import one_line
 from headstart.data.dataset import BadExample
-from headstart.data.images.formats import Format, check_pixels, claimed_size
+from headstart.data.images.formats import IMAGE_SUFFIXES, SUFFIXES, Format, check_pixels, claimed_size, sniff
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
-_PLUGINS: dict[Format, tuple[str, str]] = {
-    "jpeg": ("PIL.JpegImagePlugin", "JPEG"),
-    "png": ("PIL.PngImagePlugin", "PNG"),
-    "webp": ("PIL.WebPImagePlugin", "WEBP"),
-    "gif": ("PIL.GifImagePlugin", "GIF"),
-    "bmp": ("PIL.BmpImagePlugin", "BMP"),
-    "tiff": ("PIL.TiffImagePlugin", "TIFF"),
-    "pnm": ("PIL.PpmImagePlugin", "PPM"),
-    "avif": ("PIL.AvifImagePlugin", "AVIF"),
+_PLUGINS: dict[Format, str] = {
+    "jpeg": "Jpeg",
+    "png": "Png",
+    "webp": "WebP",
+    "gif": "Gif",
+    "bmp": "Bmp",
+    "tiff": "Tiff",
+    "pnm": "Ppm",
+    "avif": "Avif",
 }
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
@@ -70,34 +76,95 @@ def read_rgb(data: bytes, encoding: Format, background: int) -> tuple[Image, int
         Unusable: "too many pixels (W x H)" from the header alone, "truncated", or "broken: …" for whatever
             else the decoder raises.
     """
+    with _opened(data, encoding) as image:
+        image.load()
+        return _to_rgb(image, background), _orientation(image)
+
+
+def read_size(data: bytes, encoding: Format) -> tuple[int, int]:
+    """Return width and height of a picture as stored, from its header alone.
+
+    Raises:
+        BadExample: as `read_rgb`.
+    """
+    with _opened(data, encoding) as image:
+        return image.size
+
+
+def remarks(data: bytes, name: str) -> tuple[str, ...]:
+    """Return what is odd and yet fine about a picture that is used, as clauses to be counted in a report.
+
+    Args:
+        data: the whole file, which `sniff` accepts.
+        name: its file name; only the suffix counts.
+    """
+    encoding, found = sniff(data), []
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in IMAGE_SUFFIXES and suffix not in SUFFIXES[encoding]:
+        found.append(f"{encoding.upper()} named {suffix}, read by content")
+    if _has_more_frames(data, encoding):
+        found.append("several frames or pages, the first is used")
+    return tuple(found)
+
+
+def _has_more_frames(data: bytes, encoding: Format) -> bool:
+    """Return whether a picture has more than one frame or page; False where its header is damaged."""
+    match encoding:
+        case "png":
+            several = b"acTL" in data[: max(0, data.find(b"IDAT"))]
+        case "webp":
+            several = data[12:16] == b"VP8X" and bool(data[20] & 2)
+        case "avif":
+            several = data[8:12] == b"avis"
+        case "jpeg":
+            several = b"\xff\xe2" in data[:65536] and b"MPF\x00" in data[:65536]
+        case "gif" | "tiff":
+            several = _is_animated(data, encoding)
+        case _:
+            several = False
+    return several
+
+
+def _is_animated(data: bytes, encoding: Format) -> bool:
+    try:
+        with _opened(data, encoding) as image:
+            return bool(image.is_animated)  # type: ignore[attr-defined]
+    except BadExample:
+        return False
+
+
+@contextmanager
+def _opened(data: bytes, encoding: Format) -> Iterator[ImageFile]:
+    """Give the picture with only its header read, of no more pixels than are accepted; its errors become BadExample."""
     from PIL import Image
 
-    size = claimed_size(data, encoding)
-    if size:
+    if size := claimed_size(data, encoding):
         check_pixels(*size)
-    plugin, name = _PLUGINS[encoding]
+    name = _PLUGINS[encoding]
     try:
         with _QUIET.hold():
-            importlib.import_module(plugin)
-            with Image.open(io.BytesIO(data), formats=[name]) as image:
+            plugin = getattr(importlib.import_module(f"PIL.{name}ImagePlugin"), f"{name}ImageFile")
+            with plugin(io.BytesIO(data)) as image:
                 check_pixels(*image.size)
-                image.load()
-                return _to_rgb(image, background), _orientation(image)
+                yield image
     except Image.DecompressionBombError:
         raise BadExample("too many pixels") from None
     except _RAISED as error:
-        raise BadExample(_reason(error, name)) from None
+        raise BadExample(_reason(error, encoding)) from None
 
 
-def _reason(error: BaseException, name: str) -> str:
+def _reason(error: BaseException, encoding: Format) -> str:
     """Return a short reason that is the same in every run (Pillow's own names addresses in memory)."""
     text = str(error)
-    if isinstance(error, EOFError) or "truncat" in text.lower():
+    # What a plug-in raises that wants bytes behind the end of the file is the cause of a SyntaxError; of a TIFF whose
+    # directory lies there Pillow says that its dimensions are missing.
+    behind_end = isinstance(error.__cause__ or error, (EOFError, struct.error, IndexError))
+    if behind_end or "truncat" in text.lower() or text == "Missing dimensions":
         return "truncated"
     if isinstance(error, MemoryError):
         return "broken: asks for more memory than there is"
-    if not text or " at 0x" in text:
-        return f"broken: not readable as {name}"
+    if isinstance(error, SyntaxError) or not text or " at 0x" in text:
+        return f"broken: not readable as {encoding.upper()}"
     return f"broken: {one_line(text, 80)}"
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from headstart.base.errors import UsageError
 from headstart.data.dataset import BadExample
 from headstart.data.images import jpeg
-from headstart.data.images.formats import check_pixels, claimed_size, sniff
-from headstart.data.images.pillow import read_rgb
+from headstart.data.images.formats import check_pixels, sniff
+from headstart.data.images.pillow import read_rgb, read_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -119,8 +119,7 @@ def shorter_side(data: bytes) -> int:
     if encoding == "jpeg":
         header = jpeg.read_header(data)
         return min(header.width, header.height)
-    claimed = claimed_size(data, encoding)
-    return min(claimed if claimed is not None else read_rgb(data, encoding, 255)[0].size)
+    return min(read_size(data, encoding))
 
 
 def thumbnail(data: bytes, side: int = 96) -> bytes:

@@ -46,6 +46,11 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+def tiff(tags: dict[int, int]) -> bytes:
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
 JPEGS = {
     "baseline": encoded("JPEG", quality=90),
     "progressive": encoded("JPEG", progressive=True),
@@ -106,6 +111,7 @@ def test_other_formats_never_reach_a_decoder__IMG_14(monkeypatch: pytest.MonkeyP
         raise AssertionError("a decoder was entered")
 
     monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(ImageFile.ImageFile, "__init__", refuse)
     for encoding in ("EPS", "ICO", "ICNS", "SGI", "PCX", "DDS", "JPEG2000", "PDF", "TGA", "QOI"):
         file = io.BytesIO()
         photo(64, 64).save(file, encoding)
@@ -123,14 +129,14 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     ),
     "webp": lambda: b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\x0f\xff\xff\x0f",
     "ppm": lambda: b"P6\n# a comment\n100000 100000\n255\n",
-    "tiff": lambda: b"II*\0\x08\0\0\0\x02\0" + struct.pack("<HHIIHHIII", 256, 4, 1, 90000, 257, 4, 1, 90000, 0),
+    "tiff": lambda: tiff({256: 90000, 257: 90000, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 90000, 279: 1}),
     "jpeg": lambda: b"\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03\x01\x22\0\x02\x11\x01\x03\x11\x01\xff\xda\0\x0c",
     "ico": lambda: b"\0\0\x01\0\x01\0" + b"\0" * 16 + b"\x89PNG\r\n\x1a\n",
     "icns": lambda: b"icns\xff\xff\xff\xffic10\xff\xff\xff\xff",
 }
 MEASURE = """
 import json, resource, sys, time
-from headstart.data.dataset import Unusable
+from headstart.data.dataset import BadExample
 from headstart.data.images.preprocessing import Preprocessing, decode
 from headstart.data.images import preprocessing as images
 from headstart.data.images import jpeg
@@ -138,20 +144,20 @@ from headstart.data.images import pillow
 import PIL.Image, simplejpeg, numpy
 results = {}
 for name, text in json.load(sys.stdin).items():
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
         decode(bytes.fromhex(text), Preprocessing((32, 32), 36))
         reason = None
-    except Unusable as unusable:
+    except BadExample as unusable:
         reason = unusable.reason
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    results[name] = reason, time.perf_counter() - start, grown / 1024
+    results[name] = reason, time.process_time() - start, grown / 1024
 print(json.dumps(results))
 """
 
 
 def measured(files: dict[str, bytes]) -> dict[str, tuple[str, float, float]]:
-    """Reason, seconds and MiB of growth of each file, in a process of its own."""
+    """Reason, seconds of the processor and MiB of growth of each file, in a process of its own."""
     texts = json.dumps({name: data.hex() for name, data in files.items()})
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", MEASURE], input=texts, capture_output=True, text=True, check=True
