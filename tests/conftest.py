@@ -87,11 +87,8 @@ def loopback(_loopback_only: None, socket_enabled: None) -> None:
 
 @pytest.fixture
 def hub(loopback: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """Serve a Hugging Face hub on loopback, with an empty cache of its own, nobody logged in, and little patience."""
+    """Serve a Hugging Face hub on loopback, with an empty cache of its own and nobody logged in."""
     from huggingface_hub import constants
-
-    from headstart.sources.hub import repository as module
-    from headstart.sources.hub.client import Limits
 
     with serve() as hub:
         for name, value in (("HF_ENDPOINT", hub.url), ("HF_HUB_CACHE", str(tmp_path / "hub"))):
@@ -99,5 +96,4 @@ def hub(loopback: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
             monkeypatch.setattr(constants, {"HF_ENDPOINT": "ENDPOINT"}.get(name, name), value)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(module, "LIMITS", Limits(retries=5, seconds=2.0, silence=0.3, pause=0.01))
         yield hub

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -19,14 +19,14 @@ from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandl
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 5
-PASSING = (408, 416, 429, 500, 502, 503, 504)
+RETRYABLE_STATUSES = (408, 416, 429, 500, 502, 503, 504)
 """What a later try may mend; every other refusal is final."""
-PIECE = 1 << 16  # bytes; fewer than these within the whole of a patience count as silence
+CHUNK_BYTES = 1 << 16  # bytes; fewer than these within the whole of the time without progress count as silence
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much trouble is borne.
+    """How often, and for how long, a file is asked for again.
 
     Attributes:
         retries: further tries after the first, over all that goes wrong with one file.
@@ -41,36 +41,34 @@ class Limits:
     pause: float = 0.5
 
 
-LIMITS = Limits()
-
-
 class HubError(Exception):
     """A hub did not give what was asked.
 
     Attributes:
-        given: what it gave instead, as a clause.
+        reason: what it gave instead, as a clause.
         status: of its answer; 0 where there was none.
         code: its own word for the reason (`X-Error-Code`), or empty.
         wait: seconds that it asks to wait.
-        passing: whether a later try may mend it.
+        retryable: whether a later try may mend it.
     """
 
     def __init__(
-        self, given: str, *, status: int = 0, code: str = "", wait: float = 0.0, retryable: bool = True
+        self, reason: str, *, status: int = 0, code: str = "", wait: float = 0.0, retryable: bool = True
     ) -> None:
-        self.given, self.status, self.code, self.wait, self.retryable = given, status, code, wait, retryable
-        super().__init__(given)
+        self.reason, self.status, self.code, self.wait, self.retryable = reason, status, code, wait, retryable
+        super().__init__(reason)
 
 
 class RetryPolicy:
-    """The trouble that is still borne with one file.
+    """What is left of the limits of one file.
 
     Args:
-        limits: how much there is at the start.
+        limits: what there is at the start.
+        sleep: waits for so many seconds.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, limits: Limits, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.limits, self._sleep = limits, sleep
         self._left = limits.retries
         self._pause = limits.pause
         self._since = time.monotonic()
@@ -93,14 +91,14 @@ class RetryPolicy:
         """Wait before a further try.
 
         Raises:
-            Failed: `failed` itself, where no try can mend it or none is left.
+            HubError: `failed` itself, where no try can mend it or none is left.
         """
         wait = max(failed.wait, self._pause)
         if not failed.retryable or not self._left or wait >= self.remaining:
             raise failed
         self._left -= 1
         self._pause *= 2
-        time.sleep(wait)
+        self._sleep(wait)
 
 
 @dataclass(frozen=True)
@@ -111,13 +109,15 @@ class Client:
         endpoint: its address; the token goes there and nowhere else.
         token: who asks; None for nobody.
         agent: what asks.
-        limits: how much trouble is borne with one file.
+        limits: how often, and for how long, a file is asked for again.
+        sleep: waits for so many seconds.
     """
 
     endpoint: str
     token: str | None
     agent: str
-    limits: Limits = LIMITS
+    limits: Limits = Limits()
+    sleep: Callable[[float], None] = time.sleep
 
     @cached_property
     def _home(self) -> SplitResult:
@@ -131,42 +131,42 @@ class Client:
             insist: whether to ask again where there is no answer at all.
 
         Raises:
-            Failed: there is none.
+            HubError: there is none.
         """
-        patience = RetryPolicy(self.limits)
+        policy = RetryPolicy(self.limits, self.sleep)
         while True:
             try:
-                with self._answer("HEAD", url, {}, patience.timeout) as answer:
+                with self._answer("HEAD", url, {}, policy.timeout) as answer:
                     return answer.headers
             except HubError as failed:
                 if not failed.status and not insist:
                     raise
-                patience.wait_or_raise(failed)
+                policy.wait_or_raise(failed)
 
     def download(self, url: str, part: BinaryIO, size: int) -> None:
         """Append to `part` what it lacks of `size` bytes.
 
         Raises:
-            Failed: it cannot be had; what came is in `part`, and the next call goes on from there.
+            HubError: it cannot be had; what came is in `part`, and the next call goes on from there.
         """
-        patience = RetryPolicy(self.limits)
+        policy = RetryPolicy(self.limits, self.sleep)
         while part.tell() < size:
             try:
-                self._append(url, part, size, patience)
+                self._append(url, part, size, policy)
             except HubError as failed:
                 if failed.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # what we hold is of another file
                     part.seek(0)
                     part.truncate()
-                patience.wait_or_raise(failed)
+                policy.wait_or_raise(failed)
 
-    def _append(self, url: str, part: BinaryIO, size: int, patience: RetryPolicy) -> None:
+    def _append(self, url: str, part: BinaryIO, size: int, policy: RetryPolicy) -> None:
         start = part.tell()
         span = {"Range": f"bytes={start}-"} if start else {}
-        with self._answer("GET", url, span, patience.timeout) as answer:
+        with self._answer("GET", url, span, policy.timeout) as answer:
             if start and not _goes_on(answer, start):
                 part.seek(0)
                 part.truncate()
-            _copy(answer, part, size, patience)
+            _copy(answer, part, size, policy)
         if part.tell() < size:
             raise HubError(f"{part.tell():,} of {size:,} bytes")
 
@@ -174,9 +174,9 @@ class Client:
         """Return the answer to a request, followed where it is sent on to; errors become `HubError`."""
         for _ in range(MAX_REDIRECTS + 1):
             self._check(url)
-            answer = _sent(Request(url, method=method, headers=self._headers(url, headers)), timeout)  # noqa: S310
-            told = method == "HEAD" and answer.headers.get("X-Linked-Etag") and answer.headers.get("X-Repo-Commit")
-            if answer.status not in REDIRECTS or told:
+            answer = _send(Request(url, method=method, headers=self._headers(url, headers)), timeout)  # noqa: S310
+            described = method == "HEAD" and answer.headers.get("X-Linked-Etag") and answer.headers.get("X-Repo-Commit")
+            if answer.status not in REDIRECTS or described:
                 if answer.status >= HTTPStatus.BAD_REQUEST:
                     with answer:
                         raise _refusal(answer)
@@ -192,7 +192,7 @@ class Client:
         return sent
 
     def _check(self, url: str) -> None:
-        """Raise Failed for an address in the clear or on this machine, unless the hub itself is on this machine."""
+        """Raise HubError for an address in the clear or on this machine, unless the hub itself is on this machine."""
         target = urlsplit(url)
         if target.scheme not in ("http", "https") or not target.hostname:
             raise HubError(f"a redirect to {url!r}", retryable=False)
@@ -226,7 +226,7 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int]:
     return url.scheme, url.hostname, url.port or (443 if url.scheme == "https" else 80)
 
 
-def _sent(request: Request, timeout: float) -> http.client.HTTPResponse:
+def _send(request: Request, timeout: float) -> http.client.HTTPResponse:
     """Return the answer, whatever its status; proxies are those that the environment names."""
     opener = OpenerDirector()
     for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler()):
@@ -237,24 +237,24 @@ def _sent(request: Request, timeout: float) -> http.client.HTTPResponse:
         unsafe = isinstance(error.reason, ssl.SSLCertVerificationError)
         raise HubError(f"no connection ({error.reason})", retryable=not unsafe) from error
     except (OSError, http.client.HTTPException) as error:
-        raise HubError(f"no answer ({_named(error)})") from error
+        raise HubError(f"no answer ({_name_of(error)})") from error
     return answer
 
 
-def _copy(answer: http.client.HTTPResponse, part: BinaryIO, size: int, patience: RetryPolicy) -> None:
-    """Copy a body piece by piece, as its bytes come, up to `size` bytes in all."""
+def _copy(answer: http.client.HTTPResponse, part: BinaryIO, size: int, policy: RetryPolicy) -> None:
+    """Copy a body chunk by chunk, as its bytes come, up to `size` bytes in all."""
     marked = part.tell()
-    while part.tell() < size and patience.remaining > 0:
+    while part.tell() < size and policy.remaining > 0:
         try:
-            piece = answer.read1(min(PIECE, size - part.tell()))
+            chunk = answer.read1(min(CHUNK_BYTES, size - part.tell()))
         except (OSError, http.client.HTTPException) as error:
-            raise HubError(f"{part.tell():,} of {size:,} bytes, then {_named(error)}") from error
-        if not piece:
+            raise HubError(f"{part.tell():,} of {size:,} bytes, then {_name_of(error)}") from error
+        if not chunk:
             return
-        part.write(piece)
-        if part.tell() - marked >= PIECE:
+        part.write(chunk)
+        if part.tell() - marked >= CHUNK_BYTES:
             marked = part.tell()
-            patience.progress()
+            policy.progress()
 
 
 def _goes_on(answer: http.client.HTTPResponse, start: int) -> bool:
@@ -270,7 +270,7 @@ def _refusal(answer: http.client.HTTPResponse) -> HubError:
         status=answer.status,
         code=answer.headers.get("X-Error-Code", ""),
         wait=_seconds(answer.headers.get("Retry-After", "")),
-        retryable=answer.status in PASSING,
+        retryable=answer.status in RETRYABLE_STATUSES,
     )
 
 
@@ -284,5 +284,5 @@ def _seconds(after: str) -> float:
         return 0.0
 
 
-def _named(error: Exception) -> str:
+def _name_of(error: Exception) -> str:
     return "silence" if isinstance(error, TimeoutError) else f"{type(error).__name__} {error}".strip()

@@ -23,7 +23,7 @@ from headstart.base.disk import reraise_disk_errors
 from headstart.base.errors import SourceError, one_line
 from headstart.base.hashing import sha256_file
 from headstart.base.locks import process_lock
-from headstart.sources.hub.client import LIMITS, Client, HubError, Limits
+from headstart.sources.hub.client import Client, HubError, Limits
 
 MAIN = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -54,7 +54,7 @@ class HubFile:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _FileHeaders:
     """What the hub says of a file: the commit it answers for, and the name and size of its bytes."""
 
     commit: str
@@ -71,20 +71,20 @@ class Repository:
     Args:
         name: `ORG/NAME`.
         revision: branch, tag or commit; None for `main`.
-        asked_for: the URI of the source, for messages.
+        uri: the URI of the source, for messages.
+        client: what asks the hub; by default the hub of `HF_ENDPOINT` is asked, by whoever is logged in.
     """
 
-    def __init__(self, name: str, revision: str | None, *, asked_for: str) -> None:
+    def __init__(self, name: str, revision: str | None, *, uri: str, client: Client | None = None) -> None:
         if not REPOSITORY.fullmatch(name) or ".." in name or "--" in name:
-            raise SourceError(f"{asked_for} must name a repository ORG/NAME", repr(name), "check the spelling")
+            raise SourceError(f"{uri} must name a repository ORG/NAME", repr(name), "check the spelling")
         if revision is not None and (not REVISION.fullmatch(revision) or ".." in revision):
-            raise SourceError(
-                f"the revision in {asked_for} must be a branch, tag or commit", repr(revision), "check it"
-            )
-        self.name, self.revision, self.asked_for = name, revision or MAIN, asked_for
+            raise SourceError(f"the revision in {uri} must be a branch, tag or commit", repr(revision), "check it")
+        self.name, self.revision, self.uri = name, revision or MAIN, uri
         self.folder = cache_folder() / f"models--{name.replace('/', '--')}"
         self.commit = self.revision if COMMIT.fullmatch(self.revision) else ""
         self.notes: list[str] = []
+        self._client = client
 
     def get(self, file: str, *, limit: int | None = None) -> HubFile:
         """Return a file that the repository must hold.
@@ -96,12 +96,12 @@ class Repository:
         Raises:
             SourceError: it is not there, cannot be had, or is not what the hub says it is; the message says what to do.
         """
-        found = self.find(file, limit=limit)
-        if found is None:
+        hub_file = self.find(file, limit=limit)
+        if hub_file is None:
             raise SourceError(
-                f"{self.asked_for} must hold {file} at revision {self._shown}", "no such file", "name another source"
+                f"{self.uri} must hold {file} at revision {self._shown}", "no such file", "name another source"
             )
-        return found
+        return hub_file
 
     def find(self, file: str, *, limit: int | None = None, needed: bool = True) -> HubFile | None:
         """Return a file of the repository, or None where it has no such file; otherwise as `get`.
@@ -111,51 +111,51 @@ class Repository:
             limit: the most bytes that it may have; None for any number.
             needed: whether a run that is offline must have it; None is returned where it need not.
         """
-        _check_name(file, self.asked_for)
-        with self._said_when_unusable():
+        _check_name(file, self.uri)
+        with self._reraise_cache_errors():
             if offline_now() and not self.commit:
-                self.commit = self._remembered()
+                self.commit = self._last_commit()
             if self.commit and (path := self._snapshot(file)).exists():
-                return self._checked(path)
+                return self._check(path)
             if self.commit and self._absent(file).exists():
                 return None
             if offline_now():
                 if not needed:
                     return None
                 raise SourceError(
-                    f"{self.asked_for} needs {file} of {self.name} in {cache_folder()}",
+                    f"{self.uri} needs {file} of {self.name} in {cache_folder()}",
                     "offline",
-                    f"run once with a network: headstart sources {self.asked_for}",
+                    f"run once with a network: headstart sources {self.uri}",
                 )
-            return self._fetched(file, limit)
+            return self._fetch(file, limit)
 
-    def _fetched(self, file: str, limit: int | None) -> HubFile | None:
-        client = _client()
+    def _fetch(self, file: str, limit: int | None) -> HubFile | None:
+        client = self._client or default_client()
         try:
-            told = self._told(client, file)
+            headers = self._headers(client, file)
         except HubError as failed:
             if failed.code == "EntryNotFound" or (failed.status == 404 and self.commit and not failed.code):
                 self._remember_absence(file)
                 return None
-            if not failed.status and not self.commit and (commit := self._remembered()):
+            if not failed.status and not self.commit and (commit := self._last_commit()):
                 self.commit = commit
                 self.notes.append(f"{_host()} does not answer: commit {commit} of {self.name} is used, as last time")
                 return self.find(file, limit=limit)
-            raise self._explained(failed, file) from failed
-        if limit is not None and told.size > limit:
+            raise self._explain(failed, file) from failed
+        if limit is not None and headers.size > limit:
             raise SourceError(
-                f"{file} of {self.asked_for} must have at most {limit:,} bytes",
-                f"{told.size:,} bytes",
+                f"{file} of {self.uri} must have at most {limit:,} bytes",
+                f"{headers.size:,} bytes",
                 "name another source",
             )
         path = self._snapshot(file)
         if not path.exists():
-            self._download(client, file, told)
-        return self._checked(path)
+            self._download(client, file, headers)
+        return self._check(path)
 
-    def _told(self, client: Client, file: str) -> _Told:
+    def _headers(self, client: Client, file: str) -> _FileHeaders:
         """Ask for a file's commit, name of bytes and size; the first answer settles the commit of them all."""
-        headers = client.head(self._url(client, file), insist=bool(self.commit or not self._remembered()))
+        headers = client.head(self._url(client, file), insist=bool(self.commit or not self._last_commit()))
         commit = headers.get("X-Repo-Commit", "")
         etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
         size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
@@ -164,16 +164,16 @@ class Repository:
         if self.commit and commit != self.commit:
             raise HubError(f"commit {commit} in place of {self.commit}", retryable=False)
         if not self.commit:
-            self._settle(commit)
-        return _Told(commit, etag, int(size))
+            self._pin(commit)
+        return _FileHeaders(commit, etag, int(size))
 
-    def _settle(self, commit: str) -> None:
+    def _pin(self, commit: str) -> None:
         """Take `commit` for every file, and remember that the revision stands for it."""
-        before = self._remembered()
+        before = self._last_commit()
         if before and before != commit:
             self.notes.append(
                 f"{self.revision} of {self.name} has moved from {before} to {commit}; "
-                f"to stay with the former, name {self.asked_for.partition('@')[0]}@{before}"
+                f"to stay with the former, name {self.uri.partition('@')[0]}@{before}"
             )
         self.commit = commit
         if before != commit:
@@ -181,13 +181,13 @@ class Repository:
             ref.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(ref, commit.encode())
 
-    def _remembered(self) -> str:
+    def _last_commit(self) -> str:
         """Return the commit that the revision stood for when it was last asked for, or an empty string."""
         try:
-            held = (self.folder / "refs" / self.revision).read_text().strip()
+            commit = (self.folder / "refs" / self.revision).read_text().strip()
         except (FileNotFoundError, NotADirectoryError):
             return ""
-        return held if COMMIT.fullmatch(held) else ""
+        return commit if COMMIT.fullmatch(commit) else ""
 
     def _remember_absence(self, file: str) -> None:
         """Remember that the commit has no such file, so that an offline run need not ask."""
@@ -196,23 +196,23 @@ class Repository:
             marker.parent.mkdir(parents=True, exist_ok=True)
             marker.touch()
 
-    def _download(self, client: Client, file: str, told: _Told) -> None:
+    def _download(self, client: Client, file: str, headers: _FileHeaders) -> None:
         """Put the bytes among the blobs, whole and checked or not at all, and link the file to them."""
-        blob = self.folder / "blobs" / told.etag
+        blob = self.folder / "blobs" / headers.etag
         blob.parent.mkdir(parents=True, exist_ok=True)
         if not blob.exists():
             part = blob.with_name(blob.name + PART)
             with (
-                reraise_disk_errors(part, told.size),
+                reraise_disk_errors(part, headers.size),
                 process_lock(_lock_of(part), on_retry=_refuse_stalled(part, client.limits)),
             ):
                 if not blob.exists():  # another process was quicker
                     with part.open("ab") as writing:
                         try:
-                            client.download(self._url(client, file), writing, told.size)
+                            client.download(self._url(client, file), writing, headers.size)
                         except HubError as failed:
                             writing.flush()
-                            raise self._explained(failed, file) from failed
+                            raise self._explain(failed, file) from failed
                         writing.flush()
                         os.fsync(writing.fileno())
                     self._put_in_place(part, blob, file)
@@ -221,10 +221,10 @@ class Repository:
     def _put_in_place(self, part: Path, blob: Path, file: str) -> None:
         if not _is_sound(part, blob.name):
             part.unlink()
-            raise self._unsound(f"{file} of {self.asked_for}")
+            raise self._unsound(f"{file} of {self.uri}")
         part.replace(blob)
 
-    def _checked(self, path: Path) -> HubFile:
+    def _check(self, path: Path) -> HubFile:
         """Return a file of the cache whose bytes are those that its blob is named after."""
         blob = Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
         etag = blob.name if blob.parent == self.folder / "blobs" else ""
@@ -247,35 +247,35 @@ class Repository:
             f"{what} must have the checksum that the hub states", "other bytes, which were removed", "run again"
         )
 
-    def _explained(self, failed: HubError, file: str) -> SourceError:
+    def _explain(self, failed: HubError, file: str) -> SourceError:
         """Return the one line that says what a refusal of the hub means, and what to do."""
         page = f"{endpoint()}/{self.name}"
         if failed.code == "GatedRepo" or failed.status == 403:
             return SourceError(
-                f"{self.asked_for} must be open to you", f"{failed.given}: no access", f"ask for it at {page}"
+                f"{self.uri} must be open to you", f"{failed.reason}: no access", f"ask for it at {page}"
             )
         if failed.status == 401:
             return SourceError(
-                f"{self.asked_for} must be open to you",
-                f"{failed.given}: a private or gated repository, or none of that name",
+                f"{self.uri} must be open to you",
+                f"{failed.reason}: a private or gated repository, or none of that name",
                 "log in (run: hf auth login), or check the spelling",
             )
         if failed.status == 404:
             missing = {"RepoNotFound": "no such name", "RevisionNotFound": f"no revision {self.revision!r}"}
             return SourceError(
-                f"{self.asked_for} must exist on {_host()} at revision {self.revision}",
-                f"{failed.given}: {missing.get(failed.code, 'no such name or revision')}",
+                f"{self.uri} must exist on {_host()} at revision {self.revision}",
+                f"{failed.reason}: {missing.get(failed.code, 'no such name or revision')}",
                 f"check the spelling, see {page}",
             )
         busy = f"wait {failed.wait:.0f} s and " if failed.wait else ""
         return SourceError(
-            f"{_host()} must give {file} of {self.asked_for}",
-            failed.given,
+            f"{_host()} must give {file} of {self.uri}",
+            failed.reason,
             f"{busy}run again: what came is kept" if failed.retryable else "check HF_ENDPOINT, or name another source",
         )
 
     @contextmanager
-    def _said_when_unusable(self) -> Iterator[None]:
+    def _reraise_cache_errors(self) -> Iterator[None]:
         """Turn a cache that cannot be read or written into an error that names the path."""
         try:
             yield
@@ -322,23 +322,22 @@ def offline_now() -> bool:
     return offline() or constants.HF_HUB_OFFLINE
 
 
-def _client() -> Client:
+def default_client() -> Client:
+    """Return what asks the hub of `HF_ENDPOINT`, by the token of whoever is logged in."""
     from huggingface_hub import get_token
 
-    return Client(endpoint().rstrip("/"), get_token(), f"headstart/{version('headstart')}", LIMITS)
+    return Client(endpoint().rstrip("/"), get_token(), f"headstart/{version('headstart')}")
 
 
 def _host() -> str:
     return urlsplit(endpoint()).netloc
 
 
-def _check_name(file: str, asked_for: str) -> None:
+def _check_name(file: str, uri: str) -> None:
     """Refuse a file name that leads out of its folder."""
     parts = file.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in file or "\0" in file:
-        raise SourceError(
-            f"the files of {asked_for} must lie in its own folder", repr(file), "do not use this repository"
-        )
+        raise SourceError(f"the files of {uri} must lie in its own folder", repr(file), "do not use this repository")
 
 
 def _is_sound(path: Path, etag: str) -> bool:

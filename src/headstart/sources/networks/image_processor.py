@@ -25,13 +25,13 @@ RESAMPLE: dict[int, Literal["nearest", "lanczos", "bilinear", "bicubic"]] = {
 WARPED = 384  # pixels; ConvNeXt's processor squashes to this size and above, and crops below
 
 
-def preprocessing_of(settings: Mapping[str, Any], model_type: str, asked_for: str) -> Preprocessing:
+def preprocessing_of(settings: Mapping[str, Any], model_type: str, uri: str) -> Preprocessing:
     """Return the preprocessing that `preprocessor_config.json` describes, completed by the library's own defaults.
 
     Args:
         settings: what the file holds.
         model_type: of the network, by which the library finds the processor of older files.
-        asked_for: the URI of the source, for messages.
+        uri: the URI of the source, for messages.
 
     Raises:
         SourceError: it is not of pictures, or has a step that is not ours.
@@ -50,7 +50,7 @@ def preprocessing_of(settings: Mapping[str, Any], model_type: str, asked_for: st
         )
     except (KeyError, TypeError, ValueError, OSError, AttributeError, ImportError) as error:
         raise SourceError(
-            f"the preprocessing of {asked_for} must be resizing, a centre crop, rescaling and normalisation",
+            f"the preprocessing of {uri} must be resizing, a centre crop, rescaling and normalisation",
             str(error).partition("\n")[0] or type(error).__name__,
             "name another source",
         ) from error

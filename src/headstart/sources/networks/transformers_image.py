@@ -315,18 +315,18 @@ def _cannot_build(settings: Mapping[str, Any], error: Exception) -> SourceError:
     )
 
 
-def inspect_transformers(body: Any, processor: Mapping[str, Any], asked_for: str) -> Architecture:
+def inspect_transformers(body: Any, processor: Mapping[str, Any], uri: str) -> Architecture:
     """Return the anatomy of a network, found by running it once on a blank picture.
 
     Args:
         body: what `build_classifier` returned.
         processor: what `preprocessor_config.json` holds.
-        asked_for: the URI of the source, for messages.
+        uri: the URI of the source, for messages.
 
     Raises:
         SourceError: the network does not take pictures of the size that its preprocessing gives.
     """
-    how = preprocessing_of(processor, body.model.config.model_type, asked_for)
+    how = preprocessing_of(processor, body.model.config.model_type, uri)
     blank = torch.zeros(1, 3, *how.size)
     try:
         with torch.inference_mode():
@@ -335,7 +335,7 @@ def inspect_transformers(body: Any, processor: Mapping[str, Any], asked_for: str
         return look_for_architecture(body, blank, how, classes=classes, classifier=body.classifier, modules=stages)
     except (RuntimeError, ValueError) as error:
         raise SourceError(
-            f"{asked_for} must take pictures of {how.size[0]} x {how.size[1]}, as its preprocessor_config.json says",
+            f"{uri} must take pictures of {how.size[0]} x {how.size[1]}, as its preprocessor_config.json says",
             str(error).partition("\n")[0],
             "name another source",
         ) from error

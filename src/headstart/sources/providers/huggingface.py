@@ -77,7 +77,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
             pictures or texts, or its weights do not fit it.
         MissingExtra: transformers is not installed.
     """
-    repository = Repository(spec.name, spec.revision, asked_for=spec.uri)
+    repository = Repository(spec.name, spec.revision, uri=spec.uri)
     model = read_model(repository)
     if not model.timm:
         check_library(spec.uri)
@@ -110,25 +110,25 @@ def read_model(repository: Repository) -> HubModel:
     Raises:
         SourceError: they are damaged, need code of the repository, or are those of no network for pictures.
     """
-    config = read_settings(repository.get(CONFIG, limit=SMALL), repository.asked_for)
+    config = read_settings(repository.get(CONFIG, limit=SMALL), repository.uri)
     if "architecture" in config and "model_type" not in config:
         return HubModel(repository, config, timm=True, processor={})
-    check_family(config, repository.asked_for)
+    check_family(config, repository.uri)
     if config["model_type"] in TEXT_FAMILIES:
         return HubModel(repository, config, timm=False, processor={}, text=True)
-    processor = read_settings(repository.get(PROCESSOR, limit=SMALL), repository.asked_for)
+    processor = read_settings(repository.get(PROCESSOR, limit=SMALL), repository.uri)
     return HubModel(repository, config, timm=False, processor=processor)
 
 
-def check_library(asked_for: str) -> None:
+def check_library(uri: str) -> None:
     """Raise MissingExtra, before anything large is fetched, unless transformers is installed; it is not imported."""
     try:
         version("transformers")
     except PackageNotFoundError as error:
-        raise missing_extra(asked_for, "transformers", extra="huggingface") from error
+        raise missing_extra(uri, "transformers", extra="huggingface") from error
 
 
-def read_settings(file: HubFile, asked_for: str) -> dict[str, Any]:
+def read_settings(file: HubFile, uri: str) -> dict[str, Any]:
     """Return a JSON file of settings.
 
     Raises:
@@ -142,30 +142,30 @@ def read_settings(file: HubFile, asked_for: str) -> dict[str, Any]:
         raise SourceError(f"{file.path} must hold settings by name", type(held).__name__, "name another source")
     if code := next((name for name in CODE if held.get(name)), None):
         raise SourceError(
-            f"{asked_for} must be built without code of its own, which is never run",
+            f"{uri} must be built without code of its own, which is never run",
             f"{code} in {file.path.name}",
             "name a network of a family that transformers or timm carries itself",
         )
     return held
 
 
-def check_family(config: Mapping[str, Any], asked_for: str) -> None:
+def check_family(config: Mapping[str, Any], uri: str) -> None:
     """Raise SourceError unless the settings are of a family that is known here, for pictures or texts."""
     family = config.get("model_type")
     if family in (*FAMILIES, *TEXT_FAMILIES):
         if config.get("quantization_config"):
-            raise SourceError(f"{asked_for} must have plain weights", "quantised ones", "name the network they are of")
+            raise SourceError(f"{uri} must have plain weights", "quantised ones", "name the network they are of")
         return
     shown = f"{family!r} ({', '.join(map(str, config.get('architectures') or ['no architecture named']))})"
     for kind, keys in OTHER_KINDS.items():
         if any(key in config for key in keys):
             raise SourceError(
-                f"{asked_for} must be a source for images, or for texts among {', '.join(TEXT_FAMILIES)}",
+                f"{uri} must be a source for images, or for texts among {', '.join(TEXT_FAMILIES)}",
                 f"one for {kind}, {shown}",
                 "name another",
             )
     raise SourceError(
-        f"{asked_for} must be of timm or of a family among {', '.join(FAMILIES)}",
+        f"{uri} must be of timm or of a family among {', '.join(FAMILIES)}",
         shown,
         f"name another{did_you_mean(str(family), FAMILIES)}",
     )
@@ -180,7 +180,7 @@ def find_weights(repository: Repository) -> list[HubFile]:
     if whole := repository.find(WEIGHTS, needed=False):
         return [whole]
     if index := repository.find(INDEX, limit=SMALL, needed=False):
-        parts = read_settings(index, repository.asked_for).get("weight_map")
+        parts = read_settings(index, repository.uri).get("weight_map")
         if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
             raise SourceError(
                 f"{index.path} must list the parts of the weights", "no weight_map", "name another source"
@@ -191,7 +191,7 @@ def find_weights(repository: Repository) -> list[HubFile]:
     if found := repository.find(WEIGHTS):  # offline, with none of them in the cache, this says what to fetch
         return [found]
     raise SourceError(
-        f"{repository.asked_for} must hold {WEIGHTS}, its parts or {PICKLED}", "none of them", "use weights none"
+        f"{repository.uri} must hold {WEIGHTS}, its parts or {PICKLED}", "none of them", "use weights none"
     )
 
 
@@ -238,7 +238,7 @@ def _inspect(model: HubModel, body: nn.Module, notes: tuple[str, ...]) -> Archit
         return replace(architecture, classes=classes, notes=notes)
     from headstart.sources.networks.transformers_image import inspect_transformers
 
-    return replace(inspect_transformers(body, model.processor, model.repository.asked_for), notes=notes)
+    return replace(inspect_transformers(body, model.processor, model.repository.uri), notes=notes)
 
 
 def _build(model: HubModel, files: Sequence[HubFile], seed: int) -> tuple[nn.Module, tuple[str, ...]]:

@@ -98,7 +98,7 @@ def _read_sentence_settings(repository: Repository) -> dict[str, Any]:
             stated["normalise"] = True
         elif kind != "Transformer":
             raise SourceError(
-                f"{repository.asked_for} must pool and normalise, and no more",
+                f"{repository.uri} must pool and normalise, and no more",
                 f"a module {kind!r} in {MODULES}",
                 "name another source",
             )
@@ -124,7 +124,7 @@ def _pooling(config: Mapping[str, Any], repository: Repository) -> str:
     chosen = [named] if isinstance(named, str) else [OLD_POOLING_FLAGS.get(flag, flag) for flag in flags] or ["mean"]
     if len(chosen) != 1 or chosen[0] not in POOLINGS:
         raise SourceError(
-            f"{repository.asked_for} must pool by one of {', '.join(POOLINGS)}",
+            f"{repository.uri} must pool by one of {', '.join(POOLINGS)}",
             ", ".join(map(str, chosen)),
             "name another source",
         )

@@ -64,7 +64,7 @@ def _fetch(spec: Spec, architecture: Architecture) -> HubFile:
         raise SourceError(
             f"{spec.uri} must have pretrained weights", "timm lists none", "use weights none, or another name"
         )
-    repository = Repository(architecture.hub, spec.revision, asked_for=spec.uri)
+    repository = Repository(architecture.hub, spec.revision, uri=spec.uri)
     return repository.get(WEIGHTS)
 
 
