@@ -32,7 +32,7 @@ ORDER = {
     "sources.keras": "walker library blueprint arrays file graph table weights",
     "sources.providers": "arch keras file huggingface_text timm huggingface onnx package_files packaged_text packaged"
     " tfhub torchvision words",
-    "features": "features modality extraction store extract",
+    "features": "features modality extraction store extraction_pass extract",
     "heads": "calibration lbfgs principal_axes convex centroid folds logistic ridge svm cross_validation linear select"
     " tfidf serialization stacking",
     "judge": "intervals metrics baselines report benefit gate",

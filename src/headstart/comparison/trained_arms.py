@@ -19,6 +19,7 @@ from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.split import hold_out
 from headstart.engines.environment import set_passive_omp_wait
+from headstart.features.extract import extract_again
 from headstart.features.features import Features
 from headstart.heads.linear import softmax
 from headstart.heads.select import fit_ridge
@@ -28,6 +29,7 @@ from headstart.judge.metrics import log_losses
 from headstart.run.prepared import PreparedData
 from headstart.run.trainable import as_network
 from headstart.sources.base import Source
+from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 from headstart.tune.training.trackers import Tracker
 
@@ -46,7 +48,6 @@ EPOCHS = {SCRATCH: (20, 120), TUNED: (8, 30)}
 SMALL, BATCHES = 200, (16, 32)
 """Below so many labels, batches are the smaller ones."""
 SETTLED, SEEN = 32, 512  # pictures in a batch over which BatchNorm's first statistics are taken, and in all
-AT_ONCE = 64  # examples whose features are computed together
 ASKED = 0.25  # of the labels, for asking whether a mirrored picture keeps its label
 
 
@@ -320,23 +321,14 @@ def _ground(prepared: PreparedData, source: Source) -> TuningProblem:
 
 
 def _features(prepared: PreparedData, source: Source, layer: str) -> Features:
-    """Return features of the labelled examples: those at hand for the source as it is, else computed by torch."""
-    if source is prepared.source:
-        return prepared.features(layer, prepared.parts.train)
-    from headstart.engines.torch import TorchEngine, TorchTexts
-    from headstart.sources.layers import select
-
+    """Return features of the labelled examples: those at hand for the source as it is, else computed and not kept."""
     dataset, train = prepared.scan.dataset, prepared.parts.train
-    network = source.at(layer).network()
-    width = sum(block.width for block in network.blocks)
-    engine = TorchTexts(network.module(), width) if dataset.kind == "text" else TorchEngine(network.module())
-    found = [
-        engine.run(source.prepare_all([dataset.read(at) for at in train[start : start + AT_ONCE]]))
-        for start in range(0, len(train), AT_ONCE)
-    ]
-    x, blocks = select(np.concatenate(found), network.blocks, layer)
-    ids = tuple(dataset.examples[at].id for at in train)
-    return Features(x, prepared.labels(train), ids, dataset.classes, blocks, network.fingerprint)
+    if source is prepared.source:
+        return prepared.features(layer, train)
+    extraction = extract_again(prepared.scan, train, source.at(layer), cache=cache_dir(), engine="torch", keep=False)
+    x, blocks = select(extraction.x, extraction.blocks, layer)
+    ids = tuple(example.id for example in extraction.scan.dataset.examples)
+    return Features(x, prepared.labels(train), ids, dataset.classes, blocks, extraction.made_by)
 
 
 def _shelved(ground: TuningProblem, decoded_cache: DecodedCache, progress: Progress) -> DecodedCache:

@@ -14,7 +14,7 @@ from headstart.base.progress import Progress
 from headstart.data.split import hold_out
 from headstart.data.text import texts_at
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.features.extract import extract
+from headstart.features.extract import extract_again
 from headstart.fitting.findings import FittedPredictor
 from headstart.fitting.words import TextBaseline
 from headstart.fitting.words_after_tuning import StackedHead, stack_with_words
@@ -139,13 +139,8 @@ def _answer(
             return replace(frozen, tuning={**said, "kept": False}, notes=(*tuning.notes, leaning.note))
         head, terms = leaning.head, leaning.terms
     dataset, test = prepared.scan.dataset, prepared.parts.test
-    extraction = extract(
-        dataset.keep(list(test)),
-        tuning.source,
-        hashes=[prepared.scan.hashes[at] for at in test],
-        engine=prepared.engine,
-        cache=cache_dir(),
-        progress=progress,
+    extraction = extract_again(
+        prepared.scan, test, tuning.source, cache=cache_dir(), engine=prepared.engine, progress=progress
     )
     x, blocks = select(extraction.x, extraction.blocks, tuning.layer)
     scores = head.scores(x)

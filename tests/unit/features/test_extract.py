@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart.base.errors import UsageError
+from headstart.base.errors import DataError, UsageError
 from headstart.base.hashing import sha256
 from headstart.base.progress import Progress
 from headstart.data.audit import scan
@@ -30,7 +30,7 @@ from headstart.data.text import Tokens
 from headstart.engines.select import PARITY_SAMPLE
 from headstart.engines.token_batches import LookupEngine
 from headstart.features import extract as extraction
-from headstart.features.extract import extract
+from headstart.features.extract import extract, extract_again
 from headstart.features.extraction import Extraction
 from headstart.features.modality import EXTRACTION_PROFILES, ImageSummary, TextSummary
 from headstart.features.store import FILE
@@ -206,6 +206,20 @@ def test_a_file_that_changed_since_it_was_hashed_is_skipped(photos: Path, extrac
     assert found.positions == (0, 1, 3)
     skipped = found.scan.dataset.skipped
     assert [(skip.id, skip.reason) for skip in skipped] == [("2.png", "changed while it was read")]
+
+
+def test_what_was_read_before_is_extracted_again_or_named(photos: Path, cache: Path, engine: Counted) -> None:
+    files = [path.read_bytes() for path in sorted(photos.rglob("*.png"))[:6]]
+    first = extract(in_memory(files), ToySource(), cache=cache, engine="torch")
+    again = extract_again(first.scan, [4, 1], ToySource(seed=1), cache=cache, engine="torch")
+    assert [example.id for example in again.scan.dataset.examples] == ["4.png", "1.png"]
+    assert again.misses == 2
+    assert (again.x != first.x[[4, 1]]).any()
+    same = extract_again(first.scan, [4, 1], ToySource(), cache=cache, engine="torch")
+    assert (same.hits, same.x.tobytes()) == (2, first.x[[4, 1]].tobytes())
+    files[1] = files[0]
+    with pytest.raises(DataError, match=r"1\.png must be readable again; found changed while it was read"):
+        extract_again(first.scan, [4, 1], ToySource(seed=2), cache=cache, engine="torch")
 
 
 def test_without_a_store_everything_is_run_and_nothing_is_written(
@@ -410,7 +424,7 @@ import sys
 from pathlib import Path
 from headstart.base.hashing import sha256
 from headstart.data.readers.open import open_dataset
-from headstart.features.extract import extract
+from headstart.features.extract import extract, extract_again
 from headstart.testing import ToySource
 found = extract(open_dataset(sys.argv[1]), ToySource(), cache=Path(sys.argv[2]))
 print(found.hits, found.misses, sha256(found.x.tobytes()), *(name in sys.modules for name in ("torch", "openvino")))

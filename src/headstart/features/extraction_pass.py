@@ -1,0 +1,307 @@
+"""One pass over a data set: each example is read once, hashed, looked for in the store, decoded and run.
+
+Texts take two: the network runs them by length, so that the lengths of all of them come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from itertools import chain, islice
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.hashing import sha256, sha256_json
+from headstart.base.prefetch import Prefetcher
+from headstart.base.progress import Progress, Step
+from headstart.data.audit import Examined, remarks_on, summarize
+from headstart.data.dataset import BadExample, Dataset
+from headstart.data.modality import Kind
+from headstart.data.text import text_of
+from headstart.engines.base import Batch, Engine, Network, PreparedExample, stacked
+from headstart.engines.select import PARITY_SAMPLE, Sample, library_versions
+from headstart.features.extraction import Extraction
+from headstart.features.modality import EXTRACTION_PROFILES, order_by_length
+from headstart.features.store import KEYS_AT_ONCE, Store, StoredRow, row_key
+from headstart.sources.base import Source
+
+Number = TypeVar("Number", np.float32, np.uint8)
+CHUNK = 8  # examples that a thread examines in a row: a task costs as much as a small photo
+
+
+@dataclass(slots=True)
+class _Example:
+    """One example on its way through the pass.
+
+    Attributes:
+        position: in the data set.
+        digest: sha256 of its bytes; empty where they could not be read.
+        remarks: what is odd about it.
+        size: bytes; 0 where they were not read.
+        row: what the store holds of it.
+        made_by: what made that row; see `Extraction`.
+        prepared: the example, decoded for the network; None where it need not run.
+        reason: why it cannot be used; empty where it can.
+    """
+
+    position: int
+    digest: str = ""
+    remarks: tuple[str, ...] = ()
+    size: int = 0
+    row: StoredRow | None = None
+    made_by: str = ""
+    prepared: PreparedExample | None = None
+    reason: str = ""
+
+
+class ExtractionPass:
+    """One extraction under way: each distinct content has its row where it first stands in the data set.
+
+    Args:
+        dataset: the examples.
+        source: what prepares them.
+        store: the rows of earlier runs; None for none.
+        take_lock: waits for other processes that extract the same; takes the first digests.
+        open_engine: gives the engine from a sample.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        source: Source,
+        *,
+        store: Store | None,
+        take_lock: Callable[[Sequence[str]], None],
+        open_engine: Callable[[Sample], Engine],
+    ) -> None:
+        self.dataset, self.source, self.network, self.store = dataset, source, source.network(), store
+        self.take_lock, self.open_engine = take_lock, open_engine
+        self.profile = EXTRACTION_PROFILES[dataset.kind]
+        self.digests = [""] * len(dataset)
+        self.remarks: dict[int, tuple[str, ...]] = {}
+        self.unreadable: dict[int, str] = {}
+        self.unusable: dict[str, str] = {}
+        self.first: dict[str, int] = {}
+        self.x = np.empty((len(dataset), sum(block.width for block in self.network.blocks)), dtype=np.float32)
+        self.summaries = np.empty((len(dataset), self.profile.summary.row_bytes), dtype=np.uint8)
+        self.engine: Engine | None = None
+        self.engine_name, self.made_by = "none", ""
+        self.from_store: list[int] = []
+        self.again: list[int] = []
+        self.commit = self.profile.commit
+        self.to_come = 0
+        self.locked = False
+        self.misses = 0
+
+    def use_rows_of(self, engine: str) -> None:
+        """Take rows of this engine from the store; examples whose row is another engine's must be run again."""
+        if engine != self.engine_name:
+            self.again += self.from_store
+            self.from_store = []
+            self.engine_name, self.made_by = engine, made_by(self.network, engine, self.dataset.kind)
+
+    def run(self, progress: Progress, workers: int) -> None:
+        """Fill the rows of every example that can be used."""
+        positions: Sequence[int] = range(len(self.dataset))
+        name = "Reading and extracting features"
+        if self.profile.by_length:
+            with (
+                self._examined(positions, workers, decode=False) as ahead,
+                progress.step("Reading", len(positions), self.dataset.items) as step,
+            ):
+                unknown = list(chain.from_iterable(self._accepted(chunk, step) for chunk in ahead))
+            order = order_by_length(np.array([example.size for example in unknown], dtype=np.int64))
+            positions, name = [unknown[row].position for row in order], "Extracting features"
+        while positions:
+            self.again = []
+            with (
+                self._examined(positions, workers) as ahead,
+                progress.step(name, len(positions), self.dataset.items) as step,
+            ):
+                self._run_new(ahead, step)
+            positions = self.again
+
+    def _examined(
+        self, positions: Sequence[int], workers: int, *, decode: bool = True
+    ) -> Prefetcher[Sequence[int], list[_Example]]:
+        """Return what other threads examine ahead, in chunks, in the order of `positions`."""
+        self.to_come = len(positions)
+        chunks = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
+        window = max(self.profile.window // CHUNK, workers + 1)
+        examine = partial(self._examine, decode=decode)
+        return Prefetcher(
+            lambda chunk: [examine(position) for position in chunk], chunks, workers=workers, window=window
+        )
+
+    def _examine(self, position: int, *, decode: bool) -> _Example:
+        """Read one example, unless its digest and its row are known, and decode it where there is no row."""
+        example, data = _Example(position, self.digests[position]), None
+        try:
+            if not example.digest:
+                data = self.dataset.read(position)
+                example.remarks = remarks_on(self.dataset, position, data)
+                example.digest = sha256(data)
+            if self.first.get(example.digest, position) != position:
+                return example
+            example.made_by, example.row = self.made_by, self._stored([example.digest]).get(example.digest)
+            if example.row is None:
+                data = self._unchanged(example) if data is None else data
+                example.size = len(data)
+                example.prepared = self.source.prepare(data) if decode else None
+        except BadExample as error:
+            example.reason = error.reason
+        return example
+
+    def _unchanged(self, example: _Example) -> bytes:
+        data = self.dataset.read(example.position)
+        if sha256(data) != example.digest:
+            raise BadExample("changed while it was read")
+        return data
+
+    def _accepted(self, chunk: Sequence[_Example], step: Step) -> list[_Example]:
+        """Note what is known of examples, and return those that must run."""
+        new = [example for example in chunk if self._is_new(example)]
+        self.to_come -= len(chunk)
+        step.advance(len(chunk) - len(new))
+        return new
+
+    def _is_new(self, example: _Example) -> bool:
+        position, digest = example.position, example.digest
+        if not digest:
+            self.unreadable[position] = example.reason
+            return False
+        self.digests[position] = digest
+        if example.remarks:
+            self.remarks[position] = example.remarks
+        if self.first.setdefault(digest, position) != position:
+            return False
+        if example.reason:
+            self.unusable[digest] = example.reason
+        elif example.row is not None and example.made_by == self.made_by:
+            self.from_store.append(position)
+            self._set(position, example.row)
+        elif example.row is not None:
+            self.again.append(position)
+        return not example.reason and example.row is None
+
+    def _run_new(self, ahead: Prefetcher[Sequence[int], list[_Example]], step: Step) -> None:
+        """Run what must run in groups that are committed together."""
+        waiting: list[_Example] = []
+
+        def sample() -> Batch:
+            decoded = chain(waiting, chain.from_iterable(ahead.peek()))
+            prepared = (example.prepared for example in decoded if example.prepared is not None)
+            return stacked(list(islice(prepared, PARITY_SAMPLE)))
+
+        for chunk in ahead:
+            waiting += self._accepted(chunk, step)
+            while len(waiting) >= self.commit:
+                group = waiting[: self.commit]
+                self._compute(group, sample)
+                step.advance(len(group))
+                del waiting[: len(group)]
+        if waiting:
+            self._compute(waiting, sample)
+            step.advance(len(waiting))
+
+    def _compute(self, group: Sequence[_Example], sample: Sample) -> None:
+        """Run a group, unless the store has come to hold it, and commit its rows."""
+        self._begin(len(group))
+        group = self._without_stored(group)
+        if group and self.engine is None:
+            self.engine = self.open_engine(sample)
+            self.commit = max(self.commit, self.engine.batch)
+            self.use_rows_of(self.engine.name)
+            group = self._without_stored(group)
+        if not group or self.engine is None:
+            return
+        prepared = [example.prepared for example in group if example.prepared is not None]
+        features = self.engine.run(stacked(prepared))
+        rows = [StoredRow(x, self.profile.summary.pack(one)) for x, one in zip(features, prepared, strict=True)]
+        if self.store is not None:
+            keys = [row_key(example.digest, self.made_by) for example in group]
+            self.store.put_many(dict(zip(keys, rows, strict=True)), to_come=self.to_come)
+        for example, row in zip(group, rows, strict=True):
+            self._set(example.position, row)
+        self.misses += len(group)
+
+    def _begin(self, count: int) -> None:
+        """Before anything is run: wait for others who do the same, and prove that the disk has room for the rows."""
+        if self.store is None or self.locked:
+            return
+        self.take_lock(self.digests[:CHUNK])
+        self.locked = True
+        fewest = self.to_come if self.profile.by_length else max(0, self.to_come - self.store.most_rows())
+        self.store.check_room(count + fewest, self.x.itemsize * self.x.shape[1] + self.summaries.shape[1])
+
+    def _without_stored(self, group: Sequence[_Example]) -> Sequence[_Example]:
+        """Return the examples that the store does not hold, and take the rows of the others."""
+        rows = self._stored([example.digest for example in group])
+        for example in group:
+            if example.digest in rows:
+                self.from_store.append(example.position)
+                self._set(example.position, rows[example.digest])
+        return [example for example in group if example.digest not in rows]
+
+    def _stored(self, digests: Sequence[str]) -> dict[str, StoredRow]:
+        """Return the rows that the store holds of some contents, by digest."""
+        if self.store is None or not self.made_by:
+            return {}
+        keys = {row_key(digest, self.made_by): digest for digest in digests}
+        return {
+            keys[key]: row
+            for key, row in self.store.get_many(list(keys)).items()
+            if len(row.x) == self.x.shape[1] and len(row.summary) == self.summaries.shape[1]
+        }
+
+    def _set(self, position: int, row: StoredRow) -> None:
+        self.x[position], self.summaries[position] = row.x, row.summary
+
+    def result(self) -> Extraction:
+        """Return the rows of every example that can be used."""
+        reasons = [
+            self.unreadable.get(position, self.unusable.get(digest, "")) for position, digest in enumerate(self.digests)
+        ]
+        examined = [
+            Examined(digest, self.remarks.get(position, ()), reasons[position])
+            for position, digest in enumerate(self.digests)
+        ]
+        positions = [position for position, reason in enumerate(reasons) if not reason]
+        rows = np.array([self.first[self.digests[position]] for position in positions], dtype=np.intp)
+        return Extraction(
+            scan=summarize(self.dataset, examined),
+            positions=tuple(positions),
+            x=_taken(self.x, rows),
+            summary=self.profile.summary.unpack(_taken(self.summaries, rows)),
+            blocks=self.network.blocks,
+            hits=len(positions) - self.misses,
+            misses=self.misses,
+            engine=self.engine_name,
+            made_by=self.made_by,
+            notes=self.store.notes if self.store is not None else (),
+            unknown=tuple(self.source.unknown(map(self._text, positions)).most_common()),
+        )
+
+    def _text(self, position: int) -> str:
+        return text_of(self.dataset.read(position))
+
+
+def made_by(network: Network, engine: str, kind: Kind) -> str:
+    """Return the fingerprint of what makes a row: the network, the engine, and the libraries whose version counts."""
+    versions = library_versions(engine) | {name: version(name) for name in EXTRACTION_PROFILES[kind].libraries}
+    return sha256_json({"network": network.fingerprint, "engine": engine, "versions": versions})
+
+
+def _taken(rows: NDArray[Number], positions: NDArray[np.intp]) -> NDArray[Number]:
+    """Return `rows[positions]`; without a second copy of the memory where they ascend, which leaves `rows` shuffled."""
+    if (np.diff(positions) <= 0).any():
+        return rows[positions]
+    if len(positions) < len(rows):
+        for start in range(0, len(positions), KEYS_AT_ONCE):
+            some = positions[start : start + KEYS_AT_ONCE]
+            rows[start : start + len(some)] = rows[some]
+    return rows[: len(positions)]
