@@ -43,7 +43,7 @@ ORDER = {
     "tune.training": "checkpoint ema task epoch_budget losses schedule signals trackers loop",
     "tune.network": "readers classifier trace frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base spec_augment images texts by_modality contrastive stream",
-    "ship": "schema tfidf_member bundle card source_card upload",
+    "ship": "schema tfidf_member bundle card upload",
     "run": "clock folder option_model options prepared trainable",
     "fitting": "result words findings selection words_after_tuning tuning fit",
     "comparison": "options untrained_arms trained_arms budget outcome_store experiment result compare multi_source",

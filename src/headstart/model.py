@@ -140,7 +140,7 @@ class Model:
             UsageError: the disk is full or cannot be written; an older bundle is intact.
         """
         manifest = self.manifest()
-        page = card.render(manifest, self.report)
+        page = card.bundle_card(manifest, self.report)
         tuned = dict(self.source.weights)
         bundle.save(Path(folder), Bundle(manifest, self.head, self.report, page, tuned, self.terms))
 

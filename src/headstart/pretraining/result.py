@@ -122,11 +122,11 @@ class PretrainResult:
     def members(self) -> dict[str, bytes]:
         """Return the files of the folder and their bytes."""
         from headstart.judge.report.fit_page import render
-        from headstart.ship.source_card import source_card
+        from headstart.ship.card import source_card
 
         weights = self.weights()
         parameters = sum(weight.numel() for weight in self.network.body.parameters())
-        card = source_card(self.result, parameters=parameters, size=len(weights), simple=self.simple)
+        card = source_card(self.result, parameters=parameters, size=len(weights))
         return {
             WEIGHTS: weights,
             PAGE: render(self.page()).encode("utf-8", "backslashreplace"),

@@ -1,161 +1,202 @@
-"""The model card: a README with Hugging Face metadata that says what a bundle is, how good, and how to use it."""
+"""The model cards: README files with Hugging Face metadata, of a bundle and of a source that `pretrain` trained."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.base.errors import list_some, one_line
 from headstart.data.modality import Modality, modality_of_task
+from headstart.judge.metrics import METRICS
 from headstart.ship.bundle import Manifest
 
 MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~&$@])")
-LISTED_CLASSES = 100
-METRICS = {
-    "accuracy": ("accuracy", "Accuracy"),
-    "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
-    "macro_f1": ("f1", "Macro F1"),
-    "log_loss": ("log_loss", "Log loss"),
-    "ece": ("ece", "Calibration error (ECE)"),
-}
-PERCENTS = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
+MAX_LISTED_CLASSES = 100
+MAX_CODE = 2000  # characters of a code span
 
 
-def render(manifest: Manifest, result: dict[str, Any]) -> str:
-    """Return the model card as Markdown under a YAML header.
+def bundle_card(manifest: Manifest, result: dict[str, Any]) -> str:
+    """Return the card of a bundle as Markdown under a YAML header.
 
     Args:
-        manifest: what the bundle says of itself.
+        manifest: of the bundle.
         result: the result of the run that made it, as `result.json` holds it.
     """
-    return f"{_header(manifest, result)}\n{_body(manifest, result)}"
+    modality, source, data = modality_of_task(manifest.task), manifest.source, manifest.data
+    provider, _, name = source.uri.partition(":")
+    return _card(
+        _metadata(
+            data.name,
+            manifest.task,
+            source.uri,
+            {key: interval["value"] for key, interval in result.get("test", {}).items()},
+            metrics=["accuracy", "f1"],
+            base_model=name.partition("@")[0] if provider == "hf" else None,
+        ),
+        f"{data.name}: {len(manifest.classes)} classes of {modality.plural}",
+        f"A linear head ({_text(manifest.head.kind)}) on the features of `{_code(source.uri)}` (layer "
+        f"`{_code(manifest.layer)}`), fitted with headstart. It predicts one of the classes "
+        f"{_classes(manifest.classes)}.",
+        {
+            "Evaluation": _bundle_metrics(result),
+            "Intended use and limits": _use(modality.plural),
+            "How to use it": _bundle_usage(modality),
+            "Required source": _requirements(manifest),
+            "Licence": "Choose a licence for your model: add `license:` to the header above before you publish it. The "
+            f"weights of the source are under {_text(source.licence)}, and your training data has terms of its own.",
+            "Training": _items(
+                {
+                    "Data": f"{_text(data.name)}, fingerprint `{_code(data.fingerprint)}`",
+                    "Head": f"{_text(manifest.head.kind)}, penalty {manifest.head.penalty:g}, "
+                    f"temperature {manifest.calibration.temperature:.3f}",
+                    "Seed": str(result.get("seed", 0)),
+                    "Versions": ", ".join(
+                        f"{_text(name)} {_text(number)}" for name, number in manifest.versions.items()
+                    ),
+                }
+            ),
+        },
+    )
 
 
-def quoted(text: object) -> str:
-    """Return `text` as a double-quoted YAML string on one line."""
-    return '"' + "".join(map(_yaml_char, one_line(text))) + '"'
+def source_card(result: dict[str, Any], *, parameters: int, size: int) -> str:
+    """Return the card of a source that was trained from scratch, as Markdown under a YAML header.
+
+    Args:
+        result: the result of `pretrain`, as `result.json` holds it.
+        parameters: number of weights, the classifier included.
+        size: of the weights' file, in bytes.
+    """
+    training, data, items = result["training"], result["data"], modality_of_task(result["task"]).plural
+    accuracy = {"accuracy": round(result["gate"]["accuracy"]["value"], 6)}
+    return _card(
+        _metadata(data["name"], result["task"], result["arch"], accuracy, metrics=["accuracy"]),
+        f"{data['name']}: a source of {len(result['classes'])} classes",
+        f"`{_code(result['arch'])}`, trained from random weights with headstart: {parameters:,} weights "
+        f"({size / 1e6:.1f} MB). Its input are {_input(result)}.",
+        {
+            "Evaluation": _gate(result),
+            "How to use it": f"```sh\npip install headstart\nheadstart fit YOUR_{items.upper()} --source file:FOLDER\n"
+            "```\n\nFOLDER holds this file. `--layer` and `--tune last:N` use a part of the network.",
+            "Training": _items(
+                {
+                    "Data": f"{_text(data['name'])}, fingerprint `{_code(data['fingerprint'])}`",
+                    "Licence": _text(result["licence"]),
+                    "Training": f"{training['images']:,} {items} in {training['epochs']} epochs, "
+                    f"{training['history'][-1]['seconds']:,.0f} s, {training['images_per_second']:,.0f} {items}/s",
+                    "Command": f"`{_code(result['command'])}`",
+                }
+            ),
+            "Classes": _classes(result["classes"]),
+        },
+    )
 
 
-def escaped(text: object) -> str:
-    """Return `text` as one line that Markdown and HTML show as it stands."""
-    return MARKDOWN.sub(r"\\\1", one_line(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
+def _metadata(
+    name: str,
+    task: str,
+    base: str,
+    values: Mapping[str, float],
+    *,
+    metrics: list[str],
+    base_model: str | None = None,
+) -> str:
+    """Return the YAML header.
+
+    Args:
+        name: of the data.
+        task: as Hugging Face names it.
+        base: URI of the source, or of the architecture.
+        values: test metrics by their key in `result.json`.
+        metrics: their types to list at the top.
+        base_model: the repository on the Hugging Face hub whose weights the model stands on.
+    """
+    from huggingface_hub.repocard_data import EvalResult, ModelCardData
+
+    name = one_line(name) or "data"
+    data = ModelCardData(
+        library_name="headstart",
+        pipeline_tag=task,
+        tags=["headstart", "transfer-learning", one_line(base)],
+        base_model=base_model if base_model is None else one_line(base_model),
+        metrics=metrics,
+        model_name=name,
+        eval_results=[
+            EvalResult(
+                task_type=task,
+                dataset_type=name,
+                dataset_name=name,
+                dataset_split="test",
+                metric_type=metric.hub_type,
+                metric_name=metric.title,
+                metric_value=float(values[key]),
+            )
+            for key, metric in METRICS.items()
+            if key in values
+        ],
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
 
 
-def _yaml_char(char: str) -> str:
-    if char in '"\\':
-        return f"\\{char}"
-    return char if char.isprintable() else f"\\U{ord(char):08x}"
+def _card(metadata: str, title: str, introduction: str, sections: Mapping[str, str]) -> str:
+    parts = [f"# {_text(title)}", introduction, *(f"## {name}\n\n{text}" for name, text in sections.items())]
+    return "\n".join([metadata, "\n\n".join(parts), ""])
 
 
-def _header(manifest: Manifest, result: dict[str, Any]) -> str:
-    lines = [
-        "---",
-        "library_name: headstart",
-        f"pipeline_tag: {quoted(manifest.task)}",
-        "tags:",
-        "- headstart",
-        "- transfer-learning",
-        f"- {quoted(manifest.source.uri)}",
-        *_base_model(manifest.source.uri),
-        "metrics:",
-        "- accuracy",
-        "- f1",
-        "model-index:",
-        f"- name: {quoted(manifest.data.name)}",
-        "  results:",
-        "  - task:",
-        f"      type: {quoted(manifest.task)}",
-        "    dataset:",
-        f"      name: {quoted(manifest.data.name)}",
-        f"      type: {quoted(manifest.data.name)}",
-        "      split: test",
-        "    metrics:",
-        *_metrics(result.get("test", {})),
-        "---",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _base_model(uri: str) -> Iterable[str]:
-    """Name the hub model under it, where there is one, so that the hub links the two."""
-    provider, _, name = uri.partition(":")
-    if provider == "hf":
-        yield f"base_model: {quoted(name.partition('@')[0])}"
-
-
-def _metrics(test: dict[str, Any]) -> Iterable[str]:
-    for key, (kind, name) in METRICS.items():
-        if key in test:
-            yield f"    - type: {kind}"
-            yield f"      name: {quoted(name)}"
-            yield f"      value: {json.dumps(float(test[key]['value']))}"
-
-
-def _body(manifest: Manifest, result: dict[str, Any]) -> str:
-    modality = modality_of_task(manifest.task)
-    sections = [
-        f"# {escaped(manifest.data.name)}: {len(manifest.classes)} classes of {modality.plural}",
-        f"A linear head ({escaped(manifest.head.kind)}) on the features of `{_code(manifest.source.uri)}` "
-        f"(layer `{_code(manifest.layer)}`), fitted with headstart. It names one of: {list_classes(manifest.classes)}.",
-        "## How good it is",
-        _figures(result),
-        "## What it is for",
-        _use(modality.plural),
-        "## How to use it",
-        _how(modality),
-        "## What it needs",
-        _needs(manifest),
-        "## Licence",
-        f"Yours to choose: add `license:` to the header above before you publish. The source's weights are under "
-        f"{escaped(manifest.source.licence)}, and what you trained on has terms of its own.",
-        "## How it was made",
-        _made(manifest, result),
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def list_classes(classes: Sequence[str]) -> str:
-    """Return the names of the first classes as Markdown, and how many more there are."""
-    return list_some(map(escaped, classes), LISTED_CLASSES)
-
-
-def _figures(result: dict[str, Any]) -> str:
-    test, examples = result.get("test", {}), result.get("examples", {})
+def _bundle_metrics(result: dict[str, Any]) -> str:
+    test, examples, baselines = result.get("test", {}), result.get("examples", {}), result.get("baselines", {})
     rows = [
-        f"| {name} | {_figure(key, test[key]['value'])} | {_figure(key, test[key]['low'])} to "
-        f"{_figure(key, test[key]['high'])} |"
-        for key, (_, name) in METRICS.items()
+        (metric.title, *(metric.format(test[key][end]) for end in ("value", "low", "high")))
+        for key, metric in METRICS.items()
         if key in test
     ]
-    baselines = result.get("baselines", {})
-    names = {"majority": "Always the commonest class", "simple": "Simple model without the source"}
-    rows += [
-        f"| {name}, accuracy | {_figure('accuracy', baselines[key])} | |"
-        for key, name in names.items()
-        if key in baselines
+    titles = {
+        "majority": "Accuracy of always predicting the most frequent class",
+        "simple": "Accuracy without the source",
+    }
+    lines = [
+        f"| on {examples.get('test', 0):,} test examples | value | 95 % interval |",
+        "|---|---|---|",
+        *(f"| {title} | {value} | {low} to {high} |" for title, value, low, high in rows),
+        *(f"| {title} | {100 * baselines[key]:.1f} % | |" for key, title in titles.items() if key in baselines),
     ]
-    table = "\n".join(
-        [f"| on {examples.get('test', 0):,} test examples | value | 95 % interval |", "|---|---|---|", *rows]
+    return "\n".join([*lines, "", f"The head was fitted on {examples.get('train', 0):,} examples."])
+
+
+def _gate(result: dict[str, Any]) -> str:
+    gate, modality = result["gate"], modality_of_task(result["task"])
+    accuracy, over, simple = gate["accuracy"], gate["over_simple"], modality.baseline
+    gain = f"{100 * over['value']:+.1f} points [{100 * over['low']:+.1f}, {100 * over['high']:+.1f}]"
+    passed = f"It passed the gate: {gain} compared with {simple}."
+    failed = f"**It did not pass the gate**: {gain} compared with {simple}. It was written because of `--force`."
+    return (
+        f"| accuracy on {result['examples']['test']:,} test {modality.plural} | |\n|---|---|\n"
+        f"| this network | {accuracy['value']:.1%} ({accuracy['low']:.1%} to {accuracy['high']:.1%}) |\n"
+        f"| {simple} | {gate['simple']:.1%} |\n"
+        f"| always the most frequent class | {gate['majority']:.1%} |\n\n{passed if gate['passed'] else failed}"
     )
-    return f"{table}\n\nIt was fitted on {examples.get('train', 0):,} examples."
 
 
-def _figure(key: str, value: float) -> str:
-    return f"{100 * value:.1f} %" if key in PERCENTS else f"{value:.3f}"
+def _input(result: dict[str, Any]) -> str:
+    rows, columns = result["size"]
+    spectrogram = result.get("spectrogram")
+    if spectrogram is None:
+        return f"pictures of {rows} x {columns} pixels"
+    seconds = columns * spectrogram["hop"] / spectrogram["rate"]
+    return f"log-mel spectrograms of {rows} bands x {columns} frames: {seconds:.2f} s at {spectrogram['rate']:,} Hz"
 
 
 def _use(items: str) -> str:
     return (
-        f"It sorts {items} that are like those it was fitted on into the classes above. It always names one of them, "
-        f"also for {items} that show none: look at the probability, and test it on your own {items} before you rely "
-        f"on it. The figures hold for {items} drawn like the test part; other cameras, places, times or people can "
-        "lower them. It was not tested for fairness between groups of people and must not decide about persons."
+        f"The model classifies {items} like those that it was fitted on into the classes above. It predicts one of "
+        f"them also for {items} that show none: look at the probability, and test it on your own {items} before you "
+        f"rely on it. The metrics hold for {items} drawn like the test part; other cameras, places, times or people "
+        "can lower them. It was not tested for fairness between groups of people and must not decide about persons."
     )
 
 
-def _how(modality: Modality) -> str:
+def _bundle_usage(modality: Modality) -> str:
     return (
         f"```sh\npip install headstart\nheadstart predict . {modality.sample_file}\n```\n\n"
         f'```python\nimport headstart as hs\n\nmodel = hs.load(".")\nmodel.predict(["{modality.sample_item}"])\n'
@@ -163,29 +204,30 @@ def _how(modality: Modality) -> str:
     )
 
 
-def _needs(manifest: Manifest) -> str:
+def _requirements(manifest: Manifest) -> str:
     source = manifest.source
     if source.included:
-        return "This bundle holds everything: the source's weights are in it."
-    get = source.get.removeprefix("run: ")
+        return "This bundle holds everything: the weights of the source are in it."
     return (
         f"The weights of the source are not in this bundle. It needs `{_code(source.uri)}`, revision "
-        f"`{_code(source.revision)}`, sha256 `{_code(source.sha256)}`. To get it: `{_code(get)}`. headstart "
-        "checks the sha256 and refuses other weights."
+        f"`{_code(source.revision)}`, sha256 `{_code(source.sha256)}`. To get it: "
+        f"`{_code(source.get.removeprefix('run: '))}`. headstart checks the sha256 and refuses other weights."
     )
 
 
-def _made(manifest: Manifest, result: dict[str, Any]) -> str:
-    facts = {
-        "Data": f"{escaped(manifest.data.name)}, fingerprint `{_code(manifest.data.fingerprint)}`",
-        "Head": f"{escaped(manifest.head.kind)}, penalty {manifest.head.penalty:g}, "
-        f"temperature {manifest.calibration.temperature:.3f}",
-        "Seed": f"{result.get('seed', 0)}",
-        "Versions": ", ".join(f"{escaped(name)} {escaped(version)}" for name, version in manifest.versions.items()),
-    }
-    return "\n".join(f"- {name}: {value}" for name, value in facts.items() if value)
+def _items(values: Mapping[str, str]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in values.items() if value)
+
+
+def _classes(classes: Sequence[str]) -> str:
+    return list_some(map(_text, classes), MAX_LISTED_CLASSES)
+
+
+def _text(text: object) -> str:
+    """Return `text` as one line that Markdown and HTML show as it stands."""
+    return MARKDOWN.sub(r"\\\1", one_line(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
 
 
 def _code(text: object) -> str:
     """Return `text` for the inside of a code span, which nothing but a backtick can leave."""
-    return one_line(text).replace("`", "'")
+    return one_line(text, limit=MAX_CODE).replace("`", "'")

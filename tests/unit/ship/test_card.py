@@ -42,7 +42,7 @@ RESULT: dict[str, Any] = {
 
 
 def test_the_hub_reads_it() -> None:
-    parsed = ModelCard(card.render(MANIFEST, RESULT))
+    parsed = ModelCard(card.bundle_card(MANIFEST, RESULT))
     data = parsed.data
     assert data.library_name == "headstart"
     assert data.pipeline_tag == "image-classification"
@@ -55,7 +55,7 @@ def test_the_hub_reads_it() -> None:
 
 
 def test_it_says_what_it_must() -> None:
-    text = card.render(MANIFEST, RESULT)
+    text = card.bundle_card(MANIFEST, RESULT)
     for words in (
         "94.8 % | 90.1 % to 97.4 %",
         "54.2 %",
@@ -73,7 +73,7 @@ def test_it_says_what_it_must() -> None:
 
 def test_source_inside_and_source_on_the_hub() -> None:
     inside = replace(MANIFEST, source=replace(MANIFEST.source, included=True, uri="hf:org/name@abc"))
-    text = card.render(inside, RESULT)
+    text = card.bundle_card(inside, RESULT)
     assert "This bundle holds everything" in text
     assert ModelCard(text).data.base_model == "org/name"
 
@@ -97,7 +97,7 @@ def test_hostile_labels_are_text__TXT_07(label: str) -> None:
         data=DataIdentity(label, "1"),
         source=replace(MANIFEST.source, licence=label, get=label, uri=f"packaged:{label}"),
     )
-    text = card.render(hostile, RESULT)
+    text = card.bundle_card(hostile, RESULT)
     parsed = ModelCard(text)
     assert parsed.data.license is None
     assert parsed.data.to_dict()["model-index"][0]["name"] == one_line(label)
@@ -110,16 +110,21 @@ def test_hostile_labels_are_text__TXT_07(label: str) -> None:
 
 @given(st.text())
 def test_any_text_survives_yaml(text: str) -> None:
-    assert yaml.safe_load(f"a: {card.quoted(text)}") == {"a": one_line(text)}
+    header = card._metadata(
+        text, "image-classification", text, {"accuracy": 0.5}, metrics=["accuracy"], base_model=text
+    )
+    found = yaml.safe_load(header.strip().removeprefix("---").removesuffix("---"))
+    assert found["model-index"][0]["name"] == (one_line(text) or "data")
+    assert found["tags"][-1] == found["base_model"] == one_line(text)
 
 
 @given(st.text(st.characters(exclude_categories=["Cn", "Co"]), max_size=60))
 def test_any_text_survives_markdown(text: str) -> None:
-    html = MarkdownIt().renderInline(f"x{card.escaped(text)}x")
+    html = MarkdownIt().renderInline(f"x{card._text(text)}x")
     shown = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
     assert html == f"x{shown}x"
 
 
 def test_many_classes_are_cut() -> None:
-    text = card.render(replace(MANIFEST, classes=[f"class {n}" for n in range(250)]), RESULT)
+    text = card.bundle_card(replace(MANIFEST, classes=[f"class {n}" for n in range(250)]), RESULT)
     assert "and 150 more" in text

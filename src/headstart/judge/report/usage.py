@@ -18,7 +18,7 @@ def how_to_use(result: dict[str, Any], *, bundle: str) -> dict[str, str]:
     modality = modality_of_task(result["task"])
     if "training" in result:
         return {
-            "shell": f"headstart fit YOUR_PHOTOS --source {shlex.quote(result['source'])}",
+            "shell": f"headstart fit YOUR_{modality.plural.upper()} --source {shlex.quote(result['source'])}",
             "python": f"source = hs.open_source({result['source']!r})",
             "call": f"source.encode([{modality.sample_item!r}])",
         }
