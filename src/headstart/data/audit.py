@@ -155,14 +155,14 @@ def check_bad(dataset: Dataset, *, allow_broken: bool) -> None:
     good_in, bad_in = _per_class(dataset)
     for label in dataset.classes:
         if not good_in[label]:
-            given = f"0 of {bad_in[label]} usable in {label!r}{_reasons(dataset, label)}"
-            raise DataError("every class must hold usable examples", given, "mend them or remove the class")
+            received = f"0 of {bad_in[label]} usable in {label!r}{_reasons(dataset, label)}"
+            raise DataError("every class must hold usable examples", received, "mend them or remove the class")
     if allow_broken:
         return
     do = "mend or remove them, or go on without them: --allow-broken"
     if bad > MAX_BAD * total:
-        given = f"{bad} of {total} ({bad / total:.0%}) unusable{_reasons(dataset)}"
-        raise DataError(f"at most {MAX_BAD:.0%} of {dataset.name} may be unusable", given, do)
+        received = f"{bad} of {total} ({bad / total:.0%}) unusable{_reasons(dataset)}"
+        raise DataError(f"at most {MAX_BAD:.0%} of {dataset.name} may be unusable", received, do)
     for label in dataset.classes:
         count = good_in[label] + bad_in[label]
         if bad_in[label] >= MAX_BAD_IN_CLASS * count:

@@ -46,7 +46,7 @@ def only(dataset: Dataset, names: Sequence[str], *, where: str) -> Dataset:
             f"correct it{did_you_mean(unknown[0], dataset.classes)}",
         )
     check_classes(tuple(names), where=where, do="name at least two")
-    wanted = frozenset(names)
-    kept = dataset.keep([at for at, example in enumerate(dataset.examples) if example.label in wanted])
-    skipped = tuple(one for one in dataset.skipped if one.label in wanted)
-    return replace(kept, classes=tuple(sorted(wanted)), skipped=skipped)
+    classes = frozenset(names)
+    kept = dataset.keep([at for at, example in enumerate(dataset.examples) if example.label in classes])
+    skipped = tuple(one for one in dataset.skipped if one.label in classes)
+    return replace(kept, classes=tuple(sorted(classes)), skipped=skipped)

@@ -45,8 +45,8 @@ def check_classes(classes: Sequence[str], *, where: str, do: str) -> None:
         do: what to do about it.
     """
     if len(classes) < 2:
-        given = f"only one, {classes[0]!r}" if classes else "none"
-        raise DataError(f"{where} must hold at least two classes", given, do)
+        received = f"only one, {classes[0]!r}" if classes else "none"
+        raise DataError(f"{where} must hold at least two classes", received, do)
 
 
 def notes_on(classes: Iterable[str], *, numbers: bool = True) -> tuple[str, ...]:

@@ -93,8 +93,8 @@ def hold_out(
     divisible = sorted(position for unit in whole for position in unit)
     if not divisible:
         return tuple(sorted(positions)), ()
-    _, held = _draw(dataset.examples, divisible, keys, hashes, share)
-    return tuple(sorted(set(positions) - set(held))), held
+    _, held_out = _draw(dataset.examples, divisible, keys, hashes, share)
+    return tuple(sorted(set(positions) - set(held_out))), held_out
 
 
 def _key(seed: int, what: str, digest: str) -> str:
@@ -133,8 +133,8 @@ def _without_leaks(
     hashes: Sequence[str], train: Sequence[int], others: Sequence[int]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the train part without copies of what stands in the other parts, and a note on how many those were."""
-    held = {hashes[position] for position in others}
-    kept = tuple(position for position in train if hashes[position] not in held)
+    elsewhere = {hashes[position] for position in others}
+    kept = tuple(position for position in train if hashes[position] not in elsewhere)
     count = len(train) - len(kept)
     note = f"{count} training examples are exact copies of some in the other given parts and were left out."
     return kept, (note,) if count else ()
@@ -159,8 +159,8 @@ def _leaks(
     members = sum(examples[position].group in groups for position in others)
     notes = []
     if copies:
-        said = "exact copies of some in it: scores flatter (--drop-test-duplicates)"
-        notes.append(f"{copies} examples outside the given train part are {said}.")
+        what = "exact copies of some in it: scores flatter (--drop-test-duplicates)"
+        notes.append(f"{copies} examples outside the given train part are {what}.")
     if members:
         notes.append(f"{members} examples outside the given train part share a group with some in it: scores flatter.")
     return tuple(notes)
@@ -178,15 +178,15 @@ def _draw(
     counts = [Counter(examples[position].label for position in unit) for unit in units]
     totals = Counter(examples[position].label for position in positions)
     _check_divisible(totals, counts)
-    wanted = {label: min(max(round(total * test_share), 1), total - 1) for label, total in totals.items()}
+    targets = {label: min(max(round(total * test_share), 1), total - 1) for label, total in totals.items()}
     filled: Counter[str] = Counter()
     chosen: set[int] = set()
-    for at, count in enumerate(counts):
-        if all(filled[label] + number <= wanted[label] for label, number in count.items()):
-            chosen.add(at)
+    for index, count in enumerate(counts):
+        if all(filled[label] + number <= targets[label] for label, number in count.items()):
+            chosen.add(index)
             filled.update(count)
-    _top_up(counts, wanted, totals, filled, chosen)
-    test = {position for at in chosen for position in units[at]}
+    _top_up(counts, targets, totals, filled, chosen)
+    test = {position for index in chosen for position in units[index]}
     return tuple(sorted(set(positions) - test)), tuple(sorted(test))
 
 
@@ -231,26 +231,26 @@ def _check_divisible(totals: Counter[str], counts: Sequence[Counter[str]]) -> No
 
 def _top_up(
     counts: Sequence[Counter[str]],
-    wanted: dict[str, int],
+    targets: dict[str, int],
     totals: Counter[str],
     filled: Counter[str],
     chosen: set[int],
 ) -> None:
     """Give each class that is short of test examples a unit, smallest first, where that brings it nearer its share."""
-    for label in sorted(wanted):
-        if filled[label] == wanted[label]:
+    for label in sorted(targets):
+        if filled[label] == targets[label]:
             continue
         rest = sorted(
-            (at for at in range(len(counts)) if at not in chosen and counts[at][label]),
-            key=lambda at: counts[at][label],
+            (index for index in range(len(counts)) if index not in chosen and counts[index][label]),
+            key=lambda index: counts[index][label],
         )
-        for at in rest:
-            spare = all(filled[name] + number < totals[name] for name, number in counts[at].items())
-            missing = wanted[label] - filled[label]
-            nearer = abs(counts[at][label] - missing) < missing
+        for index in rest:
+            spare = all(filled[name] + number < totals[name] for name, number in counts[index].items())
+            missing = targets[label] - filled[label]
+            nearer = abs(counts[index][label] - missing) < missing
             if spare and (nearer or not filled[label]):
-                chosen.add(at)
-                filled.update(counts[at])
+                chosen.add(index)
+                filled.update(counts[index])
                 break
 
 

@@ -105,23 +105,23 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
     Raises:
         Unusable: it is no recording, truncated, broken, without samples, or holds NaN or infinity.
     """
-    encoding, found = sniff(data), []
+    encoding, clauses = sniff(data), []
     suffix = re.search(r"\.\w+$", name.lower())
     if suffix and suffix[0] in SOUND_SUFFIXES and suffix[0] not in SUFFIXES[encoding]:
-        found.append(f"{encoding.upper()} named {suffix[0]}, read by content")
+        clauses.append(f"{encoding.upper()} named {suffix[0]}, read by content")
     with _opened(data) as file:
         if file.samplerate not in USUAL:
-            found.append(f"sampled at {file.samplerate:,} Hz (resampled where the source hears another rate)")
+            clauses.append(f"sampled at {file.samplerate:,} Hz (resampled where the source hears another rate)")
         if file.channels > 1:
-            found.append(f"{file.channels} channels, mixed down to one")
+            clauses.append(f"{file.channels} channels, mixed down to one")
         silent = True
         for block in _blocks(data, file, LOOKED_AT):
             silent = silent and not block.any()
     if silent:
-        found.append("silent: every sample is zero")
+        clauses.append("silent: every sample is zero")
     if len(data) > MAX_BYTES:
-        found.append(f"larger than {MAX_BYTES >> 20} MiB, of which the beginning is read")
-    return tuple(found)
+        clauses.append(f"larger than {MAX_BYTES >> 20} MiB, of which the beginning is read")
+    return tuple(clauses)
 
 
 def length(data: bytes) -> tuple[float, int]:
@@ -192,15 +192,15 @@ def sound_bytes(item: object) -> bytes:
         return read_file(os.fspath(item), begin=True)
     array, rate = item if isinstance(item, tuple) and len(item) == 2 else (None, 0)
     array = np.asarray(array)
-    held = _HELD.get(array.dtype.name)
-    if held is None or array.ndim not in (1, 2) or not isinstance(rate, (int, np.integer)) or rate < 1:
+    stored_type = _HELD.get(array.dtype.name)
+    if stored_type is None or array.ndim not in (1, 2) or not isinstance(rate, (int, np.integer)) or rate < 1:
         what = f"{array.dtype} of shape {array.shape} at {rate!r}" if isinstance(item, tuple) else type(item).__name__
         raise BadExample(f"not a path, bytes or a pair (samples, rate) ({one_line(what, 80)})")
     if array.dtype == np.int8:
         array = array.astype(np.int16) * 256
     channels = max(1, array.shape[1]) if array.ndim == 2 else 1
-    data, each = array.astype(held).tobytes(), channels * np.dtype(held).itemsize
-    coding = 3 if "f" in held else 1
+    data, each = array.astype(stored_type).tobytes(), channels * np.dtype(stored_type).itemsize
+    coding = 3 if "f" in stored_type else 1
     form = struct.pack("<HHIIHH", coding, channels, rate, rate * each, each, 8 * each // channels)
     chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
     return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WAVE" + chunks
@@ -228,10 +228,10 @@ def _opened(data: bytes) -> Iterator[Any]:
                 raise BadExample(f"{file.samplerate:,} samples a second, not {low:,} to {high:,}")
             yield file
     except library.LibsndfileError as error:
-        said = error.error_string.strip().rstrip(".")
+        message = error.error_string.strip().rstrip(".")
         # What libsndfile says of an MP3 without a sound frame is meant for a file on disk.
-        said = "no sound in it" if said.startswith("File does not exist") else one_line(said, 80)
-        raise BadExample(f"broken: {said}") from error
+        message = "no sound in it" if message.startswith("File does not exist") else one_line(message, 80)
+        raise BadExample(f"broken: {message}") from error
     except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise BadExample(f"broken: {one_line(error, 80)}") from error
 
@@ -250,11 +250,11 @@ def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float
     Raises:
         Unusable: there is no sample, fewer than the header says, or one that is no number.
     """
-    wanted = int(np.ceil(seconds * file.samplerate))
+    needed = int(np.ceil(seconds * file.samplerate))
     size, read = max(1, BLOCK // file.channels), 0
     claimed = file.frames - file.tell() if file.frames < _COUNTLESS else 0
-    while read < wanted:
-        block = file.read(min(size, wanted - read), dtype="float32", always_2d=True)
+    while read < needed:
+        block = file.read(min(size, needed - read), dtype="float32", always_2d=True)
         if not len(block):
             break
         if not np.isfinite(block).all():
@@ -263,7 +263,7 @@ def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float
         yield block
     if not read:
         raise BadExample("no samples" if len(data) <= MAX_BYTES else "too large")
-    if read < min(wanted, claimed) and len(data) <= MAX_BYTES:
+    if read < min(needed, claimed) and len(data) <= MAX_BYTES:
         raise BadExample(f"truncated (its header says {file.frames:,} samples, {read:,} are there)")
 
 
@@ -290,21 +290,21 @@ def _claimed(data: bytes, encoding: Encoding) -> int:
 
 def _check_chunks(data: bytes) -> None:
     order = ">" if data[:4] == b"RIFX" else "<"
-    at, align, claimed = 12, 1, None
-    while at + 8 <= len(data):
-        name, size = data[at : at + 4], struct.unpack_from(f"{order}I", data, at + 4)[0]
+    offset, align, claimed = 12, 1, None
+    while offset + 8 <= len(data):
+        name, size = data[offset : offset + 4], struct.unpack_from(f"{order}I", data, offset + 4)[0]
         if name == b"ds64":
-            (claimed,) = struct.unpack_from("<Q", data, at + 16)
+            (claimed,) = struct.unpack_from("<Q", data, offset + 16)
         elif name == b"fmt ":
-            align = max(1, struct.unpack_from(f"{order}H", data, at + 20)[0])
+            align = max(1, struct.unpack_from(f"{order}H", data, offset + 20)[0])
         elif name == b"data":
-            held = len(data) - at - 8
-            wanted = claimed if claimed is not None else size if size < _UNKNOWN else 0
-            if wanted // align > held // align:
-                said = f"its header says {wanted // align:,} samples, {held // align:,} are there"
-                raise BadExample(f"truncated ({said})")
+            present = len(data) - offset - 8
+            promised = claimed if claimed is not None else size if size < _UNKNOWN else 0
+            if promised // align > present // align:
+                mismatch = f"its header says {promised // align:,} samples, {present // align:,} are there"
+                raise BadExample(f"truncated ({mismatch})")
             return
-        at += 8 + size + size % 2
+        offset += 8 + size + size % 2
     raise BadExample("no samples (a header only)")
 
 

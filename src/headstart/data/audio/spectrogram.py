@@ -87,16 +87,18 @@ class AudioPreprocessing(Preprocessing):
             data: the file.
             share: where a longer recording begins, 0..1; see `samples`.
         """
-        wanted = self.spectrogram
-        picture = log_mel(samples(data, rate=wanted.rate, seconds=wanted.seconds, share=share), wanted)
+        spectrogram = self.spectrogram
+        picture = log_mel(samples(data, rate=spectrogram.rate, seconds=spectrogram.seconds, share=share), spectrogram)
         return picture[:, :, None] if self.channels == "grey" else np.repeat(picture[:, :, None], 3, axis=2)
 
 
-def mono_samples(how: Preprocessing, *, size: tuple[int, int], seconds: float, rate: int) -> AudioPreprocessing:
-    """Return how a network that reads pictures as `how` says is to hear recordings.
+def mono_samples(
+    preprocessing: Preprocessing, *, size: tuple[int, int], seconds: float, rate: int
+) -> AudioPreprocessing:
+    """Return the preprocessing of recordings for a network that reads pictures.
 
     Args:
-        how: of the architecture; its channels count.
+        preprocessing: that of the architecture for pictures; its channels count.
         size: mel bands and frames.
         seconds: that the frames span.
         rate: samples a second.
@@ -109,29 +111,29 @@ def mono_samples(how: Preprocessing, *, size: tuple[int, int], seconds: float, r
     while not mel_filters(rate, fft, mels, 20.0, high).any(axis=0).all():
         fft *= 2
     bands = Spectrogram(rate, window, hop, fft, mels, frames, high=high)
-    count = 1 if how.channels == "grey" else 3
+    count = 1 if preprocessing.channels == "grey" else 3
     return AudioPreprocessing(
         size=size,
         resize=None,
-        interpolation=how.interpolation,
+        interpolation=preprocessing.interpolation,
         mean=(MEAN,) * count,
         std=(STD,) * count,
-        channels=how.channels,
+        channels=preprocessing.channels,
         background=0,
         spectrogram=bands,
     )
 
 
-def log_mel(sound: NDArray[np.float32], how: Spectrogram) -> NDArray[np.uint8]:
+def log_mel(sound: NDArray[np.float32], spectrogram: Spectrogram) -> NDArray[np.uint8]:
     """Return the log-mel spectrogram of samples of shape (n,): uint8 of shape (mels, frames).
 
     0 is `floor` decibels below the loudest band of the recording or quieter, 255 the loudest.
     """
-    decibels = np.maximum(band_levels(sound, how), -how.floor)
-    return np.rint((decibels / how.floor + 1) * 255).astype(np.uint8)
+    decibels = np.maximum(band_levels(sound, spectrogram), -spectrogram.floor)
+    return np.rint((decibels / spectrogram.floor + 1) * 255).astype(np.uint8)
 
 
-def band_levels(sound: NDArray[np.float32], how: Spectrogram) -> NDArray[np.float32]:
+def band_levels(sound: NDArray[np.float32], spectrogram: Spectrogram) -> NDArray[np.float32]:
     """Return decibels of each band and frame below the loudest, float32 of shape (mels, frames), 0 at most.
 
     Stretch k is centred on sample k * hop. A silent recording is `floor` below everywhere.
@@ -140,19 +142,19 @@ def band_levels(sound: NDArray[np.float32], how: Spectrogram) -> NDArray[np.floa
 
     peak = float(np.abs(sound).max(initial=0))
     if not peak:
-        return np.full((how.mels, how.frames), -how.floor, np.float32)
-    half = how.window // 2
-    span = (how.frames - 1) * how.hop + how.window
+        return np.full((spectrogram.mels, spectrogram.frames), -spectrogram.floor, np.float32)
+    half = spectrogram.window // 2
+    span = (spectrogram.frames - 1) * spectrogram.hop + spectrogram.window
     padded = np.zeros(span, np.float32)
-    held = sound[: span - half]
-    padded[half : half + len(held)] = held.astype(np.float64) / peak
-    stretches = np.lib.stride_tricks.sliding_window_view(padded, how.window)[:: how.hop]
-    spectrum = rfft(stretches * _hann(how.window), how.fft, axis=1)
+    beginning = sound[: span - half]
+    padded[half : half + len(beginning)] = beginning.astype(np.float64) / peak
+    stretches = np.lib.stride_tricks.sliding_window_view(padded, spectrogram.window)[:: spectrogram.hop]
+    spectrum = rfft(stretches * _hann(spectrogram.window), spectrogram.fft, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
-    bands = power @ mel_filters(how.rate, how.fft, how.mels, how.low, how.high)
+    bands = power @ mel_filters(spectrogram.rate, spectrogram.fft, spectrogram.mels, spectrogram.low, spectrogram.high)
     levels = 10 * np.log10(np.maximum(bands, QUIET))
-    said: NDArray[np.float32] = (levels - levels.max()).T.astype(np.float32, copy=False)
-    return said
+    relative: NDArray[np.float32] = (levels - levels.max()).T.astype(np.float32, copy=False)
+    return relative
 
 
 @lru_cache(maxsize=8)
@@ -187,8 +189,8 @@ def cepstra(prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
     grey = prepared[:, :, 0].astype(np.float32) / 255
     grey = grey[:, grey.any(axis=0)] if grey.any() else grey
     bands = np.stack([grey[start:end].mean(axis=0) for start, end in zip(starts, ends, strict=True)])
-    found: NDArray[np.float32] = dct(bands, axis=0, norm="ortho")[:COEFFICIENTS]
-    return np.concatenate([found.mean(axis=1), found.std(axis=1)])
+    coefficients: NDArray[np.float32] = dct(bands, axis=0, norm="ortho")[:COEFFICIENTS]
+    return np.concatenate([coefficients.mean(axis=1), coefficients.std(axis=1)])
 
 
 def preprocessing_from(plain: Mapping[str, Any]) -> Preprocessing:
@@ -198,10 +200,10 @@ def preprocessing_from(plain: Mapping[str, Any]) -> Preprocessing:
         TypeError: they are none.
         UsageError: they contradict each other.
     """
-    held: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    if "spectrogram" in held:
-        return AudioPreprocessing(**{**held, "spectrogram": Spectrogram(**held["spectrogram"])})
-    return Preprocessing(**held)
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    if "spectrogram" in values:
+        return AudioPreprocessing(**{**values, "spectrogram": Spectrogram(**values["spectrogram"])})
+    return Preprocessing(**values)
 
 
 @lru_cache(maxsize=8)

@@ -96,9 +96,9 @@ def sniff(data: bytes) -> Format:
     refused = next((name for at, magic, name in _REFUSED if data.startswith(magic, at)), None)
     if refused:
         raise BadExample(f"format not accepted ({refused})")
-    found = next((encoding for magic, encoding in _MAGIC if data.startswith(magic)), None)
-    if found:
-        return found
+    encoding = next((encoding for magic, encoding in _MAGIC if data.startswith(magic)), None)
+    if encoding:
+        return encoding
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     if re.match(rb"P[1-6][\s#]", data):
@@ -115,8 +115,8 @@ def _brand(data: bytes) -> str | None:
     """Return the picture format that the brands of an ISO media file name; AVIF where several are named."""
     (length,) = struct.unpack_from(">I", data)
     brands = [data[at : at + 4] for at in (8, *range(16, min(length, 64, len(data)), 4))]
-    known = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
-    return "avif" if "avif" in known else next(iter(known), None)
+    picture_formats = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
+    return "avif" if "avif" in picture_formats else next(iter(picture_formats), None)
 
 
 def _not_an_image(data: bytes) -> str:
@@ -185,15 +185,15 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _avif_size(data: bytes) -> tuple[int, int] | None:
-    at, sizes = 0, []
-    while at + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
+    offset, sizes = 0, []
+    while offset + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, offset)
         if kind == b"meta":
-            found = re.finditer(rb"ispe....(.{8})", data[at : at + length], re.DOTALL)
-            sizes = [struct.unpack(">II", match[1]) for match in found]
+            boxes = re.finditer(rb"ispe....(.{8})", data[offset : offset + length], re.DOTALL)
+            sizes = [struct.unpack(">II", match[1]) for match in boxes]
         if length < 8:  # 0: up to the end of the file; 1: a 64-bit length, which no picture within our limit needs
             return None
-        at += length
-    if at > len(data):
+        offset += length
+    if offset > len(data):
         raise BadExample("truncated")
     return max(sizes, key=lambda size: size[0] * size[1], default=None)

@@ -69,21 +69,21 @@ def read_header(data: bytes) -> Header:
 
 def _segments(data: bytes) -> list[tuple[int, int, int]]:
     """Return (marker, start, end) of the payload of each segment before the first scan."""
-    found: list[tuple[int, int, int]] = []
-    at = 2
+    segments: list[tuple[int, int, int]] = []
+    offset = 2
     while True:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 4 > len(data):
+        offset = data.find(b"\xff", offset)
+        if offset < 0 or offset + 4 > len(data):
             raise BadExample("truncated")
-        marker = data[at + 1]
+        marker = data[offset + 1]
         if marker in (0x00, 0xFF) or marker in _ALONE:
-            at += 1 if marker == 0xFF else 2
+            offset += 1 if marker == 0xFF else 2
             continue
         if marker in (0xDA, 0xD9):
-            return found
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        found.append((marker, at + 4, at + 2 + length))
-        at += 2 + max(length, 2)
+            return segments
+        (length,) = struct.unpack_from(">H", data, offset + 2)
+        segments.append((marker, offset + 4, offset + 2 + length))
+        offset += 2 + max(length, 2)
 
 
 def _orientation(exif: bytes, xmp: bytes) -> int:
@@ -104,10 +104,10 @@ def tiff_numbers(block: bytes) -> dict[int, int]:
         return {}
     (entries,) = struct.unpack_from(f"{order}H", block, start)
     numbers: dict[int, int] = {}
-    for at in range(start + 2, min(start + 2 + 12 * entries, len(block) - 11), 12):
-        tag, kind, count = struct.unpack_from(f"{order}HHI", block, at)
+    for offset in range(start + 2, min(start + 2 + 12 * entries, len(block) - 11), 12):
+        tag, kind, count = struct.unpack_from(f"{order}HHI", block, offset)
         if count == 1 and kind in (3, 4):
-            (numbers[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", block, at + 8)
+            (numbers[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", block, offset + 8)
     return numbers
 
 

@@ -98,13 +98,13 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
         data: the whole file, which `sniff` accepts.
         name: its file name; only the suffix counts.
     """
-    encoding, found = sniff(data), []
+    encoding, clauses = sniff(data), []
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in IMAGE_SUFFIXES and suffix not in SUFFIXES[encoding]:
-        found.append(f"{encoding.upper()} named {suffix}, read by content")
+        clauses.append(f"{encoding.upper()} named {suffix}, read by content")
     if _has_more_frames(data, encoding):
-        found.append("several frames or pages, the first is used")
-    return tuple(found)
+        clauses.append("several frames or pages, the first is used")
+    return tuple(clauses)
 
 
 def _has_more_frames(data: bytes, encoding: Format) -> bool:

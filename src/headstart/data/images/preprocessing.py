@@ -88,7 +88,7 @@ class _Window:
     bottom: int
 
 
-def decode(data: bytes, how: Preprocessing) -> NDArray[np.uint8]:
+def decode(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Return the picture in `data`, upright, resized and cropped: uint8 of shape (height, width, channels).
 
     The result is that of a full decode, a resize of the shorter side to `how.resize` and a centre crop, as torchvision
@@ -99,14 +99,14 @@ def decode(data: bytes, how: Preprocessing) -> NDArray[np.uint8]:
     Raises:
         Unusable: the bytes are no accepted picture, truncated, broken, or too many pixels.
     """
-    stored = _read(data, lambda width, height: _scale_needed(how, width, height), how.background)
-    window = _window(how, *stored.upright)
-    image = _resized(stored, window, how.interpolation)
-    image = _padded(image, how)
-    if how.channels == "grey":
+    stored = _read(data, lambda width, height: _scale_needed(preprocessing, width, height), preprocessing.background)
+    window = _window(preprocessing, *stored.upright)
+    image = _resized(stored, window, preprocessing.interpolation)
+    image = _padded(image, preprocessing)
+    if preprocessing.channels == "grey":
         return np.array(image.convert("L"))[:, :, None]
     pixels: NDArray[np.uint8] = np.array(image)
-    return np.ascontiguousarray(pixels[:, :, ::-1]) if how.channels == "bgr" else pixels
+    return np.ascontiguousarray(pixels[:, :, ::-1]) if preprocessing.channels == "bgr" else pixels
 
 
 def shorter_side(data: bytes) -> int:
@@ -186,10 +186,10 @@ def to_bytes(item: object) -> bytes:
     raise _not_a_picture(type(item).__name__)
 
 
-def _not_a_picture(given: str) -> UsageError:
+def _not_a_picture(received: str) -> UsageError:
     return UsageError(
         "a picture must be bytes, a path, a PIL image, or a uint8 array of shape (h, w) or (h, w, 1, 3 or 4)",
-        given,
+        received,
         "convert it to one of these",
     )
 
@@ -250,22 +250,22 @@ def _read(data: bytes, needed: Callable[[int, int], float], background: int) -> 
     return _Stored(image, *image.size, 1.0, orientation)
 
 
-def _scale_needed(how: Preprocessing, width: int, height: int) -> float:
-    if how.interpolation == "nearest":
+def _scale_needed(preprocessing: Preprocessing, width: int, height: int) -> float:
+    if preprocessing.interpolation == "nearest":
         return 1.0  # picks single pixels: those of the whole picture
-    window = _window(how, width, height)
+    window = _window(preprocessing, width, height)
     return MARGIN * max(window.width / width, window.height / height)
 
 
-def _window(how: Preprocessing, width: int, height: int) -> _Window:
+def _window(preprocessing: Preprocessing, width: int, height: int) -> _Window:
     """Return the resized size of an upright picture and its centre crop, rounded as torchvision rounds them."""
-    crop_height, crop_width = how.size
-    if how.resize is None:
+    crop_height, crop_width = preprocessing.size
+    if preprocessing.resize is None:
         return _Window(crop_width, crop_height, 0, 0, crop_width, crop_height)
     if width <= height:
-        new_width, new_height = how.resize, int(how.resize * height / width)
+        new_width, new_height = preprocessing.resize, int(preprocessing.resize * height / width)
     else:
-        new_width, new_height = int(how.resize * width / height), how.resize
+        new_width, new_height = int(preprocessing.resize * width / height), preprocessing.resize
     left, top = max(0, round((new_width - crop_width) / 2)), max(0, round((new_height - crop_height) / 2))
     right, bottom = min(left + crop_width, new_width), min(top + crop_height, new_height)
     return _Window(new_width, new_height, left, top, right, bottom)
@@ -318,12 +318,12 @@ def _turned(image: Image, orientation: int) -> Image:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
-def _padded(image: Image, how: Preprocessing) -> Image:
-    height, width = how.size
+def _padded(image: Image, preprocessing: Preprocessing) -> Image:
+    height, width = preprocessing.size
     if image.size == (width, height):
         return image
     from PIL import Image
 
-    ground = Image.new("RGB", (width, height), (how.background,) * 3)
-    ground.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
-    return ground
+    canvas = Image.new("RGB", (width, height), (preprocessing.background,) * 3)
+    canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return canvas

@@ -48,14 +48,14 @@ class _Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
         """Return an ordinary header (file, folder, pax record, long name) by its bytes; leave others to tarfile."""
-        data, kind, given = bytes(buf), bytes(buf[156:157]), bytes(buf[148:156])
+        data, kind, checksum_field = bytes(buf), bytes(buf[156:157]), bytes(buf[148:156])
         if len(data) != _BLOCK or kind not in (b"0", b"5", b"x", b"L"):
             return super().frombuf(buf, encoding, errors)
         try:
-            checksum, size = int(given.strip(b"\0 "), 8), int(data[124:136].strip(b"\0 "), 8)
+            checksum, size = int(checksum_field.strip(b"\0 "), 8), int(data[124:136].strip(b"\0 "), 8)
         except ValueError:  # a size beyond 8 GiB is no octal number
             return super().frombuf(buf, encoding, errors)
-        if checksum != sum(data) - sum(given) + 8 * 32:
+        if checksum != sum(data) - sum(checksum_field) + 8 * 32:
             return super().frombuf(buf, encoding, errors)
         name, prefix = (data[at:end].partition(b"\0")[0].decode(encoding, errors) for at, end in ((0, 100), (345, 500)))
         header = cls(f"{prefix}/{name}" if prefix and kind != b"L" else name)
@@ -161,10 +161,10 @@ def open_archive(path: Path) -> Tree:
     return _open_zip(path) if path.name.lower().endswith(".zip") else _open_tar(path)
 
 
-def _compressed(path: Path, how: str) -> DataError:
+def _compressed(path: Path, compression: str) -> DataError:
     return DataError(
         f"{path} must be readable in place, a .tar without compression or a .zip",
-        how,
+        compression,
         "decompress it first (photos do not shrink), or unpack it and name the folder",
     )
 
@@ -218,8 +218,8 @@ def _open_zip(path: Path) -> Archive:
             continue
         if info.flag_bits & 1:
             raise DataError(f"{path} must not be encrypted", f"an encrypted member, {name}", "unpack it first")
-        known = info.compress_type in (_STORED, _DEFLATED)
-        problem = "" if known else f"packed by zip method {info.compress_type}"
+        readable = info.compress_type in (_STORED, _DEFLATED)
+        problem = "" if readable else f"packed by zip method {info.compress_type}"
         members[name] = _Member(
             info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC, problem
         )

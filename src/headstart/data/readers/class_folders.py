@@ -52,7 +52,7 @@ def visible(files: Sequence[File]) -> list[File]:
 
 
 @dataclass
-class _Found:
+class _Listing:
     kind: Kind
     examples: list[Example] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -74,25 +74,25 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     shown = visible(tree.files)
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
     parts = _parts(tops)
-    found = _Found(_kind(shown), ignored=ignored + len(tree.files) - len(shown))
-    rule = RULE.format(items=MODALITIES[found.kind].plural)
+    listing = _Listing(_kind(shown), ignored=ignored + len(tree.files) - len(shown))
+    rule = RULE.format(items=MODALITIES[listing.kind].plural)
     for file in shown:
-        _place(file, parts, found)
+        _place(file, parts, listing)
     labels = sorted(_class_folders(tree, parts))
-    if not labels and not found.skipped:
+    if not labels and not listing.skipped:
         raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown), rule)
-    _check_filled(tree, labels, found)
+    _check_filled(tree, labels, listing)
     classes = tuple(sorted({folder.rpartition("/")[2] for folder in labels}))
     check_classes(classes, where=tree.where, do=rule)
-    notes = [*_strays(found, rule), *notes_on(classes, numbers=False)]
+    notes = [*_strays(listing, rule), *notes_on(classes, numbers=False)]
     return Dataset(
         name=name,
-        kind=found.kind,
-        examples=tuple(found.examples),
+        kind=listing.kind,
+        examples=tuple(listing.examples),
         classes=classes,
-        read=FileReader(tree, tuple(example.id for example in found.examples), begin=found.kind == "sound"),
-        skipped=tuple(found.skipped),
-        ignored=found.ignored,
+        read=FileReader(tree, tuple(example.id for example in listing.examples), begin=listing.kind == "sound"),
+        skipped=tuple(listing.skipped),
+        ignored=listing.ignored,
         notes=tuple(notes),
     )
 
@@ -104,45 +104,45 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
         DataError: there is none.
     """
     shown = visible(tree.files)
-    wanted = [file for file in shown if file.problem or suffix_of(file.path) in SUFFIXES[kind]]
-    if not wanted:
+    listed = [file for file in shown if file.problem or suffix_of(file.path) in SUFFIXES[kind]]
+    if not listed:
         do = "name a folder or files with some"
         raise DataError(f"{tree.where} must hold {MODALITIES[kind].plural}", _what_is_there(shown), do)
-    usable = [file.path for file in wanted if not file.problem]
+    usable = [file.path for file in listed if not file.problem]
     return Dataset(
         name=name,
         kind=kind,
         examples=tuple(Example(path, "") for path in usable),
         classes=(),
         read=FileReader(tree, tuple(usable), begin=kind == "sound"),
-        skipped=tuple(Skipped(file.path, "", file.problem) for file in wanted if file.problem),
-        ignored=len(tree.files) - len(wanted),
+        skipped=tuple(Skipped(file.path, "", file.problem) for file in listed if file.problem),
+        ignored=len(tree.files) - len(listed),
     )
 
 
 def _parts(tops: Sequence[str]) -> dict[str, Split]:
     """Return which top folders are parts of a given split: those named so, if `train` is and another, or it alone."""
     parts = {top: SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
-    given = set(parts.values())
+    named = set(parts.values())
     # A class may be called "train", beside "bus" and "car": then no other part is there.
-    return parts if "train" in given and (len(given) > 1 or len(tops) == 1) else {}
+    return parts if "train" in named and (len(named) > 1 or len(tops) == 1) else {}
 
 
-def _place(file: File, parts: dict[str, Split], found: _Found) -> None:
+def _place(file: File, parts: dict[str, Split], listing: _Listing) -> None:
     depth = 2 if parts else 1
     names = file.path.split("/")
     split = parts.get(names[0])
     inside = len(names) > depth and (not parts or split is not None)
     label = names[depth - 1] if inside else ""
     if file.problem:
-        found.skipped.append(Skipped(file.path, label, file.problem))
-    elif suffix_of(file.path) not in SUFFIXES[found.kind]:
-        found.ignored += 1
+        listing.skipped.append(Skipped(file.path, label, file.problem))
+    elif suffix_of(file.path) not in SUFFIXES[listing.kind]:
+        listing.ignored += 1
     elif not inside:
-        found.ignored += 1
-        found.stray.append(file.path)
+        listing.ignored += 1
+        listing.stray.append(file.path)
     else:
-        found.examples.append(Example(file.path, label, split))
+        listing.examples.append(Example(file.path, label, split))
 
 
 def _class_folders(tree: Tree, parts: dict[str, Split]) -> set[str]:
@@ -154,25 +154,25 @@ def _class_folders(tree: Tree, parts: dict[str, Split]) -> set[str]:
     }
 
 
-def _check_filled(tree: Tree, labels: Sequence[str], found: _Found) -> None:
+def _check_filled(tree: Tree, labels: Sequence[str], listing: _Listing) -> None:
     level = labels[0].count("/") + 1 if labels else 1
-    ids = [example.id for example in found.examples] + [skipped.id for skipped in found.skipped]
+    ids = [example.id for example in listing.examples] + [skipped.id for skipped in listing.skipped]
     filled = {"/".join(path.split("/")[:level]) for path in ids if path.count("/") >= level}
     empty = [folder for folder in labels if folder not in filled]
     if empty:
         raise DataError(
-            f"every class folder of {tree.where} must hold {MODALITIES[found.kind].plural} "
-            f"({' '.join(sorted(SUFFIXES[found.kind]))})",
+            f"every class folder of {tree.where} must hold {MODALITIES[listing.kind].plural} "
+            f"({' '.join(sorted(SUFFIXES[listing.kind]))})",
             f"none in {list_some(empty, 5)}",
-            f"put {MODALITIES[found.kind].plural} there or remove the folder",
+            f"put {MODALITIES[listing.kind].plural} there or remove the folder",
         )
 
 
-def _strays(found: _Found, rule: str) -> list[str]:
-    if not found.stray:
+def _strays(listing: _Listing, rule: str) -> list[str]:
+    if not listing.stray:
         return []
-    count, items = len(found.stray), MODALITIES[found.kind].plural
-    return [f"{count} {items} lie beside the class folders and are ignored ({list_some(found.stray, 5)}): {rule}."]
+    count, items = len(listing.stray), MODALITIES[listing.kind].plural
+    return [f"{count} {items} lie beside the class folders and are ignored ({list_some(listing.stray, 5)}): {rule}."]
 
 
 def _kind(shown: Sequence[File]) -> Kind:

@@ -75,18 +75,18 @@ def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = Non
         header = next(rows, None)
         if header is None:
             raise DataError(f"{where} must hold a header and rows", "nothing, it is empty", _SAVE_AS)
-        at = find_columns([name.strip() for name in header[1]], where, columns=columns, labelled=labelled)
+        positions = find_columns([name.strip() for name in header[1]], where, columns=columns, labelled=labelled)
         body = list(rows)
     if not body:
         raise DataError(f"{where} must hold rows", "a header only", "add a row for each example")
-    content = content_of(at, columns)
+    content = content_of(positions, columns)
     return Table(
         where=where,
         content=content,
-        cells=[row[at[content]] for _, row in body],
-        labels=[row[at["label"]] for _, row in body] if "label" in at else None,
-        groups=[row[at["group"]] for _, row in body] if "group" in at else None,
-        splits=[row[at["split"]] for _, row in body] if "split" in at else None,
+        cells=[row[positions[content]] for _, row in body],
+        labels=[row[positions["label"]] for _, row in body] if "label" in positions else None,
+        groups=[row[positions["group"]] for _, row in body] if "group" in positions else None,
+        splits=[row[positions["split"]] for _, row in body] if "split" in positions else None,
         lines=[line for line, _ in body],
         notes=notes,
     )
@@ -102,36 +102,38 @@ def find_columns(
         UsageError: `columns` uses a word that we do not know.
     """
     words = (*CONTENT, "label", "group", "split")
-    wanted = {word: word for word in words}
+    names_by_word = {word: word for word in words}
     for word, name in (columns or {}).items():
-        if word not in wanted:
+        if word not in names_by_word:
             raise UsageError(
                 f"columns must name {', '.join(words)}", repr(word), f"choose one{did_you_mean(word, words)}"
             )
-        wanted[word] = name
+        names_by_word[word] = name
     names = [name.casefold() for name in header]
-    at = {word: names.index(name.casefold()) for word, name in wanted.items() if name.casefold() in names}
-    for word, name in wanted.items():
+    positions = {word: names.index(name.casefold()) for word, name in names_by_word.items() if name.casefold() in names}
+    for word, name in names_by_word.items():
         if names.count(name.casefold()) > 1:
             raise DataError(
                 f"{where} must have one column {name!r}", list_some(header, 5), f"rename the other {word} columns"
             )
-        if columns and word in columns and word not in at:
+        if columns and word in columns and word not in positions:
             raise DataError(f"{where} must have the column {name!r}", f"the columns {list_some(header, 20)}", "check")
-    missing = [] if any(word in at for word in CONTENT) else ["path (or image, text, audio)"]
-    missing += ["label"] if labelled and "label" not in at else []
+    missing = [] if any(word in positions for word in CONTENT) else ["path (or image, text, audio)"]
+    missing += ["label"] if labelled and "label" not in positions else []
     if missing:
         raise DataError(
             f"{where} must have the columns {' and '.join(missing)}",
             f"the columns {list_some(header, 20)}",
             "rename the ones that hold them, or name them with --text-column and --label-column",
         )
-    return at
+    return positions
 
 
-def content_of(at: Mapping[str, int], columns: Mapping[str, str] | None = None) -> str:
+def content_of(positions: Mapping[str, int], columns: Mapping[str, str] | None = None) -> str:
     """Return the word for the column that holds the examples: the one that was named, else the first that is there."""
-    return next((word for word in CONTENT if word in (columns or {})), next(word for word in CONTENT if word in at))
+    return next(
+        (word for word in CONTENT if word in (columns or {})), next(word for word in CONTENT if word in positions)
+    )
 
 
 def safe_cell(text: str) -> str:
@@ -156,8 +158,8 @@ def decoded_table(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
         text, encoding = decoded(data)
     except Undecodable as error:
         line = data.count(b"\n", 0, error.offset) + 1
-        given = f"byte 0x{error.byte:02x} at {error.offset:,}, line {line}"
-        raise DataError(f"{where} must be text in UTF-8", given, _SAVE_AS) from error
+        place = f"byte 0x{error.byte:02x} at {error.offset:,}, line {line}"
+        raise DataError(f"{where} must be text in UTF-8", place, _SAVE_AS) from error
     return text, () if encoding == UTF8 else (f"{where} is not in UTF-8: it was read as {encoding}.",)
 
 
@@ -165,8 +167,8 @@ def _delimiter(text: str) -> str:
     start = text[: 1 << 16]
     with _long_fields():
         headers = {mark: next(csv.reader(io.StringIO(start, newline=""), delimiter=mark), []) for mark in ",;\t"}
-    known = {*CONTENT, "label", "group", "split"}
-    return max(headers, key=lambda mark: (sum(_word(name) in known for name in headers[mark]), len(headers[mark])))
+    words = {*CONTENT, "label", "group", "split"}
+    return max(headers, key=lambda mark: (sum(_word(name) in words for name in headers[mark]), len(headers[mark])))
 
 
 def _word(name: str) -> str:
@@ -188,8 +190,10 @@ def _rows(text: str, delimiter: str, where: str) -> Iterator[tuple[int, list[str
         if row:
             width = width or len(row)
             if len(row) != width:
-                given = f"{len(row)} in line {line}"
-                raise DataError(f"every row of {where} must have {width} cells", given, "quote cells with delimiters")
+                received = f"{len(row)} in line {line}"
+                raise DataError(
+                    f"every row of {where} must have {width} cells", received, "quote cells with delimiters"
+                )
             yield line, row
         line = reader.line_num + 1
 

@@ -15,8 +15,8 @@ DO = "give a data set with a text and a label column, or write it to Parquet: da
 
 def is_loaded(data: object) -> bool:
     """Return whether `data` is such a data set, or a dict of them by part."""
-    one = next(iter(data.values()), None) if isinstance(data, Mapping) else data
-    return hasattr(one, "column_names") and hasattr(one, "features") and hasattr(one, "__getitem__")
+    dataset = next(iter(data.values()), None) if isinstance(data, Mapping) else data
+    return hasattr(dataset, "column_names") and hasattr(dataset, "features") and hasattr(dataset, "__getitem__")
 
 
 def tables_of(data: Any, *, columns: Mapping[str, str] | None = None) -> list[tuple[Table, Split | None]]:
@@ -39,18 +39,18 @@ def tables_of(data: Any, *, columns: Mapping[str, str] | None = None) -> list[tu
 
 def _table(part: Any, where: str, columns: Mapping[str, str] | None) -> Table:
     names = list(part.column_names)
-    at = find_columns(names, where, columns=columns)
-    content = content_of(at, columns)
+    positions = find_columns(names, where, columns=columns)
+    content = content_of(positions, columns)
     if content != "text":
-        raise DataError(f"{where} must hold texts", f"a column {names[at[content]]!r}", DO)
-    cells = list(part[names[at[content]]])
+        raise DataError(f"{where} must hold texts", f"a column {names[positions[content]]!r}", DO)
+    cells = list(part[names[positions[content]]])
     return Table(
         where=where,
         content=content,
         cells=cells,
-        labels=_labels(part, names[at["label"]], where),
-        groups=list(part[names[at["group"]]]) if "group" in at else None,
-        splits=list(part[names[at["split"]]]) if "split" in at else None,
+        labels=_labels(part, names[positions["label"]], where),
+        groups=list(part[names[positions["group"]]]) if "group" in positions else None,
+        splits=list(part[names[positions["split"]]]) if "split" in positions else None,
         lines=range(len(cells)),
         unit="row",
     )

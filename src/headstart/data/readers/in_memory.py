@@ -144,8 +144,8 @@ def _encoded(item: Any) -> bytes:
         raise BadExample(f"not a path, bytes, a PIL picture or a uint8 array ({what})")
     data = io.BytesIO()
     try:
-        how = {"format": "PNG", "compress_level": 1} if picture.mode in _PNG_MODES else {"format": "TIFF"}
-        picture.save(data, exif=picture.getexif(), **how)
+        options = {"format": "PNG", "compress_level": 1} if picture.mode in _PNG_MODES else {"format": "TIFF"}
+        picture.save(data, exif=picture.getexif(), **options)
     except (OSError, ValueError, SyntaxError) as error:
         raise BadExample("cannot be read by Pillow") from error
     return data.getvalue()

@@ -30,12 +30,12 @@ def read_lines(data: bytes, where: str, *, columns: Mapping[str, str] | None = N
         if line.strip():
             rows.append((number, _object(line, f"{where}, line {number}")))
     names = list(dict.fromkeys(key for _, row in rows for key in row))
-    at = find_columns(names, where, columns=columns, labelled=labelled)
+    positions = find_columns(names, where, columns=columns, labelled=labelled)
 
     def column(word: str) -> list[Any] | None:
-        return [row.get(names[at[word]]) for _, row in rows] if word in at else None
+        return [row.get(names[positions[word]]) for _, row in rows] if word in positions else None
 
-    content = content_of(at, columns)
+    content = content_of(positions, columns)
     return Table(
         where=where,
         content=content,

@@ -42,8 +42,8 @@ class _Listing:
 
     def take(self, table: Table, row: int, split: Split | None) -> None:
         """Add one row, whose file gives it to `split`."""
-        at = f"{table.unit} {table.lines[row]}"
-        where = f"{table.where}, {at}"
+        place = f"{table.unit} {table.lines[row]}"
+        where = f"{table.where}, {place}"
         if table.splits is not None:
             named = split_cell(table.splits[row], where)
             if split not in (None, named):
@@ -57,22 +57,22 @@ class _Listing:
             self.skipped.append(Skipped(number, label or "", reason))
             return
         if table.content == "text":
-            name, held = number, cell if isinstance(cell, bytes) else str(cell)
+            name, content = number, cell if isinstance(cell, bytes) else str(cell)
         else:
-            name, held = self._path(str(cell), table, at)
+            name, content = self._path(str(cell), table, place)
         if label is None:
             self.skipped.append(Skipped(name, "", "no label"))
             return
         group = spelled(table.groups[row]) if table.groups is not None else None
         self.examples.append(Example(name, label, split, group))
-        self.cells.append(held)
+        self.cells.append(content)
 
-    def _path(self, text: str, table: Table, at: str) -> tuple[str, str]:
+    def _path(self, text: str, table: Table, place: str) -> tuple[str, str]:
         """Return the id of a file, and its path; the id says where it is listed if the path was listed before."""
         if "\\" in text and "/" not in text:
             text, self.backslashes = text.replace("\\", "/"), self.backslashes + 1
-        path = inside(text, f"{table.where}, {at}", self.reach)
-        name = path if path not in self.used else f"{path}#{posixpath.basename(table.where)}, {at}"
+        path = inside(text, f"{table.where}, {place}", self.reach)
+        name = path if path not in self.used else f"{path}#{posixpath.basename(table.where)}, {place}"
         self.used.add(path)
         return name, path
 
@@ -107,29 +107,29 @@ def from_tables(
     Raises:
         DataError: a path leads out, a split is unknown, or there are fewer than two classes.
     """
-    found = _Listing(labelled, _reach(tree, root))
+    listing = _Listing(labelled, _reach(tree, root))
     kind = _kind(tables, where)
     for table, split in tables:
         for row in range(len(table.cells)):
-            found.take(table, row, split)
-    labels = {example.label for example in found.examples}
+            listing.take(table, row, split)
+    labels = {example.label for example in listing.examples}
     notes = [note for table, _ in tables for note in table.notes]
-    if found.backslashes:
-        notes.append(f"{found.backslashes} paths are written with backslashes, read as slashes.")
-    if labelled and found.examples:
+    if listing.backslashes:
+        notes.append(f"{listing.backslashes} paths are written with backslashes, read as slashes.")
+    if labelled and listing.examples:
         check_classes(sorted(labels), where=where, do=_TO_LABEL)
         notes.extend(notes_on(labels))
     return Dataset(
         name=name,
         kind=kind,
-        examples=tuple(found.examples),
+        examples=tuple(listing.examples),
         classes=tuple(sorted(labels)) if labelled else (),
         read=(
-            Cells(tuple(found.cells))
+            Cells(tuple(listing.cells))
             if kind == "text"
-            else FileReader(tree, tuple(found.cells), absent="missing", begin=kind == "sound")
+            else FileReader(tree, tuple(listing.cells), absent="missing", begin=kind == "sound")
         ),
-        skipped=tuple(found.skipped),
+        skipped=tuple(listing.skipped),
         notes=tuple(notes),
     )
 
@@ -149,16 +149,17 @@ def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:
     """Return what the tables hold or list, all of them alike; of mere paths, most names tell."""
     paths = [str(cell) for table, _ in tables if table.content == "path" for cell in table.cells]
     suffixes = [suffix_of(path.strip()) for path in paths]
-    heard, seen = (sum(suffix in known for suffix in suffixes) for known in (SOUND_SUFFIXES, IMAGE_SUFFIXES))
+    heard, seen = (sum(suffix in accepted for suffix in suffixes) for accepted in (SOUND_SUFFIXES, IMAGE_SUFFIXES))
     kinds: set[Kind] = {
         ("sound" if heard > seen else "image") if table.content == "path" else CONTENT[table.content]
         for table, _ in tables
     }
     if len(kinds) > 1:
-        given = " and ".join(
-            f"{MODALITIES[kind].plural} in {'some' if not at else 'others'}" for at, kind in enumerate(sorted(kinds))
+        received = " and ".join(
+            f"{MODALITIES[kind].plural} in {'some' if not position else 'others'}"
+            for position, kind in enumerate(sorted(kinds))
         )
-        raise DataError(f"the tables of {where} must be alike", given, "make them so")
+        raise DataError(f"the tables of {where} must be alike", received, "make them so")
     return kinds.pop()
 
 

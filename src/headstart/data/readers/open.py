@@ -92,8 +92,8 @@ def open_inputs(
         )
     parts: list[Dataset] = []
     single: list[Path] = []
-    for given in inputs:
-        path = existing(given, what="INPUT")
+    for item in inputs:
+        path = existing(item, what="INPUT")
         if path.is_dir():
             parts.append(_under(path, from_files(Folder(path), name=path.name, kind=kind)))
         elif is_archive(path):
@@ -155,22 +155,22 @@ def _from_tree(tree: Tree, path: Path, root: Path | None, columns: Columns | Non
 
 def _tables_in(tree: Tree) -> list[tuple[str, Split | None]]:
     """Return the tables train, validation and test, or the one table all, with the part that each name gives."""
-    found: list[tuple[str, Split | None]] = []
+    tables: list[tuple[str, Split | None]] = []
     for file in tree.files:
         match = None if "/" in file.path or is_litter(file.path) else _PART.fullmatch(file.path)
         if match:
-            found.append((file.path, SPLITS.get(match[1].lower())))
-    splits = {split for _, split in found}
+            tables.append((file.path, SPLITS.get(match[1].lower())))
+    splits = {split for _, split in tables}
     if not splits & {"train", None}:
         return []
-    if len({suffix_of(name) for name, _ in found}) > 1 or (None in splits and len(splits) > 1):
-        given = ", ".join(name for name, _ in found)
+    if len({suffix_of(name) for name, _ in tables}) > 1 or (None in splits and len(splits) > 1):
+        received = ", ".join(name for name, _ in tables)
         raise DataError(
             f"{tree.where} must hold train, validation and test tables of one format, or one table all",
-            given,
+            received,
             "name the table to use, or move the others away",
         )
-    return found
+    return tables
 
 
 def _from_table(path: Path, root: Path | None, columns: Columns | None, *, labelled: bool) -> Dataset | None:

@@ -116,8 +116,8 @@ class ParquetTable:
             elif isinstance(label, str):
                 named.append(label)
             else:
-                given = f"{label!r} in row {row}"
-                raise DataError(f"labels of {self.path} must be class ids below {len(names)}", given, "correct it")
+                received = f"{label!r} in row {row}"
+                raise DataError(f"labels of {self.path} must be class ids below {len(names)}", received, "correct it")
         return named
 
     def row_groups(self) -> list[int]:
@@ -279,14 +279,14 @@ def _bytes_in(kind: pa.DataType) -> str | None:
 
 def _with_image(schema: pa.Schema, columns: Mapping[str, str] | None) -> dict[str, str]:
     """Return `columns` with the one column that holds pictures as "image", whatever it is called."""
-    given = dict(columns or {})
+    named = dict(columns or {})
     names = {name.casefold() for name in schema.names}
-    held = [
+    embedding = [
         field.name for field in schema if _bytes_in(field.type) is not None and field.name.casefold() not in _OTHERS
     ]
-    if len(held) == 1 and not given.keys() & CONTENT.keys() and not names & CONTENT.keys():
-        given["image"] = held[0]
-    return given
+    if len(embedding) == 1 and not named.keys() & CONTENT.keys() and not names & CONTENT.keys():
+        named["image"] = embedding[0]
+    return named
 
 
 def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
