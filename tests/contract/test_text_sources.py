@@ -73,4 +73,4 @@ def test_a_source_of_texts_keeps_its_promises(name: str, tmp_path: Path, cache: 
         assert source.at(layer).network().fingerprint == network.fingerprint
         assert source.at(layer).info.feature_size == select(x, network.blocks, layer)[0].shape[1]
     for text, tokens in zip(TEXTS, source.prepare_all(TEXTS), strict=True):
-        assert 0 <= tokens.used <= tokens.given, text  # type: ignore[union-attr]
+        assert 0 <= tokens.used <= tokens.total, text  # type: ignore[union-attr]

@@ -38,7 +38,7 @@ class Examined:
 
 
 @dataclass(frozen=True)
-class Conflict:
+class LabelConflict:
     """The same bytes under several labels: the ids of the examples, and the label of each."""
 
     ids: tuple[str, ...]
@@ -62,7 +62,7 @@ class Scan:
     hashes: tuple[str, ...]
     fingerprint: str
     duplicates: int
-    conflicts: tuple[Conflict, ...]
+    conflicts: tuple[LabelConflict, ...]
     notes: tuple[str, ...]
 
 
@@ -195,20 +195,20 @@ def _duplicates(dataset: Dataset, hashes: Sequence[str]) -> int:
     return len(hashes) - len(pairs)
 
 
-def _conflicts(dataset: Dataset, hashes: Sequence[str]) -> tuple[Conflict, ...]:
+def _conflicts(dataset: Dataset, hashes: Sequence[str]) -> tuple[LabelConflict, ...]:
     """Return the examples with several labels."""
     copies: dict[str, list[int]] = defaultdict(list)
     for position, digest in enumerate(hashes):
         copies[digest].append(position)
     examples = dataset.examples
     return tuple(
-        Conflict(tuple(examples[at].id for at in same), tuple(examples[at].label for at in same))
+        LabelConflict(tuple(examples[at].id for at in same), tuple(examples[at].label for at in same))
         for same in copies.values()
         if len(same) > 1 and len({examples[at].label for at in same}) > 1
     )
 
 
-def _shown(conflicts: Sequence[Conflict]) -> str:
+def _shown(conflicts: Sequence[LabelConflict]) -> str:
     return list_some([" = ".join(conflict.ids) for conflict in conflicts], separator="; ")
 
 

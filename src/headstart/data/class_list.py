@@ -28,7 +28,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return names
 
 
-def only(dataset: Dataset, names: Sequence[str], *, where: str) -> Dataset:
+def keep_classes(dataset: Dataset, names: Sequence[str], *, where: str) -> Dataset:
     """Return the examples of the classes `names` alone.
 
     Args:

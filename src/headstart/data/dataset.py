@@ -60,7 +60,7 @@ class Dataset:
         kind: what the examples are.
         examples: in a stable order (sorted by id, or row order).
         classes: the class names, sorted; their positions are the class ids.
-        read: bytes of the example at a position; safe to call from several threads; raises Unusable.
+        read: bytes of the example at a position; safe to call from several threads; raises BadExample.
         skipped: examples found unusable so far.
         ignored: how many files are of no accepted format and were passed over.
         notes: what the reader changed or noticed, one sentence each, to be shown once.
@@ -92,7 +92,7 @@ class Dataset:
         return self.modality.plural
 
     @property
-    def found(self) -> int:
+    def total(self) -> int:
         """How many files or rows the reader met: examples, skipped and ignored."""
         return len(self.examples) + len(self.skipped) + self.ignored
 

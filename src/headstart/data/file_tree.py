@@ -67,7 +67,7 @@ class Tree(Protocol):
             begin: give the first `limit + 1` bytes of a larger file, and do not refuse it.
 
         Raises:
-            Unusable: it cannot be read; an empty file is read as no bytes.
+            BadExample: it cannot be read; an empty file is read as no bytes.
         """
 
 
@@ -124,7 +124,7 @@ class Folder:
         return self._listing[1]
 
     def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
-        """Return the bytes of one file; raises Unusable."""
+        """Return the bytes of one file; raises BadExample."""
         return read_file(str(self.root / path), within=self._reach, limit=limit, absent=absent, begin=begin)
 
 
@@ -154,7 +154,7 @@ class Subtree:
         return path.startswith(self._prefix)
 
     def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
-        """Return the bytes of one file; raises Unusable."""
+        """Return the bytes of one file; raises BadExample."""
         return self._tree.read(self._prefix + path, limit=limit, absent=absent, begin=begin)
 
 
@@ -189,7 +189,7 @@ def read_file(
         begin: give the first `limit + 1` bytes of a larger file, and do not refuse it.
 
     Raises:
-        Unusable: it cannot be read.
+        BadExample: it cannot be read.
     """
     try:
         real = os.path.realpath(path)
@@ -207,12 +207,12 @@ def read_file(
                 raise BadExample("too large")
             return file.read(min(state.st_size, limit + 1))
     except OSError as error:
-        raise BadExample(why(error, absent)) from error
+        raise BadExample(reason_of(error, absent)) from error
     except ValueError as error:
         raise BadExample("name holds a NUL byte") from error
 
 
-def why(error: OSError, absent: str = "vanished") -> str:
+def reason_of(error: OSError, absent: str = "vanished") -> str:
     """Return the reason in an OSError as a short clause."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
         return absent
@@ -232,7 +232,7 @@ def _walk(root: str) -> tuple[list[File], set[str]]:
         try:
             entries = os.scandir(f"{root}/{folder}")
         except OSError as error:
-            files.append(File(folder or ".", why(error)))
+            files.append(File(folder or ".", reason_of(error)))
             continue
         with entries:
             for entry in entries:
@@ -254,7 +254,7 @@ def _problem(entry: os.DirEntry[str]) -> str:
     try:
         mode = entry.stat().st_mode
     except OSError as error:
-        return why(error, absent="link to nothing")
+        return reason_of(error, absent="link to nothing")
     if stat.S_ISDIR(mode):
         return "link to a folder"
     return "" if stat.S_ISREG(mode) else "not a regular file"

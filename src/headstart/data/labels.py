@@ -25,7 +25,7 @@ MISSING = frozenset({"", "nan", "<na>"})
 """Labels, lower case and trimmed, that say "no label"; "none" and "NA" may well be classes."""
 
 
-def spelled(label: object) -> str | None:
+def class_name_of(label: object) -> str | None:
     """Return a label as the name of its class, exactly as it is spelled, or None where it is missing.
 
     Numbers keep their own spelling: 1 becomes "1", 1.0 becomes "1.0" and "01" stays "01".
@@ -49,7 +49,7 @@ def check_classes(classes: Sequence[str], *, where: str, do: str) -> None:
         raise DataError(f"{where} must hold at least two classes", received, do)
 
 
-def notes_on(classes: Iterable[str], *, numbers: bool = True) -> tuple[str, ...]:
+def label_notes(classes: Iterable[str], *, numbers: bool = True) -> tuple[str, ...]:
     """Return what should be said once of the class names: that they are numbers, and which are nearly the same.
 
     Args:

@@ -45,16 +45,16 @@ class Tokens:
 
     Attributes:
         pieces: ids of tokens, int32 of shape (length,) each: one piece, or several where a long text is cut into them.
-        given: how many tokens the text has, as far as it was looked at; for word vectors, how many words.
+        total: how many tokens the text has, as far as it was looked at; for word vectors, how many words.
         used: how many of them are in the pieces.
     """
 
     pieces: tuple[NDArray[np.int32], ...]
-    given: int
+    total: int
     used: int
 
 
-def decoded(data: bytes) -> tuple[str, str]:
+def decode_text(data: bytes) -> tuple[str, str]:
     """Return the text in `data`, and the name of its encoding.
 
     UTF-8 comes first; then UTF-16 and UTF-32 by their byte order marks, UTF-16 without one by its zero bytes, and
@@ -90,10 +90,10 @@ def text_of(data: bytes) -> str:
     """Return the text in the bytes of one example.
 
     Raises:
-        Unusable: they are no text, or a blank one.
+        BadExample: they are no text, or a blank one.
     """
     try:
-        text, _ = decoded(data)
+        text, _ = decode_text(data)
     except Undecodable as error:
         raise BadExample(str(error)) from error
     if not text.strip("\0") or text.isspace():
@@ -105,10 +105,10 @@ def remarks(data: bytes) -> tuple[str, ...]:
     """Return what is odd about a text that can be read: that it is not in UTF-8.
 
     Raises:
-        Unusable: it cannot be read, or is blank.
+        BadExample: it cannot be read, or is blank.
     """
     text_of(data)
-    name = decoded(data)[1]
+    name = decode_text(data)[1]
     return () if name == UTF8 else (f"texts that are not in UTF-8, read as {name}",)
 
 
@@ -116,7 +116,7 @@ def text_bytes(item: object) -> bytes:
     """Return a text given from Python as bytes: a str is the text itself, a path is read, bytes pass through.
 
     Raises:
-        Unusable: it is none of these, holds half a surrogate pair, or the file cannot be read.
+        BadExample: it is none of these, holds half a surrogate pair, or the file cannot be read.
     """
     if isinstance(item, str):
         try:
@@ -147,6 +147,6 @@ def texts_at(dataset: Dataset, positions: Sequence[int]) -> tuple[str, ...]:
     """Return the texts at some positions of a data set of texts.
 
     Raises:
-        Unusable: one is gone since it was read.
+        BadExample: one is gone since it was read.
     """
     return tuple(text_of(dataset.read(position)) for position in positions)

@@ -78,7 +78,7 @@ class TextSummary:
     def pack(prepared: PreparedExample) -> NDArray[np.uint8]:
         """Return what is stored of one text, uint8 of shape (8,)."""
         tokens = cast(Tokens, prepared)
-        return np.array([tokens.given, tokens.used], dtype=np.int32).view(np.uint8)
+        return np.array([tokens.total, tokens.used], dtype=np.int32).view(np.uint8)
 
     @classmethod
     def unpack(cls, stored: NDArray[np.uint8]) -> Self:

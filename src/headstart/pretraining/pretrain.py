@@ -16,7 +16,7 @@ from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress
 from headstart.data.audio.decoding import length
 from headstart.data.audit import Scan, check_bad, scan
-from headstart.data.class_list import only, read_classes
+from headstart.data.class_list import keep_classes, read_classes
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import MODALITIES
@@ -181,7 +181,7 @@ def read(data: Any, options: PretrainOptions, progress: Progress) -> Scan:
     if dataset.kind == "image" and options.seconds:
         raise UsageError("--seconds is for recordings", dataset.items, "leave it out")
     if options.classes is not None:
-        dataset = only(dataset, read_classes(options.classes), where=str(options.classes))
+        dataset = keep_classes(dataset, read_classes(options.classes), where=str(options.classes))
     scanned = scan(dataset, progress=progress)
     check_bad(scanned.dataset, allow_broken=options.allow_broken)
     return scanned

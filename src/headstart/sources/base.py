@@ -269,7 +269,7 @@ class Source(ABC):
         """Return one example, ready for the network, from the bytes of its file.
 
         Raises:
-            Unusable: the bytes are no accepted picture (recording, text), or a broken one.
+            BadExample: the bytes are no accepted picture (recording, text), or a broken one.
         """
         assert isinstance(self.preprocessing, Preprocessing)
         return self.preprocessing.prepare(data)

@@ -16,7 +16,7 @@ from torch import nn
 
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
-from headstart.data.audio.spectrogram import HOP, AudioPreprocessing, mono_samples
+from headstart.data.audio.spectrogram import HOP, AudioPreprocessing, audio_preprocessing
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.networks.classifier import with_classes
@@ -224,10 +224,10 @@ def _heard(source: TorchSource, size: int, seconds: float, rate: int) -> AudioPr
     mels = size or (MELS if takes(source, MELS) else own)
     frames = math.ceil(seconds / HOP / STEP) * STEP
     if takes(source, mels, frames):
-        return mono_samples(source.preprocessing, size=(mels, frames), seconds=frames * HOP, rate=rate)
+        return audio_preprocessing(source.preprocessing, size=(mels, frames), seconds=frames * HOP, rate=rate)
     if mels != own:
         _check_size(source, mels)
-    return mono_samples(source.preprocessing, size=(mels, mels), seconds=seconds, rate=rate)
+    return audio_preprocessing(source.preprocessing, size=(mels, mels), seconds=seconds, rate=rate)
 
 
 def _check_size(source: TorchSource, size: int) -> None:

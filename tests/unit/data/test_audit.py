@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_skipped_and_positions_follow():
     assert [item.reason.split(" (")[0] for item in found.skipped] == ["empty", "permission", "not an accepted image"]
     assert [item.label for item in found.skipped] == ["a", "b", "b"]
     assert [found.read(at) for at in range(len(found))] == [data for _, data in rows if data.startswith(b"\xff")]
-    assert found.found == len(rows)
+    assert found.total == len(rows)
 
 
 def test_a_picture_named_as_another_format_is_used_and_said__IMG_03():

@@ -17,7 +17,7 @@ from headstart.data.audit import scan
 from headstart.data.dataset import BadExample, Dataset
 from headstart.data.readers.open import open_dataset, open_inputs
 from headstart.data.split import split
-from headstart.data.text import decoded, remarks, text_bytes, text_of
+from headstart.data.text import decode_text, remarks, text_bytes, text_of
 
 ROWS = sentences(4)
 
@@ -41,7 +41,7 @@ def read_all(dataset: Dataset) -> list[tuple[str, str]]:
     ],
 )
 def test_encodings_are_found_and_nothing_is_replaced__TXT_03(data: bytes, text: str, encoding: str) -> None:
-    assert decoded(data) == (text, encoding)
+    assert decode_text(data) == (text, encoding)
     assert bool(remarks(data)) == (encoding != "UTF-8")
 
 
@@ -110,7 +110,7 @@ def test_empty_cells_and_missing_labels_are_skipped__TXT_01_TAB_02(tmp_path: Pat
         ("a.jsonl#15", "no label"),
         ("a.jsonl#16", "no label"),
     ]
-    assert dataset.found == len(rows)
+    assert dataset.total == len(rows)
 
 
 @pytest.mark.parametrize("line", ["[1]", "{", '"x"', "nonsense"])

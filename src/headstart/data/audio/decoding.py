@@ -69,7 +69,7 @@ def sniff(data: bytes) -> Encoding:
     """Return the accepted format of `data`, told by its first bytes.
 
     Raises:
-        Unusable: "no samples (an empty file)", "format not accepted (WMA)", or "not an accepted recording (looks like
+        BadExample: "no samples (an empty file)", "format not accepted (WMA)", or "not an accepted recording (looks like
             JPEG)".
     """
     if not data:
@@ -103,7 +103,7 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
         name: its file name; only the suffix counts.
 
     Raises:
-        Unusable: it is no recording, truncated, broken, without samples, or holds NaN or infinity.
+        BadExample: it is no recording, truncated, broken, without samples, or holds NaN or infinity.
     """
     encoding, clauses = sniff(data), []
     suffix = re.search(r"\.\w+$", name.lower())
@@ -128,7 +128,7 @@ def length(data: bytes) -> tuple[float, int]:
     """Return how many seconds the recording in `data` lasts, as far as its header says, and its rate in Hz.
 
     Raises:
-        Unusable: as `remarks`.
+        BadExample: as `remarks`.
     """
     with _opened(data) as file:
         frames = file.frames if file.frames < _COUNTLESS else 0
@@ -148,7 +148,7 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
         share: where a longer recording begins: 0 at its first sample, 1 so late that its last one is heard.
 
     Raises:
-        Unusable: as `remarks`.
+        BadExample: as `remarks`.
     """
     with _opened(data) as file:
         if share and len(data) <= MAX_BYTES and file.frames < _COUNTLESS:
@@ -184,7 +184,7 @@ def sound_bytes(item: object) -> bytes:
             (n, channels), floats with full scale -1..1, or integers of 8 to 32 bits; and samples a second.
 
     Raises:
-        Unusable: it is none of these, or the file cannot be read.
+        BadExample: it is none of these, or the file cannot be read.
     """
     if isinstance(item, (bytes, bytearray, memoryview)):
         return bytes(item[: MAX_BYTES + 1])
@@ -216,7 +216,7 @@ class _Bytes(io.BytesIO):
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Any]:
-    """Give the recording in `data` as an open `soundfile.SoundFile`; its errors become Unusable."""
+    """Give the recording in `data` as an open `soundfile.SoundFile`; its errors become BadExample."""
     encoding = sniff(data)
     library = _library()
     if len(data) <= MAX_BYTES:
@@ -248,7 +248,7 @@ def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float
     """Yield the next seconds of an open recording in blocks, float32 of shape (frames, channels).
 
     Raises:
-        Unusable: there is no sample, fewer than the header says, or one that is no number.
+        BadExample: there is no sample, fewer than the header says, or one that is no number.
     """
     needed = int(np.ceil(seconds * file.samplerate))
     size, read = max(1, BLOCK // file.channels), 0
@@ -268,7 +268,7 @@ def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float
 
 
 def _check_whole(data: bytes, encoding: Encoding) -> None:
-    """Raise Unusable where a header says more samples than there are, which libsndfile passes over in silence."""
+    """Raise BadExample where a header says more samples than there are, which libsndfile passes over in silence."""
     try:
         if encoding == "wav":
             _check_chunks(data)

@@ -92,7 +92,7 @@ class AudioPreprocessing(Preprocessing):
         return picture[:, :, None] if self.channels == "grey" else np.repeat(picture[:, :, None], 3, axis=2)
 
 
-def mono_samples(
+def audio_preprocessing(
     preprocessing: Preprocessing, *, size: tuple[int, int], seconds: float, rate: int
 ) -> AudioPreprocessing:
     """Return the preprocessing of recordings for a network that reads pictures.

@@ -88,7 +88,7 @@ def sniff(data: bytes) -> Format:
     """Return the accepted format of `data`, told by its first bytes.
 
     Raises:
-        Unusable: "empty", "format not accepted (EPS)" for a picture that this package does not read, or
+        BadExample: "empty", "format not accepted (EPS)" for a picture that this package does not read, or
             "not an accepted image (looks like PDF)" for anything else.
     """
     if not data:
@@ -141,7 +141,7 @@ def looks_like(data: bytes) -> str | None:
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Raise Unusable when a picture of `width` x `height` pixels has none, or more than `MAX_PIXELS`."""
+    """Raise BadExample when a picture of `width` x `height` pixels has none, or more than `MAX_PIXELS`."""
     if width < 1 or height < 1:
         raise BadExample(f"broken: no pixels ({width} x {height})")
     if width * height > MAX_PIXELS:

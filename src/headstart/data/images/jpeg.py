@@ -48,7 +48,7 @@ def read_header(data: bytes) -> Header:
     """Return what the header of a JPEG says.
 
     Raises:
-        Unusable: "truncated" where the file ends before its first scan, or "broken: …".
+        BadExample: "truncated" where the file ends before its first scan, or "broken: …".
     """
     frame: tuple[int, int, int, int] | None = None
     adobe, exif, xmp = False, b"", b""
@@ -121,7 +121,7 @@ def decode_scaled(data: bytes, header: Header, eighths: int) -> NDArray[np.uint8
         None where libjpeg-turbo remarks on something that need not touch the pixels: Pillow has the last word there.
 
     Raises:
-        Unusable: "truncated", or "broken: …".
+        BadExample: "truncated", or "broken: …".
     """
     import simplejpeg
 

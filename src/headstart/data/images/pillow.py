@@ -73,7 +73,7 @@ def read_rgb(data: bytes, encoding: Format, background: int) -> tuple[Image, int
         background: grey level 0..255.
 
     Raises:
-        Unusable: "too many pixels (W x H)" from the header alone, "truncated", or "broken: …" for whatever
+        BadExample: "too many pixels (W x H)" from the header alone, "truncated", or "broken: …" for whatever
             else the decoder raises.
     """
     with _opened(data, encoding) as image:

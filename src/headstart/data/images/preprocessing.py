@@ -91,13 +91,13 @@ class _Window:
 def decode(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Return the picture in `data`, upright, resized and cropped: uint8 of shape (height, width, channels).
 
-    The result is that of a full decode, a resize of the shorter side to `how.resize` and a centre crop, as torchvision
-    and timm do it. Only the part inside the crop is resized, and a JPEG is decoded at 1/8, 1/4 or 1/2 scale where that
+    The result is that of a full decode, a resize of the shorter side to `resize` and a centre crop, as torchvision and
+    timm do it. Only the part inside the crop is resized, and a JPEG is decoded at 1/8, 1/4 or 1/2 scale where that
     leaves `MARGIN` times the pixels asked for. Any size from 1 x 1 to `formats.MAX_PIXELS` is used. Where the crop is
-    larger than the resized picture, the rest is `how.background`.
+    larger than the resized picture, the rest is `background`.
 
     Raises:
-        Unusable: the bytes are no accepted picture, truncated, broken, or too many pixels.
+        BadExample: the bytes are no accepted picture, truncated, broken, or too many pixels.
     """
     stored = _read(data, lambda width, height: _scale_needed(preprocessing, width, height), preprocessing.background)
     window = _window(preprocessing, *stored.upright)
@@ -113,7 +113,7 @@ def shorter_side(data: bytes) -> int:
     """Return the pixels of the shorter side of the picture in `data`, read from its header where that says it.
 
     Raises:
-        Unusable: as `decode`.
+        BadExample: as `decode`.
     """
     encoding = sniff(data)
     if encoding == "jpeg":
@@ -126,7 +126,7 @@ def thumbnail(data: bytes, side: int = 96) -> bytes:
     """Return a small upright JPEG of the picture in `data`, its longer side `side` pixels at most.
 
     Raises:
-        Unusable: as `decode`, and never on what `decode` accepts.
+        BadExample: as `decode`, and never on what `decode` accepts.
     """
     from PIL import Image
 
@@ -171,7 +171,7 @@ def to_bytes(item: object) -> bytes:
 
     Raises:
         UsageError: it is none of these.
-        Unusable: the file is not there, not a plain file, or cannot be read.
+        BadExample: the file is not there, not a plain file, or cannot be read.
     """
     if isinstance(item, bytes | bytearray | memoryview):
         return bytes(item)

@@ -95,7 +95,7 @@ class Archive:
         return self._folders
 
     def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
-        """Return the bytes of one file; raises Unusable."""
+        """Return the bytes of one file; raises BadExample."""
         member = self._members.get(path)
         if member is None:
             raise BadExample(absent)

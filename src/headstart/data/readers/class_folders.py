@@ -17,7 +17,7 @@ from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import Dataset, Example, Skipped, Split
 from headstart.data.file_tree import File, FileReader, Subtree, Tree, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
-from headstart.data.labels import SPLITS, check_classes, notes_on
+from headstart.data.labels import SPLITS, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.csv_tables import TABLE_SUFFIXES
 from headstart.data.text import TEXT_SUFFIXES
@@ -52,7 +52,7 @@ def visible(files: Sequence[File]) -> list[File]:
 
 
 @dataclass
-class _Listing:
+class _FolderListing:
     kind: Kind
     examples: list[Example] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -74,7 +74,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     shown = visible(tree.files)
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
     parts = _parts(tops)
-    listing = _Listing(_kind(shown), ignored=ignored + len(tree.files) - len(shown))
+    listing = _FolderListing(_kind(shown), ignored=ignored + len(tree.files) - len(shown))
     rule = RULE.format(items=MODALITIES[listing.kind].plural)
     for file in shown:
         _place(file, parts, listing)
@@ -84,7 +84,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     _check_filled(tree, labels, listing)
     classes = tuple(sorted({folder.rpartition("/")[2] for folder in labels}))
     check_classes(classes, where=tree.where, do=rule)
-    notes = [*_strays(listing, rule), *notes_on(classes, numbers=False)]
+    notes = [*_strays(listing, rule), *label_notes(classes, numbers=False)]
     return Dataset(
         name=name,
         kind=listing.kind,
@@ -128,7 +128,7 @@ def _parts(tops: Sequence[str]) -> dict[str, Split]:
     return parts if "train" in named and (len(named) > 1 or len(tops) == 1) else {}
 
 
-def _place(file: File, parts: dict[str, Split], listing: _Listing) -> None:
+def _place(file: File, parts: dict[str, Split], listing: _FolderListing) -> None:
     depth = 2 if parts else 1
     names = file.path.split("/")
     split = parts.get(names[0])
@@ -154,7 +154,7 @@ def _class_folders(tree: Tree, parts: dict[str, Split]) -> set[str]:
     }
 
 
-def _check_filled(tree: Tree, labels: Sequence[str], listing: _Listing) -> None:
+def _check_filled(tree: Tree, labels: Sequence[str], listing: _FolderListing) -> None:
     level = labels[0].count("/") + 1 if labels else 1
     ids = [example.id for example in listing.examples] + [skipped.id for skipped in listing.skipped]
     filled = {"/".join(path.split("/")[:level]) for path in ids if path.count("/") >= level}
@@ -168,7 +168,7 @@ def _check_filled(tree: Tree, labels: Sequence[str], listing: _Listing) -> None:
         )
 
 
-def _strays(listing: _Listing, rule: str) -> list[str]:
+def _strays(listing: _FolderListing, rule: str) -> list[str]:
     if not listing.stray:
         return []
     count, items = len(listing.stray), MODALITIES[listing.kind].plural

@@ -12,7 +12,7 @@ from typing import Any
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import DataError, UsageError, list_some
 from headstart.data.modality import Kind
-from headstart.data.text import UTF8, Undecodable, decoded
+from headstart.data.text import UTF8, Undecodable, decode_text
 
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 TABLE_SUFFIXES = (".csv", ".tsv", *LINES_SUFFIXES)
@@ -28,7 +28,7 @@ _SAVE_AS = "save it as CSV in UTF-8, with a header line"
 
 @dataclass(frozen=True)
 class Table:
-    """Cells by the words of this package.
+    """CellTexts by the words of this package.
 
     Attributes:
         where: the table, for messages.
@@ -68,7 +68,7 @@ def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = Non
     Raises:
         DataError: it is no such text, a row does not fit the header, or a column is missing.
     """
-    text, notes = decoded_table(data, where)
+    text, notes = decode_table(data, where)
     delimiter = _delimiter(text)
     with _long_fields():
         rows = _rows(text, delimiter, where)
@@ -144,7 +144,7 @@ def safe_cell(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def decoded_table(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
+def decode_table(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
     """Return the text of a table, and a note where it is not in UTF-8.
 
     Raises:
@@ -155,7 +155,7 @@ def decoded_table(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
     if data.startswith(b"PK\x03\x04"):
         raise DataError(f"{where} must be text", "an Excel workbook or another zip file", _SAVE_AS)
     try:
-        text, encoding = decoded(data)
+        text, encoding = decode_text(data)
     except Undecodable as error:
         line = data.count(b"\n", 0, error.offset) + 1
         place = f"byte 0x{error.byte:02x} at {error.offset:,}, line {line}"

@@ -16,7 +16,7 @@ from headstart.data.audio.decoding import SOUND_SUFFIXES, sound_bytes
 from headstart.data.dataset import BadExample, Dataset, Example, Skipped
 from headstart.data.file_tree import MAX_BYTES, read_file, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
-from headstart.data.labels import check_classes, notes_on, spelled
+from headstart.data.labels import check_classes, class_name_of, label_notes
 from headstart.data.modality import Kind
 from headstart.data.text import text_bytes
 
@@ -58,7 +58,7 @@ def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None, *, kin
         name = _name(items[row], row, kind)
         name = f"{name}#{row}" if name in used else name
         used.add(name)
-        label = "" if labels is None else spelled(labels[row])
+        label = "" if labels is None else class_name_of(labels[row])
         if label is None:
             skipped.append(Skipped(name, "", "no label"))
         else:
@@ -74,7 +74,7 @@ def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None, *, kin
         classes=classes,
         read=_Texts(items, rows) if kind == "text" else _Items(items, rows, heard=kind == "sound"),
         skipped=tuple(skipped),
-        notes=notes_on(classes),
+        notes=label_notes(classes),
     )
 
 

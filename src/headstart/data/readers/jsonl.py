@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart.base.errors import DataError
-from headstart.data.readers.csv_tables import Table, content_of, decoded_table, find_columns
+from headstart.data.readers.csv_tables import Table, content_of, decode_table, find_columns
 
 WRITE_AS = 'write one object a line: {"text": "…", "label": "…"}'
 
@@ -24,7 +24,7 @@ def read_lines(data: bytes, where: str, *, columns: Mapping[str, str] | None = N
     Raises:
         DataError: it is no text, a line is no object, or a key is nowhere.
     """
-    text, notes = decoded_table(data, where)
+    text, notes = decode_table(data, where)
     rows: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():

@@ -15,7 +15,7 @@ from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import Dataset, Example, Skipped, Split
 from headstart.data.file_tree import FileReader, Tree, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
-from headstart.data.labels import SPLITS, check_classes, notes_on, spelled
+from headstart.data.labels import SPLITS, check_classes, class_name_of, label_notes
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.csv_tables import CONTENT, Table
 from headstart.data.text import text_bytes
@@ -24,7 +24,7 @@ _TO_LABEL = "give rows of at least two labels"
 
 
 @dataclass
-class _Listing:
+class _TableListing:
     """The examples of several tables, row by row.
 
     Attributes:
@@ -63,7 +63,7 @@ class _Listing:
         if label is None:
             self.skipped.append(Skipped(name, "", "no label"))
             return
-        group = spelled(table.groups[row]) if table.groups is not None else None
+        group = class_name_of(table.groups[row]) if table.groups is not None else None
         self.examples.append(Example(name, label, split, group))
         self.cells.append(content)
 
@@ -79,7 +79,7 @@ class _Listing:
     def _label(self, table: Table, row: int) -> str | None:
         if not self.labelled:
             return ""
-        return None if table.labels is None else spelled(table.labels[row])
+        return None if table.labels is None else class_name_of(table.labels[row])
 
 
 def from_tables(
@@ -107,7 +107,7 @@ def from_tables(
     Raises:
         DataError: a path leads out, a split is unknown, or there are fewer than two classes.
     """
-    listing = _Listing(labelled, _reach(tree, root))
+    listing = _TableListing(labelled, _reach(tree, root))
     kind = _kind(tables, where)
     for table, split in tables:
         for row in range(len(table.cells)):
@@ -118,14 +118,14 @@ def from_tables(
         notes.append(f"{listing.backslashes} paths are written with backslashes, read as slashes.")
     if labelled and listing.examples:
         check_classes(sorted(labels), where=where, do=_TO_LABEL)
-        notes.extend(notes_on(labels))
+        notes.extend(label_notes(labels))
     return Dataset(
         name=name,
         kind=kind,
         examples=tuple(listing.examples),
         classes=tuple(sorted(labels)) if labelled else (),
         read=(
-            Cells(tuple(listing.cells))
+            CellTexts(tuple(listing.cells))
             if kind == "text"
             else FileReader(tree, tuple(listing.cells), absent="missing", begin=kind == "sound")
         ),
@@ -135,13 +135,13 @@ def from_tables(
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellTexts:
     """Texts in memory: what a Dataset reads with, where the texts themselves stand in a table."""
 
     texts: tuple[str | bytes, ...]
 
     def __call__(self, position: int) -> bytes:
-        """Return the text at `position`, in UTF-8 where the table had characters; raises Unusable."""
+        """Return the text at `position`, in UTF-8 where the table had characters; raises BadExample."""
         return text_bytes(self.texts[position])
 
 

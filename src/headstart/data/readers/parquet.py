@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.base.errors import DataError
 from headstart.data.dataset import BadExample, Dataset, Example, Skipped, Split
 from headstart.data.file_tree import MAX_BYTES
-from headstart.data.labels import check_classes, notes_on, spelled
+from headstart.data.labels import check_classes, class_name_of, label_notes
 from headstart.data.modality import Kind
 from headstart.data.readers.csv_tables import CONTENT, Table, content_of, find_columns
 from headstart.data.readers.manifest import split_cell
@@ -214,12 +214,12 @@ def from_pictures(
         splits, groups = table.values("split"), table.values("group")
         for row in range(len(table)):
             item = f"{table.path.name}#{row}"
-            label = spelled(labels[row]) if labels is not None else ""
+            label = class_name_of(labels[row]) if labels is not None else ""
             if label is None:
                 skipped.append(Skipped(item, "", "no label"))
                 continue
             part = split_cell(splits[row], f"{table.path}, row {row}") if splits is not None else split
-            examples.append(Example(item, label, part, spelled(groups[row]) if groups is not None else None))
+            examples.append(Example(item, label, part, class_name_of(groups[row]) if groups is not None else None))
             rows.append(start + row)
         start += len(table)
     classes = tuple(sorted({example.label for example in examples})) if labelled else ()
@@ -232,7 +232,7 @@ def from_pictures(
         classes=classes,
         read=_Pictures([table for table, _ in tables], rows),
         skipped=tuple(skipped),
-        notes=notes_on(classes),
+        notes=label_notes(classes),
         runs=_runs([table for table, _ in tables]),
     )
 

@@ -171,7 +171,7 @@ class TextSource(Source):
         """Return the tokens of one text, from its bytes.
 
         Raises:
-            Unusable: the bytes are no text, or a blank one.
+            BadExample: the bytes are no text, or a blank one.
         """
         return self._tokenizer(text_of(data))
 

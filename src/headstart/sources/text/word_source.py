@@ -84,7 +84,7 @@ class WordSource(Source):
         """Return the words of one text that the file knows, by their places in the index.
 
         Raises:
-            Unusable: the bytes are no text, or a blank one.
+            BadExample: the bytes are no text, or a blank one.
         """
         given, ids = 0, []
         for found in self._looked_up(text_of(data)):

@@ -13,11 +13,11 @@ from headstart.base.errors import UsageError
 from headstart.data.audio.spectrogram import (
     AudioPreprocessing,
     Spectrogram,
+    audio_preprocessing,
     band_levels,
     cepstra,
     log_mel,
     mel_filters,
-    mono_samples,
     preprocessing_from,
 )
 from headstart.data.images.preprocessing import Preprocessing
@@ -71,7 +71,7 @@ def test_odd_recordings_have_finite_levels__AUD_09(sound: np.ndarray) -> None:
 
 
 def test_what_is_shorter_is_followed_by_silence_and_what_is_longer_is_cut__AUD_08() -> None:
-    how = mono_samples(COLOUR, size=(64, 96), seconds=0.96, rate=16_000)
+    how = audio_preprocessing(COLOUR, size=(64, 96), seconds=0.96, rate=16_000)
     short, long = (how.prepare(recording(tone(seconds=seconds))) for seconds in (0.3, 5.0))
     assert short.shape == long.shape == (64, 96, 3) and short.dtype == np.uint8
     assert not short[:, 40:].any() and long[:, 90].any()
@@ -80,12 +80,12 @@ def test_what_is_shorter_is_followed_by_silence_and_what_is_longer_is_cut__AUD_0
 
 
 def test_what_networks_hear() -> None:
-    how = mono_samples(GREY, size=(32, 32), seconds=1.0, rate=8_000)
+    how = audio_preprocessing(GREY, size=(32, 32), seconds=1.0, rate=8_000)
     bands = how.spectrogram
     assert (how.size, how.channels, len(how.mean)) == ((32, 32), "grey", 1)
     assert bands.hop == 250 and bands.window == 500 and bands.seconds == 1.0  # every sample lies under two windows
-    assert mono_samples(COLOUR, size=(64, 96), seconds=0.96, rate=16_000).spectrogram == HOW
-    many = mono_samples(COLOUR, size=(256, 96), seconds=0.96, rate=16_000).spectrogram
+    assert audio_preprocessing(COLOUR, size=(64, 96), seconds=0.96, rate=16_000).spectrogram == HOW
+    many = audio_preprocessing(COLOUR, size=(256, 96), seconds=0.96, rate=16_000).spectrogram
     assert mel_filters(many.rate, many.fft, many.mels, many.low, many.high).any(axis=0).all()
 
 
@@ -110,7 +110,7 @@ def test_the_cepstra_are_those_of_the_definition() -> None:
 
 
 def test_plain_values_and_back() -> None:
-    how = mono_samples(GREY, size=(32, 32), seconds=1.0, rate=8_000)
+    how = audio_preprocessing(GREY, size=(32, 32), seconds=1.0, rate=8_000)
     plain = json.loads(json.dumps(asdict(how)))
     assert preprocessing_from(plain) == how
     assert preprocessing_from(json.loads(json.dumps(asdict(COLOUR)))) == COLOUR

@@ -313,7 +313,7 @@ def test_ants_bees_is_the_same_packed_and_unpacked(tmp_path, shared):
         scan(open_dataset(path), progress=Progress()) for path in (shared / "ants_bees.tar", tmp_path / "ants_bees")
     )
     assert packed.dataset.examples == plain.dataset.examples
-    assert packed.dataset.found == plain.dataset.found == 397
+    assert packed.dataset.total == plain.dataset.total == 397
     assert (packed.hashes, packed.fingerprint) == (plain.hashes, plain.fingerprint)
     parts = [split(found.dataset, found.hashes, seed=3, labels_per_class=10) for found in (packed, plain)]
     assert parts[0] == parts[1]

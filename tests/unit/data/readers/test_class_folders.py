@@ -32,7 +32,7 @@ def test_labels_are_folder_names_and_order_is_sorted(tmp_path, fill):
     ]
     assert {example.split for example in data.examples} == {None}
     assert data.read(4) == b"\xff\xd8\xffdogs/1"
-    assert data.found == 5
+    assert data.total == 5
 
 
 @pytest.mark.parametrize("validation", ["validation", "val", "dev", "Valid"])
@@ -61,7 +61,7 @@ def test_one_wrapping_folder_is_stepped_into(tmp_path, fill):
     (tmp_path / "README.txt").write_text("read me")
     data = open_dataset(tmp_path)
     assert data.examples[0].id == "a/0.jpg"
-    assert (data.ignored, data.found) == (1, 5)
+    assert (data.ignored, data.total) == (1, 5)
 
 
 def test_system_litter_is_ignored_and_counted__IMG_19(tmp_path, fill):
@@ -70,7 +70,7 @@ def test_system_litter_is_ignored_and_counted__IMG_19(tmp_path, fill):
         (tmp_path / "a" / name).write_bytes(b"litter")
     data = open_dataset(tmp_path)
     assert data.classes == ("a", "b")
-    assert (len(data), data.ignored, data.found) == (4, 9, 13)
+    assert (len(data), data.ignored, data.total) == (4, 9, 13)
 
 
 def test_nested_folders_belong_to_the_class_above__IMG_23(tmp_path, fill):
@@ -82,7 +82,7 @@ def test_files_beside_class_folders_are_ignored_and_said__IMG_23(tmp_path, fill)
     fill(tmp_path, {"a": 1, "b": 1})
     (tmp_path / "stray.jpg").write_bytes(b"\xff\xd8\xff")
     data = open_dataset(tmp_path)
-    assert (data.ignored, data.found) == (1, 3)
+    assert (data.ignored, data.total) == (1, 3)
     assert "stray.jpg" in data.notes[0]
     assert "beside the class folders" in data.notes[0]
 
@@ -294,7 +294,7 @@ def test_inputs_of_every_form_keep_their_paths(tmp_path, fill, monkeypatch):
     assert [example.id for example in data.examples] == ids
     assert [data.read(at) for at in range(5)] == [Path(name).read_bytes() for name in ids]
     assert {example.label for example in data.examples} == {""}
-    assert (data.classes, data.ignored, data.found) == ((), 1, 6)
+    assert (data.classes, data.ignored, data.total) == ((), 1, 6)
 
 
 def test_an_input_given_twice_has_two_ids(tmp_path, fill):
@@ -321,5 +321,5 @@ def test_everything_found_adds_up(tmp_path, fill):
     (tmp_path / "a/readme.md").write_text("x")
     (tmp_path / "b/l.jpg").symlink_to("/etc/hostname")
     data = scan(open_dataset(tmp_path), progress=Progress()).dataset
-    assert (len(data), len(data.skipped), data.ignored, data.found) == (9, 2, 3, 14)
+    assert (len(data), len(data.skipped), data.ignored, data.total) == (9, 2, 3, 14)
     check_bad(data, allow_broken=False)

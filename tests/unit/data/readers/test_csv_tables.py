@@ -35,7 +35,7 @@ def rows(count: int = 6) -> str:
 def test_paths_are_relative_to_the_table(table):
     path = table("path,label\n" + rows())
     data = open_dataset(path)
-    assert (data.name, len(data), data.classes, data.found) == ("labels.csv", 12, ("a", "b"), 12)
+    assert (data.name, len(data), data.classes, data.total) == ("labels.csv", 12, ("a", "b"), 12)
     assert data.examples[7].id == "b/1.jpg"
     assert data.read(7) == (path.parent / "b/1.jpg").read_bytes()
 

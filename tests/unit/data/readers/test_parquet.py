@@ -103,7 +103,7 @@ def test_rows_without_a_picture_or_label_are_skipped__TAB_02(tmp_path):
     pq.write_table(pa.table({"image": pa.array(cells, IMAGE), "label": labels}), tmp_path / "x.parquet")
     data = scan(open_dataset(tmp_path / "x.parquet"), progress=Progress()).dataset
     assert Counter(item.reason for item in data.skipped) == {"no label": 2, "empty": 2}
-    assert (len(data), data.found) == (8, 12)
+    assert (len(data), data.total) == (8, 12)
     assert data.read(0) == picture(0)
     with pytest.raises(DataError, match="4 of 12"):
         check_bad(data, allow_broken=False)

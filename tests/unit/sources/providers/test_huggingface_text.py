@@ -90,7 +90,7 @@ def test_pooling_prefix_and_limit_are_those_of_the_repository(placed: Any) -> No
     source = placed(files)
     assert source.info.input["prefix"] == "salt " and source.info.input["limit"] == 12
     tokens = source.prepare(b"the boat")
-    assert tokens.given == 3 and source.prepare(("the " * 50).encode()).used == 10
+    assert tokens.total == 3 and source.prepare(("the " * 50).encode()).used == 10
     first = theirs("bert", source, "the boat")[0]
     np.testing.assert_allclose(source.encode(["the boat"])[0], first / np.linalg.norm(first), atol=1e-4)
 

@@ -89,18 +89,18 @@ def test_batches_hold_texts_of_like_lengths_within_the_budget() -> None:
 def test_tokens_keep_the_marks_and_long_texts_are_cut_or_read_in_pieces__TXT_02(tmp_path: Path) -> None:
     text = " ".join(["bread"] * 20)
     whole = tokenizer(tmp_path)(text)
-    assert (len(whole.pieces[0]), whole.given, whole.used) == (22, 20, 20)
+    assert (len(whole.pieces[0]), whole.total, whole.used) == (22, 20, 20)
     assert whole.pieces[0][0] == 2 and whole.pieces[0][-1] == 3
     cut = tokenizer(tmp_path, limit=8)(text)
-    assert (len(cut.pieces), len(cut.pieces[0]), cut.given, cut.used) == (1, 8, 20, 6)
+    assert (len(cut.pieces), len(cut.pieces[0]), cut.total, cut.used) == (1, 8, 20, 6)
     pieces = tokenizer(tmp_path, limit=8, long="chunks")(text)
     assert [len(piece) for piece in pieces.pieces] == [8, 8, 8, 4] and pieces.used == 20
-    assert tokenizer(tmp_path, prefix="salt ")("bread").given == 2
+    assert tokenizer(tmp_path, prefix="salt ")("bread").total == 2
 
 
 def test_a_text_of_a_megabyte_is_cut_before_it_is_tokenised__TXT_02(tmp_path: Path) -> None:
     found = tokenizer(tmp_path, limit=8)("bread " * 170_000)
-    assert (len(found.pieces[0]), found.used) == (8, 6) and found.given > found.used
+    assert (len(found.pieces[0]), found.used) == (8, 6) and found.total > found.used
 
 
 def test_a_tokenizer_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None:

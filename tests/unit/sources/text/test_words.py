@@ -69,7 +69,7 @@ def test_every_format_gives_the_same_vectors(tmp_path: Path, form: str) -> None:
 def test_a_text_is_the_mean_of_its_words_and_counts_what_is_known(tmp_path: Path) -> None:
     source = open_source(f"words:{write(tmp_path, 'glove')}")
     tokens = source.prepare(b"The zebra, the boat of salt salt")
-    assert isinstance(tokens, Tokens) and (tokens.given, tokens.used) == (8, 7)
+    assert isinstance(tokens, Tokens) and (tokens.total, tokens.used) == (8, 7)
     x = source.encode(["The zebra, the boat of salt salt"])[0]
     ids = [WORDS.index(word) for word in ("the", ",", "the", "boat", "of", "salt", "salt")]
     np.testing.assert_allclose(x, VECTORS[ids].mean(axis=0), atol=1e-6)

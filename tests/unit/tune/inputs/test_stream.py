@@ -11,7 +11,7 @@ from PIL import Image
 from recordings import recording, tone
 
 from headstart.base.errors import DataError
-from headstart.data.audio.spectrogram import mono_samples
+from headstart.data.audio.spectrogram import audio_preprocessing
 from headstart.data.dataset import BadExample, Dataset, Example
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.tune.inputs.stream import Stream, nearby
@@ -127,7 +127,7 @@ def test_recordings_begin_anywhere_and_are_masked_by_counters_alone() -> None:
     long = recording(np.concatenate([tone(500, seconds=1.0), tone(3_000, seconds=1.0)]))
     examples = tuple(Example(f"{at}.wav", "ab"[at % 2]) for at in range(8))
     data = Dataset("toys", "sound", examples, ("a", "b"), lambda at: long)
-    how, y, rows = mono_samples(HOW, size=(32, 40), seconds=0.4, rate=16_000), np.arange(8) % 2, np.arange(8)
+    how, y, rows = audio_preprocessing(HOW, size=(32, 40), seconds=0.4, rate=16_000), np.arange(8) % 2, np.arange(8)
     with Stream(data, range(8), y, how) as plain, Stream(data, range(8), y, how, views=True, seed=3) as varied:
         (same,) = plain.inputs(rows, epoch=0)
         assert same.shape == (8, 32, 40, 3) and all((one == same[0]).all() for one in same)

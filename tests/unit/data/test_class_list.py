@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.class_list import only, read_classes
+from headstart.data.class_list import keep_classes, read_classes
 from headstart.data.dataset import Dataset, Example, Skipped
 
 DATA = Dataset(
@@ -26,7 +26,7 @@ def test_comments_blank_lines_and_repeats_are_passed_over(tmp_path: Path) -> Non
 
 
 def test_the_classes_alone_are_kept_with_their_own_bytes() -> None:
-    kept = only(DATA, ["owl", "cat"], where="list.txt")
+    kept = keep_classes(DATA, ["owl", "cat"], where="list.txt")
     assert kept.classes == ("cat", "owl")
     assert [example.id for example in kept.examples] == ["cat0", "cat1", "owl0", "owl1"]
     assert kept.read(2) == b"4"
@@ -39,7 +39,7 @@ def test_the_classes_alone_are_kept_with_their_own_bytes() -> None:
 def test_a_wrong_list_is_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(DataError, match=said):
-        only(DATA, read_classes(tmp_path / "list.txt"), where="list.txt")
+        keep_classes(DATA, read_classes(tmp_path / "list.txt"), where="list.txt")
 
 
 def test_a_list_that_is_not_there_is_said(tmp_path: Path) -> None:
