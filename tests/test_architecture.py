@@ -33,8 +33,8 @@ ORDER = {
     "sources.providers": "arch keras file huggingface_text timm huggingface onnx package_files packaged_text packaged"
     " tfhub torchvision words",
     "features": "features modality extraction store extraction_pass extract",
-    "heads": "calibration lbfgs principal_axes convex centroid folds logistic ridge svm cross_validation linear select"
-    " tfidf serialization stacking",
+    "heads": "calibration folds lbfgs linear losses principal_axes convex centroid ridge cross_validation select tfidf"
+    " serialization stacking",
     "judge": "intervals metrics baselines report benefit gate",
     "judge.report": "charts page usage fit_page comparison_page",
     "judge.benefit": "results gains sentence benefit",

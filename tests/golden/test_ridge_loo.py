@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headstart.heads import ridge
-from headstart.heads.principal_axes import rotate
+from headstart.heads.principal_axes import principal_rows
 
 CASES = {
     "more rows than columns": (
@@ -33,9 +33,9 @@ def made(*, n, d, c, seed, sep):
 def test_mean_squared_leave_one_out_error(case):
     recipe, expected = CASES[case]
     x, y = made(**recipe)
-    rotated = rotate(x, np.ones(len(x)), np.ones(x.shape[1]))
-    goal = ridge.targets(y, recipe["c"])
+    principal = principal_rows(x, np.ones(len(x)), np.ones(x.shape[1]))
+    targets = ridge.plus_minus_one(y, recipe["c"])
     for scores, value in zip(
-        ridge.left_out(rotated, y, recipe["c"], penalties=list(expected)), expected.values(), strict=True
+        ridge.leave_out_scores(principal, y, recipe["c"], penalties=list(expected)), expected.values(), strict=True
     ):
-        assert np.square(goal - scores).mean() == pytest.approx(value, rel=1e-9)
+        assert np.square(targets - scores).mean() == pytest.approx(value, rel=1e-9)

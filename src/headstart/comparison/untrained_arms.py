@@ -7,7 +7,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.fitting.findings import frozen_predictor
+from headstart.fitting.findings import frozen_predictor, stacked_predictor
 from headstart.fitting.selection import fit_baseline, select_layer_and_head
 from headstart.heads.select import fit_ridge
 from headstart.judge.baselines import majority_baseline
@@ -55,7 +55,9 @@ def without_training(prepared: PreparedData, layer: str, *, seed: int, extractio
     found[START] = outcome(answer, y_test, features + _since(clock), f"ridge on {layer}")
     clock = time.perf_counter()
     layers, choice = select_layer_and_head(prepared, seed=seed)
-    frozen = frozen_predictor(prepared, layers, choice, simple)
+    frozen = frozen_predictor(prepared, layers, choice)
+    if simple.text_baseline is not None:
+        frozen = stacked_predictor(prepared, frozen, choice, simple.text_baseline)
     words = "" if frozen.terms is None else " + words"
     note = f"{choice.head.kind}{words} on {layers.chosen}"
     found[FROZEN] = outcome(frozen.probabilities, y_test, features + _since(clock), note)

@@ -15,14 +15,14 @@ from headstart.engines.base import Block
 from headstart.fitting.result import FitResult
 from headstart.fitting.words import (
     TextBaseline,
+    stack_text_baseline,
     stacked_candidate,
-    stacked_heads,
     top_words_per_class,
     truncation_report,
 )
 from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.select import Choice
-from headstart.heads.stacking import Joined
+from headstart.heads.select import HeadChoice
+from headstart.heads.stacking import Stacking
 from headstart.heads.tfidf import TfidfHead
 from headstart.judge.baselines import majority_baseline
 from headstart.judge.intervals import paired_difference
@@ -66,7 +66,7 @@ class FittedPredictor:
     tuning: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
     terms: TfidfHead | None = None
-    joined: Joined | None = None
+    joined: Stacking | None = None
 
 
 @dataclass(frozen=True)
@@ -75,44 +75,53 @@ class BaselineResult:
 
     Attributes:
         probabilities: float32 of shape (n, c), of the test examples.
-        words: more of it, for texts.
+        text_baseline: more of it, for texts.
     """
 
     probabilities: NDArray[np.float32]
-    words: TextBaseline | None = None
+    text_baseline: TextBaseline | None = None
 
 
-def frozen_predictor(
-    prepared: PreparedData, layers: LayerSelection, choice: Choice, simple: BaselineResult | None = None
-) -> FittedPredictor:
-    """Return the answer of the source as it was, with the chosen head.
+def frozen_predictor(prepared: PreparedData, layers: LayerSelection, choice: HeadChoice) -> FittedPredictor:
+    """Return the predictor of the source as it was, with the chosen head.
 
     Args:
         prepared: the data and its features.
         layers: the layer that was chosen.
         choice: the head that was chosen.
-        simple: the simple baseline; where it is one of words, the head may lean on them.
     """
     test = prepared.features(layers.chosen, prepared.parts.test)
     probabilities = choice.head.predict_proba(test.x)
-    answer = FittedPredictor(
+    return FittedPredictor(
         prepared.source, choice.head, layers.chosen, test.blocks, prepared.extraction.engine, probabilities
     )
-    if simple is None or simple.words is None:
-        return answer
-    words = simple.words
-    joined, heads = stacked_heads(choice, words, prepared.labels(prepared.parts.train))
-    if heads is None:
-        return replace(answer, joined=joined)
-    head, terms = heads
-    probabilities = softmax(head.scores(test.x) + terms.scores(words.test))
-    return replace(answer, head=head, terms=terms, joined=joined, probabilities=probabilities)
+
+
+def stacked_predictor(
+    prepared: PreparedData, frozen: FittedPredictor, choice: HeadChoice, text_baseline: TextBaseline
+) -> FittedPredictor:
+    """Return the frozen predictor with the text baseline stacked on it where that helps; it tells what that is worth.
+
+    Args:
+        prepared: the data and its features.
+        frozen: the source as it was, with the chosen head.
+        choice: the head that was chosen.
+        text_baseline: of the same texts.
+    """
+    stacked = stack_text_baseline(choice, text_baseline, prepared.labels(prepared.parts.train))
+    if stacked.text_head is None:
+        return replace(frozen, joined=stacked.stacking)
+    test = prepared.features(frozen.layer, prepared.parts.test)
+    probabilities = softmax(stacked.head.scores(test.x) + stacked.text_head.scores(text_baseline.test))
+    return replace(
+        frozen, head=stacked.head, terms=stacked.text_head, joined=stacked.stacking, probabilities=probabilities
+    )
 
 
 def build_fit_result(
     prepared: PreparedData,
     layers: LayerSelection,
-    choice: Choice,
+    choice: HeadChoice,
     answer: FittedPredictor,
     *,
     tune: str,
@@ -165,15 +174,15 @@ def build_fit_result(
         answer.terms,
     )
     page = _page(prepared, _candidates(layers, choice, answer), model, sentence, probabilities)
-    if simple.words is not None:
-        words = top_words_per_class(simple.words, dataset.classes, prepared.source, choice.head, layers.chosen)
+    if simple.text_baseline is not None:
+        words = top_words_per_class(simple.text_baseline, dataset.classes, prepared.source, choice.head, layers.chosen)
         page = replace(page, words=tuple(words))
     result["seconds"] = clock.read()
     return FitResult(model, result, sentence, page)
 
 
 def _of_texts(
-    prepared: PreparedData, layers: LayerSelection, choice: Choice, answer: FittedPredictor, y: NDArray[np.int64]
+    prepared: PreparedData, layers: LayerSelection, choice: HeadChoice, answer: FittedPredictor, y: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Return what `result.json` says of texts alone: how far they were read, and what leaning on words was worth."""
     if prepared.scan.dataset.kind != "text":
@@ -184,7 +193,7 @@ def _of_texts(
         alone = choice.head.predict_proba(test.x).argmax(axis=1) == y
         said["words"] = {
             "joined": answer.terms is not None,
-            "log_loss": {"joined": answer.joined.log_loss, "source": answer.joined.alone},
+            "log_loss": {"joined": answer.joined.log_loss, "source": answer.joined.source_log_loss},
             "source_alone": float(alone.mean()),
         }
     return said
@@ -201,7 +210,7 @@ def _counts(prepared: PreparedData) -> dict[str, int]:
     }
 
 
-def _warnings(prepared: PreparedData, choice: Choice, answer: FittedPredictor) -> list[str]:
+def _warnings(prepared: PreparedData, choice: HeadChoice, answer: FittedPredictor) -> list[str]:
     dataset = prepared.scan.dataset
     skipped = (
         [f"{len(dataset.skipped)} broken examples were skipped; the report lists them."] if dataset.skipped else []
@@ -281,7 +290,7 @@ def _look(prepared: PreparedData, position: int) -> dict[str, Any]:
         return {}
 
 
-def _candidates(layers: LayerSelection, choice: Choice, answer: FittedPredictor) -> tuple[report.CandidateRow, ...]:
+def _candidates(layers: LayerSelection, choice: HeadChoice, answer: FittedPredictor) -> tuple[report.CandidateRow, ...]:
     heads = sorted(choice.candidates, key=lambda tried: tried.log_loss)
     others = [
         report.CandidateRow(

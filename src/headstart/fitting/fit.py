@@ -16,7 +16,7 @@ from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
 from headstart.data.split import split
 from headstart.features.extract import extract
-from headstart.fitting.findings import build_fit_result, frozen_predictor
+from headstart.fitting.findings import build_fit_result, frozen_predictor, stacked_predictor
 from headstart.fitting.result import FitResult, write_out
 from headstart.fitting.selection import fit_baseline, select_layer_and_head
 from headstart.model import Model
@@ -97,7 +97,9 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         waiting = beside.submit(fit_baseline, prepared, seed=options.seed)
         layers, choice = select_layer_and_head(prepared, seed=options.seed)
         simple = waiting.result()
-    answer = frozen_predictor(prepared, layers, choice, simple)
+    answer = frozen_predictor(prepared, layers, choice)
+    if simple.text_baseline is not None:
+        answer = stacked_predictor(prepared, answer, choice, simple.text_baseline)
     if options.tuning.mode != NONE:
         from headstart.fitting.tuning import tuned_predictor
 
@@ -108,7 +110,7 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
                 choice,
                 answer,
                 options.tuning,
-                words=simple.words,
+                text_baseline=simple.text_baseline,
                 seed=options.seed,
                 checkpoints=options.checkpoints,
                 progress=progress,

@@ -12,16 +12,23 @@ from numpy.typing import NDArray
 from headstart.base.cache import ResultCache
 from headstart.base.config import cache_dir
 from headstart.base.hashing import sha256
+from headstart.data.text import texts_at
 from headstart.fitting.findings import BaselineResult
 from headstart.fitting.words import TextBaseline, fit_text_baseline
-from headstart.heads.select import Choice, affordable, choose_head, choose_layer
-from headstart.heads.serialization import VERSION, choice_from, choice_parts, terms_from, terms_parts
+from headstart.heads.select import HeadChoice, affordable_kinds, choose_head, choose_layer
+from headstart.heads.serialization import (
+    CHOICE_VERSION,
+    head_choice_from_parts,
+    head_choice_to_parts,
+    tfidf_choice_from_parts,
+    tfidf_choice_to_parts,
+)
 from headstart.judge.baselines import SIMPLE_BASELINES
 from headstart.run.prepared import LayerSelection, PreparedData
 from headstart.sources.layers import AUTO
 
 
-def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSelection, Choice]:
+def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSelection, HeadChoice]:
     """Choose the layer by leave-one-out error where it is left open, then the head by cross-validation.
 
     What was chosen before for the same features, labels and seed is remembered, and not chosen again.
@@ -41,53 +48,48 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSe
         },
     )
     memo = _memo()
-    held = memo.get(key)
-    if held is not None:
-        plain, arrays = held
-        return LayerSelection(plain["layer"], plain["errors"]), choice_from(plain["choice"], arrays)
-    layers, choice = _chosen(prepared, names, seed)
-    plain, arrays = choice_parts(choice)
+    cached = memo.get(key)
+    if cached is not None:
+        plain, arrays = cached
+        return LayerSelection(plain["layer"], plain["errors"]), head_choice_from_parts(plain["choice"], arrays)
+    layers, choice = _choose(prepared, names, seed)
+    plain, arrays = head_choice_to_parts(choice)
     errors = {name: float(error) for name, error in layers.errors.items()}
     memo.put(key, {"layer": layers.chosen, "errors": errors, "choice": plain}, arrays)
     return layers, choice
 
 
-def _chosen(prepared: PreparedData, names: Sequence[str], seed: int) -> tuple[LayerSelection, Choice]:
+def _choose(prepared: PreparedData, names: Sequence[str], seed: int) -> tuple[LayerSelection, HeadChoice]:
     dataset, train = prepared.scan.dataset, prepared.parts.train
     labels = prepared.labels(train)
     layer = prepared.source.layer
     if layer != AUTO or len(names) == 1:
         layer = names[0] if layer == AUTO else layer
-        layers, rotated = LayerSelection(layer, {}), None
+        layers, principal = LayerSelection(layer, {}), None
     else:
         candidates = ((name, prepared.features(name, train).x) for name in names)
-        found = choose_layer(candidates, labels, len(dataset.classes))
-        layers, rotated = LayerSelection(found.layer, dict(found.errors)), found.rotated
+        layer_choice = choose_layer(candidates, labels, len(dataset.classes))
+        layers, principal = LayerSelection(layer_choice.layer, dict(layer_choice.errors)), layer_choice.principal
     x = prepared.features(layers.chosen, train).x
-    choice = choose_head(x, labels, dataset.classes, seed=seed, rotated=rotated)
-    if rotated is None or layers.chosen == names[0]:
+    choice = choose_head(x, labels, dataset.classes, seed=seed, principal=principal)
+    if principal is None or layers.chosen == names[0]:
         return layers, choice
     narrow = prepared.features(names[0], train).x
     present = len(np.unique(labels))
-    kinds = [affordable(len(labels), min(one.shape), present)[0] for one in (x, narrow)]
-    if len(kinds[1]) > len(kinds[0]):
+    kinds, narrow_kinds = (affordable_kinds(len(labels), min(rows.shape), present)[0] for rows in (x, narrow))
+    if len(narrow_kinds) > len(kinds):
         # The wider layer leaves time for fewer kinds of head: the narrower one may end up better.
-        other = choose_head(narrow, labels, dataset.classes, seed=seed)
-        if _loss(other) < _loss(choice):
-            return LayerSelection(names[0], layers.errors), other
+        narrow_choice = choose_head(narrow, labels, dataset.classes, seed=seed)
+        if narrow_choice.log_loss < choice.log_loss:
+            return LayerSelection(names[0], layers.errors), narrow_choice
     return layers, choice
-
-
-def _loss(choice: Choice) -> float:
-    """Return the log loss of the head that was chosen, on unseen examples."""
-    return next(tried.log_loss for tried in choice.candidates if tried.kind == choice.head.kind)
 
 
 def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
     """Return what the simple baseline of this kind of examples says of the test part; it too is remembered."""
     if prepared.scan.dataset.kind == "text":
-        words = _words(prepared, seed)
-        return BaselineResult(words.probabilities, words)
+        text_baseline = _fit_text_baseline(prepared, seed)
+        return BaselineResult(text_baseline.probabilities, text_baseline)
     parts, c = prepared.parts, len(prepared.scan.dataset.classes)
     y, train, test = (
         prepared.labels(parts.train),
@@ -95,35 +97,37 @@ def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
         prepared.baseline_inputs(parts.test),
     )
     memo, key = _memo(), _key(f"simple {prepared.scan.dataset.kind}", [train, y, test], {"classes": c, "seed": seed})
-    held = memo.get(key)
-    if held is not None:
-        return BaselineResult(held[1]["probabilities"])
+    cached = memo.get(key)
+    if cached is not None:
+        return BaselineResult(cached[1]["probabilities"])
     probabilities = SIMPLE_BASELINES[prepared.scan.dataset.kind](train, y, test, c=c, seed=seed)
     memo.put(key, {}, {"probabilities": probabilities})
     return BaselineResult(probabilities)
 
 
-def _words(prepared: PreparedData, seed: int) -> TextBaseline:
+def _fit_text_baseline(prepared: PreparedData, seed: int) -> TextBaseline:
     parts, dataset, hashes = prepared.parts, prepared.scan.dataset, prepared.scan.hashes
-    y = prepared.labels(parts.train)
-    given = {name: [hashes[at] for at in part] for name, part in (("train", parts.train), ("test", parts.test))}
-    memo, key = _memo(), _key("words", [y], {**given, "classes": len(dataset.classes), "seed": seed})
-    held = memo.get(key)
-    if held is not None:
-        plain, arrays = held
-        return TextBaseline.of(dataset, parts.train, parts.test, terms_from(plain, arrays), arrays["probabilities"])
-    words = fit_text_baseline(dataset, parts.train, parts.test, y, seed=seed)
-    plain, arrays = terms_parts(words.trial)
-    memo.put(key, plain, {**arrays, "probabilities": words.probabilities})
-    return words
+    train, test = texts_at(dataset, parts.train), texts_at(dataset, parts.test)
+    y, c = prepared.labels(parts.train), len(dataset.classes)
+    positions = {"train": parts.train, "test": parts.test}
+    inputs = {name: [hashes[position] for position in part] for name, part in positions.items()}
+    memo, key = _memo(), _key("words", [y], {**inputs, "classes": c, "seed": seed})
+    cached = memo.get(key)
+    if cached is not None:
+        plain, arrays = cached
+        return TextBaseline(tfidf_choice_from_parts(plain, arrays), train, test, arrays["probabilities"])
+    text_baseline = fit_text_baseline(train, test, y, c, seed=seed)
+    plain, arrays = tfidf_choice_to_parts(text_baseline.choice)
+    memo.put(key, plain, {**arrays, "probabilities": text_baseline.probabilities})
+    return text_baseline
 
 
 def _memo() -> ResultCache:
     return ResultCache(cache_dir() / "choices")
 
 
-def _key(what: str, arrays: Sequence[NDArray[Any]], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a choice depends on: the numbers, what is asked, and the code that answers."""
-    made_by = {"version": VERSION, "numpy": version("numpy"), "scipy": version("scipy")}
+def _key(what: str, arrays: Sequence[NDArray[Any]], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a choice depends on: the numbers, the other inputs, and the code that chooses."""
+    made_by = {"version": CHOICE_VERSION, "numpy": version("numpy"), "scipy": version("scipy")}
     numbers = [[str(array.dtype), list(array.shape), sha256(np.ascontiguousarray(array).data)] for array in arrays]
-    return {"what": what, "numbers": numbers, **given, **made_by}
+    return {"what": what, "numbers": numbers, **inputs, **made_by}

@@ -17,9 +17,9 @@ from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract_again
 from headstart.fitting.findings import FittedPredictor
 from headstart.fitting.words import TextBaseline
-from headstart.fitting.words_after_tuning import StackedHead, stack_with_words
+from headstart.fitting.words_after_tuning import TunedStackedHead, stack_after_tuning
 from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.select import Choice, fit_ridge
+from headstart.heads.select import HeadChoice, fit_ridge
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import METRICS, evaluate
 from headstart.run.prepared import LayerSelection, PreparedData
@@ -38,11 +38,11 @@ HELD_OUT = 0.2
 def tuned_predictor(
     prepared: PreparedData,
     layers: LayerSelection,
-    choice: Choice,
+    choice: HeadChoice,
     frozen: FittedPredictor,
     settings: Settings,
     *,
-    words: TextBaseline | None,
+    text_baseline: TextBaseline | None,
     seed: int,
     checkpoints: Path | None,
     progress: Progress,
@@ -55,7 +55,7 @@ def tuned_predictor(
         choice: the head that was chosen.
         frozen: what the source as it is answers.
         settings: how to tune.
-        words: what words alone say, of texts.
+        text_baseline: of texts, where there is one.
         seed: of everything that is drawn.
         checkpoints: folder for what a run that is stopped goes on from; None keeps nothing.
         progress: where to show progress.
@@ -114,17 +114,18 @@ def tuned_predictor(
         watchers=watchers,
         progress=progress,
     )
-    leaning = None
-    if words is not None and tuning.head is not None and tuning.said is not None:
-        leaning = stack_with_words(prepared, stands_on, words, frozen, (tuning.head, tuning.said))
-    return _answer(prepared, frozen, tuning, leaning, seed=seed, progress=progress)
+    stacked = None
+    if text_baseline and frozen.terms and frozen.joined and tuning.head is not None and tuning.said is not None:
+        tuned = (tuning.head, tuning.said)
+        stacked = stack_after_tuning(prepared, stands_on, text_baseline, frozen.joined, tuned)
+    return _answer(prepared, frozen, tuning, stacked, seed=seed, progress=progress)
 
 
 def _answer(
     prepared: PreparedData,
     frozen: FittedPredictor,
     tuning: Tuning,
-    leaning: StackedHead | None,
+    stacked: TunedStackedHead | None,
     *,
     seed: int,
     progress: Progress,
@@ -133,11 +134,11 @@ def _answer(
     if tuning.source is None or tuning.head is None:
         return replace(frozen, tuning=said, notes=tuning.notes)
     head, terms = tuning.head, None
-    if leaning is not None:
-        said["words"] = leaning.as_dict()
-        if leaning.frozen <= leaning.log_loss:
-            return replace(frozen, tuning={**said, "kept": False}, notes=(*tuning.notes, leaning.note))
-        head, terms = leaning.head, leaning.terms
+    if stacked is not None:
+        said["words"] = stacked.as_dict()
+        if not stacked.improves:
+            return replace(frozen, tuning={**said, "kept": False}, notes=(*tuning.notes, stacked.note))
+        head, terms = stacked.head, stacked.text_head
     dataset, test = prepared.scan.dataset, prepared.parts.test
     extraction = extract_again(
         prepared.scan, test, tuning.source, cache=cache_dir(), engine=prepared.engine, progress=progress

@@ -1,4 +1,4 @@
-"""What the words of texts add to a fit: the simple baseline, a head that leans on them, and what a report shows."""
+"""What the words of texts add to a fit: the text baseline, its stacking, and what a report shows of them."""
 
 from __future__ import annotations
 
@@ -11,88 +11,106 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import one_line
-from headstart.data.dataset import Dataset
-from headstart.data.text import texts_at
 from headstart.engines.base import as_tokens
 from headstart.features.extraction import Extraction
 from headstart.features.modality import TextSummary
 from headstart.heads.linear import LinearHead
-from headstart.heads.select import Choice
-from headstart.heads.stacking import Joined, join, try_joined
-from headstart.heads.tfidf import WORD, TfidfHead, TfidfTrial, fit_terms
+from headstart.heads.select import HeadChoice
+from headstart.heads.stacking import Stacking, fit_stacking, stack_heads
+from headstart.heads.tfidf import TOKEN, TfidfChoice, TfidfHead, choose_tfidf
 from headstart.judge.report.fit_page import CandidateRow, ClassWords
 from headstart.sources.base import Source, TextPreprocessing
 from headstart.sources.layers import select
 
-SPEAKING = 8  # words shown of each class
-KNOWN = 3  # training texts that a word must stand in to be shown
+WORDS_SHOWN = 8  # of each class
+MIN_TEXTS_WITH_WORD = 3  # training texts that a word must stand in to be shown
 UNKNOWN = 10  # words that are shown of those that a file of vectors does not know
-WORDS = 5_000  # the commonest words that are looked at
+MAX_WORDS_LOOKED_UP = 5_000  # the commonest
 
 
 @dataclass(frozen=True)
 class TextBaseline:
-    """What words alone say: TF-IDF of words and pairs with logistic regression, the simple baseline of texts.
+    """The simple baseline of texts: logistic regression on TF-IDF of words and pairs of words.
 
     Attributes:
-        trial: fitted on the training texts.
+        choice: the head, fitted on the training texts, and its out-of-fold probabilities.
         train: the training texts.
         test: the test texts.
         probabilities: of the test texts, float32 of shape (m, c).
     """
 
-    trial: TfidfTrial
+    choice: TfidfChoice
     train: tuple[str, ...]
     test: tuple[str, ...]
     probabilities: NDArray[np.float32]
 
-    @classmethod
-    def of(
-        cls,
-        dataset: Dataset,
-        train: Sequence[int],
-        test: Sequence[int],
-        trial: TfidfTrial,
-        probabilities: NDArray[np.float32],
-    ) -> TextBaseline:
-        """Return what is known already of the texts at some positions, with the texts."""
-        return cls(trial, texts_at(dataset, train), texts_at(dataset, test), probabilities)
+
+@dataclass(frozen=True)
+class StackedHead:
+    """A head on source features, with the text baseline's stacked on it where that is worth it.
+
+    Attributes:
+        head: on the features; its share is folded in where there is a `text_head`.
+        text_head: on the words, its share folded in; None where words add nothing to the source.
+        stacking: what the two together gain over the source alone.
+    """
+
+    head: LinearHead
+    text_head: TfidfHead | None
+    stacking: Stacking
+
+    @property
+    def log_loss(self) -> float:
+        """The log loss of what was chosen: both together, or the source alone."""
+        return self.stacking.log_loss if self.text_head is not None else self.stacking.source_log_loss
 
 
 def fit_text_baseline(
-    dataset: Dataset, train: Sequence[int], test: Sequence[int], y: NDArray[np.int64], *, seed: int
+    train: tuple[str, ...], test: tuple[str, ...], y: NDArray[np.int64], c: int, *, seed: int
 ) -> TextBaseline:
-    """Fit the words of the training texts and ask them about the test texts.
+    """Fit the baseline on the training texts and predict the test texts.
 
     Args:
-        dataset: of texts.
-        train: positions to learn from.
-        test: positions to name.
-        y: class ids of the training texts.
+        train: texts to learn from.
+        test: texts to predict.
+        y: class ids of the training texts, in 0..c-1.
+        c: number of classes.
         seed: of the folds.
     """
-    learn, asked = texts_at(dataset, train), texts_at(dataset, test)
-    trial = fit_terms(learn, y, len(dataset.classes), seed=seed)
-    return TextBaseline(trial, learn, asked, trial.head.predict_proba(asked))
+    choice = choose_tfidf(train, y, c, seed=seed)
+    return TextBaseline(choice, train, test, choice.head.predict_proba(test))
 
 
-def stacked_heads(
-    choice: Choice, words: TextBaseline, y: NDArray[np.int64]
-) -> tuple[Joined, tuple[LinearHead, TfidfHead] | None]:
-    """Return what joining the chosen head with the words gains, and the two heads where it is worth it."""
-    joined = try_joined(choice.out_of_fold, words.trial, y)
-    return joined, join(choice.head, words.trial.head, joined) if joined.better else None
+def stack_text_baseline(choice: HeadChoice, text_baseline: TextBaseline, y: NDArray[np.int64]) -> StackedHead:
+    """Return the chosen head with the text baseline stacked on it, if out-of-fold log loss says that it helps.
+
+    Args:
+        choice: the head on source features.
+        text_baseline: of the same texts.
+        y: class ids of the training texts.
+    """
+    words = text_baseline.choice
+    stacking = fit_stacking(choice.out_of_fold, words.out_of_fold, y, words.test_weights)
+    return stacked_if_better(choice.head, words.head, stacking)
 
 
-def stacked_candidate(joined: Joined, choice: Choice, layer: str) -> CandidateRow:
-    """Return the joined head as a row of the report."""
+def stacked_if_better(head: LinearHead, text_head: TfidfHead, stacking: Stacking) -> StackedHead:
+    """Return both heads with their shares folded in where stacking improves on the source, else the first alone."""
+    if not stacking.improves:
+        return StackedHead(head, None, stacking)
+    head, text_head = stack_heads(head, text_head, stacking.shares)
+    return StackedHead(head, text_head, stacking)
+
+
+def stacked_candidate(stacking: Stacking, choice: HeadChoice, layer: str) -> CandidateRow:
+    """Return the stacked head as a row of the report."""
     return CandidateRow(
         head=f"{choice.head.kind} + words",
         layer=f"{layer}, TF-IDF",
-        log_loss=joined.log_loss,
-        spread=joined.standard_error,
-        chosen=joined.better,
-        note=f"both, weighted {joined.shares[0]:.2f} to {joined.shares[1]:.2f}",
+        log_loss=stacking.log_loss,
+        spread=stacking.standard_error,
+        chosen=stacking.improves,
+        note=f"both, weighted {stacking.shares[0]:.2f} to {stacking.shares[1]:.2f}",
     )
 
 
@@ -128,30 +146,30 @@ def _coverage(
 
 
 def top_words_per_class(
-    words: TextBaseline, classes: Sequence[str], source: Source, head: LinearHead, layer: str
+    text_baseline: TextBaseline, classes: Sequence[str], source: Source, head: LinearHead, layer: str
 ) -> list[ClassWords]:
     """Return the words that speak most for each class: by TF-IDF, and by the vectors where the source is a table."""
-    term = words.trial.head
-    strength = term.weight * term.terms.idf[:, None]
-    found = [ClassWords("TF-IDF", rows) for rows in [_strongest(strength, term.terms.names, classes)]]
+    text_head = text_baseline.choice.head
+    vocabulary = text_head.vocabulary
+    found = [ClassWords("TF-IDF", _strongest(text_head.weight * vocabulary.idf[:, None], vocabulary.terms, classes))]
     network = source.network()
     if network.lookup is None:
         return found
     counts: Counter[str] = Counter()
-    for text in words.train:
-        counts.update(set(WORD.findall(text.lower())))
-    known = [word for word, count in counts.most_common(WORDS) if count >= KNOWN]
-    if known:
-        tokens = as_tokens([source.prepare(word.encode()) for word in known])  # type: ignore[misc]
+    for text in text_baseline.train:
+        counts.update(set(TOKEN.findall(text.lower())))
+    words = [word for word, count in counts.most_common(MAX_WORDS_LOOKED_UP) if count >= MIN_TEXTS_WITH_WORD]
+    if words:
+        tokens = as_tokens([source.prepare(word.encode()) for word in words])  # type: ignore[misc]
         vectors, _ = select(network.lookup()(tokens), network.blocks, layer)
-        found.append(ClassWords("word vectors", _strongest(vectors @ head.weight, known, classes)))
+        found.append(ClassWords("word vectors", _strongest(vectors @ head.weight, words, classes)))
     return found
 
 
 def _strongest(
-    strength: NDArray[np.floating], names: Sequence[str], classes: Sequence[str]
+    strength: NDArray[np.floating], words: Sequence[str], classes: Sequence[str]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the names whose strength for a class, beyond that for the others, is greatest."""
+    """Return the words whose strength (words, classes) for a class, beyond that for the others, is greatest."""
     beyond = strength - strength.mean(axis=1, keepdims=True)
-    best = np.argsort(-beyond, axis=0, kind="stable")[:SPEAKING]
-    return tuple((name, tuple(names[at] for at in best[:, column])) for column, name in enumerate(classes))
+    best = np.argsort(-beyond, axis=0, kind="stable")[:WORDS_SHOWN]
+    return tuple((name, tuple(words[row] for row in best[:, column])) for column, name in enumerate(classes))

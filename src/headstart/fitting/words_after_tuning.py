@@ -1,20 +1,18 @@
-"""Words beside a tuned source: where the frozen one leaned on them, so does the tuned one, or it is not kept."""
+"""The text baseline beside a tuned source: where it was stacked on the frozen one, the two are compared with it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.text import texts_at
-from headstart.fitting.findings import FittedPredictor
-from headstart.fitting.words import TextBaseline
+from headstart.fitting.words import StackedHead, TextBaseline, stacked_if_better
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import refit
-from headstart.heads.stacking import Joined, join, joined_loss, try_joined
-from headstart.heads.tfidf import TfidfHead, TfidfTrial
+from headstart.heads.stacking import Stacking, fit_stacking, stacked_log_loss
 from headstart.run.prepared import PreparedData
 
 if TYPE_CHECKING:
@@ -22,79 +20,78 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StackedHead:
-    """A tuned source with words beside it.
+class TunedStackedHead(StackedHead):
+    """A tuned source's head with the text baseline's stacked on it, beside the frozen source's.
 
     Attributes:
-        head: on its features, with its share folded in where words are joined.
-        terms: the head on words; None where they add nothing to the tuned source.
-        joined: log loss of both together and of the source alone, on the examples that judged.
-        frozen: log loss of the frozen source with its words, on the same examples.
+        frozen_log_loss: of the frozen source with its words, on the examples that evaluated tuning.
     """
 
-    head: LinearHead
-    terms: TfidfHead | None
-    joined: Joined
-    frozen: float
+    frozen_log_loss: float
 
     @property
-    def log_loss(self) -> float:
-        """The log loss of what is left: both together, or the tuned source alone."""
-        return self.joined.log_loss if self.terms is not None else self.joined.alone
+    def improves(self) -> bool:
+        """Whether the tuned source is the better one when both have the words beside them."""
+        return self.log_loss < self.frozen_log_loss
 
     @property
     def note(self) -> str:
         """Why the frozen source stands, where its words make it the better one."""
         return (
             f"Tuning was not kept: beside words its log loss is {self.log_loss:.3f} where that of the frozen source is "
-            f"{self.frozen:.3f}; the model is the frozen one."
+            f"{self.frozen_log_loss:.3f}; the model is the frozen one."
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values, ready for JSON."""
-        tuned = {"joined": self.joined.log_loss, "source": self.joined.alone}
-        return {"joined": self.terms is not None, "log_loss": tuned, "frozen": self.frozen}
+        """Return what `result.json` says of it."""
+        return {
+            "joined": self.text_head is not None,
+            "log_loss": {"joined": self.stacking.log_loss, "source": self.stacking.source_log_loss},
+            "frozen": self.frozen_log_loss,
+        }
 
 
-def stack_with_words(
+def stack_after_tuning(
     prepared: PreparedData,
-    ground: TuningProblem,
-    words: TextBaseline,
-    frozen: FittedPredictor,
+    problem: TuningProblem,
+    text_baseline: TextBaseline,
+    frozen: Stacking,
     tuned: tuple[LinearHead, NDArray[np.float32]],
-) -> StackedHead | None:
-    """Return what joining words with a tuned source comes to; None where the frozen one does without them.
+) -> TunedStackedHead:
+    """Return a tuned head with the text baseline stacked on it, and the log loss that the frozen one has with it.
 
-    Both were fitted without the examples that judged tuning, so the shares are fitted on these.
+    Both sources were fitted without the examples that evaluated tuning, so the shares are fitted on these.
 
     Args:
         prepared: the data.
-        ground: what tuning stood on.
-        words: what words alone say.
-        frozen: what the source as it was answers.
-        tuned: the tuned head, and its probabilities of the examples that judged, of shape (m, c).
+        problem: what was tuned.
+        text_baseline: of the same texts.
+        frozen: how the text baseline was stacked on the frozen source.
+        tuned: the tuned head, and its probabilities of the examples that evaluated tuning, of shape (m, c).
     """
-    if frozen.terms is None or frozen.joined is None:
-        return None
-    trial = _trial(prepared, ground, words)
-    head, said = tuned
-    joined = try_joined(said, trial, ground.y_judge)
-    before = refit(ground.x, ground.y_learn, ground.c, like=ground.head).predict_proba(ground.x_judge)
-    loss = joined_loss(frozen.joined.shares, (before, trial.out_of_fold), ground.y_judge, trial.counted)
-    if not joined.better:
-        return StackedHead(head, None, joined, loss)
-    own, terms = join(head, words.trial.head, joined)
-    return StackedHead(own, terms, joined, loss)
+    head, probabilities = tuned
+    words, weights = _unseen_probabilities(prepared, problem, text_baseline)
+    stacked = stacked_if_better(
+        head, text_baseline.choice.head, fit_stacking(probabilities, words, problem.y_judge, weights)
+    )
+    frozen_head = refit(problem.x, problem.y_learn, problem.c, like=problem.head)
+    source = frozen_head.predict_proba(problem.x_judge)
+    frozen_loss = stacked_log_loss(frozen.shares, source, words, problem.y_judge, weights)
+    return TunedStackedHead(stacked.head, stacked.text_head, stacked.stacking, frozen_loss)
 
 
-def _trial(prepared: PreparedData, ground: TuningProblem, words: TextBaseline) -> TfidfTrial:
-    """Return what heads on words say of the examples that judge, each fitted without the text that it names."""
-    trial = words.trial
-    if not ground.held_out:
-        said = trial.head.predict_proba(texts_at(prepared.scan.dataset, ground.judge))
-        return replace(trial, out_of_fold=said, counted=np.ones(len(said)), losses=np.zeros(len(said)))
-    row = {position: row for row, position in enumerate(prepared.parts.train)}
-    rows = np.array([row[position] for position in ground.judge], dtype=np.intp)
-    counted = trial.counted[rows]
-    counted = counted if counted.any() else np.ones(len(rows))
-    return replace(trial, out_of_fold=trial.out_of_fold[rows], counted=counted, losses=trial.losses[rows])
+def _unseen_probabilities(
+    prepared: PreparedData, problem: TuningProblem, text_baseline: TextBaseline
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the text baseline's probabilities (m, c) of the examples that evaluate tuning, and their weights (m,).
+
+    Each is by a head that was fitted without that text.
+    """
+    choice = text_baseline.choice
+    if not problem.held_out:
+        probabilities = choice.head.predict_proba(texts_at(prepared.scan.dataset, problem.judge))
+        return probabilities, np.ones(len(probabilities))
+    row_of = {position: row for row, position in enumerate(prepared.parts.train)}
+    rows = np.array([row_of[position] for position in problem.judge], dtype=np.intp)
+    weights = choice.test_weights[rows]
+    return choice.out_of_fold[rows], weights if weights.any() else np.ones(len(rows))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-TINY = 1e-300  # a curve below so much of the slope would overflow
-STEPS = 100
-CLOSE = 1e-5  # of a Newton step, as a share of where it starts: what is still missing after it is about the square
-FLATTEST = 1e-3  # scores that say nothing keep this share of their spread, so that float32 keeps their order
+MIN_CURVATURE = 1e-300  # as a share of the slope; dividing by less would overflow
+MAX_NEWTON_STEPS = 100
+STEP_TOLERANCE = 1e-5  # as a share of the value: what is still missing after such a step is about its square
+MIN_SPREAD = 1e-3  # misleading scores keep this share of their spread, so that float32 keeps their order
 
 
 def fit_temperature(scores: NDArray[np.floating], y: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
@@ -27,24 +27,22 @@ def fit_temperature(scores: NDArray[np.floating], y: NDArray[np.int64], weights:
     gaps -= gaps.max(axis=1, keepdims=True)
     weights = weights[used] / weights[used].sum()
     spread = 1 / (len(gaps) + 1)
-    own = (1 - spread) * gaps[np.arange(len(gaps)), y[used]] + spread * gaps.mean(axis=1)
+    true_gaps = (1 - spread) * gaps[np.arange(len(gaps)), y[used]] + spread * gaps.mean(axis=1)
     unit = -(weights @ gaps.mean(axis=1))
     if not unit > 0:
         return 1.0
     # The loss is convex in the inverse temperature: Newton's method, kept inside a shrinking bracket.
-    low, high, inverse = FLATTEST / unit, 1e6 / unit, 1 / unit
-    for _ in range(STEPS):
+    low, high, inverse = MIN_SPREAD / unit, 1e6 / unit, 1 / unit
+    for _ in range(MAX_NEWTON_STEPS):
         powers = np.exp(gaps * inverse)
         powers /= powers.sum(axis=1, keepdims=True)
         mean = np.einsum("nc,nc->n", powers, gaps)
-        slope = weights @ (mean - own)
-        curve = weights @ (np.einsum("nc,nc,nc->n", powers, gaps, gaps) - mean**2)
+        slope = weights @ (mean - true_gaps)
+        curvature = weights @ (np.einsum("nc,nc,nc->n", powers, gaps, gaps) - mean**2)
         low, high = (inverse, high) if slope < 0 else (low, inverse)
-        step = inverse - slope / curve if curve > TINY * abs(slope) else np.inf
-        following = step if low < step < high else np.sqrt(low * high)
-        close = abs(following - inverse) <= CLOSE * inverse
-        inverse = following
-        if close:
+        newton = inverse - slope / curvature if curvature > MIN_CURVATURE * abs(slope) else np.inf
+        previous, inverse = inverse, newton if low < newton < high else np.sqrt(low * high)
+        if abs(inverse - previous) <= STEP_TOLERANCE * previous:
             break
     return float(1 / inverse)
 
@@ -53,6 +51,6 @@ def log_losses(scores: NDArray[np.floating], y: NDArray[np.int64], temperature: 
     """Return the log loss of each example in nats, float64 of shape (n,), for class scores of shape (n, c)."""
     gaps = scores / temperature
     gaps -= gaps.max(axis=1, keepdims=True)
-    own = gaps[np.arange(len(gaps)), y].astype(np.float64)
-    losses: NDArray[np.float64] = np.log(np.exp(gaps).sum(axis=1, dtype=np.float64)) - own
+    true_gaps = gaps[np.arange(len(gaps)), y].astype(np.float64)
+    losses: NDArray[np.float64] = np.log(np.exp(gaps).sum(axis=1, dtype=np.float64)) - true_gaps
     return losses

@@ -1,8 +1,8 @@
-"""Trials: what each kind of head, at each penalty, says of examples that it was fitted without."""
+"""Cross-validation: what each kind of head, at each penalty, predicts for examples that it was fitted without."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,59 +10,35 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
 from headstart.base.threads import ONE_THREAD_A_PRODUCT, threads_for
-from headstart.heads import centroid, ridge
+from headstart.heads import ridge
 from headstart.heads.calibration import fit_temperature, log_losses
-from headstart.heads.convex import Fitted, fit_path
-from headstart.heads.folds import assign_folds, class_weights, content_groups
-from headstart.heads.logistic import LOGISTIC
-from headstart.heads.principal_axes import Rotated, blocks, column_scale, rotate
-from headstart.heads.svm import SVM
+from headstart.heads.centroid import CENTROID_PENALTIES, fit_centroids
+from headstart.heads.convex import FoldHeads, fit_convex
+from headstart.heads.folds import LabelledFolds, class_weights, label_folds, weighted_mean
+from headstart.heads.losses import CONVEX_LOSSES
+from headstart.heads.principal_axes import PrincipalRows, block_slices, column_scale, principal_rows
 
-PLATEAU = 1.01  # of the penalties whose error is within 1 % of the least, the strongest is kept
+PLATEAU = 1.01  # of the penalties whose error is within 1 % of the least, the strongest is chosen
 PATIENCE = 2  # penalties in a row, half a power of ten apart, that gain less than that: weaker ones are not tried
-BLOCK_OUT = 4096  # rows; a larger fold is too costly to leave out of ridge at once
+MAX_ROWS_LEFT_OUT = 4096  # of a fold; leaving more out of ridge at once is too costly
 TOLERANCE = 1e-4  # of heads that are only compared: the log loss of unseen rows is the same to four digits
-FINAL = {"float64": 1e-9, "float32": 1e-6}  # tolerance of the head that is kept, relative to its loss, by dtype of rows
-CONVEX = {"logistic": LOGISTIC, "svm": SVM}
+FINAL_TOLERANCES = {"float64": 1e-9, "float32": 1e-6}  # of the head that is fitted on all rows, by dtype of the rows
 
 
 @dataclass(frozen=True)
-class CrossValidationTask:
-    """Rows to learn from, every class present, and how they take part.
+class CrossValidationTask(LabelledFolds):
+    """Rows to learn from, their classes and their folds.
 
     Attributes:
-        rotated: the n rows.
-        y: int64 of shape (n,), class ids in 0..c-1.
-        c: number of classes.
-        groups: int64 of shape (n,); rows of one group are left out together.
-        folds: int64 of shape (n,), the fold that holds each row out, or -1 for none.
+        principal: the n rows.
     """
 
-    rotated: Rotated
-    y: NDArray[np.int64]
-    c: int
-    groups: NDArray[np.int64]
-    folds: NDArray[np.int64]
-
-    @property
-    def counted(self) -> NDArray[np.float64]:
-        """How much each row counts in the criterion: its weight, or 0 where nothing can judge it."""
-        judged = self.folds >= 0
-        return np.where(judged, self.rotated.weights, 0) if judged.any() else self.rotated.weights
-
-    def mean(self, values: NDArray[np.floating]) -> float:
-        """Return the mean of `values` (n,) over the rows that count, weighted."""
-        return float(self.counted @ values / self.counted.sum())
-
-    def standard_error(self, values: NDArray[np.floating]) -> float:
-        """Return the standard error of that mean."""
-        spread = self.counted * (values - self.mean(values))
-        return float(np.sqrt(spread @ spread) / self.counted.sum())
+    principal: PrincipalRows
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One kind of head at one penalty.
+class HeadTrial:
+    """One kind of head at one penalty, on rows that it was fitted without.
 
     Attributes:
         kind: `centroid`, `ridge`, `svm` or `logistic`.
@@ -71,6 +47,7 @@ class Trial:
         temperature: fitted on `scores`.
         losses: float64 of shape (n,), log loss after calibration, in nats.
         log_loss: their weighted mean.
+        standard_error: of `log_loss`.
     """
 
     kind: str
@@ -79,28 +56,38 @@ class Trial:
     temperature: float
     losses: NDArray[np.float64]
     log_loss: float
+    standard_error: float
 
 
-def prepare(
-    x: NDArray[np.floating], y: NDArray[np.int64], *, seed: int, folds: int, groups: Sequence[str] | None
+def cross_validation_task(
+    x: NDArray[np.floating],
+    y: NDArray[np.int64],
+    *,
+    seed: int,
+    folds: int,
+    groups: Sequence[str] | None = None,
+    principal: PrincipalRows | None = None,
 ) -> CrossValidationTask:
-    """Return the task of learning `y` (ids 0..c-1, every class present) from `x` (n, d)."""
-    c = int(y.max()) + 1
-    x = x.astype(np.float32, copy=False)
-    with threads_for(x.size * min(x.shape)):
-        rotated = rotate(x, class_weights(y, c)[y], column_scale(x))
-    return assign(rotated, y, seed=seed, folds=folds, groups=groups)
+    """Return the task of learning `y` (ids 0..c-1, every class present) from `x` (n, d).
+
+    Args:
+        x: features; not read where `principal` holds them.
+        y: class ids of shape (n,).
+        seed: of the folds.
+        folds: how many.
+        groups: n names; rows of one group are left out together. Without it, rows of equal features are.
+        principal: the rows along their principal axes, where they are known already.
+    """
+    if principal is None:
+        c = int(y.max()) + 1
+        x = x.astype(np.float32, copy=False)
+        with threads_for(x.size * min(x.shape)):
+            principal = principal_rows(x, class_weights(y, c)[y], column_scale(x))
+    labelled = label_folds(principal.x, y, principal.weights, folds=folds, seed=seed, groups=groups)
+    return CrossValidationTask(**vars(labelled), principal=principal)
 
 
-def assign(
-    rotated: Rotated, y: NDArray[np.int64], *, seed: int, folds: int, groups: Sequence[str] | None
-) -> CrossValidationTask:
-    """Return the task of learning `y` from rows that are rotated already."""
-    ids, keys = content_groups(rotated.x, groups)
-    return CrossValidationTask(rotated, y, int(y.max()) + 1, ids, assign_folds(y, ids, keys, folds=folds, seed=seed))
-
-
-def check(x: NDArray[np.floating], y: NDArray[np.int64], c: int) -> None:
+def check_training_rows(x: NDArray[np.floating], y: NDArray[np.int64], c: int) -> None:
     """Raise UsageError unless a head can be fitted on `x` (n, d) and `y` (n,)."""
     if x.ndim != 2 or len(x) != len(y):
         raise UsageError(
@@ -113,7 +100,7 @@ def check(x: NDArray[np.floating], y: NDArray[np.int64], c: int) -> None:
         raise UsageError(
             "two classes must have examples", f"{with_examples} with examples among {len(y)}", "add a second class"
         )
-    for part in blocks(len(x)):
+    for part in block_slices(len(x)):
         finite = np.isfinite(x[part])
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
@@ -124,93 +111,112 @@ def check(x: NDArray[np.floating], y: NDArray[np.int64], c: int) -> None:
             )
 
 
-def ridge_penalty(task: CrossValidationTask, penalties: Sequence[float] = ridge.PENALTIES) -> tuple[float, float]:
+def choose_ridge_penalty(
+    task: CrossValidationTask, penalties: Sequence[float] = ridge.RIDGE_PENALTIES
+) -> tuple[float, float]:
     """Return the penalty with the least leave-one-out squared error of ridge, and that error.
 
     The error is the weighted mean over rows and classes, for targets +1 and -1.
     """
-    goal = ridge.targets(task.y, task.c)
-    left_out = ridge.left_out(task.rotated, task.y, task.c, penalties=penalties, groups=task.groups)
-    errors = [task.mean(np.square(goal - scores).mean(axis=1)) for scores in left_out]
+    targets = ridge.plus_minus_one(task.y, task.c)
+    left_out = ridge.leave_out_scores(task.principal, task.y, task.c, penalties=penalties, groups=task.groups)
+    weights = task.test_weights
+    errors = [weighted_mean(np.square(targets - scores).mean(axis=1), weights)[0] for scores in left_out]
     strongest = max(penalty for penalty, error in zip(penalties, errors, strict=True) if error <= PLATEAU * min(errors))
     return strongest, errors[list(penalties).index(strongest)]
 
 
-def best_ridge(
-    task: CrossValidationTask, penalties: Sequence[float] = ridge.PENALTIES, *, by_fold: bool = True
-) -> Trial:
-    """Return what ridge, at the best of its penalties, says of rows left out.
+def cross_validate_ridge(
+    task: CrossValidationTask, penalties: Sequence[float] = ridge.RIDGE_PENALTIES, *, by_fold: bool = True
+) -> HeadTrial:
+    """Return the trial of ridge, at the best of its penalties.
 
-    They are left out with the rest of their fold, so that ridge sees what other heads see, or with their group
-    alone; both are exact without a second fit. Folds of more than BLOCK_OUT rows are left out group by group: with
-    that many rows the rest of a fold makes no difference.
+    Rows are left out with the rest of their fold, so that ridge sees what other heads see, or with their group
+    alone; both are exact without a second fit. Folds of more than MAX_ROWS_LEFT_OUT rows are left out group by group:
+    with that many rows the rest of a fold makes no difference.
     """
-    with threads_for(task.rotated.rows.size * min(task.rotated.rows.shape)):
-        penalty, _ = ridge_penalty(task, penalties)
+    with threads_for(task.principal.rows.size * min(task.principal.rows.shape)):
+        penalty, _ = choose_ridge_penalty(task, penalties)
         groups = task.groups
-        if by_fold and np.bincount(task.folds + 1)[1:].max(initial=0) <= BLOCK_OUT:
+        if by_fold and np.bincount(task.folds + 1)[1:].max(initial=0) <= MAX_ROWS_LEFT_OUT:
             groups = np.where(task.folds < 0, len(task.y) + task.groups, task.folds)
-        scores = next(ridge.left_out(task.rotated, task.y, task.c, penalties=[penalty], groups=groups))
-    return _judged(task, "ridge", penalty, scores)
+        scores = next(ridge.leave_out_scores(task.principal, task.y, task.c, penalties=[penalty], groups=groups))
+    return evaluate_scores(task, "ridge", penalty, scores)
 
 
-def fold_trial(task: CrossValidationTask, kind: str, penalties: Sequence[float] | None = None) -> Trial:
+def cross_validate(
+    task: CrossValidationTask, kind: str, penalties: Sequence[float] | None = None, *, tolerance: float = TOLERANCE
+) -> HeadTrial:
     """Return the trial of a head that is fitted fold by fold, at the best of `penalties` (strongest first)."""
-    count = max(int(task.folds.max()) + 1, 1)
-    weights = np.where(task.folds == np.arange(count)[:, None], 0, task.rotated.weights)
-    penalties = penalties or (centroid.PENALTIES if kind == "centroid" else CONVEX[kind].penalties)
-    best: Trial | None = None
-    step = 2 * abs(np.log10(penalties[0] / penalties[1])) if len(penalties) > 1 else 1.0
-    behind = 0
+    weights = np.where(task.folds == np.arange(task.count)[:, None], 0, task.weights)
+    penalties = penalties or (CENTROID_PENALTIES if kind == "centroid" else CONVEX_LOSSES[kind].penalties)
     with ONE_THREAD_A_PRODUCT:
-        for penalty, heads in zip(penalties, _path(task, kind, penalties, weights), strict=True):
-            trial = _judged(task, kind, penalty, _unseen(heads, task))
-            if best is None or trial.log_loss * PLATEAU < best.log_loss:
-                best, behind = trial, 0
-            else:
-                behind += 1
-            if behind * step >= PATIENCE:
-                break
+        heads = _fit_folds(task, kind, penalties, weights, tolerance)
+        return best_trial(task, kind, penalties, (_unseen_scores(one, task) for one in heads))
+
+
+def best_trial(
+    labelled: LabelledFolds, kind: str, penalties: Sequence[float], scores: Iterable[NDArray[np.floating]]
+) -> HeadTrial:
+    """Return the trial of the strongest penalty that no weaker one beats by 1 %.
+
+    Args:
+        labelled: the rows.
+        kind: of head.
+        penalties: strongest first.
+        scores: by penalty, of shape (n, c), of each row by a head fitted without it; no more are asked for once
+            weaker penalties gain nothing.
+    """
+    best: HeadTrial | None = None
+    half_powers = 2 * abs(np.log10(penalties[0] / penalties[1])) if len(penalties) > 1 else 1.0
+    without_gain = 0
+    for penalty, unseen in zip(penalties, scores, strict=True):
+        trial = evaluate_scores(labelled, kind, penalty, unseen)
+        if best is None or trial.log_loss * PLATEAU < best.log_loss:
+            best, without_gain = trial, 0
+        else:
+            without_gain += 1
+        if without_gain * half_powers >= PATIENCE:
+            break
     if best is None:
         raise ValueError(f"{kind} has no penalties to try")
     return best
 
 
-def fit(task: CrossValidationTask, kind: str, penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return coefficients (k, c) on rotated rows and intercept (c,) of a head fitted on all rows."""
+def evaluate_scores(labelled: LabelledFolds, kind: str, penalty: float, scores: NDArray[np.floating]) -> HeadTrial:
+    """Return the trial whose scores (n, c) of unseen rows are these: calibrated, and with its log loss."""
+    weights = labelled.test_weights
+    temperature = fit_temperature(scores, labelled.y, weights)
+    losses = log_losses(scores, labelled.y, temperature)
+    return HeadTrial(kind, penalty, scores, temperature, losses, *weighted_mean(losses, weights))
+
+
+def fit_coefficients(
+    task: CrossValidationTask, kind: str, penalty: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return coefficients (k, c) on principal rows and intercept (c,) of a head fitted on all rows."""
     if kind == "ridge":
-        return ridge.solve(task.rotated, task.y, task.c, penalty)
-    tolerance = FINAL[task.rotated.rows.dtype.name]
-    heads = next(_path(task, kind, [penalty], task.rotated.weights[None], tolerance))
+        return ridge.solve_ridge(task.principal, task.y, task.c, penalty)
+    tolerance = FINAL_TOLERANCES[task.principal.rows.dtype.name]
+    heads = next(_fit_folds(task, kind, [penalty], task.weights[None], tolerance))
     return heads.coefficients[0].T, heads.intercept[0]
 
 
-def _path(
-    task: CrossValidationTask,
-    kind: str,
-    penalties: Sequence[float],
-    weights: NDArray[np.float64],
-    tolerance: float = TOLERANCE,
-) -> Iterator[Fitted]:
+def _fit_folds(
+    task: CrossValidationTask, kind: str, penalties: Sequence[float], weights: NDArray[np.float64], tolerance: float
+) -> Iterator[FoldHeads]:
     if kind == "centroid":
-        return centroid.fit_path(task.rotated, task.y, task.c, penalties=penalties, weights=weights)
-    return fit_path(
-        CONVEX[kind], task.rotated, task.y, task.c, penalties=penalties, weights=weights, tolerance=tolerance
-    )
+        return fit_centroids(task.principal, task.y, task.c, penalties=penalties, weights=weights)
+    loss = CONVEX_LOSSES[kind]
+    return fit_convex(loss, task.principal, task.y, task.c, penalties=penalties, weights=weights, tolerance=tolerance)
 
 
-def _unseen(heads: Fitted, task: CrossValidationTask) -> NDArray[np.floating]:
-    """Return the scores (n, c) of each row by the fold that held it out; the mean of all folds where none did."""
-    rows = task.rotated.rows
+def _unseen_scores(heads: FoldHeads, task: CrossValidationTask) -> NDArray[np.floating]:
+    """Return the scores (n, c) of each row by the fold that left it out; the mean of all folds where none did."""
+    rows = task.principal.rows
     unseen = np.empty((len(rows), task.c), rows.dtype)
     for fold in np.unique(task.folds):
         out = task.folds == fold
-        own = heads if fold < 0 else Fitted(heads.coefficients[[fold]], heads.intercept[[fold]])
-        unseen[out] = own.scores(rows[out]).mean(axis=0).T
+        without = heads if fold < 0 else FoldHeads(heads.coefficients[[fold]], heads.intercept[[fold]])
+        unseen[out] = without.scores(rows[out]).mean(axis=0).T
     return unseen
-
-
-def _judged(task: CrossValidationTask, kind: str, penalty: float, scores: NDArray[np.floating]) -> Trial:
-    temperature = fit_temperature(scores, task.y, task.counted)
-    losses = log_losses(scores, task.y, temperature)
-    return Trial(kind, penalty, scores, temperature, losses, task.mean(losses))

@@ -1,35 +1,92 @@
-"""Which examples train and which judge: folds, groups, and how much each class counts."""
+"""Which examples train and which are left out: folds, groups, and how much each class counts."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-IMBALANCE = 2.0  # the largest class may weigh this many times the smallest
+MAX_CLASS_RATIO = 2.0  # the largest class may weigh this many times the smallest
+
+
+@dataclass(frozen=True)
+class LabelledFolds:
+    """Class ids of n rows, every class present, and the folds of a cross-validation.
+
+    Attributes:
+        y: int64 of shape (n,), class ids in 0..c-1.
+        c: number of classes.
+        weights: float64 of shape (n,), how much each row counts.
+        groups: int64 of shape (n,); rows of one group are left out together.
+        folds: int64 of shape (n,), the fold that leaves each row out, or -1 for none.
+    """
+
+    y: NDArray[np.int64]
+    c: int
+    weights: NDArray[np.float64]
+    groups: NDArray[np.int64]
+    folds: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """The number of folds, at least 1."""
+        return max(int(self.folds.max()) + 1, 1)
+
+    @property
+    def test_weights(self) -> NDArray[np.float64]:
+        """How much each row counts in the error: its weight, or 0 where no fold leaves it out."""
+        left_out = self.folds >= 0
+        return np.where(left_out, self.weights, 0) if left_out.any() else self.weights
+
+
+def label_folds(
+    contents: Iterable[bytes | NDArray[np.generic]],
+    y: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    *,
+    folds: int,
+    seed: int,
+    groups: Sequence[str] | None = None,
+) -> LabelledFolds:
+    """Return stratified folds of rows that hold `contents`; equal ones, or those of one group, stay together."""
+    ids, keys = content_groups(contents, groups)
+    return LabelledFolds(y, int(y.max()) + 1, weights, ids, assign_folds(y, ids, keys, folds=folds, seed=seed))
+
+
+def weighted_mean(values: NDArray[np.floating], weights: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean of `values` (n,), each counting as `weights` (n,) says, and its standard error."""
+    mean = float(weights @ values / weights.sum())
+    spread = weights * (values - mean)
+    return mean, float(np.sqrt(spread @ spread) / weights.sum())
 
 
 def class_weights(y: NDArray[np.int64], c: int) -> NDArray[np.float64]:
     """Return how much one example of each class counts, float64 of shape (c,), 1 on average over examples.
 
-    Every example counts the same while no class is larger than IMBALANCE times another. Beyond that, examples of
-    the small classes count more, up to that ratio: fitting, choice and calibration then cannot gain by giving a
+    Every example counts the same while no class is larger than MAX_CLASS_RATIO times another. Beyond that, examples
+    of the small classes count more, up to that ratio: fitting, choice and calibration then cannot gain by giving a
     rare class up. Classes without an example get 0.
     """
     counts = np.bincount(y, minlength=c).astype(np.float64)
-    mass = np.where(counts > 0, np.maximum(counts, counts.max() / IMBALANCE), 0)
+    mass = np.where(counts > 0, np.maximum(counts, counts.max() / MAX_CLASS_RATIO), 0)
     weights = np.divide(mass, counts, out=np.zeros(c), where=counts > 0)
     return np.asarray(weights * (len(y) / mass.sum()))
 
 
-def content_groups(x: NDArray[np.float32], groups: Sequence[str] | None) -> tuple[NDArray[np.int64], list[bytes]]:
+def content_groups(
+    contents: Iterable[bytes | NDArray[np.generic]], groups: Sequence[str] | None
+) -> tuple[NDArray[np.int64], list[bytes]]:
     """Return a group id for each row, and a key for each group that follows from its content alone.
 
-    Without `groups`, rows of equal features are one group. Keys do not depend on the order of the rows.
+    Without `groups`, rows of equal content are one group. Keys do not depend on the order of the rows.
     """
-    keys = [hashlib.sha256(np.ascontiguousarray(row).data).digest() for row in x]
+    keys = [
+        hashlib.sha256(content if isinstance(content, bytes) else np.ascontiguousarray(content).data).digest()
+        for content in contents
+    ]
     number: dict[object, int] = {}
     ids = [number.setdefault(name, len(number)) for name in (keys if groups is None else groups)]
     least: list[bytes] = [b"\xff" * 32] * len(number)
@@ -41,10 +98,10 @@ def content_groups(x: NDArray[np.float32], groups: Sequence[str] | None) -> tupl
 def assign_folds(
     y: NDArray[np.int64], groups: NDArray[np.int64], keys: Sequence[bytes], *, folds: int, seed: int
 ) -> NDArray[np.int64]:
-    """Return the fold in which each row is held out, int64 of shape (n,): stratified, groups kept together.
+    """Return the fold that leaves each row out, int64 of shape (n,): stratified, groups kept together.
 
     The fold of a row follows from what the rows hold and from the seed, not from their order nor from the numbers
-    of the classes. A class that stands in one group only is never held out: its rows get -1.
+    of the classes. A class that stands in one group only is never left out: its rows get -1.
     """
     salted = [hashlib.sha256(b"%d:%b" % (seed, key)).digest() for key in keys]
     rank = np.empty(len(keys), np.int64)
@@ -54,25 +111,25 @@ def assign_folds(
     stratum = np.full(len(keys), len(keys))
     np.minimum.at(stratum, groups, first[y])
     sizes = np.bincount(groups, minlength=len(keys))
-    alone = _alone(y, groups, len(keys))
+    indispensable = _hold_whole_classes(y, groups, len(keys))
     fold_of = np.full(len(keys), -1)
-    held: dict[int, list[int]] = {}
-    total = [0] * folds
+    rows_of_stratum: dict[int, list[int]] = {}
+    rows_of_fold = [0] * folds
     for group in np.lexsort((rank, -sizes, stratum)).tolist():
-        if alone[group]:
+        if indispensable[group]:
             continue
-        of_class = held.setdefault(int(stratum[group]), [0] * folds)
-        fold = min(range(folds), key=lambda fold: (of_class[fold], total[fold]))
+        rows = rows_of_stratum.setdefault(int(stratum[group]), [0] * folds)
+        fold = min(range(folds), key=lambda fold: (rows[fold], rows_of_fold[fold]))
         fold_of[group] = fold
-        of_class[fold] += int(sizes[group])
-        total[fold] += int(sizes[group])
+        rows[fold] += int(sizes[group])
+        rows_of_fold[fold] += int(sizes[group])
     return fold_of[groups]
 
 
-def _alone(y: NDArray[np.int64], groups: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+def _hold_whole_classes(y: NDArray[np.int64], groups: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
     """Return, for each group, whether it holds all there is of some class."""
     pairs = np.unique(np.stack([y, groups]), axis=1)
-    in_groups = np.bincount(pairs[0])
-    alone = np.zeros(count, bool)
-    alone[pairs[1][in_groups[pairs[0]] == 1]] = True
-    return alone
+    groups_of_class = np.bincount(pairs[0])
+    whole = np.zeros(count, bool)
+    whole[pairs[1][groups_of_class[pairs[0]] == 1]] = True
+    return whole

@@ -9,77 +9,76 @@ import numpy as np
 from numpy.typing import NDArray
 
 Losses = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+History = deque[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]
 
-MEMORY = 10
-HALVINGS = 15
-SUFFICIENT = 1e-4  # share of the promised descent that a step must bring (Armijo)
+MAX_HALVINGS = 15  # of one step
+ARMIJO = 1e-4  # share of the predicted descent that a step must bring
 
 
 def minimise(
-    losses: Losses, start: NDArray[np.float64], *, tolerance: float, steps: int, memory: int = MEMORY
+    losses: Losses, start: NDArray[np.float64], *, tolerance: float, steps: int, memory: int = 10
 ) -> NDArray[np.float64]:
     """Return the point at which each function is least (Liu & Nocedal 1989).
 
     Args:
         losses: gives values (m,) and gradients (m, p) at points (m, p), one row per function.
         start: where to start, float64 of shape (m, p); variables should be scaled to a curvature of about 1.
-        tolerance: stop when the descent that a step promises is below this share of the function's value.
+        tolerance: a function stops when the descent that a step predicts is below this share of its value.
         steps: the most steps to take.
-        memory: steps whose curvature is remembered.
+        memory: how many steps the estimate of the curvature remembers.
 
     Returns:
         Points, float64 of shape (m, p).
     """
     point = start
     value, gradient = losses(point)
-    history: deque[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]] = deque(maxlen=memory)
-    going = np.ones(len(point), bool)
+    history: History = deque(maxlen=memory)
+    active = np.ones(len(point), bool)
     for _ in range(steps):
-        direction = -_newton(gradient, history)
-        promise = _dot(direction, gradient)
-        going &= -promise > tolerance * np.abs(value)
-        if not going.any():
+        direction = -_newton_direction(gradient, history)
+        descent = _row_dot(direction, gradient)
+        active &= -descent > tolerance * np.abs(value)
+        if not active.any():
             break
-        direction[~going] = 0
-        length = np.ones(len(point))
-        for _ in range(HALVINGS):
-            reached = point + length[:, None] * direction
-            found, slope = losses(reached)
-            good = ~going | (found <= value + SUFFICIENT * length * promise)
-            if good.all():
+        direction[~active] = 0
+        step_size = np.ones(len(point))
+        for _ in range(MAX_HALVINGS):
+            new_point = point + step_size[:, None] * direction
+            new_value, new_gradient = losses(new_point)
+            accepted = ~active | (new_value <= value + ARMIJO * step_size * descent)
+            if accepted.all():
                 break
-            length[~good] *= 0.5
+            step_size[~accepted] *= 0.5
         else:
             # No step brings less: these functions are at the floor of their arithmetic.
-            reached[~good], found[~good], slope[~good] = point[~good], value[~good], gradient[~good]
-            going &= good
-        move, change = reached - point, slope - gradient
-        bend = _dot(move, change)
-        history.append((move, change, np.divide(1, bend, out=np.zeros(len(point)), where=bend > np.finfo(float).tiny)))
-        point, value, gradient = reached, found, slope
+            stuck = ~accepted
+            new_point[stuck], new_value[stuck], new_gradient[stuck] = point[stuck], value[stuck], gradient[stuck]
+            active &= accepted
+        step, change = new_point - point, new_gradient - gradient
+        curvature = _row_dot(step, change)
+        inverse = np.divide(1, curvature, out=np.zeros(len(point)), where=curvature > np.finfo(float).tiny)
+        history.append((step, change, inverse))
+        point, value, gradient = new_point, new_value, new_gradient
     return point
 
 
-def _newton(
-    gradient: NDArray[np.float64],
-    history: deque[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]],
-) -> NDArray[np.float64]:
+def _newton_direction(gradient: NDArray[np.float64], history: History) -> NDArray[np.float64]:
     """Return the gradients times the inverse curvature that `history` has seen (the two-loop recursion)."""
     result = gradient.copy()
-    shares = []
-    for move, change, inverse in reversed(history):
-        share = inverse * _dot(move, result)
-        result -= share[:, None] * change
-        shares.append(share)
+    coefficients = []
+    for step, change, inverse in reversed(history):
+        coefficient = inverse * _row_dot(step, result)
+        result -= coefficient[:, None] * change
+        coefficients.append(coefficient)
     if history:
         _, change, inverse = history[-1]
-        size = inverse * _dot(change, change)
+        size = inverse * _row_dot(change, change)
         result *= np.divide(1, size, out=np.ones(len(result)), where=size > 0)[:, None]
-    for (move, change, inverse), share in zip(history, reversed(shares), strict=True):
-        result += (share - inverse * _dot(change, result))[:, None] * move
+    for (step, change, inverse), coefficient in zip(history, reversed(coefficients), strict=True):
+        result += (coefficient - inverse * _row_dot(change, result))[:, None] * step
     return result
 
 
-def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _row_dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     product: NDArray[np.float64] = np.einsum("mp,mp->m", a, b)
     return product

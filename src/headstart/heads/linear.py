@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Float = TypeVar("Float", bound=np.floating)
+
+ABSENT_CLASS_SCORE = -1e4  # of a class without examples: its probability is 0, and no arithmetic overflows
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,27 @@ class LinearHead:
         return softmax(self.scores(x) / np.float32(self.temperature))
 
 
-def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def softmax(scores: NDArray[Float]) -> NDArray[Float]:
     """Return the softmax of each row, computed without overflow."""
-    powers: NDArray[np.float32] = np.exp(scores - scores.max(axis=1, keepdims=True))
+    powers: NDArray[Float] = np.exp(scores - scores.max(axis=1, keepdims=True))
     powers /= powers.sum(axis=1, keepdims=True)
     return powers
+
+
+def for_all_classes(
+    weight: NDArray[np.floating], bias: NDArray[np.floating], present: NDArray[np.int64], c: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return weight (d, c) and bias (c,) of all classes from those of the `present` ones, the only ones predicted."""
+    every_weight = np.zeros((len(weight), c), np.float32)
+    every_bias = np.full(c, ABSENT_CLASS_SCORE, np.float32)
+    every_weight[:, present], every_bias[present] = weight, bias
+    return every_weight, every_bias
+
+
+def probabilities_of_all_classes(
+    scores: NDArray[np.floating], temperature: float, present: NDArray[np.int64], c: int
+) -> NDArray[np.float32]:
+    """Return calibrated probabilities (n, c) from the scores of the `present` classes; 0 for the others."""
+    every = np.zeros((len(scores), c), np.float32)
+    every[:, present] = softmax((scores / temperature).astype(np.float32))
+    return every

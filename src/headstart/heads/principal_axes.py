@@ -12,20 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 1024  # rows, or columns, that are held in float64 at a time
-WIDE = 2**21  # cells above which the rotated rows are kept in float32
-CONSTANT = 1e-5  # a column whose deviation is below this share of its size is rounding noise
-NOISE = 1e-6  # so is one whose deviation is below this share of the widest column's
-RANK = 1e-12  # axes with less than this share of the largest power are rounding noise
+MAX_FLOAT64_ROWS = 1024  # or columns, that are held in float64 at a time
+MAX_FLOAT64_CELLS = 2**21  # of the principal rows; more are kept in float32
+MIN_RELATIVE_DEVIATION = 1e-5  # a column whose deviation is below this share of its size is rounding noise
+MIN_SHARE_OF_WIDEST = 1e-6  # so is one whose deviation is below this share of the widest column's
+MIN_SHARE_OF_POWER = 1e-12  # an axis with less than this share of the largest eigenvalue is rounding noise
 
 
 @dataclass(frozen=True)
-class Rotated:
+class PrincipalRows:
     """Standardised, centred rows in the coordinates of their principal axes, strongest first.
 
     Attributes:
         rows: float64 (float32 where large) of shape (n, k), k at most min(n, d).
-        powers: float64 of shape (k,), weighted sum of squares along each axis.
+        eigenvalues: float64 of shape (k,), weighted sum of squares along each axis.
         weights: float64 of shape (n,), how much each row counts; its mean is 1.
         x: the features of shape (n, d) that it was made from, by reference.
         centre: float64 of shape (d,), the weighted mean of `x`.
@@ -34,7 +34,7 @@ class Rotated:
     """
 
     rows: NDArray[np.floating]
-    powers: NDArray[np.float64]
+    eigenvalues: NDArray[np.float64]
     weights: NDArray[np.float64]
     x: NDArray[np.floating]
     centre: NDArray[np.float64]
@@ -47,13 +47,13 @@ class Rotated:
     def unfold(
         self, coefficients: NDArray[np.float64], intercept: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return weight (d, c) and bias (c,) for raw features from coefficients (k, c) on rotated rows."""
+        """Return weight (d, c) and bias (c,) for raw features from coefficients (k, c) on principal rows."""
         if self.axes is not None:
             weight = np.asarray(self.axes @ coefficients)
         else:
-            dual = self.weights[:, None] * (self.rows @ (coefficients / self.powers[:, None]))
+            dual = self.weights[:, None] * (self.rows @ (coefficients / self.eigenvalues[:, None]))
             weight = np.empty((self.x.shape[1], coefficients.shape[1]))
-            for columns in blocks(self.x.shape[1]):
+            for columns in block_slices(self.x.shape[1]):
                 weight[columns] = standardised(self.x, self.centre, self.scale, columns=columns).T @ dual
         weight *= self.scale[:, None]
         bias = intercept - self.centre @ weight
@@ -69,14 +69,16 @@ def column_scale(x: NDArray[np.floating]) -> NDArray[np.float64]:
     n, d = x.shape
     mean = x.mean(axis=0, dtype=np.float64)
     spread = np.zeros(d)
-    for rows in blocks(n):
+    for rows in block_slices(n):
         spread += np.square(x[rows] - mean).sum(axis=0)
     deviation = np.sqrt(spread / n)
-    varies = (deviation > CONSTANT * np.abs(mean)) & (deviation > NOISE * deviation.max(initial=0))
+    varies = (deviation > MIN_RELATIVE_DEVIATION * np.abs(mean)) & (
+        deviation > MIN_SHARE_OF_WIDEST * deviation.max(initial=0)
+    )
     return np.asarray(np.divide(1 / np.sqrt(d), deviation, out=np.zeros(d), where=varies))
 
 
-def rotate(x: NDArray[np.floating], weights: NDArray[np.float64], scale: NDArray[np.float64]) -> Rotated:
+def principal_rows(x: NDArray[np.floating], weights: NDArray[np.float64], scale: NDArray[np.float64]) -> PrincipalRows:
     """Return the rows of `x` along the principal axes of their weighted scatter.
 
     The smaller of the two Gram matrices is decomposed, in float64 and built block by block, so that nothing
@@ -88,29 +90,31 @@ def rotate(x: NDArray[np.floating], weights: NDArray[np.float64], scale: NDArray
         scale: what each column is multiplied by, float64 of shape (d,).
     """
     n, d = x.shape
-    centre = sum((weights[part] @ x[part] for part in blocks(n)), start=np.zeros(d)) / weights.sum()
+    centre = sum((weights[part] @ x[part] for part in block_slices(n)), start=np.zeros(d)) / weights.sum()
     root = np.sqrt(weights)[:, None]
     by_rows = n > d
     gram = np.zeros((d, d) if by_rows else (n, n))
-    for part in blocks(n if by_rows else d):
+    for part in block_slices(n if by_rows else d):
         if by_rows:
             piece = standardised(x, centre, scale, rows=part) * root[part]
             gram += piece.T @ piece
         else:
             piece = standardised(x, centre, scale, columns=part) * root
             gram += piece @ piece.T
-    powers, axes = np.linalg.eigh(gram)
+    eigenvalues, axes = np.linalg.eigh(gram)
     del gram
-    keep = np.flatnonzero(powers > RANK * max(powers[-1], np.finfo(float).tiny))[::-1]
-    powers, axes = powers[keep], axes[:, keep]
-    dtype = np.float32 if n * len(keep) > WIDE else np.float64
+    keep = np.flatnonzero(eigenvalues > MIN_SHARE_OF_POWER * max(eigenvalues[-1], np.finfo(float).tiny))[::-1]
+    eigenvalues, axes = eigenvalues[keep], axes[:, keep]
+    dtype = np.float32 if n * len(keep) > MAX_FLOAT64_CELLS else np.float64
     if not by_rows:
-        return Rotated((axes * np.sqrt(powers) / root).astype(dtype), powers, weights, x, centre, scale, None)
+        return PrincipalRows(
+            (axes * np.sqrt(eigenvalues) / root).astype(dtype), eigenvalues, weights, x, centre, scale, None
+        )
     axes = axes.astype(dtype)
     rows = np.empty((n, len(keep)), dtype)
-    for part in blocks(n):
+    for part in block_slices(n):
         rows[part] = standardised(x, centre, scale, rows=part).astype(dtype) @ axes
-    return Rotated(rows, powers, weights, x, centre, scale, axes)
+    return PrincipalRows(rows, eigenvalues, weights, x, centre, scale, axes)
 
 
 def standardised(
@@ -127,6 +131,6 @@ def standardised(
     return piece
 
 
-def blocks(count: int) -> Iterator[slice]:
-    """Return slices of at most BLOCK that cover 0..count-1."""
-    return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
+def block_slices(count: int) -> Iterator[slice]:
+    """Return slices of at most MAX_FLOAT64_ROWS that cover 0..count-1."""
+    return (slice(start, min(start + MAX_FLOAT64_ROWS, count)) for start in range(0, count, MAX_FLOAT64_ROWS))

@@ -1,4 +1,8 @@
-"""Ridge regression on +-1 targets: closed form, with the exact scores of each example left out."""
+"""Ridge regression on +-1 targets: closed form, with the exact scores of each example left out.
+
+No library gives what is needed here: scikit-learn's RidgeCV leaves out single rows only, without weights of classes
+in its error, and decomposes the rows anew for each call.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +11,43 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.heads.principal_axes import Rotated, blocks
+from headstart.heads.principal_axes import PrincipalRows, block_slices
 
-PENALTIES: tuple[float, ...] = tuple(float(10.0**half) for half in np.arange(-4, 3.01, 0.5))
+RIDGE_PENALTIES: tuple[float, ...] = tuple(float(10.0**half) for half in np.arange(-4, 3.01, 0.5))
 
 
-def targets(y: NDArray[np.int64], c: int) -> NDArray[np.float64]:
-    """Return +1 for the class of each row and -1 for the others, float64 of shape (n, c)."""
+def plus_minus_one(y: NDArray[np.int64], c: int) -> NDArray[np.float64]:
+    """Return the targets: +1 for the class of each row and -1 for the others, float64 of shape (n, c)."""
     return np.where(y[:, None] == np.arange(c), 1.0, -1.0)
 
 
-def solve(
-    rotated: Rotated, y: NDArray[np.int64], c: int, penalty: float
+def solve_ridge(
+    principal: PrincipalRows, y: NDArray[np.int64], c: int, penalty: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the ridge head on rotated rows: coefficients (k, c) and intercept (c,)."""
-    weights = rotated.weights
-    goal = targets(y, c)
-    mean = weights @ goal / weights.sum()
-    pull = rotated.rows.T @ (weights[:, None] * (goal - mean)).astype(rotated.rows.dtype)
-    return pull / (rotated.powers[:, None] + penalty), mean
+    """Return the ridge head on principal rows: coefficients (k, c) and intercept (c,)."""
+    weights = principal.weights
+    targets = plus_minus_one(y, c)
+    mean = weights @ targets / weights.sum()
+    covariance = principal.rows.T @ (weights[:, None] * (targets - mean)).astype(principal.rows.dtype)
+    return covariance / (principal.eigenvalues[:, None] + penalty), mean
 
 
-def left_out(
-    rotated: Rotated,
+def leave_out_scores(
+    principal: PrincipalRows,
     y: NDArray[np.int64],
     c: int,
     *,
-    penalties: Sequence[float] = PENALTIES,
+    penalties: Sequence[float] = RIDGE_PENALTIES,
     groups: NDArray[np.int64] | None = None,
 ) -> Iterator[NDArray[np.float64]]:
     """Yield, penalty by penalty, the scores of each example by the head fitted without it.
 
-    Exact, the intercept and the centring included, from the one decomposition in `rotated`: the residual of an
+    Exact, the intercept and the centring included, from the one decomposition in `principal`: the residual of an
     example left out is its residual divided by one minus its leverage (Allen 1974, the PRESS statistic); a group
     left out is its residuals times the inverse of one minus its block of the hat matrix.
 
     Args:
-        rotated: the training rows.
+        principal: the training rows.
         y: class ids of shape (n,), in 0..c-1.
         c: number of classes.
         penalties: L2 strengths > 0.
@@ -52,39 +56,40 @@ def left_out(
     Yields:
         Scores of shape (n, c); targets are +1 and -1.
     """
-    rows, weights = rotated.rows, rotated.weights
-    goal = targets(y, c)
-    shared = _shared(groups)
+    rows, weights = principal.rows, principal.weights
+    targets = plus_minus_one(y, c)
+    members_of_groups = _members_of_groups(groups)
     for penalty in penalties:
-        coefficients, mean = solve(rotated, y, c, penalty)
-        shrink = 1 / (rotated.powers + penalty)
-        leverage = weights * _quadratic(rows, shrink) + weights / weights.sum()
-        residual = goal - mean - rows @ coefficients.astype(rows.dtype)
-        scores = goal - residual / (1 - leverage)[:, None]
-        for group in shared:
-            root = np.sqrt(weights[group])[:, None]
-            parts = np.column_stack([rows[group] * np.sqrt(shrink), np.full(len(group), weights.sum() ** -0.5)]) * root
-            scores[group] = goal[group] - _unhatted(parts, root * residual[group]) / root
+        coefficients, mean = solve_ridge(principal, y, c, penalty)
+        inverse = 1 / (principal.eigenvalues + penalty)
+        leverage = weights * _quadratic_form(rows, inverse) + weights / weights.sum()
+        residual = targets - mean - rows @ coefficients.astype(rows.dtype)
+        scores = targets - residual / (1 - leverage)[:, None]
+        for members in members_of_groups:
+            root = np.sqrt(weights[members])[:, None]
+            intercept = np.full(len(members), weights.sum() ** -0.5)
+            factor = np.column_stack([rows[members] * np.sqrt(inverse), intercept]) * root
+            scores[members] = targets[members] - _solve_without_hat(factor, root * residual[members]) / root
         yield scores
 
 
-def _unhatted(parts: NDArray[np.float64], residual: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return `(1 - P P^T)^-1 r` for `parts` P (n, k) and `residual` r (n, c), by the smaller system (Woodbury)."""
-    n, k = parts.shape
+def _solve_without_hat(factor: NDArray[np.float64], residual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return `(1 - P P^T)^-1 r` for `factor` P (n, k) and `residual` r (n, c), by the smaller system (Woodbury)."""
+    n, k = factor.shape
     if n <= k:
-        return np.asarray(np.linalg.solve(np.eye(n) - parts @ parts.T, residual))
-    return np.asarray(residual + parts @ np.linalg.solve(np.eye(k) - parts.T @ parts, parts.T @ residual))
+        return np.asarray(np.linalg.solve(np.eye(n) - factor @ factor.T, residual))
+    return np.asarray(residual + factor @ np.linalg.solve(np.eye(k) - factor.T @ factor, factor.T @ residual))
 
 
-def _quadratic(rows: NDArray[np.floating], shrink: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the sum of squares of each row, weighted by `shrink`, float64 of shape (n,)."""
+def _quadratic_form(rows: NDArray[np.floating], diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of squares of each row, weighted by `diagonal`, float64 of shape (n,)."""
     sums = np.empty(len(rows))
-    for part in blocks(len(rows)):
-        sums[part] = np.square(rows[part], dtype=np.float64) @ shrink
+    for part in block_slices(len(rows)):
+        sums[part] = np.square(rows[part], dtype=np.float64) @ diagonal
     return sums
 
 
-def _shared(groups: NDArray[np.int64] | None) -> list[NDArray[np.intp]]:
+def _members_of_groups(groups: NDArray[np.int64] | None) -> list[NDArray[np.intp]]:
     """Return the row numbers of each group that has more than one member."""
     if groups is None:
         return []

@@ -11,27 +11,25 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError, list_some
 from headstart.features.features import Features
-from headstart.heads import ridge
 from headstart.heads.cross_validation import (
-    CONVEX,
     CrossValidationTask,
-    Trial,
-    assign,
-    best_ridge,
-    check,
-    fit,
-    fold_trial,
-    prepare,
-    ridge_penalty,
+    HeadTrial,
+    check_training_rows,
+    choose_ridge_penalty,
+    cross_validate,
+    cross_validate_ridge,
+    cross_validation_task,
+    fit_coefficients,
 )
-from headstart.heads.folds import IMBALANCE
-from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.principal_axes import Rotated
+from headstart.heads.folds import MAX_CLASS_RATIO, weighted_mean
+from headstart.heads.linear import LinearHead, for_all_classes, probabilities_of_all_classes
+from headstart.heads.losses import CONVEX_LOSSES
+from headstart.heads.principal_axes import PrincipalRows
+from headstart.heads.ridge import RIDGE_PENALTIES
 
 SIMPLEST_FIRST = ("centroid", "ridge", "svm", "logistic")
-UNSEEN = -1e4  # score of a class without examples: its probability is 0, and no arithmetic overflows
-WORK = 1e12  # floating point operations for trying the heads fitted by steps: about half a minute on two cores
-EVALUATIONS = 200  # of a loss along one path of penalties, on average
+MAX_OPERATIONS = 1e12  # floating point, for trying the heads fitted by steps: about half a minute on two cores
+EVALUATIONS_PER_PATH = 200  # of a loss along one path of penalties, on average
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class HeadCandidate:
     Attributes:
         kind: `centroid`, `ridge`, `svm` or `logistic`.
         penalty: the strength of regularisation with the least log loss.
-        log_loss: of unseen examples after calibration, in nats; classes count as `parts.class_weights` says.
+        log_loss: of unseen examples after calibration, in nats; classes count as `folds.class_weights` says.
         standard_error: of `log_loss`.
         accuracy: share of unseen examples whose class is predicted right, every example counted once.
         seconds: what trying this kind took.
@@ -56,7 +54,7 @@ class HeadCandidate:
 
 
 @dataclass(frozen=True)
-class Choice:
+class HeadChoice:
     """The head that was chosen, and what it was chosen from.
 
     Attributes:
@@ -72,6 +70,11 @@ class Choice:
     out_of_fold: NDArray[np.float32]
     notes: tuple[str, ...]
 
+    @property
+    def log_loss(self) -> float:
+        """The log loss of the chosen head on unseen examples, in nats."""
+        return next(candidate.log_loss for candidate in self.candidates if candidate.kind == self.head.kind)
+
 
 @dataclass(frozen=True)
 class LayerChoice:
@@ -80,12 +83,12 @@ class LayerChoice:
     Attributes:
         layer: its name.
         errors: leave-one-out squared error of ridge by layer, for targets +1 and -1.
-        rotated: the rows of the chosen layer in principal coordinates; `choose_head` can go on from them.
+        principal: the rows of the chosen layer along their principal axes; `choose_head` can go on from them.
     """
 
     layer: str
     errors: Mapping[str, float]
-    rotated: Rotated
+    principal: PrincipalRows
 
 
 def choose_layer(
@@ -107,13 +110,13 @@ def choose_layer(
         UsageError: no layer, fewer than two classes with examples, or a non-finite feature.
     """
     errors: dict[str, float] = {}
-    best: tuple[str, Rotated] | None = None
+    best: tuple[str, PrincipalRows] | None = None
     for layer, x in layers:
-        check(x, y, c)
-        task = prepare(x, _present(y)[1], seed=0, folds=2, groups=groups)
-        _, error = ridge_penalty(task)
+        check_training_rows(x, y, c)
+        task = cross_validation_task(x, _present_classes(y)[1], seed=0, folds=2, groups=groups)
+        _, error = choose_ridge_penalty(task)
         if error < min(errors.values(), default=np.inf):
-            best = layer, task.rotated
+            best = layer, task.principal
         errors[layer] = error
     if best is None:
         raise UsageError("a layer must be given to choose from", "none", "name at least one")
@@ -128,8 +131,9 @@ def choose_head(
     seed: int,
     folds: int = 5,
     groups: Sequence[str] | None = None,
-    rotated: Rotated | None = None,
-) -> Choice:
+    principal: PrincipalRows | None = None,
+    max_operations: float = MAX_OPERATIONS,
+) -> HeadChoice:
     """Return the calibrated head with the least log loss on unseen examples; the simplest one within its error.
 
     Each kind is tried at log-spaced penalties: ridge by its exact leave-one-out error, the others on stratified
@@ -144,38 +148,39 @@ def choose_head(
         seed: of the folds.
         folds: how many, at least 2.
         groups: n names; examples of one group are held out together. Without it, rows of equal features are.
-        rotated: what `choose_layer` returned for this `x`, to spare its decomposition.
+        principal: what `choose_layer` returned for this `x`, to spare its decomposition.
+        max_operations: floating point operations for heads fitted by steps; larger data get fewer kinds and folds.
 
     Raises:
         UsageError: fewer than two classes with examples, a non-finite feature, or fewer than two folds.
     """
     if folds < 2:
         raise UsageError("folds must be at least 2", folds, "give a larger number")
-    check(x, y, len(classes))
-    present, ids = _present(y)
-    k = min(x.shape)
-    kinds, folds_used, notes = affordable(len(x), k, len(present), folds)
-    coarse = 2 if folds_used < folds else 1  # what takes long is tried at every second penalty
-    if rotated is None:
-        task = prepare(x, ids, seed=seed, folds=folds_used, groups=groups)
-    else:
-        task = assign(rotated, ids, seed=seed, folds=folds_used, groups=groups)
-    notes = [*notes, *_noticed(task, [classes[i] for i in present], folds_used)]
+    check_training_rows(x, y, len(classes))
+    present, ids = _present_classes(y)
+    kinds, affordable_folds, notes = affordable_kinds(len(x), min(x.shape), len(present), folds, max_operations)
+    step = 2 if affordable_folds < folds else 1  # what takes long is tried at every second penalty
+    task = cross_validation_task(x, ids, seed=seed, folds=affordable_folds, groups=groups, principal=principal)
+    notes = [*notes, *_data_notes(task, [classes[i] for i in present], affordable_folds)]
     trials, candidates = [], []
     for kind in kinds:
         start = time.perf_counter()
         if kind == "ridge":
-            trial = best_ridge(task, ridge.PENALTIES[::coarse])
+            trial = cross_validate_ridge(task, RIDGE_PENALTIES[::step])
         else:
-            trial = fold_trial(task, kind, CONVEX[kind].penalties[coarse - 1 :: coarse] if kind in CONVEX else None)
+            penalties = CONVEX_LOSSES[kind].penalties[step - 1 :: step] if kind in CONVEX_LOSSES else None
+            trial = cross_validate(task, kind, penalties)
         trials.append(trial)
-        candidates.append(_candidate(task, trial, time.perf_counter() - start))
-    chosen = _simplest(task, trials)
-    head = _head(task, chosen, present, len(classes))
-    return Choice(head, tuple(candidates), _probabilities(chosen, present, len(classes)), tuple(notes))
+        accuracy = float((trial.scores.argmax(axis=1) == task.y).mean())
+        seconds = time.perf_counter() - start
+        candidates.append(HeadCandidate(kind, trial.penalty, trial.log_loss, trial.standard_error, accuracy, seconds))
+    chosen = _simplest_within_one_standard_error(task, trials)
+    head = _fit_on_all_rows(task, chosen, present, len(classes))
+    out_of_fold = probabilities_of_all_classes(chosen.scores, chosen.temperature, present, len(classes))
+    return HeadChoice(head, tuple(candidates), out_of_fold, tuple(notes))
 
 
-def fit_ridge(features: Features, *, penalties: Sequence[float] = ridge.PENALTIES) -> LinearHead:
+def fit_ridge(features: Features, *, penalties: Sequence[float] = RIDGE_PENALTIES) -> LinearHead:
     """Fit a linear head in closed form and keep the penalty with the best leave-one-out error.
 
     Args:
@@ -189,10 +194,10 @@ def fit_ridge(features: Features, *, penalties: Sequence[float] = ridge.PENALTIE
         UsageError: fewer than two classes with examples, or a non-finite feature.
     """
     c = len(features.classes)
-    check(features.x, features.y, c)
-    present, ids = _present(features.y)
-    task = prepare(features.x, ids, seed=0, folds=2, groups=None)
-    return _head(task, best_ridge(task, penalties, by_fold=False), present, c)
+    check_training_rows(features.x, features.y, c)
+    present, ids = _present_classes(features.y)
+    task = cross_validation_task(features.x, ids, seed=0, folds=2)
+    return _fit_on_all_rows(task, cross_validate_ridge(task, penalties, by_fold=False), present, c)
 
 
 def fit_logistic(
@@ -211,10 +216,10 @@ def fit_logistic(
     Raises:
         UsageError: fewer than two classes with examples, or a non-finite feature.
     """
-    check(x, y, c)
-    present, ids = _present(y)
-    task = prepare(x, ids, seed=seed, folds=folds, groups=None)
-    return _head(task, fold_trial(task, "logistic", penalties), present, c)
+    check_training_rows(x, y, c)
+    present, ids = _present_classes(y)
+    task = cross_validation_task(x, ids, seed=seed, folds=folds)
+    return _fit_on_all_rows(task, cross_validate(task, "logistic", penalties), present, c)
 
 
 def refit(x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, like: LinearHead) -> LinearHead:
@@ -229,90 +234,70 @@ def refit(x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, like: Linear
     Raises:
         UsageError: fewer than two classes with examples, or a non-finite feature.
     """
-    check(x, y, c)
-    present, ids = _present(y)
-    task = prepare(x, ids, seed=0, folds=2, groups=None)
-    weight, bias = task.rotated.unfold(*fit(task, like.kind, like.penalty))
-    return _for_all(weight, bias, present, c, like)
+    check_training_rows(x, y, c)
+    present, ids = _present_classes(y)
+    return _fit_on_all_rows(cross_validation_task(x, ids, seed=0, folds=2), like, present, c)
 
 
-def _present(y: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    present, ids = np.unique(y, return_inverse=True)
-    return present, ids.astype(np.int64)
-
-
-def affordable(n: int, k: int, c: int, folds: int = 5) -> tuple[tuple[str, ...], int, list[str]]:
+def affordable_kinds(
+    n: int, k: int, c: int, folds: int = 5, max_operations: float = MAX_OPERATIONS
+) -> tuple[tuple[str, ...], int, list[str]]:
     """Return the kinds of head to try, the number of folds, and a note where that is not all of them.
 
     Args:
         n: training examples.
         k: features, or examples where these are fewer.
         c: classes.
-        folds: how many were asked for.
+        folds: how many are wanted.
+        max_operations: floating point operations for the kinds that are fitted by steps.
     """
-    path = 4 * n * k * c * EVALUATIONS
-    if 2 * folds * path <= WORK:
+    path = 4 * n * k * c * EVALUATIONS_PER_PATH
+    if 2 * folds * path <= max_operations:
         return SIMPLEST_FIRST, folds, []
     fewer = min(folds, 3)
-    if fewer * path <= WORK:
-        said = f"With {n:,} examples the support vector machine was not tried, and {fewer} folds were used."
-        return ("centroid", "ridge", "logistic"), fewer, [said]
+    if fewer * path <= max_operations:
+        note = f"With {n:,} examples the support vector machine was not tried, and {fewer} folds were used."
+        return ("centroid", "ridge", "logistic"), fewer, [note]
     return ("centroid", "ridge"), fewer, [f"With {n:,} examples only nearest centroid and ridge were tried."]
 
 
-def _noticed(task: CrossValidationTask, names: Sequence[str], folds: int) -> list[str]:
+def _present_classes(y: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ids of the classes that have examples, and the position among them of each row's class."""
+    present, ids = np.unique(y, return_inverse=True)
+    return present, ids.astype(np.int64)
+
+
+def _data_notes(task: CrossValidationTask, names: Sequence[str], folds: int) -> list[str]:
     """Return a note on each property of the data that makes the choice less sure."""
     notes = []
     counts = np.bincount(task.y)
     few = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < folds]
     if few:
         notes.append(f"Classes with fewer examples than the {folds} folds are hard to judge: {list_some(few, 5)}.")
-    never = int((task.folds < 0).sum())
-    if never:
-        notes.append(f"{never} examples are all there is of a class and were kept in every training part.")
-    if counts.max() > IMBALANCE * counts.min():
+    never_left_out = int((task.folds < 0).sum())
+    if never_left_out:
+        notes.append(f"{never_left_out} examples are all there is of a class and were kept in every training part.")
+    if counts.max() > MAX_CLASS_RATIO * counts.min():
         notes.append(
             f"The largest class has {counts.max() / counts.min():.3g} times the examples of the smallest; examples of "
-            f"small classes count more, as if that ratio were {IMBALANCE:g}, in fitting, choice and calibration."
+            f"small classes count more, as if that ratio were {MAX_CLASS_RATIO:g}, in fitting, choice and calibration."
         )
     return notes
 
 
-def _candidate(task: CrossValidationTask, trial: Trial, seconds: float) -> HeadCandidate:
-    right = trial.scores.argmax(axis=1) == task.y
-    error = task.standard_error(trial.losses)
-    return HeadCandidate(trial.kind, trial.penalty, trial.log_loss, error, float(right.mean()), seconds)
-
-
-def _simplest(task: CrossValidationTask, trials: Sequence[Trial]) -> Trial:
+def _simplest_within_one_standard_error(task: CrossValidationTask, trials: Sequence[HeadTrial]) -> HeadTrial:
+    """Return the first trial that the best one beats by no more than a standard error of their paired difference."""
     best = min(trials, key=lambda trial: trial.log_loss)
     for trial in trials:
-        if task.mean(trial.losses - best.losses) <= task.standard_error(trial.losses - best.losses):
+        difference, standard_error = weighted_mean(trial.losses - best.losses, task.test_weights)
+        if difference <= standard_error:
             return trial
     return best
 
 
-def _head(task: CrossValidationTask, trial: Trial, present: NDArray[np.int64], c: int) -> LinearHead:
-    """Return the head fitted on all rows, for raw features and all `c` classes."""
-    weight, bias = task.rotated.unfold(*fit(task, trial.kind, trial.penalty))
-    return _for_all(weight, bias, present, c, trial)
-
-
-def _for_all(
-    weight: NDArray[np.floating],
-    bias: NDArray[np.floating],
-    present: NDArray[np.int64],
-    c: int,
-    like: Trial | LinearHead,
+def _fit_on_all_rows(
+    task: CrossValidationTask, chosen: HeadTrial | LinearHead, present: NDArray[np.int64], c: int
 ) -> LinearHead:
-    """Return the head with a score for every class, those without examples too."""
-    every_weight = np.zeros((len(weight), c), np.float32)
-    every_bias = np.full(c, UNSEEN, np.float32)
-    every_weight[:, present], every_bias[present] = weight, bias
-    return LinearHead(like.kind, like.penalty, every_weight, every_bias, like.temperature)
-
-
-def _probabilities(trial: Trial, present: NDArray[np.int64], c: int) -> NDArray[np.float32]:
-    every = np.zeros((len(trial.scores), c), np.float32)
-    every[:, present] = softmax((trial.scores / trial.temperature).astype(np.float32))
-    return every
+    """Return the head of the chosen kind, penalty and temperature, for raw features and all `c` classes."""
+    weight, bias = task.principal.unfold(*fit_coefficients(task, chosen.kind, chosen.penalty))
+    return LinearHead(chosen.kind, chosen.penalty, *for_all_classes(weight, bias, present, c), chosen.temperature)

@@ -1,4 +1,4 @@
-"""Choices as plain values and arrays, and back: what a memo holds of them."""
+"""Choices as plain values and arrays, and back: what the cache holds of them."""
 
 from __future__ import annotations
 
@@ -6,50 +6,43 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from headstart.base.cache import Arrays
 from headstart.heads.linear import LinearHead
-from headstart.heads.select import Choice, HeadCandidate
-from headstart.heads.tfidf import Terms, TfidfHead, TfidfTrial
+from headstart.heads.select import HeadCandidate, HeadChoice
+from headstart.heads.tfidf import TfidfChoice, TfidfHead
 
-VERSION = 5
-"""Counts up when the code of this folder comes to choose another head for the same rows, or memos another form."""
+CHOICE_VERSION = 6
+"""Counts up when the code of this folder comes to choose another head for the same rows, or stores another form."""
 
 
-def choice_parts(choice: Choice) -> tuple[dict[str, Any], Arrays]:
+def head_choice_to_parts(choice: HeadChoice) -> tuple[dict[str, Any], Arrays]:
     """Return a choice as plain values and arrays."""
     head = choice.head
     plain = {
         "head": {"kind": head.kind, "penalty": float(head.penalty), "temperature": float(head.temperature)},
-        "candidates": [{name: _plain(value) for name, value in asdict(one).items()} for one in choice.candidates],
+        "candidates": [
+            {name: value if isinstance(value, str) else float(value) for name, value in asdict(candidate).items()}
+            for candidate in choice.candidates
+        ],
         "notes": list(choice.notes),
     }
     return plain, {"weight": head.weight, "bias": head.bias, "out_of_fold": choice.out_of_fold}
 
 
-def choice_from(plain: Mapping[str, Any], arrays: Arrays) -> Choice:
-    """Return the choice that `choice_parts` took apart."""
+def head_choice_from_parts(plain: Mapping[str, Any], arrays: Arrays) -> HeadChoice:
+    """Return the choice that `head_choice_to_parts` took apart."""
     head = LinearHead(**plain["head"], weight=arrays["weight"], bias=arrays["bias"])
-    candidates = tuple(HeadCandidate(**one) for one in plain["candidates"])
-    return Choice(head, candidates, arrays["out_of_fold"], tuple(plain["notes"]))
+    candidates = tuple(HeadCandidate(**candidate) for candidate in plain["candidates"])
+    return HeadChoice(head, candidates, arrays["out_of_fold"], tuple(plain["notes"]))
 
 
-def terms_parts(trial: TfidfTrial) -> tuple[dict[str, Any], Arrays]:
-    """Return a trial of words as plain values and arrays."""
-    head = trial.head
-    names = np.frombuffer("\n".join(head.terms.names).encode("utf-8", "surrogatepass"), dtype=np.uint8)
-    arrays: Arrays = {"names": names, "idf": head.terms.idf, "weight": head.weight, "bias": head.bias}
-    arrays |= {"out_of_fold": trial.out_of_fold, "losses": trial.losses, "counted": trial.counted}
+def tfidf_choice_to_parts(choice: TfidfChoice) -> tuple[dict[str, Any], Arrays]:
+    """Return a choice of a head on words as plain values and arrays."""
+    head = choice.head
+    arrays: Arrays = {**head.to_arrays(), "out_of_fold": choice.out_of_fold, "test_weights": choice.test_weights}
     return {"temperature": float(head.temperature), "penalty": float(head.penalty)}, arrays
 
 
-def terms_from(plain: Mapping[str, Any], arrays: Arrays) -> TfidfTrial:
-    """Return the trial that `terms_parts` took apart."""
-    names = tuple(arrays["names"].tobytes().decode("utf-8", "surrogatepass").split("\n"))
-    head = TfidfHead(Terms(names, arrays["idf"]), arrays["weight"], arrays["bias"], **plain)
-    return TfidfTrial(head, arrays["out_of_fold"], arrays["losses"], arrays["counted"])
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str) else float(value)
+def tfidf_choice_from_parts(plain: Mapping[str, Any], arrays: Arrays) -> TfidfChoice:
+    """Return the choice that `tfidf_choice_to_parts` took apart."""
+    return TfidfChoice(TfidfHead.from_arrays(arrays, **plain), arrays["out_of_fold"], arrays["test_weights"])

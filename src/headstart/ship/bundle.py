@@ -18,7 +18,7 @@ from headstart.base.hashing import sha256, sha256_json
 from headstart.heads.linear import LinearHead
 from headstart.heads.tfidf import TfidfHead
 from headstart.ship.schema import Misfit, build
-from headstart.ship.tfidf_member import words_arrays, words_from
+from headstart.ship.tfidf_member import checked_tfidf_head
 
 SCHEMA = 1
 MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"
@@ -170,7 +170,7 @@ def save(folder: Path, bundle: Bundle) -> None:
         REPORT: _pretty(bundle.report),
         CARD: bundle.card.encode(),
         **({TUNED: to_safetensors(_in_order(bundle.tuned))} if bundle.manifest.tuning else {}),
-        **({WORDS: to_safetensors(_in_order(words_arrays(bundle.terms)))} if bundle.terms is not None else {}),
+        **({WORDS: to_safetensors(_in_order(bundle.terms.to_arrays()))} if bundle.terms is not None else {}),
     }
     said = {
         "schema": SCHEMA,
@@ -196,7 +196,7 @@ def load(folder: Path) -> Bundle:
     terms = None
     if WORDS in members:
         held = _arrays(folder, WORDS, members[WORDS])
-        terms = words_from(held, len(manifest.classes), lambda found: _damaged(folder, WORDS, found))
+        terms = checked_tfidf_head(held, len(manifest.classes), lambda found: _damaged(folder, WORDS, found))
     return Bundle(manifest, head, _read_report(folder, members[REPORT]), members[CARD].decode(), tuned, terms)
 
 

@@ -7,19 +7,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.heads.tfidf import Terms, TfidfHead
+from headstart.heads.tfidf import TfidfHead
 
 FLOATS = ("idf", "weight", "bias")
 
 
-def words_arrays(head: TfidfHead) -> dict[str, NDArray[np.generic]]:
-    """Return the head as arrays: its terms as UTF-8 with a line break between two, and three of float32."""
-    names = np.frombuffer("\n".join(head.terms.names).encode(), dtype=np.uint8)
-    return {"names": names, "idf": head.terms.idf, "weight": head.weight, "bias": head.bias}
-
-
-def words_from(arrays: dict[str, NDArray[np.generic]], classes: int, refuse: Callable[[str], Exception]) -> TfidfHead:
-    """Return the head that `words_arrays` made arrays of.
+def checked_tfidf_head(
+    arrays: dict[str, NDArray[np.generic]], classes: int, refuse: Callable[[str], Exception]
+) -> TfidfHead:
+    """Return the head that `TfidfHead.to_arrays` made arrays of.
 
     Args:
         arrays: what the file holds.
@@ -28,14 +24,15 @@ def words_from(arrays: dict[str, NDArray[np.generic]], classes: int, refuse: Cal
     """
     if arrays.keys() != {"names", *FLOATS} or arrays["names"].dtype != np.uint8:
         raise refuse(f"the arrays {', '.join(sorted(arrays))}")
+    for name in FLOATS:
+        if arrays[name].dtype != np.float32 or not np.isfinite(arrays[name]).all():
+            raise refuse(f"{name} of {arrays[name].dtype}, or not finite")
     try:
-        names = tuple(arrays["names"].tobytes().decode().split("\n"))
-    except UnicodeDecodeError as error:
+        head = TfidfHead.from_arrays(arrays)
+    except ValueError as error:
         raise refuse("words that are not UTF-8") from error
-    shapes = {"idf": (len(names),), "weight": (len(names), classes), "bias": (classes,)}
-    for name, shape in shapes.items():
-        array = arrays[name]
-        if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
-            raise refuse(f"{name} of {array.dtype} and shape {array.shape} for {len(names)} words")
-    idf, weight, bias = (np.asarray(arrays[name], dtype=np.float32) for name in FLOATS)
-    return TfidfHead(Terms(names, idf), weight, bias)
+    terms = len(head.vocabulary.terms)
+    for name, shape in {"idf": (terms,), "weight": (terms, classes), "bias": (classes,)}.items():
+        if arrays[name].shape != shape:
+            raise refuse(f"{name} of shape {arrays[name].shape} for {terms} words")
+    return head

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ import headstart as hs
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.cli.app import main
-from headstart.fitting import words_after_tuning as leaning
 from headstart.fitting.fit import FitOptions, run_fit
 
 SOURCE = "packaged:wordllama"
@@ -74,7 +72,7 @@ def test_a_bundle_predicts_what_the_model_did_with_its_words(folder: Path, table
     np.testing.assert_array_equal(hs.load(tmp_path / "again").predict_proba(texts), probabilities)
 
 
-def test_a_head_that_leans_on_words_is_kept_in_the_bundle(table: Path, tmp_path: Path) -> None:
+def test_a_head_with_words_stacked_on_it_is_whole_in_the_bundle(table: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [
         (f"{'zq' if at % 2 else 'qz'} " + " ".join(rng.choice(list("abcdefgh"), 6)), str(at % 2)) for at in range(120)
@@ -188,35 +186,3 @@ def test_the_default_source_from_nothing_cached(table: Path, cache: Path) -> Non
     model = hs.fit(([f"{text} {at}" for at, (text, _) in enumerate(rows)], [label for _, label in rows]))
     assert model.report["source"] == "packaged:minilm" and model.report["engine"].startswith("openvino")
     assert model.report["test"]["accuracy"]["value"] > 0.9
-
-
-def test_a_tuned_source_leans_on_words_where_the_frozen_one_did(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(0)
-    (tmp_path / "vectors.txt").write_text(
-        "".join(f"{word} {' '.join(map(str, rng.standard_normal(6).round(3)))}\n" for word in "abcdefgh")
-    )
-    mark = {0: "zq", 1: "qz"}  # only words tell the classes apart, and the file of vectors does not know them
-    rows = [(f"{mark[at % 2]} " + " ".join(rng.choice(list("abcdefgh"), 6)), str(at % 2)) for at in range(160)]
-    table = write_csv(tmp_path / "a.csv", rows)
-    how: dict[str, Any] = {"source": f"words:{tmp_path / 'vectors.txt'}", "tune": "all", "layer": "pool"}
-    how |= {"epochs": 20, "learning_rate": 0.1}
-    model = hs.fit(table, out=tmp_path / "out", **how)
-    said = model.report["tuning"]["words"]
-    assert set(said) == {"joined", "log_loss", "frozen"} and said["frozen"] < 0.1
-    assert model.report["test"]["accuracy"]["value"] > 0.95
-    again = hs.load(tmp_path / "out" / "bundle")
-    texts = [text for text, _ in rows[:6]]
-    np.testing.assert_array_equal(again.predict_proba(texts), model.predict_proba(texts))
-    monkeypatch.setattr(leaning, "joined_loss", lambda *given: 100.0)
-    tuned = hs.fit(table, out=tmp_path / "tuned", **how)
-    assert tuned.report["tuning"]["kept"] and "tuned" in tuned.head.kind
-    assert tuned.report["tuning"]["words"]["joined"] == (tuned.terms is not None)
-    np.testing.assert_array_equal(
-        hs.load(tmp_path / "tuned" / "bundle").predict_proba(texts), tuned.predict_proba(texts)
-    )
-    monkeypatch.setattr(leaning, "joined_loss", lambda *given: -1.0)
-    frozen = hs.fit(table, **how)
-    assert not frozen.report["tuning"]["kept"] and frozen.terms is not None
-    assert any("beside words its log loss is" in note for note in frozen.report["warnings"])

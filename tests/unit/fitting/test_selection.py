@@ -10,7 +10,7 @@ import pytest
 from toy_texts import sentences, write_csv
 
 import headstart as hs
-from headstart.fitting import selection as choosing
+from headstart.fitting import selection
 from headstart.testing import toy_photos
 
 
@@ -26,9 +26,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return call
 
-    for name in ("choose_head", "wording"):
-        monkeypatch.setattr(choosing, name, counting(name, getattr(choosing, name)))
-    baselines = choosing.SIMPLE_BASELINES
+    for name in ("choose_head", "fit_text_baseline"):
+        monkeypatch.setattr(selection, name, counting(name, getattr(selection, name)))
+    baselines = selection.SIMPLE_BASELINES
     monkeypatch.setitem(baselines, "image", counting("pixel_baseline", baselines["image"]))
     return calls
 
@@ -37,15 +37,15 @@ def test_texts_are_chosen_for_once(tmp_path: Path, cache: Path, counted: dict[st
     table = write_csv(tmp_path / "topics.csv", sentences(12))
     first = hs.fit(table, source="packaged:wordllama")
     second = hs.fit(table, source="packaged:wordllama")
-    assert counted == {"choose_head": 1, "wording": 1}
-    one, other = ({**model.report, "seconds": 0, "cache": 0} for model in (first, second))
-    assert one == other
+    assert counted == {"choose_head": 1, "fit_text_baseline": 1}
+    first_report, second_report = ({**model.report, "seconds": 0, "cache": 0} for model in (first, second))
+    assert first_report == second_report
     for name in ("weight", "bias"):
         np.testing.assert_array_equal(getattr(first.head, name), getattr(second.head, name))
     texts = [text for text, _ in sentences(2, seed=3)]
     np.testing.assert_array_equal(first.predict_proba(texts), second.predict_proba(texts))
     hs.fit(table, source="packaged:wordllama", seed=1)
-    assert counted == {"choose_head": 2, "wording": 2}
+    assert counted == {"choose_head": 2, "fit_text_baseline": 2}
 
 
 def test_photos_too_and_other_labels_are_another_choice(
@@ -60,6 +60,6 @@ def test_photos_too_and_other_labels_are_another_choice(
     (photos / sorted(path.name for path in photos.iterdir())[0]).rename(photos / "zebra")
     hs.fit(photos, **how)
     assert counted["choose_head"] == 2
-    monkeypatch.setattr(choosing, "VERSION", 10_000)
+    monkeypatch.setattr(selection, "CHOICE_VERSION", 10_000)
     hs.fit(photos, **how)
     assert counted["choose_head"] == 3

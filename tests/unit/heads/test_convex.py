@@ -4,10 +4,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from headstart.heads import convex
-from headstart.heads.lbfgs import minimise
-from headstart.heads.logistic import LOGISTIC
-from headstart.heads.principal_axes import rotate
-from headstart.heads.svm import SVM
+from headstart.heads.losses import LOGISTIC, SVM
+from headstart.heads.principal_axes import principal_rows
 
 
 def rows(n, d, c, seed=0):
@@ -16,16 +14,23 @@ def rows(n, d, c, seed=0):
     return rng.normal(size=(n, d)) + rng.normal(size=(c, d))[y], y
 
 
-def fitted(kind, x, y, penalty, weights=None):
+def fitted(loss, x, y, penalty, weights=None, threads=None):
     ones = np.ones(len(x))
-    rotated = rotate(x, ones, np.ones(x.shape[1]))
+    principal = principal_rows(x, ones, np.ones(x.shape[1]))
     c = int(y.max()) + 1
     weights = ones[None] if weights is None else weights
     # A path of penalties, as in use: the last head must not remember the ones before.
-    *_, heads = convex.fit_path(
-        kind, rotated, y, c, penalties=[100 * penalty, 10 * penalty, penalty], weights=weights, tolerance=1e-13
+    *_, heads = convex.fit_convex(
+        loss,
+        principal,
+        y,
+        c,
+        penalties=[100 * penalty, 10 * penalty, penalty],
+        weights=weights,
+        tolerance=1e-13,
+        threads=threads,
     )
-    return [rotated.unfold(heads.coefficients[m].T, heads.intercept[m]) for m in range(len(weights))]
+    return [principal.unfold(heads.coefficients[m].T, heads.intercept[m]) for m in range(len(weights))]
 
 
 @pytest.mark.parametrize(("n", "d", "c"), [(90, 12, 3), (40, 70, 4)])
@@ -71,44 +76,20 @@ def test_sets_of_rows_fitted_at_once_equal_heads_fitted_alone(kind):
         np.testing.assert_allclose(bias, alone_bias, atol=2e-5)
 
 
-def test_many_rows_and_folds_on_threads_equal_heads_fitted_alone(monkeypatch):
-    x, y = rows(3 * convex.BLOCK + 7, 6, 16)
+def test_many_rows_and_folds_on_threads_equal_heads_fitted_alone():
+    x, y = rows(3 * convex.ROWS_PER_BLOCK + 7, 6, 16)
     folds = np.random.default_rng(1).integers(0, 5, len(x))
     weights = np.where(folds == np.arange(5)[:, None], 0.0, 1.0)
-    assert len(weights) * 16 >= convex.MANY
-    monkeypatch.setattr(convex, "LARGE", 1)
-    together = fitted(LOGISTIC, x, y, 1.0, weights)
-    monkeypatch.setattr(convex, "LARGE", np.inf)
+    assert len(weights) * 16 >= convex.MIN_HEADS_TO_SORT
+    together = fitted(LOGISTIC, x, y, 1.0, weights, threads=2)
     for fold, (weight, bias) in enumerate(together):
-        [(alone, its_bias)] = fitted(LOGISTIC, x, y, 1.0, weights[[fold]])
+        [(alone, its_bias)] = fitted(LOGISTIC, x, y, 1.0, weights[[fold]], threads=1)
         np.testing.assert_allclose(weight, alone, atol=2e-5)
         np.testing.assert_allclose(bias, its_bias, atol=2e-5)
 
 
-def test_threads_change_no_byte(monkeypatch):
-    x, y = rows(2 * convex.BLOCK + 1, 4, 3)
-    monkeypatch.setattr(convex, "LARGE", 1)
-    [(weight, _)] = fitted(LOGISTIC, x, y, 1.0)
-    monkeypatch.setattr(convex, "cores", lambda: 1)
-    [(alone, _)] = fitted(LOGISTIC, x, y, 1.0)
+def test_threads_change_no_byte():
+    x, y = rows(2 * convex.ROWS_PER_BLOCK + 1, 4, 3)
+    [(weight, _)] = fitted(LOGISTIC, x, y, 1.0, threads=2)
+    [(alone, _)] = fitted(LOGISTIC, x, y, 1.0, threads=1)
     assert weight.tobytes() == alone.tobytes()
-
-
-def test_minimise_reaches_the_least_of_each_function():
-    rng = np.random.default_rng(0)
-    bends = 10.0 ** rng.uniform(-1, 1, size=(3, 20))
-    least = rng.normal(size=(3, 20))
-
-    def bowls(point):
-        gap = point - least
-        return (bends * gap**2).sum(axis=1) / 2 + 1, bends * gap
-
-    reached = minimise(bowls, np.zeros((3, 20)), tolerance=1e-14, steps=1000)
-    np.testing.assert_allclose(reached, least, atol=1e-4)
-
-
-def test_minimise_survives_steps_that_are_too_long():
-    def steep(point):
-        return (point**4).sum(axis=1) + np.square(point).sum(axis=1), 4 * point**3 + 2 * point
-
-    assert np.abs(minimise(steep, np.full((1, 2), 30.0), tolerance=0, steps=200)).max() < 1e-4

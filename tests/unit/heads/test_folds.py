@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from headstart.heads.folds import IMBALANCE, assign_folds, class_weights, content_groups
+from headstart.heads.folds import MAX_CLASS_RATIO, assign_folds, class_weights, content_groups
 
 
 def folds_of(x, y, *, folds=5, seed=0, groups=None):
@@ -62,6 +62,6 @@ def test_weights_lift_small_classes_up_to_the_ratio_and_no_further():
     weights = class_weights(y, 4)
     mass = weights * [90, 9, 0, 1]
     assert mass.sum() == pytest.approx(100)
-    assert mass[0] / mass[1] == pytest.approx(IMBALANCE)
+    assert mass[0] / mass[1] == pytest.approx(MAX_CLASS_RATIO)
     assert mass[1] == pytest.approx(mass[3])
     assert weights[2] == 0

@@ -4,7 +4,7 @@ import pytest
 from headstart.engines.base import Block
 from headstart.features.features import Features
 from headstart.heads import ridge
-from headstart.heads.principal_axes import column_scale, rotate
+from headstart.heads.principal_axes import column_scale, principal_rows
 from headstart.heads.select import fit_ridge
 
 
@@ -27,8 +27,8 @@ def slow_scores(x, goal, weights, penalty):
 def test_left_out_scores_equal_those_of_heads_fitted_without_the_row(n, d, weighted):
     x, y = rows(n, d, 3)
     weights = np.random.default_rng(1).uniform(0.5, 2, n) if weighted else np.ones(n)
-    goal = ridge.targets(y, 3)
-    scores = next(ridge.left_out(rotate(x, weights, np.ones(d)), y, 3, penalties=[0.7]))
+    goal = ridge.plus_minus_one(y, 3)
+    scores = next(ridge.leave_out_scores(principal_rows(x, weights, np.ones(d)), y, 3, penalties=[0.7]))
     for out in range(n):
         rest = np.arange(n) != out
         coefficients = slow_scores(x[rest], goal[rest], weights[rest], 0.7)
@@ -39,8 +39,8 @@ def test_groups_are_left_out_together():
     x, y = rows(24, 10, 2)
     weights = np.random.default_rng(2).uniform(0.5, 2, 24)
     groups = np.array([0] * 6 + [1] * 5 + list(range(2, 15)))
-    goal = ridge.targets(y, 2)
-    scores = next(ridge.left_out(rotate(x, weights, np.ones(10)), y, 2, penalties=[1.3], groups=groups))
+    goal = ridge.plus_minus_one(y, 2)
+    scores = next(ridge.leave_out_scores(principal_rows(x, weights, np.ones(10)), y, 2, penalties=[1.3], groups=groups))
     for group in range(15):
         out = groups == group
         coefficients = slow_scores(x[~out], goal[~out], weights[~out], 1.3)
@@ -54,7 +54,7 @@ def test_head_gives_the_scores_of_ridge_on_standardised_features(n, d):
     x = x.astype(np.float32)
     head = fit_ridge(features(x, y, 3), penalties=[0.5])
     z = (x - x.mean(axis=0)) / x.std(axis=0) / np.sqrt(d)
-    expected = np.column_stack([z, np.ones(n)]) @ slow_scores(z, ridge.targets(y, 3), np.ones(n), 0.5)
+    expected = np.column_stack([z, np.ones(n)]) @ slow_scores(z, ridge.plus_minus_one(y, 3), np.ones(n), 0.5)
     assert head.kind == "ridge"
     assert head.penalty == 0.5
     np.testing.assert_allclose(head.scores(x), expected, atol=2e-5)
@@ -77,7 +77,7 @@ def test_constant_columns_are_dropped_and_rows_have_unit_length_on_average():
 def test_penalty_is_not_at_the_edge_of_the_grid_on_noisy_data():
     x, y = rows(120, 40, 3, seed=5)
     penalty = fit_ridge(features(x.astype(np.float32), y, 3)).penalty
-    assert min(ridge.PENALTIES) < penalty < max(ridge.PENALTIES)
+    assert min(ridge.RIDGE_PENALTIES) < penalty < max(ridge.RIDGE_PENALTIES)
 
 
 def features(x, y, c):

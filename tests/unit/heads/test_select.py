@@ -5,8 +5,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from headstart.base.errors import UsageError
-from headstart.heads import select
-from headstart.heads.select import choose_head, choose_layer, fit_logistic
+from headstart.heads.select import EVALUATIONS_PER_PATH, choose_head, choose_layer, fit_logistic
 
 
 def data(counts, d=40, apart=1.0, seed=0):
@@ -124,13 +123,13 @@ def test_copies_do_not_vouch_for_each_other():
     assert all(tried.log_loss > 0.6 for tried in grouped.candidates)
 
 
-def test_the_layer_that_tells_classes_apart_is_chosen_and_its_rotation_reused():
+def test_the_layer_that_tells_classes_apart_is_chosen_and_its_principal_axes_reused():
     x, y = data([40] * 3, apart=0.5)
     noise = np.random.default_rng(5).normal(size=(120, 80)).astype(np.float32)
     found = choose_layer((layer for layer in [("noise", noise), ("signal", x)]), y, 3)
     assert found.layer == "signal"
     assert found.errors["signal"] < found.errors["noise"]
-    reused = choose_head(x, y, names(3), seed=0, rotated=found.rotated)
+    reused = choose_head(x, y, names(3), seed=0, principal=found.principal)
     assert reused.head.weight.tobytes() == choose_head(x, y, names(3), seed=0).head.weight.tobytes()
 
 
@@ -167,13 +166,12 @@ def test_folds_and_layers_must_be_given():
         choose_layer([], y, 2)
 
 
-def test_large_data_get_fewer_heads_and_say_so(monkeypatch):
+def test_large_data_get_fewer_heads_and_say_so():
     x, y = data([40, 40])
-    monkeypatch.setattr(select, "WORK", 3.5 * 4 * 80 * 40 * 2 * select.EVALUATIONS)
-    choice = choose_head(x, y, names(2), seed=0)
+    path = 4 * 80 * 40 * 2 * EVALUATIONS_PER_PATH
+    choice = choose_head(x, y, names(2), seed=0, max_operations=3.5 * path)
     assert [tried.kind for tried in choice.candidates] == ["centroid", "ridge", "logistic"]
     assert "3 folds" in choice.notes[0]
-    monkeypatch.setattr(select, "WORK", 0)
-    choice = choose_head(x, y, names(2), seed=0)
+    choice = choose_head(x, y, names(2), seed=0, max_operations=0)
     assert [tried.kind for tried in choice.candidates] == ["centroid", "ridge"]
     assert "only nearest centroid and ridge" in choice.notes[0]

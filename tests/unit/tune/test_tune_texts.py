@@ -195,7 +195,7 @@ def test_a_tuned_encoder_is_saved_loaded_and_tuned_to_the_same_weights(
     tmp_path: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, better = encoder(), itertools.count(0, -1)
-    monkeypatch.setattr(leaning, "joined_loss", lambda *given: 100.0)
+    monkeypatch.setattr(leaning, "stacked_log_loss", lambda *given: 100.0)
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
     monkeypatch.setattr(adapt._Search, "_is_better", lambda *given: True)
     table, how = write_csv(tmp_path / "topics.csv", sentences(24)), {"engine": "torch", "tune": "last:1"}
@@ -251,7 +251,7 @@ def test_tuned_word_vectors_are_saved_and_loaded_with_their_new_words(
     better = itertools.count(0, -1)
     monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
     monkeypatch.setattr(adapt._Search, "_is_better", lambda *given: True)
-    monkeypatch.setattr(leaning, "joined_loss", lambda *given: 100.0)
+    monkeypatch.setattr(leaning, "stacked_log_loss", lambda *given: 100.0)
     table = write_csv(tmp_path / "topics.csv", sentences(24))
     how = {"source": vectors, "tune": "all", "epochs": 3, "batch_size": 8, "learning_rate": 1e-2}
     model = hs.fit(table, out=tmp_path / "out", **how)
