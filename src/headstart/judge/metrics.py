@@ -42,7 +42,7 @@ METRICS = {
     "balanced_accuracy": Metric("Balanced accuracy", "balanced_accuracy", "Mean recall over the classes."),
     "macro_f1": Metric("Macro F1", "f1", "Harmonic mean of precision and recall, mean over the classes."),
     "log_loss": Metric(
-        "Log loss", "log_loss", "Mean of -log(probability of the true class), in nats; 0 is perfect.", percent=False
+        "Log loss", "log_loss", "Mean negative log-likelihood of the true class, in nats; 0 is perfect.", percent=False
     ),
     "ece": Metric("Calibration error (ECE)", "ece", "Mean distance between confidence and accuracy."),
 }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
 LISTED_NAMES = 8
+MAX_SENTENCE = 2000  # characters
 
 
 @lru_cache
@@ -31,7 +32,13 @@ def template(name: str) -> Template:
         lstrip_blocks=True,
         finalize=lambda value: one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    environment.filters |= {"percent": percent, "seconds": seconds, "data_uri": _data_uri, "listed": _listed}
+    environment.filters |= {
+        "percent": percent,
+        "seconds": seconds,
+        "data_uri": _data_uri,
+        "listed": _listed,
+        "whole": _whole,
+    }
     environment.globals["style"] = folder.joinpath("report.css").read_text(encoding="utf-8")
     return environment.get_template(name)
 
@@ -40,6 +47,13 @@ def _data_uri(jpeg: bytes) -> str:
     from markupsafe import Markup
 
     return Markup("data:image/jpeg;base64,") + base64.b64encode(jpeg).decode("ascii")
+
+
+def _whole(sentence: str) -> str:
+    """Return a sentence of ours in full, where other text is cut after a few hundred characters."""
+    from markupsafe import escape
+
+    return escape(one_line(sentence, MAX_SENTENCE).replace(" %", "\N{NO-BREAK SPACE}%"))
 
 
 def _listed(names: Sequence[str]) -> str:
