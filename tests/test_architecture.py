@@ -23,13 +23,13 @@ ORDER = {
     "engines": "base environment token_batches openvino torch select conversion_process",
     "sources": "layers taps base architecture checkpoints hub keras networks uri registry convert graphs text providers"
     " catalogue",
-    "sources.checkpoints": "align pth checks safetensors read load source_folder",
+    "sources.checkpoints": "align keras_file pth checks safetensors read load source_folder",
     "sources.hub": "client repository weights",
     "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source classifier stages"
     " transformers_image transformers_text two_step",
     "sources.graphs": "protobuf onnx_check traversal openvino_graph saved_model_check sidecar source",
     "sources.text": "source word_index word_vectors word_network word_source",
-    "sources.keras": "walker library blueprint arrays file graph table weights",
+    "sources.keras": "applications layers library network",
     "sources.providers": "arch keras file huggingface_text timm huggingface onnx package_files packaged_text packaged"
     " tfhub torchvision words",
     "features": "features modality extraction store extraction_pass extract",
@@ -57,7 +57,7 @@ LINES_OF_A_FILE = 400
 LINES_OF_A_FUNCTION = 40
 """Without its docstring."""
 
-LONG_FILES = {"tune.training.loop", "tune.search", "sources.keras.walker"}
+LONG_FILES = {"tune.training.loop", "tune.search"}
 LONG_FUNCTIONS = {
     "comparison.trained_arms.trained",
     "fitting.findings.build_fit_result",

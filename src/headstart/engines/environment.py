@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import cast
 
@@ -35,6 +37,30 @@ def without_telemetry() -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
+
+
+@contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Use Keras inside the block, and it does not import TensorFlow, which beside torch can end the process."""
+    absent = _AbsentTensorFlow()
+    sys.meta_path.insert(0, absent)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(absent)
+
+
+class _AbsentTensorFlow(MetaPathFinder, Loader):
+    """Finds TensorFlow, and says on import that it is not there.
+
+    A None in `sys.modules` would not do: Keras takes the mere key for an imported TensorFlow.
+    """
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self) if name == "tensorflow" else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        raise ModuleNotFoundError(f"{module.__name__} is left out beside torch", name=module.__name__)
 
 
 class _SignalStack(ctypes.Structure):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from headstart.base.errors import UsageError
 from headstart.sources.base import SourceInfo
-from headstart.sources.keras.table import APPLICATIONS
+from headstart.sources.keras.applications import APPLICATIONS
 from headstart.sources.providers import arch as from_arch
 from headstart.sources.providers import packaged as from_packaged
 from headstart.sources.providers.packaged_text import ENCODERS
@@ -138,9 +138,7 @@ def _cached_by_torch() -> Iterator[tuple[str, str]]:
 
 
 def _cached_by_keras() -> Iterator[tuple[str, str]]:
-    from headstart.sources.keras.weights import keras_home
-
     if _installed("keras"):
         for name, application in APPLICATIONS.items():
-            if (keras_home() / "models" / application.released(top=True)[1]).is_file():
+            if application.released(top=True)[1].is_file():
                 yield f"keras:{name}", "Keras cache"

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from headstart.sources import catalogue
-from headstart.sources.keras.table import APPLICATIONS
+from headstart.sources.keras.applications import APPLICATIONS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -79,7 +79,7 @@ def test_weights_in_the_caches_of_torch_and_keras_are_found(empty_caches: Path) 
         path = empty_caches / "torch" / "checkpoints" / weights.url.rpartition("/")[2]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    file = empty_caches / "keras" / "models" / APPLICATIONS["Xception"].released(top=True)[1]
+    file = APPLICATIONS["Xception"].released(top=True)[1]
     file.parent.mkdir(parents=True)
     file.touch()
     assert dict(catalogue._cached_by_torch()) == {

@@ -1,37 +1,26 @@
-"""Keras networks as plain torch: the same features, and a folder that needs no Keras."""
+"""A Keras source as a folder of safetensors: the same features and classes, and refused where it was altered."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from keras_models import features_of, photos, randomise, torch_features
+from keras_models import photos, randomise, save_released, torch_features
 
 from headstart.base.errors import SourceError
-from headstart.base.hashing import canonical_json
+from headstart.base.hashing import canonical_json, sha256_file
+from headstart.engines.environment import without_tensorflow
 from headstart.sources.convert import convert
-from headstart.sources.keras.blueprint import finish
-from headstart.sources.keras.graph import build
-from headstart.sources.keras.library import arrays_of, build_application, import_keras, walk_model, without_tensorflow
-from headstart.sources.keras.walker import walk
-from headstart.sources.providers.keras import build_arrays
+from headstart.sources.keras.applications import APPLICATIONS
+from headstart.sources.keras.library import build_application, import_keras
 from headstart.sources.registry import open_source
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras saves so
-OTHERS = (
-    "MobileNetV2",
-    "ResNet50V2",
-    "DenseNet121",
-    "EfficientNetB0",
-    "EfficientNetV2B0",
-    "InceptionResNetV2",
-    "MobileNetV3Large",
-)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,54 +30,26 @@ def _keras() -> Iterator[None]:
         yield
 
 
-def difference(name: str, size: int) -> float:
-    """Return the largest difference between our features and Keras's own, relative to the largest feature."""
-    model = randomise(build_application(name, size=size, top=False))
-    blueprint = finish(walk_model(model), name)
-    body = build_arrays(blueprint, arrays_of(model), name)
-    values = np.random.default_rng(1).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
-    values *= 127.5 if name.startswith(("EfficientNet", "ConvNeXt", "MobileNetV3")) else 1.0
-    wanted = features_of(model, values)
-    with torch.inference_mode():
-        final = body.forward_features(torch.from_numpy(values).permute(0, 3, 1, 2))
-        given = body.forward_head(final, pre_logits=True).numpy()
-    assert given.shape == wanted.shape
-    assert wanted.std() > 0.01  # random statistics keep a deep network from saying nothing
-    return float(np.abs(given - wanted).max() / np.abs(wanted).max())
-
-
-@pytest.mark.parametrize(
-    ("name", "size"), [("Xception", 96), ("VGG16", 64), ("ResNet50", 64), ("InceptionV3", 96), ("MobileNet", 224)]
-)
-def test_features_are_those_of_keras(name: str, size: int) -> None:
-    assert difference(name, size) <= 1e-4
-
-
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXtTiny"])
-def test_features_of_other_kinds_of_network_are_those_of_keras(name: str) -> None:
-    assert difference(name, 64) <= 1e-4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", OTHERS)
-def test_features_of_every_family_are_those_of_keras(name: str) -> None:
-    assert difference(name, 96) <= 1e-4
-
-
-def test_an_odd_size_pads_as_tensorflow_does() -> None:
-    assert difference("MobileNet", 75) <= 1e-4
-
-
-def test_a_folder_needs_no_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint, folder = tmp_path / "mine.weights.h5", tmp_path / "mobilenet"
-    randomise(build_application("MobileNet", size=224, top=False)).save_weights(checkpoint)
-    info = convert("keras:MobileNet", folder, weights=str(checkpoint))
+def test_a_folder_gives_the_same_features_and_classes_without_the_cache_of_keras(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    released = APPLICATIONS["MobileNet"].released(top=True)[1]
+    released.parent.mkdir(parents=True)
+    save_released(randomise(build_application("MobileNet", size=224, top=True)), released)
+    folder = tmp_path / "mobilenet"
+    info = convert("keras:MobileNet", folder)
     assert sorted(path.name for path in folder.iterdir()) == ["source.json", "weights.safetensors"]
     assert info.uri == f"file:{folder}"
-    wanted = torch_features(open_source("keras:MobileNet", weights=checkpoint), photos(2))
-    for name in [*(name for name in sys.modules if name.partition(".")[0] == "keras"), "keras"]:
-        monkeypatch.setitem(sys.modules, name, None)
-    np.testing.assert_allclose(torch_features(open_source(f"file:{folder}"), photos(2)), wanted, rtol=1e-5, atol=1e-6)
+    assert info.trained_on == open_source("keras:MobileNet").info.trained_on
+    source = open_source("keras:MobileNet")
+    features, classes = torch_features(source, photos(2)), source.classify(photos(2))
+    released.unlink()
+    converted = open_source(f"file:{folder}")
+    np.testing.assert_array_equal(torch_features(converted, photos(2)), features)
+    np.testing.assert_array_equal(converted.classify(photos(2)), classes)
+    random = open_source(f"file:{folder}", weights="none", seed=3)
+    assert random.info.sha256 == open_source("keras:MobileNet", weights="none", seed=3).info.sha256
 
 
 def test_a_folder_is_converted_again_but_nothing_else_is_replaced(tmp_path: Path) -> None:
@@ -103,62 +64,39 @@ def test_a_folder_is_converted_again_but_nothing_else_is_replaced(tmp_path: Path
     assert not (tmp_path / "other").exists()
 
 
-def test_an_altered_description_is_refused(tmp_path: Path) -> None:
+def altered(folder: Path, **keys: Any) -> str:
+    """Write another description into a converted folder, and return what is said of it."""
+    path = folder / "source.json"
+    path.write_bytes(canonical_json({**json.loads(path.read_bytes()), **keys}))
+    with pytest.raises(SourceError) as refused:
+        open_source(f"file:{folder}").module()
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_an_altered_folder_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
     folder = tmp_path / "mobilenet"
     convert("keras:MobileNet", folder, weights="none")
-    whole = json.loads((folder / "source.json").read_bytes())
-    layers = whole["network"]["graph"]["layers"]
-    cases = [
-        ({**layers[0], "op": "eval"}, "must be one that this version can run; found KeyError: 'eval'"),
-        ({**layers[0], "name": "other"}, "must hold exactly the"),
-        ({**layers[0], "out": 33}, "must be one that|must fit the architecture"),
-    ]
-    for changed, said in cases:
-        graph = {**whole["network"]["graph"], "layers": [changed, *layers[1:]]}
-        altered = {**whole, "network": {**whole["network"], "graph": graph}}
-        (folder / "source.json").write_bytes(canonical_json(altered))
-        with pytest.raises(SourceError, match=said):
-            open_source(f"file:{folder}").module()
-    (folder / "source.json").write_bytes(canonical_json({**whole, "network": {}}))
-    with pytest.raises(SourceError, match="must describe a network"):
-        open_source(f"file:{folder}")
+    assert "must hold exactly the 137 tensors of keras:MobileNet; found " in altered(folder, top=True)
+    assert "must hold exactly the" in altered(folder, top=False, arch="keras:MobileNetV2")
+    assert "must name a network of Keras under arch; found 'timm:resnet18'" in altered(folder, arch="timm:resnet18")
+    assert "must state the preprocessing" in altered(folder, arch="keras:MobileNet", preprocessing=None)
+    convert("keras:MobileNet", folder, weights="none")
+    weights = folder / "weights.safetensors"
+    state = load_file(weights)
+    for value, message in ((torch.zeros(3), "must fit the architecture tensor by tensor"), (None, "NaN or infinity")):
+        changed = torch.full_like(state["layers.conv1.weight"], torch.nan) if value is None else value
+        save_file({**state, "layers.conv1.weight": changed}, weights)
+        assert message in altered(folder, members={weights.name: sha256_file(weights)})
 
 
-def test_a_layer_that_cannot_be_converted_is_refused() -> None:
-    shown = {"class_name": "__keras_tensor__", "config": {"keras_history": ["input", 0, 0]}}
-
-    def model(kind: str, **how: object) -> dict[str, object]:
-        start = {"class_name": "InputLayer", "config": {"name": "input", "batch_shape": [None, 8, 8, 3]}}
-        config = {"name": "x", **how}
-        last = {"class_name": kind, "module": "keras.layers", "config": config, "inbound_nodes": [{"args": [shown]}]}
-        return {"layers": [start, last]}
-
-    cases = {
-        "a layer of class Lambda": model("Lambda"),
-        "the activation 'softsign'": model("Activation", activation="softsign"),
-        "channels first": model("Flatten", data_format="channels_first"),
-        "uneven sides": model("AveragePooling2D", pool_size=[3, 3], strides=[2, 2], padding="same"),
-        "a threshold": model("ReLU", threshold=0.5, max_value=None, negative_slope=0.0),
-    }
-    for said, config in cases.items():
-        with pytest.raises(SourceError, match=said):
-            walk(config, [])
-
-
-def test_tensors_must_be_those_of_the_graph() -> None:
-    layer = {"name": "a", "op": "dense", "from": ["input"], "in": 2, "out": 3, "bias": False}
-    graph = {
-        "schema": 1,
-        "name": "tiny",
-        "input": [1, 1, 2],
-        "layers": [layer],
-        "final": "a",
-        "pool": "a",
-        "scores": None,
-    }
-    with pytest.raises(SourceError, match="found ValueError: schema 2"):
-        build({**graph, "schema": 2}, {})
-    with pytest.raises(SourceError, match="1 missing"):
-        build(graph, {})
-    with pytest.raises(SourceError, match=r"layers.a.weight \(3, 3\) for \(3, 2\)"):
-        build(graph, {"layers.a.weight": torch.zeros(3, 3)})
+def test_a_folder_of_the_version_before_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "mobilenet"
+    convert("keras:MobileNet", folder, weights="none")
+    content = json.loads((folder / "source.json").read_bytes())
+    del content["top"]
+    (folder / "source.json").write_bytes(canonical_json(content))
+    message = altered(folder, arch="", network={"graph": {"schema": 1}, "taps": [], "more": []})
+    assert "found one of an earlier version; convert the source again with this version" in message

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from headstart.base.errors import SourceError, list_some
 from headstart.sources.checkpoints import pth
+from headstart.sources.checkpoints.keras_file import SUFFIXES
 from headstart.sources.checkpoints.safetensors import read_safetensors
 
 WRAPPERS = (
@@ -24,7 +25,6 @@ WRAPPERS = (
 )  # fmt: skip
 """Under what a training program keeps the network, best first: averaged weights are those that get published."""
 DEEPEST = 3
-KERAS = (".keras", ".h5", ".hdf5")
 REFUSED = {".npy": "NumPy", ".npz": "NumPy", ".pkl": "pickle", ".pickle": "pickle", ".joblib": "joblib"}
 HDF5, NUMPY = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY"
 SAVE = "save the network's state_dict as safetensors, and name that file"
@@ -61,7 +61,7 @@ def read_checkpoint(path: Path) -> CheckpointTensors:
 
 def is_keras(path: Path) -> bool:
     """Return whether a file is one of Keras, whose arrays need the layout that `keras:NAME` knows."""
-    return path.suffix in KERAS
+    return path.suffix in SUFFIXES
 
 
 def unwrapped(held: Any, *, where: str) -> CheckpointTensors:

@@ -17,7 +17,14 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256_file, sha256_json
 from headstart.sources.base import Identity
-from headstart.sources.checkpoints.source_folder import AGAIN, DESCRIPTION, KERAS, UNGATED, Described, read_folder
+from headstart.sources.checkpoints.source_folder import (
+    AGAIN,
+    DESCRIPTION,
+    KERAS,
+    UNGATED,
+    SourceDescription,
+    read_folder,
+)
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
 from headstart.sources.taps import Tap
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
 
     from headstart.sources.checkpoints.load import Loaded
 
-KERAS_FILES = (".keras", ".h5", ".hdf5")
 READING = 1
 """Counts up when the same checkpoint and architecture come to be matched otherwise."""
 
@@ -58,10 +64,6 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, 
         raise SourceError(
             f"{spec.uri} needs the architecture of its weights", "none", "add --arch, for instance --arch timm:resnet18"
         )
-    if weights != "none" and path.suffix in KERAS_FILES and arch.startswith("keras:"):
-        from headstart.sources.providers.keras import open_file
-
-        return open_file(path, spec.uri, arch, size=size)
     shell = open_shell(arch, seed=seed if weights == "none" else 0, size=size)
     if weights == "none":
         return with_build(shell, replace(shell.identity, uri=spec.uri, arch=arch), shell.module)
@@ -76,7 +78,7 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
     """
     described = read_folder(folder)
     if described.graph == KERAS:
-        from headstart.sources.convert import open_converted
+        from headstart.sources.providers.keras import open_converted
 
         return open_converted(folder, described, uri=uri, weights=weights, seed=seed)
     shell = _shaped(open_shell(described.arch, seed=seed if weights == "none" else 0), described, folder, seed=seed)
@@ -94,7 +96,7 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
     return with_build(found, identity, found.module)
 
 
-def _shaped(shell: TorchSource, described: Described, folder: Path, *, seed: int) -> TorchSource:
+def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, seed: int) -> TorchSource:
     """Return the architecture with the preprocessing, the taps and the classes that a folder describes."""
     how = described.preprocessing or shell.preprocessing
     given = described.more or {}
@@ -174,8 +176,13 @@ def load_into(shell: TorchSource, path: Path, digest: str) -> tuple[nn.Module, L
         SourceError: the file is not the one of that sha256 any more, is unsound, or does not fit.
     """
     from headstart.sources.checkpoints.load import load_checkpoint
-    from headstart.sources.checkpoints.read import read_checkpoint
+    from headstart.sources.checkpoints.read import is_keras, read_checkpoint
 
+    provider, _, name = shell.info.uri.partition(":")
+    if provider == "keras" and is_keras(path):
+        from headstart.sources.providers.keras import load_file
+
+        return load_file(name, shell.preprocessing.size[0], path)
     body = shell.module()
     checkpoint = read_checkpoint(path)
     if sha256_file(path) != digest:

@@ -1,34 +1,39 @@
-"""keras.applications by Keras's own names, run as plain torch: Keras is asked once what each network is made of.
+"""keras.applications by Keras's own names: Keras builds each network, and torch runs it (`sources.keras`).
 
-Features agree with Keras's own on its torch backend to float rounding (`keras_graph.py`), so that a Keras source runs,
-tunes and ships like any other torch network. `pool` is what `include_top=False, pooling="avg"` gives.
+`pool` is what `include_top=False, pooling="avg"` gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
 from dataclasses import replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.base.checks import did_you_mean
-from headstart.base.errors import SourceError, UsageError, list_some
-from headstart.base.hashing import sha256_file, sha256_json
+from headstart.base.config import offline
+from headstart.base.errors import SourceError, UsageError, list_some, missing_extra
+from headstart.base.hashing import sha256_file
+from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity
-from headstart.sources.keras.blueprint import Blueprint, began_as_released, blueprint_of
-from headstart.sources.keras.library import check_installed
-from headstart.sources.keras.table import APPLICATIONS
-from headstart.sources.keras.weights import fetch
-from headstart.sources.networks.source import TorchSource
-from headstart.sources.uri import Spec, refuse_revision
+from headstart.sources.checkpoints.source_folder import DESCRIPTION, SourceDescription
+from headstart.sources.keras.applications import APPLICATIONS
+from headstart.sources.networks.source import TorchSource, source_of
+from headstart.sources.uri import Spec, parse, refuse_revision
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from headstart.sources.keras.arrays import Array, Assigned
+    from headstart.sources.checkpoints.load import Loaded
+    from headstart.sources.keras.network import KerasNetwork
 
+DEVIATION = (0.229, 0.224, 0.225)
+EFFICIENTNET_VARIANCE = "layers/normalization/vars/1"
+CONVERT_AGAIN = "convert the source again with this version"
 TRAINED_ON = "ImageNet-1k classification (1.28 million photos, 1,000 classes)"
-NOT_STATED = "not stated"
 
 
 def open_named(spec: Spec, *, weights: str, seed: int, size: int | None = None) -> TorchSource:
@@ -50,136 +55,285 @@ def open_named(spec: Spec, *, weights: str, seed: int, size: int | None = None) 
     """
     check_name(spec)
     refuse_revision(spec, "Keras releases the weights of an application once")
-    check_installed(spec.uri)
-    name = spec.name
-    side = check_size(name, size)
+    name, side = spec.name, check_size(spec, size)
     if weights == "none":
-        blueprint = blueprint_of(name, size=side, top=False, trained=False)
-        identity = identify(spec.uri, blueprint).as_random(seed, library="keras")
-        return as_source(identity, blueprint, side, lambda: _random(blueprint, side, seed))
+        identity, architecture = identify(spec.uri, name, side, top=False)
+        identity = identity.as_random(seed, library="keras")
+        return source_of(identity, architecture, lambda: build(name, side, seed=seed))
     top = side == APPLICATIONS[name].size
     path = fetch(name, top=top)
-    blueprint = blueprint_of(name, size=side, top=top, trained=True)
-    identity = replace(identify(spec.uri, blueprint), sha256=sha256_file(path), revision=path.name)
-    return as_source(identity, blueprint, side, lambda: build_arrays(blueprint, read(blueprint, path).arrays, path))
-
-
-def open_file(path: Path, uri: str, arch: str, *, size: int | None = None) -> TorchSource:
-    """Return an application with the weights of a Keras file; what else the file holds is left out, and said.
-
-    Weights of an EfficientNet that began as the released ones are told by their constants, and get the step that Keras
-    adds for those.
-
-    Args:
-        path: `.keras`, `.weights.h5` or `.h5`.
-        uri: of the source.
-        arch: `keras:NAME`.
-        size: side of the input in pixels; None for the one that the architecture was trained for.
-
-    Raises:
-        SourceError: no such architecture, or a file that is unsound or does not fit it.
-        MissingExtra: Keras is not installed.
-    """
-    spec = Spec("keras", arch.removeprefix("keras:"))
-    check_name(spec)
-    check_installed(arch)
-    side = check_size(spec.name, size)
-    blueprint = blueprint_of(spec.name, size=side, top=False, trained=False)
-    digest = sha256_file(path)
-    assigned = read(blueprint, path)
-    if began_as_released(blueprint, assigned.arrays):
-        blueprint = blueprint_of(spec.name, size=side, top=False, trained=True)
-    left = assigned.left
-    notes = (f"{len(left)} arrays of the file are left out: {list_some(left)}",) if left else ()
-    identity = replace(
-        identify(uri, blueprint),
-        sha256=digest,
-        trained_on=f"not stated (weights in {path.name})",
-        arch=arch,
-        notes=notes,
-    )
-    return as_source(identity, blueprint, side, lambda: build_arrays(blueprint, assigned.arrays, path))
+    identity, architecture = identify(spec.uri, name, side, top=top)
+    identity = replace(identity, sha256=sha256_file(path), revision=path.name)
+    return source_of(identity, architecture, lambda: load_released(name, side, path, top=top))
 
 
 def check_name(spec: Spec) -> None:
-    """Raise SourceError unless keras.applications has the name, in that spelling."""
-    if spec.name in APPLICATIONS:
-        return
+    """Refuse a name that keras.applications does not have in that spelling, and any where Keras is not installed.
+
+    Raises:
+        SourceError: there is no such application.
+        MissingExtra: Keras is not installed.
+    """
     if spec.name.startswith("NASNet"):
         raise SourceError(
             f"{spec.uri} must run on torch", "Keras does not offer NASNet there", "take timm:nasnetalarge instead"
         )
-    same = next((name for name in APPLICATIONS if name.lower() == spec.name.lower()), None)
-    hint = f", did you mean {same!r}?" if same else did_you_mean(spec.name, APPLICATIONS)
-    raise SourceError(
-        f"keras.applications must have the name ({len(APPLICATIONS)} names, from ConvNeXtBase to Xception)",
-        repr(spec.name),
-        f"choose another{hint}",
-    )
+    if spec.name not in APPLICATIONS:
+        same = next((name for name in APPLICATIONS if name.lower() == spec.name.lower()), None)
+        hint = f", did you mean {same!r}?" if same else did_you_mean(spec.name, APPLICATIONS)
+        raise SourceError(
+            f"keras.applications must have the name ({len(APPLICATIONS)} names, from ConvNeXtBase to Xception)",
+            repr(spec.name),
+            f"choose another{hint}",
+        )
+    if find_spec("keras") is None:
+        raise missing_extra(spec.uri, "keras", extra="keras")
 
 
-def check_size(name: str, size: int | None) -> int:
+def check_size(spec: Spec, size: int | None) -> int:
     """Return the side of the input in pixels, that of the application where `size` is None.
 
     Raises:
         UsageError: less than the network takes.
     """
-    known = APPLICATIONS[name]
-    side = known.size if size is None else size
-    if side < known.least:
-        raise UsageError(f"the size for keras:{name} must be at least {known.least} pixels", size, "give a larger one")
+    application = APPLICATIONS[spec.name]
+    side = application.size if size is None else size
+    if side < application.least:
+        least = f"the size for keras:{spec.name} must be at least {application.least} pixels"
+        raise UsageError(least, size, "give a larger one")
     return side
 
 
-def identify(uri: str, blueprint: Blueprint) -> Identity:
-    """Return the identity of a network of keras.applications, but for its weights."""
-    return Identity(
+def identify(uri: str, name: str, side: int, *, top: bool) -> tuple[Identity, Architecture]:
+    """Return the identity of an application, but for its weights, and what it is.
+
+    Args:
+        uri: of the source.
+        name: as keras.applications has it.
+        side: of the input, in pixels.
+        top: whether it has its classifier.
+    """
+    key = {"library": "keras", "name": name, "size": side, "top": top, "version": version("keras")}
+    architecture = remembered(key, lambda: inspect(name, side, top=top))
+    identity = Identity(
         uri=uri,
-        architecture=f"keras {blueprint.graph['name']} {sha256_json(blueprint.graph)}",
-        parameters=blueprint.parameters,
-        classes=blueprint.classes,
-        licence=NOT_STATED,
-        revision="",
-        sha256="",
+        architecture=f"keras {name}",
+        parameters=architecture.parameters,
+        classes=architecture.classes,
         trained_on=TRAINED_ON,
+    )
+    return identity, architecture
+
+
+def inspect(name: str, side: int, *, top: bool) -> Architecture:
+    """Return what an application is, found by running it once on a blank picture, without any numbers."""
+    import torch
+
+    from headstart.sources.keras.library import build_application
+    from headstart.sources.keras.network import KerasNetwork
+    from headstart.sources.networks.stages import look_for_taps
+
+    model = build_application(name, size=side, top=top, shape_only=True)
+    network = KerasNetwork(model).eval().to("meta")
+    taps, more = look_for_taps(network, torch.zeros(1, 3, side, side, device="meta"), find_stages(network))
+    names = list(network.layers)
+    classifier = [network.layers[name] for name in names[names.index(network.pool or network.final) + 1 :]]
+    unused = sum(weight.numel() for module in classifier for weight in module.parameters())
+    return Architecture(
+        parameters=sum(prod(weight.shape) for weight in model.trainable_weights) - unused,
+        classes=network.steps[network.scores].shape[-1] if network.scores else 0,
+        preprocessing=APPLICATIONS[name].preprocessing(side),
+        taps=taps,
+        more=more,
     )
 
 
-def as_source(identity: Identity, blueprint: Blueprint, side: int, build: Callable[[], nn.Module]) -> TorchSource:
-    """Return the source of a blueprint."""
-    preprocessing = APPLICATIONS[blueprint.graph["name"]].preprocessing(side)
-    return TorchSource(identity, preprocessing, blueprint.taps, build, more=blueprint.more)
+def find_stages(network: KerasNetwork) -> list[str]:
+    """Return where the stages end: of each resolution the last module through which everything flows.
+
+    At the final map's resolution that is the last of another width, for one of the same width would say the same.
+    """
+    from torch.nn import ConstantPad2d
+
+    from headstart.sources.keras.layers import Affine
+    from headstart.sources.keras.network import INPUT
+
+    steps = network.steps
+    order = {name: at for at, name in enumerate(steps)}
+    ends: dict[tuple[int, ...], str] = {}
+    latest = order[network.last_use[INPUT]]
+    for name in list(steps)[: order[network.final]]:
+        shape = steps[name].shape
+        is_map = len(shape) == 3 and prod(shape[:2]) > 1 and shape != steps[network.final].shape
+        if is_map and latest <= order[name] and not isinstance(network.layers[name], Affine | ConstantPad2d):
+            ends[shape[:2]] = f"layers.{name}"
+        latest = max(latest, order[network.last_use[name]])
+    return list(ends.values())
 
 
-def read(blueprint: Blueprint, path: Path) -> Assigned:
-    """Return the arrays of a Keras file in the order of a blueprint's slots.
+def build(name: str, side: int, *, seed: int) -> nn.Module:
+    """Return an application with random weights, in inference mode."""
+    from headstart.sources.keras.library import build_application
+    from headstart.sources.keras.network import KerasNetwork
+
+    return KerasNetwork(build_application(name, size=side, top=False, seed=seed)).eval()
+
+
+def load_released(name: str, side: int, path: Path, *, top: bool) -> nn.Module:
+    """Return an application with its released weights, in inference mode."""
+    return load(name, side, path, top=top, released=True)[0]
+
+
+def load_file(name: str, side: int, path: Path) -> tuple[nn.Module, Loaded]:
+    """Return an application with the weights of a Keras file, and what is left out of that.
+
+    Args:
+        name: as keras.applications has it.
+        side: of the input, in pixels.
+        path: `.keras`, `.weights.h5` or `.h5`.
 
     Raises:
-        SourceError: the file is unsound, or its arrays do not fit.
+        SourceError: the file is unsound or does not fit, or a number in it is not finite.
     """
-    from headstart.sources.keras.arrays import assign
-    from headstart.sources.keras.file import read_arrays
+    from headstart.sources.checkpoints.load import Loaded
 
-    return assign(blueprint, read_arrays(path), where=str(path))
+    body, left = load(name, side, path, top=False)
+    notes = (f"{len(left)} arrays of the file are left out: {list_some(left)}",) if left else ()
+    return body, Loaded(classifier=False, notes=notes)
 
 
-def build_arrays(blueprint: Blueprint, arrays: Sequence[Array], where: Path | str) -> nn.Module:
-    """Return the network of a blueprint with Keras's arrays in it, in inference mode.
+def load(name: str, side: int, path: Path, *, top: bool, released: bool = False) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return an application with the weights of a file, in inference mode, and the names of arrays that it leaves.
+
+    The released EfficientNets were trained on (x - mean) / variance, where `variance` held deviations; for them
+    keras.applications divides by the root of these once more
+    (https://github.com/tensorflow/tensorflow/issues/49930). So it is done here, for networks that began as them too:
+    they are told by these constants.
+
+    Args:
+        name: as keras.applications has it.
+        side: of the input, in pixels.
+        path: of the file.
+        top: with its classifier.
+        released: whether the file holds the released weights.
+    """
+    import numpy as np
+
+    from headstart.sources.checkpoints.checks import check_finite
+    from headstart.sources.checkpoints.keras_file import match_arrays, read_arrays
+    from headstart.sources.keras.library import build_application
+    from headstart.sources.keras.network import KerasNetwork, weights_of
+
+    model = build_application(name, size=side, top=top)
+    arrays, weights = read_arrays(path), weights_of(model)
+    names = match_arrays(arrays, {place: tuple(weight.shape) for place, weight in weights.items()}, where=str(path))
+    for place, weight in weights.items():
+        array = arrays[names[place]].astype(np.float32)
+        if place == EFFICIENTNET_VARIANCE and (released or np.allclose(array, DEVIATION, rtol=1e-3)):
+            array = array * np.array(DEVIATION, np.float32)
+        weight.assign(array)
+    network = KerasNetwork(model).eval()
+    check_finite(network.state_dict(), where=str(path))
+    return network, tuple(name for name in arrays if name not in set(names.values()))
+
+
+def open_converted(folder: Path, description: SourceDescription, *, uri: str, weights: str, seed: int) -> TorchSource:
+    """Return the source in a folder that `headstart sources convert` wrote.
+
+    Args:
+        folder: the folder.
+        description: what its `source.json` says.
+        uri: of the source.
+        weights: `pretrained` for those of the folder, `none` for random ones of the same network.
+        seed: of random weights.
 
     Raises:
-        SourceError: a number is not finite.
+        SourceError: the description or the weights are damaged, do not fit each other, or are of a version before.
+        MissingExtra: Keras is not installed.
     """
-    import torch
+    where = folder / DESCRIPTION
+    top = (description.more or {}).get("top")
+    if not isinstance(top, bool) or not description.arch.startswith("keras:"):
+        given = "one of an earlier version" if "network" in (description.more or {}) else repr(description.arch)
+        raise SourceError(f"{where} must name a network of Keras under arch", given, CONVERT_AGAIN)
+    if description.preprocessing is None:
+        raise SourceError(f"{where} must state the preprocessing", "none", CONVERT_AGAIN)
+    spec, side = parse(description.arch), description.preprocessing.size[0]
+    if weights == "none":
+        random = open_named(spec, weights="none", seed=seed, size=side)
+        identity = replace(random.identity, uri=uri)
+        return TorchSource(identity, random.preprocessing, random.taps, random.module, more=random.more)
+    check_name(spec)
+    identity, architecture = identify(uri, spec.name, check_size(spec, side), top=top)
+    identity = replace(
+        identity,
+        licence=description.licence,
+        revision=description.origin,
+        sha256=description.members[description.weights],
+        trained_on=description.trained_on,
+    )
+    architecture = replace(architecture, preprocessing=description.preprocessing)
+    return source_of(
+        identity, architecture, lambda: _load_converted(spec.name, side, folder / description.weights, top=top)
+    )
 
-    from headstart.sources.keras.arrays import to_tensors
-    from headstart.sources.keras.graph import build
 
-    tensors = {name: torch.from_numpy(value) for name, value in to_tensors(blueprint, arrays).items()}
-    return build(blueprint.graph, tensors, where=str(where))
+def _load_converted(name: str, side: int, path: Path, *, top: bool) -> nn.Module:
+    from headstart.sources.checkpoints.checks import check_finite, check_shapes
+    from headstart.sources.checkpoints.safetensors import read_safetensors
+    from headstart.sources.keras.library import build_application
+    from headstart.sources.keras.network import KerasNetwork
+
+    network = KerasNetwork(build_application(name, size=side, top=top, shape_only=True)).eval()
+    tensors = read_safetensors(path)
+    expected = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
+    if expected.keys() != tensors.keys():
+        missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+        raise SourceError(
+            f"{path} must hold exactly the {len(expected)} tensors of keras:{name}",
+            f"{len(missing)} missing {missing[:3]}, {len(extra)} too many {extra[:3]}",
+            CONVERT_AGAIN,
+        )
+    check_shapes(expected, tensors, where=str(path))
+    check_finite(tensors, where=str(path))
+    network.load_state_dict(tensors, strict=False, assign=True)
+    return network
 
 
-def _random(blueprint: Blueprint, side: int, seed: int) -> nn.Module:
-    from headstart.sources.keras.library import random_arrays
+def fetch(name: str, *, top: bool) -> Path:
+    """Return the file of released weights in Keras's cache, downloaded by Keras unless it is there already.
 
-    name = blueprint.graph["name"]
-    return build_arrays(blueprint, random_arrays(name, size=side, seed=seed), f"keras:{name}")
+    Its hash is checked here: Keras would download a damaged file again, even where nothing may be downloaded.
+
+    Args:
+        name: of the application.
+        top: with its classifier.
+
+    Raises:
+        SourceError: it cannot be had, or is not the one that was released.
+    """
+    url, path, digest = APPLICATIONS[name].released(top=top)
+    if not path.is_file():
+        _download(name, url, path, digest)
+    if digest:
+        with path.open("rb") as opened:
+            found = hashlib.file_digest(opened, "md5" if len(digest) == 32 else "sha256").hexdigest()
+        if found != digest:
+            raise SourceError(f"{path} must be the file that was released ({digest})", found, f"remove it: rm {path}")
+    return path
+
+
+def _download(name: str, url: str, path: Path, digest: str) -> None:
+    must = f"keras:{name} needs its weights, {path.name}"
+    remedy = f"download {url} where there is a network and put it at {path}, or use weights none"
+    if offline():
+        raise SourceError(must, "offline", remedy)
+    from headstart.sources.keras.library import import_keras
+
+    keras = import_keras()
+    try:
+        keras.utils.get_file(
+            path.name, url, cache_subdir="models", cache_dir=str(path.parents[1]), file_hash=digest or None
+        )
+    except Exception as error:  # get_file turns whatever went wrong into a bare Exception
+        raise SourceError(must, str(error).partition("\n")[0], remedy) from error

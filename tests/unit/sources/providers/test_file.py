@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from headstart.base.errors import SourceError, UsageError
+from headstart.base.hashing import sha256_file
 from headstart.data.readers.open import open_dataset
-from headstart.sources.checkpoints.source_folder import Described, describe
+from headstart.sources.checkpoints.source_folder import SourceDescription, to_json
 from headstart.sources.registry import open_source
 
 ARCH = "timm:test_resnet"
@@ -303,14 +304,13 @@ def test_a_file_that_changes_while_it_is_in_use_is_refused(state: dict[str, torc
 
 
 def written(folder: Path, state: dict[str, torch.Tensor]) -> None:
-    save_file(state, folder / "weights.safetensors")
-    describe(
-        folder,
-        Described(
-            graph="library", arch=ARCH, origin="photos", weights="weights.safetensors", licence="CC0-1.0",
-            trained_on="my photos", members={"weights.safetensors": ""},
-        ),
+    path = folder / "weights.safetensors"
+    save_file(state, path)
+    description = SourceDescription(
+        graph="library", arch=ARCH, origin="photos", weights=path.name, licence="CC0-1.0", trained_on="my photos",
+        members={path.name: sha256_file(path)},
     )  # fmt: skip
+    (folder / "source.json").write_bytes(to_json(description))
 
 
 def test_a_folder_says_itself_what_it_is(body: torch.nn.Module, state: dict[str, torch.Tensor], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from headstart.base.errors import SourceError
-from headstart.sources.keras.file import read_arrays
+from headstart.sources.checkpoints.keras_file import read_arrays
 
 h5py = pytest.importorskip("h5py")
 KERNEL = np.arange(12, dtype=np.float32).reshape(3, 4)
