@@ -23,7 +23,7 @@ ORDER = {
     "engines": "base environment token_batches openvino torch select conversion_process",
     "sources": "layers taps base architecture checkpoints hub keras networks uri registry convert graphs text providers"
     " catalogue",
-    "sources.checkpoints": "align keras_file pth checks safetensors read load source_folder",
+    "sources.checkpoints": "align keras_file safetensors pth checks read load source_folder",
     "sources.hub": "client repository weights",
     "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source classifier stages"
     " transformers_image transformers_text two_step",

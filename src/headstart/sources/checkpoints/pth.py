@@ -1,4 +1,4 @@
-"""PyTorch checkpoints: the archive checked before torch reads it, and read by torch without running anything.
+"""PyTorch checkpoints: the archive is checked before torch reads it, and torch reads it without running anything.
 
 Imports torch only when a file is read.
 """
@@ -14,18 +14,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from headstart.base.errors import SourceError
+from headstart.sources.checkpoints.safetensors import UnsoundFile
 
 ZIP = b"PK\x03\x04"
-OLDER = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How torch's older form starts: the pickle of its magic number."""
 LOCAL_HEADER = 30
 PIECE = 1 << 20
 REMEDY = "get the file again from where it came from"
 CONVERT = "load it where you trust its author, and save its state_dict as safetensors"
-
-
-class Unsound(ValueError):
-    """An archive that is not what it says; the message says where."""
 
 
 def read(path: Path) -> Any:
@@ -38,12 +35,12 @@ def read(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            start = file.read(len(OLDER))
+            start = file.read(len(LEGACY))
             if start.startswith(ZIP):
                 check_archive(file)
-            elif start != OLDER:
-                raise Unsound(f"{_kind(start)}, neither a PyTorch archive nor its older form")
-    except (OSError, Unsound) as error:
+            elif start != LEGACY:
+                raise UnsoundFile(f"{_kind(start)}, neither a PyTorch archive nor its older form")
+    except (OSError, UnsoundFile) as error:
         raise SourceError(f"{path} must be a sound PyTorch checkpoint", error, REMEDY) from error
     import torch
 
@@ -60,7 +57,7 @@ def _kind(start: bytes) -> str:
 
 
 def check_archive(file: BinaryIO) -> None:
-    """Raise Unsound unless the zip archive of a checkpoint is whole, plain, and reads the same from both its ends.
+    """Raise UnsoundFile unless the zip archive of a checkpoint is whole, plain, and reads the same from both its ends.
 
     Members are stored uncompressed and in one folder, the directory and the members' own headers name the same
     things, and every checksum holds: otherwise two programs can read two different checkpoints from one file.
@@ -70,46 +67,46 @@ def check_archive(file: BinaryIO) -> None:
             members = archive.infolist()
             names = [member.filename for member in members]
             if len(set(names)) != len(names):
-                raise Unsound("a zip archive that lists a name twice")
+                raise UnsoundFile("a zip archive that lists a name twice")
             if "data.pkl" not in {name.rpartition("/")[2] for name in names}:
-                raise Unsound("a zip archive without data.pkl")
+                raise UnsoundFile("a zip archive without data.pkl")
             for member in members:
                 _check_member(member, file)
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
-        raise Unsound(f"a damaged zip archive ({error})") from error
+        raise UnsoundFile(f"a damaged zip archive ({error})") from error
     if damaged is not None:
-        raise Unsound(f"a zip archive whose member {damaged!r} fails its checksum")
+        raise UnsoundFile(f"a zip archive whose member {damaged!r} fails its checksum")
 
 
 def _check_member(member: zipfile.ZipInfo, file: BinaryIO) -> None:
     name = member.filename
     parts = name.split("/")
     if ".." in parts or not parts[0] or "\\" in name or ":" in parts[0] or member.is_dir():
-        raise Unsound(f"a zip archive with the odd member {name!r}")
+        raise UnsoundFile(f"a zip archive with the odd member {name!r}")
     if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-        raise Unsound(f"a zip archive whose member {name!r} is compressed, which torch never writes")
+        raise UnsoundFile(f"a zip archive whose member {name!r} is compressed, which torch never writes")
     if member.flag_bits & 0x1:
-        raise Unsound(f"a zip archive whose member {name!r} is encrypted")
+        raise UnsoundFile(f"a zip archive whose member {name!r} is encrypted")
     if member.external_attr >> 28 == 0xA:
-        raise Unsound(f"a zip archive whose member {name!r} is a link")
+        raise UnsoundFile(f"a zip archive whose member {name!r} is a link")
     file.seek(member.header_offset)
     header = file.read(LOCAL_HEADER)
-    own = file.read(int.from_bytes(header[26:28], "little"))
-    if header[:4] != ZIP or own != member.orig_filename.encode("utf-8" if member.flag_bits & 0x800 else "cp437"):
-        raise Unsound(f"a zip archive whose directory and member disagree about {name!r}")
+    own_name = file.read(int.from_bytes(header[26:28], "little"))
+    if header[:4] != ZIP or own_name != member.orig_filename.encode("utf-8" if member.flag_bits & 0x800 else "cp437"):
+        raise UnsoundFile(f"a zip archive whose directory and member disagree about {name!r}")
 
 
 def _refusal(path: Path, error: Exception) -> SourceError:
-    said = str(error)
-    named = re.search(r"GLOBAL ([\w.]+)", said)
-    if named is not None:
+    message = str(error)
+    code = re.search(r"GLOBAL ([\w.]+)", message)
+    if code is not None:
         return SourceError(
             f"{path} must hold tensors and nothing that runs",
-            f"{named[1]}, which could run code; nothing was run",
+            f"{code[1]}, which could run code; nothing was run",
             f"get it as safetensors, or {CONVERT}",
         )
-    if "TorchScript" in said:
+    if "TorchScript" in message:
         return SourceError(f"{path} must hold tensors and nothing that runs", "a TorchScript program", CONVERT)
-    first = said.rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
+    first = message.rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
     return SourceError(f"{path} must be a sound PyTorch checkpoint", first or type(error).__name__, REMEDY)

@@ -23,7 +23,7 @@ from headstart.base.atomic import write_atomic
 from headstart.base.disk import TEMPORARY, reraise_disk_errors
 from headstart.base.errors import SourceError, UsageError, one_line
 from headstart.base.hashing import sha256, sha256_json
-from headstart.sources.checkpoints.safetensors import MOST_HEADER, Unsound, check_safetensors
+from headstart.sources.checkpoints.safetensors import MAX_HEADER_BYTES, UnsoundFile, check_safetensors
 
 Value = TypeVar("Value")
 DTYPES = frozenset(np.dtype(kind) for kind in ("float32", "float64", "int64", "uint8", "bool"))
@@ -86,7 +86,7 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     for step, path in reversed(_found(folder)):
         try:
             return _read(path, step)
-        except Unsound as error:
+        except UnsoundFile as error:
             _remove(path)
             reason: object = error
         except OSError as error:
@@ -142,7 +142,7 @@ def _packed(checkpoint: Checkpoint) -> bytes:
     content = json.dumps({"step": checkpoint.step, "state": checkpoint.state}, allow_nan=False)
     # One entry only: the order of several differs from process to process.
     data = packed(tensors, metadata={METADATA: f"{_digest(content, tensors)} {content}"})
-    if int.from_bytes(data[:8], "little") > MOST_HEADER:
+    if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
         raise ValueError(f"a state of {len(content):,} bytes, more than a checkpoint holds")
     return data
 
@@ -151,7 +151,7 @@ def _read(path: Path, step: int) -> Checkpoint:
     """Return the checkpoint in a file, every byte of it vouched for.
 
     Raises:
-        Unsound: the file is not what `save` wrote.
+        UnsoundFile: the file is not what `save` wrote.
         OSError: it cannot be read, or is no file.
     """
     from safetensors import SafetensorError, safe_open
@@ -162,9 +162,9 @@ def _read(path: Path, step: int) -> Checkpoint:
             digest, _, content = (file.metadata() or {}).get(METADATA, "").partition(" ")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, KeyError, ValueError) as error:
-        raise Unsound(str(error).partition("\n")[0]) from error
+        raise UnsoundFile(str(error).partition("\n")[0]) from error
     if digest != _digest(content, tensors):
-        raise Unsound("its bytes are not those that were written")
+        raise UnsoundFile("its bytes are not those that were written")
     return Checkpoint(step, tensors, _state(content, step))
 
 
@@ -172,9 +172,9 @@ def _state(content: str, step: int) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Unsound(f"a state that is no JSON ({error})") from error
+        raise UnsoundFile(f"a state that is no JSON ({error})") from error
     if not isinstance(value, dict) or value.get("step") != step or not isinstance(value.get("state"), dict):
-        raise Unsound(f"its content is not that of step {step}")
+        raise UnsoundFile(f"its content is not that of step {step}")
     state: dict[str, Any] = value["state"]
     return state
 
@@ -186,7 +186,7 @@ def _check(path: Path) -> None:
     try:
         check_safetensors(path)
     except SourceError as error:
-        raise error.__cause__ if isinstance(error.__cause__, OSError) else Unsound(error.received) from error
+        raise error.__cause__ if isinstance(error.__cause__, OSError) else UnsoundFile(error.received) from error
 
 
 def _digest(content: str, tensors: Mapping[str, NDArray[Any]]) -> str:
