@@ -132,6 +132,17 @@ def text_bytes(item: object) -> bytes:
     raise BadExample(f"not a str, a path or bytes ({type(item).__name__})")
 
 
+@dataclass(frozen=True)
+class TextReader:
+    """Texts in memory by position: what a Dataset reads with."""
+
+    texts: Sequence[object]
+
+    def __call__(self, position: int) -> bytes:
+        """Return the text at `position` as `text_bytes` does; raises BadExample."""
+        return text_bytes(self.texts[position])
+
+
 def _unmarked(data: bytes) -> str:
     """Return the codec of UTF-16 without a byte order mark, or "": zero bytes at every other place, and only there."""
     if len(data) < _UNMARKED or len(data) % 2:

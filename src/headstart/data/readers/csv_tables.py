@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ _SAVE_AS = "save it as CSV in UTF-8, with a header line"
 
 @dataclass(frozen=True)
 class Table:
-    """CellTexts by the words of this package.
+    """The cells of a table by the words of this package.
 
     Attributes:
         where: the table, for messages.
@@ -51,6 +51,21 @@ class Table:
     lines: list[int] | range
     unit: str = "line"
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_columns(
+        cls,
+        where: str,
+        content: str,
+        column: Callable[[str], list[Any] | None],
+        lines: list[int] | range,
+        *,
+        unit: str = "line",
+        notes: tuple[str, ...] = (),
+    ) -> Table:
+        """Return a table whose columns `column` gives by our word for them; None where there is no such column."""
+        labels, groups, splits = map(column, ("label", "group", "split"))
+        return cls(where, content, column(content) or [], labels, groups, splits, lines, unit, notes)
 
 
 def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> Table:
@@ -79,17 +94,12 @@ def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = Non
         body = list(rows)
     if not body:
         raise DataError(f"{where} must hold rows", "a header only", "add a row for each example")
-    content = content_of(positions, columns)
-    return Table(
-        where=where,
-        content=content,
-        cells=[row[positions[content]] for _, row in body],
-        labels=[row[positions["label"]] for _, row in body] if "label" in positions else None,
-        groups=[row[positions["group"]] for _, row in body] if "group" in positions else None,
-        splits=[row[positions["split"]] for _, row in body] if "split" in positions else None,
-        lines=[line for line, _ in body],
-        notes=notes,
-    )
+
+    def column(word: str) -> list[str] | None:
+        return [row[positions[word]] for _, row in body] if word in positions else None
+
+    lines = [line for line, _ in body]
+    return Table.from_columns(where, content_of(positions, columns), column, lines, notes=notes)
 
 
 def find_columns(

@@ -43,17 +43,13 @@ def _table(part: Any, where: str, columns: Mapping[str, str] | None) -> Table:
     content = content_of(positions, columns)
     if content != "text":
         raise DataError(f"{where} must hold texts", f"a column {names[positions[content]]!r}", DO)
-    cells = list(part[names[positions[content]]])
-    return Table(
-        where=where,
-        content=content,
-        cells=cells,
-        labels=_labels(part, names[positions["label"]], where),
-        groups=list(part[names[positions["group"]]]) if "group" in positions else None,
-        splits=list(part[names[positions["split"]]]) if "split" in positions else None,
-        lines=range(len(cells)),
-        unit="row",
-    )
+
+    def column(word: str) -> list[Any] | None:
+        if word == "label":
+            return _labels(part, names[positions[word]], where)
+        return list(part[names[positions[word]]]) if word in positions else None
+
+    return Table.from_columns(where, content, column, range(len(column(content) or [])), unit="row")
 
 
 def _labels(part: Any, column: str, where: str) -> list[Any]:

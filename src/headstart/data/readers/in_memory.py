@@ -6,7 +6,6 @@ import io
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from headstart.data.file_tree import MAX_BYTES, read_file, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import check_classes, class_name_of, label_notes
 from headstart.data.modality import Kind
-from headstart.data.text import text_bytes
+from headstart.data.text import TextReader
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,7 +71,7 @@ def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None, *, kin
         kind=kind,
         examples=tuple(examples),
         classes=classes,
-        read=_Texts(items, rows) if kind == "text" else _Items(items, rows, heard=kind == "sound"),
+        read=TextReader([items[row] for row in rows]) if kind == "text" else _Items(items, rows, heard=kind == "sound"),
         skipped=tuple(skipped),
         notes=label_notes(classes),
     )
@@ -96,15 +95,6 @@ class _Items:
         # A PIL picture may still have to read its file, which two threads cannot do at once.
         with self._lock:
             return _encoded(item)
-
-
-@dataclass(frozen=True)
-class _Texts:
-    items: Sequence[Any]
-    rows: Sequence[int]
-
-    def __call__(self, position: int) -> bytes:
-        return text_bytes(self.items[self.rows[position]])
 
 
 def _kind(items: Sequence[Any]) -> Kind:

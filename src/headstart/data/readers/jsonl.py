@@ -35,17 +35,8 @@ def read_lines(data: bytes, where: str, *, columns: Mapping[str, str] | None = N
     def column(word: str) -> list[Any] | None:
         return [row.get(names[positions[word]]) for _, row in rows] if word in positions else None
 
-    content = content_of(positions, columns)
-    return Table(
-        where=where,
-        content=content,
-        cells=column(content) or [],
-        labels=column("label"),
-        groups=column("group"),
-        splits=column("split"),
-        lines=[number for number, _ in rows],
-        notes=notes,
-    )
+    lines = [number for number, _ in rows]
+    return Table.from_columns(where, content_of(positions, columns), column, lines, notes=notes)
 
 
 def _object(line: str, where: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, class_name_of, label_notes
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.csv_tables import CONTENT, Table
-from headstart.data.text import text_bytes
+from headstart.data.text import TextReader
 
 _TO_LABEL = "give rows of at least two labels"
 
@@ -125,24 +125,13 @@ def from_tables(
         examples=tuple(listing.examples),
         classes=tuple(sorted(labels)) if labelled else (),
         read=(
-            CellTexts(tuple(listing.cells))
+            TextReader(tuple(listing.cells))
             if kind == "text"
             else FileReader(tree, tuple(listing.cells), absent="missing", begin=kind == "sound")
         ),
         skipped=tuple(listing.skipped),
         notes=tuple(notes),
     )
-
-
-@dataclass(frozen=True)
-class CellTexts:
-    """Texts in memory: what a Dataset reads with, where the texts themselves stand in a table."""
-
-    texts: tuple[str | bytes, ...]
-
-    def __call__(self, position: int) -> bytes:
-        """Return the text at `position`, in UTF-8 where the table had characters; raises BadExample."""
-        return text_bytes(self.texts[position])
 
 
 def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:

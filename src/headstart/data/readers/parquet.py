@@ -73,16 +73,11 @@ class ParquetTable:
 
     def table(self) -> Table:
         """Return its cells as a table of texts or of paths."""
-        return Table(
-            where=str(self.path),
-            content=self.content,
-            cells=self.values(self.content) or [],
-            labels=self.labels(),
-            groups=self.values("group"),
-            splits=self.values("split"),
-            lines=range(len(self)),
-            unit="row",
-        )
+
+        def column(word: str) -> list[Any] | None:
+            return self.labels() if word == "label" else self.values(word)
+
+        return Table.from_columns(str(self.path), self.content, column, range(len(self)), unit="row")
 
     def values(self, word: str) -> list[Any] | None:
         """Return the cells of one column, or None where there is no such column."""

