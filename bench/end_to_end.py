@@ -52,6 +52,29 @@ def fit(folder: Path, work: Path, cache: Path) -> tuple[float, dict]:
     return seconds, json.loads(output.splitlines()[-1])
 
 
+def page(classes: int = 200) -> tuple[float, float]:
+    """Return the seconds of measuring 3,080 examples of 77 classes, and of writing the page of so many classes."""
+    import numpy as np
+
+    from headstart.data.modality import MODALITIES
+    from headstart.judge.metrics import evaluate
+    from headstart.judge.report.fit_page import Report, render
+
+    rng = np.random.default_rng(0)
+    start = time.perf_counter()
+    test = evaluate(rng.dirichlet(np.ones(77), 3080), rng.integers(77, size=3080), [str(n) for n in range(77)])
+    measured = time.perf_counter() - start
+    result = {"task": MODALITIES["image"].task, "source": "toy", "classes": [f"class {n}" for n in range(classes)]}
+    result |= {"test": test, "baselines": {"majority": 0.1, "simple": 0.2}, "seconds": {"total": 1.0}, "warnings": []}
+    result |= {"examples": dict.fromkeys(("train", "validation", "test", "skipped", "ignored"), 1000)}
+    result |= {"cache": {"hits": 0, "misses": 0}, "engine": "none"}
+    report = Report("bench", result, "", rng.integers(5, size=(classes, classes)))
+    render(report)
+    start = time.perf_counter()
+    render(report)
+    return measured, time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -74,6 +97,7 @@ def main() -> None:
             warm, again = fit(asked.folder, work, cache)
             assert again["cache"]["misses"] == 0 and again["test"] == result["test"]
             alone = float(timed([sys.executable, "-c", ALONE, str(asked.folder)], environment)[1])
+            metrics, rendering = page()
             help_, _ = timed([sys.executable, "-m", "headstart", "--help"], environment)
             for name, value in {
                 "prototype": prototype,
@@ -82,6 +106,8 @@ def main() -> None:
                 "fit, network cached, features cold": cold,
                 "fit, features warm": warm,
                 "headstart --help": help_,
+                "metrics of 3,080 examples of 77 classes": metrics,
+                "page of 200 classes": rendering,
                 "RATIO fit nothing cached / prototype": everything_cold / prototype,
                 "RATIO fit network cached / prototype": cold / prototype,
                 "RATIO fit nothing cached / OpenVINO alone": everything_cold / alone,

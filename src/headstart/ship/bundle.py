@@ -1,4 +1,4 @@
-"""The bundle: the folder you ship. Plain JSON, safetensors and a model card; every member vouched for by its sha256."""
+"""The bundle, the folder to ship: plain JSON, safetensors and a model card, each member checked by its sha256."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headstart.base.errors import BundleError, list_some
 from headstart.base.hashing import sha256, sha256_json
 from headstart.heads.linear import LinearHead
 from headstart.heads.tfidf import TfidfHead
-from headstart.ship.schema import Misfit, build
+from headstart.ship.schema import SchemaError, build_dataclass
 from headstart.ship.tfidf_member import checked_tfidf_head
 
 SCHEMA = 1
@@ -103,7 +103,7 @@ class TuningIdentity:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself.
+    """The description of a bundle.
 
     Attributes:
         task: `image-classification` and the like.
@@ -137,7 +137,7 @@ class Bundle:
     """The content of a bundle.
 
     Attributes:
-        manifest: what it says of itself.
+        manifest: its description.
         head: the linear map; float32 weight of shape (d, c) and bias of shape (c,).
         report: the result of the run that made it (`result.json`), as plain values.
         card: the model card, Markdown.
@@ -172,12 +172,12 @@ def save(folder: Path, bundle: Bundle) -> None:
         **({TUNED: to_safetensors(_in_order(bundle.tuned))} if bundle.manifest.tuning else {}),
         **({WORDS: to_safetensors(_in_order(bundle.terms.to_arrays()))} if bundle.terms is not None else {}),
     }
-    said = {
+    content = {
         "schema": SCHEMA,
         **_plain(bundle.manifest),
         "members": {name: sha256(data) for name, data in members.items()},
     }
-    write_folder(folder, {**members, MANIFEST: _pretty({**said, "checksum": sha256_json(said)})})
+    write_folder(folder, {**members, MANIFEST: _pretty({**content, "checksum": sha256_json(content)})})
 
 
 def load(folder: Path) -> Bundle:
@@ -192,11 +192,11 @@ def load(folder: Path) -> Bundle:
     members = {name: _read_member(folder, name, digest) for name, digest in sorted(digests.items())}
     head = _read_head(folder, manifest, members[HEAD])
     tuned = _arrays(folder, TUNED, members[TUNED]) if TUNED in members else {}
-    _check_tuned(folder, manifest, tuned, given=TUNED in members)
+    _check_tuned(folder, manifest, tuned, is_member=TUNED in members)
     terms = None
     if WORDS in members:
-        held = _arrays(folder, WORDS, members[WORDS])
-        terms = checked_tfidf_head(held, len(manifest.classes), lambda found: _damaged(folder, WORDS, found))
+        arrays = _arrays(folder, WORDS, members[WORDS])
+        terms = checked_tfidf_head(arrays, len(manifest.classes), lambda fault: _damaged(folder, WORDS, fault))
     return Bundle(manifest, head, _read_report(folder, members[REPORT]), members[CARD].decode(), tuned, terms)
 
 
@@ -228,26 +228,26 @@ def _check_replaceable(folder: Path) -> None:
 
 def _looks_ours(path: Path) -> bool:
     try:
-        said = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(said, dict) and {"schema", "members", "checksum"} <= said.keys()
+    return isinstance(content, dict) and {"schema", "members", "checksum"} <= content.keys()
 
 
 def _read_manifest(folder: Path) -> tuple[Manifest, dict[str, str]]:
     """Return the manifest and the sha256 of each member."""
-    said = _parse_manifest(folder)
-    if said.get("schema") != SCHEMA:
+    content = _parse_manifest(folder)
+    if content.get("schema") != SCHEMA:
         raise BundleError(
             f"{MANIFEST} in {folder} must be of schema {SCHEMA}",
-            f"schema {said.get('schema')!r}",
+            f"schema {content.get('schema')!r}",
             "upgrade headstart if a newer one made it: pip install --upgrade headstart",
         )
-    claimed = said.pop("checksum", None)
-    if claimed != sha256_json(said):
+    claimed = content.pop("checksum", None)
+    if claimed != sha256_json(content):
         raise _damaged(folder, MANIFEST, "another checksum than it states")
-    del said["schema"]
-    digests = said.pop("members", None)
+    del content["schema"]
+    digests = content.pop("members", None)
     if not isinstance(digests, dict) or digests.keys() - OPTIONAL != MEMBERS:
         raise BundleError(
             f"members in {folder / MANIFEST} must be {', '.join(sorted(MEMBERS))}",
@@ -256,26 +256,26 @@ def _read_manifest(folder: Path) -> tuple[Manifest, dict[str, str]]:
         )
     if not all(isinstance(digest, str) and DIGEST.fullmatch(digest) for digest in digests.values()):
         raise _damaged(folder, MANIFEST, "a member without a sha256")
-    return _validated(folder, said), digests
+    return _validated(folder, content), digests
 
 
 def _parse_manifest(folder: Path) -> dict[str, Any]:
     data = _read(folder, MANIFEST, MANIFEST_LIMIT)
     try:
-        said = json.loads(data)
-        exact = isinstance(said, dict) and _pretty(said) == data
+        content = json.loads(data)
+        exact = isinstance(content, dict) and _pretty(content) == data
     except (ValueError, RecursionError) as error:
         raise _damaged(folder, MANIFEST, "bytes that are no JSON") from error
     if not exact:  # a flipped space, a key given twice: values that the checksum over the parsed content would miss
         raise _damaged(folder, MANIFEST, "bytes that headstart did not write")
-    return dict(said)
+    return dict(content)
 
 
-def _validated(folder: Path, said: dict[str, Any]) -> Manifest:
+def _validated(folder: Path, content: dict[str, Any]) -> Manifest:
     try:
-        return build(Manifest, said)
-    except Misfit as misfit:
-        raise BundleError(f"{MANIFEST} in {folder} must be sound", misfit, SAVE_AGAIN) from misfit
+        return build_dataclass(Manifest, content)
+    except SchemaError as error:
+        raise BundleError(f"{MANIFEST} in {folder} must be sound", error, SAVE_AGAIN) from error
 
 
 def _check_members(folder: Path, digests: dict[str, str]) -> None:
@@ -302,10 +302,10 @@ def _read(folder: Path, name: str, limit: int | None = None) -> bytes:
     if not folder.is_dir():
         raise BundleError(f"{folder} must be a bundle", "no such folder", "name a folder that `headstart fit` wrote")
     if path.is_symlink() or not path.is_file():
-        found = "a link" if path.is_symlink() else "no such file"
+        received = "a link" if path.is_symlink() else "no such file"
         inside = folder / "bundle"
-        do = f"name {inside}" if (inside / MANIFEST).is_file() else SAVE_AGAIN
-        raise BundleError(f"{name} must be a file in the bundle {folder}", found, do)
+        remedy = f"name {inside}" if (inside / MANIFEST).is_file() else SAVE_AGAIN
+        raise BundleError(f"{name} must be a file in the bundle {folder}", received, remedy)
     if limit is not None and path.stat().st_size > limit:
         raise _damaged(folder, name, f"{path.stat().st_size:,} bytes")
     try:
@@ -324,9 +324,9 @@ def _arrays(folder: Path, name: str, data: bytes) -> dict[str, NDArray[Any]]:
         raise _damaged(folder, name, "bytes that are no safetensors") from error
 
 
-def _check_tuned(folder: Path, manifest: Manifest, tuned: dict[str, NDArray[Any]], *, given: bool) -> None:
+def _check_tuned(folder: Path, manifest: Manifest, tuned: dict[str, NDArray[Any]], *, is_member: bool) -> None:
     """Raise BundleError unless the tuned weights stand in the manifest, and are made of numbers."""
-    if given != (manifest.tuning is not None):
+    if is_member != (manifest.tuning is not None):
         raise BundleError(
             f"{MANIFEST} in {folder} must say that the source was tuned where {TUNED} is there, and only there",
             "one without the other",
@@ -376,8 +376,8 @@ def _read_report(folder: Path, data: bytes) -> dict[str, Any]:
     return report
 
 
-def _damaged(folder: Path, name: str, found: str) -> BundleError:
-    return BundleError(f"{name} in {folder} must be as it was written", found, SAVE_AGAIN)
+def _damaged(folder: Path, name: str, fault: str) -> BundleError:
+    return BundleError(f"{name} in {folder} must be as it was written", fault, SAVE_AGAIN)
 
 
 def _plain(manifest: Manifest) -> dict[str, Any]:

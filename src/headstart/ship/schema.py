@@ -12,15 +12,15 @@ from headstart.base.checks import did_you_mean
 T = TypeVar("T")
 
 
-class Misfit(ValueError):
-    """A value that does not fit; the message says where it stands and what it should be."""
+class SchemaError(ValueError):
+    """A value that does not fit; the message says where it stands and what it must be."""
 
 
-def build(kind: type[T], value: object, where: str = "") -> T:
+def build_dataclass(kind: type[T], value: object, where: str = "") -> T:
     """Return `value` as `kind`, every field of exactly its type.
 
-    pydantic would do the same but costs 0.2 s at each start, and refuses class names that came from file names
-    outside UTF-8 (lone surrogates).
+    pydantic is no shorter way here: its strict mode takes no dict for a nested dataclass, its lax mode takes "1" for
+    1.0, and its strings refuse lone surrogates, which class names from file names outside UTF-8 hold.
 
     Args:
         kind: a dataclass whose fields are str, int, float, bool, Any, dataclasses (or None), or lists and dicts of
@@ -29,20 +29,20 @@ def build(kind: type[T], value: object, where: str = "") -> T:
         where: path of `value` in the file, for the message.
 
     Raises:
-        Misfit: a key is unknown or missing, or a value is of another type or no finite number.
+        SchemaError: a key is unknown or missing, or a value is of another type or no finite number.
     """
     if not isinstance(value, dict):
-        raise Misfit(f"{where or 'it'} must be an object, not {_name(value)}")
-    known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
+        raise SchemaError(f"{where or 'it'} must be an object, not {_name(value)}")
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     place = f"{where}." if where else ""
     for key in value:
         if key not in known:
-            raise Misfit(f"{place}{key} is no known key{did_you_mean(key, known)}")
-    for name, one in known.items():
-        if name not in value and one.default is MISSING and one.default_factory is MISSING:
-            raise Misfit(f"{place}{name} is missing")
+            raise SchemaError(f"{place}{key} is no known key{did_you_mean(key, known)}")
+    for name, field in known.items():
+        if name not in value and field.default is MISSING and field.default_factory is MISSING:
+            raise SchemaError(f"{place}{name} is missing")
     types = get_type_hints(kind)
-    return kind(**{key: _fit(types[key], given, f"{place}{key}") for key, given in value.items()})
+    return kind(**{key: _fit(types[key], item, f"{place}{key}") for key, item in value.items()})
 
 
 def _fit(kind: Any, value: Any, where: str) -> Any:
@@ -50,7 +50,7 @@ def _fit(kind: Any, value: Any, where: str) -> Any:
         return value
     kind = get_args(kind)[0] if isinstance(kind, UnionType) and value is not None else kind
     if is_dataclass(kind):
-        return build(kind, value, where)  # type: ignore[arg-type]
+        return build_dataclass(kind, value, where)  # type: ignore[arg-type]
     if get_origin(kind) is list and isinstance(value, list):
         (inner,) = get_args(kind)
         return [_fit(inner, one, f"{where}[{position}]") for position, one in enumerate(value)]
@@ -61,8 +61,8 @@ def _fit(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if type(value) is kind and kind is not float:
         return value
-    wanted = getattr(get_origin(kind) or kind, "__name__", str(kind))
-    raise Misfit(f"{where} must be {'a finite number' if kind is float else wanted}, not {_name(value)}")
+    expected = getattr(get_origin(kind) or kind, "__name__", str(kind))
+    raise SchemaError(f"{where} must be {'a finite number' if kind is float else expected}, not {_name(value)}")
 
 
 def _name(value: object) -> str:

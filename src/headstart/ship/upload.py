@@ -26,7 +26,7 @@ def check_upload(repository: str) -> None:
         raise UsageError("--push-to-hub must name a repository as ORG/NAME", repr(repository), "correct it")
     if offline():
         raise UsageError("--push-to-hub needs the network", "--offline", "leave one of the two out")
-    _asked(lambda api: api.whoami(), "log in first: hf auth login")
+    _call_hub(lambda api: api.whoami(), "log in first: hf auth login")
 
 
 def upload(folder: Path, repository: str) -> str:
@@ -36,25 +36,27 @@ def upload(folder: Path, repository: str) -> str:
         UsageError: the hub cannot be reached, or refuses.
     """
 
-    def work(api: HfApi) -> str:
+    def commit(api: HfApi) -> str:
         api.create_repo(repository, exist_ok=True)
-        done = api.upload_folder(
+        commit_info = api.upload_folder(
             repo_id=repository,
             folder_path=folder,
-            commit_message="A source developed with headstart",
+            commit_message="A source trained with headstart",
             ignore_patterns=["checkpoints/*"],
         )
-        return str(done.repo_url)
+        return str(commit_info.repo_url)
 
-    return _asked(work, f"the folder is whole; upload it again: hf upload {repository} {folder}")
+    return _call_hub(commit, f"the folder is whole; upload it again: hf upload {repository} {folder}")
 
 
-def _asked(work: Callable[[HfApi], T], do: str) -> T:
-    """Return what the hub answers, or say why it does not."""
+def _call_hub(call: Callable[[HfApi], T], remedy: str) -> T:
+    """Return what the call returns; raise UsageError with the reason and a remedy where the hub refuses."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of its own HTTP library
 
     try:
-        return work(HfApi(endpoint=constants.ENDPOINT, library_name="headstart"))
+        return call(HfApi(endpoint=constants.ENDPOINT, library_name="headstart"))
     except (HTTPError, OSError) as error:
-        raise UsageError("the hub must take the upload", one_line(str(error).strip().partition("\n")[0]), do) from error
+        raise UsageError(
+            "the hub must take the upload", one_line(str(error).strip().partition("\n")[0]), remedy
+        ) from error

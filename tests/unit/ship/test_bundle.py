@@ -273,3 +273,20 @@ def test_a_head_that_does_not_fit_is_not_saved(made: Bundle, tmp_path: Path) -> 
     with pytest.raises(BundleError, match="finite"):
         bundle.save(tmp_path / "bad", replace(made, head=head))
     assert not (tmp_path / "bad").exists()
+
+
+def test_a_bundle_of_version_0_1_still_loads() -> None:
+    """The folder was written by `headstart.ship.bundle.save` of version 0.1, before the package was rearranged."""
+    found = bundle.load(Path(__file__).parent / "bundles" / "version_0_1")
+    assert found.manifest.classes == ["ants", "<bees>", "\udc80"]
+    assert found.manifest.source.opened == {"seed": 3}
+    assert found.manifest.tuning is not None and found.manifest.tuning.sha256 == "2" * 64
+    assert [(block.name, block.width) for block in found.manifest.blocks] == [("pool", 4), ("layer2", 3)]
+    np.testing.assert_array_equal(found.head.weight, np.arange(21).reshape(7, 3) / 8)
+    np.testing.assert_array_equal(found.head.bias, [0.5, -1, 0.25])
+    assert (found.head.kind, found.head.penalty, found.head.temperature) == ("ridge + words", 0.5, 1.25)
+    np.testing.assert_array_equal(found.tuned["encoder.weight"], [1, 2, 3])
+    assert found.terms is not None
+    np.testing.assert_array_equal(found.terms.weight, np.arange(6).reshape(2, 3) / 4)
+    np.testing.assert_array_equal(found.terms.bias, [0, 1, 2])
+    assert (found.report, found.card) == ({"schema": 1, "classes": ["ants"]}, "# card\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headstart.ship.schema import Misfit, build
+from headstart.ship.schema import SchemaError, build_dataclass
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ GOOD: dict[str, Any] = {"name": "\udc80", "inners": [{"size": 1}], "free": {"a":
 
 
 def test_what_fits() -> None:
-    assert build(Outer, GOOD) == Outer("\udc80", [Inner(1.0)], {"a": [None]}, notes={"b": "c"})
+    assert build_dataclass(Outer, GOOD) == Outer("\udc80", [Inner(1.0)], {"a": [None]}, notes={"b": "c"})
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_what_fits() -> None:
     ],
 )
 def test_what_does_not(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(Misfit, match=message.replace("?", r"\?")):
-        build(Outer, GOOD | change)
+    with pytest.raises(SchemaError, match=message.replace("?", r"\?")):
+        build_dataclass(Outer, GOOD | change)
 
 
 def test_missing_and_no_object() -> None:
-    with pytest.raises(Misfit, match="name is missing"):
-        build(Outer, {"inners": [], "free": {}})
-    with pytest.raises(Misfit, match="it must be an object, not list"):
-        build(Outer, [])
+    with pytest.raises(SchemaError, match="name is missing"):
+        build_dataclass(Outer, {"inners": [], "free": {}})
+    with pytest.raises(SchemaError, match="it must be an object, not list"):
+        build_dataclass(Outer, [])

@@ -1,1 +1,1 @@
-"""What a source was worth against training from scratch."""
+"""The transfer benefit of a source over training from scratch."""
