@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.cache import ResultCache
+from headstart.base.cache import Arrays, ResultCache
 from headstart.base.config import cache_dir
 from headstart.base.hashing import sha256
 from headstart.data.text import texts_at
@@ -47,16 +47,15 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSe
             "seed": seed,
         },
     )
-    memo = _memo()
-    cached = memo.get(key)
-    if cached is not None:
-        plain, arrays = cached
-        return LayerSelection(plain["layer"], plain["errors"]), head_choice_from_parts(plain["choice"], arrays)
-    layers, choice = _choose(prepared, names, seed)
-    plain, arrays = head_choice_to_parts(choice)
-    errors = {name: float(error) for name, error in layers.errors.items()}
-    memo.put(key, {"layer": layers.chosen, "errors": errors, "choice": plain}, arrays)
-    return layers, choice
+
+    def choose() -> tuple[dict[str, Any], Arrays]:
+        layers, choice = _choose(prepared, names, seed)
+        plain, arrays = head_choice_to_parts(choice)
+        errors = {name: float(error) for name, error in layers.errors.items()}
+        return {"layer": layers.chosen, "errors": errors, "choice": plain}, arrays
+
+    plain, arrays = _remembered(key, choose)
+    return LayerSelection(plain["layer"], plain["errors"]), head_choice_from_parts(plain["choice"], arrays)
 
 
 def _choose(prepared: PreparedData, names: Sequence[str], seed: int) -> tuple[LayerSelection, HeadChoice]:
@@ -91,18 +90,12 @@ def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
         text_baseline = _fit_text_baseline(prepared, seed)
         return BaselineResult(text_baseline.probabilities, text_baseline)
     parts, c = prepared.parts, len(prepared.scan.dataset.classes)
-    y, train, test = (
-        prepared.labels(parts.train),
-        prepared.baseline_inputs(parts.train),
-        prepared.baseline_inputs(parts.test),
-    )
-    memo, key = _memo(), _key(f"simple {prepared.scan.dataset.kind}", [train, y, test], {"classes": c, "seed": seed})
-    cached = memo.get(key)
-    if cached is not None:
-        return BaselineResult(cached[1]["probabilities"])
-    probabilities = SIMPLE_BASELINES[prepared.scan.dataset.kind](train, y, test, c=c, seed=seed)
-    memo.put(key, {}, {"probabilities": probabilities})
-    return BaselineResult(probabilities)
+    train, test = (prepared.baseline_inputs(part) for part in (parts.train, parts.test))
+    y = prepared.labels(parts.train)
+    key = _key(f"simple {prepared.scan.dataset.kind}", [train, y, test], {"classes": c, "seed": seed})
+    baseline = SIMPLE_BASELINES[prepared.scan.dataset.kind]
+    _, arrays = _remembered(key, lambda: ({}, {"probabilities": baseline(train, y, test, c=c, seed=seed)}))
+    return BaselineResult(arrays["probabilities"])
 
 
 def _fit_text_baseline(prepared: PreparedData, seed: int) -> TextBaseline:
@@ -111,19 +104,26 @@ def _fit_text_baseline(prepared: PreparedData, seed: int) -> TextBaseline:
     y, c = prepared.labels(parts.train), len(dataset.classes)
     positions = {"train": parts.train, "test": parts.test}
     inputs = {name: [hashes[position] for position in part] for name, part in positions.items()}
-    memo, key = _memo(), _key("words", [y], {**inputs, "classes": c, "seed": seed})
-    cached = memo.get(key)
-    if cached is not None:
-        plain, arrays = cached
-        return TextBaseline(tfidf_choice_from_parts(plain, arrays), train, test, arrays["probabilities"])
-    text_baseline = fit_text_baseline(train, test, y, c, seed=seed)
-    plain, arrays = tfidf_choice_to_parts(text_baseline.choice)
-    memo.put(key, plain, {**arrays, "probabilities": text_baseline.probabilities})
-    return text_baseline
+
+    def choose() -> tuple[dict[str, Any], Arrays]:
+        text_baseline = fit_text_baseline(train, test, y, c, seed=seed)
+        plain, arrays = tfidf_choice_to_parts(text_baseline.choice)
+        return plain, {**arrays, "probabilities": text_baseline.probabilities}
+
+    plain, arrays = _remembered(_key("words", [y], {**inputs, "classes": c, "seed": seed}), choose)
+    return TextBaseline(tfidf_choice_from_parts(plain, arrays), train, test, arrays["probabilities"])
 
 
-def _memo() -> ResultCache:
-    return ResultCache(cache_dir() / "choices")
+def _remembered(
+    key: Mapping[str, Any], choose: Callable[[], tuple[dict[str, Any], Arrays]]
+) -> tuple[dict[str, Any], Arrays]:
+    """Return what `choose` returned for this key before, as plain values and arrays, or what it returns now."""
+    cache = ResultCache(cache_dir() / "choices")
+    parts = cache.get(key)
+    if parts is None:
+        parts = choose()
+        cache.put(key, *parts)
+    return parts
 
 
 def _key(what: str, arrays: Sequence[NDArray[Any]], inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,9 +56,8 @@ def fit_convex(
 ) -> Iterator[FoldHeads]:
     """Yield the heads that minimise `loss + penalty/2 |coefficients|^2`, each started from the one before.
 
-    The minimiser is ours: `scipy.optimize.minimize` (L-BFGS-B) on the sum of all folds took 0.9 to 1.7 times our CPU
-    time, 1.6 to 3.4 times fold by fold, and moved the log loss of unseen rows by up to 0.005 nats at the same
-    tolerance (`bench/heads.py`, 2026-11-27).
+    The minimiser is ours (`bench/heads.py`, 2026-11-27): `scipy.optimize.minimize` (L-BFGS-B) on the sum of all folds
+    took 1.0 to 1.8 times our CPU time on features, 1.2 to 3.4 times fold by fold, and 2.0 to 6.3 times on words.
 
     Args:
         loss: what to minimise; the intercept is not penalised.

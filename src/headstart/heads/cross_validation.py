@@ -62,27 +62,34 @@ class HeadTrial:
 def cross_validation_task(
     x: NDArray[np.floating],
     y: NDArray[np.int64],
+    c: int,
     *,
     seed: int,
     folds: int,
     groups: Sequence[str] | None = None,
     principal: PrincipalRows | None = None,
 ) -> CrossValidationTask:
-    """Return the task of learning `y` (ids 0..c-1, every class present) from `x` (n, d).
+    """Return the task of learning `y` from `x`.
 
     Args:
-        x: features; not read where `principal` holds them.
-        y: class ids of shape (n,).
+        x: features of shape (n, d).
+        y: class ids of shape (n,), in 0..c-1.
+        c: number of classes.
         seed: of the folds.
         folds: how many.
         groups: n names; rows of one group are left out together. Without it, rows of equal features are.
         principal: the rows along their principal axes, where they are known already.
+
+    Raises:
+        UsageError: fewer than two classes with examples, or a non-finite feature.
     """
+    check_training_rows(x, y, c)
     if principal is None:
-        c = int(y.max()) + 1
+        positions = np.unique(y, return_inverse=True)[1]
         x = x.astype(np.float32, copy=False)
         with threads_for(x.size * min(x.shape)):
-            principal = principal_rows(x, class_weights(y, c)[y], column_scale(x))
+            weights = class_weights(positions, positions.max() + 1)[positions]
+            principal = principal_rows(x, weights, column_scale(x))
     labelled = label_folds(principal.x, y, principal.weights, folds=folds, seed=seed, groups=groups)
     return CrossValidationTask(**vars(labelled), principal=principal)
 

@@ -14,21 +14,26 @@ MAX_CLASS_RATIO = 2.0  # the largest class may weigh this many times the smalles
 
 @dataclass(frozen=True)
 class LabelledFolds:
-    """Class ids of n rows, every class present, and the folds of a cross-validation.
+    """The classes of n rows, and the folds of a cross-validation.
 
     Attributes:
-        y: int64 of shape (n,), class ids in 0..c-1.
-        c: number of classes.
+        present: int64 of shape (c,), ids of the classes that have examples.
+        y: int64 of shape (n,), positions in `present`.
         weights: float64 of shape (n,), how much each row counts.
         groups: int64 of shape (n,); rows of one group are left out together.
         folds: int64 of shape (n,), the fold that leaves each row out, or -1 for none.
     """
 
+    present: NDArray[np.int64]
     y: NDArray[np.int64]
-    c: int
     weights: NDArray[np.float64]
     groups: NDArray[np.int64]
     folds: NDArray[np.int64]
+
+    @property
+    def c(self) -> int:
+        """The number of classes that have examples."""
+        return len(self.present)
 
     @property
     def count(self) -> int:
@@ -52,8 +57,9 @@ def label_folds(
     groups: Sequence[str] | None = None,
 ) -> LabelledFolds:
     """Return stratified folds of rows that hold `contents`; equal ones, or those of one group, stay together."""
+    present, y = np.unique(y, return_inverse=True)
     ids, keys = content_groups(contents, groups)
-    return LabelledFolds(y, int(y.max()) + 1, weights, ids, assign_folds(y, ids, keys, folds=folds, seed=seed))
+    return LabelledFolds(present, y, weights, ids, assign_folds(y, ids, keys, folds=folds, seed=seed))
 
 
 def weighted_mean(values: NDArray[np.floating], weights: NDArray[np.float64]) -> tuple[float, float]:

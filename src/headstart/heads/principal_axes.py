@@ -41,9 +41,6 @@ class PrincipalRows:
     scale: NDArray[np.float64]
     axes: NDArray[np.floating] | None
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def unfold(
         self, coefficients: NDArray[np.float64], intercept: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -14,7 +14,6 @@ from headstart.features.features import Features
 from headstart.heads.cross_validation import (
     CrossValidationTask,
     HeadTrial,
-    check_training_rows,
     choose_ridge_penalty,
     cross_validate,
     cross_validate_ridge,
@@ -112,8 +111,7 @@ def choose_layer(
     errors: dict[str, float] = {}
     best: tuple[str, PrincipalRows] | None = None
     for layer, x in layers:
-        check_training_rows(x, y, c)
-        task = cross_validation_task(x, _present_classes(y)[1], seed=0, folds=2, groups=groups)
+        task = cross_validation_task(x, y, c, seed=0, folds=2, groups=groups)
         _, error = choose_ridge_penalty(task)
         if error < min(errors.values(), default=np.inf):
             best = layer, task.principal
@@ -156,12 +154,11 @@ def choose_head(
     """
     if folds < 2:
         raise UsageError("folds must be at least 2", folds, "give a larger number")
-    check_training_rows(x, y, len(classes))
-    present, ids = _present_classes(y)
-    kinds, affordable_folds, notes = affordable_kinds(len(x), min(x.shape), len(present), folds, max_operations)
+    c = len(classes)
+    kinds, affordable_folds, notes = affordable_kinds(len(x), min(x.shape), len(np.unique(y)), folds, max_operations)
     step = 2 if affordable_folds < folds else 1  # what takes long is tried at every second penalty
-    task = cross_validation_task(x, ids, seed=seed, folds=affordable_folds, groups=groups, principal=principal)
-    notes = [*notes, *_data_notes(task, [classes[i] for i in present], affordable_folds)]
+    task = cross_validation_task(x, y, c, seed=seed, folds=affordable_folds, groups=groups, principal=principal)
+    notes = [*notes, *_data_notes(task, [classes[label] for label in task.present], affordable_folds)]
     trials, candidates = [], []
     for kind in kinds:
         start = time.perf_counter()
@@ -175,9 +172,8 @@ def choose_head(
         seconds = time.perf_counter() - start
         candidates.append(HeadCandidate(kind, trial.penalty, trial.log_loss, trial.standard_error, accuracy, seconds))
     chosen = _simplest_within_one_standard_error(task, trials)
-    head = _fit_on_all_rows(task, chosen, present, len(classes))
-    out_of_fold = probabilities_of_all_classes(chosen.scores, chosen.temperature, present, len(classes))
-    return HeadChoice(head, tuple(candidates), out_of_fold, tuple(notes))
+    out_of_fold = probabilities_of_all_classes(chosen.scores, chosen.temperature, task.present, c)
+    return HeadChoice(_fit_on_all_rows(task, chosen, c), tuple(candidates), out_of_fold, tuple(notes))
 
 
 def fit_ridge(features: Features, *, penalties: Sequence[float] = RIDGE_PENALTIES) -> LinearHead:
@@ -194,10 +190,8 @@ def fit_ridge(features: Features, *, penalties: Sequence[float] = RIDGE_PENALTIE
         UsageError: fewer than two classes with examples, or a non-finite feature.
     """
     c = len(features.classes)
-    check_training_rows(features.x, features.y, c)
-    present, ids = _present_classes(features.y)
-    task = cross_validation_task(features.x, ids, seed=0, folds=2)
-    return _fit_on_all_rows(task, cross_validate_ridge(task, penalties, by_fold=False), present, c)
+    task = cross_validation_task(features.x, features.y, c, seed=0, folds=2)
+    return _fit_on_all_rows(task, cross_validate_ridge(task, penalties, by_fold=False), c)
 
 
 def fit_logistic(
@@ -216,10 +210,8 @@ def fit_logistic(
     Raises:
         UsageError: fewer than two classes with examples, or a non-finite feature.
     """
-    check_training_rows(x, y, c)
-    present, ids = _present_classes(y)
-    task = cross_validation_task(x, ids, seed=seed, folds=folds)
-    return _fit_on_all_rows(task, cross_validate(task, "logistic", penalties), present, c)
+    task = cross_validation_task(x, y, c, seed=seed, folds=folds)
+    return _fit_on_all_rows(task, cross_validate(task, "logistic", penalties), c)
 
 
 def refit(x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, like: LinearHead) -> LinearHead:
@@ -234,9 +226,7 @@ def refit(x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, like: Linear
     Raises:
         UsageError: fewer than two classes with examples, or a non-finite feature.
     """
-    check_training_rows(x, y, c)
-    present, ids = _present_classes(y)
-    return _fit_on_all_rows(cross_validation_task(x, ids, seed=0, folds=2), like, present, c)
+    return _fit_on_all_rows(cross_validation_task(x, y, c, seed=0, folds=2), like, c)
 
 
 def affordable_kinds(
@@ -259,12 +249,6 @@ def affordable_kinds(
         note = f"With {n:,} examples the support vector machine was not tried, and {fewer} folds were used."
         return ("centroid", "ridge", "logistic"), fewer, [note]
     return ("centroid", "ridge"), fewer, [f"With {n:,} examples only nearest centroid and ridge were tried."]
-
-
-def _present_classes(y: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the ids of the classes that have examples, and the position among them of each row's class."""
-    present, ids = np.unique(y, return_inverse=True)
-    return present, ids.astype(np.int64)
 
 
 def _data_notes(task: CrossValidationTask, names: Sequence[str], folds: int) -> list[str]:
@@ -295,9 +279,8 @@ def _simplest_within_one_standard_error(task: CrossValidationTask, trials: Seque
     return best
 
 
-def _fit_on_all_rows(
-    task: CrossValidationTask, chosen: HeadTrial | LinearHead, present: NDArray[np.int64], c: int
-) -> LinearHead:
+def _fit_on_all_rows(task: CrossValidationTask, chosen: HeadTrial | LinearHead, c: int) -> LinearHead:
     """Return the head of the chosen kind, penalty and temperature, for raw features and all `c` classes."""
     weight, bias = task.principal.unfold(*fit_coefficients(task, chosen.kind, chosen.penalty))
-    return LinearHead(chosen.kind, chosen.penalty, *for_all_classes(weight, bias, present, c), chosen.temperature)
+    weight, bias = for_all_classes(weight, bias, task.present, c)
+    return LinearHead(chosen.kind, chosen.penalty, weight, bias, chosen.temperature)

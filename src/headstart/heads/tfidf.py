@@ -1,9 +1,9 @@
 """Words as features: TF-IDF of words and pairs of words, and a logistic head on them, all sparse.
 
-scikit-learn was tried on four sets of 4,000 to 10,000 texts (`bench/heads.py`, 2026-11-27). Its TfidfVectorizer gives
-the same vectors (a test holds that) in 1.4 to 1.7 times our CPU time, and importing it costs 1.5 s of CPU in every
-`fit` and every `predict`, where all that stands here takes 1 s. Its LogisticRegression took 1.0 to 5.5 times our CPU
-time for the same accuracy to within 0.002.
+scikit-learn was tried on four sets of 5,000 to 10,000 texts (`bench/heads.py`, 2026-11-27). Its TfidfVectorizer gives
+the same vectors (a test holds that) in 0.7 to 1.3 times our CPU time, but importing it costs 0.9 s of CPU. With that,
+choosing a head on words would take 1.1 to 2.1 times as long, and a `predict` of one text 1.6 times. LogisticRegression
+took 0.4 to 9.6 times our CPU time, 3.9 times on the largest set, for the same accuracy to within 0.002.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Vocabulary:
 
     def vectors(self, texts: Sequence[str]) -> csr_array:
         """Return the texts as rows of unit length, float32 of shape (n, v): `(1 + ln count) idf` of each term."""
-        return _count_terms(texts).vectors(self)
+        return count_terms(texts).vectors(self)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def terms_of(text: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class _TermCounts:
+class TermCounts:
     """How often each term stands in each text, as a sparse matrix of n rows.
 
     Attributes:
@@ -168,7 +168,8 @@ class _TermCounts:
         return csr_array((values.astype(np.float32), columns, starts), shape=(n, len(vocabulary.terms)))
 
 
-def _count_terms(texts: Sequence[str]) -> _TermCounts:
+def count_terms(texts: Sequence[str]) -> TermCounts:
+    """Return how often each word and each pair of words stands in each text."""
     column_of: dict[str, int] = {}
     columns, counts, starts = array("i"), array("f"), array("q", [0])
     for text in texts:
@@ -176,12 +177,7 @@ def _count_terms(texts: Sequence[str]) -> _TermCounts:
         columns.extend(column_of.setdefault(term, len(column_of)) for term in in_text)
         counts.extend(in_text.values())
         starts.append(len(columns))
-    return _TermCounts(column_of, np.array(columns, np.int32), np.array(counts, np.float32), np.array(starts, np.int64))
-
-
-def fit_vocabulary(texts: Sequence[str]) -> Vocabulary:
-    """Return the terms of training texts and how rare each is among them."""
-    return _count_terms(texts).vocabulary()
+    return TermCounts(column_of, np.array(columns, np.int32), np.array(counts, np.float32), np.array(starts, np.int64))
 
 
 def choose_tfidf(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int, folds: int = 3) -> TfidfChoice:
@@ -194,16 +190,17 @@ def choose_tfidf(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: in
         seed: of the folds.
         folds: how many.
     """
-    counts = _count_terms(texts)
+    counts = count_terms(texts)
     vocabulary = counts.vocabulary()
     x = counts.vectors(vocabulary)
-    present, ids = np.unique(y, return_inverse=True)
     contents = (text.encode("utf-8", "surrogatepass") for text in texts)
-    labelled = label_folds(contents, ids, np.ones(len(ids)), folds=folds, seed=seed)
+    labelled = label_folds(contents, y, np.ones(len(y)), folds=folds, seed=seed)
     trial = best_trial(labelled, "logistic", TFIDF_PENALTIES, _out_of_fold_scores(x, labelled))
-    *_, (weight, bias) = _fit_sparse(x, ids, len(present), [each for each in TFIDF_PENALTIES if each >= trial.penalty])
-    head = TfidfHead(vocabulary, *for_all_classes(weight, bias, present, c), trial.temperature, trial.penalty)
-    out_of_fold = probabilities_of_all_classes(trial.scores, trial.temperature, present, c)
+    path = _fit_sparse(x, labelled.y, labelled.c, [each for each in TFIDF_PENALTIES if each >= trial.penalty])
+    *_, (weight, bias) = path
+    weight, bias = for_all_classes(weight, bias, labelled.present, c)
+    head = TfidfHead(vocabulary, weight, bias, trial.temperature, trial.penalty)
+    out_of_fold = probabilities_of_all_classes(trial.scores, trial.temperature, labelled.present, c)
     return TfidfChoice(head, out_of_fold, labelled.test_weights)
 
 

@@ -20,7 +20,7 @@ from headstart.heads.ridge import leave_out_scores
 def task_of(n=60, d=6, c=3, seed=0):
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(n) % c)
-    return cross_validation_task(rng.normal(size=(n, d)) + rng.normal(size=(c, d))[y], y, seed=0, folds=4)
+    return cross_validation_task(rng.normal(size=(n, d)) + rng.normal(size=(c, d))[y], y, c, seed=0, folds=4)
 
 
 @pytest.mark.parametrize("kind", ["centroid", "svm", "logistic"])

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from toy_texts import sentences
 
 from headstart.heads.linear import softmax
-from headstart.heads.tfidf import MAX_CHARACTERS, TFIDF_PENALTIES, TOKEN, TfidfHead, choose_tfidf, fit_vocabulary
+from headstart.heads.tfidf import MAX_CHARACTERS, TFIDF_PENALTIES, TOKEN, TfidfHead, choose_tfidf, count_terms
 
 ROWS = sentences(40)
 TEXTS = [text for text, _ in ROWS]
@@ -19,7 +19,7 @@ def test_vectors_are_those_of_scikit_learn() -> None:
     texts = [*TEXTS, "Bread, bread and more BREAD!", "salt & pepper", ""]
     theirs = TfidfVectorizer(token_pattern=TOKEN.pattern, ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     expected = theirs.fit_transform(texts)
-    vocabulary = fit_vocabulary(texts)
+    vocabulary = count_terms(texts).vocabulary()
     assert list(vocabulary.terms) == sorted(theirs.get_feature_names_out())
     columns = [theirs.vocabulary_[term] for term in vocabulary.terms]
     np.testing.assert_allclose(vocabulary.vectors(texts).toarray(), expected.toarray()[:, columns], atol=1e-6)
