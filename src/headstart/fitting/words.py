@@ -24,7 +24,7 @@ from headstart.sources.layers import select
 
 WORDS_SHOWN = 8  # of each class
 MIN_TEXTS_WITH_WORD = 3  # training texts that a word must stand in to be shown
-UNKNOWN = 10  # words that are shown of those that a file of vectors does not know
+MAX_UNKNOWN_SHOWN = 10  # words that are shown of those that a file of vectors does not know
 MAX_WORDS_LOOKED_UP = 5_000  # the commonest
 
 
@@ -118,31 +118,31 @@ def truncation_report(extraction: Extraction, source: Source) -> tuple[dict[str,
     """Return how far the texts were read, for `result.json`, and what a person should be told of it."""
     summary = extraction.summary
     assert isinstance(summary, TextSummary)
-    given, used = (int(tokens.sum(dtype=np.int64)) for tokens in (summary.tokens_given, summary.tokens_used))
+    tokens, used = (int(counts.sum(dtype=np.int64)) for counts in (summary.tokens_given, summary.tokens_used))
     short = int((summary.tokens_used < summary.tokens_given).sum())
     limit = source.preprocessing.limit if isinstance(source.preprocessing, TextPreprocessing) else 0
     long = source.preprocessing.long if isinstance(source.preprocessing, TextPreprocessing) else "cut"
-    said = {"limit": limit, "long": long, "truncated": short if limit else 0, "tokens": given, "used": used}
+    report = {"limit": limit, "long": long, "truncated": short if limit else 0, "tokens": tokens, "used": used}
     if source.whole_words:
-        return _coverage(said, int((summary.tokens_used == 0).sum()), extraction.unknown, source)
+        return _coverage(report, int((summary.tokens_used == 0).sum()), extraction.unknown, source)
     if limit and short:
         advice = " (--long-texts chunks reads them whole)" if long == "cut" else ""
-        return said, (f"{short} texts are longer than what {source.info.uri} reads and were cut{advice}.",)
-    return said, ()
+        return report, (f"{short} texts are longer than what {source.info.uri} reads and were cut{advice}.",)
+    return report, ()
 
 
 def _coverage(
-    said: dict[str, Any], without: int, unknown: Sequence[tuple[str, int]], source: Source
+    report: dict[str, Any], without: int, unknown: Sequence[tuple[str, int]], source: Source
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return `said` with the share of running words that a file of word vectors knows, and the commonest others."""
-    share = said["used"] / max(said["tokens"], 1)
-    said |= {"coverage": share, "unknown": [list(one) for one in unknown[:UNKNOWN]], "without": without}
-    shown = ", ".join(f"{one_line(word, 40)} ({count})" for word, count in unknown[:UNKNOWN])
+    """Return `report` with the share of running words that a file of word vectors knows, and the commonest others."""
+    share = report["used"] / max(report["tokens"], 1)
+    report |= {"coverage": share, "unknown": [list(pair) for pair in unknown[:MAX_UNKNOWN_SHOWN]], "without": without}
+    shown = ", ".join(f"{one_line(word, 40)} ({count})" for word, count in unknown[:MAX_UNKNOWN_SHOWN])
     others = f"; the commonest others: {shown}" if shown else ""
     notes = [f"{source.info.uri} knows {share:.1%} of the running words{others}."]
     if without:
         notes.append(f"{without} texts hold no word that {source.info.uri} knows: their features are zeros.")
-    return said, tuple(notes)
+    return report, tuple(notes)
 
 
 def top_words_per_class(
@@ -151,10 +151,10 @@ def top_words_per_class(
     """Return the words that speak most for each class: by TF-IDF, and by the vectors where the source is a table."""
     text_head = text_baseline.choice.head
     vocabulary = text_head.vocabulary
-    found = [ClassWords("TF-IDF", _strongest(text_head.weight * vocabulary.idf[:, None], vocabulary.terms, classes))]
+    tables = [ClassWords("TF-IDF", _strongest(text_head.weight * vocabulary.idf[:, None], vocabulary.terms, classes))]
     network = source.network()
     if network.lookup is None:
-        return found
+        return tables
     counts: Counter[str] = Counter()
     for text in text_baseline.train:
         counts.update(set(TOKEN.findall(text.lower())))
@@ -162,8 +162,8 @@ def top_words_per_class(
     if words:
         tokens = as_tokens([source.prepare(word.encode()) for word in words])  # type: ignore[misc]
         vectors, _ = select(network.lookup()(tokens), network.blocks, layer)
-        found.append(ClassWords("word vectors", _strongest(vectors @ head.weight, words, classes)))
-    return found
+        tables.append(ClassWords("word vectors", _strongest(vectors @ head.weight, words, classes)))
+    return tables
 
 
 def _strongest(

@@ -159,7 +159,7 @@ def cross_validate(
     penalties = penalties or (CENTROID_PENALTIES if kind == "centroid" else CONVEX_LOSSES[kind].penalties)
     with ONE_THREAD_A_PRODUCT:
         heads = _fit_folds(task, kind, penalties, weights, tolerance)
-        return best_trial(task, kind, penalties, (_unseen_scores(one, task) for one in heads))
+        return best_trial(task, kind, penalties, (_unseen_scores(each, task) for each in heads))
 
 
 def best_trial(

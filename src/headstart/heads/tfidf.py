@@ -157,11 +157,11 @@ class TermCounts:
 
         place_of = {term: place for place, term in enumerate(vocabulary.terms)}
         places = np.array([place_of.get(term, -1) for term in self.column_of], dtype=np.int32)[self.columns]
-        known = places >= 0
+        in_vocabulary = places >= 0
         n = len(self.starts) - 1
-        rows = np.repeat(np.arange(n), np.diff(self.starts))[known]
-        columns = places[known]
-        values = (1 + np.log(self.counts[known])) * vocabulary.idf[columns]
+        rows = np.repeat(np.arange(n), np.diff(self.starts))[in_vocabulary]
+        columns = places[in_vocabulary]
+        values = (1 + np.log(self.counts[in_vocabulary])) * vocabulary.idf[columns]
         lengths = np.sqrt(np.bincount(rows, np.square(values, dtype=np.float64), minlength=n))
         values /= lengths[rows]
         starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]).astype(np.int32)
