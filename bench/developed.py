@@ -35,7 +35,13 @@ def trained(dataset, parts, source, seed, *, carried):
     import torch
 
     from headstart.heads.select import fit_logistic
-    from headstart.tune.from_scratch import RECIPE, PretrainSplits, untrained_network, probabilities_of, train_anew
+    from headstart.tune.from_scratch import (
+        PRETRAIN_RECIPE,
+        PretrainSplits,
+        untrained_network,
+        probabilities_of,
+        train_from_scratch,
+    )
 
     network = untrained_network(source, classes=len(dataset.classes), size=0, seed=seed)
     material = PretrainSplits(dataset, parts.train, parts.train, parts.test)
@@ -45,9 +51,11 @@ def trained(dataset, parts, source, seed, *, carried):
         with torch.no_grad():
             network.body.classifier.weight.copy_(torch.from_numpy(head.weight.T))
             network.body.classifier.bias.copy_(torch.from_numpy(head.bias))
-    rate = RECIPE.rate / 3 if carried else RECIPE.rate
-    recipe = replace(RECIPE, epochs=EPOCHS, patience=EPOCHS, batch=20, average=0.9, rate=rate, seed=seed)
-    train_anew(replace(network, grows=False), material, recipe)
+    rate = PRETRAIN_RECIPE.learning_rate / 3 if carried else PRETRAIN_RECIPE.learning_rate
+    recipe = replace(
+        PRETRAIN_RECIPE, epochs=EPOCHS, patience=EPOCHS, batch_size=20, ema_decay=0.9, learning_rate=rate, seed=seed
+    )
+    train_from_scratch(replace(network, progressive=False), material, recipe)
     return probabilities_of(network, material, parts.test).argmax(axis=1) == labels_of(dataset, parts.test)
 
 

@@ -29,7 +29,7 @@ def ours(dataset, positions, size: int, seconds: float) -> float:
     from headstart.data.images.preprocessing import Preprocessing
     from headstart.sources.registry import open_source
     from headstart.tune.training.loop import train
-    from headstart.tune.from_scratch import RECIPE, _task, untrained_network
+    from headstart.tune.from_scratch import PRETRAIN_RECIPE, pretrain_task, untrained_network
     from headstart.tune.inputs.stream import Stream
     from dataclasses import replace
 
@@ -37,19 +37,19 @@ def ours(dataset, positions, size: int, seconds: float) -> float:
     network = untrained_network(
         open_source("arch:resnet9", weights="none"), classes=len(dataset.classes), size=0, seed=0
     )
-    how = replace(network.how, size=(size, size), resize=size)
+    how = replace(network.preprocessing, size=(size, size), resize=size)
     assert isinstance(how, Preprocessing)
     y = np.zeros(len(positions), np.int64)
     ids = {name: at for at, name in enumerate(dataset.classes)}
     y[:] = [ids[dataset.examples[at].label] for at in positions]
     with (
-        Stream(dataset, positions, y, how, views=True, mirror=True) as learn,
+        Stream(dataset, positions, y, how, augment=True, horizontal_flip=True) as learn,
         Stream(dataset, positions[:1], y[:1], how) as judge,
     ):
-        task = _task(network, learn, judge)
+        task = pretrain_task(network, learn, judge)
         count = int(BATCH * max(4, seconds))
         learn.y, learn.positions = learn.y[:count], learn.positions[:count]
-        return train(task, replace(RECIPE, epochs=1)).images_per_second
+        return train(task, replace(PRETRAIN_RECIPE, epochs=1)).images_per_second
 
 
 def plain(dataset, positions, seconds: float) -> float:
@@ -72,7 +72,7 @@ def plain(dataset, positions, seconds: float) -> float:
             transforms.RandomResizedCrop(64, scale=(0.6, 1)),
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
-            transforms.Normalize(network.how.mean, network.how.std),
+            transforms.Normalize(network.preprocessing.mean, network.preprocessing.std),
         ]
     )
 

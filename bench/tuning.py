@@ -59,28 +59,30 @@ def speed() -> None:
     y = rng.integers(0, 2, PICTURES + 8)
     x = rng.normal(size=(PICTURES + 8, 1280)).astype(np.float32)
     head = LinearHead("ridge", 1.0, np.zeros((1280, 2), np.float32), np.zeros(2, np.float32))
-    ground = TuningProblem(
+    problem = TuningProblem(
         scanned.dataset, scanned.hashes, learn, judge, y[:PICTURES], y[PICTURES:], source, "pool", head,
         x[:PICTURES], x[PICTURES:], 2, folder / "cache",
     )  # fmt: skip
     decoded_cache: dict = {}
     device = torch.device("cpu")
 
-    def arm(mode: str, *, keep: bool) -> TuningTrial:
-        way = TrialConfig(mode, keep=keep, views=1, recipe=Recipe(batch=BATCH))
-        made = TuningTrial(ground, way, decoded_cache=decoded_cache, device=device, progress=Progress())
+    def trial(mode: str, *, cache_activations: bool) -> TuningTrial:
+        config = TrialConfig(
+            mode, cache_activations=cache_activations, augmented_views=1, recipe=Recipe(batch_size=BATCH)
+        )
+        made = TuningTrial(problem, config, decoded_cache=decoded_cache, device=device, progress=Progress())
         if made.prefix is not None:
-            made._kept = made._keep(made.prefix, None)
+            made._activations = made._cache_activations(made.prefix, None)
         return made
 
     def epoch(made: TuningTrial) -> Callable[[], None]:
-        task = made._task()
+        task = made.task()
         optimizer = torch.optim.AdamW([weight.tensor for weight in task.weights], lr=1e-6)
 
         def run() -> None:
             with fused(made.body, made.pairs):
-                task.mode(training=True)
-                for rows in task.train.order(0, batch=BATCH, seed=0):
+                task.set_training(training=True)
+                for rows in task.train.order(0, batch_size=BATCH, seed=0):
                     optimizer.zero_grad()
                     with precision(device):
                         scores = task.scores(*task.train.inputs(rows, epoch=0))
@@ -95,7 +97,7 @@ def speed() -> None:
         """Return a script's loop: contiguous; everything learns, BatchNorm too, or what an arm's groups name."""
         body, last = copy.deepcopy(source.module()).train(learns is None), nn.Linear(1280, 2)
         for name, weight in body.named_parameters():
-            weight.requires_grad_(learns is None or name in learns.groups.shares)
+            weight.requires_grad_(learns is None or name in learns.groups.lr_scales)
         weights = [weight for weight in (*body.parameters(), *last.parameters()) if weight.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=1e-6)
 
@@ -110,16 +112,16 @@ def speed() -> None:
 
         return run
 
-    first, second = arm("last:1", keep=True), arm("last:2", keep=True)
+    first, second = trial("last:1", cache_activations=True), trial("last:2", cache_activations=True)
 
     contenders = {
         "last:1, kept activations": epoch(first),
-        "last:1, whole network, our loop": epoch(arm("last:1", keep=False)),
+        "last:1, whole network, our loop": epoch(trial("last:1", cache_activations=False)),
         "last:1, whole network, plain loop": plain(first),
         "last:2, kept activations": epoch(second),
-        "last:2, whole network, our loop": epoch(arm("last:2", keep=False)),
+        "last:2, whole network, our loop": epoch(trial("last:2", cache_activations=False)),
         "last:2, whole network, plain loop": plain(second),
-        "all": epoch(arm("all", keep=True)),
+        "all": epoch(trial("all", cache_activations=True)),
         "all, plain loop": plain(None),
     }
     rates: dict[str, list[float]] = {name: [] for name in contenders}

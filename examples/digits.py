@@ -43,7 +43,7 @@ def carried(source, data, labels, *, epochs, seed, scratch=False):
     """Return test accuracy before tuning and after each epoch, shape (epochs + 1,)."""
     import torch
 
-    from headstart.tune.from_scratch import RECIPE, PretrainSplits, train_anew, untrained_network
+    from headstart.tune.from_scratch import PRETRAIN_RECIPE, PretrainSplits, train_from_scratch, untrained_network
 
     rng, y = np.random.default_rng(seed), np.array([example.label for example in data.examples])
     test = rng.permutation(len(y))[:TESTED]
@@ -57,8 +57,10 @@ def carried(source, data, labels, *, epochs, seed, scratch=False):
         with torch.no_grad():
             network.body.classifier.weight.copy_(torch.from_numpy(head.weight.T))
             network.body.classifier.bias.copy_(torch.from_numpy(head.bias))
-    recipe = replace(RECIPE, epochs=epochs, patience=epochs, batch=16, average=0.0, smoothing=0.0, seed=seed)
-    trained = train_anew(network, material, recipe, mirror=False)
+    recipe = replace(
+        PRETRAIN_RECIPE, epochs=epochs, patience=epochs, batch_size=16, ema_decay=0.0, label_smoothing=0.0, seed=seed
+    )
+    trained = train_from_scratch(network, material, recipe, horizontal_flip=False)
     return np.array([epoch.accuracy for epoch in trained.history])
 
 

@@ -39,8 +39,8 @@ ORDER = {
     "judge.report": "charts page usage fit_page comparison_page",
     "judge.benefit": "results gains sentence benefit",
     "tune": "settings network problem training class_names evaluation trial_config inputs flip_check from_scratch"
-    " result trial search",
-    "tune.training": "checkpoint ema task epoch_budget losses schedule signals trackers loop",
+    " result trial attempt search",
+    "tune.training": "checkpoint ema task epoch_budget losses run_state schedule signals trackers loop",
     "tune.network": "readers classifier trace frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base spec_augment images texts by_modality contrastive stream",
     "ship": "schema tfidf_member bundle card upload",
@@ -57,14 +57,13 @@ LINES_OF_A_FILE = 400
 LINES_OF_A_FUNCTION = 40
 """Without its docstring."""
 
-LONG_FILES = {"tune.training.loop", "tune.search"}
+LONG_FILES: set[str] = set()
 LONG_FUNCTIONS = {
     "comparison.trained_arms.trained",
     "fitting.findings.build_fit_result",
     "fitting.tuning.tuned_predictor",
     "fitting.tuning._answer",
     "pretraining.pretrain.train",
-    "tune.from_scratch.train_anew",
 }
 
 

@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.tune.inputs.augment import Views
+from headstart.tune.inputs.augment import ImageAugmentation
 from headstart.tune.inputs.images import Pictures
 from headstart.tune.inputs.row_store import Rows
-from headstart.tune.training.task import Recipe, Task, Trained, Weight
+from headstart.tune.training.task import Recipe, Task, TrainResult, Weight
 
 CLASSES = 3
-RECIPE = Recipe(epochs=2, rate=0.01, batch=9, mixup=0.2, smoothing=0.1, average=0.9, parts=2, seed=4)
+RECIPE = Recipe(
+    epochs=2, learning_rate=0.01, batch_size=9, mixup=0.2, label_smoothing=0.1, ema_decay=0.9, micro_batches=2, seed=4
+)
 
 
 class Net(nn.Module):
@@ -41,7 +43,7 @@ def pictures(count: int, strength: str, seed: int) -> Pictures:
     rows = Rows(count, (20, 20, 3), np.uint8, None)
     for row in range(count):
         rows[row] = rng.integers(40 * y[row], 140 + 40 * y[row], (20, 20, 3))
-    views = Views(strength, mirror=True, size=(16, 16), seed=seed)
+    views = ImageAugmentation(strength, horizontal_flip=True, size=(16, 16), seed=seed)
     return Pictures(rows, y, [f"{seed} {row}" for row in range(count)], views)
 
 
@@ -50,13 +52,13 @@ def task(count: int = 25) -> Task:
     torch.manual_seed(0)
     net = Net()
 
-    def mode(*, training: bool) -> None:
+    def set_training(*, training: bool) -> None:
         net.train(training)
 
     return Task(
         weights=[Weight(name, tensor, 1.0) for name, tensor in net.named_parameters()],
         scores=net,
-        mode=mode,
+        set_training=set_training,
         train=pictures(count, "strong", 1),
         validation=pictures(12, "none", 2),
         c=CLASSES,
@@ -64,11 +66,11 @@ def task(count: int = 25) -> Task:
     )
 
 
-def fingerprint(task: Task, trained: Trained) -> str:
+def fingerprint(task: Task, trained: TrainResult) -> str:
     """Return a hash over every bit of the weights, and over every number of the epochs but the seconds."""
     found = hashlib.sha256()
     for name, tensor in [*((weight.name, weight.tensor) for weight in task.weights), *task.statistics.items()]:
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode() + tensor.detach().numpy().tobytes())
     epochs = [(one.epoch, one.train_loss, one.train_accuracy, one.loss, one.accuracy) for one in trained.history]
-    found.update(repr((trained.why, trained.best, epochs)).encode())
+    found.update(repr((trained.stop_reason, trained.best, epochs)).encode())
     return found.hexdigest()

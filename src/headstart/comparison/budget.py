@@ -155,14 +155,14 @@ def sizes(source: Source, prepared: PreparedData, smallest: int) -> list[int]:
         return [0]
     if how.size[0] != how.size[1] or trained_layer(source) == "flatten" or how.size[0] <= smallest:
         return [0]
-    from headstart.tune.network.classifier import takes
+    from headstart.tune.network.classifier import accepts_size
 
     train = prepared.parts.train
     step = max(1, len(train) // LOOKED_AT)
     sides = [shorter_side(prepared.scan.dataset.read(at)) for at in train[::step][:LOOKED_AT]]
     enough = min(how.size[0], max(smallest, 32 * math.ceil(float(np.median(sides)) / 32)))
-    smaller = [side for side in SMALLER if smallest <= side < enough and takes(source, side)]
-    if enough < how.size[0] and takes(source, enough):
+    smaller = [side for side in SMALLER if smallest <= side < enough and accepts_size(source, side)]
+    if enough < how.size[0] and accepts_size(source, enough):
         return [enough, *smaller]
     return [0, *smaller]
 
@@ -172,9 +172,9 @@ def a_pass(source: Source, prepared: PreparedData, size: int) -> float:
     import torch
 
     from headstart.engines.token_batches import padded
-    from headstart.tune.training.task import precision, processor
+    from headstart.tune.training.task import default_device, precision
 
-    device = processor()
+    device = default_device()
     some = [prepared.scan.dataset.read(at) for at in prepared.parts.train[:TIMED]]
     how = source.preprocessing
     if isinstance(how, Preprocessing):

@@ -36,7 +36,7 @@ from headstart.tune.training.trackers import Tracker
 if TYPE_CHECKING:
     from headstart.tune.inputs.base import DecodedCache
     from headstart.tune.problem import TuningProblem
-    from headstart.tune.training.task import Recipe, Trained
+    from headstart.tune.training.task import Recipe, TrainResult
     from headstart.tune.trial_config import TrialConfig
 
 CALMER, ATTEMPTS = 3.0, 3
@@ -131,7 +131,7 @@ def trained(
         KeyboardInterrupt: Ctrl-C.
     """
     set_passive_omp_wait()
-    from headstart.tune.training.task import processor
+    from headstart.tune.training.task import default_device
     from headstart.tune.trial import TuningTrial
 
     clock = time.perf_counter()
@@ -139,26 +139,26 @@ def trained(
     if course.arm == SCRATCH:
         sized = _settled(sized, prepared)
     ground = _ground(prepared, sized)
-    way = _way(course, sized, len(ground.learn), seed)
+    way = _way(course, sized, len(ground.train_positions), seed)
     decoded_cache, left, name = _shelved(ground, decoded_cache, progress), course.budget, course.name or course.arm
     for attempt in range(1, ATTEMPTS + 1):
-        arm = TuningTrial(ground, way, decoded_cache=decoded_cache, device=processor(), progress=progress)
-        measured = _Measured(ground.y_judge, measured_epochs(way.recipe.epochs, course.pace))
+        arm = TuningTrial(ground, way, decoded_cache=decoded_cache, device=default_device(), progress=progress)
+        measured = _Measured(ground.y_validation, measured_epochs(way.recipe.epochs, course.pace))
         before = time.perf_counter() - clock
         run = arm.run(
             budget=left,
             folder=None,
             identity={"arm": course.arm},
-            watchers=[_Told(watcher, measured) for watcher in watchers],
-            each=measured.each,
+            trackers=[_Told(watcher, measured) for watcher in watchers],
+            on_epoch=measured.each,
             name=name,
         )
         took = time.perf_counter() - clock - before
-        if run.why != "exploded" or attempt == ATTEMPTS or (left is not None and left < 2 * took):
+        if run.stop_reason != "exploded" or attempt == ATTEMPTS or (left is not None and left < 2 * took):
             break
         left = None if left is None else left - took
-        way = replace(way, recipe=replace(way.recipe, rate=way.recipe.rate / CALMER))
-        progress.say(f"{name}: the loss exploded; begun again at a rate of {way.recipe.rate:.1e}")
+        way = replace(way, recipe=replace(way.recipe, learning_rate=way.recipe.learning_rate / CALMER))
+        progress.say(f"{name}: the loss exploded; begun again at a rate of {way.recipe.learning_rate:.1e}")
     at = {epoch.epoch: epoch.seconds for epoch in run.history}
     epochs = list(measured.right)
     return Outcome(
@@ -220,15 +220,15 @@ class _Told:
         self._watcher.finished(facts)
 
 
-def _said(course: ArmConfig, source: Source, run: Trained, way: TrialConfig, *, calmer: bool) -> str:
+def _said(course: ArmConfig, source: Source, run: TrainResult, way: TrialConfig, *, calmer: bool) -> str:
     how = source.preprocessing
     unit = "bands and frames" if isinstance(how, AudioPreprocessing) else "px"
     size = f", {how.size[0]} x {how.size[1]} {unit}" if isinstance(how, Preprocessing) else ""
     what = "every weight" if course.mode == "all" else f"--tune {course.mode}"
     done, meant = len(run.history) - 1, way.recipe.epochs
     short = f" of the {meant} it was meant to have" if done < meant else ""
-    why = ", after which its loss exploded" if run.why == "exploded" else ""
-    rate = f", at a rate of {way.recipe.rate:.1e}, for at a higher one its loss exploded" if calmer else ""
+    why = ", after which its loss exploded" if run.stop_reason == "exploded" else ""
+    rate = f", at a rate of {way.recipe.learning_rate:.1e}, for at a higher one its loss exploded" if calmer else ""
     return f"{what}{size}, {done} epoch{'' if done == 1 else 's'}{short}{why}{rate}"
 
 
@@ -276,16 +276,16 @@ def _settled(source: Source, prepared: PreparedData) -> Source:
 
 
 def _way(course: ArmConfig, source: Source, labels: int, seed: int) -> TrialConfig:
-    from headstart.tune.inputs.by_modality import rate_of
+    from headstart.tune.inputs.by_modality import learning_rate_of
     from headstart.tune.trial_config import TrialConfig
 
     anew = course.arm == SCRATCH
     return TrialConfig(
         mode=course.mode,
-        mirror=course.mirror,
-        batchnorm=anew,
-        decay=1.0 if anew else TrialConfig.decay,
-        recipe=_recipe(course, labels, rate_of(source, SCRATCH if anew else course.mode), seed),
+        horizontal_flip=course.mirror,
+        train_batchnorm=anew,
+        layer_decay=1.0 if anew else TrialConfig.layer_decay,
+        recipe=_recipe(course, labels, learning_rate_of(source, SCRATCH if anew else course.mode), seed),
     )
 
 
@@ -293,7 +293,9 @@ def _recipe(course: ArmConfig, labels: int, rate: float, seed: int) -> Recipe:
     from headstart.tune.training.task import Recipe
 
     epochs = epochs_for(course.arm, labels)
-    return Recipe(epochs=epochs, rate=rate, batch=batch_for(labels), patience=epochs, last=True, seed=seed)
+    return Recipe(
+        epochs=epochs, learning_rate=rate, batch_size=batch_for(labels), patience=epochs, keep_last=True, seed=seed
+    )
 
 
 def _ground(prepared: PreparedData, source: Source) -> TuningProblem:
@@ -306,15 +308,15 @@ def _ground(prepared: PreparedData, source: Source) -> TuningProblem:
     return TuningProblem(
         dataset=dataset,
         keys=prepared.scan.hashes,
-        learn=parts.train,
-        judge=parts.test,
-        y_learn=features.y,
-        y_judge=prepared.labels(parts.test),
+        train_positions=parts.train,
+        validation_positions=parts.test,
+        y_train=features.y,
+        y_validation=prepared.labels(parts.test),
         source=source,
         layer=layer,
         head=fit_ridge(features),
-        x=features.x,
-        x_judge=features.x[:0],  # the scores of what judges are asked of the network
+        x_train=features.x,
+        x_validation=features.x[:0],  # the scores of what judges are asked of the network
         c=len(dataset.classes),
         cache=cache_dir(),
     )
@@ -348,11 +350,13 @@ def mirrors(prepared: PreparedData, source: Source) -> bool:
     """Return whether the source still knows the examples in a mirror; asked of some of the labels."""
     import torch
 
-    from headstart.tune.flip_check import mirror_keeps_labels
+    from headstart.tune.flip_check import flip_keeps_labels
 
     parts = prepared.parts
     learn, judge = hold_out(prepared.scan.dataset, prepared.scan.hashes, parts.train, share=ASKED, seed=0)
     if not judge:
         return False
     ground = _ground(replace(prepared, parts=replace(parts, train=learn, test=judge)), source)
-    return mirror_keeps_labels(replace(ground, x_judge=prepared.features(ground.layer, judge).x), torch.device("cpu"))
+    return flip_keeps_labels(
+        replace(ground, x_validation=prepared.features(ground.layer, judge).x), torch.device("cpu")
+    )

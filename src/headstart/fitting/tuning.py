@@ -80,15 +80,15 @@ def tuned_predictor(
         return TuningProblem(
             dataset=dataset,
             keys=hashes,
-            learn=learn,
-            judge=judge,
-            y_learn=prepared.labels(learn),
-            y_judge=prepared.labels(judge),
+            train_positions=learn,
+            validation_positions=judge,
+            y_train=prepared.labels(learn),
+            y_validation=prepared.labels(judge),
             source=network,
             layer=layer,
             head=head,
-            x=prepared.features(layer, learn).x,
-            x_judge=prepared.features(layer, judge).x,
+            x_train=prepared.features(layer, learn).x,
+            x_validation=prepared.features(layer, judge).x,
             c=len(dataset.classes),
             cache=cache_dir(),
             held_out=held_out,
@@ -107,16 +107,22 @@ def tuned_predictor(
     tuning = tune(
         stands_on,
         settings,
-        pooled=pooled,
+        pooled_problem=pooled,
         seed=seed,
         folder=checkpoints,
         identity=identity,
-        watchers=watchers,
+        trackers=watchers,
         progress=progress,
     )
     stacked = None
-    if text_baseline and frozen.terms and frozen.joined and tuning.head is not None and tuning.said is not None:
-        tuned = (tuning.head, tuning.said)
+    if (
+        text_baseline
+        and frozen.terms
+        and frozen.joined
+        and tuning.head is not None
+        and tuning.validation_probabilities is not None
+    ):
+        tuned = (tuning.head, tuning.validation_probabilities)
         stacked = stack_after_tuning(prepared, stands_on, text_baseline, frozen.joined, tuned)
     return _answer(prepared, frozen, tuning, stacked, seed=seed, progress=progress)
 

@@ -72,11 +72,11 @@ def stack_after_tuning(
     head, probabilities = tuned
     words, weights = _unseen_probabilities(prepared, problem, text_baseline)
     stacked = stacked_if_better(
-        head, text_baseline.choice.head, fit_stacking(probabilities, words, problem.y_judge, weights)
+        head, text_baseline.choice.head, fit_stacking(probabilities, words, problem.y_validation, weights)
     )
-    frozen_head = refit(problem.x, problem.y_learn, problem.c, like=problem.head)
-    source = frozen_head.predict_proba(problem.x_judge)
-    frozen_loss = stacked_log_loss(frozen.shares, source, words, problem.y_judge, weights)
+    frozen_head = refit(problem.x_train, problem.y_train, problem.c, like=problem.head)
+    source = frozen_head.predict_proba(problem.x_validation)
+    frozen_loss = stacked_log_loss(frozen.shares, source, words, problem.y_validation, weights)
     return TunedStackedHead(stacked.head, stacked.text_head, stacked.stacking, frozen_loss)
 
 
@@ -89,9 +89,9 @@ def _unseen_probabilities(
     """
     choice = text_baseline.choice
     if not problem.held_out:
-        probabilities = choice.head.predict_proba(texts_at(prepared.scan.dataset, problem.judge))
+        probabilities = choice.head.predict_proba(texts_at(prepared.scan.dataset, problem.validation_positions))
         return probabilities, np.ones(len(probabilities))
     row_of = {position: row for row, position in enumerate(prepared.parts.train)}
-    rows = np.array([row_of[position] for position in problem.judge], dtype=np.intp)
+    rows = np.array([row_of[position] for position in problem.validation_positions], dtype=np.intp)
     weights = choice.test_weights[rows]
     return choice.out_of_fold[rows], weights if weights.any() else np.ones(len(rows))

@@ -45,7 +45,7 @@ from headstart.tune.training.trackers import Tracker, open_trackers
 if TYPE_CHECKING:
     from headstart.sources.base import Source
     from headstart.tune.from_scratch import PretrainSplits, UntrainedNetwork
-    from headstart.tune.training.task import Trained
+    from headstart.tune.training.task import TrainResult
 
 MEASURED, SHORTEST, LONGEST = 1000, 0.1, 10.0
 """Recordings whose length is looked at, and the least and most seconds that are heard unless asked for."""
@@ -133,7 +133,7 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
         classes=len(scanned.dataset.classes),
         size=options.size or 0,
         seed=options.seed,
-        hearing=hearing(material, options.seconds),
+        recording=hearing(material, options.seconds),
     )
     check_enough(network, material)
     with clock.part("tune"):
@@ -145,7 +145,7 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
             watchers=[ConsoleLogger(progress, material.dataset.items), *watchers],
             progress=progress,
         )
-    clock.add("tune", trained.before)
+    clock.add("tune", trained.seconds_before_resume)
     said = measure(network, material, seed=options.seed, clock=clock, progress=progress)
     facts = RunInputs(data, options, scanned, counts(material), (*scanned.dataset.notes, *scanned.notes, *notes))
     return build_pretrain_result(facts, network, trained, said, clock)
@@ -202,8 +202,8 @@ def divide(scanned: Scan, *, seed: int) -> tuple[PretrainSplits, tuple[str, ...]
 def counts(material: PretrainSplits) -> dict[str, int]:
     """Return how many examples are for what."""
     return {
-        "train": len(material.learn),
-        "validation": len(material.judge),
+        "train": len(material.train),
+        "validation": len(material.validation),
         "test": len(material.test),
         "skipped": len(material.dataset.skipped),
         "ignored": material.dataset.ignored,
@@ -220,8 +220,8 @@ def hearing(material: PretrainSplits, seconds: float | None) -> tuple[float, int
     dataset = material.dataset
     if dataset.kind != "sound":
         return None
-    rows = np.linspace(0, len(material.learn) - 1, min(len(material.learn), MEASURED)).astype(int)
-    found = np.array([dataset.reread(material.learn[row], length) for row in rows])
+    rows = np.linspace(0, len(material.train) - 1, min(len(material.train), MEASURED)).astype(int)
+    found = np.array([dataset.reread(material.train[row], length) for row in rows])
     lasting = float(np.clip(np.quantile(found[:, 0], 0.95), SHORTEST, LONGEST))
     return seconds or lasting, int(min(MOST_RATE, np.median(found[:, 1])))
 
@@ -230,10 +230,10 @@ def check_enough(network: UntrainedNetwork, material: PretrainSplits) -> None:
     """Raise DataError where there are far too few examples for so many weights."""
     weights, items = sum(weight.numel() for weight in network.body.parameters()), material.dataset.items
     least = -(-weights // WEIGHTS_PER_EXAMPLE)
-    if len(material.learn) < least:
+    if len(material.train) < least:
         raise DataError(
             f"{network.arch} has {weights:,} weights and needs at least {least:,} {items} to learn from",
-            f"{len(material.learn):,}",
+            f"{len(material.train):,}",
             f"add {items}, or name a smaller architecture, such as arch:resnet9",
         )
 
@@ -246,37 +246,39 @@ def train(
     fingerprint: str,
     watchers: Sequence[Tracker],
     progress: Progress,
-) -> Trained:
+) -> TrainResult:
     """Train the network, its best weights left in place.
 
     Raises:
         UsageError: the budget ends before one epoch.
     """
-    from headstart.tune.from_scratch import recipe_for, train_anew
+    from headstart.tune.from_scratch import recipe_for, train_from_scratch
 
     usual = recipe_for(material)
     recipe = replace(
         usual,
         epochs=options.epochs,
         patience=options.epochs,
-        rate=options.learning_rate or usual.rate,
-        batch=options.batch_size or usual.batch,
+        learning_rate=options.learning_rate or usual.learning_rate,
+        batch_size=options.batch_size or usual.batch_size,
         seed=options.seed,
     )
-    trained = train_anew(
+    trained = train_from_scratch(
         network,
         material,
         recipe,
-        views=options.augment != "none",
-        mirror=network.how.channels != "grey" if options.horizontal_flip is None else options.horizontal_flip,
+        augment=options.augment != "none",
+        horizontal_flip=network.preprocessing.channels != "grey"
+        if options.horizontal_flip is None
+        else options.horizontal_flip,
         budget=options.budget,
         folder=options.checkpoints,
-        identity={"data": fingerprint, "examples": [len(material.learn), len(material.judge), len(material.test)]},
-        watchers=watchers,
+        identity={"data": fingerprint, "examples": [len(material.train), len(material.validation), len(material.test)]},
+        trackers=watchers,
         progress=progress,
     )
-    if trained.why == "short" or (trained.why == "budget" and len(trained.history) == 2):
-        count, seconds = len(material.learn), max(trained.costs.values())
+    if trained.stop_reason == "short" or (trained.stop_reason == "budget" and len(trained.history) == 2):
+        count, seconds = len(material.train), max(trained.costs.values())
         needs = f"an epoch of {count:,} {material.dataset.items} takes about {seconds:,.1f} s"
         raise UsageError(
             "--budget must allow one epoch",
@@ -295,16 +297,16 @@ def measure(
     y, c = material.labels(material.test), len(material.dataset.classes)
     with progress.step("Testing"), clock.part("extract"):
         probabilities = probabilities_of(network, material, material.test)
-    learn = (*material.learn, *material.judge)
+    learn = (*material.train, *material.validation)
     if len(learn) > MAX_BASELINE_EXAMPLES:
         learn = tuple(np.random.default_rng(seed).permutation(np.array(learn))[:MAX_BASELINE_EXAMPLES].tolist())
     with clock.part("head"):
         seen, tested = (
-            baseline_inputs(material.dataset, part, network.how, progress) for part in (learn, material.test)
+            baseline_inputs(material.dataset, part, network.preprocessing, progress) for part in (learn, material.test)
         )
         with progress.step("Fitting the simple baseline"):
             simple = SIMPLE_BASELINES[material.dataset.kind](seen, material.labels(learn), tested, c=c, seed=seed)
-    common = majority_baseline(material.labels((*material.learn, *material.judge)), c, len(y))
+    common = majority_baseline(material.labels((*material.train, *material.validation)), c, len(y))
     return TestResult(probabilities, y, judge_gate(probabilities, common, simple, y, seed=seed))
 
 

@@ -27,7 +27,7 @@ from headstart.sources.checkpoints.source_folder import SCHEMA as FOLDER_SCHEMA
 
 if TYPE_CHECKING:
     from headstart.tune.from_scratch import UntrainedNetwork
-    from headstart.tune.training.task import Trained
+    from headstart.tune.training.task import TrainResult
 
 WEIGHTS, CARD, PAGE = "weights.safetensors", "README.md", "report.html"
 
@@ -85,7 +85,7 @@ class PretrainResult:
 
     facts: RunInputs
     network: UntrainedNetwork
-    trained: Trained
+    trained: TrainResult
     measured: TestResult
     result: dict[str, Any]
 
@@ -175,34 +175,36 @@ class PretrainResult:
             "arch": network.arch,
             "origin": f"{dataset.name}, fingerprint {self.facts.scan.fingerprint}",
             "weights": WEIGHTS,
-            "preprocessing": asdict(network.how),
+            "preprocessing": asdict(network.preprocessing),
             "classes": list(dataset.classes),
             "licence": self.facts.options.licence or "not stated",
             "trained_on": f"{len(dataset.classes)} classes of {dataset.name}, from random weights",
             "members": {WEIGHTS: digest},
             "taps": [asdict(tap) for tap in network.taps],
-            "more": [asdict(tap) for tap in network.more],
+            "more": [asdict(tap) for tap in network.extra_taps],
             "gate": self.gate.as_dict(),
             "command": self.facts.command,
         }
 
 
 def build_pretrain_result(
-    facts: RunInputs, network: UntrainedNetwork, trained: Trained, measured: TestResult, clock: Clock
+    facts: RunInputs, network: UntrainedNetwork, trained: TrainResult, measured: TestResult, clock: Clock
 ) -> PretrainResult:
     """Gather everything worth telling."""
     dataset, options = facts.scan.dataset, facts.options
     told = evaluate(measured.probabilities, measured.y, dataset.classes, seed=options.seed)
     gate = measured.gate
     spectrogram = (
-        {"spectrogram": asdict(network.how.spectrogram)} if isinstance(network.how, AudioPreprocessing) else {}
+        {"spectrogram": asdict(network.preprocessing.spectrogram)}
+        if isinstance(network.preprocessing, AudioPreprocessing)
+        else {}
     )
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "task": dataset.modality.task,
         "arch": options.arch,
         "source": f"file:{options.folder}",
-        "size": list(network.how.size),
+        "size": list(network.preprocessing.size),
         **spectrogram,
         "seed": options.seed,
         "gate": gate.as_dict(),
@@ -222,13 +224,13 @@ def build_pretrain_result(
     return PretrainResult(facts, network, trained, measured, result)
 
 
-def training(trained: Trained) -> dict[str, Any]:
+def training(trained: TrainResult) -> dict[str, Any]:
     """Return what came of training as plain values, ready for JSON."""
     return {
         "epochs": len(trained.history) - 1,
         "planned": trained.planned,
         "best": trained.best,
-        "why": trained.why,
+        "why": trained.stop_reason,
         "images_per_second": round(trained.images_per_second, 1),
         "images": trained.images,
         "history": [epoch.as_dict() for epoch in trained.history],

@@ -1,4 +1,4 @@
-"""Names of classes as examples: `card_arrival` says what it is about, `B2` does not, and the frozen source tells."""
+"""Class names as training examples: `card_arrival` describes its texts, `B2` does not; the frozen source can tell."""
 
 from __future__ import annotations
 
@@ -21,61 +21,61 @@ from headstart.tune.problem import TuningProblem
 from headstart.tune.training.task import precision
 
 FOLDS = 4
-BETWEEN = re.compile(r"[_\W]+|(?<=[a-z])(?=[A-Z])")
+WORD_BOUNDARY = re.compile(r"[_\W]+|(?<=[a-z])(?=[A-Z])")
 
 
 def phrase(name: str) -> str:
     """Return the name of a class as words: `card_arrival`, `card-arrival` and `CardArrival` are `card arrival`."""
-    return " ".join(BETWEEN.sub(" ", name).lower().split())
+    return " ".join(WORD_BOUNDARY.sub(" ", name).lower().split())
 
 
-def named(ground: TuningProblem) -> list[Tokens]:
+def class_name_tokens(problem: TuningProblem) -> list[Tokens]:
     """Return the tokens of the name of each class, in the order of the classes."""
-    source = ground.source
-    tokens = [source.prepare((phrase(name) or name).encode()) for name in ground.dataset.classes]
-    assert all(isinstance(one, Tokens) for one in tokens)
+    source = problem.source
+    tokens = [source.prepare((phrase(name) or name).encode()) for name in problem.dataset.classes]
+    assert all(isinstance(of_class, Tokens) for of_class in tokens)
     return cast(list[Tokens], tokens)
 
 
-def names_tell(ground: TuningProblem, device: torch.device, *, seed: int) -> bool:
+def class_names_help(problem: TuningProblem, device: torch.device, *, seed: int) -> bool:
     """Return whether the head of the frozen source does better with one more example of each class: its name.
 
-    Every example is judged by a head that was fitted without it; the mean log loss must fall by more than one standard
+    Every example is scored by a head that was fitted without it; the mean log loss must fall by more than one standard
     error of the paired difference.
 
     Args:
-        ground: what tuning stands on.
+        problem: what tuning stands on.
         device: where to compute.
         seed: of the folds.
     """
-    if ground.dataset.kind != "text":
+    if problem.dataset.kind != "text":
         return False
-    whole = ground.whole()
-    x, y, c = whole.x, whole.y_learn, whole.c
-    more, classes = _features(ground, device), np.arange(c)
+    everything = problem.without_validation()
+    x, y, c = everything.x_train, everything.y_train, everything.c
+    names, classes = _name_features(problem, device), np.arange(c)
     groups, keys = content_groups(x, None)
     folds = assign_folds(y, groups, keys, folds=FOLDS, seed=seed)
-    judged = np.flatnonzero(folds >= 0)
+    rows = np.flatnonzero(folds >= 0)
     losses = []
-    for known, labels in ((x[:0], classes[:0]), (more, classes)):
+    for extra_x, extra_y in ((names[:0], classes[:0]), (names, classes)):
         scores = np.zeros((len(y), c), np.float32)
         for fold in range(FOLDS):
-            learn, out = folds != fold, folds == fold
-            if out.any():
-                given = np.concatenate([x[learn], known]), np.concatenate([y[learn], labels])
-                scores[out] = refit(*given, c, like=whole.head).scores(x[out])
-        told, truth = scores[judged], y[judged]
-        losses.append(log_losses(told, truth, fit_temperature(told, truth, np.ones(len(truth)))))
+            held_out = folds == fold
+            if held_out.any():
+                examples = np.concatenate([x[~held_out], extra_x]), np.concatenate([y[~held_out], extra_y])
+                scores[held_out] = refit(*examples, c, like=everything.head).scores(x[held_out])
+        scored, truth = scores[rows], y[rows]
+        losses.append(log_losses(scored, truth, fit_temperature(scored, truth, np.ones(len(truth)))))
     gains = losses[0] - losses[1]
     return bool(len(gains) and gains.mean() > gains.std() / np.sqrt(len(gains)))
 
 
-def _features(ground: TuningProblem, device: torch.device) -> NDArray[np.float32]:
-    """Return the features of the names, float32 of shape (c, d)."""
-    source = ground.source
-    reader = TextReader(copy.deepcopy(source.module()).eval(), source.all_taps, ground.taps).to(device)
-    given = tuple(torch.from_numpy(part).to(device) for part in padded([one.pieces[0] for one in named(ground)]))
+def _name_features(problem: TuningProblem, device: torch.device) -> NDArray[np.float32]:
+    """Return the features of the class names, float32 of shape (c, d)."""
+    source = problem.source
+    reader = TextReader(copy.deepcopy(source.module()).eval(), source.all_taps, problem.taps).to(device)
+    ids_and_mask = padded([tokens.pieces[0] for tokens in class_name_tokens(problem)])
     with torch.inference_mode(), precision(device):
-        said = reader.blocks(given, {})
-        found: NDArray[np.float32] = joined_blocks([block.float() for block in said]).cpu().numpy()
-    return found
+        blocks = reader.blocks(tuple(torch.from_numpy(part).to(device) for part in ids_and_mask), {})
+        features: NDArray[np.float32] = joined_blocks([block.float() for block in blocks]).cpu().numpy()
+    return features

@@ -1,4 +1,4 @@
-"""Whether a mirrored picture keeps its label: asked of the frozen source, for no view may change what is shown."""
+"""Whether a horizontally flipped picture keeps its label: measured on the frozen source, before any view is flipped."""
 
 from __future__ import annotations
 
@@ -10,48 +10,49 @@ import torch
 from headstart.base.progress import Progress
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.heads.select import refit
-from headstart.tune.inputs.images import decoded
+from headstart.tune.inputs.images import decode_rows
 from headstart.tune.network.classifier import Classifier
 from headstart.tune.network.readers import PictureReader
 from headstart.tune.problem import TuningProblem
 from headstart.tune.training.task import precision
 
-MOST = 64  # examples that are asked about
-COST = 0.03  # accuracy that mirroring may cost
-KNOWN = 0.6  # accuracy below which the source has no say
+MAX_FLIPPED = 64  # validation pictures that are flipped
+MAX_ACCURACY_LOSS = 0.03
+MIN_FROZEN_ACCURACY = 0.6  # below it the source knows too little to tell
 BATCH = 16
 
 
-def mirror_keeps_labels(ground: TuningProblem, device: torch.device) -> bool:
-    """Return whether the frozen source names mirrored pictures as well as plain ones: digits and letters it does not.
+def flip_keeps_labels(problem: TuningProblem, device: torch.device) -> bool:
+    """Return whether the frozen source classifies flipped pictures as well as plain ones: not so digits or letters.
 
-    Of what is no picture there is no mirrored one.
+    Examples that are no pictures are never flipped.
 
     Args:
-        ground: what tuning stands on.
+        problem: what tuning stands on.
         device: where to compute.
     """
-    if ground.dataset.kind != "image":
+    if problem.dataset.kind != "image":
         return False
-    asked = ground.judge[:: max(1, len(ground.judge) // MOST)][:MOST]
-    at = np.searchsorted(ground.judge, asked)
-    how = ground.source.preprocessing
-    assert isinstance(how, Preprocessing)
-    rows = decoded(ground.dataset, asked, how, cache=ground.cache, progress=Progress())
-    head = refit(ground.x, ground.y_learn, ground.c, like=ground.head)
-    body = copy.deepcopy(ground.source.module()).eval()
+    validation = problem.validation_positions
+    positions = validation[:: max(1, len(validation) // MAX_FLIPPED)][:MAX_FLIPPED]
+    rows = np.searchsorted(validation, positions)
+    preprocessing = problem.source.preprocessing
+    assert isinstance(preprocessing, Preprocessing)
+    pictures = decode_rows(problem.dataset, positions, preprocessing, cache=problem.cache, progress=Progress())
+    head = refit(problem.x_train, problem.y_train, problem.c, like=problem.head)
+    body = copy.deepcopy(problem.source.module()).eval()
     classifier = (
-        Classifier(PictureReader(body, how, ground.taps), head, ground.x)
+        Classifier(PictureReader(body, preprocessing, problem.taps), head, problem.x_train)
         .to(device)
         .to(memory_format=torch.channels_last)
     )
-    found = []
+    predicted = []
     with torch.inference_mode(), precision(device):
-        for start in range(0, len(asked), BATCH):
-            pictures = rows.take(np.arange(start, min(start + BATCH, len(asked))))
-            mirrored = torch.from_numpy(np.ascontiguousarray(pictures[:, :, ::-1])).to(device)
-            found.append(classifier(mirrored).argmax(dim=1).cpu().numpy())
-    y = ground.y_judge[at]
-    plain = head.scores(ground.x_judge[at]).argmax(axis=1)
-    straight, turned = (plain == y).mean(), (np.concatenate(found) == y).mean()
-    return bool(straight >= KNOWN and turned >= straight - COST)
+        for start in range(0, len(positions), BATCH):
+            batch = pictures.take(np.arange(start, min(start + BATCH, len(positions))))
+            flipped = torch.from_numpy(np.ascontiguousarray(batch[:, :, ::-1])).to(device)
+            predicted.append(classifier(flipped).argmax(dim=1).cpu().numpy())
+    y = problem.y_validation[rows]
+    accuracy = (head.scores(problem.x_validation[rows]).argmax(axis=1) == y).mean()
+    flipped_accuracy = (np.concatenate(predicted) == y).mean()
+    return bool(accuracy >= MIN_FROZEN_ACCURACY and flipped_accuracy >= accuracy - MAX_ACCURACY_LOSS)

@@ -1,4 +1,4 @@
-"""The ground that tuning stands on."""
+"""The problem that tuning solves: examples, a source, and the head that was chosen on its frozen features."""
 
 from __future__ import annotations
 
@@ -19,79 +19,80 @@ from headstart.sources.taps import Tap
 
 @dataclass(frozen=True)
 class TuningProblem:
-    """What tuning stands on: the data, the source, and the head that was chosen on its features.
+    """The data, the source, and the head that tuning starts from and has to beat.
 
     Attributes:
         dataset: the examples.
-        keys: a name of each that follows from its content.
-        learn: positions of the examples to learn from.
-        judge: positions of those that judge.
-        y_learn: class ids, int64 of shape (len(learn),).
-        y_judge: class ids, int64 of shape (len(judge),).
-        source: what is tuned.
-        layer: where its features are taken.
-        head: kind, penalty and temperature that were chosen.
-        x: features of `learn`, float32 of shape (len(learn), d), at the source's own size.
-        x_judge: features of `judge`, float32 of shape (len(judge), d).
+        keys: the content hash of each example.
+        train_positions: positions of the examples to learn from.
+        validation_positions: positions of the examples that tuning is evaluated on.
+        y_train: class ids of the training examples, int64 of shape (n,).
+        y_validation: class ids of the validation examples, int64 of shape (m,).
+        source: the network that is tuned.
+        layer: the layer that its features are taken at.
+        head: the kind, penalty and temperature that were chosen.
+        x_train: features of the training examples, float32 of shape (n, d), at the source's own input size.
+        x_validation: features of the validation examples, float32 of shape (m, d).
         c: number of classes.
-        cache: folder for rows that do not fit into memory.
-        held_out: whether those that judge are training examples, which the final model may learn from as well.
+        cache: folder for arrays that do not fit into memory.
+        held_out: whether the validation examples were held out of the training part, so that the final model may learn
+            from them as well.
     """
 
     dataset: Dataset
     keys: tuple[str, ...]
-    learn: tuple[int, ...]
-    judge: tuple[int, ...]
-    y_learn: NDArray[np.int64]
-    y_judge: NDArray[np.int64]
+    train_positions: tuple[int, ...]
+    validation_positions: tuple[int, ...]
+    y_train: NDArray[np.int64]
+    y_validation: NDArray[np.int64]
     source: Source
     layer: str
     head: LinearHead
-    x: NDArray[np.float32]
-    x_judge: NDArray[np.float32]
+    x_train: NDArray[np.float32]
+    x_validation: NDArray[np.float32]
     c: int
     cache: Path
     held_out: bool = False
 
-    def whole(self) -> TuningProblem:
-        """Return the ground on which every example is learned from, and none judges."""
+    def without_validation(self) -> TuningProblem:
+        """Return the problem in which every example is a training example."""
         return replace(
             self,
-            learn=(*self.learn, *self.judge),
-            judge=(),
-            y_learn=np.concatenate([self.y_learn, self.y_judge]),
-            y_judge=self.y_judge[:0],
-            x=np.concatenate([self.x, self.x_judge]),
-            x_judge=self.x_judge[:0],
+            train_positions=(*self.train_positions, *self.validation_positions),
+            validation_positions=(),
+            y_train=np.concatenate([self.y_train, self.y_validation]),
+            y_validation=self.y_validation[:0],
+            x_train=np.concatenate([self.x_train, self.x_validation]),
+            x_validation=self.x_validation[:0],
         )
 
-    def judged_by(self, positions: Sequence[int]) -> TuningProblem:
-        """Return the ground on which the examples at `positions` judge, and all others are learned from."""
-        whole, held = self.whole(), set(positions)
-        where = np.array([at in held for at in whole.learn])
+    def with_validation(self, positions: Sequence[int]) -> TuningProblem:
+        """Return the problem that is evaluated on the examples at `positions` and learned from all the others."""
+        everything, validation = self.without_validation(), set(positions)
+        rows = np.array([position in validation for position in everything.train_positions])
         return replace(
-            whole,
-            learn=tuple(at for at in whole.learn if at not in held),
-            judge=tuple(at for at in whole.learn if at in held),
-            y_learn=whole.y_learn[~where],
-            y_judge=whole.y_learn[where],
-            x=whole.x[~where],
-            x_judge=whole.x[where],
+            everything,
+            train_positions=tuple(position for position in everything.train_positions if position not in validation),
+            validation_positions=tuple(position for position in everything.train_positions if position in validation),
+            y_train=everything.y_train[~rows],
+            y_validation=everything.y_train[rows],
+            x_train=everything.x_train[~rows],
+            x_validation=everything.x_train[rows],
         )
 
     @property
     def taps(self) -> tuple[Tap, ...]:
         """The taps of the layer, in the order of the head's rows."""
-        known = {tap.name: tap for tap in self.source.all_taps}
         if self.layer == JOINED:
             return self.source.taps
-        return tuple(known[name] for name in dict.fromkeys(self.layer.split("+")))
+        taps = {tap.name: tap for tap in self.source.all_taps}
+        return tuple(taps[name] for name in dict.fromkeys(self.layer.split("+")))
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the source's input in pixels; zeros for what is no picture."""
-        how = self.source.preprocessing
-        return how.size if isinstance(how, Preprocessing) else (0, 0)
+        """Height and width of the source's input in pixels; zeros where the examples are no pictures."""
+        preprocessing = self.source.preprocessing
+        return preprocessing.size if isinstance(preprocessing, Preprocessing) else (0, 0)
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""What came of tuning, and how it is said."""
+"""The result of tuning, and the sentences that describe it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from headstart.heads.linear import LinearHead
 from headstart.judge.intervals import Interval
 from headstart.sources.base import Source
-from headstart.tune.evaluation import EvaluatedTrial, gain, joined
+from headstart.tune.evaluation import Evaluation, gain, pooled
 from headstart.tune.training.task import EpochResult
 
 
 @dataclass(frozen=True)
-class TriedConfig:
-    """One way of tuning, and what came of it on the examples that judge.
+class TrialResult:
+    """One trial, evaluated on the validation examples.
 
     Attributes:
-        name: of the way.
+        name: of its configuration.
         log_loss: in nats, after calibration.
         accuracy: 0..1.
-        gain: of log loss against the frozen source, with its paired interval; above 0 is better.
+        gain: reduction of log loss against the frozen source, with its paired interval; above 0 is better.
         alpha: how far from start to end the weights stand (WiSE-FT).
-        settled: whether the head was fitted anew on what the body says there.
-        why: why its last run ended.
+        refit_head: whether the head was fitted again on the features of the body that stands there.
+        stop_reason: why its last run ended.
         history: its epochs, over all its runs.
-        images_per_second: learned from.
-        kept: whether its epochs ran from kept activations.
+        images_per_second: examples learned from.
+        cached: whether its epochs ran from cached activations.
     """
 
     name: str
@@ -38,23 +38,38 @@ class TriedConfig:
     accuracy: float
     gain: Interval
     alpha: float
-    settled: bool
-    why: str
+    refit_head: bool
+    stop_reason: str
     history: tuple[EpochResult, ...]
     images_per_second: float
-    kept: bool
+    cached: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, ready for JSON."""
+        return {
+            "name": self.name,
+            "log_loss": self.log_loss,
+            "accuracy": self.accuracy,
+            "gain": self.gain.as_dict(),
+            "alpha": self.alpha,
+            "settled": self.refit_head,
+            "why": self.stop_reason,
+            "history": [epoch.as_dict() for epoch in self.history],
+            "images_per_second": self.images_per_second,
+            "kept": self.cached,
+        }
 
 
 @dataclass(frozen=True)
-class Confirmed:
-    """What examples say of the best way that had no say in its choice.
+class Confirmation:
+    """The best trial, evaluated on examples that took no part in choosing it.
 
     Attributes:
         parts: sets of training examples that were held out in turn.
-        examples: in all of them.
+        examples: number of examples in all of them.
         frozen: log loss in nats and accuracy, 0..1, of the frozen source on them.
-        tuned: the same of the best way, learned each time from all the others.
-        gain: of log loss, with its paired interval; above 0 is better.
+        tuned: the same of the best trial, learned each time from all the others.
+        gain: reduction of log loss, with its paired interval; above 0 is better.
     """
 
     parts: int
@@ -65,103 +80,116 @@ class Confirmed:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, ready for JSON."""
-        measured = {
-            name: {"log_loss": one[0], "accuracy": one[1]}
-            for name, one in (("frozen", self.frozen), ("tuned", self.tuned))
+        return {
+            "parts": self.parts,
+            "examples": self.examples,
+            "frozen": _loss_and_accuracy(self.frozen),
+            "tuned": _loss_and_accuracy(self.tuned),
+            "gain": self.gain.as_dict(),
         }
-        return {"parts": self.parts, "examples": self.examples, **measured, "gain": self.gain.as_dict()}
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What came of tuning.
+    """The result of tuning.
 
     Attributes:
         source: the tuned source; None unless it is better than the frozen one beyond the interval.
         head: its head; None without it.
-        layer: where the head takes its features; empty without it.
-        way: the name of the best way; empty where nothing could be tried.
-        frozen: log loss and accuracy of the frozen source on the examples that judge.
-        tried: every way that was tried, best first.
-        confirmed: what further examples say of the best way; None where none were asked.
-        notes: what its user must be told, one sentence each.
+        layer: the layer that the head takes its features at; empty without it.
+        config_name: the name of the best configuration; empty where nothing could be tried.
+        frozen: log loss and accuracy of the frozen source on the validation examples.
+        trials: every trial, best first.
+        confirmation: the best trial on further examples; None where there was no such evaluation.
+        notes: what its user must know, one sentence each.
         device: where it computed.
-        said: class probabilities of the examples that judge, float32 of shape (m, c), by the model as it was judged;
-            None without a tuned source.
+        validation_probabilities: class probabilities of the validation examples, float32 of shape (m, c), by the model
+            as it was evaluated; None without a tuned source.
     """
 
     source: Source | None
     head: LinearHead | None
     layer: str
-    way: str
+    config_name: str
     frozen: tuple[float, float]
-    tried: tuple[TriedConfig, ...]
-    confirmed: Confirmed | None
+    trials: tuple[TrialResult, ...]
+    confirmation: Confirmation | None
     notes: tuple[str, ...]
     device: str
-    said: NDArray[np.float32] | None = None
+    validation_probabilities: NDArray[np.float32] | None = None
 
     @property
     def kept(self) -> bool:
-        """Whether the tuned source is the answer."""
+        """Whether the model is the tuned source."""
         return self.source is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, ready for JSON."""
         return {
             "kept": self.kept,
-            "way": self.way,
-            "frozen": {"log_loss": self.frozen[0], "accuracy": self.frozen[1]},
+            "way": self.config_name,
+            "frozen": _loss_and_accuracy(self.frozen),
             "device": self.device,
-            "confirmed": None if self.confirmed is None else self.confirmed.as_dict(),
-            "tried": [
-                {**asdict(one), "gain": one.gain.as_dict(), "history": [epoch.as_dict() for epoch in one.history]}
-                for one in self.tried
-            ],
+            "confirmed": None if self.confirmation is None else self.confirmation.as_dict(),
+            "tried": [trial.as_dict() for trial in self.trials],
         }
 
 
-def ending(one: TriedConfig) -> str:
-    """Return what must be said of a way whose last run had to end early."""
-    if one.why == "short":
-        return f"{one.name}: the budget is too short for one epoch; the frozen source stands."
+def early_end_note(trial: TrialResult) -> str:
+    """Return the sentence on a trial whose last run had to end early."""
+    if trial.stop_reason == "short":
+        return f"{trial.name}: the budget is too short for one epoch; the frozen source stands."
     return (
-        f"{one.name}: the loss exploded or was not finite, and the last good weights stand;"
+        f"{trial.name}: the loss exploded or was not finite, and the last good weights stand;"
         " give a smaller --learning-rate."
     )
 
 
-def confirmation(frozen: Sequence[EvaluatedTrial], tuned: Sequence[EvaluatedTrial], *, seed: int) -> Confirmed:
-    """Return what several parts say together of the frozen source and of the best way."""
-    before, after = joined(frozen), joined(tuned)
-    return Confirmed(
+def confirmation_of(frozen: Sequence[Evaluation], tuned: Sequence[Evaluation], *, seed: int) -> Confirmation:
+    """Return the evaluations of the frozen source and of the best trial on several parts, taken together."""
+    before, after = pooled(frozen), pooled(tuned)
+    return Confirmation(
         len(frozen),
-        len(before.right),
+        len(before.correct),
         (before.log_loss, before.accuracy),
         (after.log_loss, after.accuracy),
         gain(before, after, seed=seed),
     )
 
 
-def not_kept(tried: Sequence[TriedConfig], confirmed: Confirmed | None, *, picked: bool) -> str:
-    """Return why the frozen source stands; `picked` where the best of several ways needs a second look."""
-    if not tried:
+def not_kept_note(trials: Sequence[TrialResult], confirmation: Confirmation | None, *, confirmation_due: bool) -> str:
+    """Return why the model is the frozen source.
+
+    Args:
+        trials: every trial, best first.
+        confirmation: the best trial on further examples.
+        confirmation_due: whether the best of several trials must be confirmed on such examples.
+    """
+    if not trials:
         return "Nothing could be tuned within the budget: the model is the frozen one."
-    best = tried[0]
-    gained = best.gain if confirmed is None else confirmed.gain
-    where = "" if confirmed is None else f" on {confirmed.examples:,} examples that had no say in the search"
-    why = "no gain beyond the interval"
-    if gained.low > 0:
-        due = picked and confirmed is None
-        why = "and there was no time for a second look (give a larger --budget)" if due else "but names fewer right"
+    best = trials[0]
+    measured = best.gain if confirmation is None else confirmation.gain
+    where = "" if confirmation is None else f" on {confirmation.examples:,} examples that had no say in the search"
+    reason = "no gain beyond the interval"
+    if measured.low > 0:
+        unconfirmed = confirmation_due and confirmation is None
+        reason = "but its accuracy is lower"
+        if unconfirmed:
+            reason = "and there was no time to confirm it on further examples (give a larger --budget)"
     return (
-        f"Tuning was not kept: {best.name} changed the validation log loss by {-gained.value:+.3f} "
-        f"[{-gained.high:+.3f}, {-gained.low:+.3f}]{where}, {why}; the model is the frozen one."
+        f"Tuning was not kept: {best.name} changed the validation log loss by {-measured.value:+.3f} "
+        f"[{-measured.high:+.3f}, {-measured.low:+.3f}]{where}, {reason}; the model is the frozen one."
     )
 
 
-def learned_again(way: str, examples: int | None) -> str:
-    """Return what the final model has learned from: `examples`, or None where it is the one that was judged."""
+def retrained_note(name: str, examples: int | None) -> str:
+    """Return what the final model has learned from: `examples`, or None where it is the one that was evaluated."""
     if examples is None:
-        return f"{way}: the budget had no time to learn again from all examples; the model is the one that was judged."
-    return f"{way}: judged on examples held out, then learned again from all {examples:,} training examples."
+        return (
+            f"{name}: the budget had no time to learn again from all examples; the model is the one evaluated before."
+        )
+    return f"{name}: evaluated on examples held out, then learned again from all {examples:,} training examples."
+
+
+def _loss_and_accuracy(pair: tuple[float, float]) -> dict[str, float]:
+    return {"log_loss": pair[0], "accuracy": pair[1]}

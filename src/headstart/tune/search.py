@@ -1,10 +1,10 @@
-"""Tuning as a whole: from the head that was chosen to weights that are better than it, or to the word that none are."""
+"""The search for better weights: from the chosen head to a tuned source, or to the finding that none is better."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,59 +12,50 @@ from typing import Any
 from headstart.base.errors import UsageError
 from headstart.base.memory import reraise_out_of_memory
 from headstart.base.progress import Progress
-from headstart.data.split import hold_out
 from headstart.heads.linear import softmax
-from headstart.tune.class_names import names_tell
-from headstart.tune.evaluation import gain, joined, judged, judged_frozen
-from headstart.tune.flip_check import mirror_keeps_labels
-from headstart.tune.inputs.base import DecodedCache
-from headstart.tune.inputs.by_modality import MEDIA, rate_of
-from headstart.tune.inputs.contrastive import TIMES
+from headstart.tune.attempt import Attempt, SearchLimits, TrialRunner
+from headstart.tune.class_names import class_names_help
+from headstart.tune.evaluation import evaluate
+from headstart.tune.flip_check import flip_keeps_labels
+from headstart.tune.inputs.by_modality import PIPELINES, learning_rate_of
+from headstart.tune.inputs.contrastive import BATCH_FACTOR
 from headstart.tune.problem import TuningProblem
-from headstart.tune.result import Confirmed, TriedConfig, Tuning, confirmation, ending, learned_again, not_kept
+from headstart.tune.result import Tuning, early_end_note, not_kept_note, retrained_note
 from headstart.tune.settings import ALL, AUTO, Settings
-from headstart.tune.training.task import Recipe, Trained, processor
+from headstart.tune.training.task import Recipe
 from headstart.tune.training.trackers import Tracker
-from headstart.tune.trial import Point, TuningTrial
 from headstart.tune.trial_config import TrialConfig
 
-ALPHAS = (0.25, 0.5, 0.75, 1.0)
-SETTLED = (0.5, 1.0)  # where the head is fitted anew as well, which takes a look at every example
-BUDGET = 600.0
+DEFAULT_BUDGET = 600.0
 """Seconds for `auto` where no budget is given."""
-RUNG = 0.4
-"""Of what is left of the budget, for a rung of more than one way."""
-FAIR = 60.0  # seconds below which a rung says little of a way
-LEAST = 8  # examples that must judge
-HOPELESS = 2  # parts of a second look on which nothing is gained together, after which it ends; time is left for these
-FOLDS = 5  # parts of what the training part holds; the first of them judges the search
-ENOUGH = 0.5  # of the epochs that were judged, where the final model's are cut short by the budget
-LEAST_GAIN = 1e-3  # nats: what rounding alone gains is steady, and nothing
+MIN_VALIDATION = 8
 
 
 def tune(
-    ground: TuningProblem,
+    problem: TuningProblem,
     settings: Settings,
     *,
     seed: int,
-    pooled: TuningProblem | None = None,
+    pooled_problem: TuningProblem | None = None,
+    limits: SearchLimits | None = None,
     folder: Path | None = None,
     identity: Mapping[str, Any] | None = None,
-    watchers: Sequence[Tracker] = (),
+    trackers: Sequence[Tracker] = (),
     progress: Progress | None = None,
 ) -> Tuning:
-    """Tune the source, and keep what came of it only where it beats the frozen one beyond the paired interval.
+    """Tune the source, and keep the result only where it beats the frozen one beyond the paired interval.
 
     Args:
-        ground: the data, the source, and the head to start from, which is also what tuning has to beat.
-        settings: how.
+        problem: the data, the source, and the head to start from, which is also what tuning has to beat.
+        settings: how to tune.
         seed: of everything that is drawn.
-        pooled: the same with a head on `pool`, for `all` to start from. Joined layers serve a source of which most is
-            frozen; where everything learns, the last layer comes to say what they say, and their unit lengths and
-            square roots only answer each step with a jump.
+        pooled_problem: the same with a head on `pool`, for `all` to start from. Joined layers serve a source of which
+            most is frozen; where everything learns, the last layer comes to hold what they hold, and their unit lengths
+            and square roots only answer each step with a jump.
+        limits: of the search.
         folder: where checkpoints are kept and looked for; None keeps none.
         identity: plain values that say which data and source these are.
-        watchers: are told the numbers of each epoch.
+        trackers: receive the numbers of each epoch.
         progress: where to show progress.
 
     Raises:
@@ -72,342 +63,229 @@ def tune(
         DataError: a picture cannot be read any more.
         KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
     """
-    if len(ground.judge) < LEAST:
+    count = len(problem.validation_positions)
+    if count < MIN_VALIDATION:
         raise UsageError(
-            f"tuning needs {LEAST} examples to judge it by", f"{len(ground.judge)}", "add examples, or leave --tune out"
+            f"tuning needs {MIN_VALIDATION} examples to judge it by", f"{count}", "add examples, or leave --tune out"
         )
+    plain_settings = {name: value for name, value in asdict(settings).items() if name not in ("tensorboard", "track")}
     with reraise_out_of_memory(f"tuning in batches of {settings.batch_size}"):
-        search = _Search(
-            ground,
-            settings,
-            pooled=pooled or ground,
+        runner = TrialRunner(
+            problem,
+            pooled_problem or problem,
             seed=seed,
+            limits=limits or SearchLimits(),
             folder=folder,
-            identity=identity or {},
-            watchers=watchers,
-            progress=progress,
+            identity={**(identity or {}), **plain_settings, "seed": seed},
+            trackers=trackers,
+            progress=progress or Progress(),
         )
+        search = Search(runner, settings)
         return search.auto() if settings.mode == AUTO else search.single()
 
 
-class _Search:
-    """The ways of tuning of one `fit`, and how the frozen source does on the examples that judge."""
+class Search:
+    """The configurations that one `fit` tries, and the choice between them.
 
-    def __init__(
-        self,
-        ground: TuningProblem,
-        settings: Settings,
-        *,
-        pooled: TuningProblem,
-        seed: int,
-        folder: Path | None,
-        identity: Mapping[str, Any],
-        watchers: Sequence[Tracker],
-        progress: Progress | None,
-    ) -> None:
-        self.ground, self.pooled, self.settings, self.seed, self.folder = ground, pooled, settings, seed, folder
-        self.progress = progress or Progress()
-        said = {name: value for name, value in asdict(settings).items() if name not in ("tensorboard", "track")}
-        self.identity = {**identity, **said, "seed": seed}
-        self.watchers = watchers
-        self.device = processor()
-        self.decoded_cache: DecodedCache = {}
-        self.medium = MEDIA[ground.dataset.kind]
-        self.frozen = judged_frozen(ground)
-        self.again = (1 + len(ground.judge) / len(ground.learn)) if ground.held_out else 0.0
+    Args:
+        runner: runs and evaluates them.
+        settings: how to tune.
+    """
+
+    def __init__(self, runner: TrialRunner, settings: Settings) -> None:
+        self.runner, self.problem, self.limits, self.settings = runner, runner.problem, runner.limits, settings
         self.notes: list[str] = []
 
     def single(self) -> Tuning:
-        """Tune in the one way that was asked for."""
+        """Tune with the one mode that the settings name."""
         budget = self.settings.budget
         end = None if budget is None else time.monotonic() + budget
-        share = None if budget is None else budget / (1 + self.again)
-        arm, trained = self._run(self._way(self.settings.mode), share, "")
-        return self._outcome([_Attempt(arm, [trained], self._interpolated(arm, [trained]))], end)
+        share = None if budget is None else budget / (1 + self.runner.retrain_share)
+        return self._outcome([self.runner.single(self._config(self.settings.mode), share)], end)
 
     def auto(self) -> Tuning:
-        """Try the ways that the budget affords, cheapest first, and spend what is left of it on the best half.
+        """Try the configurations that the budget affords, cheapest first, and spend the rest of it on the best half.
 
-        That is successive halving (Jamieson & Talwalkar 2016): of the ways that still gain, the better half goes on. A
-        way whose rung gains nothing is given up, and the time goes to the next best; it ends where none gains. What is
-        left of the budget then goes into a second look at the best way, and at the next one if that does not gain.
-        Where none does, ways whose epochs were cut short go on: at a high rate, things get worse before they get
-        better.
+        That is successive halving (Jamieson & Talwalkar 2016): of the configurations that still gain, the better half
+        goes on. One whose rung gains nothing is given up, and the time goes to the next best; it ends where none gains.
+        What is left of the budget then goes into confirming the best one, and the next one if that does not gain. Where
+        none does, configurations whose epochs were cut short go on: at a high learning rate, the loss rises before it
+        falls.
         """
-        left = self.settings.budget or BUDGET
+        left = self.settings.budget or DEFAULT_BUDGET
         end = time.monotonic() + left
-        done: dict[str, _Attempt] = {}
-        gaining = {way.name: way for way in self._ways(left)}
+        attempts: dict[str, Attempt] = {}
+        gaining = {config.name: config for config in self._configs(left)}
         standing = list(gaining)
         while standing and left > 0:
             each = left / len(standing)
             for name in standing:
-                before = done.get(name)
-                found = self._rung(gaining[name], self._share(each, before), before)
-                if found is None or found.tried.gain.value <= (before.tried.gain.value if before else 0) + LEAST_GAIN:
+                previous = attempts.get(name)
+                attempt = self._rung(gaining[name], self.rung_seconds(each, previous), previous)
+                least = (previous.result.gain.value if previous else 0) + self.limits.gain
+                if attempt is None or attempt.result.gain.value <= least:
                     del gaining[name]
-                if found is not None:
-                    done[name] = found
-            ranked = sorted(gaining, key=lambda name: done[name].tried.log_loss)
-            standing = [name for name in ranked[: max(1, len(ranked) // 2)] if done[name].cut]
+                if attempt is not None:
+                    attempts[name] = attempt
+            ranked = sorted(gaining, key=lambda name: attempts[name].result.log_loss)
+            standing = [name for name in ranked[: max(1, len(ranked) // 2)] if attempts[name].cut_short]
             left = end - time.monotonic()
-        ways = self._looked_at(list(done.values()), end)
-        while not (ways and self._is_better(ways[0])):
+        return self._outcome(self._prolonged(self._confirmed(list(attempts.values()), end), end), end)
+
+    def _prolonged(self, ranked: list[Attempt], end: float) -> list[Attempt]:
+        """Return the attempts, best first, after those that were cut short went on until one is found better."""
+        while not (ranked and self.is_better(ranked[0])):
             left = end - time.monotonic()
-            cut = next((one for one in ways if one.cut), None)
-            if cut is None or self._share(left, cut) < FAIR:
+            cut = next((attempt for attempt in ranked if attempt.cut_short), None)
+            if cut is None or self.rung_seconds(left, cut) < self.limits.rung_seconds:
                 break
-            longer = self._rung(cut.arm.way, self._share(left, cut), cut)
+            longer = self._rung(cut.trial.config, self.rung_seconds(left, cut), cut)
             if longer is None:
                 break
-            ways = self._looked_at([longer if one is cut else one for one in ways], end)
-        return self._outcome(ways, end)
-
-    def _looked_at(self, done: Sequence[_Attempt], end: float) -> list[_Attempt]:
-        """Return the ways, best first, with what a second look says of each in turn until one is found better."""
-        ranked = sorted(done, key=lambda one: one.tried.log_loss)
-        for at, one in enumerate(ranked):
-            if not self.ground.held_out or one.tried.gain.value <= LEAST_GAIN:
-                break
-            if one.confirmed is not None:
-                continue
-            sure = self._confirmed(one, end)
-            if sure is None:
-                break
-            ranked[at] = replace(one, confirmed=sure)
-            if self._is_better(ranked[at]):
-                return [ranked[at], *ranked[:at], *ranked[at + 1 :]]
+            ranked = self._confirmed([longer if attempt is cut else attempt for attempt in ranked], end)
         return ranked
 
-    def _is_better(self, one: _Attempt) -> bool:
-        """Return whether a way beats the frozen source beyond its interval, and by more than rounding.
+    def _confirmed(self, attempts: Sequence[Attempt], end: float) -> list[Attempt]:
+        """Return the attempts, best first, each confirmed on further examples until one is found better."""
+        ranked = sorted(attempts, key=lambda attempt: attempt.result.log_loss)
+        for rank, attempt in enumerate(ranked):
+            if not self.problem.held_out or attempt.result.gain.value <= self.limits.gain:
+                break
+            if attempt.confirmation is not None:
+                continue
+            confirmation = self.runner.confirm(attempt, end)
+            if confirmation is None:
+                break
+            ranked[rank] = replace(attempt, confirmation=confirmation)
+            if self.is_better(ranked[rank]):
+                return [ranked[rank], *ranked[:rank], *ranked[rank + 1 :]]
+        return ranked
 
-        Of several ways the best one owes some of its gain to having been picked: parts that had no say in that decide.
+    def is_better(self, attempt: Attempt) -> bool:
+        """Return whether an attempt beats the frozen source beyond its interval, and by more than rounding.
+
+        Of several attempts the best one owes some of its gain to having been picked: parts that took no part in that
+        decide.
         """
-        tried, sure = one.tried, one.confirmed
-        if sure is None and self._picks:
-            return False
-        gained = tried.gain if sure is None else sure.gain
-        right = tried.accuracy >= self.frozen.accuracy if sure is None else sure.tuned[1] >= sure.frozen[1]
-        return right and gained.low > 0 and gained.value > LEAST_GAIN
+        result, confirmation = attempt.result, attempt.confirmation
+        if confirmation is None:
+            if self.needs_confirmation:
+                return False
+            gain, as_accurate = result.gain, result.accuracy >= self.runner.frozen.accuracy
+        else:
+            gain, as_accurate = confirmation.gain, confirmation.tuned[1] >= confirmation.frozen[1]
+        return as_accurate and gain.low > 0 and gain.value > self.limits.gain
 
     @property
-    def _picks(self) -> bool:
-        """Whether one of several ways is picked, and examples are left that had no say in it."""
-        return self.ground.held_out and self.settings.mode == AUTO
+    def needs_confirmation(self) -> bool:
+        """Whether one of several attempts is picked, and examples are left that take no part in it."""
+        return self.problem.held_out and self.settings.mode == AUTO
 
-    def _share(self, left: float, before: _Attempt | None) -> float:
-        """Return the seconds for a rung that leave time for a second look at the way.
+    def rung_seconds(self, left: float, previous: Attempt | None) -> float:
+        """Return the seconds for a rung that leave time to confirm the attempt.
 
         Args:
             left: of the budget, in seconds.
-            before: what the way has learned so far.
+            previous: the attempt so far.
         """
-        if before is None or not self._picks:
-            return left * RUNG
-        looks = HOPELESS * (1 + self.again)
-        return min(left * RUNG, (left - looks * before.seconds) / (1 + looks))
+        if previous is None or not self.needs_confirmation:
+            return left * self.limits.rung_share
+        looks = self.limits.hopeless_parts * (1 + self.runner.retrain_share)
+        return min(left * self.limits.rung_share, (left - looks * previous.seconds) / (1 + looks))
 
-    def _rung(self, way: TrialConfig, share: float, before: _Attempt | None) -> _Attempt | None:
-        """Go on with a way for so many seconds; return None where they are too few for one epoch."""
-        start = time.monotonic()
-        runs = before.runs if before else []
-        arm, trained = self._run(way, share, f"rung{len(runs)}-", before.arm if before else None)
-        if trained.why == "short":
-            if before is None:
-                self.notes.append(f"{way.name}: {share:.0f} s are too short for one epoch of it.")
-            return None
-        runs = [*runs, trained]
-        seconds = (before.seconds if before else 0.0) + time.monotonic() - start
-        return _Attempt(arm, runs, self._interpolated(arm, runs), seconds)
+    def _rung(self, config: TrialConfig, seconds: float, previous: Attempt | None) -> Attempt | None:
+        attempt = self.runner.attempt(config, seconds, previous)
+        if attempt is None and previous is None:
+            self.notes.append(f"{config.name}: {seconds:.0f} s are too short for one epoch of it.")
+        return attempt
 
-    def _ways(self, budget: float) -> list[TrialConfig]:
-        """Return the ways that `auto` tries, cheapest first: as many as the budget gives a fair run."""
-        stages = len(self.ground.stages)
-        promising = self.medium.ways(self.ground)[: max(1, int(RUNG * budget / FAIR))]
-        known = [one for one in promising if one[0] == ALL or int(one[0][-1]) < stages] or [(ALL, promising[0][1])]
-        cheapest = sorted(known, key=lambda one: (one[0] == ALL, one[0]))
-        ways = [self._way(mode, contrast=contrast) for mode, contrast in cheapest]
-        # A rate high enough to leave the frozen source first makes things worse: here rungs and budget end a run, and
-        # patience does not before the rate has come down.
-        return [replace(way, recipe=replace(way.recipe, patience=way.recipe.epochs)) for way in ways]
+    def _configs(self, budget: float) -> list[TrialConfig]:
+        """Return the configurations that `auto` tries, cheapest first: as many as the budget gives a fair run."""
+        stages = len(self.problem.stages)
+        modes = PIPELINES[self.problem.dataset.kind].auto_modes(self.problem)
+        modes = modes[: max(1, int(self.limits.rung_share * budget / self.limits.rung_seconds))]
+        fitting = [pair for pair in modes if pair[0] == ALL or int(pair[0][-1]) < stages] or [(ALL, modes[0][1])]
+        cheapest_first = sorted(fitting, key=lambda pair: (pair[0] == ALL, pair[0]))
+        configs = [self._config(mode, contrastive=contrastive) for mode, contrastive in cheapest_first]
+        # A learning rate high enough to leave the frozen source first raises the loss: here rungs and budget end a run,
+        # and patience does not before the rate has come down.
+        return [replace(config, recipe=replace(config.recipe, patience=config.recipe.epochs)) for config in configs]
 
-    def _way(self, mode: str, *, contrast: bool = False) -> TrialConfig:
+    def _config(self, mode: str, *, contrastive: bool = False) -> TrialConfig:
         settings, size = self.settings, self.settings.size or 0
+        learning_rate = learning_rate_of(self.problem.source, mode, contrastive=contrastive)
         recipe = Recipe(
             # What pairs teach is soon learned, and goes on into what these pairs alone have in common.
-            epochs=max(1, settings.epochs // 2) if contrast else settings.epochs,
-            rate=settings.learning_rate or rate_of(self.ground.source, mode, contrast=contrast),
-            batch=TIMES * settings.batch_size if contrast else settings.batch_size,
+            epochs=max(1, settings.epochs // 2) if contrastive else settings.epochs,
+            learning_rate=settings.learning_rate or learning_rate,
+            batch_size=BATCH_FACTOR * settings.batch_size if contrastive else settings.batch_size,
             patience=settings.patience,
             mixup=settings.mixup,
-            smoothing=settings.label_smoothing,
-            seed=self.seed,
+            label_smoothing=settings.label_smoothing,
+            seed=self.runner.seed,
         )
         return TrialConfig(
             mode=mode,
-            size=0 if (size, size) == self.ground.size else size,
+            size=0 if (size, size) == self.problem.size else size,
             augment=settings.augment,
-            mirror=self._mirrors,
-            views=settings.augmented_views,
-            batchnorm=settings.batchnorm == "train",
-            contrast=contrast,
-            named=contrast and self._names_tell,
+            horizontal_flip=self._flips,
+            augmented_views=settings.augmented_views,
+            train_batchnorm=settings.batchnorm == "train",
+            contrastive=contrastive,
+            class_names=contrastive and self._class_names_help,
             recipe=recipe,
         )
 
     @cached_property
-    def _mirrors(self) -> bool:
-        """Whether the frozen source still knows its examples in a mirror: digits and letters it does not."""
-        return self.settings.augment != "none" and mirror_keeps_labels(self.ground, self.device)
+    def _flips(self) -> bool:
+        """Whether augmented views may be flipped."""
+        return self.settings.augment != "none" and flip_keeps_labels(self.problem, self.runner.device)
 
     @cached_property
-    def _names_tell(self) -> bool:
-        """Whether the names of the classes say what they are about."""
-        return names_tell(self.ground, self.device, seed=self.seed)
+    def _class_names_help(self) -> bool:
+        return class_names_help(self.problem, self.runner.device, seed=self.runner.seed)
 
-    def _run(
-        self, way: TrialConfig, budget: float | None, prefix: str, arm: TuningTrial | None = None
-    ) -> tuple[TuningTrial, Trained]:
-        start = time.monotonic()
-        ground = self.pooled if way.mode == ALL else self.ground
-        arm = arm or TuningTrial(
-            ground, way, decoded_cache=self.decoded_cache, device=self.device, progress=self.progress
+    def _outcome(self, attempts: Sequence[Attempt], end: float | None) -> Tuning:
+        """Keep the first attempt where it is better than the frozen source, else the frozen source."""
+        results = tuple(attempt.result for attempt in attempts)
+        confirmation = attempts[0].confirmation if attempts else None
+        self.notes += [note for attempt in attempts for note in attempt.trial.notes]
+        self.notes += [early_end_note(result) for result in results if result.stop_reason in ("exploded", "short")]
+        frozen = self.runner.frozen
+        tuning = Tuning(
+            source=None,
+            head=None,
+            layer="",
+            config_name=results[0].name if results else "",
+            frozen=(frozen.log_loss, frozen.accuracy),
+            trials=results,
+            confirmation=confirmation,
+            notes=(),
+            device=str(self.runner.device),
         )
-        left = None if budget is None else max(0.0, budget - (time.monotonic() - start))
-        folder = None if self.folder is None else self.folder / (prefix + way.name.replace(":", "-").replace(" ", "-"))
-        trained = arm.run(budget=left, folder=folder, identity=self.identity, watchers=self.watchers)
-        return arm, trained
-
-    def _interpolated(self, arm: TuningTrial, runs: Sequence[Trained]) -> TriedConfig:
-        """Put the arm at the point between start and end where it judges best, and say how good that is."""
-        end, head = arm.end()
-        found = []
-        points = [Point(alpha, settled=True) for alpha in (ALPHAS if arm.way.contrast else SETTLED)]
-        if not arm.way.contrast:
-            points = [*(Point(alpha, settled=False) for alpha in ALPHAS), *points]
-        for point in points:
-            arm.at(point, end, head)
-            found.append((judged(self.ground, arm.judged()), point))
-        best, point = min(found, key=lambda one: one[0].log_loss)
-        arm.at(point, end, head)
-        return TriedConfig(
-            arm.way.name,
-            best.log_loss,
-            best.accuracy,
-            gain(self.frozen, best, seed=self.seed),
-            *point,
-            runs[-1].why,
-            tuple(epoch for run in runs for epoch in run.history),
-            runs[-1].images_per_second,
-            arm.kept,
-        )
-
-    def _confirmed(self, best: _Attempt, end: float) -> Confirmed | None:
-        """Return how the best way does on parts that had no say in its choice; None where there is no time for one.
-
-        The search has picked way, epoch and interpolation on the part that judged it, which flatters them. Here each
-        further part judges what was learned, in just that way, from all the others. It ends early where they do not
-        gain together.
-        """
-        frozen, tuned = [], []
-        rest, took = self.ground.learn, best.seconds
-        for number in range(1, FOLDS):
-            start = time.monotonic()
-            if end - start < took * (1 + self.again):
-                break
-            held = rest
-            if number < FOLDS - 1:
-                rest, held = hold_out(
-                    self.ground.dataset, self.ground.keys, rest, share=1 / (FOLDS - number), seed=self.seed
-                )
-            if not held:
-                break
-            # A way that went on after its first look is another one: its checkpoints stand by themselves.
-            prefix = f"part{number}-of-{len(best.runs)}-"
-            arm = self._learned(best, best.arm.ground.judged_by(held), end - start - took * self.again, prefix)
-            if arm is None:
-                break
-            ground = self.ground.judged_by(held)
-            frozen.append(judged_frozen(ground))
-            tuned.append(judged(ground, arm.judged()))
-            took = time.monotonic() - start
-            if number >= HOPELESS and joined(tuned).log_loss >= joined(frozen).log_loss:
-                break
-        return confirmation(frozen, tuned, seed=self.seed) if tuned else None
-
-    def _outcome(self, done: Sequence[_Attempt], end: float | None) -> Tuning:
-        """Keep the first way, where it beats the frozen source beyond the interval and names no fewer right."""
-        frozen = (self.frozen.log_loss, self.frozen.accuracy)
-        tried = tuple(one.tried for one in done)
-        notes = [*self.notes, *(note for one in done for note in one.arm.notes)]
-        notes += [ending(one) for one in tried if one.why in ("exploded", "short")]
-        way = tried[0].name if tried else ""
-        confirmed = done[0].confirmed if done else None
-        source, head, layer, said = None, None, "", None
-        if done and self._is_better(done[0]):
-            arm = done[0].arm
-            scores = arm.judged()
-            temperature = judged(self.ground, scores).temperature
-            said = softmax(scores / temperature)
-            if self.ground.held_out:
-                left = None if end is None else end - time.monotonic()
-                again = self._learned(done[0], arm.ground.whole(), left, "whole-")
-                notes.append(learned_again(way, None if again is None else len(again.ground.learn)))
-                arm = again or arm
-            if not done[0].epochs:
-                notes.append(f"{way}: no epoch was better than its start; what gains is the size of the input alone.")
-            source = arm.tuned()
-            head = replace(arm.classifier.head(temperature=temperature), kind=f"{arm.ground.head.kind}, tuned")
-            layer = arm.ground.layer
+        if attempts and self.is_better(attempts[0]):
+            tuning = self._with_source(tuning, attempts[0], end)
         else:
-            notes.append(not_kept(tried, confirmed, picked=self._picks))
-        return Tuning(source, head, layer, way, frozen, tried, confirmed, tuple(notes), str(self.device), said)
+            self.notes.append(not_kept_note(results, confirmation, confirmation_due=self.needs_confirmation))
+        return replace(tuning, notes=tuple(self.notes))
 
-    def _learned(self, best: _Attempt, ground: TuningProblem, left: float | None, prefix: str) -> TuningTrial | None:
-        """Return an arm that has learned on another ground as the best one did; None where time or loss forbid it.
-
-        It takes the epochs and the interpolation that judged best, and nobody judges it on its way. That is what a
-        search with cross-validation does at its end: the way was judged, and the final model is made in that way from
-        everything there is.
-        """
-        if left is not None and left <= 0:
-            return None
-        way = replace(best.arm.way, recipe=replace(best.arm.way.recipe, epochs=best.epochs, last=True))
-        arm = TuningTrial(ground, way, decoded_cache=self.decoded_cache, device=self.device, progress=self.progress)
-        if not best.epochs:  # its start is what judged best
-            return arm
-        arm, trained = self._run(way, left, prefix, arm)
-        if trained.why not in ("epochs", "budget") or trained.best < ENOUGH * best.epochs:
-            return None
-        arm.at(Point(best.tried.alpha, best.tried.settled), *arm.end())
-        return arm
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """A way under way.
-
-    Attributes:
-        arm: with the weights that judge best.
-        runs: what came of each of its runs.
-        tried: what came of all of them.
-        seconds: that they took.
-        confirmed: what parts say that had no say in the search; None where none were asked.
-    """
-
-    arm: TuningTrial
-    runs: list[Trained]
-    tried: TriedConfig
-    seconds: float = 0.0
-    confirmed: Confirmed | None = None
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs judged best; 0 where what gains is the size of the input alone."""
-        return sum(run.best for run in self.runs)
-
-    @property
-    def cut(self) -> bool:
-        """Whether its last run had time for fewer epochs than its recipe has."""
-        return self.runs[-1].planned < self.arm.way.recipe.epochs
+    def _with_source(self, tuning: Tuning, best: Attempt, end: float | None) -> Tuning:
+        """Return the result with the tuned source, which has learned again from every example where that is due."""
+        trial, name = best.trial, tuning.config_name
+        scores = trial.validation_scores()
+        temperature = evaluate(self.problem, scores).temperature
+        if self.problem.held_out:
+            left = None if end is None else end - time.monotonic()
+            retrained = self.runner.retrain(best, trial.problem.without_validation(), left, "whole-")
+            count = None if retrained is None else len(retrained.problem.train_positions)
+            self.notes.append(retrained_note(name, count))
+            trial = retrained or trial
+        if not best.epochs:
+            self.notes.append(f"{name}: no epoch was better than its start; what gains is the size of the input alone.")
+        return replace(
+            tuning,
+            source=trial.tuned_source(),
+            head=replace(trial.classifier.head(temperature=temperature), kind=f"{trial.problem.head.kind}, tuned"),
+            layer=trial.problem.layer,
+            validation_probabilities=softmax(scores / temperature),
+        )

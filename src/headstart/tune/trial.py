@@ -1,4 +1,4 @@
-"""An arm: one way of tuning a source, from its start to what it has learned, in as many runs as it is given."""
+"""A tuning trial: one configuration, from the frozen source to what it has learned, in as many runs as it is given."""
 
 from __future__ import annotations
 
@@ -20,55 +20,64 @@ from headstart.heads.select import refit
 from headstart.sources.base import Source
 from headstart.sources.layers import select
 from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline
-from headstart.tune.inputs.by_modality import MEDIA
-from headstart.tune.inputs.contrastive import Paired, contrast
+from headstart.tune.inputs.by_modality import PIPELINES
+from headstart.tune.inputs.contrastive import Paired, contrastive_loss
 from headstart.tune.inputs.row_store import place_for
 from headstart.tune.network import lora
 from headstart.tune.network.classifier import Classifier, joined_blocks
-from headstart.tune.network.frozen_prefix import Prefix
+from headstart.tune.network.frozen_prefix import FrozenPrefix
 from headstart.tune.network.fused_batchnorm import find_pairs, fused
 from headstart.tune.network.param_groups import choose_groups, set_modes, stages_of, statistics_of, used_weights
-from headstart.tune.network.readers import Given
+from headstart.tune.network.readers import Inputs
 from headstart.tune.network.trace import Span, spans
 from headstart.tune.problem import TuningProblem
 from headstart.tune.settings import LORA
 from headstart.tune.training.loop import train
-from headstart.tune.training.task import Aim, Examples, Nothing, Task, Trained, Weight, evaluate, precision
+from headstart.tune.training.task import (
+    Examples,
+    NoExamples,
+    Objective,
+    Task,
+    TrainResult,
+    Weight,
+    precision,
+    validation_scores,
+)
 from headstart.tune.training.trackers import Tracker
 from headstart.tune.trial_config import TrialConfig
 
-HEAD = 300.0
+HEAD_LR_SCALE = 300.0
 """The head's learning rate as a share of that of the topmost stage, over the number of features.
 
 AdamW moves every weight alike, and all the weights of a class move its score: the more there are, the less each may.
 """
-SHARE_KEPT = 0.4
-"""Of a budget, what computing the activations to keep may take."""
+CACHING_SHARE = 0.4
+"""Of a budget, what computing the cached activations may take."""
 
-Each = Callable[[int, bool, Callable[[], NDArray[np.float32]]], None]
-"""Is told the number of an epoch, whether it is the last, and how to ask for the class scores of what judges."""
+EpochCallback = Callable[[int, bool, Callable[[], NDArray[np.float32]]], None]
+"""Receives the number of an epoch, whether it is the last, and a function that computes the validation scores."""
 
 
-class Point(NamedTuple):
-    """A point between the start and the end of a run, as in WiSE-FT (Wortsman et al. 2022).
+class Interpolation(NamedTuple):
+    """A point between the start and the end of training, as in WiSE-FT (Wortsman et al. 2022).
 
     Attributes:
         alpha: how far body and head are from the start (0) towards the end (1).
-        settled: whether the head is fitted anew on what the body says there, in the way that was chosen for the frozen
-            source, instead.
+        refit_head: whether the head is fitted again on the features of the body that stands there, with the kind and
+            penalty that were chosen for the frozen source, instead of being interpolated.
     """
 
     alpha: float
-    settled: bool
+    refit_head: bool
 
 
 class TuningTrial:
-    """One way of tuning, ready to run; each run goes on from where the last one ended.
+    """One configuration of tuning, ready to run; each run goes on from where the last one ended.
 
     Args:
-        ground: what it stands on.
-        way: how it tunes.
-        shelf: examples that are read already, shared between arms.
+        problem: what is tuned, and on which examples.
+        config: how it is tuned.
+        decoded_cache: examples that are decoded already, shared between trials.
         device: where it computes.
         progress: where to show progress.
 
@@ -79,36 +88,41 @@ class TuningTrial:
 
     def __init__(
         self,
-        ground: TuningProblem,
-        way: TrialConfig,
+        problem: TuningProblem,
+        config: TrialConfig,
         *,
         decoded_cache: DecodedCache,
         device: torch.device,
         progress: Progress,
     ) -> None:
-        self.ground, self.way, self.device, self.progress = ground, way, device, progress
-        self._shelf = decoded_cache
-        self.medium = self._medium()
-        body = copy.deepcopy(ground.source.module()).to(device)
+        self.problem, self.config, self.device, self.progress = problem, config, device, progress
+        self._decoded_cache = decoded_cache
+        self.pipeline = self._open_pipeline()
+        body = copy.deepcopy(problem.source.module()).to(device)
         self.body = body.to(memory_format=torch.channels_last).eval()
         self.original = {name: tensor.detach().clone() for name, tensor in self.body.state_dict().items()}
         self.notes: list[str] = []
-        self.prefix: Prefix | None = None
-        self._kept: tuple[ActivationCache, ActivationCache] | None = None
-        self.reader = self.medium.reader(self.body).to(device)
-        self.classifier = self._classifier()
-        self.begin = {name: weight.detach().clone() for name, weight in self.classifier.linear.state_dict().items()}
-        blank = self._moved(self.medium.blank())
-        one = tuple(part[:1] for part in blank)
+        self.prefix: FrozenPrefix | None = None
+        self._activations: tuple[ActivationCache, ActivationCache] | None = None
+        self.reader = self.pipeline.reader(self.body).to(device)
+        self.classifier = self._build_classifier()
+        self.initial_head = {name: part.detach().clone() for name, part in self.classifier.linear.state_dict().items()}
+        blank = self._to_device(self.pipeline.blank())
+        first = tuple(part[:1] for part in blank)
         with torch.no_grad():
-            ran = spans(self.body, lambda: self.classifier.features(*one))
-        self.used = used_weights(self.body, lambda: self.classifier.features(*one))
-        stages = stages_of(ground.stages, ran)
+            ran = spans(self.body, lambda: self.classifier.features(*first))
+        self.used = used_weights(self.body, lambda: self.classifier.features(*first))
         self.groups = choose_groups(
-            self.body, way.mode, stages=stages, ran=ran, used=self.used, batchnorm=way.batchnorm, decay=way.decay
+            self.body,
+            config.mode,
+            stages=stages_of(problem.stages, ran),
+            ran=ran,
+            used=self.used,
+            train_batchnorm=config.train_batchnorm,
+            layer_decay=config.layer_decay,
         )
-        self.pairs = () if way.batchnorm else find_pairs(self.body, lambda: self.classifier(*blank))
-        self.prefix = self._prefix(ran, blank)
+        self.pairs = () if config.train_batchnorm else find_pairs(self.body, lambda: self.classifier(*blank))
+        self.prefix = self._find_prefix(ran, blank)
 
     def run(
         self,
@@ -116,188 +130,192 @@ class TuningTrial:
         budget: float | None,
         folder: Path | None,
         identity: Mapping[str, Any],
-        watchers: Sequence[Tracker] = (),
-        each: Each | None = None,
+        trackers: Sequence[Tracker] = (),
+        on_epoch: EpochCallback | None = None,
         name: str = "",
-    ) -> Trained:
+    ) -> TrainResult:
         """Learn for as long as the recipe or the budget, in seconds, allows; the best weights stay in place.
 
-        With `each`, the examples that judge make no choice: their scores are computed where `each` asks for them. The
-        run is called `name`, by default after its way.
+        With `on_epoch`, the validation examples choose nothing: their scores are computed where `on_epoch` calls for
+        them. The run is called `name`, by default after its configuration.
         """
         start = time.monotonic()
-        own = {"way": self.way.name, "threads": torch.get_num_threads()}
-        with fused(self.body, () if self.way.mode == LORA else self.pairs):
-            if self.prefix is not None and self._kept is None:
-                self._kept = self._keep(self.prefix, budget)
-            adapters = lora.adapt(self.body, self.used, seed=self.way.recipe.seed) if self.way.mode == LORA else ()
+        own_identity = {"way": self.config.name, "threads": torch.get_num_threads()}
+        uses_lora = self.config.mode == LORA
+        with fused(self.body, () if uses_lora else self.pairs):
+            if self.prefix is not None and self._activations is None:
+                self._activations = self._cache_activations(self.prefix, budget)
+            adapters = lora.adapt(self.body, self.used, seed=self.config.recipe.seed) if uses_lora else ()
             try:
-                trained = train(
-                    self._watched(each) if each else self._task(),
-                    self.way.recipe,
-                    name=name or f"Tuning {self.way.name}",
+                return train(
+                    self._unvalidated_task(on_epoch) if on_epoch else self.task(),
+                    self.config.recipe,
+                    name=name or f"Tuning {self.config.name}",
                     budget=None if budget is None else max(0.0, budget - (time.monotonic() - start)),
                     folder=folder,
-                    identity={**identity, **own},
-                    watchers=watchers,
+                    identity={**identity, **own_identity},
+                    trackers=trackers,
                     progress=self.progress,
                 )
             finally:
                 lora.merge(self.body, adapters)
-        return trained
 
     @property
-    def kept(self) -> bool:
-        """Whether epochs run from kept activations."""
-        return self._kept is not None
+    def cached(self) -> bool:
+        """Whether epochs run from cached activations."""
+        return self._activations is not None
 
-    def _medium(self) -> InputPipeline:
-        return MEDIA[self.ground.dataset.kind](self.ground, self.way, decoded_cache=self._shelf, progress=self.progress)
+    def _open_pipeline(self) -> InputPipeline:
+        pipeline = PIPELINES[self.problem.dataset.kind]
+        return pipeline(self.problem, self.config, decoded_cache=self._decoded_cache, progress=self.progress)
 
-    def _moved(self, given: Given) -> Given:
-        return tuple(part.to(self.device) for part in given)
+    def _to_device(self, inputs: Inputs) -> Inputs:
+        return tuple(part.to(self.device) for part in inputs)
 
-    def _classifier(self) -> Classifier:
-        """Return the classifier on the head that it starts from."""
-        ground = self.ground
-        x, y = (ground.x, ground.y_learn) if self.medium.own else self._features()
-        head = refit(x, y, ground.c, like=ground.head)
+    def _build_classifier(self) -> Classifier:
+        """Return the classifier with the head that it starts from."""
+        problem = self.problem
+        x, y = (problem.x_train, problem.y_train) if self.pipeline.has_own_size else self.train_features()
+        head = refit(x, y, problem.c, like=problem.head)
         return Classifier(self.reader, head, x).to(self.device)
 
-    def _features(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return features, as the body gives them now, of what is learned from, seen as it is; and its class ids."""
+    def train_features(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return features, as the body gives them now, of the training examples without augmentation; and class ids."""
         self.body.eval()
-        kept = self._kept if self.medium.plain else None
-        examples, _ = kept or self.medium.examples(plain=True)
-        blocks = tuple(tap.block for tap in self.reader.taps)
-        found = np.empty((len(examples.y), sum(block.width for block in blocks)), dtype=np.float32)
-        turns, _ = self.medium.turns()
+        activations = self._activations if self.pipeline.plain else None
+        examples, _ = activations or self.pipeline.examples(plain=True)
+        layer = tuple(tap.block for tap in self.reader.taps)
+        features = np.empty((len(examples.y), sum(block.width for block in layer)), dtype=np.float32)
+        batches, _ = self.pipeline.batches()
         with torch.inference_mode(), precision(self.device):
-            for rows in turns:
-                given = self._moved(examples.inputs(rows, epoch=0))
-                said = self._blocks(*given) if kept else self.reader.blocks(given, {})
-                found[rows] = torch.cat([block.float() for block in said], 1).cpu().numpy()
-        return select(found, blocks, "+".join(block.name for block in blocks))[0], examples.y
+            for rows in batches:
+                inputs = self._to_device(examples.inputs(rows, epoch=0))
+                blocks = self._blocks(*inputs) if activations else self.reader.blocks(inputs, {})
+                features[rows] = torch.cat([block.float() for block in blocks], 1).cpu().numpy()
+        return select(features, layer, "+".join(block.name for block in layer))[0], examples.y
 
-    def _prefix(self, ran: Mapping[str, Span], blank: Given) -> Prefix | None:
-        """Return the frozen prefix, or None where nothing is frozen, or activations cannot be kept."""
-        if not self.groups.boundary or not self.way.keep:
+    def _find_prefix(self, ran: Mapping[str, Span], blank: Inputs) -> FrozenPrefix | None:
+        """Return the frozen prefix, or None where nothing is frozen, or its activations cannot be cached."""
+        if not self.groups.boundary or not self.config.cache_activations:
             return None
-        prefix = Prefix(self.classifier, self.groups.boundary, ran, blank)
-        size = self.medium.size(prefix.shapes)
+        prefix = FrozenPrefix(self.classifier, self.groups.boundary, ran, blank)
+        size = self.pipeline.cache_size(prefix.shapes)
         if not prefix.agrees(blank):
-            why = "this network does more than its stages tell"
+            reason = "this network does more than its stages tell"
         elif not size:
-            why = "long texts are read in pieces"
-        elif place_for(size, self.ground.cache) == "nowhere":
-            why = "neither memory nor disk has room for them"
+            reason = "long texts are read in pieces"
+        elif place_for(size, self.problem.cache) == "nowhere":
+            reason = "neither memory nor disk has room for them"
         else:
             return prefix
-        self.notes.append(f"{self.way.name}: activations were not kept, for {why}; every epoch ran the whole network.")
+        self.notes.append(
+            f"{self.config.name}: activations were not kept, for {reason}; every epoch ran the whole network."
+        )
         return None
 
-    def _task(self) -> Task:
-        """Return what is to be learned; everything else is frozen."""
-        ground, way = self.ground, self.way
+    def task(self) -> Task:
+        """Return the task of the training loop; every other weight is frozen."""
+        config = self.config
         weights = []
-        for name, weight in self.body.named_parameters():
-            share = 1.0 if ".lora_" in name else self.groups.shares.get(name, 0.0)
-            weight.requires_grad_(share > 0)
-            if share:
+        for name, tensor in self.body.named_parameters():
+            scale = 1.0 if ".lora_" in name else self.groups.lr_scales.get(name, 0.0)
+            tensor.requires_grad_(scale > 0)
+            if scale:
                 table = isinstance(self.body.get_submodule(name.rpartition(".")[0]), torch.nn.Embedding)
-                weights.append(Weight(f"body.{name}", weight, share, decays=not table))
+                weights.append(Weight(f"body.{name}", tensor, scale, decays=not table))
         linear = self.classifier.linear
-        head = {f"head.{name}": one for name, one in linear.named_parameters()}
-        statistics = statistics_of(self.body, self.groups.training) if way.batchnorm else {}
-        if way.contrast:
-            statistics |= {name: one.detach() for name, one in head.items()}
+        head = {f"head.{name}": tensor for name, tensor in linear.named_parameters()}
+        statistics = statistics_of(self.body, self.groups.training) if config.train_batchnorm else {}
+        if config.contrastive:
+            statistics |= {name: tensor.detach() for name, tensor in head.items()}
         else:
-            weights += [Weight(name, one, HEAD / linear.in_features) for name, one in head.items()]
-        given: tuple[Examples, Examples] = self._kept or self.medium.examples()
-        learn, judge = given
+            weights += [Weight(name, tensor, HEAD_LR_SCALE / linear.in_features) for name, tensor in head.items()]
+        examples: tuple[Examples, Examples] = self._activations or self.pipeline.examples()
         return Task(
             weights,
             self._scores,
-            self._mode,
-            Paired(learn) if way.contrast else learn,
-            judge,
-            ground.c,
+            self.set_training,
+            Paired(examples[0]) if config.contrastive else examples[0],
+            examples[1],
+            self.problem.c,
             statistics=statistics,
             device=self.device,
-            turns=self.medium.turns()[1],
-            aim=Aim(self._unit, contrast, self._settle) if way.contrast else None,
+            validation_batches=self.pipeline.batches()[1],
+            objective=(
+                Objective(self._unit_features, contrastive_loss, self.refit_head) if config.contrastive else None
+            ),
         )
 
-    def _watched(self, each: Each) -> Task:
-        """Return the task without examples that judge; `each` is told how to ask for their scores."""
-        task = self._task()
+    def _unvalidated_task(self, on_epoch: EpochCallback) -> Task:
+        """Return the task without validation examples; `on_epoch` receives a function that computes their scores."""
+        task = self.task()
 
-        def tell(epoch: int, last: bool) -> None:
-            each(epoch, last, lambda: evaluate(task))
+        def pass_on(epoch: int, last: bool) -> None:
+            on_epoch(epoch, last, lambda: validation_scores(task))
 
-        return replace(task, validation=Nothing(), turns=(), each=tell)
+        return replace(task, validation=NoExamples(), validation_batches=(), on_epoch=pass_on)
 
-    def _blocks(self, *given: Tensor) -> tuple[Tensor, ...]:
-        """Return the blocks of the layer, from what was kept where something was."""
-        if self.prefix is not None and self._kept is not None:
-            return self.prefix.features(given)
-        return self.reader.blocks(given, {})
+    def _blocks(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the blocks of the layer, from cached activations where there are some."""
+        if self.prefix is not None and self._activations is not None:
+            return self.prefix.features(inputs)
+        return self.reader.blocks(inputs, {})
 
-    def _scores(self, *given: Tensor) -> Tensor:
-        return self.classifier.scored(self._blocks(*given))
+    def _scores(self, *inputs: Tensor) -> Tensor:
+        return self.classifier.scored(self._blocks(*inputs))
 
-    def _unit(self, *given: Tensor) -> Tensor:
-        """Return the features of the layer, of unit length."""
-        return normalize(joined_blocks([block.float() for block in self._blocks(*given)]), dim=1)
+    def _unit_features(self, *inputs: Tensor) -> Tensor:
+        return normalize(joined_blocks([block.float() for block in self._blocks(*inputs)]), dim=1)
 
-    def _settle(self) -> None:
-        """Fit the head anew on the features as the body gives them now."""
-        ground = self.ground
-        self.classifier.take(refit(*self._features(), ground.c, like=ground.head))
+    def refit_head(self) -> None:
+        """Fit the head again on the features as the body gives them now."""
+        self.classifier.set_head(refit(*self.train_features(), self.problem.c, like=self.problem.head))
 
-    def _mode(self, *, training: bool) -> None:
+    def set_training(self, *, training: bool) -> None:
+        """Put the modules that learn in training mode, or all of them in inference mode."""
         if training:
             set_modes(self.body, self.groups)
         else:
             self.body.eval()
 
-    def _keep(self, prefix: Prefix, budget: float | None) -> tuple[ActivationCache, ActivationCache]:
-        """Return the activations at the boundary, of every view of the examples that the budget affords."""
+    def _cache_activations(self, prefix: FrozenPrefix, budget: float | None) -> tuple[ActivationCache, ActivationCache]:
+        """Return the activations at the boundary, of as many augmented views as the budget allows."""
         if budget is not None:
-            self._afford(prefix, budget)
-        size = self.medium.size(prefix.shapes)
-        folder = None if place_for(size, self.ground.cache) == "memory" else self.ground.cache / "tuning"
-        where = "in memory" if folder is None else f"in {folder}"
-        found = self.medium.kept(prefix.shapes, folder)
-        count = sum(len(kept.y) * kept.views for kept in found)
-        self.progress.say(f"Keeping {count:,} activations ({size / 1e6:,.0f} MB) {where}: epochs run only what learns")
-        with self.progress.step("Computing what never learns", count, f"{self.ground.dataset.kind}s") as step:
-            for examples, kept in zip(self.medium.examples(), found, strict=True):
-                for view in range(kept.views):
-                    for rows in kept.turns:
+            self._limit_views(prefix, budget)
+        size = self.pipeline.cache_size(prefix.shapes)
+        folder = None if place_for(size, self.problem.cache) == "memory" else self.problem.cache / "tuning"
+        place = "in memory" if folder is None else f"in {folder}"
+        caches = self.pipeline.activation_caches(prefix.shapes, folder)
+        count = sum(len(cache.y) * cache.views for cache in caches)
+        self.progress.say(f"Keeping {count:,} activations ({size / 1e6:,.0f} MB) {place}: epochs run only what learns")
+        with self.progress.step("Computing what never learns", count, f"{self.problem.dataset.kind}s") as step:
+            for examples, cache in zip(self.pipeline.examples(), caches, strict=True):
+                for view in range(cache.views):
+                    for rows in cache.batches:
                         with torch.inference_mode(), precision(self.device):
-                            said = prefix.keep(self._moved(examples.inputs(rows, epoch=view)))
-                        kept.fill(rows, said, view=view)
+                            activations = prefix.compute(self._to_device(examples.inputs(rows, epoch=view)))
+                        cache.fill(rows, activations, view=view)
                         step.advance(len(rows))
-        return found
+        return caches
 
-    def _afford(self, prefix: Prefix, budget: float) -> None:
-        """Keep fewer views where computing them would take more than its share of the budget, and say so."""
-        if self.medium.views == 1:
+    def _limit_views(self, prefix: FrozenPrefix, budget: float) -> None:
+        """Cache fewer views where computing them would take more than its share of the budget, and note it."""
+        if self.pipeline.views == 1:
             return
-        some = tuple(part.repeat(BATCH // 2, *[1] * (part.ndim - 1)) for part in self._moved(self.medium.blank()))
+        blank = self._to_device(self.pipeline.blank())
+        batch = tuple(part.repeat(BATCH // 2, *[1] * (part.ndim - 1)) for part in blank)
         with torch.inference_mode(), precision(self.device):
-            for _ in range(2):  # the first one warms up
+            for _ in range(2):  # the first pass warms up
                 start = time.monotonic()
-                prefix.keep(some)
-                each = (time.monotonic() - start) / BATCH
-        most = max(1, int(SHARE_KEPT * budget / each / max(1, len(self.ground.learn))))
-        if most < self.medium.views:
-            self.way = replace(self.way, views=most)
-            self.medium = self._medium()
-            self.notes.append(f"{self.way.name}: the budget affords {most} views of each example.")
+                prefix.compute(batch)
+                seconds = (time.monotonic() - start) / BATCH
+        affordable = max(1, int(CACHING_SHARE * budget / seconds / max(1, len(self.problem.train_positions))))
+        if affordable < self.pipeline.views:
+            self.config = replace(self.config, augmented_views=affordable)
+            self.pipeline = self._open_pipeline()
+            self.notes.append(f"{self.config.name}: the budget affords {affordable} views of each example.")
 
-    def changed(self) -> dict[str, Tensor]:
+    def changed_weights(self) -> dict[str, Tensor]:
         """Return the weights and statistics of the body that are not what they were, by name."""
         return {
             name: tensor.detach()
@@ -305,31 +323,31 @@ class TuningTrial:
             if not torch.equal(tensor, self.original[name])
         }
 
-    def tuned(self) -> Source:
-        """Return the source with what has changed."""
-        return self.medium.tuned({name: tensor.float().cpu().numpy() for name, tensor in self.changed().items()})
+    def tuned_source(self) -> Source:
+        """Return the source with the weights that have changed."""
+        changed = {name: tensor.float().cpu().numpy() for name, tensor in self.changed_weights().items()}
+        return self.pipeline.tuned_source(changed)
 
-    def end(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return copies of what has changed of the body, and of the head, by name: what `at` goes towards."""
+    def final_state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return copies of the changed weights of the body, and of the head, by name: the end of `interpolate`."""
         head = self.classifier.linear.state_dict()
         return (
-            {name: tensor.clone() for name, tensor in self.changed().items()},
+            {name: tensor.clone() for name, tensor in self.changed_weights().items()},
             {name: tensor.detach().clone() for name, tensor in head.items()},
         )
 
-    def at(self, point: Point, end: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> None:
-        """Set body and head to a point between start and end."""
-        held = self.body.state_dict()
+    def interpolate(self, point: Interpolation, body: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> None:
+        """Set body and head to a point between the start and the final state that `body` and `head` hold."""
+        state = self.body.state_dict()
         with torch.no_grad():
-            for name, tensor in end.items():
-                first = self.original[name]
-                held[name].copy_(torch.lerp(first, tensor, point.alpha))
+            for name, tensor in body.items():
+                state[name].copy_(torch.lerp(self.original[name], tensor, point.alpha))
             for name, tensor in self.classifier.linear.state_dict().items():
-                tensor.copy_(torch.lerp(self.begin[name], head[name], point.alpha))
-        if point.settled:
-            self._settle()
+                tensor.copy_(torch.lerp(self.initial_head[name], head[name], point.alpha))
+        if point.refit_head:
+            self.refit_head()
 
-    def judged(self) -> NDArray[np.float32]:
-        """Return the class scores of the examples that judge, float32 of shape (n, c)."""
+    def validation_scores(self) -> NDArray[np.float32]:
+        """Return the class scores of the validation examples, float32 of shape (n, c)."""
         with fused(self.body, self.pairs):
-            return evaluate(self._task())
+            return validation_scores(self.task())

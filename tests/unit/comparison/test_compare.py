@@ -154,11 +154,11 @@ def test_what_is_left_of_the_budget_goes_to_runs_that_it_cut(photos: Path, monke
 
 def test_a_run_whose_loss_explodes_begins_again_at_a_lower_rate(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: set[float] = set()
-    plain, high = loop._Run._learn, ImagePipeline.rates["scratch"]
+    plain, high = loop._Run._learn, ImagePipeline.learning_rates["scratch"]
 
     def explodes(run: Any, *given: Any) -> str:
-        rates.add(run.recipe.rate)
-        return "exploded" if run.recipe.rate == high and run.state.epoch else plain(run, *given)
+        rates.add(run.recipe.learning_rate)
+        return "exploded" if run.recipe.learning_rate == high and run.state.epoch else plain(run, *given)
 
     monkeypatch.setattr(loop._Run, "_learn", explodes)
     again = run_compare(photos, options(seeds=1, tune="none"), Progress())

@@ -37,7 +37,7 @@ def photos(tmp_path: Path) -> Path:
 def gaining(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every epoch count as better than the one before, and the end as better beyond its interval."""
     better = itertools.count(0, -1)
-    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
+    monkeypatch.setattr(loop, "loss_and_accuracy", lambda scores, y, weights: (float(next(better)), 0.9))
     monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
 
 
@@ -68,7 +68,7 @@ def test_a_tuned_model_is_saved_and_loaded_with_what_has_changed(photos: Path, t
 def test_where_only_the_size_gains_the_model_is_the_source_at_that_size(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (1.0, 0.9))
+    monkeypatch.setattr(loop, "loss_and_accuracy", lambda scores, y, weights: (1.0, 0.9))
     model = hs.fit(photos, tune="last:1", **QUICK, size=96, out=tmp_path / "out", **SOURCE)
     assert model.report["tuning"]["kept"]
     assert "what gains is the size of the input alone" in model.report["warnings"][-1]
@@ -164,7 +164,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_refuses_other_arguments__DS
         command(photos, out, "--resume", "--learning-rate", "0.5"), capture_output=True, text=True, check=False
     )
     assert other.returncode == 2
-    assert re.search(r"rate: \S+ then, 0\.5 now", other.stderr.splitlines()[-1])
+    assert re.search(r"learning_rate: \S+ then, 0\.5 now", other.stderr.splitlines()[-1])
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tuning_ground import ground, text_ground
+from tuning_problem import text_tuning_problem, tuning_problem
 
 from headstart.base.progress import Progress
 from headstart.heads.select import refit
 from headstart.sources.registry import open_source
 from headstart.sources.text.source import TextSource
 from headstart.testing import ToySource
-from headstart.tune.class_names import names_tell, phrase
+from headstart.tune.class_names import class_names_help, phrase
 from headstart.tune.problem import TuningProblem
 from headstart.tune.training.task import Recipe
 from headstart.tune.trial import TuningTrial
@@ -46,7 +46,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> TuningProblem:
     """Return a ground of eight texts of each topic, on real weights."""
     source = open_source("packaged:minilm")
     assert isinstance(source, TextSource)
-    return text_ground(tmp_path_factory.mktemp("few"), source, per_class=8)
+    return text_tuning_problem(tmp_path_factory.mktemp("few"), source, per_class=8)
 
 
 def called(place: TuningProblem, *names: str) -> TuningProblem:
@@ -60,26 +60,33 @@ def called(place: TuningProblem, *names: str) -> TuningProblem:
 def test_names_tell_where_they_say_what_the_texts_are_about(few: TuningProblem, tmp_path: Path) -> None:
     assert few.dataset.classes == ("cooking", "music", "sailing")
     rng = np.random.default_rng(0)
-    x, x_judge = (one + rng.normal(0, 0.08, one.shape).astype(np.float32) for one in (few.x, few.x_judge))
-    vague = replace(few, x=x, x_judge=x_judge)  # as of texts that say little
-    assert names_tell(vague, CPU, seed=0)
-    assert not names_tell(called(vague, "music", "sailing", "cooking"), CPU, seed=0), "of other classes"
-    assert not names_tell(called(vague, "?!", "1", "2"), CPU, seed=0), "that mean nothing"
-    assert not names_tell(ground(tmp_path, ToySource()), CPU, seed=0), "photos are not named by words"
+    x, x_validation = (
+        one + rng.normal(0, 0.08, one.shape).astype(np.float32) for one in (few.x_train, few.x_validation)
+    )
+    vague = replace(few, x_train=x, x_validation=x_validation)  # as of texts that say little
+    assert class_names_help(vague, CPU, seed=0)
+    assert not class_names_help(called(vague, "music", "sailing", "cooking"), CPU, seed=0), "of other classes"
+    assert not class_names_help(called(vague, "?!", "1", "2"), CPU, seed=0), "that mean nothing"
+    assert not class_names_help(tuning_problem(tmp_path, ToySource()), CPU, seed=0), "photos are not named by words"
 
 
 @pytest.mark.usefixtures("float32")
 def test_an_arm_learns_from_the_names_and_its_head_too(few: TuningProblem) -> None:
-    way = TrialConfig("last:1", contrast=True, named=True, recipe=Recipe(epochs=1, rate=1e-4, batch=8, last=True))
-    arm = TuningTrial(few, way, decoded_cache={}, device=CPU, progress=Progress())
-    x, y = arm._features()
-    assert way.name == "last:1 by pairs and names" and len(x) == len(few.learn) + few.c
-    np.testing.assert_array_equal(y, [*few.y_learn, *range(few.c)])
-    np.testing.assert_allclose(x[: len(few.learn)], few.x, atol=1e-4)
-    assert arm.run(budget=None, folder=None, identity={}).best == 1 and arm.changed()
-    learned, _ = arm._features()
+    config = TrialConfig(
+        "last:1",
+        contrastive=True,
+        class_names=True,
+        recipe=Recipe(epochs=1, learning_rate=1e-4, batch_size=8, keep_last=True),
+    )
+    trial = TuningTrial(few, config, decoded_cache={}, device=CPU, progress=Progress())
+    x, y = trial.train_features()
+    assert config.name == "last:1 by pairs and names" and len(x) == len(few.train_positions) + few.c
+    np.testing.assert_array_equal(y, [*few.y_train, *range(few.c)])
+    np.testing.assert_allclose(x[: len(few.train_positions)], few.x_train, atol=1e-4)
+    assert trial.run(budget=None, folder=None, identity={}).best == 1 and trial.changed_weights()
+    learned, _ = trial.train_features()
     head = refit(learned, y, few.c, like=few.head)
-    arm.classifier.take(head)
-    wanted = arm.judged()
-    arm._settle()
-    np.testing.assert_array_equal(arm.judged(), wanted)
+    trial.classifier.set_head(head)
+    wanted = trial.validation_scores()
+    trial.refit_head()
+    np.testing.assert_array_equal(trial.validation_scores(), wanted)

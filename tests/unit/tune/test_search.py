@@ -1,282 +1,265 @@
-"""Tuning as a whole: kept only where it gains beyond the interval, and always with an answer."""
+"""The search: tuning is kept where it helps and nowhere else, on problems of which the truth is planted."""
 
 from __future__ import annotations
 
-import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
 import torch
-from tuning_ground import ground
+from tuning_problem import stripes_problem, tuning_problem
 
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.torch import TorchEngine
-from headstart.judge.intervals import Interval
+from headstart.heads.linear import softmax
 from headstart.sources.layers import select
-from headstart.testing import ToySource
-from headstart.tune import evaluation as judging
-from headstart.tune import flip_check as mirror
-from headstart.tune import search as adapt
-from headstart.tune import trial as arm
+from headstart.testing import PlantedSource, ToySource
+from headstart.tune.attempt import ALPHAS, SearchLimits, TrialRunner
+from headstart.tune.flip_check import flip_keeps_labels
 from headstart.tune.problem import TuningProblem
-from headstart.tune.result import Confirmed, TriedConfig
-from headstart.tune.search import tune
+from headstart.tune.result import Tuning
+from headstart.tune.search import Search, tune
 from headstart.tune.settings import Settings, parse_budget
-from headstart.tune.training import loop
-from headstart.tune.training.task import Recipe, Trained
+from headstart.tune.training.task import Recipe
+from headstart.tune.trial import Interpolation, TuningTrial
 from headstart.tune.trial_config import TrialConfig
 
-QUICK = {"epochs": 2, "batch_size": 8, "augment": "none", "learning_rate": 1e-3}
+CPU = torch.device("cpu")
+QUICK = Settings("all", epochs=2, batch_size=8, augment="none", learning_rate=1e-3)
+HELPING = replace(QUICK, epochs=12, patience=12, learning_rate=3e-3)
+"""Enough to learn the direction of stripes from random weights."""
+ONE_CONFIG = SearchLimits(rung_seconds=1e6)
+"""With them `auto` has time for one configuration alone: `last:2`."""
+CONFIG = TrialConfig("last:2", augment="none", recipe=Recipe(epochs=12, patience=12, batch_size=8, learning_rate=3e-3))
+
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> TuningProblem:
-    return ground(tmp_path, ToySource(), per_class=16)
+def photos(tmp_path: Path) -> TuningProblem:
+    """Return a problem on which a little tuning changes little."""
+    return tuning_problem(tmp_path, ToySource(), per_class=16)
 
 
-def test_without_a_gain_beyond_the_interval_the_frozen_source_stands(place: TuningProblem) -> None:
-    found = tune(place, Settings("all", **{**QUICK, "learning_rate": 1e-8}), seed=0)
-    assert not found.kept
-    assert found.source is None
-    assert found.tried[0].gain.low <= 0
-    assert "Tuning was not kept" in found.notes[-1]
+@pytest.fixture(scope="module")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> TuningProblem:
+    """Return a problem that tuning must help: the network does not know its stripes, and can learn them."""
+    return stripes_problem(tmp_path_factory.mktemp("stripes"), PlantedSource(shuffled=True))
 
 
-@pytest.mark.usefixtures("float32")
-def test_with_one_the_tuned_source_gives_the_scores_that_were_judged(
-    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> TuningProblem:
+    """Return a problem that nothing can help: its labels are at random."""
+    return stripes_problem(tmp_path_factory.mktemp("noise"), PlantedSource(shuffled=True), random_labels=True)
+
+
+def held_out(problem: TuningProblem) -> TuningProblem:
+    """Return the problem with a validation part that was held out of the training part."""
+    return replace(problem, held_out=True)
+
+
+@pytest.fixture(scope="module")
+def learned_again(stripes: TuningProblem) -> Tuning:
+    return tune(held_out(stripes), replace(HELPING, mode="last:2"), seed=0)
+
+
+@pytest.fixture(scope="module")
+def confirmed(stripes: TuningProblem) -> Tuning:
+    settings = replace(HELPING, mode="auto", budget=600.0)
+    return tune(held_out(stripes), settings, seed=0, limits=ONE_CONFIG)
+
+
+def test_tuning_that_helps_is_kept_and_its_source_gives_the_probabilities_that_were_evaluated(
+    stripes: TuningProblem,
 ) -> None:
-    better = itertools.count(0, -1)
-    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
-    monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
-    judged: list[np.ndarray] = []
-    plain = arm.TuningTrial.judged
-    monkeypatch.setattr(arm.TuningTrial, "judged", lambda self: judged.append(plain(self)) or judged[-1])
-    found = tune(place, Settings("last:1", **{**QUICK, "learning_rate": 1e-5}), seed=0)
-    assert found.kept
-    assert found.source is not None
-    assert found.head is not None
-    prepared = np.stack([found.source.prepare(place.dataset.read(at)) for at in place.judge])
-    network = found.source.network()
-    x, _ = select(TorchEngine(network.module()).run(prepared), network.blocks, place.layer)
-    np.testing.assert_allclose(found.head.scores(x), judged[-1], rtol=1e-3, atol=1e-3 * judged[-1].std())
-    assert found.source.info.sha256 != place.source.info.sha256
-    assert network.fingerprint != place.source.network().fingerprint
-    original = place.source.module().state_dict()
-    assert all(torch.equal(ToySource().module().state_dict()[name], original[name]) for name in original)
+    original = {name: tensor.clone() for name, tensor in stripes.source.module().state_dict().items()}
+    tuning = tune(stripes, HELPING, seed=0)
+    trial = tuning.trials[0]
+    assert tuning.kept and trial.gain.low > 0 and trial.accuracy > tuning.frozen[1]
+    assert tuning.source is not None and tuning.head is not None and tuning.validation_probabilities is not None
+    pictures = [stripes.dataset.read(position) for position in stripes.validation_positions]
+    network = tuning.source.network()
+    prepared = np.stack([tuning.source.prepare(picture) for picture in pictures])
+    x, _ = select(TorchEngine(network.module()).run(prepared), network.blocks, stripes.layer)
+    probabilities = softmax(tuning.head.scores(x) / np.float32(tuning.head.temperature))
+    np.testing.assert_allclose(probabilities, tuning.validation_probabilities, atol=2e-3)
+    assert tuning.source.info.sha256 != stripes.source.info.sha256
+    assert network.fingerprint != stripes.source.network().fingerprint
+    assert all(torch.equal(tensor, original[name]) for name, tensor in stripes.source.module().state_dict().items())
 
 
-def test_the_weights_between_start_and_end_are_judged_too(place: TuningProblem) -> None:
-    found = tune(place, Settings("all", **{**QUICK, "learning_rate": 0.05}), seed=0)
-    assert found.tried[0].alpha in adapt.ALPHAS
-    made = arm.TuningTrial(place, TrialConfig("all"), decoded_cache={}, device=torch.device("cpu"), progress=Progress())
-    start = made.judged()
-    end = {name: tensor + 1 for name, tensor in made.original.items() if tensor.is_floating_point()}
-    head = {name: tensor + 1 for name, tensor in made.begin.items()}
-    made.at(arm.Point(1.0, settled=False), end, head)
-    assert all(torch.equal(made.body.state_dict()[name], tensor) for name, tensor in end.items())
-    made.at(arm.Point(0.0, settled=False), end, head)
-    np.testing.assert_array_equal(made.judged(), start)
+def test_tuning_that_cannot_help_is_not_kept(noise: TuningProblem) -> None:
+    tuning = tune(noise, HELPING, seed=0)
+    assert not tuning.kept and tuning.source is None and tuning.validation_probabilities is None
+    assert "Tuning was not kept" in tuning.notes[-1]
+    assert tuning.frozen == tune(noise, replace(QUICK, epochs=1), seed=0).frozen
 
 
-def _all_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every epoch judge better than the one before, and beyond the interval."""
-    better = itertools.count(0, -1)
-    monkeypatch.setattr(
-        loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9) if len(y) else (np.nan, np.nan)
-    )
-    monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
+def test_without_a_gain_beyond_rounding_the_frozen_source_stands(photos: TuningProblem) -> None:
+    tuning = tune(photos, replace(QUICK, learning_rate=1e-8), seed=0)
+    assert not tuning.kept and tuning.trials[0].gain.low <= 0
+    assert "Tuning was not kept" in tuning.notes[-1]
 
 
-def test_what_is_kept_learns_again_from_all_examples_in_the_way_that_was_judged(
-    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
+def test_a_gain_below_the_limit_is_rounding(stripes: TuningProblem) -> None:
+    assert not tune(stripes, HELPING, seed=0, limits=SearchLimits(gain=10.0)).kept
+
+
+def trial_of(problem: TuningProblem, config: TrialConfig) -> TuningTrial:
+    return TuningTrial(problem, config, decoded_cache={}, device=CPU, progress=Progress())
+
+
+def test_the_weights_between_start_and_end_are_evaluated_too(photos: TuningProblem) -> None:
+    tuning = tune(photos, replace(QUICK, learning_rate=0.05), seed=0)
+    assert tuning.trials[0].alpha in ALPHAS
+    trial = trial_of(photos, TrialConfig("all"))
+    start = trial.validation_scores()
+    end = {name: tensor + 1 for name, tensor in trial.original.items() if tensor.is_floating_point()}
+    head = {name: tensor + 1 for name, tensor in trial.initial_head.items()}
+    trial.interpolate(Interpolation(1.0, refit_head=False), end, head)
+    assert all(torch.equal(trial.body.state_dict()[name], tensor) for name, tensor in end.items())
+    trial.interpolate(Interpolation(0.0, refit_head=False), end, head)
+    np.testing.assert_array_equal(trial.validation_scores(), start)
+
+
+def test_what_is_kept_learns_again_from_all_examples_with_the_configuration_that_was_evaluated(
+    stripes: TuningProblem, learned_again: Tuning
 ) -> None:
-    _all_better(monkeypatch)
-    quick = Settings("last:1", **{**QUICK, "learning_rate": 1e-5})
-    found = tune(replace(place, held_out=True), quick, seed=0)
-    assert found.source is not None
-    assert found.notes[-1].endswith("judged on examples held out, then learned again from all 48 training examples.")
-    all_of_them = arm.TuningTrial(
-        place.whole(),
-        arm.Way("last:1", augment="none", recipe=Recipe(epochs=2, batch=8, rate=1e-5, last=True)),
-        decoded_cache={},
-        device=torch.device("cpu"),
-        progress=Progress(),
-    )
-    assert len(all_of_them.ground.learn) == 48
-    all_of_them.run(budget=None, folder=None, identity={})
-    end = {name: tensor.clone() for name, tensor in all_of_them.changed().items()}
-    all_of_them.at(
-        arm.Point(found.tried[0].alpha, found.tried[0].settled), end, all_of_them.classifier.linear.state_dict()
-    )
-    assert {name: np.ascontiguousarray(tensor.numpy()).tobytes() for name, tensor in all_of_them.changed().items()} == {
-        name: array.tobytes() for name, array in found.source.weights.items()
+    assert learned_again.source is not None
+    assert learned_again.notes[-1].endswith("then learned again from all 48 training examples.")
+    result = learned_again.trials[0]
+    best = int(np.argmin([epoch.loss for epoch in result.history]))
+    recipe = replace(CONFIG.recipe, epochs=best, patience=HELPING.patience, keep_last=True)
+    trial = trial_of(stripes.without_validation(), replace(CONFIG, recipe=recipe))
+    assert len(trial.problem.train_positions) == 48
+    trial.run(budget=None, folder=None, identity={})
+    trial.interpolate(Interpolation(result.alpha, result.refit_head), *trial.final_state())
+    expected = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in trial.changed_weights().items()}
+    assert {name: array.tobytes() for name, array in expected.items()} == {
+        name: array.tobytes() for name, array in learned_again.source.weights.items()
     }
 
 
-def _confirmed(place: TuningProblem, monkeypatch: pytest.MonkeyPatch, step: int) -> Confirmed:
-    """Return what the second look says where each log loss that is asked for differs from the last one by `step`."""
-    _all_better(monkeypatch)
-    losses = itertools.count(0, step)
-    monkeypatch.setattr(judging.EvaluatedTrial, "log_loss", property(lambda self: float(next(losses))))
-    quick = Settings("auto", budget=200.0, **{**QUICK, "learning_rate": 1e-5})
-    found = tune(replace(place, held_out=True), quick, seed=0)
-    assert found.confirmed is not None
-    return found.confirmed
+def test_where_learning_again_fails_the_model_that_was_evaluated_stands(stripes: TuningProblem) -> None:
+    settings = replace(HELPING, mode="last:2")
+    evaluated = tune(stripes, settings, seed=0)
+    tuning = tune(held_out(stripes), settings, seed=0, limits=SearchLimits(retrained_share=2.0))
+    assert tuning.source is not None and evaluated.source is not None
+    assert "no time to learn again" in tuning.notes[-1]
+    assert tuning.source.info.sha256 == evaluated.source.info.sha256
 
 
-def test_auto_asks_every_part_that_had_no_say_in_the_search(
-    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
+def test_auto_confirms_the_best_on_every_part_that_had_no_say_in_the_search(
+    stripes: TuningProblem, confirmed: Tuning
 ) -> None:
-    held: list[tuple[int, ...]] = []
-    plain = TuningProblem.judged_by
-    monkeypatch.setattr(TuningProblem, "judged_by", lambda self, at: held.append(tuple(at)) or plain(self, at))
-    found = _confirmed(place, monkeypatch, step=1)
-    assert found.parts == adapt.FOLDS - 1
-    assert found.examples == len(place.learn)
-    assert sorted(at for part in set(held) for at in part) == sorted(place.learn)
-    assert found.gain == Interval(0.1, 0.05, 0.2)
+    assert confirmed.kept and confirmed.confirmation is not None
+    assert confirmed.confirmation.parts == ONE_CONFIG.parts - 1
+    assert confirmed.confirmation.examples == len(stripes.train_positions)
+    assert confirmed.confirmation.gain.low > 0
+    assert confirmed.confirmation.tuned[1] > confirmed.confirmation.frozen[1]
 
 
-def test_no_part_of_the_second_look_decodes_an_example_again(
-    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
+def runner_of(problem: TuningProblem, **options: object) -> TrialRunner:
+    return TrialRunner(held_out(problem), held_out(problem), seed=0, **options)  # type: ignore[arg-type]
+
+
+def test_parts_on_which_nothing_is_gained_end_the_confirmation(noise: TuningProblem) -> None:
+    runner = runner_of(noise)
+    confirmation = runner.confirm(runner.single(CONFIG, None), math.inf)
+    assert confirmation is not None and confirmation.parts == runner.limits.hopeless_parts
+
+
+def test_no_part_of_the_confirmation_decodes_an_example_again(
+    noise: TuningProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[bytes] = []
-    plain = Preprocessing.prepare
-    monkeypatch.setattr(Preprocessing, "prepare", lambda self, data: seen.append(data) or plain(self, data))
-    assert _confirmed(place, monkeypatch, step=1).parts == adapt.FOLDS - 1
-    assert len(seen) == len(set(seen)) == len(place.learn) + len(place.judge)
+    decoded: list[bytes] = []
+    prepare = Preprocessing.prepare
+    monkeypatch.setattr(Preprocessing, "prepare", lambda self, data: decoded.append(bytes(data)) or prepare(self, data))
+    runner = runner_of(noise)
+    short = replace(CONFIG, recipe=replace(CONFIG.recipe, epochs=1, keep_last=True))
+    assert runner.confirm(runner.single(short, None), math.inf) is not None
+    assert len(decoded) == len(noise.train_positions) + len(noise.validation_positions)
 
 
-def test_parts_on_which_nothing_is_gained_end_the_second_look(
-    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
+def test_without_time_for_a_confirmation_the_best_of_several_is_not_kept(stripes: TuningProblem) -> None:
+    settings = replace(HELPING, mode="auto", budget=600.0)
+    limits = replace(ONE_CONFIG, parts=1)
+    tuning = tune(held_out(stripes), settings, seed=0, limits=limits)
+    assert not tuning.kept
+    assert "no time to confirm it on further examples (give a larger --budget)" in tuning.notes[-1]
+    assert tune(stripes, settings, seed=0, limits=limits).kept, "a validation part of the data's own decides by itself"
+
+
+def test_a_rung_leaves_time_for_two_parts_of_the_confirmation(photos: TuningProblem, stripes: TuningProblem) -> None:
+    search = Search(runner_of(photos), replace(QUICK, mode="auto"))
+    runner = search.runner
+    attempt = replace(runner.single(replace(CONFIG, recipe=replace(CONFIG.recipe, epochs=1)), None), seconds=50.0)
+    seconds = search.rung_seconds(300.0, attempt)
+    assert seconds < 300 * runner.limits.rung_share
+    assert 300 - seconds == pytest.approx(2 * (1 + runner.retrain_share) * (50 + seconds))
+    assert search.rung_seconds(300.0, None) == 300 * runner.limits.rung_share
+
+
+def test_an_attempt_that_goes_on_after_its_confirmation_has_checkpoints_of_its_own(
+    stripes: TuningProblem, tmp_path: Path
 ) -> None:
-    assert _confirmed(place, monkeypatch, step=-1).parts == adapt.HOPELESS
+    runner = runner_of(stripes, folder=tmp_path)
+    config = replace(CONFIG, recipe=replace(CONFIG.recipe, epochs=2, learning_rate=1e-4, keep_last=True))
+    first = runner.attempt(config, 600.0, None)
+    assert first is not None and runner.confirm(first, math.inf) is not None
+    second = runner.attempt(config, 600.0, first)
+    assert second is not None and (first.epochs, second.epochs) == (2, 4)
+    confirmation = runner.confirm(second, math.inf)
+    assert confirmation is not None
+    names = {path.name.rpartition("-last")[0] for path in tmp_path.iterdir()}
+    assert names >= {"rung0", "rung1", "part1-of-1", "part1-of-2", "part2-of-1", "part2-of-2"}
 
 
-def test_without_time_for_a_second_look_the_best_of_several_ways_is_not_kept(
-    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _all_better(monkeypatch)
-    monkeypatch.setattr(adapt._Search, "_confirmed", lambda *args: None)
-    quick = Settings("auto", budget=60.0, **{**QUICK, "learning_rate": 1e-5})
-    found = tune(replace(place, held_out=True), quick, seed=0)
-    assert not found.kept
-    assert "no time for a second look (give a larger --budget)" in found.notes[-1]
-    assert tune(place, quick, seed=0).kept, "a validation part of the data's own decides by itself"
-
-
-def test_a_rung_leaves_time_for_two_looks(place: TuningProblem) -> None:
-    search = adapt._Search(
-        replace(place, held_out=True),
-        Settings("auto"),
-        pooled=place,
-        seed=0,
-        folder=None,
-        identity={},
-        watchers=(),
-        progress=None,
-    )
-    before = adapt._Attempt(cast(arm.TuningTrial, None), [], cast(TriedConfig, None), seconds=50.0)
-    share = search._share(300.0, before)
-    assert share < 300 * adapt.RUNG
-    assert 300 - share == pytest.approx(2 * (1 + search.again) * (50 + share))
-    assert search._share(300.0, None) == 300 * adapt.RUNG
-
-
-def test_a_way_that_goes_on_after_its_second_look_has_checkpoints_of_its_own(
-    place: TuningProblem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _all_better(monkeypatch)
-    monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, -0.05, 0.2))
-    monkeypatch.setattr(adapt, "FAIR", 1.0)
-    monkeypatch.setattr(adapt._Attempt, "cut", property(lambda self: self.confirmed is not None and len(self.runs) < 2))
-    monkeypatch.setattr(adapt._Search, "_ways", lambda self, budget: [self._way("last:1")])
-    looks: list[int] = []
-    plain = adapt._Search._run
-
-    def watched(
-        search: adapt._Search, way: TrialConfig, budget: float, prefix: str, *more: arm.TuningTrial
-    ) -> tuple[arm.TuningTrial, Trained]:
-        made, trained = plain(search, way, budget, prefix, *more)
-        looks.extend([trained.best] if prefix.startswith("part1") else [])
-        return made, trained
-
-    monkeypatch.setattr(adapt._Search, "_run", watched)
-    quick = Settings("auto", budget=60.0, **{**QUICK, "learning_rate": 1e-5})
-    found = tune(replace(place, held_out=True), quick, seed=0, folder=tmp_path / "checkpoints")
-    assert not found.kept
-    assert looks == [2, 4], "the second look learned for all of its epochs"
-
-
-def test_where_learning_again_fails_the_model_that_was_judged_stands(
-    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _all_better(monkeypatch)
-    quick = Settings("last:1", **{**QUICK, "learning_rate": 1e-5})
-    judged = tune(place, quick, seed=0)
-    monkeypatch.setattr(adapt, "ENOUGH", 2.0)
-    found = tune(replace(place, held_out=True), quick, seed=0)
-    assert found.source is not None
-    assert judged.source is not None
-    assert "no time to learn again" in found.notes[-1]
-    assert found.source.info.sha256 == judged.source.info.sha256
-
-
-def test_a_budget_too_short_gives_the_frozen_source_and_says_so(place: TuningProblem) -> None:
+def test_a_budget_too_short_gives_the_frozen_source_and_says_so(photos: TuningProblem) -> None:
     for mode in ("all", "auto"):
-        found = tune(place, Settings(mode, budget=0.001, **QUICK), seed=0)
-        assert not found.kept
-        assert any("too short for one epoch" in note for note in found.notes)
+        tuning = tune(photos, replace(QUICK, mode=mode, budget=0.001), seed=0)
+        assert not tuning.kept
+        assert any("too short for one epoch" in note for note in tuning.notes)
 
 
-def test_a_loss_that_explodes_is_said_with_what_to_change(place: TuningProblem) -> None:
-    found = tune(place, Settings("all", **{**QUICK, "learning_rate": 1e30}), seed=0)
-    assert not found.kept
-    assert any("smaller --learning-rate" in note for note in found.notes)
+def test_a_loss_that_explodes_is_reported_with_what_to_change(photos: TuningProblem) -> None:
+    tuning = tune(photos, replace(QUICK, learning_rate=1e30), seed=0)
+    assert not tuning.kept
+    assert any("smaller --learning-rate" in note for note in tuning.notes)
 
 
-def test_auto_tries_the_cheapest_first_and_stops_where_nothing_gains(
-    place: TuningProblem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(adapt, "FAIR", 0.1)
-    found = tune(place, Settings("auto", budget=60.0, **{**QUICK, "learning_rate": 1e-8}), seed=0)
-    assert {one.name for one in found.tried} == {"last:1", "last:2", "all"}
-    assert all(sum(epoch.epoch == 0 for epoch in one.history) == 1 for one in found.tried), "one rung and no more"
+def test_auto_tries_the_cheapest_first_and_stops_where_nothing_gains(photos: TuningProblem) -> None:
+    settings = replace(QUICK, mode="auto", budget=600.0, learning_rate=1e-8)
+    tuning = tune(photos, settings, seed=0)
+    assert {trial.name for trial in tuning.trials} == {"last:1", "last:2", "all"}
+    assert all(sum(epoch.epoch == 0 for epoch in trial.history) == 1 for trial in tuning.trials), "one rung and no more"
 
 
-def test_auto_spends_the_next_rungs_on_the_better_half(place: TuningProblem, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapt, "FAIR", 0.1)
-    monkeypatch.setattr(adapt._Attempt, "cut", True)
-    gains = iter(range(1, 1000))
-    monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(next(gains), 0.1, 1000.0))
-    found = tune(place, Settings("auto", budget=9.0, **QUICK), seed=0)
-    rungs = sorted(sum(epoch.epoch == 0 for epoch in one.history) for one in found.tried)
-    assert rungs[0] < rungs[-1]
+def test_auto_goes_on_with_what_gains_where_its_epochs_were_cut_short(stripes: TuningProblem) -> None:
+    settings = replace(HELPING, mode="auto", budget=8.0, epochs=100_000)
+    tuning = tune(stripes, settings, seed=0, limits=SearchLimits(rung_seconds=0.1))
+    rungs = [sum(epoch.epoch == 0 for epoch in trial.history) for trial in tuning.trials]
+    assert max(rungs) > 1
 
 
-def test_auto_tries_one_way_alone_where_the_budget_is_short(place: TuningProblem) -> None:
-    found = tune(place, Settings("auto", budget=9.0, **QUICK), seed=0)
-    assert [one.name for one in found.tried] == ["last:2"]
+def test_auto_tries_one_configuration_alone_where_the_budget_is_short(photos: TuningProblem) -> None:
+    tuning = tune(photos, replace(QUICK, mode="auto", budget=100.0), seed=0)
+    assert [trial.name for trial in tuning.trials] == ["last:2"]
 
 
-def test_too_few_to_judge_is_refused(tmp_path: Path) -> None:
+def test_too_few_validation_examples_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="examples to judge it by; found 6"):
-        tune(ground(tmp_path, ToySource(), per_class=8), Settings("all", **QUICK), seed=0)
+        tune(tuning_problem(tmp_path, ToySource(), per_class=8), QUICK, seed=0)
 
 
-def test_mirrors_are_asked_of_the_frozen_source(place: TuningProblem, monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    monkeypatch.setattr(mirror, "KNOWN", 0.0)
-    monkeypatch.setattr(mirror, "COST", 1.0)
-    assert mirror.mirror_keeps_labels(place, cpu)
-    monkeypatch.setattr(mirror, "COST", -1.0)
-    assert not mirror.mirror_keeps_labels(place, cpu)
+@pytest.mark.parametrize(("classes", "keeps"), [(2, True), (4, False)])
+def test_a_flip_keeps_upright_stripes_and_swaps_the_diagonals(tmp_path: Path, classes: int, keeps: bool) -> None:
+    problem = stripes_problem(tmp_path, PlantedSource(), classes=classes)
+    assert flip_keeps_labels(problem, CPU) == keeps
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("10m", 600), ("1h", 3600), ("1.5m", 90)])

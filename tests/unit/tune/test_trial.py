@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from tuning_ground import ground
+from tuning_problem import tuning_problem
 
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
@@ -21,22 +21,16 @@ from headstart.sources.networks.source import TorchSource
 from headstart.sources.networks.tapped import Tapped
 from headstart.sources.registry import open_source
 from headstart.testing import ToySource
+from headstart.tune.inputs import row_store
 from headstart.tune.network.param_groups import has_statistics, is_norm
-from headstart.tune.training import loop, task
+from headstart.tune.training import task
 from headstart.tune.training.task import Recipe
-from headstart.tune.trial import Point, TuningTrial
+from headstart.tune.trial import Interpolation, TuningTrial
 from headstart.tune.trial_config import TrialConfig
 
 BATCHNORM, LAYERNORM = "timm:test_resnet", "timm:test_vit"
-QUICK = Recipe(epochs=2, rate=1e-2, batch=8)
+QUICK = Recipe(epochs=2, learning_rate=1e-2, batch_size=8)
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def improving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every epoch count as better than the one before: what random networks learn in one does not show."""
-    losses = iter(range(1000, 0, -1))
-    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(losses)), 0.5))
 
 
 def lively(uri: str, **how: Any) -> TorchSource:
@@ -55,16 +49,20 @@ def lively(uri: str, **how: Any) -> TorchSource:
     return source
 
 
-def arm_of(folder: Path, uri: str, way: TrialConfig, *, layer: str = "pool", **how: Any) -> TuningTrial:
+def trial_of(folder: Path, uri: str, config: TrialConfig, *, layer: str = "pool", **how: Any) -> TuningTrial:
     return TuningTrial(
-        ground(folder, lively(uri, **how), layer=layer), way, decoded_cache={}, device=CPU, progress=Progress()
+        tuning_problem(folder, lively(uri, **how), layer=layer),
+        config,
+        decoded_cache={},
+        device=CPU,
+        progress=Progress(),
     )
 
 
-def ran(arm: TuningTrial) -> set[str]:
+def ran(trial: TuningTrial) -> set[str]:
     """Run the arm and return the names of the weights and statistics that have changed."""
-    arm.run(budget=None, folder=None, identity={})
-    return set(arm.changed())
+    trial.run(budget=None, folder=None, identity={})
+    return set(trial.changed_weights())
 
 
 @pytest.mark.parametrize(
@@ -73,31 +71,35 @@ def ran(arm: TuningTrial) -> set[str]:
     ids=["timm-bn", "vit", "keras"],
 )
 @pytest.mark.parametrize("mode", ["last:1", "norm", "all", "lora"])
-@pytest.mark.usefixtures("improving")
 def test_what_is_frozen_stays_to_the_last_bit(tmp_path: Path, uri: str, how: dict[str, Any], mode: str) -> None:
-    arm = arm_of(tmp_path, uri, TrialConfig(mode, recipe=replace(QUICK, epochs=1)), **how)
-    named = {name for name, _ in arm.body.named_parameters()}
-    statistics = {name for name, _ in arm.body.named_buffers()}
-    changed = ran(arm)
+    trial = trial_of(tmp_path, uri, TrialConfig(mode, recipe=replace(QUICK, epochs=1, keep_last=True)), **how)
+    named = {name for name, _ in trial.body.named_parameters()}
+    statistics = {name for name, _ in trial.body.named_buffers()}
+    changed = ran(trial)
     assert changed, "something has learned"
     assert not changed & statistics, "running statistics stand still"
     if mode == "lora":
         assert {name.rpartition(".")[2] for name in changed} == {"weight"}
-        assert not any(is_norm(arm.body.get_submodule(name.rpartition(".")[0])) for name in changed)
+        assert not any(is_norm(trial.body.get_submodule(name.rpartition(".")[0])) for name in changed)
     else:
-        assert changed <= set(arm.groups.shares)
+        assert changed <= set(trial.groups.lr_scales)
     if mode == "norm":
-        assert all(is_norm(arm.body.get_submodule(name.rpartition(".")[0])) for name in changed)
+        assert all(is_norm(trial.body.get_submodule(name.rpartition(".")[0])) for name in changed)
     if mode == "all":
-        assert changed >= arm.used & {name for name in named if name.endswith("weight")}
-    assert set(arm.body.state_dict()) == set(arm.original), "adapters are merged and gone"
+        assert changed >= trial.used & {name for name in named if name.endswith("weight")}
+    assert set(trial.body.state_dict()) == set(trial.original), "adapters are merged and gone"
 
 
-@pytest.mark.usefixtures("improving")
 def test_batchnorm_can_be_trained_when_asked(tmp_path: Path) -> None:
-    arm = arm_of(tmp_path, BATCHNORM, TrialConfig("all", batchnorm=True, recipe=replace(QUICK, epochs=1)))
-    assert any(name.endswith("running_mean") for name in ran(arm))
-    partial = arm_of(tmp_path / "b", BATCHNORM, TrialConfig("last:1", batchnorm=True, recipe=replace(QUICK, epochs=1)))
+    trial = trial_of(
+        tmp_path, BATCHNORM, TrialConfig("all", train_batchnorm=True, recipe=replace(QUICK, epochs=1, keep_last=True))
+    )
+    assert any(name.endswith("running_mean") for name in ran(trial))
+    partial = trial_of(
+        tmp_path / "b",
+        BATCHNORM,
+        TrialConfig("last:1", train_batchnorm=True, recipe=replace(QUICK, epochs=1, keep_last=True)),
+    )
     moved = {name.rpartition(".")[0] for name in ran(partial) if name.endswith("running_mean")}
     frozen = {name for name, module in partial.body.named_modules() if has_statistics(module)} - partial.groups.training
     assert moved
@@ -106,14 +108,14 @@ def test_batchnorm_can_be_trained_when_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("uri", [BATCHNORM, LAYERNORM, "torchvision:mobilenet_v3_small"])
 def test_dropout_follows_the_part_it_belongs_to(tmp_path: Path, uri: str) -> None:
-    arm = arm_of(tmp_path, uri, TrialConfig("last:1", recipe=QUICK))
-    arm._mode(training=True)
-    modules = dict(arm.body.named_modules())
-    assert any(modules[name].training for name in arm.groups.training)
+    trial = trial_of(tmp_path, uri, TrialConfig("last:1", recipe=QUICK))
+    trial.set_training(training=True)
+    modules = dict(trial.body.named_modules())
+    assert any(modules[name].training for name in trial.groups.training)
     for name, module in modules.items():
-        assert module.training == (name in arm.groups.training)
+        assert module.training == (name in trial.groups.training)
         assert not (has_statistics(module) and module.training)
-    arm._mode(training=False)
+    trial.set_training(training=False)
     assert not any(module.training for module in modules.values())
 
 
@@ -125,10 +127,12 @@ def test_dropout_of_the_frozen_part_does_not_drop(tmp_path: Path) -> None:
             body.stages[2][1] = nn.Sequential(nn.ReLU(), nn.Dropout(0.9))
             return body
 
-    way = TrialConfig("last:1", augment="none", recipe=replace(QUICK, epochs=1))
-    arm = TuningTrial(ground(tmp_path, Dropping()), way, decoded_cache={}, device=CPU, progress=Progress())
-    arm._mode(training=True)
-    dropping = [name for name, module in arm.body.named_modules() if isinstance(module, nn.Dropout) and module.training]
+    config = TrialConfig("last:1", augment="none", recipe=replace(QUICK, epochs=1, keep_last=True))
+    trial = TuningTrial(tuning_problem(tmp_path, Dropping()), config, decoded_cache={}, device=CPU, progress=Progress())
+    trial.set_training(training=True)
+    dropping = [
+        name for name, module in trial.body.named_modules() if isinstance(module, nn.Dropout) and module.training
+    ]
     assert dropping == ["stages.2.1.1"]
 
 
@@ -139,13 +143,15 @@ def test_dropout_of_the_frozen_part_does_not_drop(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layer", ["pool", "joined"])
 def test_kept_activations_give_the_losses_of_the_plain_loop(tmp_path: Path, uri: str, layer: str) -> None:
     how = {"size": 64} if uri.startswith("keras") else {}
-    place = ground(tmp_path, lively(uri, **how), per_class=8, layer=layer)
-    way = TrialConfig("last:1", views=2, recipe=replace(QUICK, rate=1e-4))
+    place = tuning_problem(tmp_path, lively(uri, **how), per_class=8, layer=layer)
+    config = TrialConfig("last:1", augmented_views=2, recipe=replace(QUICK, learning_rate=1e-4))
     trained = []
     for keep in (True, False):
-        arm = TuningTrial(place, replace(way, keep=keep), decoded_cache={}, device=CPU, progress=Progress())
-        trained.append(arm.run(budget=None, folder=None, identity={}))
-        assert arm.kept == keep
+        trial = TuningTrial(
+            place, replace(config, cache_activations=keep), decoded_cache={}, device=CPU, progress=Progress()
+        )
+        trained.append(trial.run(budget=None, folder=None, identity={}))
+        assert trial.cached == keep
     for short, plain in zip(trained[0].history, trained[1].history, strict=True):
         assert short.loss == pytest.approx(plain.loss, rel=2e-3)
         assert short.accuracy == plain.accuracy
@@ -154,15 +160,13 @@ def test_kept_activations_give_the_losses_of_the_plain_loop(tmp_path: Path, uri:
 
 
 def test_activations_that_do_not_fit_in_memory_lie_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from headstart.tune.inputs import row_store as rows
-
-    way = TrialConfig("last:1", views=2, recipe=QUICK)
-    place = ground(tmp_path, ToySource())
-    first = TuningTrial(place, way, decoded_cache={}, device=CPU, progress=Progress()).run(
+    config = TrialConfig("last:1", augmented_views=2, recipe=QUICK)
+    place = tuning_problem(tmp_path, ToySource())
+    first = TuningTrial(place, config, decoded_cache={}, device=CPU, progress=Progress()).run(
         budget=None, folder=None, identity={}
     )
-    monkeypatch.setattr(rows, "free_memory", lambda: 0)
-    second = TuningTrial(place, way, decoded_cache={}, device=CPU, progress=Progress()).run(
+    monkeypatch.setattr(row_store, "free_memory", lambda: 0)
+    second = TuningTrial(place, config, decoded_cache={}, device=CPU, progress=Progress()).run(
         budget=None, folder=None, identity={}
     )
     assert [epoch.loss for epoch in second.history] == [epoch.loss for epoch in first.history]
@@ -172,100 +176,103 @@ def test_activations_that_do_not_fit_in_memory_lie_on_disk(tmp_path: Path, monke
 def test_where_there_is_no_room_the_whole_network_runs_and_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.tune import trial as module
-
-    monkeypatch.setattr(module, "place_for", lambda size, folder: "nowhere")
-    place = ground(tmp_path, ToySource())
-    arm = TuningTrial(place, TrialConfig("last:1", recipe=QUICK), decoded_cache={}, device=CPU, progress=Progress())
-    arm.run(budget=None, folder=None, identity={})
-    assert not arm.kept
-    assert "neither memory nor disk" in arm.notes[0]
+    monkeypatch.setattr(row_store, "free_memory", lambda: 0)
+    monkeypatch.setattr(row_store, "free_bytes", lambda folder: 0)
+    place = tuning_problem(tmp_path, ToySource())
+    trial = TuningTrial(place, TrialConfig("last:1", recipe=QUICK), decoded_cache={}, device=CPU, progress=Progress())
+    trial.run(budget=None, folder=None, identity={})
+    assert not trial.cached
+    assert "neither memory nor disk" in trial.notes[0]
 
 
 @pytest.mark.parametrize("mode", ["last:99", "last:0"])
 def test_stages_that_are_not_there_are_refused(tmp_path: Path, mode: str) -> None:
     with pytest.raises(UsageError, match=r"must be last:1 to last:\d+; found 'last:"):
-        arm_of(tmp_path, BATCHNORM, TrialConfig(mode))
+        trial_of(tmp_path, BATCHNORM, TrialConfig(mode))
 
 
 def test_a_network_without_scales_has_no_norm_to_tune(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="something that learns"):
         TuningTrial(
-            ground(tmp_path, ToySource()), TrialConfig("norm"), decoded_cache={}, device=CPU, progress=Progress()
+            tuning_problem(tmp_path, ToySource()),
+            TrialConfig("norm"),
+            decoded_cache={},
+            device=CPU,
+            progress=Progress(),
         )
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
-    place = ground(tmp_path, ToySource())
+    place = tuning_problem(tmp_path, ToySource())
     found = []
     for _ in range(2):
-        arm = TuningTrial(place, TrialConfig("all", recipe=QUICK), decoded_cache={}, device=CPU, progress=Progress())
-        arm.run(budget=None, folder=None, identity={})
-        found.append(arm.changed())
+        trial = TuningTrial(place, TrialConfig("all", recipe=QUICK), decoded_cache={}, device=CPU, progress=Progress())
+        trial.run(budget=None, folder=None, identity={})
+        found.append(trial.changed_weights())
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_one_cuda_device_is_used(tmp_path: Path) -> None:
     device = torch.device("cuda")
-    arm = TuningTrial(
-        ground(tmp_path, ToySource()),
+    trial = TuningTrial(
+        tuning_problem(tmp_path, ToySource()),
         TrialConfig("all", recipe=QUICK),
         decoded_cache={},
         device=device,
         progress=Progress(),
     )
-    arm.run(budget=None, folder=None, identity={})
-    assert arm.changed()
+    trial.run(budget=None, folder=None, identity={})
+    assert trial.changed_weights()
 
 
 @pytest.mark.parametrize("mode", ["all", "last:1"])
 def test_what_judges_is_scored_as_the_network_stands_and_chooses_nothing(tmp_path: Path, mode: str) -> None:
-    where = ground(tmp_path, ToySource())
-    way = TrialConfig(mode=mode, recipe=replace(QUICK, rate=1e-4, last=True))
-    arm = TuningTrial(where, way, decoded_cache={}, device=CPU, progress=Progress())
+    where = tuning_problem(tmp_path, ToySource())
+    config = TrialConfig(mode=mode, recipe=replace(QUICK, learning_rate=1e-4, keep_last=True))
+    trial = TuningTrial(where, config, decoded_cache={}, device=CPU, progress=Progress())
     told: list[Any] = []
-    arm.run(
-        budget=None, folder=None, identity={}, each=lambda epoch, last, scores: told.append((epoch, last, scores()))
+    trial.run(
+        budget=None, folder=None, identity={}, on_epoch=lambda epoch, last, scores: told.append((epoch, last, scores()))
     )
     assert [(epoch, last) for epoch, last, _ in told] == [(0, False), (1, False), (2, True)]
-    assert arm.kept == (mode == "last:1")
-    np.testing.assert_allclose(told[0][2].argmax(axis=1), where.head.scores(where.x_judge).argmax(axis=1))
+    assert trial.cached == (mode == "last:1")
+    np.testing.assert_allclose(told[0][2].argmax(axis=1), where.head.scores(where.x_validation).argmax(axis=1))
     assert not np.allclose(told[0][2], told[2][2])
 
 
 @pytest.mark.usefixtures("float32")
 def test_a_settled_head_is_fitted_on_the_examples_as_they_are(tmp_path: Path) -> None:
-    place = ground(tmp_path, ToySource())
-    arm = TuningTrial(place, TrialConfig("last:1", recipe=QUICK), decoded_cache={}, device=CPU, progress=Progress())
-    arm.run(budget=None, folder=None, identity={})
-    assert arm.kept and not arm.medium.plain, "what is kept are views"
-    arm.at(Point(1.0, settled=True), *arm.end())
-    network = arm.tuned().network()
-    prepared = np.stack([place.source.prepare(place.dataset.read(at)) for at in place.learn])
+    place = tuning_problem(tmp_path, ToySource())
+    trial = TuningTrial(place, TrialConfig("last:1", recipe=QUICK), decoded_cache={}, device=CPU, progress=Progress())
+    trial.run(budget=None, folder=None, identity={})
+    assert trial.cached and not trial.pipeline.plain, "what is kept are views"
+    trial.interpolate(Interpolation(1.0, refit_head=True), *trial.final_state())
+    network = trial.tuned_source().network()
+    prepared = np.stack([place.source.prepare(place.dataset.read(at)) for at in place.train_positions])
     x, _ = select(TorchEngine(network.module()).run(prepared), network.blocks, place.layer)
-    wanted = refit(x, place.y_learn, place.c, like=place.head)
+    wanted = refit(x, place.y_train, place.c, like=place.head)
     np.testing.assert_allclose(
-        arm.classifier.head().scores(x), wanted.scores(x) / wanted.temperature, rtol=1e-2, atol=1e-2
+        trial.classifier.head().scores(x), wanted.scores(x) / wanted.temperature, rtol=1e-2, atol=1e-2
     )
 
 
 def test_where_the_processor_has_bfloat16_it_is_used_and_agrees_to_its_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = ground(tmp_path, lively("torchvision:shufflenet_v2_x0_5"), per_class=8)
+    place = tuning_problem(tmp_path, lively("torchvision:shufflenet_v2_x0_5"), per_class=8)
     losses = []
     for able in (False, True):
         monkeypatch.setattr(task, "has_bfloat16", lambda device, able=able: able)
-        arm = TuningTrial(
+        trial = TuningTrial(
             place,
-            TrialConfig("all", recipe=replace(QUICK, rate=1e-4)),
+            TrialConfig("all", recipe=replace(QUICK, learning_rate=1e-4)),
             decoded_cache={},
             device=CPU,
             progress=Progress(),
         )
-        losses.append([epoch.loss for epoch in arm.run(budget=None, folder=None, identity={}).history])
-        assert all(weight.dtype == torch.float32 for weight in arm.body.parameters())
+        losses.append([epoch.loss for epoch in trial.run(budget=None, folder=None, identity={}).history])
+        assert all(weight.dtype == torch.float32 for weight in trial.body.parameters())
     assert losses[0] != losses[1], "bfloat16 was used"
     assert losses[1][0] == pytest.approx(losses[0][0], rel=0.1), "before anything has learned"
     assert np.isfinite(losses[1]).all()

@@ -12,15 +12,15 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
+from headstart.affordable_epochs import words_after_tuning as leaning
 from hub_models import for_sentences, place, tiny_text
 from toy_texts import FILLERS, TOPICS, sentences, write_csv
-from tuning_ground import text_ground
+from tuning_problem import text_tuning_problem
 
 import headstart as hs
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.engines.torch import TorchTexts
-from headstart.fitting import words_after_tuning as leaning
 from headstart.sources.base import Identity
 from headstart.sources.networks import bert
 from headstart.sources.networks.source import build_seeded
@@ -32,18 +32,11 @@ from headstart.tune.inputs.texts import bucketed
 from headstart.tune.network.param_groups import is_norm
 from headstart.tune.training import loop
 from headstart.tune.training.task import Recipe
-from headstart.tune.trial import Point, TuningTrial
+from headstart.tune.trial import Interpolation, TuningTrial
 from headstart.tune.trial_config import TrialConfig
 
-QUICK = Recipe(epochs=2, rate=1e-2, batch=8)
+QUICK = Recipe(epochs=2, learning_rate=1e-2, batch_size=8)
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def improving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every epoch count as better than the one before: what random networks learn in one does not show."""
-    losses = iter(range(1000, 0, -1))
-    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(losses)), 0.5))
 
 
 @pytest.fixture
@@ -75,28 +68,31 @@ def ours(source: TextSource) -> TextSource:
     )
 
 
-def arm_of(folder: Path, source: TextSource, way: TrialConfig, **how: Any) -> TuningTrial:
-    return TuningTrial(text_ground(folder, source, **how), way, decoded_cache={}, device=CPU, progress=Progress())
+def trial_of(folder: Path, source: TextSource, config: TrialConfig, **how: Any) -> TuningTrial:
+    return TuningTrial(
+        text_tuning_problem(folder, source, **how), config, decoded_cache={}, device=CPU, progress=Progress()
+    )
 
 
 @pytest.mark.parametrize("mode", ["last:1", "norm", "all", "lora"])
-@pytest.mark.usefixtures("improving")
 def test_what_is_frozen_stays_to_the_last_bit(tmp_path: Path, encoder: Any, mode: str) -> None:
-    arm = arm_of(tmp_path, encoder("distilbert"), TrialConfig(mode, recipe=replace(QUICK, epochs=1)))
-    arm.run(budget=None, folder=None, identity={})
-    changed = set(arm.changed())
+    trial = trial_of(
+        tmp_path, encoder("distilbert"), TrialConfig(mode, recipe=replace(QUICK, epochs=1, keep_last=True))
+    )
+    trial.run(budget=None, folder=None, identity={})
+    changed = set(trial.changed_weights())
     assert changed, "something has learned"
     if mode == "last:1":
         assert {name.partition("layer.")[2][:2] for name in changed} == {"3."}
     if mode == "norm":
-        assert all(is_norm(arm.body.get_submodule(name.rpartition(".")[0])) for name in changed)
+        assert all(is_norm(trial.body.get_submodule(name.rpartition(".")[0])) for name in changed)
     if mode == "all":
-        assert changed >= {name for name in arm.used if name.endswith("weight")}
+        assert changed >= {name for name in trial.used if name.endswith("weight")}
         words = next(name for name in changed if "word_embeddings" in name)
-        seen = {int(one) for text in arm.medium.examples()[0]._pieces for one in text[0]}
-        moved = (arm.changed()[words] != arm.original[words]).any(1).nonzero()[:, 0].tolist()
+        seen = {int(one) for text in trial.pipeline.examples()[0]._pieces for one in text[0]}
+        moved = (trial.changed_weights()[words] != trial.original[words]).any(1).nonzero()[:, 0].tolist()
         assert set(moved) <= seen, "a word that does not occur stays as it is"
-    assert set(arm.body.state_dict()) == set(arm.original), "adapters are merged and gone"
+    assert set(trial.body.state_dict()) == set(trial.original), "adapters are merged and gone"
 
 
 QUICK_ONES = [("ours", "pool"), ("ours", "joined"), ("modernbert", "joined"), ("mpnet", "pool")]
@@ -112,13 +108,15 @@ def test_kept_activations_give_the_losses_of_the_plain_loop(
     for module in source.module().modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    ground = text_ground(tmp_path, source, layer=layer)
-    way = TrialConfig("last:2", recipe=replace(QUICK, rate=1e-3))
+    tuning_problem = text_tuning_problem(tmp_path, source, layer=layer)
+    config = TrialConfig("last:2", recipe=replace(QUICK, learning_rate=1e-3))
     trained = []
     for keep in (True, False):
-        arm = TuningTrial(ground, replace(way, keep=keep), decoded_cache={}, device=CPU, progress=Progress())
-        trained.append(arm.run(budget=None, folder=None, identity={}))
-        assert arm.kept == keep, arm.notes
+        trial = TuningTrial(
+            tuning_problem, replace(config, cache_activations=keep), decoded_cache={}, device=CPU, progress=Progress()
+        )
+        trained.append(trial.run(budget=None, folder=None, identity={}))
+        assert trial.cached == keep, trial.notes
     for short, plain in zip(trained[0].history, trained[1].history, strict=True):
         assert short.loss == pytest.approx(plain.loss, rel=2e-3)
         if short.epoch:
@@ -128,66 +126,70 @@ def test_kept_activations_give_the_losses_of_the_plain_loop(
 def test_activations_that_do_not_fit_in_memory_lie_on_disk(
     tmp_path: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.tune.inputs import row_store as rows
+    from headstart.tune.inputs import row_store
 
-    ground = text_ground(tmp_path, ours(encoder()))
-    way = TrialConfig("last:1", recipe=QUICK)
-    first = TuningTrial(ground, way, decoded_cache={}, device=CPU, progress=Progress()).run(
+    tuning_problem = text_tuning_problem(tmp_path, ours(encoder()))
+    config = TrialConfig("last:1", recipe=QUICK)
+    first = TuningTrial(tuning_problem, config, decoded_cache={}, device=CPU, progress=Progress()).run(
         budget=None, folder=None, identity={}
     )
-    monkeypatch.setattr(rows, "free_memory", lambda: 0)
-    second = TuningTrial(ground, way, decoded_cache={}, device=CPU, progress=Progress()).run(
+    monkeypatch.setattr(row_store, "free_memory", lambda: 0)
+    second = TuningTrial(tuning_problem, config, decoded_cache={}, device=CPU, progress=Progress()).run(
         budget=None, folder=None, identity={}
     )
     assert [epoch.loss for epoch in second.history] == [epoch.loss for epoch in first.history]
-    assert list((ground.cache / "tuning").iterdir()) == [], "the file has no name, and is gone with the process"
+    assert list((tuning_problem.cache / "tuning").iterdir()) == [], "the file has no name, and is gone with the process"
 
 
 def test_the_network_begins_as_the_head_on_the_features(tmp_path: Path, encoder: Any) -> None:
     for layer in ("pool", "joined"):
-        arm = arm_of(tmp_path / layer, encoder(), TrialConfig("all"), layer=layer)
-        wanted = arm.classifier.start.scores(arm.ground.x_judge) / arm.classifier.start.temperature
-        np.testing.assert_allclose(arm.judged(), wanted, atol=2e-3 * wanted.std())
+        trial = trial_of(tmp_path / layer, encoder(), TrialConfig("all"), layer=layer)
+        wanted = trial.classifier.start.scores(trial.tuning_problem.x_validation) / trial.classifier.start.temperature
+        np.testing.assert_allclose(trial.validation_scores(), wanted, atol=2e-3 * wanted.std())
 
 
 def test_texts_in_pieces_are_tuned_whole_and_that_is_said(tmp_path: Path, encoder: Any) -> None:
     source = encoder(long="chunks")
     object.__setattr__(source.preprocessing, "limit", 8)
-    arm = arm_of(tmp_path, source, TrialConfig("last:1", recipe=QUICK))
-    wanted = arm.classifier.start.scores(arm.ground.x_judge) / arm.classifier.start.temperature
-    np.testing.assert_allclose(arm.judged(), wanted, atol=2e-3 * wanted.std())
-    arm.run(budget=None, folder=None, identity={})
-    assert not arm.kept and "long texts are read in pieces" in arm.notes[0]
+    trial = trial_of(tmp_path, source, TrialConfig("last:1", recipe=QUICK))
+    wanted = trial.classifier.start.scores(trial.tuning_problem.x_validation) / trial.classifier.start.temperature
+    np.testing.assert_allclose(trial.validation_scores(), wanted, atol=2e-3 * wanted.std())
+    trial.run(budget=None, folder=None, identity={})
+    assert not trial.cached and "long texts are read in pieces" in trial.notes[0]
 
 
 def test_layers_that_are_all_one_cannot_be_told_apart(tmp_path: Path, encoder: Any) -> None:
     with pytest.raises(UsageError, match="has no stages to part"):
-        arm_of(tmp_path, encoder("albert"), TrialConfig("last:1"))
+        trial_of(tmp_path, encoder("albert"), TrialConfig("last:1"))
 
 
 def test_a_tuned_encoder_gives_the_scores_that_were_judged(tmp_path: Path, encoder: Any) -> None:
-    arm = arm_of(tmp_path, encoder(), TrialConfig("last:1", recipe=QUICK))
-    arm.run(budget=None, folder=None, identity={})
-    arm.at(Point(1.0, settled=False), {name: arm.original[name] + 0.01 for name in arm.groups.shares}, arm.begin)
-    source, judged = arm.tuned(), arm.judged()
-    tokens = [source.prepare(arm.ground.dataset.read(at)) for at in arm.ground.judge]
+    trial = trial_of(tmp_path, encoder(), TrialConfig("last:1", recipe=QUICK))
+    trial.run(budget=None, folder=None, identity={})
+    trial.interpolate(
+        Interpolation(1.0, refit_head=False),
+        {name: trial.original[name] + 0.01 for name in trial.groups.lr_scales},
+        trial.initial_head,
+    )
+    source, judged = trial.tuned_source(), trial.validation_scores()
+    tokens = [source.prepare(trial.tuning_problem.dataset.read(at)) for at in trial.tuning_problem.validation_positions]
     x = TorchTexts(source.module(), sum(block.width for block in source.network().blocks)).run(tokens)
-    found = arm.classifier.head().scores(x[:, : source.info.feature_size])
+    found = trial.classifier.head().scores(x[:, : source.info.feature_size])
     np.testing.assert_allclose(found, judged, rtol=1e-3, atol=1e-3 * judged.std())
-    assert source.info.sha256 != arm.ground.source.info.sha256
-    assert source.network().fingerprint != arm.ground.source.network().fingerprint
+    assert source.info.sha256 != trial.tuning_problem.source.info.sha256
+    assert source.network().fingerprint != trial.tuning_problem.source.network().fingerprint
 
 
 def test_batches_hold_texts_of_nearly_one_length_and_each_once() -> None:
     lengths = np.random.default_rng(0).integers(1, 100, 333)
     for epoch in range(3):
-        batches = bucketed(lengths, epoch=epoch, batch=16, seed=1)
+        batches = bucketed(lengths, epoch=epoch, batch_size=16, seed=1)
         np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(333))
         waste = sum(len(rows) * lengths[rows].max() for rows in batches) / lengths.sum()
         assert waste < 1.25
-    again = bucketed(lengths, epoch=2, batch=16, seed=1)
+    again = bucketed(lengths, epoch=2, batch_size=16, seed=1)
     assert all(np.array_equal(one, other) for one, other in zip(batches, again, strict=True))
-    other = bucketed(lengths, epoch=3, batch=16, seed=1)
+    other = bucketed(lengths, epoch=3, batch_size=16, seed=1)
     assert not all(np.array_equal(one, other) for one, other in zip(batches, other, strict=False))
 
 
@@ -196,8 +198,8 @@ def test_a_tuned_encoder_is_saved_loaded_and_tuned_to_the_same_weights(
 ) -> None:
     source, better = encoder(), itertools.count(0, -1)
     monkeypatch.setattr(leaning, "stacked_log_loss", lambda *given: 100.0)
-    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
-    monkeypatch.setattr(adapt._Search, "_is_better", lambda *given: True)
+    monkeypatch.setattr(loop, "loss_and_accuracy", lambda scores, y, weights: (float(next(better)), 0.9))
+    monkeypatch.setattr(adapt.Search, "is_better", lambda *given: True)
     table, how = write_csv(tmp_path / "topics.csv", sentences(24)), {"engine": "torch", "tune": "last:1"}
     how |= {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
     model = hs.fit(table, source=source, out=tmp_path / "out", **how)
@@ -249,8 +251,8 @@ def test_tuned_word_vectors_are_saved_and_loaded_with_their_new_words(
     tmp_path: Path, vectors: WordSource, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     better = itertools.count(0, -1)
-    monkeypatch.setattr(loop, "judge", lambda scores, y, weights: (float(next(better)), 0.9))
-    monkeypatch.setattr(adapt._Search, "_is_better", lambda *given: True)
+    monkeypatch.setattr(loop, "loss_and_accuracy", lambda scores, y, weights: (float(next(better)), 0.9))
+    monkeypatch.setattr(adapt.Search, "is_better", lambda *given: True)
     monkeypatch.setattr(leaning, "stacked_log_loss", lambda *given: 100.0)
     table = write_csv(tmp_path / "topics.csv", sentences(24))
     how = {"source": vectors, "tune": "all", "epochs": 3, "batch_size": 8, "learning_rate": 1e-2}

@@ -1,4 +1,4 @@
-"""Views of pictures: a fresh crop, light and turn of one at every visit, each a function of a few integers.
+"""Augmented views of pictures: a fresh crop, colour and rotation at every visit, each a function of a few integers.
 
 No random state is carried: a view follows from the seed, the example and the number of the view alone, so that any
 process may draw it, in any order, before or after a crash. All numbers of a view are drawn before a pixel is touched.
@@ -60,14 +60,14 @@ class _Drawn:
     """
 
     box: tuple[float, float, float, float]
-    mirrored: bool
+    flipped: bool
     light: tuple[float, float, float]
     degrees: float
     erased: tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True)
-class Views:
+class ImageAugmentation:
     """How pictures vary from visit to visit.
 
     `none` is the centre crop, as the source's own preprocessing has it. `light` crops at random (`RandomResizedCrop`;
@@ -86,7 +86,7 @@ class Views:
     """
 
     strength: str
-    mirror: bool
+    horizontal_flip: bool
     size: tuple[int, int]
     seed: int
 
@@ -122,16 +122,16 @@ def generator(seed: int, key: int | bytes, view: int) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
 
-def _draw(rng: np.random.Generator, limits: _Limits, how: Views, shape: tuple[int, ...]) -> _Drawn:
+def _draw(rng: np.random.Generator, limits: _Limits, augmentation: ImageAugmentation, shape: tuple[int, ...]) -> _Drawn:
     # Every view uses up the same numbers in the same order: `mirror` and a strength's parts change nothing else.
-    crop, mirrored, light, turned, erasing = (rng.random(count) for count in (4, 1, 3, 1, 5))
+    crop, flipped, light, turned, erasing = (rng.random(count) for count in (4, 1, 3, 1, 5))
     factors = 1 + limits.jitter * (2 * light - 1)
     return _Drawn(
-        box=_crop(crop, limits.area, how.size, shape),
-        mirrored=how.mirror and bool(mirrored[0] < 0.5),
+        box=_crop(crop, limits.area, augmentation.size, shape),
+        flipped=augmentation.horizontal_flip and bool(flipped[0] < 0.5),
         light=(float(factors[0]), float(factors[1]), float(factors[2])),
         degrees=limits.degrees * float(2 * turned[0] - 1),
-        erased=_rectangle(erasing[1:], how.size) if erasing[0] < limits.erasing else None,
+        erased=_rectangle(erasing[1:], augmentation.size) if erasing[0] < limits.erasing else None,
     )
 
 
@@ -174,14 +174,14 @@ def _render(picture: NDArray[np.uint8], drawn: _Drawn, size: tuple[int, int]) ->
     height, width = size
     image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
     image = image.resize((width, height), Image.Resampling.BILINEAR, box=drawn.box)
-    if drawn.mirrored:
+    if drawn.flipped:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    ground = _mean_colour(image)
+    fill = _mean_colour(image)
     if drawn.degrees:
-        image = image.rotate(drawn.degrees, Image.Resampling.BILINEAR, fillcolor=ground)
+        image = image.rotate(drawn.degrees, Image.Resampling.BILINEAR, fillcolor=fill)
     if drawn.erased:
-        image.paste(ground, drawn.erased)
-    return np.array(_lit(image, drawn.light, float(np.mean(ground)))).reshape(height, width, -1)
+        image.paste(fill, drawn.erased)
+    return np.array(_lit(image, drawn.light, float(np.mean(fill)))).reshape(height, width, -1)
 
 
 def _mean_colour(image: Image) -> int | tuple[int, ...]:
@@ -200,5 +200,5 @@ def _lit(image: Image, light: tuple[float, float, float], mean: float) -> Image:
     scale, shift = brightness * contrast, brightness * (1 - contrast) * mean
     if image.mode == "L":
         return image.point([round(min(255.0, max(0.0, scale * level + shift))) for level in range(256)])
-    own, other = scale * (1 + 2 * saturation) / 3, scale * (1 - saturation) / 3
-    return image.convert("RGB", (own, other, other, shift, other, own, other, shift, other, other, own, shift))
+    own, cross = scale * (1 + 2 * saturation) / 3, scale * (1 - saturation) / 3
+    return image.convert("RGB", (own, cross, cross, shift, cross, own, cross, shift, cross, cross, own, shift))

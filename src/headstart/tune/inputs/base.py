@@ -1,4 +1,4 @@
-"""A medium: examples of one kind on their way into what learns. It alone knows whether they are photos or texts."""
+"""Input pipelines: examples of one kind on their way into the network; they alone know which kind it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headstart.base.progress import Progress
 from headstart.data.modality import Kind
 from headstart.sources.base import Source, Weights
 from headstart.tune.inputs.row_store import Rows
-from headstart.tune.network.readers import Given, Reader
+from headstart.tune.network.readers import Inputs, Reader
 from headstart.tune.problem import TuningProblem
 from headstart.tune.training.task import Examples
 from headstart.tune.trial_config import TrialConfig
@@ -24,16 +24,16 @@ from headstart.tune.trial_config import TrialConfig
 BATCH = 32
 
 DecodedCache = dict[Any, Any]
-"""Examples that are read already, found by their positions, shared between arms."""
+"""Decoded examples by their positions, shared between trials."""
 
 
 class ActivationCache:
-    """What the frozen prefix says of each example, for several views of each.
+    """The activations of the frozen prefix, for several augmented views of each example.
 
     Args:
-        shapes: of what is kept of one example.
+        shapes: of what is cached of one example.
         y: class ids, int64 of shape (n,).
-        turns: rows that are computed together.
+        batches: rows that are computed together.
         views: how many of each example there are.
         folder: where the file lies; None keeps everything in memory.
     """
@@ -42,48 +42,48 @@ class ActivationCache:
         self,
         shapes: Sequence[Sequence[int]],
         y: NDArray[np.int64],
-        turns: Sequence[NDArray[np.intp]],
+        batches: Sequence[NDArray[np.intp]],
         *,
         views: int,
         folder: Path | None,
     ) -> None:
-        self.y, self.turns, self.views = y, turns, views
-        self.parts = [self._part(at, tuple(shape), folder) for at, shape in enumerate(shapes)]
+        self.y, self.batches, self.views = y, batches, views
+        self.parts = [self._part(number, tuple(shape), folder) for number, shape in enumerate(shapes)]
 
-    def _part(self, at: int, shape: tuple[int, ...], folder: Path | None) -> Any:
+    def _part(self, number: int, shape: tuple[int, ...], folder: Path | None) -> Any:
         return Rows(len(self.y) * self.views, shape, np.float32, folder)
 
-    def fill(self, rows: NDArray[np.intp], said: Sequence[Tensor], *, view: int) -> None:
-        """Keep what was said of the examples `rows` in one view."""
-        for part, tensor in zip(self.parts, said, strict=True):
+    def fill(self, rows: NDArray[np.intp], activations: Sequence[Tensor], *, view: int) -> None:
+        """Store the activations of the examples `rows` in one view."""
+        for part, tensor in zip(self.parts, activations, strict=True):
             for row, value in zip(rows, tensor.float().cpu().numpy(), strict=True):
                 part[int(row) + view * len(self.y)] = value
 
-    def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
+    def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch."""
-        return shuffled(len(self.y), epoch=epoch, batch=batch, seed=seed)
+        return shuffled(len(self.y), epoch=epoch, batch_size=batch_size, seed=seed)
 
-    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Given:
-        """Return what was kept of `rows`, in the view of this epoch."""
-        at = rows + (epoch % self.views) * len(self.y)
-        return tuple(torch.from_numpy(part.take(at)) for part in self.parts)
+    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Inputs:
+        """Return the activations of `rows`, in the view of this epoch."""
+        of_view = rows + (epoch % self.views) * len(self.y)
+        return tuple(torch.from_numpy(part.take(of_view)) for part in self.parts)
 
 
 class InputPipeline(ABC):
-    """The examples of a ground, as one way of tuning wants them.
+    """The examples of a problem, as one configuration wants them.
 
     Attributes:
         kind: of examples.
-        rates: the full learning rate of each mode, of `pairs` and of `scratch`; that of stages below the topmost decays
-            from it.
-        own: whether features are those that the ground holds, and not of another size.
-        views: of each example, where activations are kept.
-        plain: whether activations are kept of the examples as they are.
+        learning_rates: the highest learning rate of each mode, of `pairs` and of `scratch`, at the topmost stage; it
+            decays towards the first one.
+        has_own_size: whether the inputs have the source's own size, so that the features of the problem hold for them.
+        views: augmented views of each example, where activations are cached.
+        plain: whether activations are cached of the examples without augmentation.
 
     Args:
-        ground: what is tuned on.
-        way: how.
-        shelf: what is read already, by what it depends on.
+        problem: what is tuned, and on which examples.
+        config: how it is tuned.
+        decoded_cache: decoded examples, by what decoding depends on.
         progress: where to show progress.
 
     Raises:
@@ -91,56 +91,58 @@ class InputPipeline(ABC):
     """
 
     kind: ClassVar[Kind]
-    rates: ClassVar[Mapping[str, float]]
-    own: bool = True
+    learning_rates: ClassVar[Mapping[str, float]]
+    has_own_size: bool = True
     views: int = 1
     plain: bool = True
 
     def __init__(
-        self, ground: TuningProblem, way: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
+        self, problem: TuningProblem, config: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
     ) -> None:
-        self.ground, self.way, self.progress = ground, way, progress
+        self.problem, self.config, self.progress = problem, config, progress
 
     @classmethod
     @abstractmethod
-    def ways(cls, ground: TuningProblem) -> tuple[tuple[str, bool], ...]:
+    def auto_modes(cls, problem: TuningProblem) -> tuple[tuple[str, bool], ...]:
         """Return the modes that `auto` tries, and whether by pairs, the most promising first."""
 
     @abstractmethod
     def reader(self, body: nn.Module) -> Reader:
-        """Return what reads the examples with `body`."""
+        """Return the module that reads the examples with `body`."""
 
     @abstractmethod
-    def blank(self) -> Given:
+    def blank(self) -> Inputs:
         """Return two examples to try the network on."""
 
     @abstractmethod
     def examples(self, *, plain: bool = False) -> tuple[Examples, Examples]:
-        """Return what is learned from, seen as it is where `plain`, and what judges."""
+        """Return the training examples, without augmentation where `plain`, and the validation examples."""
 
     @abstractmethod
-    def turns(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
-        """Return which rows are best computed together, each once, of what is learned from and of what judges."""
+    def batches(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
+        """Return which training rows, and which validation rows, are best computed together, each once."""
 
     @abstractmethod
-    def kept(self, shapes: Sequence[Sequence[int]], folder: Path | None) -> tuple[ActivationCache, ActivationCache]:
-        """Return room for what is kept of what is learned from and of what judges."""
+    def activation_caches(
+        self, shapes: Sequence[Sequence[int]], folder: Path | None
+    ) -> tuple[ActivationCache, ActivationCache]:
+        """Return empty caches for the activations of the training and of the validation examples."""
 
     @abstractmethod
-    def tuned(self, weights: Weights) -> Source:
-        """Return the source of the ground with `weights` changed."""
+    def tuned_source(self, weights: Weights) -> Source:
+        """Return the source of the problem with `weights` changed."""
 
     @abstractmethod
-    def size(self, shapes: Sequence[Sequence[int]]) -> int:
-        """Return the bytes that keeping takes; 0 where there is nothing that could be kept."""
+    def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
+        """Return the bytes that cached activations take; 0 where they cannot be cached."""
 
 
-def shuffled(count: int, *, epoch: int, batch: int, seed: int) -> list[NDArray[np.intp]]:
+def shuffled(count: int, *, epoch: int, batch_size: int, seed: int) -> list[NDArray[np.intp]]:
     """Return the rows 0..count-1 in an order of this epoch, in batches."""
     order = np.random.default_rng([seed, epoch]).permutation(count).astype(np.intp)
-    return np.split(order, range(batch, count, batch))
+    return np.split(order, range(batch_size, count, batch_size))
 
 
-def in_turn(count: int, size: int = BATCH) -> list[NDArray[np.intp]]:
+def in_order(count: int, batch_size: int = BATCH) -> list[NDArray[np.intp]]:
     """Return the rows 0..count-1 in their order, in batches."""
-    return np.split(np.arange(count), range(size, count, size)) if count else []
+    return np.split(np.arange(count), range(batch_size, count, batch_size)) if count else []

@@ -1,4 +1,4 @@
-"""Contrast: a body learns to put examples of one class close together before a head is fitted on what it says.
+"""Contrastive learning: a body learns to put examples of one class close together before a head is fitted on them.
 
 With few labels a head has little to learn from, but every two examples are a pair: that is the idea of SetFit (Tunstall
 et al., "Efficient Few-Shot Learning Without Prompts", 2022). The loss is the supervised contrastive one (Khosla et al.
@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.tune.network.readers import Given
+from headstart.tune.network.readers import Inputs
 from headstart.tune.training.task import Examples
 
 TEMPERATURE = 0.05
-TIMES = 2
+BATCH_FACTOR = 2
 """Examples a step, as a multiple of those that a head is learned from: the more, the more there is to tell apart."""
 WINDOW = 4  # batches among which pairs of one length find each other
 
@@ -34,27 +34,27 @@ class Paired:
         self.examples, self.y = examples, examples.y
         self._lengths: NDArray[np.int64] = getattr(examples, "lengths", np.ones(len(self.y), np.int64))
 
-    def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
+    def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch: every example once, in pairs of one class."""
         rng = np.random.default_rng([seed, epoch])
         pairs: list[NDArray[np.intp]] = []
         for label in np.unique(self.y):
-            found = rng.permutation(np.flatnonzero(self.y == label))
-            pairs += np.array_split(found, max(1, len(found) // 2))
+            members = rng.permutation(np.flatnonzero(self.y == label))
+            pairs += np.array_split(members, max(1, len(members) // 2))
         lengths = np.array([self._lengths[pair].max() for pair in pairs])
-        order, size = rng.permutation(len(pairs)), max(1, batch // 2)
+        order, size = rng.permutation(len(pairs)), max(1, batch_size // 2)
         batches: list[NDArray[np.intp]] = []
         for window in np.split(order, range(WINDOW * size, len(order), WINDOW * size)):
             sorted_ = window[np.argsort(lengths[window], kind="stable")]
             batches += np.split(sorted_, range(size, len(sorted_), size))
-        return [np.concatenate([pairs[at] for at in batches[number]]) for number in rng.permutation(len(batches))]
+        return [np.concatenate([pairs[pair] for pair in batches[number]]) for number in rng.permutation(len(batches))]
 
-    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Given:
+    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Inputs:
         """Return what the network is given for `rows`."""
         return self.examples.inputs(rows, epoch=epoch)
 
 
-def contrast(rows: Tensor, y: Tensor) -> tuple[Tensor, int]:
+def contrastive_loss(rows: Tensor, y: Tensor) -> tuple[Tensor, int]:
     """Return the loss of each example, and of how many the nearest other one is of the same class.
 
     For each example it is the mean, over the others of its class, of minus the log of the share that the similarity to

@@ -1,4 +1,4 @@
-"""Pictures, and recordings as pictures of their sound, to learn from: decoded once, seen anew at each visit."""
+"""Pictures, and recordings as pictures of their sound, to learn from: decoded once, augmented at each visit."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import Kind
 from headstart.sources.base import Source, Weights
-from headstart.tune.inputs.augment import Views
-from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline, in_turn, shuffled
-from headstart.tune.inputs.row_store import Part, Placed, Rows, place_for
-from headstart.tune.inputs.spec_augment import Masked
-from headstart.tune.network.readers import Given, PictureReader
+from headstart.tune.inputs.augment import ImageAugmentation
+from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline, in_order, shuffled
+from headstart.tune.inputs.row_store import PositionedRows, Rows, RowSubset, place_for
+from headstart.tune.inputs.spec_augment import SpectrogramAugmentation
+from headstart.tune.network.readers import Inputs, PictureReader
 from headstart.tune.problem import TuningProblem
 from headstart.tune.settings import ALL, LAST
 from headstart.tune.trial_config import TrialConfig
@@ -31,74 +31,80 @@ from headstart.tune.trial_config import TrialConfig
 WINDOW = 64  # pictures decoded ahead
 
 
-def wide(how: Preprocessing) -> Preprocessing:
-    """Return the preprocessing without its last crop: what views are cut from, and whose centre is what it was."""
-    if how.resize is None or how.resize <= max(how.size):
-        return how
+def uncropped(preprocessing: Preprocessing) -> Preprocessing:
+    """Return the preprocessing without its last crop, for views to be cut from; that crop is their centre."""
+    if preprocessing.resize is None or preprocessing.resize <= max(preprocessing.size):
+        return preprocessing
     # An odd rest would put the centre of the centre half a pixel off.
-    height, width = (side + (how.resize - side) // 4 * 4 for side in how.size)
-    return replace(how, size=(height, width))
+    height, width = (side + (preprocessing.resize - side) // 4 * 4 for side in preprocessing.size)
+    return replace(preprocessing, size=(height, width))
 
 
-def resized(how: Preprocessing, size: int) -> Preprocessing:
+def resized(preprocessing: Preprocessing, size: int) -> Preprocessing:
     """Return the preprocessing for another size of the network's input, in pixels, in the same proportions."""
-    share = size / how.size[0]
-    resize = None if how.resize is None else max(size, round(how.resize * share))
-    return replace(how, size=(size, round(how.size[1] * share)), resize=resize)
+    share = size / preprocessing.size[0]
+    resize = None if preprocessing.resize is None else max(size, round(preprocessing.resize * share))
+    return replace(preprocessing, size=(size, round(preprocessing.size[1] * share)), resize=resize)
+
+
+def picture_shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
+    """Return height, width and channels of the network's input."""
+    return (*preprocessing.size, 1 if preprocessing.channels == "grey" else 3)
 
 
 def decoded_pictures(
     decoded_cache: DecodedCache,
     dataset: Dataset,
     positions: Sequence[int],
-    how: Preprocessing,
+    preprocessing: Preprocessing,
     *,
     cache: Path,
     progress: Progress,
-) -> Placed:
-    """Return the pictures at `positions`, ready for views of them to be cut; those of the shelf where it has them.
+) -> PositionedRows:
+    """Return the pictures at `positions`, ready to be augmented; those of the decoded cache where it has them.
 
     Raises:
         DataError: one cannot be read any more.
         UsageError: they do not fit into memory, and the disk is full.
     """
-    if how.size not in decoded_cache:
-        decoded_cache[how.size] = Placed(
-            decoded(dataset, positions, wide(how), cache=cache, progress=progress), positions
-        )
-    found: Placed = decoded_cache[how.size]
-    return found
+    if preprocessing.size not in decoded_cache:
+        rows = decode_rows(dataset, positions, uncropped(preprocessing), cache=cache, progress=progress)
+        decoded_cache[preprocessing.size] = PositionedRows(rows, positions)
+    pictures: PositionedRows = decoded_cache[preprocessing.size]
+    return pictures
 
 
-def decoded(dataset: Dataset, positions: Sequence[int], how: Preprocessing, *, cache: Path, progress: Progress) -> Rows:
-    """Return the pictures at `positions`, ready for views of them to be cut.
+def decode_rows(
+    dataset: Dataset, positions: Sequence[int], preprocessing: Preprocessing, *, cache: Path, progress: Progress
+) -> Rows:
+    """Return the decoded pictures at `positions`, uint8, one a row.
 
     Raises:
         DataError: one cannot be read any more.
         UsageError: they do not fit into memory, and the disk is full.
     """
-    shape = (*how.size, 1 if how.channels == "grey" else 3)
+    shape = picture_shape(preprocessing)
     place = place_for(len(positions) * int(np.prod(shape)), cache)
     rows = Rows(len(positions), shape, np.uint8, None if place == "memory" else cache / "tuning")
 
     def read(position: int) -> NDArray[np.uint8]:
-        return dataset.reread(position, how.prepare)
+        return dataset.reread(position, preprocessing.prepare)
 
     with (
         Prefetcher(read, positions, workers=cores(), window=WINDOW) as ahead,
         progress.step("Reading for tuning", len(positions), f"{dataset.kind}s") as step,
     ):
-        for at, picture in enumerate(ahead):
-            rows[at] = picture
+        for row, picture in enumerate(ahead):
+            rows[row] = picture
             step.advance()
     return rows
 
 
-class Varied(Protocol):
+class Augmentation(Protocol):
     """How examples vary from visit to visit."""
 
     def apply(self, picture: NDArray[np.uint8], *, key: int | bytes, view: int) -> NDArray[np.uint8]:
-        """Return a view of a picture; see `Views.apply`."""
+        """Return an augmented view of a picture; see `ImageAugmentation.apply`."""
 
 
 class Pictures:
@@ -108,32 +114,40 @@ class Pictures:
         rows: the pictures, uint8.
         y: class ids, int64 of shape (n,).
         keys: a name of each picture, that its views follow from.
-        views: how they vary.
+        augmentation: how they vary.
         cycle: after so many views of each, the first comes again; 0 for never.
     """
 
-    def __init__(self, rows: Part, y: NDArray[np.int64], keys: Sequence[str], views: Varied, *, cycle: int = 0) -> None:
-        self.rows, self.y, self.keys, self.views, self.cycle = rows, y, keys, views, cycle
+    def __init__(
+        self,
+        rows: Rows | RowSubset,
+        y: NDArray[np.int64],
+        keys: Sequence[str],
+        augmentation: Augmentation,
+        *,
+        cycle: int = 0,
+    ) -> None:
+        self.rows, self.y, self.keys, self.augmentation, self.cycle = rows, y, keys, augmentation, cycle
 
-    def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
+    def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch."""
-        return shuffled(len(self.y), epoch=epoch, batch=batch, seed=seed)
+        return shuffled(len(self.y), epoch=epoch, batch_size=batch_size, seed=seed)
 
-    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Given:
+    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Inputs:
         """Return the pictures of `rows` as this epoch sees them: uint8 of shape (n, h, w, channels)."""
         view = epoch % self.cycle if self.cycle else epoch
-        seen = [
-            self.views.apply(picture, key=self.keys[row].encode(), view=view)
+        augmented = [
+            self.augmentation.apply(picture, key=self.keys[row].encode(), view=view)
             for row, picture in zip(rows, self.rows.take(rows), strict=True)
         ]
-        return (torch.from_numpy(np.stack(seen)),)
+        return (torch.from_numpy(np.stack(augmented)),)
 
 
 class ImagePipeline(InputPipeline):
-    """Photos: decoded once, in as many views as there are visits."""
+    """Photos: decoded once, in as many augmented views as there are visits."""
 
     kind: ClassVar[Kind] = "image"
-    rates: ClassVar[Mapping[str, float]] = {
+    learning_rates: ClassVar[Mapping[str, float]] = {
         "norm": 1e-3,
         "lora": 1e-3,
         "last": 5e-4,
@@ -143,70 +157,74 @@ class ImagePipeline(InputPipeline):
     }
 
     def __init__(
-        self, ground: TuningProblem, way: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
+        self, problem: TuningProblem, config: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
     ) -> None:
-        super().__init__(ground, way, decoded_cache=decoded_cache, progress=progress)
-        own = ground.source.preprocessing
+        super().__init__(problem, config, decoded_cache=decoded_cache, progress=progress)
+        own = problem.source.preprocessing
         assert isinstance(own, Preprocessing)
-        self.how = resized(own, way.size) if way.size else own
-        self.own = not way.size
-        self.plain = way.augment == "none"
-        self.views = 1 if self.plain else way.views
-        everything = (*ground.learn, *ground.judge)
+        self.preprocessing = resized(own, config.size) if config.size else own
+        self.has_own_size = not config.size
+        self.plain = config.augment == "none"
+        self.views = 1 if self.plain else config.augmented_views
+        everything = (*problem.train_positions, *problem.validation_positions)
         self._rows = decoded_pictures(
-            decoded_cache, ground.dataset, everything, self.how, cache=ground.cache, progress=progress
+            decoded_cache, problem.dataset, everything, self.preprocessing, cache=problem.cache, progress=progress
         )
 
     @classmethod
-    def ways(cls, ground: TuningProblem) -> tuple[tuple[str, bool], ...]:
+    def auto_modes(cls, problem: TuningProblem) -> tuple[tuple[str, bool], ...]:
         """Return the modes that `auto` tries."""
         return ("last:2", False), (ALL, False), ("last:1", False)
 
     def reader(self, body: nn.Module) -> PictureReader:
-        """Return what reads pictures."""
-        return PictureReader(body, self.how, self.ground.taps)
+        """Return the module that reads pictures."""
+        return PictureReader(body, self.preprocessing, self.problem.taps)
 
-    def blank(self) -> Given:
+    def blank(self) -> Inputs:
         """Return two pictures of noise."""
-        shape = (*self.how.size, 1 if self.how.channels == "grey" else 3)
-        noise = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
+        noise = np.random.default_rng(0).integers(0, 256, (2, *picture_shape(self.preprocessing)), dtype=np.uint8)
         return (torch.from_numpy(noise),)
 
     def examples(self, *, plain: bool = False) -> tuple[Pictures, Pictures]:
-        """Return the pictures to learn from, and those that judge."""
-        ground = self.ground
-        learn = self._pictures(ground.y_learn, ground.learn, "none" if plain else self.way.augment)
-        return learn, self._pictures(ground.y_judge, ground.judge, "none")
-
-    def _pictures(self, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
-        way = self.way
-        cycle = way.views if LAST.fullmatch(way.mode) else 0
-        keys = [self.ground.keys[at] for at in positions]
-        return Pictures(self._rows.part(positions), y, keys, self.varied(strength), cycle=cycle)
-
-    def varied(self, strength: str) -> Varied:
-        """Return how the pictures vary, at a strength."""
-        return Views(strength, mirror=self.way.mirror, size=self.how.size, seed=self.way.recipe.seed)
-
-    def turns(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
-        """Return the rows in their order, in batches."""
-        return in_turn(len(self.ground.learn)), in_turn(len(self.ground.judge), 2 * BATCH)
-
-    def kept(self, shapes: Sequence[Sequence[int]], folder: Path | None) -> tuple[ActivationCache, ActivationCache]:
-        """Return room for what is kept."""
-        learn, judge = self.ground.y_learn, self.ground.y_judge
+        """Return the training pictures and the validation pictures."""
+        problem = self.problem
+        strength = "none" if plain else self.config.augment
         return (
-            ActivationCache(shapes, learn, self.turns()[0], views=self.views, folder=folder),
-            ActivationCache(shapes, judge, self.turns()[1], views=1, folder=folder),
+            self._pictures(problem.y_train, problem.train_positions, strength),
+            self._pictures(problem.y_validation, problem.validation_positions, "none"),
         )
 
-    def tuned(self, weights: Weights) -> Source:
-        """Return the tuned source of pictures, at this size."""
-        return self.ground.source.with_weights(weights, self.how)
+    def _pictures(self, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
+        cycle = self.config.augmented_views if LAST.fullmatch(self.config.mode) else 0
+        keys = [self.problem.keys[position] for position in positions]
+        return Pictures(self._rows.subset(positions), y, keys, self.augmentation(strength), cycle=cycle)
 
-    def size(self, shapes: Sequence[Sequence[int]]) -> int:
-        """Return the bytes that keeping takes."""
-        count = len(self.ground.learn) * self.views + len(self.ground.judge)
+    def augmentation(self, strength: str) -> Augmentation:
+        """Return how the pictures vary, at a strength."""
+        flip, seed = self.config.horizontal_flip, self.config.recipe.seed
+        return ImageAugmentation(strength, horizontal_flip=flip, size=self.preprocessing.size, seed=seed)
+
+    def batches(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
+        """Return the rows in their order, in batches."""
+        return in_order(len(self.problem.y_train)), in_order(len(self.problem.y_validation), 2 * BATCH)
+
+    def activation_caches(
+        self, shapes: Sequence[Sequence[int]], folder: Path | None
+    ) -> tuple[ActivationCache, ActivationCache]:
+        """Return empty caches."""
+        train, validation = self.batches()
+        return (
+            ActivationCache(shapes, self.problem.y_train, train, views=self.views, folder=folder),
+            ActivationCache(shapes, self.problem.y_validation, validation, views=1, folder=folder),
+        )
+
+    def tuned_source(self, weights: Weights) -> Source:
+        """Return the tuned source of pictures, at this size."""
+        return self.problem.source.with_weights(weights, self.preprocessing)
+
+    def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
+        """Return the bytes that cached activations take."""
+        count = len(self.problem.y_train) * self.views + len(self.problem.y_validation)
         return count * sum(4 * int(np.prod(shape)) for shape in shapes)
 
 
@@ -215,6 +233,6 @@ class SoundPipeline(ImagePipeline):
 
     kind = "sound"
 
-    def varied(self, strength: str) -> Varied:
+    def augmentation(self, strength: str) -> Augmentation:
         """Return how the spectrograms vary, at a strength."""
-        return Masked(strength, seed=self.way.recipe.seed)
+        return SpectrogramAugmentation(strength, seed=self.config.recipe.seed)

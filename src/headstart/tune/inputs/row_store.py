@@ -16,16 +16,16 @@ from numpy.typing import DTypeLike, NDArray
 from headstart.base.disk import free_bytes, reraise_disk_errors
 from headstart.base.memory import free_memory
 
-SHARE_OF_MEMORY = 0.25
+MEMORY_SHARE = 0.25
 """Of the memory that is free, what rows may take; beyond it they go to a file."""
-SHARE_OF_DISK = 0.5
+DISK_SHARE = 0.5
 
 
 def place_for(size: int, folder: Path) -> str:
     """Return where `size` bytes of rows can lie: `memory`, `disk` (a file in `folder`), or `nowhere`."""
-    if size <= SHARE_OF_MEMORY * free_memory():
+    if size <= MEMORY_SHARE * free_memory():
         return "memory"
-    return "disk" if size <= SHARE_OF_DISK * free_bytes(folder) else "nowhere"
+    return "disk" if size <= DISK_SHARE * free_bytes(folder) else "nowhere"
 
 
 class Rows:
@@ -54,7 +54,7 @@ class Rows:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             self._folder = folder
-            self._file = _nameless(folder)
+            self._file = _nameless_file(folder)
             weakref.finalize(self, os.close, self._file)
 
     def __setitem__(self, row: int, values: NDArray[Any]) -> None:
@@ -73,29 +73,29 @@ class Rows:
             taken: NDArray[Any] = self._memory[rows]
             return taken
         assert self._file is not None
-        found = [os.pread(self._file, self._size, int(row) * self._size) for row in rows]
-        return np.frombuffer(bytearray(b"").join(found), self.dtype).reshape(len(rows), *self.shape)
+        chunks = [os.pread(self._file, self._size, int(row) * self._size) for row in rows]
+        return np.frombuffer(bytearray(b"").join(chunks), self.dtype).reshape(len(rows), *self.shape)
 
 
 @dataclass(frozen=True)
-class Part:
+class RowSubset:
     """Some of the rows, in an order of their own.
 
     Attributes:
         rows: all of them.
-        at: which ones, of shape (n,).
+        chosen: which ones, of shape (n,).
     """
 
     rows: Rows
-    at: NDArray[np.intp]
+    chosen: NDArray[np.intp]
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """Return some of them, of shape (len(rows), *shape)."""
-        return self.rows.take(self.at[rows])
+        return self.rows.take(self.chosen[rows])
 
 
-class Placed:
-    """Rows of some examples of a data set, found by the examples' positions.
+class PositionedRows:
+    """Rows of some examples of a data set, looked up by the examples' positions.
 
     Args:
         rows: one an example.
@@ -104,15 +104,15 @@ class Placed:
 
     def __init__(self, rows: Rows, positions: Sequence[int]) -> None:
         self._rows = rows
-        self._at = {position: row for row, position in enumerate(positions)}
+        self._row_of = {position: row for row, position in enumerate(positions)}
 
-    def part(self, positions: Sequence[int]) -> Part:
+    def subset(self, positions: Sequence[int]) -> RowSubset:
         """Return the rows of the examples at `positions`, in that order."""
-        return Part(self._rows, np.array([self._at[position] for position in positions], dtype=np.intp))
+        return RowSubset(self._rows, np.array([self._row_of[position] for position in positions], dtype=np.intp))
 
 
-class Ragged:
-    """Rows of as many vectors as each example is long, together in one `Rows`.
+class RaggedRows:
+    """As many vectors as each example is long, together in one `Rows`.
 
     Args:
         lengths: of the examples, int64 of shape (n,).
@@ -129,25 +129,25 @@ class Ragged:
         self._rows = Rows(int(lengths.sum()), (width,), np.float32, folder)
 
     def __setitem__(self, row: int, values: NDArray[np.float32]) -> None:
-        """Write the vectors of one example; those beyond its length are padding, and are not kept."""
+        """Write the vectors of one example; those beyond its length are padding, and are not stored."""
         start = int(self._starts[row])
-        for at, vector in enumerate(values[: self.lengths[row]]):
-            self._rows[start + at] = vector
+        for offset, vector in enumerate(values[: self.lengths[row]]):
+            self._rows[start + offset] = vector
 
     def take(self, rows: NDArray[np.intp], width: int) -> NDArray[np.float32]:
         """Return some examples, of shape (len(rows), width, …), zeros where one is shorter than `width`."""
         lengths = self.lengths[rows]
-        there = np.arange(width) < lengths[:, None]
-        found = np.zeros((len(rows), width, *self._rows.shape), np.float32)
+        present = np.arange(width) < lengths[:, None]
+        padded = np.zeros((len(rows), width, *self._rows.shape), np.float32)
         if len(rows):
             starts = self._starts[rows]
-            found[there] = self._rows.take(
-                np.concatenate([np.arange(at, at + n) for at, n in zip(starts, lengths, strict=True)])
+            padded[present] = self._rows.take(
+                np.concatenate([np.arange(start, start + n) for start, n in zip(starts, lengths, strict=True)])
             )
-        return found
+        return padded
 
 
-def _nameless(folder: Path) -> int:
+def _nameless_file(folder: Path) -> int:
     """Return the descriptor of a new file in `folder` that has no name: it is gone when it is closed."""
     descriptor, name = tempfile.mkstemp(dir=folder)
     Path(name).unlink()

@@ -1,4 +1,4 @@
-"""Views of recordings: their spectrograms moved in time and masked, each a function of a few integers.
+"""Augmented views of recordings: their spectrograms moved in time and masked, each a function of a few integers.
 
 As with pictures, no random state is carried: a view follows from the seed, the example and the number of the view.
 """
@@ -34,11 +34,11 @@ _LIMITS = {"light": _Limits(shift=1 / 8, masks=1, share=1 / 8), "strong": _Limit
 
 
 @dataclass(frozen=True)
-class Masked:
+class SpectrogramAugmentation:
     """How recordings vary from visit to visit.
 
     `none` is the spectrogram as it is. `light` and `strong` move it in time, silence moving in, and cover stretches of
-    time and of bands with its mean (SpecAugment; Park et al. 2019). Nothing is mirrored: no recording sounds the same
+    time and of bands with its mean (SpecAugment; Park et al. 2019). Nothing is flipped: no recording sounds the same
     backwards.
 
     Attributes:
@@ -56,7 +56,7 @@ class Masked:
         check_choice("augment", self.strength, STRENGTHS)
 
     def apply(self, picture: NDArray[np.uint8], *, key: int | bytes, view: int) -> NDArray[np.uint8]:
-        """Return a view of a spectrogram: uint8 of shape (mels, frames, c), a new array.
+        """Return an augmented view of a spectrogram: uint8 of shape (mels, frames, c), a new array.
 
         Args:
             picture: uint8 of shape (mels, frames, c).
@@ -67,21 +67,21 @@ class Masked:
             return picture.copy()
         limits, rng = _LIMITS[self.strength], generator(self.seed, key, view)
         mels, frames = picture.shape[:2]
-        said = _moved(picture, round(limits.shift * frames * (2 * rng.random() - 1)))
+        output = _moved(picture, round(limits.shift * frames * (2 * rng.random() - 1)))
         mean = np.uint8(round(float(picture.mean())))
         for start, end in _stretches(rng, frames, limits):
-            said[:, start:end] = mean
+            output[:, start:end] = mean
         for start, end in _stretches(rng, mels, limits):
-            said[start:end] = mean
-        return said
+            output[start:end] = mean
+        return output
 
 
 def _moved(picture: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
     """Return a spectrogram `by` frames later, or earlier where that is below 0; silence moves in."""
-    said = np.zeros_like(picture)
+    output = np.zeros_like(picture)
     frames = picture.shape[1]
-    said[:, max(0, by) : frames + min(0, by)] = picture[:, max(0, -by) : frames - max(0, by)]
-    return said
+    output[:, max(0, by) : frames + min(0, by)] = picture[:, max(0, -by) : frames - max(0, by)]
+    return output
 
 
 def _stretches(rng: np.random.Generator, length: int, limits: _Limits) -> list[tuple[int, int]]:

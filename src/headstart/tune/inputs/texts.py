@@ -15,17 +15,17 @@ from headstart.base.progress import Progress
 from headstart.data.text import Tokens
 from headstart.engines.token_batches import STEP, packs, padded, padded_length
 from headstart.sources.base import Source, Weights
-from headstart.tune.class_names import named
+from headstart.tune.class_names import class_name_tokens
 from headstart.tune.inputs.base import ActivationCache, DecodedCache, InputPipeline
-from headstart.tune.inputs.row_store import Ragged, Rows
-from headstart.tune.network.readers import Given, TextReader
+from headstart.tune.inputs.row_store import RaggedRows, Rows
+from headstart.tune.network.readers import Inputs, TextReader
 from headstart.tune.problem import TuningProblem
 from headstart.tune.settings import ALL
 from headstart.tune.trial_config import TrialConfig
 
 WINDOW = 8  # batches among whose texts those of one length find each other
-FEW = 32  # texts of a class on average, up to which pairs are worth a try
-TRIED = 2 * STEP  # tokens of the texts that a network is tried on
+MAX_TEXTS_FOR_PAIRS = 32  # of a class, on average
+BLANK_TOKENS = 2 * STEP  # of the texts that a network is tried on
 
 
 class Texts:
@@ -42,31 +42,31 @@ class Texts:
         self.lengths = np.array([max(map(len, text)) for text in self._pieces], dtype=np.int64)
         self.whole = all(len(text) == 1 for text in self._pieces)
 
-    def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
+    def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch; texts of nearly one length stand together."""
-        return bucketed(self.lengths, epoch=epoch, batch=batch, seed=seed)
+        return bucketed(self.lengths, epoch=epoch, batch_size=batch_size, seed=seed)
 
-    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Given:
+    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Inputs:
         """Return ids and mask of `rows`: int64 of shape (n, length), or (n, pieces, length) with pieces."""
         texts = [self._pieces[row] for row in rows]
         ids, mask = padded([piece for text in texts for piece in text])
         if all(len(text) == 1 for text in texts):
             return torch.from_numpy(ids), torch.from_numpy(mask)
         counts = np.array([len(text) for text in texts])
-        there = np.arange(counts.max()) < counts[:, None]
-        spread = [np.zeros((*there.shape, ids.shape[1]), np.int64) for _ in range(2)]
-        for whole, flat in zip(spread, (ids, mask), strict=True):
-            whole[there] = flat
-        return torch.from_numpy(spread[0]), torch.from_numpy(spread[1])
+        present = np.arange(counts.max()) < counts[:, None]
+        by_text = [np.zeros((*present.shape, ids.shape[1]), np.int64) for _ in range(2)]
+        for nested, flat in zip(by_text, (ids, mask), strict=True):
+            nested[present] = flat
+        return torch.from_numpy(by_text[0]), torch.from_numpy(by_text[1])
 
 
 class TextActivationCache(ActivationCache):
-    """What the frozen prefix says of each token of each text, without the padding.
+    """The activations of the frozen prefix for each token of each text, without the padding.
 
     Args:
-        shapes: of what is kept of one text; the first is that of its tokens.
+        shapes: of what is cached of one text; the first is that of its tokens.
         examples: the texts.
-        turns: rows that are computed together.
+        batches: rows that are computed together.
         folder: where the file lies; None keeps everything in memory.
     """
 
@@ -74,34 +74,34 @@ class TextActivationCache(ActivationCache):
         self,
         shapes: Sequence[Sequence[int]],
         examples: Texts,
-        turns: Sequence[NDArray[np.intp]],
+        batches: Sequence[NDArray[np.intp]],
         *,
         folder: Path | None,
     ) -> None:
         self.lengths = examples.lengths
-        super().__init__(shapes, examples.y, turns, views=1, folder=folder)
+        super().__init__(shapes, examples.y, batches, views=1, folder=folder)
 
-    def _part(self, at: int, shape: tuple[int, ...], folder: Path | None) -> Any:
-        return Rows(len(self.y), shape, np.float32, folder) if at else Ragged(self.lengths, shape[-1], folder)
+    def _part(self, number: int, shape: tuple[int, ...], folder: Path | None) -> Any:
+        return Rows(len(self.y), shape, np.float32, folder) if number else RaggedRows(self.lengths, shape[-1], folder)
 
-    def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
+    def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch."""
-        return bucketed(self.lengths, epoch=epoch, batch=batch, seed=seed)
+        return bucketed(self.lengths, epoch=epoch, batch_size=batch_size, seed=seed)
 
-    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Given:
-        """Return what was kept of `rows`, and the mask, 1 where there is a token."""
+    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Inputs:
+        """Return the activations of `rows`, and the mask, 1 where there is a token."""
         width = padded_length(int(self.lengths[rows].max(initial=1)))
         mask = (np.arange(width) < self.lengths[rows, None]).astype(np.int64)
         tokens, *blocks = self.parts
-        found = (tokens.take(rows, width), *(part.take(rows) for part in blocks), mask)
-        return tuple(torch.from_numpy(part) for part in found)
+        arrays = (tokens.take(rows, width), *(part.take(rows) for part in blocks), mask)
+        return tuple(torch.from_numpy(array) for array in arrays)
 
 
 class TextPipeline(InputPipeline):
-    """Texts: there are no views of them, and none is of another size."""
+    """Texts: they are not augmented, and none is of another size."""
 
     kind = "text"
-    rates: ClassVar[Mapping[str, float]] = {
+    learning_rates: ClassVar[Mapping[str, float]] = {
         "norm": 1e-3,
         "lora": 5e-4,
         "last": 5e-5,
@@ -111,67 +111,70 @@ class TextPipeline(InputPipeline):
     }
 
     def __init__(
-        self, ground: TuningProblem, way: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
+        self, problem: TuningProblem, config: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
     ) -> None:
-        super().__init__(ground, way, decoded_cache=decoded_cache, progress=progress)
-        tokens = decoded_cache.setdefault("tokens", {})
-        learn, y = self._read(ground.learn, tokens), ground.y_learn
-        if way.named:
-            learn, y = [*learn, *named(ground)], np.concatenate([y, np.arange(ground.c)])
-        self._texts = Texts(learn, y), Texts(self._read(ground.judge, tokens), ground.y_judge)
-        self.own = not ground.source.new_words
+        super().__init__(problem, config, decoded_cache=decoded_cache, progress=progress)
+        cached = decoded_cache.setdefault("tokens", {})
+        train, y = self._read(problem.train_positions, cached), problem.y_train
+        if config.class_names:
+            train, y = [*train, *class_name_tokens(problem)], np.concatenate([y, np.arange(problem.c)])
+        validation = Texts(self._read(problem.validation_positions, cached), problem.y_validation)
+        self._texts = Texts(train, y), validation
+        self.has_own_size = not problem.source.new_words
 
-    def _read(self, positions: Sequence[int], known: dict[int, Tokens]) -> list[Tokens]:
-        dataset, source = self.ground.dataset, self.ground.source
-        for at in positions:
-            if at not in known:
-                tokens = dataset.reread(at, source.prepare)
+    def _read(self, positions: Sequence[int], cached: dict[int, Tokens]) -> list[Tokens]:
+        dataset, source = self.problem.dataset, self.problem.source
+        for position in positions:
+            if position not in cached:
+                tokens = dataset.reread(position, source.prepare)
                 assert isinstance(tokens, Tokens)
-                known[at] = tokens
-        return [known[at] for at in positions]
+                cached[position] = tokens
+        return [cached[position] for position in positions]
 
     @classmethod
-    def ways(cls, ground: TuningProblem) -> tuple[tuple[str, bool], ...]:
+    def auto_modes(cls, problem: TuningProblem) -> tuple[tuple[str, bool], ...]:
         """Return the modes that `auto` tries: with few texts a class, also those by pairs."""
-        if not ground.stages:
+        if not problem.stages:
             return ((ALL, False),)
-        few = len(ground.learn) <= FEW * ground.c
+        few = len(problem.y_train) <= MAX_TEXTS_FOR_PAIRS * problem.c
         plain = (("last:2", False), (ALL, False), ("last:1", False))
         return (("last:3", True), ("last:2", False)) if few else plain
 
     def reader(self, body: nn.Module) -> TextReader:
-        """Return what reads tokens."""
-        return TextReader(body, self.ground.source.all_taps, self.ground.taps)
+        """Return the module that reads tokens."""
+        return TextReader(body, self.problem.source.all_taps, self.problem.taps)
 
-    def blank(self) -> Given:
+    def blank(self) -> Inputs:
         """Return the beginning of a text, and half of it."""
-        first = self._texts[0].inputs(np.array([0]), epoch=0)[0].reshape(-1)[:TRIED].numpy()
+        first = self._texts[0].inputs(np.array([0]), epoch=0)[0].reshape(-1)[:BLANK_TOKENS].numpy()
         ids, mask = padded([first.astype(np.int32), first[: max(1, len(first) // 2)].astype(np.int32)])
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
     def examples(self, *, plain: bool = False) -> tuple[Texts, Texts]:
-        """Return the texts to learn from, and those that judge."""
+        """Return the training texts and the validation texts."""
         return self._texts
 
-    def turns(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
+    def batches(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
         """Return the rows of texts of nearly one length, longest first."""
-        learn, judge = (list(packs(texts.lengths)) for texts in self._texts)
-        return learn, judge
+        train, validation = (list(packs(texts.lengths)) for texts in self._texts)
+        return train, validation
 
-    def kept(self, shapes: Sequence[Sequence[int]], folder: Path | None) -> tuple[ActivationCache, ActivationCache]:
-        """Return room for what is kept."""
-        learn, judge = (
-            TextActivationCache(shapes, texts, turns, folder=folder)
-            for texts, turns in zip(self._texts, self.turns(), strict=True)
+    def activation_caches(
+        self, shapes: Sequence[Sequence[int]], folder: Path | None
+    ) -> tuple[ActivationCache, ActivationCache]:
+        """Return empty caches."""
+        train, validation = (
+            TextActivationCache(shapes, texts, batches, folder=folder)
+            for texts, batches in zip(self._texts, self.batches(), strict=True)
         )
-        return learn, judge
+        return train, validation
 
-    def tuned(self, weights: Weights) -> Source:
+    def tuned_source(self, weights: Weights) -> Source:
         """Return the tuned source of texts."""
-        return self.ground.source.with_weights(weights)
+        return self.problem.source.with_weights(weights)
 
-    def size(self, shapes: Sequence[Sequence[int]]) -> int:
-        """Return the bytes that keeping takes; 0 where texts are in pieces."""
+    def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
+        """Return the bytes that cached activations take; 0 where texts are in pieces."""
         if not all(texts.whole for texts in self._texts):
             return 0
         tokens = sum(int(texts.lengths.sum()) for texts in self._texts)
@@ -179,24 +182,24 @@ class TextPipeline(InputPipeline):
         return 4 * (tokens * shapes[0][-1] + texts * sum(int(np.prod(shape)) for shape in shapes[1:]))
 
 
-def bucketed(lengths: NDArray[np.int64], *, epoch: int, batch: int, seed: int) -> list[NDArray[np.intp]]:
+def bucketed(lengths: NDArray[np.int64], *, epoch: int, batch_size: int, seed: int) -> list[NDArray[np.intp]]:
     """Return rows in batches of nearly one length, all of it in an order of this epoch.
 
-    The first batch is one of middling length: by it the loop judges how long an epoch takes.
+    The first batch is one of middling length: by it the loop estimates how long an epoch takes.
 
     Args:
         lengths: of the n texts, int64 of shape (n,).
         epoch: its number.
-        batch: texts in a batch.
+        batch_size: texts in a batch.
         seed: of the order.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths)).astype(np.intp)
-    found: list[NDArray[np.intp]] = []
-    for window in np.split(order, range(WINDOW * batch, len(order), WINDOW * batch)):
+    batches: list[NDArray[np.intp]] = []
+    for window in np.split(order, range(WINDOW * batch_size, len(order), WINDOW * batch_size)):
         rows = window[np.argsort(lengths[window], kind="stable")]
-        found += np.split(rows, range(batch, len(rows), batch))
-    shuffled = [found[at] for at in rng.permutation(len(found))]
+        batches += np.split(rows, range(batch_size, len(rows), batch_size))
+    shuffled = [batches[number] for number in rng.permutation(len(batches))]
     longest = [int(lengths[rows].max(initial=0)) for rows in shuffled]
     middle = int(np.argsort(longest, kind="stable")[len(longest) // 2])
     return [shuffled[middle], *shuffled[:middle], *shuffled[middle + 1 :]]

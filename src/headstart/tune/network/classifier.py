@@ -51,7 +51,7 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.from_numpy(mean.astype(np.float32)), persistent=False)
         self.register_buffer("spread", torch.from_numpy(spread.astype(np.float32)), persistent=False)
         self.linear = nn.Linear(*head.weight.shape)
-        self.take(head)
+        self.set_head(head)
 
     @property
     def body(self) -> nn.Module:
@@ -63,7 +63,7 @@ class Classifier(nn.Module):
         """The blocks that the head reads."""
         return tuple(tap.block for tap in self.reader.taps)
 
-    def take(self, head: LinearHead) -> None:
+    def set_head(self, head: LinearHead) -> None:
         """Set the linear map to that of a head on the features that `layers.select` gives."""
         mean, spread = self.mean.double().cpu().numpy(), self.spread.double().cpu().numpy()
         weight = head.weight.astype(np.float64) / head.temperature
@@ -72,20 +72,20 @@ class Classifier(nn.Module):
             self.linear.weight.copy_(torch.from_numpy((spread[:, None] * weight).T))
             self.linear.bias.copy_(torch.from_numpy(bias))
 
-    def forward(self, *given: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         """Return the class scores, calibrated as the head was that it started from."""
-        return self.scored(self.features(*given))
+        return self.scored(self.features(*inputs))
 
-    def features(self, *given: Tensor) -> tuple[Tensor, ...]:
+    def features(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the blocks of the layer, each of shape (n, width), as the network gives them."""
-        return self.reader.blocks(given, {})
+        return self.reader.blocks(inputs, {})
 
     def scored(self, blocks: Sequence[Tensor]) -> Tensor:
         """Return the class scores of features, in float32 whatever the body computes in."""
         with torch.autocast(blocks[0].device.type, enabled=False):
             joined = joined_blocks([block.float() for block in blocks])
-            said: Tensor = self.linear((joined - self.mean) / self.spread)
-        return said
+            scores: Tensor = self.linear((joined - self.mean) / self.spread)
+        return scores
 
     def head(self, *, temperature: float = 1.0) -> LinearHead:
         """Return the linear head as it stands now, for the features that `layers.select` gives."""
@@ -97,7 +97,7 @@ class Classifier(nn.Module):
         )
 
 
-def takes(source: Source, size: int, width: int = 0) -> bool:
+def accepts_size(source: Source, size: int, width: int = 0) -> bool:
     """Return whether a network gives features of the same widths for pictures of another size.
 
     Args:
@@ -105,15 +105,15 @@ def takes(source: Source, size: int, width: int = 0) -> bool:
         size: of the pictures, in pixels.
         width: of theirs, where they are not square.
     """
-    how = source.preprocessing
-    assert isinstance(how, Preprocessing)
-    blank = torch.zeros(1, size, width or size, 1 if how.channels == "grey" else 3, dtype=torch.uint8)
+    preprocessing = source.preprocessing
+    assert isinstance(preprocessing, Preprocessing)
+    blank = torch.zeros(1, size, width or size, 1 if preprocessing.channels == "grey" else 3, dtype=torch.uint8)
     try:
         with torch.inference_mode():
-            said = Tapped(source.module(), how, source.taps)(blank)
+            blocks = Tapped(source.module(), preprocessing, source.taps)(blank)
     except (RuntimeError, ValueError, AssertionError):
         return False  # position embeddings of one size, or a map that vanishes
-    return [block.shape[1] for block in said] == [tap.width for tap in source.taps]
+    return [block.shape[1] for block in blocks] == [tap.width for tap in source.taps]
 
 
 def joined_blocks(blocks: Sequence[Tensor]) -> Tensor:

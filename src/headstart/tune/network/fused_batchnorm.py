@@ -32,15 +32,15 @@ def find_pairs(body: nn.Module, run: Callable[[], Tensor]) -> tuple[tuple[str, s
     calls: dict[str, int] = {}
     pairs: dict[str, str] = {}
 
-    def end(name: str, said: Any) -> None:
+    def end(name: str, output: Any) -> None:
         calls[name] = calls.get(name, 0) + 1
         if isinstance(body.get_submodule(name), nn.Conv2d):
-            outputs[id(said)] = (name, said)
+            outputs[id(output)] = (name, output)
 
     def given_to(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def note(_: nn.Module, given: tuple[Any, ...]) -> None:
-            if given and id(given[0]) in outputs:
-                pairs[outputs[id(given[0])][0]] = name
+        def note(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if inputs and id(inputs[0]) in outputs:
+                pairs[outputs[id(inputs[0])][0]] = name
 
         return note
 
@@ -52,10 +52,10 @@ def find_pairs(body: nn.Module, run: Callable[[], Tensor]) -> tuple[tuple[str, s
     finally:
         for hook in hooks:
             hook.remove()
-    found = tuple((conv, norm) for conv, norm in pairs.items() if calls[conv] == calls[norm] == 1)
-    with torch.inference_mode(), fused(body, found):
+    fusable = tuple((conv, norm) for conv, norm in pairs.items() if calls[conv] == calls[norm] == 1)
+    with torch.inference_mode(), fused(body, fusable):
         same = torch.allclose(run(), plain, rtol=CLOSE, atol=CLOSE * float(plain.std()))
-    return found if same else ()
+    return fusable if same else ()
 
 
 @contextmanager
@@ -75,8 +75,8 @@ def _fused(conv: Any, norm: Any) -> Iterator[None]:
 
     def folded(values: Tensor) -> Tensor:
         if norm.training:
-            said: Tensor = convolve(values)
-            return said
+            output: Tensor = convolve(values)
+            return output
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         shift = norm.bias - norm.running_mean * scale
         if conv.bias is not None:
@@ -93,8 +93,8 @@ def _fused(conv: Any, norm: Any) -> Iterator[None]:
 
     def passed(values: Tensor) -> Tensor:
         if norm.training:
-            said: Tensor = normalise(values)
-            return said
+            output: Tensor = normalise(values)
+            return output
         return _after(norm, values)
 
     conv.forward, norm.forward = folded, passed

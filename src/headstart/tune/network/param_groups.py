@@ -1,4 +1,4 @@
-"""Groups: which weights of a source learn, at what share of the rate, and which parts stay in inference mode."""
+"""Parameter groups: which weights of a source learn, at what rate, and which parts stay in inference mode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headstart.base.errors import UsageError
 from headstart.tune.network.trace import Span
 from headstart.tune.settings import ALL, LAST, LORA, NORM
 
-DECAY = 0.75
+LAYER_DECAY = 0.75
 """The rate of a stage, as a share of that of the stage above it (layer-wise decay, Howard & Ruder 2018)."""
 
 
@@ -24,14 +24,14 @@ class Groups:
 
     Attributes:
         mode: `norm`, `lora`, `last:N` or `all`.
-        shares: for each weight that learns, by name, the share of the body's rate that it learns at, in 0..1.
+        lr_scales: learning rate of each weight that learns, by name, as a share of the body's, in 0..1.
         boundary: the module after whose output everything that learns comes; empty where that is the whole body.
         training: the modules that run in training mode, so that their dropout drops; BatchNorm is not among them
             unless asked.
     """
 
     mode: str
-    shares: Mapping[str, float]
+    lr_scales: Mapping[str, float]
     boundary: str
     training: frozenset[str]
 
@@ -48,8 +48,8 @@ def choose_groups(
     stages: Sequence[str],
     ran: Mapping[str, Span],
     used: Collection[str],
-    batchnorm: bool = False,
-    decay: float = DECAY,
+    train_batchnorm: bool = False,
+    layer_decay: float = LAYER_DECAY,
 ) -> Groups:
     """Return what learns under `mode`.
 
@@ -62,8 +62,8 @@ def choose_groups(
         stages: its stages, first to last.
         ran: when its modules run.
         used: names of the weights that its features depend on.
-        batchnorm: whether BatchNorm of what learns runs in training mode, and its running statistics move.
-        decay: the rate of a stage, as a share of that of the stage above it.
+        train_batchnorm: whether BatchNorm of what learns runs in training mode, and its running statistics move.
+        layer_decay: the rate of a stage, as a share of that of the stage above it.
 
     Raises:
         UsageError: `last:N` with N beyond the stages, or nothing that could learn.
@@ -72,28 +72,28 @@ def choose_groups(
     after = -1 if not boundary else ran[boundary].last
     active = {name for name, span in ran.items() if span.first > after}
     owners = {name: _runner(name, ran) for name in used}
-    shares = {
-        name: decay ** (len(stages) - _depth(owners[name], stages, ran))
+    scales = {
+        name: layer_decay ** (len(stages) - _depth(owners[name], stages, ran))
         for name, _ in body.named_parameters()
         if name in used and (owners[name] in active or mode == ALL)
     }
     if mode == NORM:
-        shares = {name: share for name, share in shares.items() if is_norm(body.get_submodule(name.rpartition(".")[0]))}
+        scales = {name: scale for name, scale in scales.items() if is_norm(body.get_submodule(name.rpartition(".")[0]))}
     if mode == LORA:
-        shares = {}
-    elif not shares:
+        scales = {}
+    elif not scales:
         raise UsageError(
             f"--tune {mode} must leave something that learns", "a network without such weights", "use --tune all"
         )
-    training = {name for name in active if batchnorm or not has_statistics(body.get_submodule(name))}
-    return Groups(mode, shares, boundary, frozenset(training))
+    training = {name for name in active if train_batchnorm or not has_statistics(body.get_submodule(name))}
+    return Groups(mode, scales, boundary, frozenset(training))
 
 
 def _boundary(mode: str, stages: Sequence[str]) -> str:
-    found = LAST.fullmatch(mode)
-    if found is None:
+    match = LAST.fullmatch(mode)
+    if match is None:
         return ""
-    number = int(found[1])
+    number = int(match[1])
     if not 1 <= number < len(stages):
         most = f"last:1 to last:{len(stages) - 1}" if len(stages) > 1 else "all, for it has no stages to part"
         raise UsageError(

@@ -14,9 +14,9 @@ from headstart.sources.networks.bert import mean_of_tokens
 from headstart.sources.networks.tapped import Normalised, reduced, seen
 from headstart.sources.taps import Tap
 
-Given = tuple[Tensor, ...]
-"""What a network is given: a row of each tensor an example."""
-STEP = 8  # tokens by which a probe is longer
+Inputs = tuple[Tensor, ...]
+"""The inputs of a network: a row of each tensor an example."""
+LONGER = 8  # tokens by which a probe is longer
 
 
 class Reader(nn.Module, ABC):
@@ -31,38 +31,38 @@ class Reader(nn.Module, ABC):
     taps: tuple[Tap, ...]
 
     @abstractmethod
-    def blocks(self, given: Given, known: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """Return the blocks of the layer, each of shape (n, width); those that are `known`, by name, as they are."""
+    def blocks(self, inputs: Inputs, cached: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the blocks of the layer, each of shape (n, width); those that are `cached`, by name, as they are."""
 
     @abstractmethod
-    def block(self, tap: Tap, said: Tensor, given: Given) -> Tensor:
-        """Return the block that `tap` makes of what its module said."""
+    def block(self, tap: Tap, output: Tensor, inputs: Inputs) -> Tensor:
+        """Return the block that `tap` makes of the output of its module."""
 
     @abstractmethod
-    def run(self, given: Given) -> None:
-        """Run the body, for what its modules say on the way."""
+    def run(self, inputs: Inputs) -> None:
+        """Run the body, for the outputs of its modules."""
 
     @abstractmethod
-    def probes(self, given: Given) -> tuple[Given, ...]:
+    def probes(self, inputs: Inputs) -> tuple[Inputs, ...]:
         """Return inputs whose outputs tell what grows with what: one example, two, and two longer ones.
 
         Args:
-            given: two examples.
+            inputs: two examples.
         """
 
     @abstractmethod
-    def stand_in(self, kept: Tensor, rest: Given, *, empty: bool) -> Given:
+    def stand_in(self, activations: Tensor, rest: Inputs, *, empty: bool) -> Inputs:
         """Return inputs of the right form and no meaning, for a pass that begins behind the boundary.
 
         Args:
-            kept: what the boundary said, a row an example.
+            activations: the output of the boundary, a row an example.
             rest: what `rest` returned for them.
             empty: whether there may be no example in them, which costs nothing.
         """
 
     @staticmethod
     @abstractmethod
-    def rest(given: Given) -> Given:
+    def rest(inputs: Inputs) -> Inputs:
         """Return what of the inputs is needed behind the boundary too."""
 
 
@@ -71,52 +71,52 @@ class PictureReader(Reader, Normalised):
 
     Args:
         body: has timm's two steps, `forward_features` and `forward_head(…, pre_logits=True)`.
-        how: how it wants its pictures.
+        preprocessing: how it wants its pictures.
         taps: the blocks of the layer.
     """
 
-    def __init__(self, body: nn.Module, how: Preprocessing, taps: Sequence[Tap]) -> None:
-        Normalised.__init__(self, body, how)
+    def __init__(self, body: nn.Module, preprocessing: Preprocessing, taps: Sequence[Tap]) -> None:
+        Normalised.__init__(self, body, preprocessing)
         self.taps = tuple(taps)
-        self._shape = (*how.size, 1 if how.channels == "grey" else 3)
+        self._shape = (*preprocessing.size, 1 if preprocessing.channels == "grey" else 3)
 
-    def blocks(self, given: Given, known: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def blocks(self, inputs: Inputs, cached: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the blocks of the layer; see `Reader.blocks`."""
         body: Any = self.body
-        wanted = [tap for tap in self.taps if tap.name not in known]
-        with seen(self.body, sorted({tap.module for tap in wanted if tap.module})) as outputs:
-            final = body.forward_features(self.normalised(given[0]))
+        missing = [tap for tap in self.taps if tap.name not in cached]
+        with seen(self.body, sorted({tap.module for tap in missing if tap.module})) as outputs:
+            final = body.forward_features(self.normalised(inputs[0]))
         outputs[""] = final
-        made = {
+        computed = {
             tap.name: (
                 body.forward_head(final, pre_logits=True).flatten(1)
                 if tap.reduce == "pool"
                 else reduced(outputs[tap.module], tap.reduce, tap.channels_last)
             )
-            for tap in wanted
+            for tap in missing
         }
-        return tuple(known[tap.name] if tap.name in known else made[tap.name] for tap in self.taps)
+        return tuple(cached[tap.name] if tap.name in cached else computed[tap.name] for tap in self.taps)
 
-    def block(self, tap: Tap, said: Tensor, given: Given) -> Tensor:
+    def block(self, tap: Tap, output: Tensor, inputs: Inputs) -> Tensor:
         """Return the block of a tap."""
-        return reduced(said, tap.reduce, tap.channels_last)
+        return reduced(output, tap.reduce, tap.channels_last)
 
-    def run(self, given: Given) -> None:
+    def run(self, inputs: Inputs) -> None:
         """Run the body."""
         body: Any = self.body
-        body.forward_features(self.normalised(given[0]))
+        body.forward_features(self.normalised(inputs[0]))
 
-    def probes(self, given: Given) -> tuple[Given, ...]:
+    def probes(self, inputs: Inputs) -> tuple[Inputs, ...]:
         """Return one picture, and two."""
-        return (given[0][:1],), given
+        return (inputs[0][:1],), inputs
 
-    def stand_in(self, kept: Tensor, rest: Given, *, empty: bool) -> Given:
+    def stand_in(self, activations: Tensor, rest: Inputs, *, empty: bool) -> Inputs:
         """Return blank pictures."""
-        count = 0 if empty else len(kept)
-        return (torch.zeros(1, dtype=torch.uint8, device=kept.device).expand(count, *self._shape),)
+        count = 0 if empty else len(activations)
+        return (torch.zeros(1, dtype=torch.uint8, device=activations.device).expand(count, *self._shape),)
 
     @staticmethod
-    def rest(given: Given) -> Given:
+    def rest(inputs: Inputs) -> Inputs:
         """Return nothing: no picture is needed twice."""
         return ()
 
@@ -136,44 +136,44 @@ class TextReader(Reader):
     def __init__(self, body: nn.Module, all_taps: Sequence[Tap], taps: Sequence[Tap]) -> None:
         super().__init__()
         self.body, self.taps = body, tuple(taps)
-        self._place = {tap.name: at for at, tap in enumerate(all_taps)}
+        self._place = {tap.name: place for place, tap in enumerate(all_taps)}
 
-    def blocks(self, given: Given, known: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def blocks(self, inputs: Inputs, cached: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the blocks of the layer; see `Reader.blocks`."""
-        ids, mask = given
+        ids, mask = inputs
         if ids.ndim == 2:
-            said = self.body(ids, mask)
-            return tuple(known.get(tap.name, said[self._place[tap.name]]) for tap in self.taps)
-        there = mask.any(2)
-        said = self.body(ids[there], mask[there])
-        return tuple(_over_pieces(said[self._place[tap.name]], there) for tap in self.taps)
+            outputs = self.body(ids, mask)
+            return tuple(cached.get(tap.name, outputs[self._place[tap.name]]) for tap in self.taps)
+        present = mask.any(2)
+        outputs = self.body(ids[present], mask[present])
+        return tuple(_over_pieces(outputs[self._place[tap.name]], present) for tap in self.taps)
 
-    def block(self, tap: Tap, said: Tensor, given: Given) -> Tensor:
+    def block(self, tap: Tap, output: Tensor, inputs: Inputs) -> Tensor:
         """Return the block of a tap: the mean over tokens, of unit length."""
-        return nn.functional.normalize(mean_of_tokens(said, given[1]), dim=1)
+        return nn.functional.normalize(mean_of_tokens(output, inputs[1]), dim=1)
 
-    def run(self, given: Given) -> None:
+    def run(self, inputs: Inputs) -> None:
         """Run the body."""
-        self.body(*given)
+        self.body(*inputs)
 
-    def probes(self, given: Given) -> tuple[Given, ...]:
+    def probes(self, inputs: Inputs) -> tuple[Inputs, ...]:
         """Return one text, two, and two that are longer."""
-        longer = tuple(torch.cat([part, part[:, :STEP]], 1) for part in given)
-        return tuple(part[:1] for part in given), given, longer
+        longer = tuple(torch.cat([part, part[:, :LONGER]], 1) for part in inputs)
+        return tuple(part[:1] for part in inputs), inputs, longer
 
-    def stand_in(self, kept: Tensor, rest: Given, *, empty: bool) -> Given:
+    def stand_in(self, activations: Tensor, rest: Inputs, *, empty: bool) -> Inputs:
         """Return ids of no meaning beside the mask as it was."""
         (mask,) = rest
         return torch.zeros_like(mask), mask
 
     @staticmethod
-    def rest(given: Given) -> Given:
+    def rest(inputs: Inputs) -> Inputs:
         """Return the mask, which attention and the mean over tokens need."""
-        return (given[1],)
+        return (inputs[1],)
 
 
-def _over_pieces(rows: Tensor, there: Tensor) -> Tensor:
-    """Return the mean of each text's pieces, of shape (n, width); `there` (n, pieces) says which there are."""
-    owners = there.nonzero()[:, 0]
-    sums = rows.new_zeros(len(there), rows.shape[1]).index_add(0, owners, rows)
-    return sums / there.sum(1, keepdim=True)
+def _over_pieces(rows: Tensor, present: Tensor) -> Tensor:
+    """Return the mean of each text's pieces, of shape (n, width); `present` (n, pieces) marks those there are."""
+    owners = present.nonzero()[:, 0]
+    sums = rows.new_zeros(len(present), rows.shape[1]).index_add(0, owners, rows)
+    return sums / present.sum(1, keepdim=True)

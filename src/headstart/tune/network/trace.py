@@ -33,7 +33,7 @@ def spans(body: nn.Module, run: Callable[[], Any]) -> dict[str, Span]:
     def begin(name: str) -> None:
         first.setdefault(name, next(ticks))
 
-    def end(name: str, said: Any) -> None:
+    def end(name: str, output: Any) -> None:
         last[name] = next(ticks)
 
     with watching(body, begin, end):
@@ -48,10 +48,10 @@ def watching(
     """Call `begin(name)` and `end(name, output)` around every module of `body`, itself apart, inside the block."""
     modules = {name: module for name, module in body.named_modules() if name}
     hooks = [
-        module.register_forward_pre_hook(lambda _, given, name=name: begin(name)) for name, module in modules.items()
+        module.register_forward_pre_hook(lambda _, inputs, name=name: begin(name)) for name, module in modules.items()
     ]
     hooks += [
-        module.register_forward_hook(lambda _, given, said, name=name: end(name, said))
+        module.register_forward_hook(lambda _, inputs, output, name=name: end(name, output))
         for name, module in modules.items()
     ]
     try:

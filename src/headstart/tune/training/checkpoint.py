@@ -76,7 +76,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     """Return the sound checkpoint of the latest step, or None where there is none.
 
-    A damaged one is said, removed so that it takes no sound one's place, and the one before it is tried.
+    A damaged one is reported, removed so that it takes no sound one's place, and the one before it is tried.
 
     Args:
         folder: where `save` wrote; it need not exist.
@@ -104,14 +104,14 @@ def clear(folder: Path) -> None:
         folder.rmdir()
 
 
-def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """Return a line for each argument that is not what it was: `seed: 0 then, 1 now`.
 
     Args:
         saved: arguments by name as a checkpoint holds them: plain JSON values.
-        given: those of now; a tuple equals the list that JSON made of it.
+        current: those of now; a tuple equals the list that JSON made of it.
     """
-    now = json.loads(json.dumps(given))
+    now = json.loads(json.dumps(current))
     names = [*saved, *(name for name in now if name not in saved)]
     return [
         f"{name}: {one_line(saved.get(name, ABSENT))} then, {one_line(now.get(name, ABSENT))} now"
@@ -123,9 +123,9 @@ def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]
 def storable(value: Any) -> Any:
     """Return plain values with None where a number is NaN, which JSON does not have."""
     if isinstance(value, dict):
-        return {str(key): storable(one) for key, one in value.items()}
+        return {str(key): storable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [storable(one) for one in value]
+        return [storable(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -232,5 +232,7 @@ def under(prefix: str, tensors: Mapping[str, Value]) -> dict[str, Value]:
 
 def with_nan(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return the state of a run with NaN again where its history has nothing, as JSON has no NaN."""
-    history = [{name: math.nan if value is None else value for name, value in one.items()} for one in run["history"]]
+    history = [
+        {name: math.nan if value is None else value for name, value in epoch.items()} for epoch in run["history"]
+    ]
     return {**run, "history": history}

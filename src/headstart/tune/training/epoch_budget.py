@@ -7,42 +7,42 @@ from dataclasses import dataclass
 
 from headstart.tune.training.task import Task
 
-KEPT_BACK = 0.12
+RESERVED_SHARE = 0.12
 """Share of a budget that no epoch is planned into."""
 
 
 @dataclass(frozen=True)
 class EpochsDone:
-    """Where a run with a budget stands.
+    """The progress of a run with a budget.
 
     Attributes:
-        epochs: done.
-        planned: in all.
-        most: that there may ever be.
-        took: seconds of the last one, judging included.
+        epochs: number of epochs done.
+        planned: number of epochs in all.
+        limit: the most epochs that there may be.
+        last_seconds: seconds of the last epoch, validation included.
         left: seconds of the budget that are left.
         budget: seconds in all.
     """
 
     epochs: int
     planned: int
-    most: int
-    took: float
+    limit: int
+    last_seconds: float
     left: float
     budget: float
 
 
-def fitting(task: Task, costs: Mapping[str, float], *, done: int, most: int, left: float) -> int:
+def affordable_epochs(task: Task, costs: Mapping[str, float], *, done: int, limit: int, left: float) -> int:
     """Return how many epochs, those done included, end within the time that is left; at least those done.
 
     Args:
         task: whose plan says of which kind each epoch is.
         costs: seconds of an epoch of each kind.
         done: epochs that are over.
-        most: epochs in all, at most.
+        limit: the most epochs in all.
         left: seconds.
     """
-    few, many = done, most
+    few, many = done, limit
     while few < many:
         middle = (few + many + 1) // 2
         fits = sum(costs[str(kind)] for kind in task.plan(middle)[done:]) <= left
@@ -61,11 +61,11 @@ def replanned(task: Task, costs: Mapping[str, float], done: EpochsDone) -> tuple
         costs: seconds of an epoch of each kind, as planned.
         done: where the run stands.
     """
-    share = done.took / costs[str(task.plan(done.planned)[done.epochs - 1])]
+    share = done.last_seconds / costs[str(task.plan(done.planned)[done.epochs - 1])]
     now = {kind: seconds * share for kind, seconds in costs.items()}
-    planned = fitting(task, now, done=done.epochs, most=done.planned, left=done.left)
+    planned = affordable_epochs(task, now, done=done.epochs, limit=done.planned, left=done.left)
     planned = max(planned, min(done.planned, done.epochs + 1))
     if planned == done.planned and 2 * done.epochs <= planned:
-        left = done.left - KEPT_BACK * done.budget
-        planned = max(planned, fitting(task, now, done=done.epochs, most=done.most, left=left))
+        left = done.left - RESERVED_SHARE * done.budget
+        planned = max(planned, affordable_epochs(task, now, done=done.epochs, limit=done.limit, left=left))
     return now, planned

@@ -1,4 +1,4 @@
-"""The loss of a batch: of its class scores, or of what a task aims at instead."""
+"""The loss of a batch: the cross-entropy of its class scores, or the objective of a task."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from torch.nn.functional import cross_entropy, one_hot
 from headstart.tune.training.task import Recipe, Task, precision
 
 
-def loss_of(
-    task: Task, recipe: Recipe, inputs: tuple[Tensor, ...], y: Tensor, *, counted: Tensor, seed: int
+def batch_loss(
+    task: Task, recipe: Recipe, inputs: tuple[Tensor, ...], y: Tensor, *, class_weights: Tensor, seed: int
 ) -> tuple[Tensor, int]:
-    """Return the sum of the losses of some examples in nats, each class counting what it does, and the number right.
+    """Return the weighted sum of the losses of some examples in nats, and how many are classified correctly.
 
     Args:
         task: what is learned.
-        recipe: how.
+        recipe: how it is learned.
         inputs: a row of each tensor an example.
         y: class ids, int64 of shape (n,).
-        counted: what each class counts, float32 of shape (c,).
+        class_weights: float32 of shape (c,).
         seed: of mixup.
     """
-    if task.aim is not None:
+    if task.objective is not None:
         with precision(task.device):
-            said = task.aim.outputs(*inputs)
-        losses, right = task.aim.losses(said.float(), y)
-        return (losses * counted[y]).sum(), right
+            outputs = task.objective.outputs(*inputs)
+        losses, correct = task.objective.losses(outputs.float(), y)
+        return (losses * class_weights[y]).sum(), correct
     targets = one_hot(y, task.c).float()
     if recipe.mixup:
         mixed = [mixup(part.float(), targets, alpha=recipe.mixup, seed=seed) for part in inputs]
         inputs, targets = tuple(part for part, _ in mixed), mixed[0][1]
     with precision(task.device):
         scores = task.scores(*inputs)
-    losses = cross_entropy(scores.float(), targets, reduction="none", label_smoothing=recipe.smoothing)
-    return (losses * (targets @ counted)).sum(), int((scores.detach().argmax(dim=1) == y).sum())
+    losses = cross_entropy(scores.float(), targets, reduction="none", label_smoothing=recipe.label_smoothing)
+    return (losses * (targets @ class_weights)).sum(), int((scores.detach().argmax(dim=1) == y).sum())
 
 
 def mixup(inputs: Tensor, targets: Tensor, *, alpha: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -47,7 +47,7 @@ def mixup(inputs: Tensor, targets: Tensor, *, alpha: float, seed: int) -> tuple[
         inputs: floats of shape (n, …): prepared inputs, or features.
         targets: floats of shape (n, classes): one-hot or probabilities.
         alpha: > 0; the larger, the nearer to halves.
-        seed: of the share and of who is mixed with whom.
+        seed: of the share and of the pairs.
     """
     rng = np.random.default_rng(seed)
     share = float(rng.beta(alpha, alpha))

@@ -8,7 +8,7 @@ WARM_UP = 0.1
 """Share of the steps over which the rate rises."""
 
 
-def share_of_rate(step: int, steps: int, *, warm_up: float = WARM_UP) -> float:
+def learning_rate_share(step: int, steps: int, *, warm_up: float = WARM_UP) -> float:
     """Return the share of the full rate at a step, in 0..1 (Loshchilov & Hutter 2017, after a warm-up).
 
     Args:

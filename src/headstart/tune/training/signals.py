@@ -20,13 +20,13 @@ class Terminated(SystemExit):
         super().__init__(TERMINATED)
 
 
-class Stop:
+class StopRequest:
     """Whether the process was asked to stop, and by which signal."""
 
     def __init__(self) -> None:
         self._signal: int | None = None
 
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Return whether a signal has come: then save, and leave."""
         return self._signal is not None
 
@@ -42,26 +42,26 @@ class Stop:
         if self._signal is not None:
             raise KeyboardInterrupt
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         if self._signal is None:
             self._signal = number
 
 
 @contextmanager
-def interruptible() -> Iterator[Stop]:
+def interruptible() -> Iterator[StopRequest]:
     """Hold Ctrl-C and SIGTERM back while the block runs, for the block to look at.
 
     The first signal is kept; another one changes nothing, so that saving is never cut short. When the block ends of
     itself, a signal that it did not act on is raised after all. Outside the main thread, where Python delivers no
     signals, nothing is held back; nor is a signal that the process was started to ignore (`nohup`).
     """
-    stop = Stop()
+    stop = StopRequest()
     before: dict[signal.Signals, Any] = {}
     try:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 if signal.getsignal(number) != signal.SIG_IGN:
-                    before[number] = signal.signal(number, stop._ask)
+                    before[number] = signal.signal(number, stop._request)
         yield stop
     finally:
         for number, handler in before.items():

@@ -1,4 +1,4 @@
-"""A task: what is to be learned, how, and what came of it; the shapes that the training loop takes and gives."""
+"""A training task: what is learned, with which recipe, and the result; the types that the training loop works with."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ class Examples(Protocol):
 
     y: NDArray[np.int64]
 
-    def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
+    def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch."""
 
     def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> tuple[Tensor, ...]:
-        """Return what the network is given for `rows`, one row of each tensor an example; safe on another thread."""
+        """Return the network's inputs for `rows`, one row of each tensor an example; safe on another thread."""
 
 
-class Nothing:
-    """No examples at all: what judges where no choice is made."""
+class NoExamples:
+    """An empty set of validation examples, for training that makes no choice."""
 
     y: NDArray[np.int64] = np.zeros(0, np.int64)
 
-    def order(self, epoch: int, *, batch: int, seed: int) -> Sequence[NDArray[np.intp]]:
+    def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return no batches."""
         return []
 
     def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> tuple[Tensor, ...]:
-        """Return nothing."""
+        """Return no tensors."""
         return ()
 
 
@@ -53,113 +53,114 @@ class Weight:
     Attributes:
         name: unique.
         tensor: its values, changed in place.
-        rate: what it learns at, as a share of the recipe's rate.
-        decays: whether the recipe's decay is for it: not for vectors, nor for tables of which a batch meets few rows.
+        lr_scale: its learning rate, as a share of the recipe's.
+        decays: whether weight decay applies to it: not to vectors, nor to tables of which a batch meets few rows.
     """
 
     name: str
     tensor: Tensor
-    rate: float
+    lr_scale: float
     decays: bool = True
 
 
 @dataclass(frozen=True)
-class Aim:
-    """What is learned from, where it is not the class scores.
+class Objective:
+    """What is minimised, where it is not the cross-entropy of the class scores.
 
     Attributes:
         outputs: from the inputs of n examples, of shape (n, d).
-        losses: from these outputs and the class ids, the loss of each example, and how many are right.
-        settle: fits what no gradient reaches, before what has been learned is judged.
+        losses: from these outputs and the class ids, the loss of each example, and how many are classified correctly.
+        refit_head: fits what no gradient reaches, before the weights are evaluated.
     """
 
     outputs: Callable[..., Tensor]
     losses: Callable[[Tensor, Tensor], tuple[Tensor, int]]
-    wait_for_parity: Callable[[], None]
+    refit_head: Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be learned.
+    """What is learned.
 
     Attributes:
-        weights: what learns.
+        weights: the tensors that learn.
         scores: class scores of shape (n, c) from the inputs of n examples.
-        mode: `mode(training=…)` puts the network in training mode or in inference mode.
-        train: what is learned from.
-        validation: what judges; it may hold nothing where the last epoch counts.
+        set_training: `set_training(training=…)` puts the network in training mode or in inference mode.
+        train: the training examples.
+        validation: the validation examples; there may be none where the last epoch counts.
         c: number of classes.
         statistics: tensors that training moves without a gradient (running means), by name.
         device: where the network is.
-        turns: rows of `validation` that are judged together, each once; empty for its own order.
-        aim: what is learned from; None for the class scores.
-        plan: is told how many epochs there will be, and returns the kind of each; epochs of one kind cost alike.
-        each: is told the number of each epoch, and whether it is the last one, while the weights stand as they are
-            judged; its time counts as none of the run's.
+        validation_batches: rows of `validation` that are scored together, each once; empty for its own order.
+        objective: what is minimised; None for the cross-entropy of the class scores.
+        plan: receives the number of epochs, and returns the kind of each; epochs of one kind cost alike.
+        on_epoch: receives the number of each epoch, and whether it is the last one, while the weights stand as they are
+            evaluated; its time is not counted.
     """
 
     weights: Sequence[Weight]
     scores: Callable[..., Tensor]
-    mode: Callable[..., None]
+    set_training: Callable[..., None]
     train: Examples
     validation: Examples
     c: int
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    turns: Sequence[NDArray[np.intp]] = ()
-    aim: Aim | None = None
+    validation_batches: Sequence[NDArray[np.intp]] = ()
+    objective: Objective | None = None
     plan: Callable[[int], Sequence[int]] = lambda epochs: [0] * epochs
-    each: Callable[[int, bool], None] = lambda epoch, last: None
+    on_epoch: Callable[[int, bool], None] = lambda epoch, last: None
 
     @property
-    def held(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
         """Everything that training changes, by name."""
         return {weight.name: weight.tensor for weight in self.weights} | dict(self.statistics)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How it is learned.
+    """How a task is learned.
 
     Attributes:
         epochs: at most.
-        rate: the full learning rate of AdamW.
-        batch: examples a step.
+        learning_rate: the highest learning rate of AdamW.
+        batch_size: examples a step.
         patience: epochs without a better validation log loss, after which training stops.
-        decay: weight decay, of matrices and kernels alone.
-        clip: the greatest norm of a gradient.
+        weight_decay: of matrices and kernels alone.
+        max_gradient_norm: above it the gradient is scaled down.
         mixup: alpha of the beta distribution (Zhang et al. 2018); 0 for none.
-        smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
-        average: share of the moving average of the weights that a step keeps; 0 for none, else the average is judged.
-        last: whether the last epoch counts, instead of the one that judges best.
-        parts: pieces that a batch is computed in, one after the other, to save memory.
-        seed: of order, views, dropout and mixup.
+        label_smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
+        ema_decay: share of the moving average of the weights that a step keeps; 0 for no average. The average is
+            evaluated and returned.
+        keep_last: whether the last epoch counts, instead of the one that does best on the validation examples.
+        micro_batches: pieces that a batch is computed in, one after the other, to save memory.
+        seed: of order, augmentation, dropout and mixup.
     """
 
     epochs: int = 20
-    rate: float = 1e-3
-    batch: int = 32
+    learning_rate: float = 1e-3
+    batch_size: int = 32
     patience: int = 5
-    decay: float = 0.02
-    clip: float = 1.0
+    weight_decay: float = 0.02
+    max_gradient_norm: float = 1.0
     mixup: float = 0.0
-    smoothing: float = 0.0
-    average: float = 0.0
-    last: bool = False
-    parts: int = 1
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.0
+    keep_last: bool = False
+    micro_batches: int = 1
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What came of one epoch; epoch 0 is the start, which has learned nothing yet.
+    """One epoch; epoch 0 is the start, which has learned nothing yet.
 
     Attributes:
         epoch: its number.
         train_loss: mean over its batches, in nats; NaN for epoch 0.
-        train_accuracy: share named right while learning, 0..1; NaN for epoch 0.
-        loss: log loss on validation, after calibration, each class counting as `class_weights` says.
-        accuracy: on validation, 0..1.
+        train_accuracy: share classified correctly while learning, 0..1; NaN for epoch 0.
+        loss: log loss on the validation examples, after calibration, each class weighted as `class_weights` has it.
+        accuracy: on the validation examples, 0..1.
         seconds: since the run began, those before a resume included.
     """
 
@@ -176,59 +177,61 @@ class EpochResult:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What came of a run; the weights of the task are those of its best epoch.
+class TrainResult:
+    """The result of a run; the weights of the task are those of its best epoch.
 
     Attributes:
         history: every epoch, the start first.
         best: the number of the best epoch; 0 where nothing was better than the start.
-        why: why it ended: `epochs`, `patience`, `budget`, `short` (a budget too short for one epoch) or `exploded`.
+        stop_reason: `epochs`, `patience`, `budget`, `short` (a budget too short for one epoch) or `exploded`.
         start: the weights that it started from, by name.
         planned: how many epochs were planned.
         images_per_second: examples learned from per second, validation apart.
         images: examples learned from, those of all epochs.
-        costs: seconds of an epoch of each kind as they were planned; empty without a budget.
-        before: seconds that it had taken when it was resumed.
+        costs: planned seconds of an epoch of each kind; empty without a budget.
+        seconds_before_resume: that it had taken when it was resumed.
     """
 
     history: tuple[EpochResult, ...]
     best: int
-    why: str
+    stop_reason: str
     start: Mapping[str, Tensor]
     planned: int
     images_per_second: float
     images: int = 0
     costs: Mapping[str, float] = field(default_factory=dict)
-    before: float = 0.0
+    seconds_before_resume: float = 0.0
 
 
-def evaluate(task: Task, *, batch: int = 64) -> NDArray[np.float32]:
+def validation_scores(task: Task, *, batch_size: int = 64) -> NDArray[np.float32]:
     """Return the class scores of the validation examples, float32 of shape (n, c), in their order."""
     count = len(task.validation.y)
-    task.mode(training=False)
-    found = np.zeros((count, task.c), np.float32)
-    turns = task.turns or np.split(np.arange(count), range(batch, count, batch))
+    task.set_training(training=False)
+    scores = np.zeros((count, task.c), np.float32)
+    batches = task.validation_batches or np.split(np.arange(count), range(batch_size, count, batch_size))
     with torch.inference_mode(), precision(task.device):
-        for rows in turns if count else ():
-            given = task.validation.inputs(rows, epoch=0)
-            found[rows] = task.scores(*(moved(part, task.device) for part in given)).float().cpu().numpy()
-    return found
+        for rows in batches if count else ():
+            inputs = task.validation.inputs(rows, epoch=0)
+            scores[rows] = task.scores(*(to_device(part, task.device) for part in inputs)).float().cpu().numpy()
+    return scores
 
 
-def judge(scores: NDArray[np.float32], y: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[float, float]:
-    """Return log loss in nats, each class counting as `weights` (c,) says, and accuracy, of scores (n, c).
+def loss_and_accuracy(
+    scores: NDArray[np.float32], y: NDArray[np.int64], class_weights: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return log loss in nats, each class weighted by `class_weights` (c,), and accuracy, of scores (n, c).
 
     The scores are calibrated first, as those of every head are: while a network learns, it grows surer than it is right
-    long before it stops growing better. NaN where a score is not finite.
+    long before it stops growing better. NaN where a score is not finite, and where there is none.
     """
-    if not np.isfinite(scores).all():
+    if not len(y) or not np.isfinite(scores).all():
         return math.nan, math.nan
-    counted = weights[y]
-    losses = log_losses(scores, y, fit_temperature(scores, y, counted))
-    return float(counted @ losses / counted.sum()), float((scores.argmax(axis=1) == y).mean())
+    weights = class_weights[y]
+    losses = log_losses(scores, y, fit_temperature(scores, y, weights))
+    return float(weights @ losses / weights.sum()), float((scores.argmax(axis=1) == y).mean())
 
 
-def processor() -> torch.device:
+def default_device() -> torch.device:
     """Return where networks learn: the CUDA device where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -244,18 +247,18 @@ def has_bfloat16(device: torch.device) -> bool:
     """Return whether a processor multiplies bfloat16 natively; where it does not, float32 is faster."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
-def put(task: Task, values: Mapping[str, Tensor]) -> None:
+def load_tensors(task: Task, values: Mapping[str, Tensor]) -> None:
     """Set the weights and statistics of a task, in place."""
-    held = task.held
+    tensors = task.tensors
     with torch.no_grad():
         for name, value in values.items():
-            held[name].copy_(value)
+            tensors[name].copy_(value)
 
 
-def moved(part: Tensor, device: torch.device) -> Tensor:
+def to_device(part: Tensor, device: torch.device) -> Tensor:
     """Return a tensor on `device`; on its way to a GPU through pinned memory, which does not wait."""
     return part if device.type == "cpu" else part.pin_memory().to(device, non_blocking=True)

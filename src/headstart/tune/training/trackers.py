@@ -1,4 +1,4 @@
-"""Watchers: who is told how tuning goes; TensorBoard, MLflow and Weights & Biases are three of them.
+"""Trackers: they receive the numbers of each epoch; TensorBoard, MLflow and Weights & Biases are three of them.
 
 Each library is imported where it is asked for and nowhere else (extra `tracking`).
 """
@@ -26,99 +26,99 @@ NAME = "headstart"
 """The experiment (MLflow) or project (Weights & Biases) that runs are filed under."""
 
 RUN = "run"
-"""The fact that names a run among several, such as those that `auto` compares; it is optional."""
+"""The detail that names a run among several, such as those that `auto` compares; it is optional."""
 
 
 class Tracker(Protocol):
-    """Someone who is told how tuning goes: any number of runs, one after the other, and what it does changes none."""
+    """Receives the numbers of any number of runs, one after the other; what it does with them changes no run."""
 
-    def started(self, facts: Mapping[str, Any]) -> None:
-        """Hear what is about to run: its name (`RUN`), arguments and counts; once, before its first epoch."""
+    def started(self, details: Mapping[str, Any]) -> None:
+        """Receive the name (`RUN`) and arguments of a run; once, before its first epoch."""
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
-        """Hear the numbers of an epoch, such as `train/loss`, `validation/accuracy` and `rate/head`."""
+        """Receive the numbers of an epoch, such as `train/loss`, `validation/accuracy` and `rate/head`."""
 
-    def finished(self, facts: Mapping[str, Any]) -> None:
-        """Hear how it ended; once, also where it was interrupted."""
+    def finished(self, details: Mapping[str, Any]) -> None:
+        """Receive how the run ended; once, also where it was interrupted."""
 
 
 def open_trackers(*, tensorboard: Path | None, track: str | None, progress: Progress | None = None) -> list[Tracker]:
-    """Return the watchers that are asked for, before any costly work: what they lack is said at once.
+    """Return the trackers that the options name, before any costly work: what they lack is an error at once.
 
     Args:
         tensorboard: folder of TensorBoard's event files.
         track: one of `TRACKERS`.
-        progress: where it is said that a watcher is lost on the way.
+        progress: where a tracker that fails on the way is reported.
 
     Raises:
         UsageError: an unknown tracker, or a folder that cannot be written.
         MissingExtra: a library is not installed.
     """
-    watchers: list[Tracker] = []
+    trackers: list[Tracker] = []
     if tensorboard is not None:
-        watchers.append(FailSafeTracker(TensorBoard(tensorboard), errors=(OSError,), progress=progress))
+        trackers.append(FailSafeTracker(TensorBoard(tensorboard), errors=(OSError,), progress=progress))
     if track is not None:
         check_choice("track", track, TRACKERS)
         tracker = MLflow(NAME) if track == "mlflow" else WandB(NAME)
-        watchers.append(FailSafeTracker(tracker, errors=(tracker.error,), progress=progress))
-    return watchers
+        trackers.append(FailSafeTracker(tracker, errors=(tracker.error,), progress=progress))
+    return trackers
 
 
 @contextmanager
-def tracking(watchers: Sequence[Tracker], facts: Mapping[str, Any]) -> Iterator[None]:
-    """Tell the watchers that a run begins and, however it ends, that it has."""
-    for watcher in watchers:
-        watcher.started(facts)
+def tracking(trackers: Sequence[Tracker], details: Mapping[str, Any]) -> Iterator[None]:
+    """Report to the trackers that a run begins and, however it ends, that it has ended."""
+    for tracker in trackers:
+        tracker.started(details)
     ending = "interrupted"
     try:
         yield
         ending = "done"
     finally:
-        for watcher in watchers:
-            watcher.finished({"why": ending})
+        for tracker in trackers:
+            tracker.finished({"why": ending})
 
 
 class FailSafeTracker:
-    """A watcher that may be lost: hours of training must not hang on a server, nor on the disk of a log.
+    """A tracker that may fail: hours of training must not depend on a server, nor on the disk of a log.
 
-    Once it has heard of a first run without an error, the next error is said, and it is told nothing more.
+    Once a first run has begun without an error, the next error is reported, and the tracker receives nothing more.
     """
 
     def __init__(
-        self, watcher: Tracker, *, errors: tuple[type[Exception], ...], progress: Progress | None = None
+        self, tracker: Tracker, *, errors: tuple[type[Exception], ...], progress: Progress | None = None
     ) -> None:
-        self._watcher, self._progress = watcher, progress or Progress()
+        self._watcher, self._progress = tracker, progress or Progress()
         self._errors: tuple[type[Exception], ...] = (UsageError, *errors)
-        self._heard = self._lost = False
+        self._started = self._lost = False
 
-    def started(self, facts: Mapping[str, Any]) -> None:
+    def started(self, details: Mapping[str, Any]) -> None:
         """Pass it on.
 
         Raises:
-            UsageError: the watcher refuses the first run.
+            UsageError: the tracker refuses the first run.
         """
-        self._tell(lambda: self._watcher.started(facts))
-        self._heard = True
+        self._call(lambda: self._watcher.started(details))
+        self._started = True
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
         """Pass them on."""
-        self._tell(lambda: self._watcher.epoch(numbers, epoch=epoch))
+        self._call(lambda: self._watcher.epoch(numbers, epoch=epoch))
 
-    def finished(self, facts: Mapping[str, Any]) -> None:
+    def finished(self, details: Mapping[str, Any]) -> None:
         """Pass them on."""
-        self._tell(lambda: self._watcher.finished(facts))
+        self._call(lambda: self._watcher.finished(details))
 
-    def _tell(self, what: Callable[[], None]) -> None:
+    def _call(self, method: Callable[[], None]) -> None:
         if self._lost:
             return
         try:
-            what()
+            method()
         except self._errors as error:
-            if not self._heard:
+            if not self._started:
                 raise
             self._lost = True
             name = type(self._watcher).__name__
-            self._progress.say(f"{name} can be told nothing more, tuning goes on without it: {error}")
+            self._progress.say(f"{name} failed, and training goes on without it: {error}")
 
 
 class TensorBoard:
@@ -141,9 +141,9 @@ class TensorBoard:
         check_writable(folder, what="--tensorboard")
         self._folder = self._path = folder
 
-    def started(self, facts: Mapping[str, Any]) -> None:
-        """Begin an event file, in a folder of its own where the run has a name; show the facts under TEXT."""
-        folder = self._folder / re.sub(r"[^\w.-]+", "-", str(facts[RUN])) if RUN in facts else self._folder
+    def started(self, details: Mapping[str, Any]) -> None:
+        """Begin an event file, in a folder of its own where the run has a name; show the details under TEXT."""
+        folder = self._folder / re.sub(r"[^\w.-]+", "-", str(details[RUN])) if RUN in details else self._folder
         now = time.time_ns()
         # TensorBoard reads the files of a folder in the order of their names.
         name = f"events.out.tfevents.{now // 10**9:010d}.{socket.gethostname()}.{os.getpid()}.{now % 10**9:09d}"
@@ -151,7 +151,7 @@ class TensorBoard:
         with reraise_disk_errors(folder, 0):
             folder.mkdir(parents=True, exist_ok=True)
         self._write(file_version="brain.Event:2")
-        self._show("run/started", facts)
+        self._show("run/started", details)
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
         """Show the numbers under SCALARS."""
@@ -159,14 +159,14 @@ class TensorBoard:
         values = [value(tag=tag, simple_value=number) for tag, number in numbers.items()]
         self._write(summary=self._summaries.Summary(value=values), step=epoch)
 
-    def finished(self, facts: Mapping[str, Any]) -> None:
-        """Show the facts under TEXT."""
-        self._show("run/finished", facts)
+    def finished(self, details: Mapping[str, Any]) -> None:
+        """Show the details under TEXT."""
+        self._show("run/finished", details)
 
-    def _show(self, tag: str, facts: Mapping[str, Any]) -> None:
+    def _show(self, tag: str, details: Mapping[str, Any]) -> None:
         tensor = importlib.import_module("tensorboard.compat.proto.tensor_pb2").TensorProto
         strings = importlib.import_module("tensorboard.compat.proto.types_pb2").DT_STRING
-        rows = (f"| {_cell(key)} | {_cell(_text(value))} |" for key, value in facts.items())
+        rows = (f"| {_cell(key)} | {_cell(_text(value))} |" for key, value in details.items())
         table = "\n".join(["| | |", "|-|-|", *rows])
         metadata = self._summaries.SummaryMetadata
         shown = self._summaries.Summary.Value(
@@ -199,18 +199,18 @@ class MLflow:
         self._experiment = experiment
         self.error = self._mlflow.MlflowException
 
-    def started(self, facts: Mapping[str, Any]) -> None:
-        """Open a run with the facts as its parameters.
+    def started(self, details: Mapping[str, Any]) -> None:
+        """Open a run with the details as its parameters.
 
         Raises:
             UsageError: MLflow refuses it.
         """
         try:
             self._client = self._mlflow.MlflowClient()
-            found = self._client.get_experiment_by_name(self._experiment)
-            where = found.experiment_id if found else self._client.create_experiment(self._experiment)
-            self._run = self._client.create_run(where, run_name=facts.get(RUN)).info.run_id
-            params = [self._entities.Param(key, _text(value)) for key, value in facts.items()]
+            experiment = self._client.get_experiment_by_name(self._experiment)
+            where = experiment.experiment_id if experiment else self._client.create_experiment(self._experiment)
+            self._run = self._client.create_run(where, run_name=details.get(RUN)).info.run_id
+            params = [self._entities.Param(key, _text(value)) for key, value in details.items()]
             self._client.log_batch(self._run, params=params)
         except self.error as error:
             raise UsageError(
@@ -223,9 +223,9 @@ class MLflow:
         metrics = [self._entities.Metric(key, number, now, epoch) for key, number in numbers.items()]
         self._client.log_batch(self._run, metrics=metrics)
 
-    def finished(self, facts: Mapping[str, Any]) -> None:
-        """Close the run, with the facts as its tags."""
-        tags = [self._entities.RunTag(key, _text(value)) for key, value in facts.items()]
+    def finished(self, details: Mapping[str, Any]) -> None:
+        """Close the run, with the details as its tags."""
+        tags = [self._entities.RunTag(key, _text(value)) for key, value in details.items()]
         self._client.log_batch(self._run, tags=tags)
         self._client.set_terminated(self._run)
 
@@ -245,8 +245,8 @@ class WandB:
         self._project = project
         self.error = self._wandb.Error
 
-    def started(self, facts: Mapping[str, Any]) -> None:
-        """Open a run with the facts as its configuration.
+    def started(self, details: Mapping[str, Any]) -> None:
+        """Open a run with the details as its configuration.
 
         Raises:
             UsageError: Weights & Biases refuses it.
@@ -255,7 +255,7 @@ class WandB:
             # Its capture of the console would garble the progress lines.
             settings = self._wandb.Settings(console="off")
             self._run = self._wandb.init(
-                project=self._project, name=facts.get(RUN), config=dict(facts), settings=settings
+                project=self._project, name=details.get(RUN), config=dict(details), settings=settings
             )
         except self.error as error:
             raise UsageError(
@@ -266,9 +266,9 @@ class WandB:
         """Log the numbers, with the epoch as their step."""
         self._run.log(dict(numbers), step=epoch)
 
-    def finished(self, facts: Mapping[str, Any]) -> None:
-        """Close the run, with the facts in its summary."""
-        self._run.summary.update(dict(facts))
+    def finished(self, details: Mapping[str, Any]) -> None:
+        """Close the run, with the details in its summary."""
+        self._run.summary.update(dict(details))
         self._run.finish()
 
 

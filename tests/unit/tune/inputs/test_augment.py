@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional as kernels
 from headstart.base.errors import UsageError
 from headstart.data.images.preprocessing import Preprocessing, decode
 from headstart.tune.inputs import augment
-from headstart.tune.inputs.augment import Views
+from headstart.tune.inputs.augment import ImageAugmentation
 from headstart.tune.settings import STRENGTHS
 from headstart.tune.training.losses import mixup
 
@@ -34,8 +34,10 @@ def flat(colour: tuple[int, ...], side: int = 40) -> Pixels:
     return np.full((side, side, len(colour)), colour, dtype=np.uint8)
 
 
-def views(strength: str, *, mirror: bool = False, size: tuple[int, int] = (64, 64), seed: int = 0) -> Views:
-    return Views(strength, mirror=mirror, size=size, seed=seed)
+def views(
+    strength: str, *, horizontal_flip: bool = False, size: tuple[int, int] = (64, 64), seed: int = 0
+) -> ImageAugmentation:
+    return ImageAugmentation(strength, horizontal_flip=horizontal_flip, size=size, seed=seed)
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
@@ -66,33 +68,35 @@ def test_none_crops_where_torchvision_does(sides: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("strength", ["light", "strong"])
 def test_a_view_follows_from_seed_key_and_number_alone(strength: str) -> None:
-    picture, how = photo(), views(strength, mirror=True)
+    picture, how = photo(), views(strength, horizontal_flip=True)
     keys: list[int | bytes] = [0, 1, 2, b"a", b"b", b"\x00", b"0"]
     asked = [(key, view) for key in keys for view in range(4)]
     first = [how.apply(picture, key=key, view=view) for key, view in asked]
     np.random.default_rng(1).random(9)
     torch.rand(9)
-    again = views(strength, mirror=True)
+    again = views(strength, horizontal_flip=True)
     with ThreadPoolExecutor(4) as pool:
         later = list(pool.map(lambda one: again.apply(picture, key=one[0], view=one[1]), reversed(asked)))
     for one, other in zip(first, reversed(later), strict=True):
         np.testing.assert_array_equal(one, other)
     assert len({view.tobytes() for view in first}) == len(first), "another key or view is another picture"
-    assert not np.array_equal(first[0], views(strength, mirror=True, seed=1).apply(picture, key=0, view=0))
+    assert not np.array_equal(first[0], views(strength, horizontal_flip=True, seed=1).apply(picture, key=0, view=0))
 
 
 def test_views_leave_the_global_random_states_alone() -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    views("strong", mirror=True).apply(photo(), key=0, view=0)
+    views("strong", horizontal_flip=True).apply(photo(), key=0, view=0)
     mixup(torch.ones(4, 2), torch.eye(4), alpha=0.4, seed=0)
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
 
 
 def test_views_stay_the_same_from_version_to_version() -> None:
     """A resumed run must see what it saw. The means pin what is drawn; they say nothing of whether it is right."""
-    seen = {strength: views(strength, mirror=True).apply(photo(), key=b"one", view=2) for strength in STRENGTHS}
+    seen = {
+        strength: views(strength, horizontal_flip=True).apply(photo(), key=b"one", view=2) for strength in STRENGTHS
+    }
     means = {strength: np.round(view.mean(), 1) for strength, view in seen.items()}
     assert means == pytest.approx(GOLDEN, abs=0.3)
 
@@ -108,18 +112,22 @@ def test_only_mirror_mirrors(strength: str) -> None:
     def mirrored(view: Pixels) -> bool:
         return bool(view[:, 48:].mean() < view[:, :16].mean())
 
-    def share(*, mirror: bool) -> float:
-        how = views(strength, mirror=mirror, size=(64, 64))
+    def share(*, horizontal_flip: bool) -> float:
+        how = views(strength, horizontal_flip=horizontal_flip, size=(64, 64))
         return float(np.mean([mirrored(how.apply(ramp, key=key, view=0)) for key in range(300)]))
 
-    assert share(mirror=False) == 0
-    assert 0.4 < share(mirror=True) < 0.6
+    assert share(horizontal_flip=False) == 0
+    assert 0.4 < share(horizontal_flip=True) < 0.6
 
 
 def test_mirror_changes_nothing_but_the_side() -> None:
     picture = photo()
     pairs = [
-        [views("light", mirror=mirror).apply(picture, key=key, view=0) for mirror in (False, True)] for key in range(20)
+        [
+            views("light", horizontal_flip=horizontal_flip).apply(picture, key=key, view=0)
+            for horizontal_flip in (False, True)
+        ]
+        for key in range(20)
     ]
     assert all(np.array_equal(a, b) or np.array_equal(a[:, ::-1], b) for a, b in pairs)
 
@@ -171,7 +179,7 @@ def test_a_grey_picture_has_the_view_of_its_colour_twin() -> None:
 def test_a_crop_is_torchvisions_crop() -> None:
     """But at its border, where the filter here sees the pixels beyond the crop, as in a crop of the resized picture."""
     picture = photo()
-    drawn = augment._Drawn(box=(10, 4, 74, 60), mirrored=True, light=(1, 1, 1), degrees=0, erased=None)
+    drawn = augment._Drawn(box=(10, 4, 74, 60), flipped=True, light=(1, 1, 1), degrees=0, erased=None)
     ours = augment._render(picture, drawn, (48, 48)).astype(float)
     tensor = torch.from_numpy(picture).permute(2, 0, 1).float()
     theirs = kernels.horizontal_flip(kernels.resized_crop(tensor, 4, 10, 56, 64, [48, 48], antialias=True))
@@ -181,7 +189,7 @@ def test_a_crop_is_torchvisions_crop() -> None:
 
 def test_a_turn_keeps_the_middle_and_fills_corners_with_the_mean() -> None:
     picture = photo(64, 64)
-    drawn = augment._Drawn(box=(0, 0, 64, 64), mirrored=False, light=(1, 1, 1), degrees=15.0, erased=None)
+    drawn = augment._Drawn(box=(0, 0, 64, 64), flipped=False, light=(1, 1, 1), degrees=15.0, erased=None)
     ours = augment._render(picture, drawn, (64, 64)).astype(float)
     assert np.abs(ours[0, 0] - picture.reshape(-1, 3).mean(axis=0)).max() <= 1
     tensor = torch.from_numpy(picture).permute(2, 0, 1)
@@ -226,7 +234,7 @@ def test_pictures_of_any_size_have_views(sides: tuple[int, int]) -> None:
     picture = photo(300, 300)[: sides[0], : sides[1]]
     for strength in ("light", "strong"):
         for key in range(20):
-            assert views(strength, mirror=True).apply(picture, key=key, view=0).shape == (64, 64, 3)
+            assert views(strength, horizontal_flip=True).apply(picture, key=key, view=0).shape == (64, 64, 3)
 
 
 def test_an_unknown_strength_is_refused() -> None:

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from headstart.base.errors import UsageError
-from headstart.tune.inputs.spec_augment import Masked
+from headstart.tune.inputs.spec_augment import SpectrogramAugmentation
 
 PICTURE = np.random.default_rng(0).integers(1, 256, (40, 80, 3), dtype=np.uint8)
 
 
 def test_a_view_follows_from_seed_example_and_number_alone() -> None:
-    views = Masked("light", 3)
+    views = SpectrogramAugmentation("light", 3)
     one = views.apply(PICTURE, key=7, view=2)
-    np.testing.assert_array_equal(one, Masked("light", 3).apply(PICTURE, key=7, view=2))
+    np.testing.assert_array_equal(one, SpectrogramAugmentation("light", 3).apply(PICTURE, key=7, view=2))
     others = [views.apply(PICTURE, key=8, view=2), views.apply(PICTURE, key=7, view=3)]
     assert all((one != other).any() for other in others)
     assert one.shape == PICTURE.shape and one.dtype == np.uint8
-    np.testing.assert_array_equal(Masked("none", 3).apply(PICTURE, key=7, view=2), PICTURE)
+    np.testing.assert_array_equal(SpectrogramAugmentation("none", 3).apply(PICTURE, key=7, view=2), PICTURE)
 
 
 def moved(by: int) -> np.ndarray:
@@ -32,7 +32,7 @@ def test_views_go_as_far_as_their_strength(strength: str, shift: int, share: flo
     mean = np.uint8(round(float(PICTURE.mean())))
     shifts, covered = set(), set()
     for view in range(60):
-        said = Masked(strength, 0).apply(PICTURE, key=1, view=view)
+        said = SpectrogramAugmentation(strength, 0).apply(PICTURE, key=1, view=view)
         candidates = [moved(by) for by in range(-shift, shift + 1)]
         best = int(np.argmax([(said == one).mean() for one in candidates]))
         shifts.add(best - shift)
@@ -47,4 +47,4 @@ def test_views_go_as_far_as_their_strength(strength: str, shift: int, share: flo
 
 def test_strengths_are_those_of_pictures() -> None:
     with pytest.raises(UsageError, match="augment"):
-        Masked("wild", 0)
+        SpectrogramAugmentation("wild", 0)

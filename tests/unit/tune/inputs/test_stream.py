@@ -14,7 +14,7 @@ from headstart.base.errors import DataError
 from headstart.data.audio.spectrogram import audio_preprocessing
 from headstart.data.dataset import BadExample, Dataset, Example
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.tune.inputs.stream import Stream, nearby
+from headstart.tune.inputs.stream import Stream, shuffled_in_runs
 
 HOW = Preprocessing(size=(64, 64), resize=64, interpolation="bilinear")
 
@@ -37,7 +37,7 @@ def stream(**how: object) -> Stream:
 
 
 def test_the_first_epochs_see_small_pictures_and_the_last_the_whole_ones() -> None:
-    with stream(growing=True) as pictures:
+    with stream(progressive=True) as pictures:
         assert pictures.plan(10) == [32] * 6 + [48] * 2 + [64] * 2
         assert [int(pictures.inputs(np.arange(3), epoch=epoch)[0].shape[1]) for epoch in (0, 6, 9)] == [32, 48, 64]
         assert pictures.plan(1) == [64]
@@ -47,14 +47,14 @@ def test_the_first_epochs_see_small_pictures_and_the_last_the_whole_ones() -> No
 
 def test_every_picture_comes_once_an_epoch_in_batches_of_nearly_one_size() -> None:
     with stream() as pictures:
-        batches = pictures.order(0, batch=9, seed=1)
+        batches = pictures.order(0, batch_size=9, seed=1)
         assert sorted(np.concatenate(batches)) == list(range(40))
-        assert {len(batch) for batch in batches} == {8}
-        assert not np.array_equal(np.concatenate(batches), np.concatenate(pictures.order(1, batch=9, seed=1)))
+        assert {len(batch_size) for batch_size in batches} == {8}
+        assert not np.array_equal(np.concatenate(batches), np.concatenate(pictures.order(1, batch_size=9, seed=1)))
 
 
 def test_views_follow_from_seed_epoch_and_row_alone() -> None:
-    with stream(views=True, mirror=True) as one, stream(views=True, mirror=True) as other:
+    with stream(augment=True, horizontal_flip=True) as one, stream(augment=True, horizontal_flip=True) as other:
         rows = np.array([3, 17, 5])
         first = one.inputs(rows, epoch=2)[0]
         other.inputs(np.arange(40), epoch=1)
@@ -63,7 +63,7 @@ def test_views_follow_from_seed_epoch_and_row_alone() -> None:
 
 
 def test_a_view_is_moved_by_an_eighth_at_most_and_mirrored_half_the_time() -> None:
-    with stream(views=True, mirror=True) as moving, stream() as still:
+    with stream(augment=True, horizontal_flip=True) as moving, stream() as still:
         rows = np.arange(40)
         seen, plain = moving.inputs(rows, epoch=0)[0].numpy(), still.inputs(rows, epoch=0)[0].numpy()
     mirrored = 0
@@ -93,7 +93,7 @@ def test_a_picture_that_vanished_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_read_in_runs_is_mixed_as_far_as_it_is_held() -> None:
-    order = nearby(1000, (50, 400), np.random.default_rng(0))
+    order = shuffled_in_runs(1000, (50, 400), np.random.default_rng(0))
     assert sorted(order) == list(range(1000))
     for start in range(0, 1000, 200):
         assert len({at // 50 for at in order[start : start + 200]}) == 4
@@ -118,7 +118,7 @@ def test_an_epoch_of_a_large_table_reads_each_row_group_once(tmp_path: Path, mon
     monkeypatch.setattr(parquet.ParquetTable, "pictures", lambda self, group: read.append(group) or own(self, group))
     opened = open_dataset(tmp_path / "train.parquet")
     with Stream(opened, range(60), np.arange(60) % 2, HOW) as pictures_of:
-        for rows in pictures_of.order(0, batch=8, seed=0):
+        for rows in pictures_of.order(0, batch_size=8, seed=0):
             pictures_of.inputs(rows, epoch=0)
     assert len(read) <= 16, "twelve groups, and a few again where a batch ends one window and begins the next"
 
@@ -128,7 +128,7 @@ def test_recordings_begin_anywhere_and_are_masked_by_counters_alone() -> None:
     examples = tuple(Example(f"{at}.wav", "ab"[at % 2]) for at in range(8))
     data = Dataset("toys", "sound", examples, ("a", "b"), lambda at: long)
     how, y, rows = audio_preprocessing(HOW, size=(32, 40), seconds=0.4, rate=16_000), np.arange(8) % 2, np.arange(8)
-    with Stream(data, range(8), y, how) as plain, Stream(data, range(8), y, how, views=True, seed=3) as varied:
+    with Stream(data, range(8), y, how) as plain, Stream(data, range(8), y, how, augment=True, seed=3) as varied:
         (same,) = plain.inputs(rows, epoch=0)
         assert same.shape == (8, 32, 40, 3) and all((one == same[0]).all() for one in same)
         (first,), (second,) = varied.inputs(rows, epoch=0), varied.inputs(rows, epoch=1)

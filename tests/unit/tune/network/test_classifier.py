@@ -7,25 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tuning_ground import ground
+from tuning_problem import tuning_problem
 
 from headstart.engines.base import Block
 from headstart.heads.select import refit
 from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 from headstart.testing import ToySource
-from headstart.tune.network.classifier import Classifier, joined_blocks, takes
+from headstart.tune.network.classifier import Classifier, accepts_size, joined_blocks
 from headstart.tune.network.fused_batchnorm import find_pairs, fused
 from headstart.tune.network.readers import PictureReader
 
 
 def classifier(folder: Path, uri: str, layer: str) -> tuple[Classifier, torch.Tensor, np.ndarray]:
     source = open_source(uri, weights="none", seed=0) if uri != "toy" else ToySource()
-    place = ground(folder, source, per_class=8, layer=layer)
-    pictures = torch.from_numpy(np.stack([source.prepare(place.dataset.read(at)) for at in place.judge]))
+    place = tuning_problem(folder, source, per_class=8, layer=layer)
+    pictures = torch.from_numpy(np.stack([source.prepare(place.dataset.read(at)) for at in place.validation_positions]))
     body = source.module()
     reader = PictureReader(body, source.preprocessing, place.taps)
-    return Classifier(reader, place.head, place.x).eval(), pictures, place
+    return Classifier(reader, place.head, place.x_train).eval(), pictures, place
 
 
 @pytest.mark.parametrize("layer", ["pool", "joined", "stage1.avg"])
@@ -33,9 +33,9 @@ def test_it_starts_as_the_head_on_the_source_s_features(tmp_path: Path, layer: s
     network, pictures, place = classifier(tmp_path, "toy", layer)
     with torch.inference_mode():
         scores = network(pictures).numpy()
-    expected = place.head.scores(place.x_judge) / place.head.temperature
+    expected = place.head.scores(place.x_validation) / place.head.temperature
     np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3 * expected.std())
-    again = network.head().scores(place.x_judge)
+    again = network.head().scores(place.x_validation)
     np.testing.assert_allclose(again, expected, rtol=1e-3, atol=1e-3 * expected.std())
 
 
@@ -84,17 +84,21 @@ def test_fused_batchnorm_changes_neither_scores_nor_gradients(tmp_path: Path, ur
 
 
 def test_which_sizes_a_network_takes() -> None:
-    assert takes(open_source("timm:test_resnet", weights="none"), 96)
-    assert not takes(open_source("timm:vit_tiny_patch16_224", weights="none"), 96)
+    assert accepts_size(open_source("timm:test_resnet", weights="none"), 96)
+    assert not accepts_size(open_source("timm:vit_tiny_patch16_224", weights="none"), 96)
 
 
 def test_a_feature_of_rounding_drowns_no_other(tmp_path: Path) -> None:
     network, _, place = classifier(tmp_path, "toy", "pool")
-    x = np.column_stack([place.x, 1e-9 * np.random.default_rng(0).standard_normal(len(place.x)).astype(np.float32)])
-    wide = refit(x, place.y_learn, place.c, like=place.head)
-    assert (wide.weight[-1] == 0).all(), "the head does not listen to it"
+    x = np.column_stack(
+        [place.x_train, 1e-9 * np.random.default_rng(0).standard_normal(len(place.x_train)).astype(np.float32)]
+    )
+    uncropped = refit(x, place.y_train, place.c, like=place.head)
+    assert (uncropped.weight[-1] == 0).all(), "the head does not listen to it"
     usual = float(network.spread.square().mean().sqrt())
-    assert float(Classifier(network.reader, wide, x).spread.min()) > 1e-2 * usual, "nor does its slope count for more"
+    assert float(Classifier(network.reader, uncropped, x).spread.min()) > 1e-2 * usual, (
+        "nor does its slope count for more"
+    )
 
 
 def test_what_is_rounding_beside_its_block_is_zero_in_joined_layers() -> None:

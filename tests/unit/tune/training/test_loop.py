@@ -16,10 +16,10 @@ from headstart.base.errors import UsageError
 from headstart.heads.calibration import fit_temperature
 from headstart.tune.inputs.images import shuffled
 from headstart.tune.training.loop import train
-from headstart.tune.training.schedule import share_of_rate
-from headstart.tune.training.task import Recipe, Task, Weight, evaluate
+from headstart.tune.training.schedule import learning_rate_share
+from headstart.tune.training.task import Recipe, Task, Weight, validation_scores
 
-RECIPE = Recipe(epochs=6, rate=0.05, batch=8)
+RECIPE = Recipe(epochs=6, learning_rate=0.05, batch_size=8)
 
 
 class Points:
@@ -28,13 +28,13 @@ class Points:
     def __init__(self, count: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
         self.y = np.arange(count, dtype=np.int64) % 2
-        self.x = torch.from_numpy((rng.normal(size=(count, 2)) + 2 * self.y[:, None]).astype(np.float32))
+        self.x_train = torch.from_numpy((rng.normal(size=(count, 2)) + 2 * self.y[:, None]).astype(np.float32))
 
-    def order(self, epoch: int, *, batch: int, seed: int) -> Any:
-        return shuffled(len(self.y), epoch=epoch, batch=batch, seed=seed)
+    def order(self, epoch: int, *, batch_size: int, seed: int) -> Any:
+        return shuffled(len(self.y), epoch=epoch, batch_size=batch_size, seed=seed)
 
     def inputs(self, rows: Any, *, epoch: int) -> tuple[Tensor, ...]:
-        return (self.x[torch.from_numpy(rows)],)
+        return (self.x_train[torch.from_numpy(rows)],)
 
 
 def task(scores: Any = None) -> Task:
@@ -52,26 +52,26 @@ def test_it_learns_and_leaves_the_best_weights() -> None:
     made = task()
     trained = train(made, RECIPE)
     losses = [epoch.loss for epoch in trained.history]
-    assert trained.why == "epochs"
+    assert trained.stop_reason == "epochs"
     assert trained.best == int(np.argmin(losses))
     assert losses[trained.best] < losses[0]
     y = made.validation.y
-    scores = torch.from_numpy(evaluate(made))
+    scores = torch.from_numpy(validation_scores(made))
     temperature = fit_temperature(scores.numpy(), y, np.ones(len(y)))
     loss = nn.functional.cross_entropy(scores / temperature, torch.from_numpy(y))
     assert loss.item() == pytest.approx(losses[trained.best], rel=1e-5)
 
 
-@pytest.mark.parametrize("how", [{"mixup": 0.4}, {"smoothing": 0.1}, {"parts": 3}])
-def test_the_options_learn_too(how: dict[str, Any]) -> None:
-    trained = train(task(), replace(RECIPE, **how))
+@pytest.mark.parametrize("options", [{"mixup": 0.4}, {"label_smoothing": 0.1}, {"micro_batches": 3}])
+def test_the_options_learn_too(options: dict[str, Any]) -> None:
+    trained = train(task(), replace(RECIPE, **options))
     assert trained.history[trained.best].loss < trained.history[0].loss
 
 
 def test_a_batch_in_parts_is_the_same_step() -> None:
     first, second = task(), task()
     train(first, replace(RECIPE, epochs=1))
-    train(second, replace(RECIPE, epochs=1, parts=4))
+    train(second, replace(RECIPE, epochs=1, micro_batches=4))
     for one, other in zip(values(first), values(second), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
@@ -87,7 +87,7 @@ def test_patience_ends_it_and_the_best_weights_are_back() -> None:
         return network(x) if torch.is_grad_enabled() else next(judged) * (x @ torch.tensor([[-1.0, 1.0]] * 2))
 
     trained = train(replace(made, scores=scores), replace(RECIPE, epochs=50, patience=3))
-    assert (trained.why, trained.best, len(trained.history)) == ("patience", 0, 4)
+    assert (trained.stop_reason, trained.best, len(trained.history)) == ("patience", 0, 4)
     assert all(torch.equal(one, other) for one, other in zip(values(made), before, strict=True))
 
 
@@ -102,7 +102,7 @@ def test_a_loss_that_is_not_finite_ends_it_with_the_last_good_weights(value: flo
         return network(x) * (value if bad else 1.0)
 
     trained = train(replace(made, scores=scores), RECIPE)
-    assert trained.why == "exploded"
+    assert trained.stop_reason == "exploded"
     assert trained.best == 2
     assert all(torch.isfinite(tensor).all() for tensor in values(made))
 
@@ -126,7 +126,7 @@ def test_a_batch_that_does_not_fit_is_halved_once_then_refused() -> None:
             said.append(text)
 
     halved = train(replace(made, scores=limited(4)), RECIPE, progress=Told())
-    assert halved.why == "epochs"
+    assert halved.stop_reason == "epochs"
     assert "2 parts" in said[0]
     with pytest.raises(UsageError, match="smaller --batch"):
         train(replace(made, scores=limited(3)), RECIPE)
@@ -136,7 +136,7 @@ def test_a_budget_too_short_for_an_epoch_leaves_the_start() -> None:
     made = task()
     before = values(made)
     trained = train(made, RECIPE, budget=1e-6)
-    assert trained.why == "short"
+    assert trained.stop_reason == "short"
     assert all(torch.equal(one, other) for one, other in zip(values(made), before, strict=True))
 
 
@@ -149,7 +149,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_the_difference_named(tmp_pat
     with pytest.raises(UsageError, match="data: one then, two now"):
         train(task(), RECIPE, folder=tmp_path, identity={"data": "two"})
     with pytest.raises(UsageError, match=r"rate: 0\.05 then, 0\.1 now"):
-        train(task(), replace(RECIPE, rate=0.1), folder=tmp_path, identity={"data": "one"})
+        train(task(), replace(RECIPE, learning_rate=0.1), folder=tmp_path, identity={"data": "one"})
 
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
@@ -161,17 +161,17 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_and_falls() -> None:
-    shares = [share_of_rate(step, 100) for step in range(101)]
-    assert shares[0] == pytest.approx(0.1)
-    assert max(shares) == shares[9] == 1.0
-    assert all(a > b for a, b in itertools.pairwise(shares[10:]))
-    assert shares[100] == 0.0
+    lr_scales = [learning_rate_share(step, 100) for step in range(101)]
+    assert lr_scales[0] == pytest.approx(0.1)
+    assert max(lr_scales) == lr_scales[9] == 1.0
+    assert all(a > b for a, b in itertools.pairwise(lr_scales[10:]))
+    assert lr_scales[100] == 0.0
 
 
 def test_each_epoch_is_told_with_its_weights_in_place_and_the_last_one_is_said() -> None:
     told: list[tuple[int, bool, Any]] = []
     made = task()
-    watched = replace(made, each=lambda epoch, last: told.append((epoch, last, evaluate(made))))
+    watched = replace(made, on_epoch=lambda epoch, last: told.append((epoch, last, validation_scores(made))))
     trained = train(watched, replace(RECIPE, epochs=3))
     assert [(epoch, last) for epoch, last, _ in told] == [(0, False), (1, False), (2, False), (3, True)]
     right = [float((scores.argmax(axis=1) == made.validation.y).mean()) for _, _, scores in told]

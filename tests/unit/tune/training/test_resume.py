@@ -27,14 +27,23 @@ from headstart.tune.training.task import Recipe, Task
 SUPPORT = Path(__file__).parents[3] / "support"
 
 
-@pytest.fixture(autouse=True)
-def _kept_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SAVED_EVERY", 0.0)
-
-
-def run(folder: Path | None, recipe: Recipe = RECIPE, *, change: Callable[[Task], Task] = lambda one: one) -> str:
-    made = change(task())
-    return fingerprint(made, loop.train(made, recipe, folder=folder, identity={"data": "toys"}))
+def run(
+    folder: Path | None,
+    recipe: Recipe = RECIPE,
+    *,
+    change: Callable[[Task], Task] = lambda unchanged: unchanged,
+    seconds_between_checkpoints: float = 0.0,
+) -> str:
+    """Train the tiny task, with a checkpoint after each step by default, and return the fingerprint of the result."""
+    changed = change(task())
+    result = loop.train(
+        changed,
+        recipe,
+        folder=folder,
+        identity={"data": "toys"},
+        seconds_between_checkpoints=seconds_between_checkpoints,
+    )
+    return fingerprint(changed, result)
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +51,22 @@ def undisturbed() -> str:
     return run(None)
 
 
-def disturbed(at: int, disturb: Callable[[], None]) -> Callable[[Task], Task]:
-    """Return what makes a task that is disturbed in the forward pass of its piece of a batch with the number `at`."""
+def disturbed(piece: int, disturb: Callable[[], None]) -> Callable[[Task], Task]:
+    """Return a function that makes a task disturbed in the forward pass of the piece of a batch with that number."""
 
-    def change(made: Task) -> Task:
-        seen = 0
+    def change(plain: Task) -> Task:
+        passes = 0
 
-        def scores(*given: torch.Tensor) -> torch.Tensor:
-            nonlocal seen
+        def scores(*inputs: torch.Tensor) -> torch.Tensor:
+            nonlocal passes
             if torch.is_grad_enabled():
-                seen += 1
-                if seen == at:
+                passes += 1
+                if passes == piece:
                     disturb()
-            found: torch.Tensor = made.scores(*given)
-            return found
+            of_batch: torch.Tensor = plain.scores(*inputs)
+            return of_batch
 
-        return replace(made, scores=scores)
+        return replace(plain, scores=scores)
 
     return change
 
@@ -70,11 +79,11 @@ STEPS = 3 * RECIPE.epochs
     [(step, signal.SIGINT, KeyboardInterrupt) for step in range(1, STEPS)] + [(3, signal.SIGTERM, Terminated)],
 )
 def test_stopped_in_any_step_it_goes_on_to_the_same_weights__DSK_11(
-    tmp_path: Path, undisturbed: str, monkeypatch: pytest.MonkeyPatch, step: int, number: int, end: type[BaseException]
+    tmp_path: Path, undisturbed: str, step: int, number: int, end: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(loop, "SAVED_EVERY", 60.0)
+    change = disturbed(2 * step, lambda: signal.raise_signal(number))
     with pytest.raises(end):
-        run(tmp_path, change=disturbed(2 * step, lambda: signal.raise_signal(number)))
+        run(tmp_path, change=change, seconds_between_checkpoints=60.0)
     found = newest(tmp_path, pytest.fail)
     assert found is not None and found.step == step
     assert run(tmp_path) == undisturbed
@@ -148,8 +157,8 @@ def test_the_folder_was_moved_and_the_clock_set_back__DSK_12(tmp_path: Path, und
     ("change", "line"),
     [
         ({"seed": 5}, "seed: 4 then, 5 now"),
-        ({"rate": 0.02}, "rate: 0.01 then, 0.02 now"),
-        ({"batch": 8, "mixup": 0.0}, "batch: 9 then, 8 now; mixup: 0.2 then, 0.0 now"),
+        ({"learning_rate": 0.02}, "learning_rate: 0.01 then, 0.02 now"),
+        ({"batch_size": 8, "mixup": 0.0}, "batch_size: 9 then, 8 now; mixup: 0.2 then, 0.0 now"),
     ],
 )
 def test_changed_arguments_are_refused_and_named(tmp_path: Path, change: dict[str, Any], line: str) -> None:
@@ -176,18 +185,18 @@ NURSERY = """
 import json, os, signal, sys, time, traceback
 from dataclasses import replace
 from pathlib import Path
-from headstart.engines.environment import wait_politely
-wait_politely()
+from headstart.engines.environment import set_passive_omp_wait
+set_passive_omp_wait()
 import PIL.Image, safetensors.numpy, torch, torch._dynamo
 from tiny_task import RECIPE, fingerprint, task
 from headstart.tune.training import loop
 
 def work(folder):
     torch.set_num_threads(2)
-    loop.SAVED_EVERY = 0.0
     made = task(40)
     recipe = replace(RECIPE, epochs=6, patience=6)
-    trained = loop.train(made, recipe, folder=Path(folder) if folder else None)
+    folder = Path(folder) if folder else None
+    trained = loop.train(made, recipe, folder=folder, seconds_between_checkpoints=0.0)
     return fingerprint(made, trained)
 
 def born(folder, write):

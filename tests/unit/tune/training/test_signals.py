@@ -22,10 +22,10 @@ def signalled(*numbers: int, error: type[Exception] | None = None) -> None:
     """Hold the signals, and look at them only when the block ends."""
     with interruptible() as stop:
         stop.raise_()
-        assert not stop.asked()
+        assert not stop.requested()
         for number in numbers:
             signal.raise_signal(number)
-            assert stop.asked()
+            assert stop.requested()
         if error:
             raise error
 
@@ -38,7 +38,7 @@ def test_the_first_signal_counts_and_another_changes_nothing__DSK_11(number: int
         with interruptible() as stop:
             for one in (number, signal.SIGTERM, signal.SIGINT):
                 signal.raise_signal(one)
-            saved.append(stop.asked())
+            saved.append(stop.requested())
             stop.raise_()
             saved.append(False)
 
@@ -74,7 +74,7 @@ def test_one_within_another_leaves_the_outer_one_as_it_was() -> None:
         with pytest.raises(KeyboardInterrupt):
             signalled(signal.SIGINT)
         assert handlers() == within
-        assert not outer.asked()
+        assert not outer.requested()
     assert handlers() == before
 
 
@@ -83,7 +83,7 @@ def test_what_the_process_ignores_stays_ignored() -> None:
     try:
         with interruptible() as stop:
             signal.raise_signal(signal.SIGINT)
-            assert not stop.asked()
+            assert not stop.requested()
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
@@ -95,7 +95,7 @@ def test_outside_the_main_thread_nothing_is_held_back() -> None:
 
     def work() -> None:
         with interruptible() as stop:
-            seen.extend((signal.getsignal(signal.SIGINT), stop.asked()))
+            seen.extend((signal.getsignal(signal.SIGINT), stop.requested()))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -113,7 +113,7 @@ from headstart.tune.training.signals import interruptible
 def work() -> None:
     with interruptible() as stop:
         print("ready", flush=True)
-        while not stop.asked():
+        while not stop.requested():
             time.sleep(0.01)
         print("saving", flush=True)
         time.sleep(0.3)

@@ -1,0 +1,236 @@
+"""Running the trials of a search: one configuration at a time, evaluated, confirmed on further parts, learned again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headstart.base.progress import Progress
+from headstart.data.split import hold_out
+from headstart.tune.evaluation import Evaluation, evaluate, evaluate_frozen, gain, pooled
+from headstart.tune.inputs.base import DecodedCache
+from headstart.tune.problem import TuningProblem
+from headstart.tune.result import Confirmation, TrialResult, confirmation_of
+from headstart.tune.settings import ALL
+from headstart.tune.training.task import TrainResult, default_device
+from headstart.tune.training.trackers import Tracker
+from headstart.tune.trial import Interpolation, TuningTrial
+from headstart.tune.trial_config import TrialConfig
+
+ALPHAS = (0.25, 0.5, 0.75, 1.0)
+REFIT_ALPHAS = (0.5, 1.0)  # where the head is fitted again as well, which takes a pass over every training example
+
+
+@dataclass(frozen=True)
+class SearchLimits:
+    """The limits of a search.
+
+    Attributes:
+        rung_share: share of the remaining budget that goes into a rung of several configurations.
+        rung_seconds: below them a rung says little of a configuration.
+        parts: parts of the training examples; the first of them evaluates the search, the others confirm it.
+        hopeless_parts: parts of a confirmation without any gain together, after which it ends.
+        retrained_share: share of the evaluated epochs that the final model must have learned for.
+        gain: nats that tuning must gain at least: what rounding alone gains is steady, and nothing.
+    """
+
+    rung_share: float = 0.4
+    rung_seconds: float = 60.0
+    parts: int = 5
+    hopeless_parts: int = 2
+    retrained_share: float = 0.5
+    gain: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A trial under way.
+
+    Attributes:
+        trial: with the weights that do best on the validation examples.
+        runs: the result of each of its runs.
+        result: the evaluation of all of them.
+        seconds: that they took.
+        confirmation: the evaluation on parts that took no part in the search; None where there was none.
+    """
+
+    trial: TuningTrial
+    runs: list[TrainResult]
+    result: TrialResult
+    seconds: float = 0.0
+    confirmation: Confirmation | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs that did best; 0 where what gains is the size of the input alone."""
+        return sum(run.best for run in self.runs)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether its last run had time for fewer epochs than its recipe has."""
+        return self.runs[-1].planned < self.trial.config.recipe.epochs
+
+
+@dataclass(frozen=True)
+class TrialRunner:
+    """Runs configurations on a problem, and evaluates them against the frozen source.
+
+    Attributes:
+        problem: what is tuned.
+        pooled_problem: the same with a head on `pool`, which `all` starts from.
+        seed: of everything that is drawn.
+        limits: of the search.
+        folder: where checkpoints are kept and looked for; None keeps none.
+        identity: plain values that say which data, source and settings these are.
+        trackers: receive the numbers of each epoch.
+        progress: where to show progress.
+        device: where it computes.
+    """
+
+    problem: TuningProblem
+    pooled_problem: TuningProblem
+    seed: int
+    limits: SearchLimits = field(default_factory=SearchLimits)
+    folder: Path | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    trackers: Sequence[Tracker] = ()
+    progress: Progress = field(default_factory=Progress)
+    device: torch.device = field(default_factory=default_device)
+    decoded_cache: DecodedCache = field(default_factory=dict)
+
+    @cached_property
+    def frozen(self) -> Evaluation:
+        """The evaluation of the frozen source."""
+        return evaluate_frozen(self.problem)
+
+    @property
+    def retrain_share(self) -> float:
+        """Time that learning again from every example takes, as a share of that of the trial; 0 where it is not due."""
+        problem = self.problem
+        held_out, learned = len(problem.validation_positions), len(problem.train_positions)
+        return 1 + held_out / learned if problem.held_out else 0.0
+
+    def attempt(self, config: TrialConfig, seconds: float, previous: Attempt | None) -> Attempt | None:
+        """Run a configuration for so many seconds; return None where they are too few for one more epoch.
+
+        Args:
+            config: what is run.
+            seconds: of this run.
+            previous: the attempt that goes on; None begins a new one.
+        """
+        start = time.monotonic()
+        runs = previous.runs if previous else []
+        trial, run = self._run(config, seconds, f"rung{len(runs)}-", previous.trial if previous else None)
+        if run.stop_reason == "short":
+            return None
+        runs = [*runs, run]
+        spent = (previous.seconds if previous else 0.0) + time.monotonic() - start
+        return Attempt(trial, runs, self._evaluated(trial, runs), spent)
+
+    def single(self, config: TrialConfig, seconds: float | None) -> Attempt:
+        """Run a configuration once and evaluate it, also where the time was too short for an epoch."""
+        trial, run = self._run(config, seconds, "")
+        return Attempt(trial, [run], self._evaluated(trial, [run]))
+
+    def confirm(self, best: Attempt, end: float) -> Confirmation | None:
+        """Evaluate an attempt on parts that took no part in its choice; return None where there is no time for one.
+
+        The search has picked configuration, epoch and interpolation on one part, which flatters them there. Here each
+        further part is held out in turn, the configuration learns from all the others as it did in the search, and is
+        evaluated on the part. It ends early where these parts together show no gain.
+
+        Args:
+            best: the attempt.
+            end: when the budget ends, by the monotonic clock.
+        """
+        frozen, tuned = [], []
+        remaining, seconds = self.problem.train_positions, best.seconds
+        for number in range(1, self.limits.parts):
+            start = time.monotonic()
+            if end - start < seconds * (1 + self.retrain_share):
+                break
+            part = remaining
+            if number < self.limits.parts - 1:
+                share = 1 / (self.limits.parts - number)
+                dataset, keys = self.problem.dataset, self.problem.keys
+                remaining, part = hold_out(dataset, keys, remaining, share=share, seed=self.seed)
+            if not part:
+                break
+            # An attempt that went on after its first confirmation is another one: its checkpoints stand by themselves.
+            prefix = f"part{number}-of-{len(best.runs)}-"
+            left = end - start - seconds * self.retrain_share
+            trial = self.retrain(best, best.trial.problem.with_validation(part), left, prefix)
+            if trial is None:
+                break
+            problem = self.problem.with_validation(part)
+            frozen.append(evaluate_frozen(problem))
+            tuned.append(evaluate(problem, trial.validation_scores()))
+            seconds = time.monotonic() - start
+            if number >= self.limits.hopeless_parts and pooled(tuned).log_loss >= pooled(frozen).log_loss:
+                break
+        return confirmation_of(frozen, tuned, seed=self.seed) if tuned else None
+
+    def retrain(self, best: Attempt, problem: TuningProblem, left: float | None, prefix: str) -> TuningTrial | None:
+        """Return a trial that has learned on another problem as the best one did; None where time or loss forbid it.
+
+        It takes the epochs and the interpolation that did best, and nothing is chosen on its way. That is what a search
+        with cross-validation does at its end: the configuration was evaluated, and the final model is made with it from
+        everything there is.
+        """
+        if left is not None and left <= 0:
+            return None
+        recipe = replace(best.trial.config.recipe, epochs=best.epochs, keep_last=True)
+        config = replace(best.trial.config, recipe=recipe)
+        trial = self._open(problem, config)
+        if not best.epochs:  # its start is what did best
+            return trial
+        trial, run = self._run(config, left, prefix, trial)
+        if run.stop_reason not in ("epochs", "budget") or run.best < self.limits.retrained_share * best.epochs:
+            return None
+        trial.interpolate(Interpolation(best.result.alpha, best.result.refit_head), *trial.final_state())
+        return trial
+
+    def _open(self, problem: TuningProblem, config: TrialConfig) -> TuningTrial:
+        cache = self.decoded_cache
+        return TuningTrial(problem, config, decoded_cache=cache, device=self.device, progress=self.progress)
+
+    def _run(
+        self, config: TrialConfig, budget: float | None, prefix: str, trial: TuningTrial | None = None
+    ) -> tuple[TuningTrial, TrainResult]:
+        start = time.monotonic()
+        trial = trial or self._open(self.pooled_problem if config.mode == ALL else self.problem, config)
+        left = None if budget is None else max(0.0, budget - (time.monotonic() - start))
+        name = prefix + config.name.replace(":", "-").replace(" ", "-")
+        folder = None if self.folder is None else self.folder / name
+        return trial, trial.run(budget=left, folder=folder, identity=self.identity, trackers=self.trackers)
+
+    def _evaluated(self, trial: TuningTrial, runs: Sequence[TrainResult]) -> TrialResult:
+        """Set a trial to the interpolation that does best on the validation examples, and return how well it does."""
+        final_state = trial.final_state()
+        contrastive = trial.config.contrastive
+        points = [Interpolation(alpha, refit_head=True) for alpha in (ALPHAS if contrastive else REFIT_ALPHAS)]
+        if not contrastive:
+            points = [*(Interpolation(alpha, refit_head=False) for alpha in ALPHAS), *points]
+        evaluations = []
+        for point in points:
+            trial.interpolate(point, *final_state)
+            evaluations.append(evaluate(self.problem, trial.validation_scores()))
+        best, point = min(zip(evaluations, points, strict=True), key=lambda pair: pair[0].log_loss)
+        trial.interpolate(point, *final_state)
+        return TrialResult(
+            trial.config.name,
+            best.log_loss,
+            best.accuracy,
+            gain(self.frozen, best, seed=self.seed),
+            *point,
+            runs[-1].stop_reason,
+            tuple(epoch for run in runs for epoch in run.history),
+            runs[-1].images_per_second,
+            trial.cached,
+        )

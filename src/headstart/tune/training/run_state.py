@@ -1,0 +1,136 @@
+"""The state of a training run, and its checkpoints: everything that a run needs to go on to the very same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headstart.base.errors import UsageError
+from headstart.tune.training.checkpoint import Checkpoint, differences, newest, save, storable, under, with_nan
+from headstart.tune.training.ema import MovingAverage
+from headstart.tune.training.task import Task, load_tensors
+
+
+@dataclass
+class RunState:
+    """Everything of a run that is no tensor.
+
+    Attributes:
+        epoch: epochs done.
+        batch: batches done of the epoch under way.
+        step: optimizer steps done.
+        planned: epochs in all.
+        micro_batches: pieces that a batch is computed in.
+        best: number of the best epoch.
+        seconds: that the run took.
+        learning_seconds: of them, those of optimizer steps.
+        loss: sum of the losses of the epoch under way, in nats.
+        correct: examples of it that were classified correctly.
+        seen: examples of it.
+        learned: examples of all epochs.
+        stop_reason: why the run ended; empty while it goes on.
+        costs: planned seconds of an epoch of each kind.
+        history: the epochs done, as plain values.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    planned: int = 0
+    micro_batches: int = 1
+    best: int = 0
+    seconds: float = 0.0
+    learning_seconds: float = 0.0
+    loss: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    learned: int = 0
+    stop_reason: str = ""
+    costs: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class RunTensors:
+    """The tensors of a run beside those of its task.
+
+    Attributes:
+        start: weights and statistics before the first step, by name.
+        best: those of the best epoch.
+        optimizer: with the moments of each weight.
+        average: of the weights; None without one.
+    """
+
+    start: Mapping[str, Tensor]
+    best: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer
+    average: MovingAverage | None
+
+
+def copied(task: Task) -> dict[str, Tensor]:
+    """Return copies of the weights and statistics of a task, by name."""
+    return {name: tensor.detach().clone() for name, tensor in task.tensors.items()}
+
+
+def save_run(folder: Path, task: Task, state: RunState, tensors: RunTensors, *, identity: Mapping[str, Any]) -> None:
+    """Write a checkpoint into `folder`.
+
+    Raises:
+        UsageError: the disk is full.
+    """
+    named = {f"now/{name}": tensor for name, tensor in copied(task).items()}
+    named |= {f"best/{name}": tensor for name, tensor in tensors.best.items()}
+    named |= {f"start/{name}": tensor for name, tensor in tensors.start.items()}
+    if tensors.average is not None:
+        named |= {f"average/{name}": tensor for name, tensor in tensors.average.values.items()}
+    for number, weight in enumerate(task.weights):
+        for name, tensor in tensors.optimizer.state.get(weight.tensor, {}).items():
+            named[f"adam/{number}/{name}"] = tensor
+    content = {"run": asdict(state), "identity": dict(identity), "learns": [weight.name for weight in task.weights]}
+    arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in named.items()}
+    save(folder, Checkpoint(state.step, arrays, storable(content)))
+
+
+def load_run(
+    folder: Path, task: Task, tensors: RunTensors, *, identity: Mapping[str, Any], say: Callable[[str], None]
+) -> RunState | None:
+    """Set task and tensors to the newest checkpoint in `folder`, and return its state; None where there is none.
+
+    Args:
+        folder: where `save_run` wrote; it need not exist.
+        task: what is learned.
+        tensors: of the run.
+        identity: plain values that say which run it is.
+        say: called with one line for each damaged checkpoint.
+
+    Raises:
+        UsageError: the checkpoint is of another run.
+    """
+    checkpoint = newest(folder, say)
+    if checkpoint is None:
+        return None
+    saved = {**checkpoint.state["identity"], "what learns": checkpoint.state["learns"]}
+    expected = {**storable(dict(identity)), "what learns": [weight.name for weight in task.weights]}
+    if changed := differences(saved, expected):
+        raise UsageError(
+            "--resume goes on with the same data and arguments",
+            "; ".join(changed),
+            "give them as they were, or start anew in another folder",
+        )
+    named = {name: torch.from_numpy(array.copy()) for name, array in checkpoint.tensors.items()}
+    load_tensors(task, under("now/", named))
+    tensors.best, tensors.start = under("best/", named), under("start/", named)
+    if tensors.average is not None:
+        tensors.average.values = under("average/", named)
+    for number, weight in enumerate(task.weights):
+        if moments := under(f"adam/{number}/", named):
+            tensors.optimizer.state[weight.tensor] = {
+                name: tensor if name == "step" else torch.empty_like(weight.tensor).copy_(tensor)
+                for name, tensor in moments.items()
+            }
+    return RunState(**with_nan(checkpoint.state["run"]))
