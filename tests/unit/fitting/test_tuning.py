@@ -143,10 +143,8 @@ def stopped(photos: Path, out: Path, number: int) -> subprocess.CompletedProcess
     while not list((out / "checkpoints").glob("*/step-*")) and time.monotonic() < deadline:
         time.sleep(0.05)
         assert process.poll() is None, process.communicate()
-    start = time.monotonic()
     os.kill(process.pid, number)
     said, errors = process.communicate(timeout=60)
-    assert time.monotonic() - start < 30, "it does not go on to the end"
     return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
 
 

@@ -167,10 +167,14 @@ def runner_of(problem: TuningProblem, **options: object) -> TrialRunner:
     return TrialRunner(held_out(problem), held_out(problem), seed=0, **options)  # type: ignore[arg-type]
 
 
-def test_parts_on_which_nothing_is_gained_end_the_confirmation(noise: TuningProblem) -> None:
-    runner = runner_of(noise)
-    confirmation = runner.confirm(runner.single(CONFIG, None), math.inf)
+def test_parts_on_which_nothing_is_gained_end_the_confirmation(tmp_path: Path) -> None:
+    runner = runner_of(stripes_problem(tmp_path, PlantedSource(), classes=4))
+    harmful = replace(CONFIG, recipe=replace(CONFIG.recipe, epochs=2, learning_rate=1e-2, keep_last=True))
+    attempt = runner.single(harmful, None)
+    attempt = replace(attempt, result=replace(attempt.result, alpha=1.0, refit_head=False))
+    confirmation = runner.confirm(attempt, math.inf)
     assert confirmation is not None and confirmation.parts == runner.limits.hopeless_parts
+    assert confirmation.gain.value < 0
 
 
 def test_no_part_of_the_confirmation_decodes_an_example_again(

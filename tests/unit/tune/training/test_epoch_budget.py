@@ -15,7 +15,7 @@ TASK = replace(task(), plan=lambda epochs: [int((epoch + 1) / epochs > 0.5) for 
 
 @pytest.mark.parametrize(("left", "epochs"), [(3.9, 0), (4.0, 1), (5.0, 2), (9.9, 3), (10.0, 4), (1000.0, 40)])
 def test_as_many_epochs_as_fit(left: float, epochs: int) -> None:
-    assert affordable_epochs(TASK, COSTS, done=0, most=40, left=left) == epochs
+    assert affordable_epochs(TASK, COSTS, done=0, limit=40, left=left) == epochs
 
 
 def done(epochs: int, planned: int, seconds: float, left: float) -> EpochsDone:
