@@ -46,7 +46,8 @@ ORDER = {
     "ship": "schema tfidf_member bundle card upload",
     "run": "clock folder option_model options prepared trainable",
     "fitting": "result words findings selection words_after_tuning tuning fit",
-    "comparison": "options untrained_arms trained_arms budget outcome_store experiment result compare multi_source",
+    "comparison": "options untrained_arms random_network budget curve trained_arms outcome_store splits experiment result"
+    " compare multi_source",
     "pretraining": "options result pretrain",
     "cli": "messages command running demo_data predictions source_table fit compare pretrain predict sources demo app"
     " reference",
@@ -59,7 +60,6 @@ LINES_OF_A_FUNCTION = 40
 
 LONG_FILES: set[str] = set()
 LONG_FUNCTIONS = {
-    "comparison.trained_arms.trained",
     "fitting.findings.build_fit_result",
     "fitting.tuning.tuned_predictor",
     "fitting.tuning._answer",

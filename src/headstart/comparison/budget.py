@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from headstart.comparison.trained_arms import epochs_for
 from headstart.comparison.untrained_arms import trained_layer
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing, shorter_side
@@ -20,34 +20,65 @@ from headstart.judge.benefit.results import COARSE_EPOCH_RATIO, EPOCH_RATIO, mea
 from headstart.run.prepared import PreparedData
 from headstart.sources.base import Source
 
-BUDGET = 600.0
-"""Seconds, where none are given."""
-KEPT_BACK = 0.06
-"""Of the budget, for what comes after training."""
-SHARES = {SCRATCH: 0.65, TUNED: 0.35}
-"""Of what is left for training, by arm, where both are run."""
-BACKWARD = 3.0  # what a picture costs to learn from, in passes
-LOOKED_AT = 32  # photos whose size is looked at
-SMALLEST = {SCRATCH: 32, TUNED: 64}
-"""Pixels: what has learned on large pictures finds nothing in much smaller ones, what learns anew may."""
-SMALLER = (192, 160, 128, 96, 64, 48, 32)
-TIMED = 16  # pictures in a batch that is timed
-VIEWS = 4
+BACKWARD = 3.0
+"""What a picture costs to learn from, in passes through the network."""
+CACHED_SHARE = 0.2
+"""The share of a pass that is left where the activations of the frozen layers are cached."""
+CACHED_VIEWS = 4
+"""The views of each picture whose activations are cached."""
+SAMPLED_PICTURES = 32
+"""The pictures whose size is looked at."""
+SMALLEST_SIDE = {SCRATCH: 32, TUNED: 64}
+"""Pixels: what has learned on large pictures finds nothing in much smaller ones; random weights may learn on them."""
+SMALLER_SIDES = (192, 160, 128, 96, 64, 48, 32)
+TIMED_BATCH = 16
+"""The pictures of a batch that is timed."""
+SMALL_BATCH, BATCH, FEW_LABELS = 16, 32, 200
+"""The examples of a step: the smaller number below so many labels."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a comparison beside its options.
+
+    Attributes:
+        epochs: the fewest and the most epochs of each arm.
+        steps: the steps after which an arm has usually learned what it can from a few hundred labels.
+        shares: the share of the time for training that each arm gets where both are run.
+        reserve: the share of the budget that is kept for what comes after training.
+    """
+
+    epochs: Mapping[str, tuple[int, int]] = field(default_factory=lambda: {SCRATCH: (20, 120), TUNED: (8, 30)})
+    steps: Mapping[str, int] = field(default_factory=lambda: {SCRATCH: 600, TUNED: 150})
+    shares: Mapping[str, float] = field(default_factory=lambda: {SCRATCH: 0.65, TUNED: 0.35})
+    reserve: float = 0.06
+
+    def epochs_for(self, arm: str, labels: int) -> int:
+        """Return how many epochs an arm is meant to have with so many labels: more where they are few."""
+        least, most = self.epochs[arm]
+        return int(np.clip(-(-self.steps[arm] // -(-labels // batch_for(labels))), least, most))
+
+
+def batch_for(labels: int) -> int:
+    """Return how many examples a step takes for so many labels."""
+    return SMALL_BATCH if labels < FEW_LABELS else BATCH
 
 
 @dataclass(frozen=True)
 class ExperimentCell:
-    """An arm that is to learn from so many labels, in so many seeds.
+    """One arm at one number of labels.
 
     Attributes:
-        labels: that it learns from.
-        tested: examples that it is measured on.
-        runs: how many seeds.
+        labels: the examples that it learns from.
+        tested: the examples that it is measured on.
+        epochs: the epochs that it is meant to have.
+        runs: the number of seeds.
     """
 
     labels: int
     tested: int
-    runs: int
+    epochs: int
+    runs: int = 1
 
 
 @dataclass(frozen=True)
@@ -55,10 +86,10 @@ class Plan:
     """How an arm that learns is to be run.
 
     Attributes:
-        mode: what learns.
-        size: of its pictures, in pixels; 0 for the source's own.
-        pace: each epoch at which it is measured is so many times the one before.
-        a_pass: seconds of a picture through the network at that size.
+        mode: which weights learn.
+        size: side of its pictures in pixels; 0 for the source's own.
+        pace: each epoch after which it is measured is so many times the one before.
+        a_pass: seconds that a picture takes through the network at that size.
     """
 
     mode: str
@@ -66,81 +97,79 @@ class Plan:
     pace: float
     a_pass: float
 
-    def cost(self, arm: str, cell: ExperimentCell) -> float:
+    @property
+    def caches(self) -> bool:
+        """Whether epochs run from cached activations."""
+        return self.mode.startswith("last:")
+
+    def training_cost(self, cell: ExperimentCell) -> float:
         """Return the seconds of one run, measuring apart."""
-        epochs = epochs_for(arm, cell.labels)
-        if self.mode.startswith("last:"):
-            return self.a_pass * (VIEWS * cell.labels + cell.tested + 0.2 * BACKWARD * epochs * cell.labels)
-        return self.a_pass * BACKWARD * epochs * cell.labels
+        passes = BACKWARD * cell.epochs * cell.labels
+        if self.caches:
+            passes = CACHED_VIEWS * cell.labels + cell.tested + CACHED_SHARE * passes
+        return self.a_pass * passes
 
-    def measuring(self, arm: str, cell: ExperimentCell) -> float:
+    def measuring_cost(self, cell: ExperimentCell) -> float:
         """Return the seconds of measuring in one run."""
-        points = len(measured_epochs(epochs_for(arm, cell.labels), self.pace))
-        share = 0.2 if self.mode.startswith("last:") else 1.0
-        return self.a_pass * cell.tested * points * share
+        points = len(measured_epochs(cell.epochs, self.pace))
+        return self.a_pass * cell.tested * points * (CACHED_SHARE if self.caches else 1.0)
+
+    def cost(self, cells: Sequence[ExperimentCell]) -> float:
+        """Return the seconds of all runs, measuring included."""
+        return sum(cell.runs * (self.training_cost(cell) + self.measuring_cost(cell)) for cell in cells)
 
 
-def plan_scratch(source: Source, prepared: PreparedData, cells: Sequence[ExperimentCell], left: float) -> Plan:
+def plan_scratch(
+    sizes: Sequence[int], a_pass: Callable[[int], float], cells: Sequence[ExperimentCell], left: float
+) -> Plan:
     """Return how scratch is run: at the largest size at which all of its epochs fit, else at the smallest.
 
     Args:
-        source: the network.
-        prepared: the data.
+        sizes: at which the network may learn, the largest first.
+        a_pass: gives the seconds of a picture through the network at a size.
         cells: what is to be run.
         left: seconds for all of it.
     """
-    plans = [
-        Plan("all", size, EPOCH_RATIO, a_pass(source, prepared, size))
-        for size in sizes(source, prepared, SMALLEST[SCRATCH])
-    ]
-    return _fitting(SCRATCH, plans, cells, left)
+    return _first_that_fits([Plan("all", size, EPOCH_RATIO, a_pass(size)) for size in sizes], cells, left)
 
 
 def plan_tuned(
-    source: Source, prepared: PreparedData, cells: Sequence[ExperimentCell], left: float, mode: str | None
+    sizes: Sequence[int],
+    a_pass: Callable[[int], float],
+    cells: Sequence[ExperimentCell],
+    left: float,
+    *,
+    mode: str | None,
+    stages: int,
 ) -> Plan:
-    """Return how tuning is run: all of the weights where that is affordable, else the last stage on kept activations.
+    """Return how tuning is run: all weights where that is affordable, else the last stage on cached activations.
 
     Args:
-        source: the network.
-        prepared: the data.
+        sizes: at which the network may learn, the largest first.
+        a_pass: gives the seconds of a picture through the network at a size.
         cells: what is to be run.
         left: seconds for all of it.
-        mode: what was asked for; None lets the budget decide.
+        mode: which weights learn; None lets the budget decide.
+        stages: of the network; activations can be cached between two.
     """
-    whole, *smaller = sizes(source, prepared, SMALLEST[TUNED])
     if mode is not None:
-        if mode.startswith("last:"):
-            smaller = []
-        return _fitting(
-            TUNED,
-            [Plan(mode, size, EPOCH_RATIO, a_pass(source, prepared, size)) for size in (whole, *smaller)],
-            cells,
-            left,
-        )
-    plans = [Plan("all", size, EPOCH_RATIO, a_pass(source, prepared, size)) for size in (whole, *smaller[:2])]
-    if len(source.stages) > 1:
-        plans.append(Plan("last:1", 0, EPOCH_RATIO, a_pass(source, prepared, 0)))
-    return _fitting(TUNED, plans, cells, left)
+        plans = [Plan(mode, size, EPOCH_RATIO, a_pass(size)) for size in (sizes[:1] if mode.startswith("last:") else sizes)]
+    else:
+        plans = [Plan("all", size, EPOCH_RATIO, a_pass(size)) for size in sizes[:3]]
+        plans += [Plan("last:1", 0, EPOCH_RATIO, a_pass(0))] if stages > 1 else []
+    return _first_that_fits(plans, cells, left)
 
 
-def _fitting(arm: str, plans: Sequence[Plan], cells: Sequence[ExperimentCell], left: float) -> Plan:
-    """Return the first plan that fits, if need be measured less often; the last one where none does."""
+def _first_that_fits(plans: Sequence[Plan], cells: Sequence[ExperimentCell], left: float) -> Plan:
+    """Return the first plan that fits, if need be measured less often; the cheapest one where none does."""
     for pace in (EPOCH_RATIO, COARSE_EPOCH_RATIO):
-        for plan in plans:
-            chosen = Plan(plan.mode, plan.size, pace, plan.a_pass)
-            if needed(arm, chosen, cells) <= left:
-                return chosen
-    cheapest = min(plans, key=lambda plan: needed(arm, plan, cells))
-    return Plan(cheapest.mode, cheapest.size, COARSE_EPOCH_RATIO, cheapest.a_pass)
+        for plan in (replace(plan, pace=pace) for plan in plans):
+            if plan.cost(cells) <= left:
+                return plan
+    return replace(min(plans, key=lambda plan: plan.cost(cells)), pace=COARSE_EPOCH_RATIO)
 
 
-def needed(arm: str, plan: Plan, cells: Sequence[ExperimentCell]) -> float:
-    """Return the seconds of all runs of an arm, measuring included."""
-    return sum(cell.runs * (plan.cost(arm, cell) + plan.measuring(arm, cell)) for cell in cells)
-
-
-def sizes(source: Source, prepared: PreparedData, smallest: int) -> list[int]:
+def affordable_sizes(source: Source, prepared: PreparedData, smallest: int) -> list[int]:
     """Return the sizes at which a network may learn, in pixels, the largest first; 0 for its own.
 
     Pictures smaller than its input hold no more than their own pixels: no size beyond them is tried.
@@ -148,52 +177,59 @@ def sizes(source: Source, prepared: PreparedData, smallest: int) -> list[int]:
     Args:
         source: the network.
         prepared: the data.
-        smallest: size that is tried.
+        smallest: the smallest size that is tried.
     """
-    how = source.preprocessing
-    if not isinstance(how, Preprocessing) or isinstance(how, AudioPreprocessing):
+    preprocessing = source.preprocessing
+    if not isinstance(preprocessing, Preprocessing):
         return [0]
-    if how.size[0] != how.size[1] or trained_layer(source) == "flatten" or how.size[0] <= smallest:
+    height, width = preprocessing.size
+    if isinstance(preprocessing, AudioPreprocessing) or height != width or height <= smallest:
+        return [0]
+    if trained_layer(source) == "flatten":
         return [0]
     from headstart.tune.network.classifier import accepts_size
 
     train = prepared.parts.train
-    step = max(1, len(train) // LOOKED_AT)
-    sides = [shorter_side(prepared.scan.dataset.read(at)) for at in train[::step][:LOOKED_AT]]
-    enough = min(how.size[0], max(smallest, 32 * math.ceil(float(np.median(sides)) / 32)))
-    smaller = [side for side in SMALLER if smallest <= side < enough and accepts_size(source, side)]
-    if enough < how.size[0] and accepts_size(source, enough):
-        return [enough, *smaller]
-    return [0, *smaller]
+    step = max(1, len(train) // SAMPLED_PICTURES)
+    sides = [shorter_side(prepared.scan.dataset.read(position)) for position in train[::step][:SAMPLED_PICTURES]]
+    enough = min(height, max(smallest, 32 * math.ceil(float(np.median(sides)) / 32)))
+    smaller = [side for side in SMALLER_SIDES if smallest <= side < enough and accepts_size(source, side)]
+    return [enough if enough < height and accepts_size(source, enough) else 0, *smaller]
 
 
-def a_pass(source: Source, prepared: PreparedData, size: int) -> float:
-    """Return the seconds that one example takes through the network, pictures at a size of so many pixels."""
+def pass_timer(source: Source, prepared: PreparedData) -> Callable[[int], float]:
+    """Return a function that gives the seconds of one example through the network at a size, measured once each."""
+    return lru_cache(lambda size: _seconds_of_a_pass(source, prepared, size))
+
+
+def _seconds_of_a_pass(source: Source, prepared: PreparedData, size: int) -> float:
     import torch
 
     from headstart.engines.token_batches import padded
     from headstart.tune.training.task import default_device, precision
 
     device = default_device()
-    some = [prepared.scan.dataset.read(at) for at in prepared.parts.train[:TIMED]]
-    how = source.preprocessing
-    if isinstance(how, Preprocessing):
+    examples = [prepared.scan.dataset.read(position) for position in prepared.parts.train[:TIMED_BATCH]]
+    preprocessing = source.preprocessing
+    inputs: tuple[Any, ...]
+    if isinstance(preprocessing, Preprocessing):
         from headstart.sources.networks.tapped import Tapped
         from headstart.tune.inputs.images import resized
 
-        how = resized(how, size) if size else how
-        network: Any = Tapped(source.module(), how, source.taps[:1]).eval().to(memory_format=torch.channels_last)
-        shape = (len(some), *how.size, 1 if how.channels == "grey" else 3)
-        given: tuple[Any, ...] = (torch.zeros(shape, dtype=torch.uint8),)
+        preprocessing = resized(preprocessing, size) if size else preprocessing
+        tapped = Tapped(source.module(), preprocessing, source.taps[:1])
+        network: Any = tapped.eval().to(memory_format=torch.channels_last)
+        channels = 1 if preprocessing.channels == "grey" else 3
+        inputs = (torch.zeros((len(examples), *preprocessing.size, channels), dtype=torch.uint8),)
     else:
         network = source.module().eval()
-        pieces = [tokens.pieces[0] for tokens in map(source.prepare, some) if isinstance(tokens, Tokens)]
-        given = tuple(map(torch.from_numpy, padded(pieces)))
-    network, given = network.to(device), tuple(part.to(device) for part in given)
+        pieces = [tokens.pieces[0] for tokens in map(source.prepare, examples) if isinstance(tokens, Tokens)]
+        inputs = tuple(map(torch.from_numpy, padded(pieces)))
+    network, inputs = network.to(device), tuple(part.to(device) for part in inputs)
     with torch.inference_mode(), precision(device):
-        took = []
+        seconds = []
         for _ in range(3):  # the first one warms up
             start = time.perf_counter()
-            network(*given)
-            took.append(time.perf_counter() - start)
-    return min(took[1:]) / len(some)
+            network(*inputs)
+            seconds.append(time.perf_counter() - start)
+    return min(seconds[1:]) / len(examples)

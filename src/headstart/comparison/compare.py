@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.progress import Progress
+from headstart.comparison.budget import Limits
 from headstart.comparison.experiment import Experiment
 from headstart.comparison.options import CompareOptions
 from headstart.comparison.result import ComparisonResult, build_comparison_result, write_comparison
@@ -65,13 +66,16 @@ def compare(  # noqa: PLR0913, D417 (the decorator documents the options)
     return result.benefit
 
 
-def run_compare(data: Any, options: CompareOptions, progress: Progress) -> ComparisonResult:
-    """Do the whole comparison: prepare, run every arm in every seed, and say what came of it."""
+def run_compare(
+    data: Any, options: CompareOptions, progress: Progress, *, limits: Limits | None = None
+) -> ComparisonResult:
+    """Do the whole comparison: prepare, run every arm in every seed, and measure every benefit."""
     clock = Clock()
-    watchers = open_trackers(tensorboard=options.tensorboard, track=None, progress=progress)
+    trackers = open_trackers(tensorboard=options.tensorboard, track=None, progress=progress)
     prepared = prepare(data, options.fitting, progress, clock)
-    experiment = Experiment(prepared, options, clock, progress)
-    experiment.watchers = watchers
+    experiment = Experiment(
+        prepared, options, clock=clock, trackers=trackers, limits=limits or Limits(), progress=progress
+    )
     experiment.run_untrained()
     experiment.run_trained()
     return build_comparison_result(experiment)

@@ -3,75 +3,54 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from headstart.base.errors import DataError, HeadstartError, UsageError
+from headstart.base.errors import HeadstartError, UsageError
 from headstart.base.progress import Progress
 from headstart.comparison.budget import (
-    KEPT_BACK,
-    SHARES,
+    SMALLEST_SIDE,
     ExperimentCell,
+    Limits,
     Plan,
-    needed,
+    affordable_sizes,
+    batch_for,
+    pass_timer,
     plan_scratch,
     plan_tuned,
 )
-from headstart.comparison.options import ALL, CompareOptions
+from headstart.comparison.options import CompareOptions
 from headstart.comparison.outcome_store import Outcomes
-from headstart.comparison.trained_arms import ArmConfig, epochs_for, from_random, mirrors, trained
-from headstart.comparison.untrained_arms import trained_layer, without_training
-from headstart.data.split import Parts, split
+from headstart.comparison.random_network import random_network
+from headstart.comparison.splits import MIN_SEEDS, ExperimentSplits, LabelSplit
+from headstart.comparison.trained_arms import ArmConfig, horizontal_flip_keeps_labels, train_arm
+from headstart.comparison.untrained_arms import run_untrained_arms, trained_layer
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
 from headstart.run.clock import Clock
 from headstart.run.prepared import PreparedData
 from headstart.run.trainable import as_network
 from headstart.tune.settings import AUTO, NONE
+from headstart.tune.training.trackers import Tracker
 
 if TYPE_CHECKING:
     from headstart.tune.inputs.base import DecodedCache
 
-LABELS = (5, 10, 20, None)
-FEW, SPLITS = 10, 5
-"""Below so many labels per class there are at least so many seeds: one draw of few labels says little."""
-LEAST_SEEDS = 3
-SHARE_FIRST = 0.4
-"""Of the budget, what baselines and frozen source may take in all seeds."""
-SCARCE = 0.4
-"""Of the seconds that training is planned to take; where less is left, seeds are left out."""
-LEARNING = 0.6
-"""Of the seconds that are left, what learning has at least, however long measuring takes."""
-LEAST_SECONDS = 5.0
-"""What a run may take at least, while the budget lasts: the costs that are foreseen hold no overhead."""
-AGAIN = 1.5
-"""As much time as a run took that was cut, at least, for it to be run again."""
-SPARE = 1.2
-"""As much time as all its epochs are then foreseen to take."""
+UNTRAINED_SHARE = 0.4
+"""The share of the budget that baselines and frozen source may take in all seeds."""
+SCARCE_SHARE = 0.4
+"""Where less than this share of the seconds that training is planned to take is left, seeds are left out."""
+LEARNING_SHARE = 0.6
+"""The share of the seconds left that learning has at least, however long measuring takes."""
+MIN_RUN_SECONDS = 5.0
+"""What a run may take at least, while the budget lasts: the planned costs hold no overhead."""
+RERUN_FACTOR = 1.5
+"""A run that was cut is run again where at least so many times its seconds are left."""
+RERUN_MARGIN = 1.2
+"""A run that is run again may take so many times the seconds that all of its epochs are expected to take."""
 UNTRAINED = (MAJORITY, SIMPLE, START, FROZEN)
-
-
-@dataclass(frozen=True)
-class Division:
-    """The split of one seed at one number of labels.
-
-    Attributes:
-        prepared: the data with that split.
-        per_class: labels of each class; None for all.
-        seed: of the draw.
-    """
-
-    prepared: PreparedData
-    per_class: int | None
-    seed: int
-
-    @property
-    def labels(self) -> str:
-        """The number of labels per class as a word."""
-        return ALL if self.per_class is None else str(self.per_class)
 
 
 class Experiment:
@@ -79,122 +58,63 @@ class Experiment:
 
     Args:
         prepared: the data and its features.
-        options: how.
-        clock: began with the command.
-        progress: where to show progress.
+        options: of the command.
+        clock: started with the command.
+        trackers: get the numbers of each epoch.
+        limits: what bounds it beside its options.
+        progress: where progress is shown.
 
     Raises:
         DataError: the data has not as many labels per class as were asked for.
         UsageError: what lies in the folder is of another comparison.
     """
 
-    def __init__(self, prepared: PreparedData, options: CompareOptions, clock: Clock, progress: Progress) -> None:
+    def __init__(
+        self,
+        prepared: PreparedData,
+        options: CompareOptions,
+        *,
+        clock: Clock,
+        trackers: Sequence[Tracker],
+        limits: Limits,
+        progress: Progress,
+    ) -> None:
         self.prepared, self.options, self.clock, self.progress = prepared, options, clock, progress
-        self.watchers: Sequence[Any] = ()
-        self.notes: list[str] = []
-        self.failures: dict[str, str] = {}
-        self.dropped = (0, 0)
-        self.parts: dict[tuple[int | None, int], Parts] = {}
-        self.numbers = self._numbers()
-        self.seeds = {number: self._seeds(number) for number in self.numbers}
+        self.trackers, self.limits = trackers, limits
+        self.splits = ExperimentSplits(prepared, options)
+        self.notes, self.failures = list(self.splits.notes), dict[str, str]()
         self.outcomes = Outcomes(options.checkpoints, progress.say)
         source = prepared.source.info
         self.outcomes.begin(
             {**options.identity, "data": prepared.scan.fingerprint, "source": source.uri, "weights": source.sha256}
         )
-        self.decoded_cache: DecodedCache = {}
-
-    # --- what is to be run
-
-    def _numbers(self) -> tuple[int | None, ...]:
-        """Return the numbers of labels per class that the data has; those that it has not are said."""
-        asked = self.options.labels_per_class or LABELS
-        counts = [self._smallest(self.options.seed + at) for at in range(self.options.seeds)]
-        least, most = min(low for low, _ in counts), max(high for _, high in counts)
-        found = [one for one in asked if one is None or (one <= least and (one < most or None not in asked))]
-        left_out = [str(one) for one in asked if one is not None and one > least]
-        if left_out and self.options.labels_per_class:
-            said = f"Left out {', '.join(left_out)} labels per class: the smallest class has {least} to learn from."
-            self.notes.append(said)
-        if not found:
-            raise DataError(
-                f"the smallest class must have {min(one for one in asked if one is not None)} examples to learn from",
-                f"{least}",
-                "ask for fewer with --labels-per-class, or for all",
-            )
-        return tuple(found)
-
-    def _smallest(self, seed: int) -> tuple[int, int]:
-        """Return how many examples the smallest and the largest class have to learn from."""
-        examples = self.prepared.scan.dataset.examples
-        counts = Counter(examples[at].label for at in self.parts_of(None, seed).train)
-        return min(counts.values()), max(counts.values())
-
-    def _seeds(self, number: int | None) -> list[int]:
-        least = self._smallest(self.options.seed)[0] if number is None else number
-        count = max(self.options.seeds, SPLITS) if least < FEW else self.options.seeds
-        return list(range(self.options.seed, self.options.seed + count))
-
-    def parts_of(self, number: int | None, seed: int) -> Parts:
-        """Return the split of a seed; a test part that the data gives is the same in all."""
-        if (number, seed) not in self.parts:
-            scanned, drop = self.prepared.scan, self.options.drop_test_duplicates
-            self.parts[number, seed] = split(
-                scanned.dataset, scanned.hashes, seed=seed, labels_per_class=number, drop_test_duplicates=drop
-            )
-        return self.parts[number, seed]
-
-    def division(self, number: int | None, seed: int) -> Division:
-        """Return the split of one seed at one number of labels."""
-        return Division(replace(self.prepared, parts=self.parts_of(number, seed)), number, seed)
-
-    def divisions(self) -> list[Division]:
-        """Return every split, seed by seed, the fewest labels first."""
-        seeds = sorted({seed for found in self.seeds.values() for seed in found})
-        return [self.division(number, seed) for seed in seeds for number in self.numbers if seed in self.seeds[number]]
-
-    @property
-    def given(self) -> bool:
-        """Whether the test part is the same in every seed."""
-        return len({self.parts_of(None, seed).test for seed in self.seeds[self.numbers[-1]]}) == 1
+        self._decoded_cache: DecodedCache = {}
 
     @property
     def left(self) -> float:
         """Seconds of the budget that are left for training."""
-        return self.options.budget * (1 - KEPT_BACK) - self.clock.read()["total"]
-
-    # --- the arms
+        return self.options.budget * (1 - self.limits.reserve) - self.clock.read()["total"]
 
     def run_untrained(self) -> None:
         """Run baselines and frozen source in every seed, or in as many as their share of the budget allows."""
         layer = trained_layer(self.prepared.source)
-        read = self.clock.seconds["extract"]
-        each = read / max(1, len(self.prepared.scan.dataset.examples)) if self.prepared.extraction.misses else 0.0
-        begun, divisions = time.perf_counter(), self.divisions()
-        with self.progress.step("Baselines and frozen source", len(divisions), "fits") as step:
-            for at, one in enumerate(divisions):
-                spent = time.perf_counter() - begun
-                new_seed = at > 0 and one.seed != divisions[at - 1].seed
-                if new_seed and one.seed - self.options.seed >= LEAST_SEEDS and self._too_long(spent, divisions, at):
-                    self._drop(one.seed)
-                    break
+        examples = max(1, len(self.prepared.scan.dataset.examples))
+        extraction = self.clock.seconds["extract"] / examples if self.prepared.extraction.misses else 0.0
+        start, splits = time.perf_counter(), self.splits.every()
+        with self.progress.step("Baselines and frozen source", len(splits), "fits") as step:
+            for index, one in enumerate(splits):
+                seeds_done = one.seed - self.options.seed
+                if seeds_done >= MIN_SEEDS and one.seed != splits[index - 1].seed:
+                    expected = (time.perf_counter() - start) * (seeds_done + 1) / seeds_done
+                    if expected > UNTRAINED_SHARE * self.options.budget:
+                        self.splits.drop_from(one.seed)
+                        break
                 if any(self.outcomes.get(arm, one.labels, one.seed) is None for arm in UNTRAINED):
                     with self.clock.part("head"):
-                        found = without_training(one.prepared, layer, seed=one.seed, extraction=each)
-                    for arm, said in found.items():
-                        self.outcomes.put(arm, one.labels, one.seed, said)
+                        outcomes = run_untrained_arms(one.prepared, layer, seed=one.seed, extraction=extraction)
+                    for arm, outcome in outcomes.items():
+                        self.outcomes.put(arm, one.labels, one.seed, outcome)
                 step.advance()
-
-    def _too_long(self, spent: float, divisions: Sequence[Division], at: int) -> bool:
-        seeds_done = divisions[at].seed - self.options.seed
-        return spent * (seeds_done + 1) / seeds_done > SHARE_FIRST * self.options.budget
-
-    def _drop(self, seed: int) -> None:
-        """Leave out this seed and those after it."""
-        before = max(len(found) for found in self.seeds.values())
-        self.seeds = {number: [one for one in found if one < seed] for number, found in self.seeds.items()}
-        now = max(len(found) for found in self.seeds.values())
-        self.dropped = (now, max(before, self.dropped[1]))
 
     def run_trained(self) -> None:
         """Run scratch and the tuned arm; one that fails is named, and the others go on."""
@@ -202,118 +122,128 @@ class Experiment:
         plans: dict[str, Plan] = {}
         for arm in arms:
             with self._guarded(arm):
-                found = self.outcomes.remembered(f"plan-{arm}", partial(self._plan, arm, len(arms)))
-                plans[arm] = Plan(**found)
+                plans[arm] = Plan(**self.outcomes.remembered(f"plan-{arm}", partial(self._plan, arm, len(arms))))
         if not plans:
             return
-        self._afford(plans)
-        mirror = self.outcomes.remembered("mirror", self._mirror)["keeps labels"]
-        waiting = [(one, arm) for one in self.divisions() for arm in plans if not self._known(one, arm)]
-        costs = [plans[arm].cost(arm, self._cell(one, 1)) for one, arm in waiting]
-        measuring = [plans[arm].measuring(arm, self._cell(one, 1)) for one, arm in waiting]
-        for at, (one, arm) in enumerate(waiting):
-            if arm in self.failures or one.seed not in self.seeds[one.per_class]:
+        self._drop_unaffordable_seeds(plans)
+        flip = self.outcomes.remembered("mirror", self._check_flip)["keeps labels"]
+        waiting = [(one, arm) for one in self.splits.every() for arm in plans if not self._is_done(one, arm)]
+        costs = [plans[arm].training_cost(self._cell(one, arm)) for one, arm in waiting]
+        measuring = [plans[arm].measuring_cost(self._cell(one, arm)) for one, arm in waiting]
+        for index, (one, arm) in enumerate(waiting):
+            if arm in self.failures or one.seed not in self.splits.seeds[one.per_class]:
                 continue
-            learning = max(self.left - sum(measuring[at:]), LEARNING * self.left, 0.0)
-            plan, share = plans[arm], costs[at] / sum(costs[at:]) * learning
-            share = min(max(share, LEAST_SECONDS), max(self.left, 0.0))
+            learning = max(self.left - sum(measuring[index:]), LEARNING_SHARE * self.left, 0.0)
+            share = costs[index] / sum(costs[index:]) * learning
             with self._guarded(arm):
-                self._train(one, arm, plan, share, mirror=mirror)
-        self._go_on(plans, mirror=mirror)
+                self._train(one, arm, plans[arm], min(max(share, MIN_RUN_SECONDS), max(self.left, 0.0)), flip=flip)
+        self._rerun_cut(plans, flip=flip)
 
-    def _go_on(self, plans: Mapping[str, Plan], *, mirror: bool) -> None:
-        """Run again what its share of the budget cut, where time is left: not every cost that is foreseen arises."""
-        known = [
-            (found, one, arm)
-            for one in self.divisions()
+    def _rerun_cut(self, plans: Mapping[str, Plan], *, flip: bool) -> None:
+        """Run again what its share of the budget cut, where time is left: not every planned cost arises."""
+        cut = [
+            (outcome, one, arm)
+            for one in self.splits.every()
             for arm in plans
-            if (found := self.outcomes.get(arm, one.labels, one.seed)) is not None and found.cut
+            if (outcome := self.outcomes.get(arm, one.labels, one.seed)) is not None and outcome.cut
         ]
-        for found, one, arm in sorted(known, key=lambda cut: int(cut[0].epochs[-1])):
-            plan, cell, took = plans[arm], self._cell(one, 1), float(found.seconds[-1])
-            left = self.left - plan.measuring(arm, cell)
-            if arm in self.failures or left < AGAIN * took:
+        for outcome, one, arm in sorted(cut, key=lambda entry: int(entry[0].epochs[-1])):
+            plan, cell, seconds = plans[arm], self._cell(one, arm), float(outcome.seconds[-1])
+            left = self.left - plan.measuring_cost(cell)
+            if arm in self.failures or left < RERUN_FACTOR * seconds:
                 continue
-            whole = SPARE * took * epochs_for(arm, cell.labels) / max(1, int(found.epochs[-1]))
+            whole = RERUN_MARGIN * seconds * cell.epochs / max(1, int(outcome.epochs[-1]))
             with self._guarded(arm):
-                self._train(one, arm, plan, min(left, whole), mirror=mirror)
+                self._train(one, arm, plan, min(left, whole), flip=flip)
 
-    def _known(self, one: Division, arm: str) -> bool:
+    def _is_done(self, one: LabelSplit, arm: str) -> bool:
         return self.outcomes.get(arm, one.labels, one.seed) is not None
 
-    def _afford(self, plans: Mapping[str, Plan]) -> None:
-        """Leave out seeds that the budget does not suffice for, down to the fewest that say how sure anything is."""
-        while max(len(found) for found in self.seeds.values()) > LEAST_SEEDS:
-            asked = sum(needed(arm, plan, self._cells()) for arm, plan in plans.items())
-            if SCARCE * asked <= self.left:
+    def _drop_unaffordable_seeds(self, plans: Mapping[str, Plan]) -> None:
+        """Leave out seeds that the budget does not suffice for, down to the fewest that give an interval."""
+        while self.splits.most_seeds > MIN_SEEDS:
+            needed = sum(plan.cost(self._cells(arm)) for arm, plan in plans.items())
+            if SCARCE_SHARE * needed <= self.left:
                 return
-            self._drop(max(seed for found in self.seeds.values() for seed in found))
+            self.splits.drop_last()
 
-    def _cell(self, one: Division, runs: int) -> ExperimentCell:
+    def _cell(self, one: LabelSplit, arm: str, runs: int = 1) -> ExperimentCell:
         parts = one.prepared.parts
-        return ExperimentCell(len(parts.train), len(parts.test), runs)
+        labels = len(parts.train)
+        return ExperimentCell(labels, len(parts.test), self.limits.epochs_for(arm, labels), runs)
 
-    def _cells(self) -> list[ExperimentCell]:
-        return [
-            self._cell(self.division(number, self.seeds[number][0]), len(self.seeds[number])) for number in self.numbers
-        ]
+    def _cells(self, arm: str) -> list[ExperimentCell]:
+        of_numbers = [self.splits.of_number(number) for number in self.splits.numbers]
+        return [self._cell(splits[0], arm, len(splits)) for splits in of_numbers]
 
-    def _mirror(self) -> dict[str, Any]:
-        first = self.division(self.numbers[-1], self.options.seed).prepared
-        return {"keeps labels": mirrors(first, as_network(self.prepared, "training"))}
+    def _check_flip(self) -> dict[str, Any]:
+        first = self.splits.split_of(self.splits.numbers[-1], self.options.seed).prepared
+        return {"keeps labels": horizontal_flip_keeps_labels(first, as_network(self.prepared, "training"))}
 
     def _plan(self, arm: str, arms: int) -> dict[str, Any]:
         """Return how an arm is run, as plain values."""
         source = as_network(self.prepared, "training")
-        left = self.left * (SHARES[arm] if arms > 1 else 1.0)
+        left, cells = self.left * (self.limits.shares[arm] if arms > 1 else 1.0), self._cells(arm)
+        sizes, a_pass = affordable_sizes(source, self.prepared, SMALLEST_SIDE[arm]), pass_timer(source, self.prepared)
         if arm == SCRATCH:
-            from_random(self.prepared, seed=self.options.seed)
-            return asdict(plan_scratch(source, self.prepared, self._cells(), left))
+            random_network(self.prepared, seed=self.options.seed)  # fails here, where the architecture is not known
+            return asdict(plan_scratch(sizes, a_pass, cells, left))
         mode = None if self.options.tune == AUTO else self.options.tune
-        return asdict(plan_tuned(source, self.prepared, self._cells(), left, mode))
+        return asdict(plan_tuned(sizes, a_pass, cells, left, mode=mode, stages=len(source.stages)))
 
-    def _train(self, one: Division, arm: str, plan: Plan, budget: float, *, mirror: bool) -> None:
+    def _train(self, one: LabelSplit, arm: str, plan: Plan, budget: float, *, flip: bool) -> None:
         """Run an arm in one seed; of two runs, the one with more epochs stands.
 
         Raises:
             UsageError: the budget is too short for one epoch in the first seed.
         """
-        source = from_random(self.prepared, seed=one.seed) if arm == SCRATCH else as_network(self.prepared, "training")
-        before = self.outcomes.get(arm, one.labels, one.seed)
-        name = self._name(one, arm) + (", again" if before is not None else "")
+        scratch = arm == SCRATCH
+        source = random_network(self.prepared, seed=one.seed) if scratch else as_network(self.prepared, "training")
+        before, cell = self.outcomes.get(arm, one.labels, one.seed), self._cell(one, arm)
+        config = ArmConfig(
+            arm,
+            plan.mode,
+            plan.size,
+            horizontal_flip=flip,
+            pace=plan.pace,
+            epochs=cell.epochs,
+            batch_size=batch_for(cell.labels),
+            budget=budget,
+            name=self._name(one, arm) + (", again" if before is not None else ""),
+        )
         with self.clock.part("tune"):
-            found = trained(
+            outcome = train_arm(
                 one.prepared,
                 source,
-                ArmConfig(arm, plan.mode, plan.size, mirror, plan.pace, budget, name),
+                config,
                 seed=one.seed,
-                decoded_cache=self.decoded_cache,
-                watchers=self.watchers,
+                decoded_cache=self._decoded_cache,
+                trackers=self.trackers,
                 progress=self.progress,
             )
-        if before is not None and before.epochs[-1] >= found.epochs[-1]:
+        if before is not None and before.epochs[-1] >= outcome.epochs[-1]:
             return
-        if found.cut and len(found.epochs) == 1:
-            if one.seed > self.options.seed:
-                self._drop(one.seed)
-                return
-            raise UsageError(
-                "--budget must allow one epoch", f"{self.options.budget:g} s, which end before it", "give more time"
-            )
-        self.outcomes.put(arm, one.labels, one.seed, found)
+        if not (outcome.cut and len(outcome.epochs) == 1):
+            self.outcomes.put(arm, one.labels, one.seed, outcome)
+        elif one.seed > self.options.seed:
+            self.splits.drop_from(one.seed)
+        else:
+            seconds = f"{self.options.budget:g} s, which end before it"
+            raise UsageError("--budget must allow one epoch", seconds, "give more time")
 
-    def _name(self, one: Division, arm: str) -> str:
+    def _name(self, one: LabelSplit, arm: str) -> str:
         number = "all labels" if one.per_class is None else f"{one.per_class} labels per class"
-        return f"{arm.capitalize()}, {number}, {one.seed - self.options.seed + 1} of {len(self.seeds[one.per_class])}"
+        seeds = len(self.splits.seeds[one.per_class])
+        return f"{arm.capitalize()}, {number}, {one.seed - self.options.seed + 1} of {seeds}"
 
     @contextmanager
     def _guarded(self, arm: str) -> Iterator[None]:
-        """Where the block fails, say so and leave the arm out."""
+        """Where the block fails, note why and leave the arm out."""
         try:
             yield
         except (HeadstartError, RuntimeError, ValueError, MemoryError, ArithmeticError) as error:
             reason = str(error) if isinstance(error, HeadstartError) else f"{type(error).__name__}: {error}"
             self.failures[arm] = reason
-            said = f"{arm.capitalize()} failed and was left out: {reason}"
-            self.progress.say(said)
-            self.notes.append(said)
+            note = f"{arm.capitalize()} failed and was left out: {reason}"
+            self.progress.say(note)
+            self.notes.append(note)

@@ -28,14 +28,14 @@ class MultiSourceResult:
     """Comparisons of several sources.
 
     Attributes:
-        result: that of the source to use, and under `sources` what came of each.
+        result: that of the source to use, and under `sources` a row for each.
     """
 
     result: dict[str, Any]
 
     @property
     def verdict(self) -> str:
-        """What came of each source, best first, in a line each."""
+        """The sentence of each source, the best first, in a line each."""
         return "\n".join(f"{one['source']}: {one['sentence']}" for one in self.result[SOURCES])
 
 
@@ -51,9 +51,9 @@ def run_several(
 
     Args:
         data: in any of the accepted forms.
-        options: how; its source is left aside.
+        options: of the command; their source is left aside.
         sources: URIs.
-        progress: where to show progress.
+        progress: where progress is shown.
         compare: does one comparison.
 
     Raises:
@@ -63,35 +63,35 @@ def run_several(
         raise UsageError("--weights and --arch belong to one source", f"{len(sources)} sources", "name one --source")
     checkpoints = options.checkpoints
     assert checkpoints is not None, "several sources are compared in a folder"
-    found = []
-    for at, uri in enumerate(sources):
-        name = f"{at + 1}-{re.sub(r'[^A-Za-z0-9._-]+', '-', uri).strip('-.')}"[:80]
+    results: list[tuple[str, dict[str, Any]]] = []
+    for number, uri in enumerate(sources, start=1):
+        name = f"{number}-{re.sub(r'[^A-Za-z0-9._-]+', '-', uri).strip('-.')}"[:80]
         folder = checkpoints / name
         if not (folder / RESULT).exists():
-            progress.say(f"Source {at + 1} of {len(sources)}: {uri}")
+            progress.say(f"Source {number} of {len(sources)}: {uri}")
             own = options.changed(source=uri, budget=options.budget / len(sources), out=folder)
             write_comparison(folder, compare(data, own, progress))
-        found.append((name, json.loads((folder / RESULT).read_text(encoding="utf-8"))))
-    ranked = sorted(found, key=lambda one: _rank(one[1]), reverse=True)
-    said = [
+        results.append((name, json.loads((folder / RESULT).read_text(encoding="utf-8"))))
+    results.sort(key=lambda entry: _rank(entry[1]), reverse=True)
+    rows = [
         {
             **{key: result[key] for key in ("source", "verdict", "sentence", "start", "asymptote")},
             "accuracy": result["arms"][result["transfer"]]["accuracy"],
             "folder": f"{SOURCES}/{name}",
         }
-        for name, result in ranked
+        for name, result in results
     ]
-    return MultiSourceResult({**ranked[0][1], SOURCES: said})
+    return MultiSourceResult({**results[0][1], SOURCES: rows})
 
 
 def _rank(result: dict[str, Any]) -> tuple[bool, float]:
     """Return what a source is ranked by: whether it is a benefit, then the accuracy that it ends with."""
-    arms = [result["arms"].get(name, {}).get("accuracy") for name in (FROZEN, TUNED)]
-    return result["verdict"] == BENEFIT, max(one["value"] for one in arms if one)
+    accuracies = [result["arms"].get(name, {}).get("accuracy") for name in (FROZEN, TUNED)]
+    return result["verdict"] == BENEFIT, max(accuracy["value"] for accuracy in accuracies if accuracy)
 
 
 def write_several(out: Path, several: MultiSourceResult) -> list[str]:
-    """Write the folder of several comparisons, and return what to say of it."""
+    """Write the folder of several comparisons, and return lines that name its files."""
     shutil.rmtree(out / SOURCES, ignore_errors=True)
     (out / CHECKPOINTS).rename(out / SOURCES)
     best = out / several.result[SOURCES][0]["folder"]

@@ -19,16 +19,16 @@ IDENTITY = "comparison.json"
 
 
 class Outcomes:
-    """Outcomes that are kept as soon as they are there, so that a comparison that was stopped goes on behind them.
+    """Outcomes on disk, each written as soon as it is there, so that a stopped comparison continues behind them.
 
     Args:
         folder: where; None keeps them in memory alone.
-        say: is told of a damaged outcome.
+        say: is called with a sentence about a damaged outcome.
     """
 
     def __init__(self, folder: Path | None, say: Callable[[str], None]) -> None:
         self.folder, self._say = folder, say
-        self._known: dict[str, Outcome] = {}
+        self._outcomes: dict[str, Outcome] = {}
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Prove that what lies there is of the same comparison, or begin one.
@@ -54,29 +54,29 @@ class Outcomes:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, canonical_json(storable(dict(identity))))
 
-    def remembered(self, name: str, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return plain values that were found before, so that an arm goes on as it began; else find and keep them.
+    def remembered(self, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return plain values that were computed before, so that an arm continues as it began; else compute them.
 
         Raises:
             UsageError: the disk is full or cannot be written.
         """
         path = None if self.folder is None else self.folder / f"{name}.json"
         if path is not None and path.exists():
-            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return known
-        found = find()
+            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return stored
+        values = compute()
         if path is not None:
-            write_atomic(path, canonical_json(found))
-        return found
+            write_atomic(path, canonical_json(values))
+        return values
 
     def get(self, arm: str, labels: str, seed: int) -> Outcome | None:
         """Return an outcome, or None where it is not there yet."""
         name = _name(arm, labels, seed)
-        if name not in self._known and self.folder is not None:
-            found = newest(self.folder / name, self._say)
-            if found is not None:
-                self._known[name] = _unpacked(found)
-        return self._known.get(name)
+        if name not in self._outcomes and self.folder is not None:
+            checkpoint = newest(self.folder / name, self._say)
+            if checkpoint is not None:
+                self._outcomes[name] = _unpacked(checkpoint)
+        return self._outcomes.get(name)
 
     def put(self, arm: str, labels: str, seed: int, outcome: Outcome) -> None:
         """Keep an outcome.
@@ -85,7 +85,7 @@ class Outcomes:
             UsageError: the disk is full or cannot be written.
         """
         name = _name(arm, labels, seed)
-        self._known[name] = outcome
+        self._outcomes[name] = outcome
         if self.folder is not None:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
             save(self.folder / name, _packed(outcome))
@@ -105,13 +105,13 @@ def _packed(outcome: Outcome) -> Checkpoint:
     return Checkpoint(0, tensors, {"cut": outcome.cut, "note": outcome.note})
 
 
-def _unpacked(found: Checkpoint) -> Outcome:
-    arrays = found.tensors
+def _unpacked(checkpoint: Checkpoint) -> Outcome:
+    arrays = checkpoint.tensors
     return Outcome(
         arrays["epochs"],
         arrays["right"],
         arrays["loss"],
         arrays["seconds"],
-        cut=bool(found.state["cut"]),
-        note=str(found.state["note"]),
+        cut=bool(checkpoint.state["cut"]),
+        note=str(checkpoint.state["note"]),
     )

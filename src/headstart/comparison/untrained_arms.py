@@ -1,4 +1,4 @@
-"""The arms of a comparison: what each answers on the test examples of one split, with so many labels."""
+"""The arms of a comparison without training of a network: baselines, closed-form head, frozen source."""
 
 from __future__ import annotations
 
@@ -19,55 +19,44 @@ from headstart.sources.base import Source
 from headstart.sources.layers import AUTO, POOL
 
 
-def outcome(probabilities: NDArray[np.floating], y: NDArray[np.int64], seconds: float, note: str = "") -> Outcome:
-    """Return what an arm without epochs answered.
-
-    Args:
-        probabilities: of shape (n, c).
-        y: class ids of the test examples, of shape (n,).
-        seconds: that it took.
-        note: how it was run.
-    """
-    right = probabilities.argmax(axis=1) == y
-    losses = log_losses(probabilities, y).astype(np.float32)
-    return Outcome(np.zeros(1, np.int64), right[None], losses[None], np.array([seconds]), note=note)
-
-
-def without_training(prepared: PreparedData, layer: str, *, seed: int, extraction: float) -> dict[str, Outcome]:
-    """Return what both baselines, the frozen source and its closed-form head answer.
+def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extraction: float) -> dict[str, Outcome]:
+    """Return the outcomes of both baselines, of the frozen source and of its closed-form head.
 
     Args:
         prepared: the data, its features, and the split.
         layer: where the closed-form head takes its features.
         seed: of the folds.
-        extraction: seconds that the features of an example took; those of the training part count as the arm's.
+        extraction: seconds that the features of one example took; those of the training part count as the arm's.
     """
     train, test = prepared.parts.train, prepared.parts.test
     y, y_test = prepared.labels(train), prepared.labels(test)
     features = extraction * len(train)
-    clock = time.perf_counter()
-    found = {MAJORITY: outcome(majority_baseline(y, len(prepared.scan.dataset.classes), len(test)), y_test, 0.0)}
-    simple = fit_baseline(prepared, seed=seed)
-    found[SIMPLE] = outcome(simple.probabilities, y_test, _since(clock))
-    clock = time.perf_counter()
+    outcomes = {MAJORITY: _outcome(majority_baseline(y, len(prepared.scan.dataset.classes), len(test)), y_test, 0.0)}
+    start = time.perf_counter()
+    baseline = fit_baseline(prepared, seed=seed)
+    outcomes[SIMPLE] = _outcome(baseline.probabilities, y_test, time.perf_counter() - start)
+    start = time.perf_counter()
     head = fit_ridge(prepared.features(layer, train))
-    answer = head.predict_proba(prepared.features(layer, test).x)
-    found[START] = outcome(answer, y_test, features + _since(clock), f"ridge on {layer}")
-    clock = time.perf_counter()
+    probabilities = head.predict_proba(prepared.features(layer, test).x)
+    seconds = features + time.perf_counter() - start
+    outcomes[START] = _outcome(probabilities, y_test, seconds, f"ridge on {layer}")
+    start = time.perf_counter()
     layers, choice = select_layer_and_head(prepared, seed=seed)
     frozen = frozen_predictor(prepared, layers, choice)
-    if simple.text_baseline is not None:
-        frozen = stacked_predictor(prepared, frozen, choice, simple.text_baseline)
-    words = "" if frozen.terms is None else " + words"
-    note = f"{choice.head.kind}{words} on {layers.chosen}"
-    found[FROZEN] = outcome(frozen.probabilities, y_test, features + _since(clock), note)
-    return found
+    if baseline.text_baseline is not None:
+        frozen = stacked_predictor(prepared, frozen, choice, baseline.text_baseline)
+    note = f"{choice.head.kind}{'' if frozen.terms is None else ' + words'} on {layers.chosen}"
+    outcomes[FROZEN] = _outcome(frozen.probabilities, y_test, features + time.perf_counter() - start, note)
+    return outcomes
 
 
-def _since(start: float) -> float:
-    return time.perf_counter() - start
+def _outcome(probabilities: NDArray[np.floating], y: NDArray[np.int64], seconds: float, note: str = "") -> Outcome:
+    """Return the outcome of an arm without epochs, from probabilities of shape (n, c)."""
+    right = probabilities.argmax(axis=1) == y
+    losses = log_losses(probabilities, y).astype(np.float32)
+    return Outcome(np.zeros(1, np.int64), right[None], losses[None], np.array([seconds]), note=note)
 
 
 def trained_layer(source: Source) -> str:
-    """Return the layer whose features a network that learns is judged by: `pool`, unless another one was asked for."""
+    """Return the layer whose features the head of a network that learns gets: `pool`, unless another is named."""
     return POOL if source.layer == AUTO else source.layer

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import pytest
 
-from headstart.comparison import budget as affording
-from headstart.comparison.budget import ExperimentCell, Plan, needed, plan_scratch, plan_tuned
-from headstart.comparison.trained_arms import batch_for, epochs_for
+from headstart.comparison.budget import ExperimentCell, Limits, Plan, batch_for, pass_timer, plan_scratch, plan_tuned
 from headstart.judge.benefit.results import COARSE_EPOCH_RATIO, EPOCH_RATIO
-from headstart.testing import ToySource
 
-CELLS = [ExperimentCell(100, 200, 5)]
+LIMITS = Limits()
+SCRATCH, TUNED = ([ExperimentCell(100, 200, LIMITS.epochs_for(arm, 100), runs=5)] for arm in ("scratch", "tuned"))
 SECONDS = {0: 0.04, 128: 0.025, 64: 0.015}
-
-
-@pytest.fixture(autouse=True)
-def _timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(affording, "sizes", lambda source, prepared, smallest: list(SECONDS))
-    monkeypatch.setattr(affording, "a_pass", lambda source, prepared, size: SECONDS[size])
+"""What a picture costs at each size at which it may be seen, in seconds."""
 
 
 def scratch(left: float) -> Plan:
-    return plan_scratch(ToySource(), cast(Any, None), CELLS, left)
+    return plan_scratch(list(SECONDS), SECONDS.__getitem__, SCRATCH, left)
 
 
 def tuned(left: float, mode: str | None = None) -> Plan:
-    return plan_tuned(ToySource(), cast(Any, None), CELLS, left, mode)
+    return plan_tuned(list(SECONDS), SECONDS.__getitem__, TUNED, left, mode=mode, stages=3)
 
 
 def test_scratch_runs_at_the_largest_size_whose_epochs_all_fit() -> None:
-    whole = needed("scratch", Plan("all", 0, EPOCH_RATIO, SECONDS[0]), CELLS)
+    whole = Plan("all", 0, EPOCH_RATIO, SECONDS[0]).cost(SCRATCH)
     assert (scratch(whole).size, scratch(whole).pace) == (0, EPOCH_RATIO)
     assert scratch(0.99 * whole).size == 128
     assert scratch(whole / 2.6).size == 64
@@ -40,7 +31,7 @@ def test_scratch_runs_at_the_largest_size_whose_epochs_all_fit() -> None:
 def test_where_nothing_fits_it_is_the_cheapest_and_measured_less_often() -> None:
     found = scratch(1.0)
     assert (found.size, found.pace) == (64, COARSE_EPOCH_RATIO)
-    between = needed("scratch", Plan("all", 64, COARSE_EPOCH_RATIO, SECONDS[64]), CELLS)
+    between = Plan("all", 64, COARSE_EPOCH_RATIO, SECONDS[64]).cost(SCRATCH)
     assert scratch(between).pace == COARSE_EPOCH_RATIO and scratch(between).size == 64
 
 
@@ -53,6 +44,6 @@ def test_the_budget_decides_what_is_tuned_unless_it_was_asked_for() -> None:
 
 
 def test_few_labels_have_more_epochs_and_smaller_steps() -> None:
-    assert [epochs_for("scratch", labels) for labels in (20, 100, 450, 5000)] == [120, 86, 40, 20]
-    assert [epochs_for("tuned", labels) for labels in (20, 100, 450, 5000)] == [30, 22, 10, 8]
+    assert [LIMITS.epochs_for("scratch", labels) for labels in (20, 100, 450, 5000)] == [120, 86, 40, 20]
+    assert [LIMITS.epochs_for("tuned", labels) for labels in (20, 100, 450, 5000)] == [30, 22, 10, 8]
     assert (batch_for(100), batch_for(450)) == (16, 32)

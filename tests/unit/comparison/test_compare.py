@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +16,10 @@ import numpy as np
 import pytest
 from simulated import arms, simulate
 
-import headstart as hs
 from headstart.base.errors import DataError, UsageError
-from headstart.base.progress import Progress
+from headstart.base.progress import Progress, Step
 from headstart.cli.app import app
-from headstart.comparison import trained_arms as learners
+from headstart.comparison.budget import Limits
 from headstart.comparison.compare import run_compare
 from headstart.comparison.multi_source import run_several, write_several
 from headstart.comparison.options import CompareOptions, label_numbers
@@ -27,16 +29,63 @@ from headstart.judge.benefit.benefit import compute_benefit
 from headstart.judge.benefit.results import ComparisonMeta, Outcome
 from headstart.run.folder import ARMS, CHECKPOINTS
 from headstart.testing import PlantedSource, ToySource, toy_photos, toy_stripes
-from headstart.tune.inputs.images import ImagePipeline
-from headstart.tune.training import loop
 
-QUICK = {"scratch": (2, 3), "tuned": (2, 3)}
+QUICK = Limits(epochs={"scratch": (2, 3), "tuned": (2, 3)})
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch, warm_cache: Path) -> None:
-    monkeypatch.setattr(learners, "EPOCHS", QUICK)
+def _cache(monkeypatch: pytest.MonkeyPatch, warm_cache: Path) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
+
+
+class Listening(Progress):
+    """Progress that keeps the names of the runs of arms, and interrupts one after so many, as Ctrl-C does."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.runs: list[str] = []
+        self._stop_after = stop_after
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
+        run = name.partition(":")[0]
+        if run.startswith(("Scratch, ", "Tuned, ")) and run not in self.runs:
+            if len(self.runs) == self._stop_after:
+                raise KeyboardInterrupt
+            self.runs.append(run)
+        with super().step(name, total, unit, done=done) as step:
+            yield step
+
+
+class Unknown(ToySource):
+    """A source whose network with random weights cannot be made."""
+
+    def anew(self, seed: int) -> ToySource:
+        raise RuntimeError("no such convolution")
+
+
+class Fragile(ToySource):
+    """A source whose network loses every number where a step moves a weight of it by more than `MAX_STEP`."""
+
+    MAX_STEP = 6e-4
+
+    def anew(self, seed: int) -> ToySource:
+        return Fragile(seed)
+
+    def module(self) -> Any:
+        network = copy.deepcopy(super().module())
+        network.stages[0][0].register_forward_hook(Breaking(self.MAX_STEP))
+        return network
+
+
+class Breaking:
+    def __init__(self, limit: float) -> None:
+        self.limit, self.before = limit, None
+
+    def __call__(self, module: Any, inputs: Any, output: Any) -> Any:
+        weight, before = module.weight.detach().clone(), self.before
+        self.before = weight
+        moved = 0.0 if before is None or before.shape != weight.shape else float((weight - before).abs().max())
+        return output * float("nan") if moved > self.limit else output
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +98,15 @@ def options(folder: Path | None = None, **how: Any) -> CompareOptions:
     return CompareOptions(**{**plain, "out": folder, "engine": "torch", **how})
 
 
+def compared(data: Any, folder: Path | None = None, progress: Progress | None = None, **how: Any) -> ComparisonResult:
+    return run_compare(data, options(folder, **how), progress or Progress(), limits=QUICK)
+
+
 def test_every_arm_on_the_same_photos(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = hs.compare(
-        photos,
-        source=ToySource(0),
-        labels_per_class=[10, "all"],
-        seeds=2,
-        tune="all",
-        budget="1m",
-        engine="torch",
-        out=out,
-    )
+    whole = compared(photos, out, labels_per_class=[10, "all"])
+    write_comparison(out, whole)
+    found = whole.benefit
     assert not found.failures
     assert [(one.per_class, len(one.tested), set(one.arms)) for one in found.results] == [
         (10, 2, {"majority", "simple", "start", "frozen", "scratch", "tuned"}),
@@ -81,98 +127,67 @@ def test_every_arm_on_the_same_photos(photos: Path, tmp_path: Path) -> None:
     assert not (out / CHECKPOINTS).exists()
 
 
-def test_one_that_was_stopped_goes_on_and_runs_no_arm_twice(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path
-    whole, ran = run_compare(photos, options(), Progress()), []
-    trained = learners.trained
-
-    def stopped(*given: Any, **how: Any) -> Outcome:
-        if len(ran) == 3:
-            raise KeyboardInterrupt
-        ran.append(1)
-        return trained(*given, **how)
-
-    monkeypatch.setattr("headstart.comparison.experiment.trained", stopped)
+def test_one_that_was_stopped_continues_and_runs_no_arm_twice(photos: Path, tmp_path: Path) -> None:
+    whole, listening = compared(photos), Listening(stop_after=3)
     with pytest.raises(KeyboardInterrupt):
-        run_compare(photos, options(folder), Progress())
-    ran.clear()
-    again = run_compare(photos, options(folder), Progress())
-    assert len(ran) == 1, "three of four were there"
+        compared(photos, tmp_path, listening)
+    assert len(listening.runs) == 3
+    resumed = Listening()
+    again = compared(photos, tmp_path, resumed)
+    assert resumed.runs == ["Tuned, all labels, 2 of 2"], "three of four were there"
     for name, one in again.benefit.results[-1].arms.items():
         np.testing.assert_array_equal(one.right, whole.benefit.results[-1].arms[name].right)
     assert again.benefit.asymptote == whole.benefit.asymptote
     with pytest.raises(UsageError, match=r"same data and arguments.*seed"):
-        run_compare(photos, options(folder, seed=7), Progress())
+        compared(photos, tmp_path, seed=7)
     write_comparison(tmp_path, again)
     assert json.loads((tmp_path / "result.json").read_text())["schema"] == 1
 
 
-def test_an_arm_that_fails_is_named_and_the_others_are_reported(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*given: Any, **how: Any) -> Any:
-        raise RuntimeError("no such convolution")
-
-    monkeypatch.setattr("headstart.comparison.experiment.from_random", fails)
-    found = run_compare(photos, options(seeds=1, tune="none"), Progress())
+def test_an_arm_that_fails_is_named_and_the_others_are_reported(photos: Path) -> None:
+    found = compared(photos, source=Unknown(), seeds=1, tune="none")
     assert found.benefit.failures == {"scratch": "RuntimeError: no such convolution"}
     assert found.result["arms"]["scratch"] == {"error": "RuntimeError: no such convolution"}
     assert found.result["against"] == "simple" and found.result["start"]["value"] is None
     assert any("no such convolution" in one for one in found.result["warnings"])
 
 
-def test_a_budget_too_short_for_an_epoch_leaves_baselines_and_frozen_source(
-    photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("headstart.comparison.experiment.KEPT_BACK", 1.0)
-    found = run_compare(photos, options(seeds=1), Progress())
+def test_a_budget_too_short_for_an_epoch_leaves_baselines_and_frozen_source(photos: Path) -> None:
+    nothing_left = replace(QUICK, reserve=1.0)
+    found = run_compare(photos, options(seeds=1), Progress(), limits=nothing_left)
     assert set(found.benefit.failures) == {"scratch", "tuned"}
     assert "--budget must allow one epoch" in found.benefit.failures["scratch"]
     assert found.result["arms"]["frozen"]["accuracy"]["value"] > 0
 
 
-def test_what_is_left_of_the_budget_goes_to_runs_that_it_cut(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained, budgets = learners.trained, []
-
-    def cut_at_first(prepared: Any, source: Any, course: learners.ArmConfig, **how: Any) -> Outcome:
-        found = trained(prepared, source, course, **how)
-        budgets.append(course.budget)
-        if len(budgets) > 1:
-            return found
-        epochs = found.epochs < 2
-        part = {name: getattr(found, name)[epochs] for name in ("epochs", "right", "loss", "seconds")}
-        return replace(found, cut=True, **part)
-
-    monkeypatch.setattr("headstart.comparison.experiment.trained", cut_at_first)
-    found = run_compare(photos, options(tune="none"), Progress())
-    whole = run_compare(photos, options(tune="none"), Progress())
-    assert len(budgets) == 2 + 1 + 2 and budgets[2] < 60
-    scratch, wanted = (one.benefit.results[-1].arms["scratch"] for one in (found, whole))
-    assert not scratch.cut and scratch.epochs[-1] == QUICK["scratch"][1]
-    np.testing.assert_array_equal(scratch.right, wanted.right)
+def test_what_is_left_of_the_budget_goes_to_runs_that_it_cut(photos: Path, tmp_path: Path) -> None:
+    whole = compared(photos, tmp_path / "whole", tune="none").benefit.results[-1].arms["scratch"]
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    outcomes = Outcomes(tmp_path / "cut" / CHECKPOINTS, print)
+    outcome = outcomes.get("scratch", "all", 0)
+    assert outcome is not None and not outcome.cut
+    shutil.rmtree(tmp_path / "cut" / CHECKPOINTS / "scratch-all-seed0")
+    part = {name: getattr(outcome, name)[:2] for name in ("epochs", "right", "loss", "seconds")}
+    outcomes.put("scratch", "all", 0, replace(outcome, cut=True, **part))
+    listening = Listening()
+    found = compared(photos, tmp_path / "cut", listening, tune="none").benefit.results[-1].arms["scratch"]
+    assert listening.runs == ["Scratch, all labels, 1 of 2, again"]
+    assert not found.cut and found.epochs[-1] == 3
+    np.testing.assert_array_equal(found.right, whole.right)
 
 
-def test_a_run_whose_loss_explodes_begins_again_at_a_lower_rate(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rates: set[float] = set()
-    plain, high = loop._Run._learn, ImagePipeline.learning_rates["scratch"]
-
-    def explodes(run: Any, *given: Any) -> str:
-        rates.add(run.recipe.learning_rate)
-        return "exploded" if run.recipe.learning_rate == high and run.state.epoch else plain(run, *given)
-
-    monkeypatch.setattr(loop._Run, "_learn", explodes)
-    again = run_compare(photos, options(seeds=1, tune="none"), Progress())
-    scratch = again.benefit.results[-1].arms["scratch"]
-    assert rates == {high, high / 3} and scratch.epochs[-1] == QUICK["scratch"][1] and not scratch.cut
+def test_a_run_whose_loss_explodes_starts_again_at_a_lower_rate(photos: Path) -> None:
+    scratch = compared(photos, source=Fragile(), seeds=1, tune="none").benefit.results[-1].arms["scratch"]
+    assert scratch.epochs[-1] == 3 and not scratch.cut
     assert "3 epochs, at a rate of 3.3e-04, for at a higher one its loss exploded" in scratch.note
 
 
 def test_label_counts_that_the_data_has_not_are_left_out_and_said(photos: Path) -> None:
-    found = run_compare(photos, options(labels_per_class=(10, 50), seeds=1, tune="none", budget=1.0), Progress())
+    found = compared(photos, labels_per_class=(10, 50), seeds=1, tune="none", budget=1.0)
     assert [one.per_class for one in found.benefit.results] == [10]
     assert "Left out 50 labels per class: the smallest class has 11 to learn from." in found.result["warnings"]
     with pytest.raises(DataError, match="the smallest class must have 50 examples to learn from; found 11"):
-        run_compare(photos, options(labels_per_class=(50,)), Progress())
+        compared(photos, labels_per_class=(50,))
 
 
 @pytest.mark.parametrize(
@@ -189,28 +204,24 @@ def test_what_cannot_be_is_refused_before_any_work(how: dict[str, Any], said: st
         run_compare("nowhere/", options(**how), Progress())
 
 
-def test_a_source_that_knows_the_stripes_is_found_to_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learners, "EPOCHS", {"scratch": (4, 4), "tuned": (2, 2)})
+def test_a_source_that_knows_the_stripes_is_found_to_help() -> None:
     plain = options(source=PlantedSource(), labels_per_class=(10,), seeds=3, tune="none")
-    found = run_compare(toy_stripes(3, 30, noise=0.05), plain, Progress()).benefit
+    short = Limits(epochs={"scratch": (4, 4)})
+    found = run_compare(toy_stripes(3, 30, noise=0.05), plain, Progress(), limits=short).benefit
     assert found.verdict == "benefit"
     assert found.sentence.startswith("Use the source: compared with ")
 
 
 def test_tensorboard_has_the_curves_on_the_test_part(photos: Path, tmp_path: Path) -> None:
-    run_compare(photos, options(seeds=1, tune="none", tensorboard=tmp_path), Progress())
+    compared(photos, seeds=1, tune="none", tensorboard=tmp_path)
     (folder,) = tmp_path.iterdir()
     assert folder.name == "Scratch-all-labels-1-of-1"
     data = next(folder.iterdir()).read_bytes()
     assert data.count(b"test/accuracy") == 4 and b"validation/accuracy" not in data
 
 
-def test_few_labels_have_more_seeds(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*given: Any, **how: Any) -> Any:
-        raise ValueError
-
-    monkeypatch.setattr("headstart.comparison.experiment.trained", fails)
-    found = run_compare(photos, options(labels_per_class=(3, None), tune="none"), Progress())
+def test_few_labels_have_more_seeds(photos: Path) -> None:
+    found = compared(photos, source=Unknown(), labels_per_class=(3, None), tune="none")
     assert found.result["seeds"] == {"3": 5, "all": 2}
 
 
@@ -230,11 +241,11 @@ def made_up(how: CompareOptions, frozen: float) -> ComparisonResult:
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     given: list[CompareOptions] = []
 
-    def compared(data: Any, how: CompareOptions, progress: Progress) -> ComparisonResult:
+    def recorded(data: Any, how: CompareOptions, progress: Progress) -> ComparisonResult:
         given.append(how)
         return made_up(how, 0.9)
 
-    monkeypatch.setattr("headstart.comparison.compare.run_compare", compared)
+    monkeypatch.setattr("headstart.comparison.compare.run_compare", recorded)
     flags = ["--source", "toy:a", "--labels-per-class", "5,all", "--seeds", "7", "--budget", "2m", "--tune", "last:1"]
     app(["compare", "photos/", *flags, "--seed", "3", "--out", str(tmp_path / "a"), "--json"], standalone_mode=False)
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -299,7 +310,7 @@ def test_training_photos_that_the_test_part_holds_too_can_be_left_out(photos: Pa
                 photo.unlink()
     how = {"seeds": 1, "tune": "none", "budget": 1.0}
     plain, dropped = (
-        run_compare(tmp_path / "data", options(**how, drop_test_duplicates=drop), Progress()).result
+        compared(tmp_path / "data", **how, drop_test_duplicates=drop).result
         for drop in (False, True)
     )
     assert (plain["examples"]["train"], dropped["examples"]["train"]) == (35, 30)

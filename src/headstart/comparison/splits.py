@@ -1,0 +1,143 @@
+"""The splits of a comparison: for each number of labels, one a seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from headstart.base.errors import DataError
+from headstart.comparison.options import ALL, CompareOptions
+from headstart.data.split import Parts, split
+from headstart.run.prepared import PreparedData
+
+DEFAULT_LABELS = (5, 10, 20, None)
+FEW_LABELS, SEEDS_OF_FEW_LABELS = 10, 5
+"""Below so many labels per class there are at least so many seeds: one draw of few labels says little."""
+MIN_SEEDS = 3
+"""As many seeds stay where the budget does not suffice for all of them."""
+
+
+@dataclass(frozen=True)
+class LabelSplit:
+    """The split of one seed at one number of labels.
+
+    Attributes:
+        prepared: the data with that split.
+        per_class: labels of each class; None for all.
+        seed: of the draw.
+    """
+
+    prepared: PreparedData
+    per_class: int | None
+    seed: int
+
+    @property
+    def labels(self) -> str:
+        """The number of labels per class as a word."""
+        return ALL if self.per_class is None else str(self.per_class)
+
+
+class ExperimentSplits:
+    """The numbers of labels and the seeds of a comparison, and the split of each.
+
+    Attributes:
+        numbers: of labels per class, ascending, None (all) last.
+        seeds: by the number of labels.
+        dropped: how many seeds were left, and how many there were to be; zeros where none was left out.
+        notes: what the data does not allow, one sentence each.
+
+    Raises:
+        DataError: the data has not as many labels per class as were asked for.
+    """
+
+    def __init__(self, prepared: PreparedData, options: CompareOptions) -> None:
+        self.prepared, self.options = prepared, options
+        self.notes: list[str] = []
+        self.dropped = (0, 0)
+        self._parts: dict[tuple[int | None, int], Parts] = {}
+        self.numbers = self._numbers()
+        self.seeds = {number: self._seeds(number) for number in self.numbers}
+
+    def _numbers(self) -> tuple[int | None, ...]:
+        """Return the numbers of labels per class that the data has; a note names those that it has not."""
+        wanted = self.options.labels_per_class or DEFAULT_LABELS
+        first = self.options.seed
+        counts = [self._class_sizes(seed) for seed in range(first, first + self.options.seeds)]
+        least, most = min(low for low, _ in counts), max(high for _, high in counts)
+        numbers = [
+            number for number in wanted if number is None or (number <= least and (number < most or None not in wanted))
+        ]
+        missing = [number for number in wanted if number is not None and number > least]
+        if missing and self.options.labels_per_class:
+            names = ", ".join(map(str, missing))
+            self.notes.append(f"Left out {names} labels per class: the smallest class has {least} to learn from.")
+        if not numbers:
+            raise DataError(
+                f"the smallest class must have {min(missing)} examples to learn from",
+                f"{least}",
+                "ask for fewer with --labels-per-class, or for all",
+            )
+        return tuple(numbers)
+
+    def _class_sizes(self, seed: int) -> tuple[int, int]:
+        """Return how many examples the smallest and the largest class have to learn from."""
+        examples = self.prepared.scan.dataset.examples
+        counts = Counter(examples[position].label for position in self.parts_of(None, seed).train)
+        return min(counts.values()), max(counts.values())
+
+    def _seeds(self, number: int | None) -> list[int]:
+        labels = self._class_sizes(self.options.seed)[0] if number is None else number
+        few = labels < FEW_LABELS
+        count = max(self.options.seeds, SEEDS_OF_FEW_LABELS) if few else self.options.seeds
+        return list(range(self.options.seed, self.options.seed + count))
+
+    def parts_of(self, number: int | None, seed: int) -> Parts:
+        """Return the parts of a seed; a test part that the data brings is the same in all."""
+        if (number, seed) not in self._parts:
+            scanned = self.prepared.scan
+            self._parts[number, seed] = split(
+                scanned.dataset,
+                scanned.hashes,
+                seed=seed,
+                labels_per_class=number,
+                drop_test_duplicates=self.options.drop_test_duplicates,
+            )
+        return self._parts[number, seed]
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of the first seed, with all labels."""
+        return self.parts_of(None, self.options.seed)
+
+    def split_of(self, number: int | None, seed: int) -> LabelSplit:
+        """Return the split of one seed at one number of labels."""
+        return LabelSplit(replace(self.prepared, parts=self.parts_of(number, seed)), number, seed)
+
+    def of_number(self, number: int | None) -> list[LabelSplit]:
+        """Return the splits at one number of labels, seed by seed."""
+        return [self.split_of(number, seed) for seed in self.seeds[number]]
+
+    def every(self) -> list[LabelSplit]:
+        """Return every split, seed by seed, the fewest labels first."""
+        seeds = sorted({seed for seeds in self.seeds.values() for seed in seeds})
+        return [self.split_of(number, seed) for seed in seeds for number in self.numbers if seed in self.seeds[number]]
+
+    @property
+    def same_test(self) -> bool:
+        """Whether the test part is the same in every seed."""
+        return len({self.parts_of(None, seed).test for seed in self.seeds[self.numbers[-1]]}) == 1
+
+    @property
+    def most_seeds(self) -> int:
+        """The number of seeds, where there are the most."""
+        return max(len(seeds) for seeds in self.seeds.values())
+
+    def drop_from(self, seed: int) -> None:
+        """Leave out this seed and those after it."""
+        before = self.most_seeds
+        self.seeds = {number: [one for one in seeds if one < seed] for number, seeds in self.seeds.items()}
+        self.dropped = (self.most_seeds, max(before, self.dropped[1]))
+
+    def drop_last(self) -> None:
+        """Leave out the last seed."""
+        self.drop_from(max(seed for seeds in self.seeds.values() for seed in seeds))
