@@ -95,18 +95,14 @@ def arm_results(experiment: Experiment, number: int | None, positions: Sequence[
     """
     column_of = {position: column for column, position in enumerate(positions)}
     splits = experiment.splits.of_number(number)
-    columns = [
-        np.array([column_of[position] for position in one.prepared.parts.test], dtype=np.intp) for one in splits
-    ]
+    columns = [np.array([column_of[position] for position in one.prepared.parts.test], dtype=np.intp) for one in splits]
     tested = np.zeros((len(splits), len(positions)), np.bool_)
     for row, tested_columns in enumerate(columns):
         tested[row, tested_columns] = True
     results = {}
     for arm in [*UNTRAINED, *(arm for arm in (SCRATCH, TUNED) if arm not in experiment.failures)]:
         outcomes = [
-            outcome
-            for one in splits
-            if (outcome := experiment.outcomes.get(arm, one.labels, one.seed)) is not None
+            outcome for one in splits if (outcome := experiment.outcomes.get(arm, one.labels, one.seed)) is not None
         ]
         if len(outcomes) == len(splits):
             results[arm] = stack_seeds(outcomes, columns, len(positions))
@@ -124,7 +120,7 @@ def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
         "source": prepared.source.info.uri,
         "tune": options.tune,
         "seed": options.seed,
-        "seeds": {ALL if number is None else str(number): len(seeds) for number, seeds in experiment.splits.seeds.items()},
+        "seeds": {str(number or ALL): len(seeds) for number, seeds in experiment.splits.seeds.items()},
         "budget": options.budget,
         "examples": {
             "train": len(parts.train),

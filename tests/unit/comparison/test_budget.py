@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from headstart.comparison.budget import ExperimentCell, Limits, Plan, batch_for, pass_timer, plan_scratch, plan_tuned
+from headstart.comparison.budget import ExperimentCell, Limits, Plan, batch_for, plan_scratch, plan_tuned
 from headstart.judge.benefit.results import COARSE_EPOCH_RATIO, EPOCH_RATIO
 
 LIMITS = Limits()

@@ -309,10 +309,7 @@ def test_training_photos_that_the_test_part_holds_too_can_be_left_out(photos: Pa
             if name != "class0":
                 photo.unlink()
     how = {"seeds": 1, "tune": "none", "budget": 1.0}
-    plain, dropped = (
-        compared(tmp_path / "data", **how, drop_test_duplicates=drop).result
-        for drop in (False, True)
-    )
+    plain, dropped = (compared(tmp_path / "data", **how, drop_test_duplicates=drop).result for drop in (False, True))
     assert (plain["examples"]["train"], dropped["examples"]["train"]) == (35, 30)
     assert any("--drop-test-duplicates" in note for note in plain["warnings"])
 
