@@ -46,8 +46,8 @@ ORDER = {
     "ship": "schema tfidf_member bundle card upload",
     "run": "clock folder option_model options prepared trainable",
     "fitting": "result words findings selection words_after_tuning tuning fit",
-    "comparison": "options untrained_arms random_network budget curve trained_arms outcome_store splits experiment result"
-    " compare multi_source",
+    "comparison": "options untrained_arms random_network budget curve trained_arms outcome_store splits experiment"
+    " result compare multi_source",
     "pretraining": "options result pretrain",
     "cli": "messages command running demo_data predictions source_table fit compare pretrain predict sources demo app"
     " reference",

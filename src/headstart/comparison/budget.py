@@ -153,7 +153,9 @@ def plan_tuned(
         stages: of the network; activations can be cached between two.
     """
     if mode is not None:
-        plans = [Plan(mode, size, EPOCH_RATIO, a_pass(size)) for size in (sizes[:1] if mode.startswith("last:") else sizes)]
+        plans = [
+            Plan(mode, size, EPOCH_RATIO, a_pass(size)) for size in (sizes[:1] if mode.startswith("last:") else sizes)
+        ]
     else:
         plans = [Plan("all", size, EPOCH_RATIO, a_pass(size)) for size in sizes[:3]]
         plans += [Plan("last:1", 0, EPOCH_RATIO, a_pass(0))] if stages > 1 else []

@@ -1,4 +1,4 @@
-"""Making a source of one's own, as a short list of named steps: the command `pretrain`."""
+"""The command `pretrain`, a source from random weights, as a short list of named steps."""
 
 from __future__ import annotations
 
@@ -47,15 +47,16 @@ if TYPE_CHECKING:
     from headstart.tune.from_scratch import PretrainSplits, UntrainedNetwork
     from headstart.tune.training.task import TrainResult
 
-MEASURED, SHORTEST, LONGEST = 1000, 0.1, 10.0
-"""Recordings whose length is looked at, and the least and most seconds that are heard unless asked for."""
-MOST_RATE = 16_000  # Hz; speech and most sounds of the world are told apart by what lies below 8 kHz
-JUDGED = 2000
-"""Pictures that choose the best epoch, at most; and at most this share of those to learn from."""
-SHARE_JUDGED = 0.1
+TIMED_RECORDINGS, MIN_SECONDS, MAX_SECONDS = 1000, 0.1, 10.0
+"""The recordings whose length is looked at, and the bounds of the seconds that a network hears by default."""
+MAX_SAMPLING_RATE = 16_000
+"""In Hz; speech and most everyday sounds are told apart by what lies below 8 kHz."""
+MAX_VALIDATION, VALIDATION_SHARE = 2000, 0.1
+"""At most so many pictures choose the best epoch, and at most this share of those to learn from."""
 WEIGHTS_PER_EXAMPLE = 20_000
-"""Beyond so many weights for each example to learn from, a network learns them by heart and nothing else."""
-WINDOW = 64
+"""With more weights than this for each example, a network learns the examples by heart and nothing else."""
+READ_AHEAD = 64
+"""The examples that are read ahead of the one that is used."""
 
 
 @documented(PretrainOptions)
@@ -107,12 +108,12 @@ def pretrain(  # noqa: PLR0913, D417 (the decorator documents the options)
 
 
 def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> PretrainResult:
-    """Do the work up to the gate: read, split, train, measure.
+    """Do the work up to the gate: read, split, train, evaluate.
 
     Args:
         data: a path in any of the accepted forms, or a pair (items, labels).
-        options: how; nothing but checkpoints is written into their folder.
-        progress: where to show progress.
+        options: of the command; nothing but checkpoints is written into their folder.
+        progress: where progress is shown.
 
     Raises:
         UsageError: the data, the architecture or an option cannot be used; or the budget ends before one epoch.
@@ -122,10 +123,10 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
     if options.push_to_hub is not None:
         check_upload(options.push_to_hub)
     source = open_architecture(options.arch, seed=options.seed)
-    watchers = open_trackers(tensorboard=options.tensorboard, track=options.track, progress=progress)
+    trackers = open_trackers(tensorboard=options.tensorboard, track=options.track, progress=progress)
     with clock.part("read"):
-        scanned = read(data, options, progress)
-    material, notes = divide(scanned, seed=options.seed)
+        scanned = read_examples(data, options, progress)
+    splits, notes = split_examples(scanned, seed=options.seed)
     from headstart.tune.from_scratch import untrained_network
 
     network = untrained_network(
@@ -133,22 +134,22 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
         classes=len(scanned.dataset.classes),
         size=options.size or 0,
         seed=options.seed,
-        recording=hearing(material, options.seconds),
+        recording=recording_input(splits, options.seconds),
     )
-    check_enough(network, material)
+    check_enough_examples(network, splits)
     with clock.part("tune"):
-        trained = train(
+        trained = train_network(
             network,
-            material,
+            splits,
             options,
             fingerprint=scanned.fingerprint,
-            watchers=[ConsoleLogger(progress, material.dataset.items), *watchers],
+            trackers=[ConsoleLogger(progress, splits.dataset.items), *trackers],
             progress=progress,
         )
     clock.add("tune", trained.seconds_before_resume)
-    said = measure(network, material, seed=options.seed, clock=clock, progress=progress)
-    facts = RunInputs(data, options, scanned, counts(material), (*scanned.dataset.notes, *scanned.notes, *notes))
-    return build_pretrain_result(facts, network, trained, said, clock)
+    test = evaluate_network(network, splits, seed=options.seed, clock=clock, progress=progress)
+    inputs = RunInputs(data, options, scanned, _counts(splits), (*scanned.dataset.notes, *scanned.notes, *notes))
+    return build_pretrain_result(inputs, network, trained, test, clock)
 
 
 def open_architecture(uri: str, *, seed: int) -> TorchSource:
@@ -169,8 +170,8 @@ def open_architecture(uri: str, *, seed: int) -> TorchSource:
     return source
 
 
-def read(data: Any, options: PretrainOptions, progress: Progress) -> Scan:
-    """Return the data, every example read once, of the wanted classes alone."""
+def read_examples(data: Any, options: PretrainOptions, progress: Progress) -> Scan:
+    """Return the data, every example read once; of some classes alone where the options name them."""
     dataset = open_dataset(data, root=options.root)
     if dataset.kind not in SIMPLE_BASELINES:
         raise DataError("pretrain takes photos or recordings", dataset.items, "name a data set of one of these")
@@ -187,99 +188,98 @@ def read(data: Any, options: PretrainOptions, progress: Progress) -> Scan:
     return scanned
 
 
-def divide(scanned: Scan, *, seed: int) -> tuple[PretrainSplits, tuple[str, ...]]:
-    """Return what is learned from, what chooses the best epoch and what tests; and what is to be told of it."""
+def split_examples(scanned: Scan, *, seed: int) -> tuple[PretrainSplits, tuple[str, ...]]:
+    """Return the examples to learn from, those that choose the best epoch, those that test; and notes about them."""
     from headstart.tune.from_scratch import PretrainSplits
 
     parts = split(scanned.dataset, scanned.hashes, seed=seed)
-    learn, judge = parts.train, parts.validation
-    if not judge:
-        share = min(SHARE_JUDGED, JUDGED / len(learn))
-        learn, judge = hold_out(scanned.dataset, scanned.hashes, learn, share=share, seed=seed)
-    return PretrainSplits(scanned.dataset, learn, judge, parts.test), parts.notes
+    train, validation = parts.train, parts.validation
+    if not validation:
+        share = min(VALIDATION_SHARE, MAX_VALIDATION / len(train))
+        train, validation = hold_out(scanned.dataset, scanned.hashes, train, share=share, seed=seed)
+    return PretrainSplits(scanned.dataset, train, validation, parts.test), parts.notes
 
 
-def counts(material: PretrainSplits) -> dict[str, int]:
-    """Return how many examples are for what."""
+def _counts(splits: PretrainSplits) -> dict[str, int]:
+    """Return how many examples are in each part, as `result.json` holds it."""
     return {
-        "train": len(material.train),
-        "validation": len(material.validation),
-        "test": len(material.test),
-        "skipped": len(material.dataset.skipped),
-        "ignored": material.dataset.ignored,
+        "train": len(splits.train),
+        "validation": len(splits.validation),
+        "test": len(splits.test),
+        "skipped": len(splits.dataset.skipped),
+        "ignored": splits.dataset.ignored,
     }
 
 
-def hearing(material: PretrainSplits, seconds: float | None) -> tuple[float, int] | None:
-    """Return how many seconds of each recording are heard, and at what rate in Hz; None of pictures.
+def recording_input(splits: PretrainSplits, seconds: float | None) -> tuple[float, int] | None:
+    """Return how many seconds of each recording a network hears, and at what rate in Hz; None of pictures.
 
     Args:
-        material: the data.
-        seconds: as the options name them; None for what 95 in 100 recordings last, at most `LONGEST`.
+        splits: the data.
+        seconds: of the options; None for what 95 in 100 recordings last, at most `MAX_SECONDS`.
     """
-    dataset = material.dataset
+    dataset = splits.dataset
     if dataset.kind != "sound":
         return None
-    rows = np.linspace(0, len(material.train) - 1, min(len(material.train), MEASURED)).astype(int)
-    found = np.array([dataset.reread(material.train[row], length) for row in rows])
-    lasting = float(np.clip(np.quantile(found[:, 0], 0.95), SHORTEST, LONGEST))
-    return seconds or lasting, int(min(MOST_RATE, np.median(found[:, 1])))
+    rows = np.linspace(0, len(splits.train) - 1, min(len(splits.train), TIMED_RECORDINGS)).astype(int)
+    lengths = np.array([dataset.reread(splits.train[row], length) for row in rows])
+    usual = float(np.clip(np.quantile(lengths[:, 0], 0.95), MIN_SECONDS, MAX_SECONDS))
+    return seconds or usual, int(min(MAX_SAMPLING_RATE, np.median(lengths[:, 1])))
 
 
-def check_enough(network: UntrainedNetwork, material: PretrainSplits) -> None:
+def check_enough_examples(network: UntrainedNetwork, splits: PretrainSplits) -> None:
     """Raise DataError where there are far too few examples for so many weights."""
-    weights, items = sum(weight.numel() for weight in network.body.parameters()), material.dataset.items
+    weights, items = sum(weight.numel() for weight in network.body.parameters()), splits.dataset.items
     least = -(-weights // WEIGHTS_PER_EXAMPLE)
-    if len(material.train) < least:
+    if len(splits.train) < least:
         raise DataError(
             f"{network.arch} has {weights:,} weights and needs at least {least:,} {items} to learn from",
-            f"{len(material.train):,}",
+            f"{len(splits.train):,}",
             f"add {items}, or name a smaller architecture, such as arch:resnet9",
         )
 
 
-def train(
+def train_network(
     network: UntrainedNetwork,
-    material: PretrainSplits,
+    splits: PretrainSplits,
     options: PretrainOptions,
     *,
     fingerprint: str,
-    watchers: Sequence[Tracker],
+    trackers: Sequence[Tracker],
     progress: Progress,
 ) -> TrainResult:
-    """Train the network, its best weights left in place.
+    """Train the network; its best weights are left in place.
 
     Raises:
         UsageError: the budget ends before one epoch.
     """
     from headstart.tune.from_scratch import recipe_for, train_from_scratch
 
-    usual = recipe_for(material)
-    recipe = replace(
-        usual,
-        epochs=options.epochs,
-        patience=options.epochs,
-        learning_rate=options.learning_rate or usual.learning_rate,
-        batch_size=options.batch_size or usual.batch_size,
-        seed=options.seed,
-    )
+    recipe = recipe_for(splits)
+    grey = network.preprocessing.channels == "grey"
     trained = train_from_scratch(
         network,
-        material,
-        recipe,
+        splits,
+        replace(
+            recipe,
+            epochs=options.epochs,
+            patience=options.epochs,
+            learning_rate=options.learning_rate or recipe.learning_rate,
+            batch_size=options.batch_size or recipe.batch_size,
+            seed=options.seed,
+        ),
         augment=options.augment != "none",
-        horizontal_flip=network.preprocessing.channels != "grey"
-        if options.horizontal_flip is None
-        else options.horizontal_flip,
+        horizontal_flip=not grey if options.horizontal_flip is None else options.horizontal_flip,
         budget=options.budget,
         folder=options.checkpoints,
-        identity={"data": fingerprint, "examples": [len(material.train), len(material.validation), len(material.test)]},
-        trackers=watchers,
+        identity={"data": fingerprint, "examples": [len(splits.train), len(splits.validation), len(splits.test)]},
+        trackers=trackers,
         progress=progress,
     )
     if trained.stop_reason == "short" or (trained.stop_reason == "budget" and len(trained.history) == 2):
-        count, seconds = len(material.train), max(trained.costs.values())
-        needs = f"an epoch of {count:,} {material.dataset.items} takes about {seconds:,.1f} s"
+        needs = (
+            f"an epoch of {len(splits.train):,} {splits.dataset.items} takes about {max(trained.costs.values()):,.1f} s"
+        )
         raise UsageError(
             "--budget must allow one epoch",
             f"{options.budget:g} s, and {needs}",
@@ -288,40 +288,41 @@ def train(
     return trained
 
 
-def measure(
-    network: UntrainedNetwork, material: PretrainSplits, *, seed: int, clock: Clock, progress: Progress
+def evaluate_network(
+    network: UntrainedNetwork, splits: PretrainSplits, *, seed: int, clock: Clock, progress: Progress
 ) -> TestResult:
-    """Test the network and both naive baselines on the same held-out pictures."""
+    """Test the network and both naive baselines on the same held-out examples."""
     from headstart.tune.from_scratch import probabilities_of
 
-    y, c = material.labels(material.test), len(material.dataset.classes)
+    dataset = splits.dataset
+    y, c = splits.labels(splits.test), len(dataset.classes)
     with progress.step("Testing"), clock.part("extract"):
-        probabilities = probabilities_of(network, material, material.test)
-    learn = (*material.train, *material.validation)
-    if len(learn) > MAX_BASELINE_EXAMPLES:
-        learn = tuple(np.random.default_rng(seed).permutation(np.array(learn))[:MAX_BASELINE_EXAMPLES].tolist())
+        probabilities = probabilities_of(network, splits, splits.test)
+    known = (*splits.train, *splits.validation)
+    majority = majority_baseline(splits.labels(known), c, len(y))
+    if len(known) > MAX_BASELINE_EXAMPLES:
+        known = tuple(np.random.default_rng(seed).permutation(np.array(known))[:MAX_BASELINE_EXAMPLES].tolist())
     with clock.part("head"):
-        seen, tested = (
-            baseline_inputs(material.dataset, part, network.preprocessing, progress) for part in (learn, material.test)
+        x, x_test = (
+            baseline_inputs(dataset, positions, network.preprocessing, progress) for positions in (known, splits.test)
         )
         with progress.step("Fitting the simple baseline"):
-            simple = SIMPLE_BASELINES[material.dataset.kind](seen, material.labels(learn), tested, c=c, seed=seed)
-    common = majority_baseline(material.labels((*material.train, *material.validation)), c, len(y))
-    return TestResult(probabilities, y, judge_gate(probabilities, common, simple, y, seed=seed))
+            simple = SIMPLE_BASELINES[dataset.kind](x, splits.labels(known), x_test, c=c, seed=seed)
+    return TestResult(probabilities, y, judge_gate(probabilities, majority, simple, y, seed=seed))
 
 
 def baseline_inputs(
-    dataset: Dataset, positions: Sequence[int], how: Preprocessing, progress: Progress
+    dataset: Dataset, positions: Sequence[int], preprocessing: Preprocessing, progress: Progress
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Return what the simple baseline learns from, of shape (n, d), in the order of `positions`."""
     summary = EXTRACTION_PROFILES[dataset.kind].summary
 
     def packed(position: int) -> NDArray[np.uint8]:
-        return dataset.reread(position, lambda data: summary.pack(how.prepare(data)))
+        return dataset.reread(position, lambda data: summary.pack(preprocessing.prepare(data)))
 
     rows: list[NDArray[np.uint8]] = []
     with (
-        Prefetcher(packed, positions, workers=cores(), window=WINDOW) as ahead,
+        Prefetcher(packed, positions, workers=cores(), window=READ_AHEAD) as ahead,
         progress.step("Reading for the baselines", len(positions), dataset.items) as step,
     ):
         for row in ahead:
@@ -333,28 +334,28 @@ def baseline_inputs(
 
 
 class ConsoleLogger:
-    """Says how each epoch went."""
+    """A tracker that prints one line an epoch."""
 
-    def __init__(self, progress: Progress, word: str) -> None:
-        self._progress, self._word = progress, word
+    def __init__(self, progress: Progress, items: str) -> None:
+        self._progress, self._items = progress, items
 
     def started(self, facts: Mapping[str, Any]) -> None:
-        """Nothing is to be said yet."""
+        """Print nothing."""
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
-        """Say the numbers of an epoch in one line."""
+        """Print loss and accuracy of an epoch."""
         self._progress.say(
-            f"Epoch {epoch}: loss {numbers['train/loss']:.3f}; on {self._word} held out, log loss "
-            f"{numbers['validation/loss']:.3f}, {numbers['validation/accuracy']:.1%} right"
+            f"Epoch {epoch}: loss {numbers['train/loss']:.3f}; on {self._items} held out, log loss "
+            f"{numbers['validation/loss']:.3f} and accuracy {numbers['validation/accuracy']:.1%}"
         )
 
     def finished(self, facts: Mapping[str, Any]) -> None:
-        """Nothing is left to be said."""
+        """Print nothing."""
 
 
-def write_source(out: Path, developed: PretrainResult) -> list[str]:
-    """Write a developed source, upload it where that was asked for, and return what to say of it."""
-    developed.write(out)
-    said = [f"Source: file:{out}    Card: {out / CARD}    Result: {out / RESULT}"]
-    repository = developed.facts.options.push_to_hub
-    return said if repository is None else [*said, f"Uploaded: {upload(out, repository)}"]
+def write_source(out: Path, result: PretrainResult) -> list[str]:
+    """Write a source, upload it where the options name a repository, and return lines that name what is there."""
+    result.write(out)
+    lines = [f"Source: file:{out}    Card: {out / CARD}    Result: {out / RESULT}"]
+    repository = result.inputs.options.push_to_hub
+    return lines if repository is None else [*lines, f"Uploaded: {upload(out, repository)}"]

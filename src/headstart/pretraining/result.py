@@ -1,4 +1,4 @@
-"""What came of `pretrain`: the network, its gate, `result.json`, and the folder that `file:FOLDER` opens."""
+"""The result of `pretrain`: the network, its gate, `result.json`, and the folder that `file:FOLDER` opens."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ WEIGHTS, CARD, PAGE = "weights.safetensors", "README.md", "report.html"
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run was given.
+    """The data and the options of a run.
 
     Attributes:
-        data: as it was named.
-        options: how it was to go.
+        data: a path or examples, as they were passed.
+        options: of the command.
         scan: the data, read.
-        examples: how many are for what, as `result.json` says it.
-        notes: what was noticed about it, one sentence each.
+        examples: how many are in each part, as `result.json` holds it.
+        notes: what was noticed about the data, one sentence each.
     """
 
     data: Any
@@ -58,12 +58,12 @@ class RunInputs:
 
 @dataclass(frozen=True)
 class TestResult:
-    """What a network answers on the test pictures, and how it stands.
+    """The predictions of a network on the test examples.
 
     Attributes:
         probabilities: float32 of shape (n, c).
         y: class ids, int64 of shape (n,).
-        gate: how it stands against both naive baselines.
+        gate: the comparison with both naive baselines.
     """
 
     probabilities: NDArray[np.float32]
@@ -73,36 +73,36 @@ class TestResult:
 
 @dataclass(frozen=True)
 class PretrainResult:
-    """A network that was trained from random weights, and how it stands against the naive baselines.
+    """A network that was trained from random weights, compared with the naive baselines.
 
     Attributes:
-        facts: what the run was given.
+        inputs: the data and the options.
         network: the network, its weights those of the best epoch.
-        trained: what came of the run.
-        measured: its answers on the test pictures.
+        trained: the result of training.
+        test: its predictions on the test examples.
         result: what goes into `result.json`.
     """
 
-    facts: RunInputs
+    inputs: RunInputs
     network: UntrainedNetwork
     trained: TrainResult
-    measured: TestResult
+    test: TestResult
     result: dict[str, Any]
 
     @property
     def gate(self) -> Gate:
-        """How it stands against both naive baselines."""
-        return self.measured.gate
+        """The comparison with both naive baselines."""
+        return self.test.gate
 
     @property
     def simple(self) -> str:
-        """What the simple baseline is."""
-        return self.facts.scan.dataset.modality.baseline
+        """The name of the simple baseline."""
+        return self.inputs.scan.dataset.modality.baseline
 
     @property
     def verdict(self) -> str:
-        """How it stands, in one sentence."""
-        return self.gate.sentence(self.facts.scan.dataset.items, len(self.measured.y), self.simple)
+        """The comparison with both baselines in one sentence."""
+        return self.gate.sentence(self.inputs.scan.dataset.items, len(self.test.y), self.simple)
 
     def write(self, out: Path) -> None:
         """Write the source as a folder that `file:OUT` opens, in one step; what a stopped run left there is gone.
@@ -110,7 +110,7 @@ class PretrainResult:
         Raises:
             UsageError: it did not pass the gate and is not forced; or the disk is full, and what stood there is intact.
         """
-        if not self.gate.passed and not self.facts.options.force:
+        if not self.gate.passed and not self.inputs.options.force:
             raise UsageError(
                 "a developed source must beat both naive baselines beyond the interval",
                 self.verdict,
@@ -132,7 +132,7 @@ class PretrainResult:
             PAGE: render(self.page()).encode("utf-8", "backslashreplace"),
             CARD: card.encode("utf-8", "backslashreplace"),
             RESULT: json.dumps(self.result, indent=1, allow_nan=False).encode(),
-            DESCRIPTION: canonical_json(self.described(sha256(weights))),
+            DESCRIPTION: canonical_json(self.description(sha256(weights))),
         }
 
     def weights(self) -> bytes:
@@ -140,92 +140,88 @@ class PretrainResult:
         import torch
         from safetensors.torch import save
 
-        kind = torch.float16 if self.facts.options.fp16 else torch.float32
+        kind = torch.float16 if self.inputs.options.fp16 else torch.float32
         state = self.network.body.state_dict()
-        kept = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
-        return save({name: tensor.detach().cpu().to(kind).contiguous() for name, tensor in kept.items()})
+        weights = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+        return save({name: tensor.detach().cpu().to(kind).contiguous() for name, tensor in weights.items()})
 
     def page(self) -> Report:
         """Return what the HTML page shows."""
-        told = self.measured.probabilities
+        probabilities = self.test.probabilities
         provenance = {
             "Architecture": self.network.arch,
             "Licence": self.result["licence"],
             "Seed": str(self.result["seed"]),
-            "Fingerprint of the data": self.facts.scan.fingerprint,
-            "Command": self.facts.command,
+            "Fingerprint of the data": self.inputs.scan.fingerprint,
+            "Command": self.inputs.command,
         }
         return Report(
             title=self.result["data"]["name"],
             result=self.result,
             verdict=self.verdict,
             confusion=np.array(self.result["confusion"], dtype=np.int64),
-            reliability=calibration_bins(told.max(axis=1), told.argmax(axis=1) == self.measured.y),
-            skipped=self.facts.scan.dataset.skipped,
+            reliability=calibration_bins(probabilities.max(axis=1), probabilities.argmax(axis=1) == self.test.y),
+            skipped=self.inputs.scan.dataset.skipped,
             notes=tuple(Note(text) for text in self.result["warnings"]),
             provenance=tuple(provenance.items()),
         )
 
-    def described(self, digest: str) -> dict[str, Any]:
-        """Return the content of `source.json`, given the sha256 of the weights."""
-        network, dataset = self.network, self.facts.scan.dataset
+    def description(self, digest: str) -> dict[str, Any]:
+        """Return the content of `source.json`, with the sha256 of the weights."""
+        network, dataset = self.network, self.inputs.scan.dataset
         return {
             "schema": FOLDER_SCHEMA,
             "graph": LIBRARY,
             "arch": network.arch,
-            "origin": f"{dataset.name}, fingerprint {self.facts.scan.fingerprint}",
+            "origin": f"{dataset.name}, fingerprint {self.inputs.scan.fingerprint}",
             "weights": WEIGHTS,
             "preprocessing": asdict(network.preprocessing),
             "classes": list(dataset.classes),
-            "licence": self.facts.options.licence or "not stated",
+            "licence": self.inputs.options.licence or "not stated",
             "trained_on": f"{len(dataset.classes)} classes of {dataset.name}, from random weights",
             "members": {WEIGHTS: digest},
             "taps": [asdict(tap) for tap in network.taps],
             "more": [asdict(tap) for tap in network.extra_taps],
             "gate": self.gate.as_dict(),
-            "command": self.facts.command,
+            "command": self.inputs.command,
         }
 
 
 def build_pretrain_result(
-    facts: RunInputs, network: UntrainedNetwork, trained: TrainResult, measured: TestResult, clock: Clock
+    inputs: RunInputs, network: UntrainedNetwork, trained: TrainResult, test: TestResult, clock: Clock
 ) -> PretrainResult:
-    """Gather everything worth telling."""
-    dataset, options = facts.scan.dataset, facts.options
-    told = evaluate(measured.probabilities, measured.y, dataset.classes, seed=options.seed)
-    gate = measured.gate
-    spectrogram = (
-        {"spectrogram": asdict(network.preprocessing.spectrogram)}
-        if isinstance(network.preprocessing, AudioPreprocessing)
-        else {}
-    )
+    """Build the result, with everything that `result.json` holds."""
+    dataset, options = inputs.scan.dataset, inputs.options
+    metrics = evaluate(test.probabilities, test.y, dataset.classes, seed=options.seed)
+    gate = test.gate
+    preprocessing = network.preprocessing
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "task": dataset.modality.task,
         "arch": options.arch,
         "source": f"file:{options.folder}",
-        "size": list(network.preprocessing.size),
-        **spectrogram,
+        "size": list(preprocessing.size),
+        **({"spectrogram": asdict(preprocessing.spectrogram)} if isinstance(preprocessing, AudioPreprocessing) else {}),
         "seed": options.seed,
         "gate": gate.as_dict(),
-        "examples": facts.examples,
+        "examples": inputs.examples,
         "classes": list(dataset.classes),
-        "test": {name: told[name] for name in METRICS},
+        "test": {name: metrics[name] for name in METRICS},
         "baselines": {"majority": gate.majority, "simple": gate.simple},
-        "per_class": told["per_class"],
-        "confusion": told["confusion"],
+        "per_class": metrics["per_class"],
+        "confusion": metrics["confusion"],
         "training": training(trained),
-        "data": {"name": dataset.name, "fingerprint": facts.scan.fingerprint},
+        "data": {"name": dataset.name, "fingerprint": inputs.scan.fingerprint},
         "licence": options.licence or "not stated",
-        "command": facts.command,
-        "warnings": list(dict.fromkeys((*facts.notes, *ungated(gate)))),
+        "command": inputs.command,
+        "warnings": list(dict.fromkeys((*inputs.notes, *ungated(gate)))),
         "seconds": clock.read(),
     }
-    return PretrainResult(facts, network, trained, measured, result)
+    return PretrainResult(inputs, network, trained, test, result)
 
 
 def training(trained: TrainResult) -> dict[str, Any]:
-    """Return what came of training as plain values, ready for JSON."""
+    """Return the result of training as plain values, ready for JSON."""
     return {
         "epochs": len(trained.history) - 1,
         "planned": trained.planned,

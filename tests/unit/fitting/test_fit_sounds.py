@@ -92,7 +92,7 @@ def test_a_network_of_one_size_hears_a_square(data: Path, tmp_path: Path) -> Non
     how = found.network.how
     assert isinstance(how, AudioPreprocessing) and how.size == (32, 32) and how.channels == "grey"
     assert how.spectrogram.seconds == pytest.approx(0.5, rel=0.02)
-    assert "--seconds 0.5" in found.facts.command
+    assert "--seconds 0.5" in found.inputs.command
 
 
 def test_broken_recordings_are_skipped_and_counted__AUD_04_AUD_05(data: Path, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_broken_recordings_are_skipped_and_counted__AUD_04_AUD_05(data: Path, tm
     options = PretrainOptions(arch="arch:lenet5", epochs=1, force=True, out=tmp_path / "o")
     found = run_pretrain((files, list(labels)), options, Progress())
     assert found.result["examples"]["skipped"] == 2
-    assert {one.reason.split(" (")[0] for one in found.facts.scan.dataset.skipped} == {"truncated", "no samples"}
+    assert {one.reason.split(" (")[0] for one in found.inputs.scan.dataset.skipped} == {"truncated", "no samples"}
 
 
 @pytest.mark.parametrize(
