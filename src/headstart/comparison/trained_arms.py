@@ -18,12 +18,14 @@ from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.split import hold_out
 from headstart.engines.environment import set_passive_omp_wait
+from headstart.features.extract import extract_again
 from headstart.features.features import Features
 from headstart.heads.select import fit_ridge
 from headstart.judge.benefit.gains import SCRATCH
 from headstart.judge.benefit.results import Outcome, measured_epochs
 from headstart.run.prepared import PreparedData
 from headstart.sources.base import Source
+from headstart.sources.layers import select
 from headstart.tune.training.trackers import Tracker
 
 if TYPE_CHECKING:
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
 
 RATE_DIVISOR, MAX_ATTEMPTS = 3.0, 3
 """A run whose loss explodes starts again at a rate so many times lower; so many runs at most."""
-FEATURE_BATCH = 64
-"""Examples whose features are computed together."""
 FLIP_SHARE = 0.25
 """The share of the labels on which it is decided whether a mirrored picture keeps its label."""
 
@@ -222,23 +222,15 @@ def tuning_problem(prepared: PreparedData, source: Source) -> TuningProblem:
 
 
 def _features(prepared: PreparedData, source: Source, layer: str) -> Features:
-    """Return features of the labelled examples: those at hand for the source as it is, else computed by torch."""
+    """Return features of the labelled examples: those at hand for the source as it is, else computed and not kept."""
+    train = prepared.parts.train
     if source is prepared.source:
-        return prepared.features(layer, prepared.parts.train)
-    from headstart.engines.torch import TorchEngine, TorchTexts
-    from headstart.sources.layers import select
-
-    dataset, train = prepared.scan.dataset, prepared.parts.train
-    network = source.at(layer).network()
-    width = sum(block.width for block in network.blocks)
-    engine = TorchTexts(network.module(), width) if dataset.kind == "text" else TorchEngine(network.module())
-    rows = [
-        engine.run(source.prepare_all([dataset.read(position) for position in train[start : start + FEATURE_BATCH]]))
-        for start in range(0, len(train), FEATURE_BATCH)
-    ]
-    x, blocks = select(np.concatenate(rows), network.blocks, layer)
-    ids = tuple(dataset.examples[position].id for position in train)
-    return Features(x, prepared.labels(train), ids, dataset.classes, blocks, network.fingerprint)
+        return prepared.features(layer, train)
+    extraction = extract_again(prepared.scan, train, source.at(layer), cache=cache_dir(), engine="torch", keep=False)
+    x, blocks = select(extraction.x, extraction.blocks, layer)
+    dataset = extraction.scan.dataset
+    ids = tuple(example.id for example in dataset.examples)
+    return Features(x, prepared.labels(train), ids, dataset.classes, blocks, extraction.made_by)
 
 
 def _decode_all(decoded_cache: DecodedCache, problem: TuningProblem, progress: Progress) -> None:
