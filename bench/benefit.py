@@ -39,9 +39,8 @@ def planted(seeds: int, only: str | None = None) -> None:
     set_passive_omp_wait()
     import torch
 
-    from headstart.comparison import experiment
-    from headstart.comparison import trained_arms as learners
     from headstart.base.progress import Progress
+    from headstart.comparison.budget import Limits
     from headstart.comparison.compare import run_compare
     from headstart.comparison.options import CompareOptions
     from headstart.judge.benefit.benefit import Benefit, compute_benefit
@@ -49,7 +48,13 @@ def planted(seeds: int, only: str | None = None) -> None:
     from headstart.testing import PlantedSource, ToySource, toy_stripes
 
     torch.set_num_threads(1)
-    learners.EPOCHS = {"scratch": (10, 10), "tuned": (6, 6)}
+    limits = Limits(epochs={"scratch": (10, 10), "tuned": (6, 6)})
+
+    class OtherWeights(ToySource):
+        """The same network, which other random weights than usual start scratch with."""
+
+        def anew(self, seed: int) -> ToySource:
+            return ToySource(seed + 7919)
 
     def compared(source, seed: int, *, permuted: bool = False, tune: str = "all", noise: float = NOISE) -> Benefit:
         pictures, labels = toy_stripes(3, 40, noise=noise, seed=seed % 10_000)
@@ -58,15 +63,12 @@ def planted(seeds: int, only: str | None = None) -> None:
         plain = CompareOptions(
             source=source, labels_per_class=(10,), seeds=5, tune=tune, budget=3600.0, seed=100 * seed
         )
-        return run_compare((pictures, labels), plain, Progress()).benefit
+        return run_compare((pictures, labels), plain, Progress(), limits=limits).benefit
 
     def two_scratch_arms(seed: int) -> Benefit:
         """Let scratch with other initial weights, on the same splits, stand for the source."""
         one = compared(ToySource(), seed, tune="none", noise=EASY)
-        random = learners.from_random
-        experiment.from_random = lambda source, *, seed: random(source, seed=seed + 7919)
-        other = compared(ToySource(), seed, tune="none", noise=EASY)
-        experiment.from_random = random
+        other = compared(OtherWeights(), seed, tune="none", noise=EASY)
         last, scratch = one.results[-1], other.results[-1].arms[SCRATCH]
         arms = {**{name: arm for name, arm in last.arms.items() if name != FROZEN}, TUNED: scratch, START: scratch}
         return compute_benefit([replace(last, arms=arms)], one.y, one.meta)
