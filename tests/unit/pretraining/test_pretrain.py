@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,12 @@ import pytest
 from sklearn.datasets import load_digits
 
 from headstart.base.errors import DataError, SourceError, UsageError
-from headstart.base.progress import Progress
+from headstart.base.progress import Progress, Step
 from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.pretrain import open_architecture, pretrain, run_pretrain
 from headstart.pretraining.result import PretrainResult
 from headstart.sources.checkpoints.source_folder import UNGATED
 from headstart.sources.registry import open_source
-from headstart.tune.training import loop
 
 LENET = PretrainOptions(arch="arch:lenet5", epochs=2, learning_rate=0.01, batch_size=32, force=True)
 
@@ -120,29 +121,39 @@ def test_forced_it_is_marked_and_fit_warns(tmp_path: Path) -> None:
     assert UNGATED in model.report["warnings"]
 
 
-def test_stopped_and_resumed_it_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Stopping(Progress):
+    """Progress that asks for a stop, as Ctrl-C does, when so many batches have been learned from."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
+        with super().step(name, total, unit, done=done) as step:
+            yield Counting(self) if unit == "examples" else step
+
+
+class Counting:
+    def __init__(self, progress: Stopping) -> None:
+        self.progress = progress
+
+    def advance(self, count: int = 1) -> None:
+        self.progress.left -= 1
+        if not self.progress.left:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_stopped_and_resumed_it_ends_in_the_same_weights(tmp_path: Path) -> None:
     data, whole = digits(), tmp_path / "whole"
     run_pretrain(data, LENET.changed(out=whole), Progress()).write(whole)
-    learn, steps = loop._Run._learn, 0
-
-    def stopping(run: Any, *given: Any) -> str:
-        nonlocal steps
-        steps += 1
-        if steps == 5:
-            signal.raise_signal(signal.SIGINT)
-        return learn(run, *given)
-
-    monkeypatch.setattr(loop._Run, "_learn", stopping)
     stopped = tmp_path / "stopped"
     options = LENET.changed(out=stopped)
     with pytest.raises(KeyboardInterrupt):
-        run_pretrain(data, options, Progress())
+        run_pretrain(data, options, Stopping(batches=5))
     resumed = run_pretrain(data, options, Progress())
     resumed.write(stopped)
     assert resumed.trained.seconds_before_resume > 0
-    assert (
-        resumed.result["seconds"]["total"] > resumed.result["seconds"]["tune"] > resumed.trained.seconds_before_resume
-    )
+    assert resumed.result["seconds"]["total"] > resumed.result["seconds"]["tune"] > resumed.trained.seconds_before_resume
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (whole, stopped)]
     assert weights[0] == weights[1]
 
