@@ -63,7 +63,6 @@ LONG_FUNCTIONS = {
     "fitting.findings.build_fit_result",
     "fitting.tuning.tuned_predictor",
     "fitting.tuning._answer",
-    "pretraining.pretrain.train",
 }
 
 

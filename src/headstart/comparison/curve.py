@@ -54,9 +54,9 @@ class TestTracker:
     def __init__(self, tracker: Tracker, curve: TestCurve) -> None:
         self._tracker, self._curve = tracker, curve
 
-    def started(self, facts: Mapping[str, Any]) -> None:
-        """Pass the facts on."""
-        self._tracker.started(facts)
+    def started(self, details: Mapping[str, Any]) -> None:
+        """Pass the details on."""
+        self._tracker.started(details)
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
         """Pass on the numbers that are finite, and those that were measured on the test examples."""
@@ -66,6 +66,6 @@ class TestTracker:
             shown["test/loss"] = float(self._curve.loss[epoch].mean())
         self._tracker.epoch(shown, epoch=epoch)
 
-    def finished(self, facts: Mapping[str, Any]) -> None:
-        """Pass the facts on."""
-        self._tracker.finished(facts)
+    def finished(self, details: Mapping[str, Any]) -> None:
+        """Pass the details on."""
+        self._tracker.finished(details)

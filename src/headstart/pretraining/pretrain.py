@@ -45,7 +45,7 @@ from headstart.tune.training.trackers import Tracker, open_trackers
 if TYPE_CHECKING:
     from headstart.sources.base import Source
     from headstart.tune.from_scratch import PretrainSplits, UntrainedNetwork
-    from headstart.tune.training.task import TrainResult
+    from headstart.tune.training.task import Recipe, TrainResult
 
 TIMED_RECORDINGS, MIN_SECONDS, MAX_SECONDS = 1000, 0.1, 10.0
 """The recordings whose length is looked at, and the bounds of the seconds that a network hears by default."""
@@ -253,21 +253,13 @@ def train_network(
     Raises:
         UsageError: the budget ends before one epoch.
     """
-    from headstart.tune.from_scratch import recipe_for, train_from_scratch
+    from headstart.tune.from_scratch import train_from_scratch
 
-    recipe = recipe_for(splits)
     grey = network.preprocessing.channels == "grey"
     trained = train_from_scratch(
         network,
         splits,
-        replace(
-            recipe,
-            epochs=options.epochs,
-            patience=options.epochs,
-            learning_rate=options.learning_rate or recipe.learning_rate,
-            batch_size=options.batch_size or recipe.batch_size,
-            seed=options.seed,
-        ),
+        _recipe(splits, options),
         augment=options.augment != "none",
         horizontal_flip=not grey if options.horizontal_flip is None else options.horizontal_flip,
         budget=options.budget,
@@ -286,6 +278,20 @@ def train_network(
             "give more time, or a smaller --size or architecture, and another --out",
         )
     return trained
+
+
+def _recipe(splits: PretrainSplits, options: PretrainOptions) -> Recipe:
+    from headstart.tune.from_scratch import recipe_for
+
+    recipe = recipe_for(splits)
+    return replace(
+        recipe,
+        epochs=options.epochs,
+        patience=options.epochs,
+        learning_rate=options.learning_rate or recipe.learning_rate,
+        batch_size=options.batch_size or recipe.batch_size,
+        seed=options.seed,
+    )
 
 
 def evaluate_network(
@@ -339,7 +345,7 @@ class ConsoleLogger:
     def __init__(self, progress: Progress, items: str) -> None:
         self._progress, self._items = progress, items
 
-    def started(self, facts: Mapping[str, Any]) -> None:
+    def started(self, details: Mapping[str, Any]) -> None:
         """Print nothing."""
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
@@ -349,7 +355,7 @@ class ConsoleLogger:
             f"{numbers['validation/loss']:.3f} and accuracy {numbers['validation/accuracy']:.1%}"
         )
 
-    def finished(self, facts: Mapping[str, Any]) -> None:
+    def finished(self, details: Mapping[str, Any]) -> None:
         """Print nothing."""
 
 

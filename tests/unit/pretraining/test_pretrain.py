@@ -153,7 +153,9 @@ def test_stopped_and_resumed_it_ends_in_the_same_weights(tmp_path: Path) -> None
     resumed = run_pretrain(data, options, Progress())
     resumed.write(stopped)
     assert resumed.trained.seconds_before_resume > 0
-    assert resumed.result["seconds"]["total"] > resumed.result["seconds"]["tune"] > resumed.trained.seconds_before_resume
+    assert (
+        resumed.result["seconds"]["total"] > resumed.result["seconds"]["tune"] > resumed.trained.seconds_before_resume
+    )
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (whole, stopped)]
     assert weights[0] == weights[1]
 
