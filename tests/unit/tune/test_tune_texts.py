@@ -12,7 +12,6 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
-from headstart.affordable_epochs import words_after_tuning as leaning
 from hub_models import for_sentences, place, tiny_text
 from toy_texts import FILLERS, TOPICS, sentences, write_csv
 from tuning_problem import text_tuning_problem
@@ -21,6 +20,7 @@ import headstart as hs
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.engines.torch import TorchTexts
+from headstart.fitting import words_after_tuning as leaning
 from headstart.sources.base import Identity
 from headstart.sources.networks import bert
 from headstart.sources.networks.source import build_seeded
@@ -77,7 +77,9 @@ def trial_of(folder: Path, source: TextSource, config: TrialConfig, **how: Any) 
 @pytest.mark.parametrize("mode", ["last:1", "norm", "all", "lora"])
 def test_what_is_frozen_stays_to_the_last_bit(tmp_path: Path, encoder: Any, mode: str) -> None:
     trial = trial_of(
-        tmp_path, encoder("distilbert"), TrialConfig(mode, recipe=replace(QUICK, epochs=1, keep_last=True))
+        tmp_path,
+        encoder("distilbert"),
+        TrialConfig(mode, recipe=replace(QUICK, epochs=1, learning_rate=1e-4, keep_last=True)),
     )
     trial.run(budget=None, folder=None, identity={})
     changed = set(trial.changed_weights())
@@ -144,7 +146,7 @@ def test_activations_that_do_not_fit_in_memory_lie_on_disk(
 def test_the_network_begins_as_the_head_on_the_features(tmp_path: Path, encoder: Any) -> None:
     for layer in ("pool", "joined"):
         trial = trial_of(tmp_path / layer, encoder(), TrialConfig("all"), layer=layer)
-        wanted = trial.classifier.start.scores(trial.tuning_problem.x_validation) / trial.classifier.start.temperature
+        wanted = trial.classifier.start.scores(trial.problem.x_validation) / trial.classifier.start.temperature
         np.testing.assert_allclose(trial.validation_scores(), wanted, atol=2e-3 * wanted.std())
 
 
@@ -152,7 +154,7 @@ def test_texts_in_pieces_are_tuned_whole_and_that_is_said(tmp_path: Path, encode
     source = encoder(long="chunks")
     object.__setattr__(source.preprocessing, "limit", 8)
     trial = trial_of(tmp_path, source, TrialConfig("last:1", recipe=QUICK))
-    wanted = trial.classifier.start.scores(trial.tuning_problem.x_validation) / trial.classifier.start.temperature
+    wanted = trial.classifier.start.scores(trial.problem.x_validation) / trial.classifier.start.temperature
     np.testing.assert_allclose(trial.validation_scores(), wanted, atol=2e-3 * wanted.std())
     trial.run(budget=None, folder=None, identity={})
     assert not trial.cached and "long texts are read in pieces" in trial.notes[0]
@@ -172,12 +174,12 @@ def test_a_tuned_encoder_gives_the_scores_that_were_judged(tmp_path: Path, encod
         trial.initial_head,
     )
     source, judged = trial.tuned_source(), trial.validation_scores()
-    tokens = [source.prepare(trial.tuning_problem.dataset.read(at)) for at in trial.tuning_problem.validation_positions]
+    tokens = [source.prepare(trial.problem.dataset.read(at)) for at in trial.problem.validation_positions]
     x = TorchTexts(source.module(), sum(block.width for block in source.network().blocks)).run(tokens)
     found = trial.classifier.head().scores(x[:, : source.info.feature_size])
     np.testing.assert_allclose(found, judged, rtol=1e-3, atol=1e-3 * judged.std())
-    assert source.info.sha256 != trial.tuning_problem.source.info.sha256
-    assert source.network().fingerprint != trial.tuning_problem.source.network().fingerprint
+    assert source.info.sha256 != trial.problem.source.info.sha256
+    assert source.network().fingerprint != trial.problem.source.network().fingerprint
 
 
 def test_batches_hold_texts_of_nearly_one_length_and_each_once() -> None:
