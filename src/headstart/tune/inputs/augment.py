@@ -2,6 +2,9 @@
 
 No random state is carried: a view follows from the seed, the example and the number of the view alone, so that any
 process may draw it, in any order, before or after a crash. All numbers of a view are drawn before a pixel is touched.
+
+Pillow renders them: `torchvision.transforms.v2.functional` with the same numbers has half the speed (a `light` view of
+224 pixels took 4.6 ms on one core, here 2.3 ms), and its crop has no fractions of pixels.
 """
 
 from __future__ import annotations

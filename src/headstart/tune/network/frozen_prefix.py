@@ -1,7 +1,8 @@
 """The frozen prefix: what never learns is computed once, and the passes after it run only what does.
 
 A pass over a network whose frozen modules return prepared outputs, instead of computing them, is a pass over the rest
-of it, whatever library the network comes from and however its forward is written.
+of it, whatever library the network comes from and however its forward is written. With EfficientNet-Lite0 an epoch of
+`last:1` runs 6.0 times as fast as through the whole network, one of `last:2` 2.1 times (`bench/tuning.py speed`).
 """
 
 from __future__ import annotations
