@@ -1,4 +1,4 @@
-"""What a person sees while work goes on: a live bar on a terminal, plain lines elsewhere, nothing when quiet.
+"""What a person sees while work goes on: a live bar on a terminal, plain lines in a pipe, nothing when quiet.
 
 Everything goes to standard error, so that standard output stays free for results.
 """

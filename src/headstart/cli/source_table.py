@@ -40,8 +40,8 @@ def _cells(uri: str, info: SourceInfo) -> tuple[str, ...]:
     if info.kind == "text":
         size = f"{info.input['limit']} tokens" if info.input["limit"] else "any text"
     elif info.kind == "sound":
-        heard = info.input["spectrogram"]
-        size = f"{heard['frames'] * heard['hop'] / heard['rate']:.2f} s at {heard['rate']:,} Hz"
+        spectrogram = info.input["spectrogram"]
+        size = f"{spectrogram['frames'] * spectrogram['hop'] / spectrogram['rate']:.2f} s at {spectrogram['rate']:,} Hz"
     else:
         height, width = info.input["size"]
         size = f"{height} px" if height == width else f"{height}x{width} px"

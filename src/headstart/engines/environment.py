@@ -1,4 +1,4 @@
-"""Manners for the libraries behind the engines: what must be settled before each is first imported."""
+"""The environment of the libraries behind the engines: what must be set before each is first imported."""
 
 from __future__ import annotations
 

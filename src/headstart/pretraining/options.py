@@ -31,7 +31,7 @@ class PretrainOptions(RunOptions):
         None,
         "Data",
         "SECONDS",
-        "The length of a recording that the network hears. The default is what 95 in 100 recordings last, at most 10.",
+        "The length of a recording that the network reads. The default is what 95 in 100 recordings last, at most 10.",
     )
     arch: str = option(
         ..., "Source", "URI", "The architecture, such as timm:resnet18 or arch:resnet9. It must be given."

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from headstart.tune.training.task import Recipe, TrainResult
 
 TIMED_RECORDINGS, MIN_SECONDS, MAX_SECONDS = 1000, 0.1, 10.0
-"""The recordings whose length is looked at, and the bounds of the seconds that a network hears by default."""
+"""The recordings whose length is looked at, and the bounds of the seconds that a network reads by default."""
 MAX_SAMPLING_RATE = 16_000
 """In Hz; speech and most everyday sounds are told apart by what lies below 8 kHz."""
 MAX_VALIDATION, VALIDATION_SHARE = 2000, 0.1
@@ -212,7 +212,7 @@ def _counts(splits: PretrainSplits) -> dict[str, int]:
 
 
 def recording_input(splits: PretrainSplits, seconds: float | None) -> tuple[float, int] | None:
-    """Return how many seconds of each recording a network hears, and at what rate in Hz; None of pictures.
+    """Return how many seconds of each recording a network reads, and at what rate in Hz; None of pictures.
 
     Args:
         splits: the data.

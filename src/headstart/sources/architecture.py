@@ -1,4 +1,4 @@
-"""Anatomy: what an architecture is, whatever its weights; remembered, so that a warm run need not build it."""
+"""What an architecture is, whatever its weights; cached, so that a warm run need not build the network."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ class Architecture:
     notes: tuple[str, ...] = ()
 
 
-def remembered(key: Mapping[str, Any], look: Callable[[], Architecture]) -> Architecture:
-    """Return the anatomy kept in the cache under `key`, or what `look` finds, which is kept.
+def remembered(key: Mapping[str, Any], inspect: Callable[[], Architecture]) -> Architecture:
+    """Return the architecture that the cache holds under `key`, or else what `inspect` returns, which is cached.
 
     Args:
-        key: what the anatomy depends on: the name, and the versions of the libraries that define it.
-        look: builds the architecture and looks at it; imports torch.
+        key: what the architecture depends on: the name, and the versions of the libraries that define it.
+        inspect: builds the network and inspects it; imports torch.
     """
     path = cache_dir() / "sources" / f"{sha256_json({**key, 'recipe': RECIPE, 'anatomy': 2})}.json"
     if (cached := read_record(path)) is not None:
         return from_json(cached)
-    anatomy = look()
-    write_record(path, asdict(anatomy))
-    return anatomy
+    architecture = inspect()
+    write_record(path, asdict(architecture))
+    return architecture
 
 
-def from_json(held: Mapping[str, Any]) -> Architecture:
-    """Return the anatomy that `asdict` and JSON made `held` of."""
+def from_json(record: Mapping[str, Any]) -> Architecture:
+    """Return the architecture of a record that `asdict` and JSON made."""
     how: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in held["preprocessing"].items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in record["preprocessing"].items()
     }
-    plain = {name: value for name, value in held.items() if name not in ("preprocessing", "taps", "more", "notes")}
-    taps, more = (tuple(Tap(**tap) for tap in held[name]) for name in ("taps", "more"))
-    notes = tuple(held["notes"])
+    plain = {name: value for name, value in record.items() if name not in ("preprocessing", "taps", "more", "notes")}
+    taps, more = (tuple(Tap(**tap) for tap in record[name]) for name in ("taps", "more"))
+    notes = tuple(record["notes"])
     return Architecture(preprocessing=Preprocessing(**how), taps=taps, more=more, notes=notes, **plain)

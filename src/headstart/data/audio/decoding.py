@@ -42,7 +42,7 @@ SOUND_SUFFIXES: frozenset[str] = frozenset(
 RATES = (1_000, 768_000)
 """Least and greatest number of samples a second that is read."""
 USUAL = frozenset({16_000, 22_050, 24_000, 32_000, 44_100, 48_000})
-"""Rates that go without saying: what a source hears is in such recordings."""
+"""The usual sampling rates; a note names every other one."""
 LOOKED_AT = 30.0
 """Seconds of a recording that are looked at before anything is learned; whatever is used later is checked then."""
 BLOCK = 2**18
@@ -111,7 +111,7 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
         clauses.append(f"{encoding.upper()} named {suffix[0]}, read by content")
     with _opened(data) as file:
         if file.samplerate not in USUAL:
-            clauses.append(f"sampled at {file.samplerate:,} Hz (resampled where the source hears another rate)")
+            clauses.append(f"sampled at {file.samplerate:,} Hz (resampled where the source reads another rate)")
         if file.channels > 1:
             clauses.append(f"{file.channels} channels, mixed down to one")
         silent = True
@@ -145,7 +145,7 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
         data: the whole file, or more than `MAX_BYTES` of a larger one.
         rate: samples a second.
         seconds: how much of it.
-        share: where a longer recording begins: 0 at its first sample, 1 so late that its last one is heard.
+        share: where a longer recording begins: 0 at its first sample, 1 so late that its last one is read.
 
     Raises:
         BadExample: as `remarks`.

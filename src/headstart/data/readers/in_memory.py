@@ -71,20 +71,22 @@ def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None, *, kin
         kind=kind,
         examples=tuple(examples),
         classes=classes,
-        read=TextReader([items[row] for row in rows]) if kind == "text" else _Items(items, rows, heard=kind == "sound"),
+        read=TextReader([items[row] for row in rows])
+        if kind == "text"
+        else _Items(items, rows, is_sound=kind == "sound"),
         skipped=tuple(skipped),
         notes=label_notes(classes),
     )
 
 
 class _Items:
-    def __init__(self, items: Sequence[Any], rows: Sequence[int], *, heard: bool) -> None:
-        self._items, self._rows, self._heard = items, tuple(rows), heard
+    def __init__(self, items: Sequence[Any], rows: Sequence[int], *, is_sound: bool) -> None:
+        self._items, self._rows, self._is_sound = items, tuple(rows), is_sound
         self._lock = threading.Lock()
 
     def __call__(self, position: int) -> bytes:
         item = self._items[self._rows[position]]
-        if self._heard:
+        if self._is_sound:
             return sound_bytes(item)
         if isinstance(item, (str, os.PathLike)):
             return read_file(os.fspath(item))

@@ -138,9 +138,9 @@ def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:
     """Return what the tables hold or list, all of them alike; of mere paths, most names tell."""
     paths = [str(cell) for table, _ in tables if table.content == "path" for cell in table.cells]
     suffixes = [suffix_of(path.strip()) for path in paths]
-    heard, seen = (sum(suffix in accepted for suffix in suffixes) for accepted in (SOUND_SUFFIXES, IMAGE_SUFFIXES))
+    sounds, photos = (sum(suffix in accepted for suffix in suffixes) for accepted in (SOUND_SUFFIXES, IMAGE_SUFFIXES))
     kinds: set[Kind] = {
-        ("sound" if heard > seen else "image") if table.content == "path" else CONTENT[table.content]
+        ("sound" if sounds > photos else "image") if table.content == "path" else CONTENT[table.content]
         for table, _ in tables
     }
     if len(kinds) > 1:

@@ -88,11 +88,11 @@ class GraphSource(Source):
         self._path, self._convention = path, convention
         self._said = read_beside(path)
         digest = _digest(files, path)
-        anatomy = _remembered(path, digest, convention, self._said)
+        architecture = _remembered(path, digest, convention, self._said)
         identity = Identity(
-            uri, convention.framework, anatomy.parameters, anatomy.classes, revision=revision, sha256=digest
+            uri, convention.framework, architecture.parameters, architecture.classes, revision=revision, sha256=digest
         )
-        super().__init__(identity, anatomy.preprocessing, anatomy.taps, more=anatomy.more)
+        super().__init__(identity, architecture.preprocessing, architecture.taps, more=architecture.more)
 
     def network(self) -> Network:
         """Return the network that yields every standard block in one pass, or those that the layer names."""

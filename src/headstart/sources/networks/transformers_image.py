@@ -316,7 +316,7 @@ def _cannot_build(settings: Mapping[str, Any], error: Exception) -> SourceError:
 
 
 def inspect_transformers(body: Any, processor: Mapping[str, Any], uri: str) -> Architecture:
-    """Return the anatomy of a network, found by running it once on a blank picture.
+    """Return the architecture of a network, found by running it once on a blank picture.
 
     Args:
         body: what `build_classifier` returned.
