@@ -34,8 +34,8 @@ ROLES = {
     "running_mean": "mean", "moving_mean": "mean",
     "running_var": "variance", "moving_variance": "variance", "running_variance": "variance", "moving_var": "variance",
 }  # fmt: skip
-LEAST_ALIKE = 0.5
-CLEARLY = 0.15
+MIN_SIMILARITY = 0.5
+MIN_MARGIN = 0.15
 """By how much the words of two names must be closer to one another than to any other's, as a share of their words."""
 
 
@@ -45,50 +45,50 @@ class Alignment:
 
     Attributes:
         pairs: the architecture's names to the checkpoint's.
-        how: `names`, `order` or `patterns`.
+        method: `names`, `order` or `patterns`.
         notes: what the user must be told, one line each.
     """
 
     pairs: dict[str, str]
-    how: str
+    method: str
     notes: tuple[str, ...] = ()
 
 
 class Misaligned(ValueError):
     """No proof was found; the message holds the first differences, `both` the two lists side by side."""
 
-    def __init__(self, why: str, given: Shapes, wanted: Shapes) -> None:
+    def __init__(self, why: str, checkpoint: Shapes, expected: Shapes) -> None:
         super().__init__(why)
-        self.both = side_by_side(given, wanted)
+        self.both = side_by_side(checkpoint, expected)
 
 
-def align(given: Shapes, wanted: Shapes, *, ordered: bool = True) -> Alignment:
+def align(checkpoint: Shapes, expected: Shapes, *, ordered: bool = True) -> Alignment:
     """Return the match of the checkpoint's tensors with the architecture's.
 
     Args:
-        given: shapes of the checkpoint's tensors by name, in the file's order.
-        wanted: shapes of the architecture's.
+        checkpoint: shapes of the checkpoint's tensors by name, in the file's order.
+        expected: shapes of the architecture's.
         ordered: whether the file's order says anything; safetensors sorts by name.
 
     Raises:
         Misaligned: no proof accounts for every tensor, or two do; the message and the lists say where.
     """
-    given, wanted = without_counters(given), without_counters(wanted)
-    if len(given) != len(wanted):
-        raise Misaligned(_counted(given, wanted), given, wanted)
-    stripped = strip_prefixes(given, wanted)
-    if stripped.keys() == wanted.keys():
-        _check_shapes(stripped, given, wanted)
-        taken = taken_off(given, wanted)
+    checkpoint, expected = without_counters(checkpoint), without_counters(expected)
+    if len(checkpoint) != len(expected):
+        raise Misaligned(_count_difference(checkpoint, expected), checkpoint, expected)
+    stripped = strip_prefixes(checkpoint, expected)
+    if stripped.keys() == expected.keys():
+        _check_shapes(stripped, checkpoint, expected)
+        taken = stripped_prefix(checkpoint, expected)
         return Alignment(stripped, "names", (f"{taken!r} taken off every name",) if taken else ())
-    if Counter(given.values()) != Counter(wanted.values()):
-        raise Misaligned(_first_difference(given, wanted), given, wanted)
-    why = _against_order(given, wanted) if ordered else "the file keeps no order"
+    if Counter(checkpoint.values()) != Counter(expected.values()):
+        raise Misaligned(_first_difference(checkpoint, expected), checkpoint, expected)
+    why = _against_order(checkpoint, expected) if ordered else "the file keeps no order"
     if why is None:
-        return Alignment(dict(zip(wanted, given, strict=True)), "order", (_said_of_order(given, wanted),))
-    pairs = by_patterns(given, wanted)
+        return Alignment(dict(zip(expected, checkpoint, strict=True)), "order", (_order_note(checkpoint, expected),))
+    pairs = by_patterns(checkpoint, expected)
     if pairs is None:
-        raise Misaligned(f"{why}, and the names do not tell which tensor is which", given, wanted)
+        raise Misaligned(f"{why}, and the names do not tell which tensor is which", checkpoint, expected)
     note = f"{len(pairs)} tensors of other names matched by the patterns of their names and their shapes"
     return Alignment(pairs, "patterns", (note,))
 
@@ -98,23 +98,23 @@ def without_counters(shapes: Shapes) -> dict[str, Shape]:
     return {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
 
 
-def _check_shapes(names: Mapping[str, str], given: Shapes, wanted: Shapes) -> None:
+def _check_shapes(names: Mapping[str, str], checkpoint: Shapes, expected: Shapes) -> None:
     wrong = [
-        f"{names[name]} {given[names[name]]} for {shape}"
-        for name, shape in wanted.items()
-        if given[names[name]] != shape
+        f"{names[name]} {checkpoint[names[name]]} for {shape}"
+        for name, shape in expected.items()
+        if checkpoint[names[name]] != shape
     ]
     if wrong:
-        raise Misaligned(f"{len(wrong)} of the right name and another shape: {list_some(wrong)}", given, wanted)
+        raise Misaligned(f"{len(wrong)} of the right name and another shape: {list_some(wrong)}", checkpoint, expected)
 
 
-def strip_prefixes(given: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
-    """Return the names of `given` as `wanted` would write them, with what they were.
+def strip_prefixes(checkpoint: Iterable[str], expected: Iterable[str]) -> dict[str, str]:
+    """Return the names of `checkpoint` as `expected` would write them, with what they were.
 
-    What every name begins with is taken off where programs are known to put it, and put on where `wanted` has it.
+    What every name begins with is taken off where programs are known to put it, and put on where `expected` has it.
     """
-    theirs, ours = list(given), list(wanted)
-    taken = taken_off(theirs, ours)
+    theirs, ours = list(checkpoint), list(expected)
+    taken = stripped_prefix(theirs, ours)
     names = {name.removeprefix(taken): name for name in theirs}
     prefix = _common(ours)
     if prefix and _common(names) != prefix:
@@ -122,9 +122,9 @@ def strip_prefixes(given: Iterable[str], wanted: Iterable[str]) -> dict[str, str
     return names
 
 
-def taken_off(given: Iterable[str], wanted: Iterable[str]) -> str:
-    """Return what programs put before every name of `given`, and `wanted` does not have; empty for nothing."""
-    names, own, taken = list(given), _common(wanted), ""
+def stripped_prefix(checkpoint: Iterable[str], expected: Iterable[str]) -> str:
+    """Return what programs put before every name of `checkpoint`, and `expected` does not have; empty for nothing."""
+    names, own, taken = list(checkpoint), _common(expected), ""
     while (prefix := _common(names)) and prefix != own:
         taken += f"{prefix}."
         names = [name.removeprefix(f"{prefix}.") for name in names]
@@ -148,16 +148,16 @@ def pattern(name: str) -> tuple[str, tuple[int, ...]]:
     return re.sub(r"\d+", "#", name), tuple(map(int, re.findall(r"\d+", name)))
 
 
-def _against_order(given: Shapes, wanted: Shapes) -> str | None:
+def _against_order(checkpoint: Shapes, expected: Shapes) -> str | None:
     """Return what speaks against matching by order; None for nothing."""
     latest: dict[tuple[str, Shape], tuple[int, ...]] = {}
-    for (name, shape), (other, needed) in zip(given.items(), wanted.items(), strict=True):
+    for (name, shape), (target, needed) in zip(checkpoint.items(), expected.items(), strict=True):
         if shape != needed:
-            return f"{name} {shape} stands where {other} {needed} is wanted"
-        if name != other and wanted.get(name) == shape:
-            return f"{name} stands where {other} is wanted"
-        if None not in (role(name), role(other)) and role(name) != role(other):
-            return f"{name}, a {role(name)}, stands where {other}, a {role(other)}, is wanted"
+            return f"{name} {shape} stands where {target} {needed} is wanted"
+        if name != target and expected.get(name) == shape:
+            return f"{name} stands where {target} is wanted"
+        if None not in (role(name), role(target)) and role(name) != role(target):
+            return f"{name}, a {role(name)}, stands where {target}, a {role(target)}, is wanted"
         text, numbers = pattern(name)
         if latest.get((text, shape), numbers) > numbers:
             return f"{name} stands behind one of a higher number"
@@ -165,16 +165,16 @@ def _against_order(given: Shapes, wanted: Shapes) -> str | None:
     return None
 
 
-def _said_of_order(given: Shapes, wanted: Shapes) -> str:
-    same = Counter(given.values())
-    silent = sum(same[shape] > 1 and role(name) is None for name, shape in given.items())
-    said = f"{len(wanted)} tensors of other names matched by order and shape"
-    return f"{said}; {silent} of them only their order tells apart" if silent else said
+def _order_note(checkpoint: Shapes, expected: Shapes) -> str:
+    same = Counter(checkpoint.values())
+    silent = sum(same[shape] > 1 and role(name) is None for name, shape in checkpoint.items())
+    note = f"{len(expected)} tensors of other names matched by order and shape"
+    return f"{note}; {silent} of them only their order tells apart" if silent else note
 
 
-def by_patterns(given: Shapes, wanted: Shapes) -> dict[str, str] | None:
-    """Return the match of `wanted` with `given` pattern by pattern; None where it is not certain."""
-    theirs, ours = _grouped(given), _grouped(wanted)
+def by_patterns(checkpoint: Shapes, expected: Shapes) -> dict[str, str] | None:
+    """Return the match of `expected` with `checkpoint` pattern by pattern; None where it is not certain."""
+    theirs, ours = _group_by_pattern(checkpoint), _group_by_pattern(expected)
     if theirs.keys() != ours.keys():
         return None
     pairs: dict[str, str] = {}
@@ -183,22 +183,22 @@ def by_patterns(given: Shapes, wanted: Shapes) -> dict[str, str] | None:
         chosen = _closest(list(patterns), list(others))
         if chosen is None:
             return None
-        for one, other in chosen.items():
-            pairs.update(zip(patterns[one], others[other], strict=True))
+        for name, match in chosen.items():
+            pairs.update(zip(patterns[name], others[match], strict=True))
     return pairs
 
 
-def _grouped(shapes: Shapes) -> dict[tuple[str | None, tuple[Shape, ...]], dict[str, list[str]]]:
+def _group_by_pattern(shapes: Shapes) -> dict[tuple[str | None, tuple[Shape, ...]], dict[str, list[str]]]:
     """Return names by pattern; patterns by role and by the shapes of their tensors, by rising numbers."""
     members: defaultdict[str, list[tuple[tuple[int, ...], str]]] = defaultdict(list)
     for name in shapes:
         text, numbers = pattern(name)
         members[text].append((numbers, name))
-    found: defaultdict[tuple[str | None, tuple[Shape, ...]], dict[str, list[str]]] = defaultdict(dict)
+    groups: defaultdict[tuple[str | None, tuple[Shape, ...]], dict[str, list[str]]] = defaultdict(dict)
     for text, numbered in members.items():
         names = [name for _, name in sorted(numbered)]
-        found[role(text), tuple(shapes[name] for name in names)][text] = names
-    return dict(found)
+        groups[role(text), tuple(shapes[name] for name in names)][text] = names
+    return dict(groups)
 
 
 def _closest(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str] | None:
@@ -207,22 +207,22 @@ def _closest(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str] | Non
         return None
     if len(ours) == 1:
         return {ours[0]: theirs[0]}
-    table = [[_alike(one, other) for other in theirs] for one in ours]
+    table = [[_similarity(name, candidate) for candidate in theirs] for name in ours]
     chosen: dict[str, str] = {}
-    for row, one in enumerate(ours):
+    for row, name in enumerate(ours):
         column = max(range(len(theirs)), key=table[row].__getitem__)
         best = table[row][column]
-        rivals = [*(table[row][at] for at in range(len(theirs)) if at != column)]
-        rivals += [table[at][column] for at in range(len(ours)) if at != row]
-        if best < LEAST_ALIKE or best - max(rivals) < CLEARLY:
+        rivals = [*(table[row][rival] for rival in range(len(theirs)) if rival != column)]
+        rivals += [table[rival][column] for rival in range(len(ours)) if rival != row]
+        if best < MIN_SIMILARITY or best - max(rivals) < MIN_MARGIN:
             return None
-        chosen[one] = theirs[column]
+        chosen[name] = theirs[column]
     return chosen
 
 
-def _alike(one: str, other: str) -> float:
+def _similarity(first: str, second: str) -> float:
     """Return the share of words that two patterns have in common, 0..1 (Jaccard's index, with repeats)."""
-    a, b = _words(one), _words(other)
+    a, b = _words(first), _words(second)
     return (a & b).total() / (a | b).total()
 
 
@@ -231,23 +231,23 @@ def _words(text: str) -> Counter[str]:
     return Counter(re.findall(r"[a-z]+", spaced.lower()))
 
 
-def side_by_side(given: Shapes, wanted: Shapes) -> str:
+def side_by_side(checkpoint: Shapes, expected: Shapes) -> str:
     """Return both lists as text, a position a line: the architecture's tensor, then the checkpoint's."""
-    left = [f"{name} {shape}" for name, shape in wanted.items()]
-    right = [f"{name} {shape}" for name, shape in given.items()]
+    left = [f"{name} {shape}" for name, shape in expected.items()]
+    right = [f"{name} {shape}" for name, shape in checkpoint.items()]
     width = max(map(len, left), default=0)
     rows = max(len(left), len(right))
     left += [""] * (rows - len(left))
     right += [""] * (rows - len(right))
-    return "\n".join(f"{one:<{width}}  {other}".rstrip() for one, other in zip(left, right, strict=True))
+    return "\n".join(f"{first:<{width}}  {second}".rstrip() for first, second in zip(left, right, strict=True))
 
 
-def _counted(given: Shapes, wanted: Shapes) -> str:
-    names = strip_prefixes(given, wanted)
-    missing = [name for name in wanted if name not in names]
-    extra = [was for name, was in names.items() if name not in wanted]
-    if len(missing) == len(wanted):
-        return f"{len(given)} tensors for {len(wanted)}; {_first_difference(given, wanted)}"
+def _count_difference(checkpoint: Shapes, expected: Shapes) -> str:
+    names = strip_prefixes(checkpoint, expected)
+    missing = [name for name in expected if name not in names]
+    extra = [was for name, was in names.items() if name not in expected]
+    if len(missing) == len(expected):
+        return f"{len(checkpoint)} tensors for {len(expected)}; {_first_difference(checkpoint, expected)}"
     return f"{len(missing)} missing{_listed(missing)} and {len(extra)} extra{_listed(extra)}"
 
 
@@ -255,8 +255,8 @@ def _listed(names: Sequence[str]) -> str:
     return f" ({list_some(names)})" if names else ""
 
 
-def _first_difference(given: Shapes, wanted: Shapes) -> str:
-    for (name, shape), (other, needed) in zip(given.items(), wanted.items(), strict=False):
+def _first_difference(checkpoint: Shapes, expected: Shapes) -> str:
+    for (name, shape), (target, needed) in zip(checkpoint.items(), expected.items(), strict=False):
         if shape != needed:
-            return f"first {name} {shape} where {other} {needed} is wanted"
+            return f"first {name} {shape} where {target} {needed} is wanted"
     return "the shapes are the same as far as both lists go"

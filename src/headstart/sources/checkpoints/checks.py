@@ -36,25 +36,25 @@ def load_in_order(body: nn.Module, state: Mapping[str, Tensor], *, where: str) -
     Raises:
         SourceError: the count, a shape or a kind of number differs, or a number is not finite.
     """
-    wanted = body.state_dict()
-    if len(state) != len(wanted):
+    expected = body.state_dict()
+    if len(state) != len(expected):
         raise SourceError(
-            f"{where} must hold the {len(wanted)} tensors of the architecture",
+            f"{where} must hold the {len(expected)} tensors of the architecture",
             f"{len(state)} tensors",
             "name the architecture that the weights belong to",
         )
-    paired = dict(zip(wanted, state.values(), strict=True))
-    check_shapes(wanted, paired, where=where)
+    paired = dict(zip(expected, state.values(), strict=True))
+    check_shapes(expected, paired, where=where)
     check_finite(state, where=where)
     body.load_state_dict(paired, strict=True)
 
 
-def check_shapes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], *, where: str) -> None:
+def check_shapes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, where: str) -> None:
     """Raise SourceError, listing the first three, where a tensor differs in shape or kind from what is wanted."""
     wrong = [
-        f"{name} {_shown(given[name])} for {_shown(tensor)}"
-        for name, tensor in wanted.items()
-        if given[name].shape != tensor.shape or given[name].is_floating_point() != tensor.is_floating_point()
+        f"{name} {_shown(tensors[name])} for {_shown(tensor)}"
+        for name, tensor in expected.items()
+        if tensors[name].shape != tensor.shape or tensors[name].is_floating_point() != tensor.is_floating_point()
     ]
     if wrong:
         raise SourceError(

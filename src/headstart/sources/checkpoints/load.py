@@ -19,7 +19,7 @@ from headstart.sources.checkpoints.align import COUNTER, Alignment, Misaligned, 
 from headstart.sources.checkpoints.checks import check_finite
 from headstart.sources.checkpoints.read import CheckpointTensors
 
-OTHER = "name the architecture that the weights belong to"
+NAME_ANOTHER = "name the architecture that the weights belong to"
 
 
 @dataclass(frozen=True)
@@ -49,34 +49,34 @@ def load_checkpoint(body: nn.Module, checkpoint: CheckpointTensors, *, where: st
         SourceError: a weight of the body is missing or one is left over, a shape differs, a number is not finite, or
             which tensor is which is not certain; the message names a file with both lists side by side.
     """
-    wanted = body.state_dict()
-    given, notes = _learned(checkpoint.tensors, wanted)
-    shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
-    needed = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+    expected = body.state_dict()
+    tensors, notes = _without_tables(checkpoint.tensors, expected)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    needed = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     head = classifier_names(body)
     try:
-        found, dropped = match(shapes, needed, head, ordered=checkpoint.ordered)
+        alignment, dropped = match(shapes, needed, head, ordered=checkpoint.ordered)
     except Misaligned as error:
-        lists = _written(error.both)
+        lists = _write_lists(error.both)
         raise SourceError(
-            f"{where} must fit the architecture tensor by tensor", error, f"{OTHER}; both lists are in {lists}"
+            f"{where} must fit the architecture tensor by tensor", error, f"{NAME_ANOTHER}; both lists are in {lists}"
         ) from error
-    state = {name: given[other].to(wanted[name].dtype) for name, other in found.pairs.items()}
-    check_finite({found.pairs[name]: tensor for name, tensor in state.items()}, where=where)
-    _check_variances(state, found, where)
+    state = {name: tensors[source].to(expected[name].dtype) for name, source in alignment.pairs.items()}
+    check_finite({alignment.pairs[name]: tensor for name, tensor in state.items()}, where=where)
+    _check_variances(state, alignment, where)
     missing, unexpected = body.load_state_dict(state, strict=False)
     left = [name for name in missing if name not in head and not name.endswith(COUNTER)]
     if left or unexpected:
-        raise SourceError(f"{where} must hold every weight of the body", f"none for {list_some(left)}", OTHER)
+        raise SourceError(f"{where} must hold every weight of the body", f"none for {list_some(left)}", NAME_ANOTHER)
     body.eval()
-    whole = head <= found.pairs.keys()
+    whole = head <= alignment.pairs.keys()
     if not whole:
-        notes = (*notes, _said_of_head(dropped, shapes, needed, head))
-    return Loaded(whole and bool(head), (*checkpoint.notes, *found.notes, *notes))
+        notes = (*notes, _head_note(dropped, shapes, needed, head))
+    return Loaded(whole and bool(head), (*checkpoint.notes, *alignment.notes, *notes))
 
 
 def match(
-    given: Mapping[str, Shape], wanted: Mapping[str, Shape], head: frozenset[str], *, ordered: bool
+    checkpoint: Mapping[str, Shape], expected: Mapping[str, Shape], head: frozenset[str], *, ordered: bool
 ) -> tuple[Alignment, tuple[str, ...]]:
     """Return the proved match, and which tensors of the checkpoint are a classifier that was left out.
 
@@ -84,80 +84,88 @@ def match(
         Misaligned: there is no proof, with the classifier or without.
     """
     try:
-        return align(given, wanted, ordered=ordered), ()
+        return align(checkpoint, expected, ordered=ordered), ()
     except Misaligned as error:
         first = error
-    body = {name: shape for name, shape in wanted.items() if name not in head}
-    for dropped in _heads(given, wanted, head) if head else ():
-        kept = {name: shape for name, shape in given.items() if name not in dropped}
+    body = {name: shape for name, shape in expected.items() if name not in head}
+    for dropped in _heads(checkpoint, expected, head) if head else ():
+        remaining = {name: shape for name, shape in checkpoint.items() if name not in dropped}
         try:
-            return align(kept, body, ordered=ordered), dropped
+            return align(remaining, body, ordered=ordered), dropped
         except Misaligned as error:
             first = error if dropped else first
     raise first
 
 
-def _heads(given: Mapping[str, Shape], wanted: Mapping[str, Shape], head: frozenset[str]) -> Iterator[tuple[str, ...]]:
+def _heads(
+    checkpoint: Mapping[str, Shape], expected: Mapping[str, Shape], head: frozenset[str]
+) -> Iterator[tuple[str, ...]]:
     """Yield what may be the checkpoint's classifier: what is named so, the last tensors that look like one, nothing."""
-    named = tuple(was for name, was in strip_prefixes(given, wanted).items() if name in head)
+    named = tuple(was for name, was in strip_prefixes(checkpoint, expected).items() if name in head)
     if named:
         yield named
-    features = {shape[1] for name, shape in wanted.items() if name in head and len(shape) > 1}
-    names = [name for name in given if not name.endswith(COUNTER)]
-    for at, name in enumerate(names):
-        shape = given[name]
+    features = {shape[1] for name, shape in expected.items() if name in head and len(shape) > 1}
+    names = [name for name in checkpoint if not name.endswith(COUNTER)]
+    for position, name in enumerate(names):
+        shape = checkpoint[name]
         if len(shape) not in (2, 4) or shape[1] not in features or any(side != 1 for side in shape[2:]):
             continue
-        beside = next((near for near in names[max(at - 1, 0) : at + 2] if given[near] == shape[:1]), None)
-        found = (name,) if beside is None else (name, beside)
-        if found != named:
-            yield found
+        beside = next(
+            (near for near in names[max(position - 1, 0) : position + 2] if checkpoint[near] == shape[:1]), None
+        )
+        classifier = (name,) if beside is None else (name, beside)
+        if classifier != named:
+            yield classifier
     yield ()
 
 
 def classifier_names(body: nn.Module) -> frozenset[str]:
     """Return the names of the tensors of a network's own classifier: timm's `get_classifier`, or `classifier`."""
-    given: Any = body
-    named = given.get_classifier() if hasattr(given, "get_classifier") else getattr(given, "classifier", None)
+    network: Any = body
+    named = network.get_classifier() if hasattr(network, "get_classifier") else getattr(network, "classifier", None)
     parts = named if isinstance(named, (tuple, list)) else (named,)
     own = {id(tensor) for part in parts if isinstance(part, nn.Module) for tensor in part.parameters()}
     return frozenset(name for name, tensor in body.named_parameters(remove_duplicate=False) if id(tensor) in own)
 
 
-def _learned(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _without_tables(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Return the tensors without counters and tables of whole numbers that the architecture makes itself."""
-    ours = strip_prefixes(tensors, wanted)
-    whole = {was for name, was in ours.items() if not tensors[was].is_floating_point() and name not in wanted}
+    ours = strip_prefixes(tensors, expected)
+    whole = {was for name, was in ours.items() if not tensors[was].is_floating_point() and name not in expected}
     tables = [name for name in whole if tensors[name].ndim]
-    kept = {name: tensor for name, tensor in tensors.items() if name not in whole}
+    remaining = {name: tensor for name, tensor in tensors.items() if name not in whole}
     notes = (f"{len(tables)} tables of whole numbers left out, such as {min(tables)}",) if tables else ()
-    kinds = {str(tensor.dtype).removeprefix("torch.") for tensor in kept.values() if tensor.is_floating_point()}
+    kinds = {str(tensor.dtype).removeprefix("torch.") for tensor in remaining.values() if tensor.is_floating_point()}
     if odd := sorted(kinds - {"float32"}):
         notes = (*notes, f"weights stored as {', '.join(odd)}")
-    return kept, notes
+    return remaining, notes
 
 
-def _check_variances(state: Mapping[str, Tensor], found: Alignment, where: str) -> None:
+def _check_variances(state: Mapping[str, Tensor], alignment: Alignment, where: str) -> None:
     wrong = [
-        found.pairs[name] for name, tensor in state.items() if role(name) == "variance" and bool((tensor < 0).any())
+        alignment.pairs[name] for name, tensor in state.items() if role(name) == "variance" and bool((tensor < 0).any())
     ]
     if wrong:
         raise SourceError(
-            f"{where} must hold no variance below zero", f"one in {wrong[0]}, matched by {found.how}", OTHER
+            f"{where} must hold no variance below zero",
+            f"one in {wrong[0]}, matched by {alignment.method}",
+            NAME_ANOTHER,
         )
 
 
-def _said_of_head(
-    dropped: tuple[str, ...], given: Mapping[str, Shape], wanted: Mapping[str, Shape], head: frozenset[str]
+def _head_note(
+    dropped: tuple[str, ...], checkpoint: Mapping[str, Shape], expected: Mapping[str, Shape], head: frozenset[str]
 ) -> str:
-    classes = next(wanted[name][0] for name in sorted(head))
+    classes = next(expected[name][0] for name in sorted(head))
     if not dropped:
         return f"the checkpoint has no classifier (the architecture's has {classes:,} classes): features only"
-    theirs = given[dropped[0]][0]
+    theirs = checkpoint[dropped[0]][0]
     return f"its classifier was left out ({theirs:,} classes where the architecture has {classes:,}): features only"
 
 
-def _written(lists: str) -> str:
+def _write_lists(lists: str) -> str:
     """Return the path of a file that shows both lists, under the cache."""
     data = lists.encode("utf-8", "backslashreplace")
     path = cache_dir() / "sources" / f"unaligned-{sha256(data)[:12]}.txt"

@@ -24,7 +24,7 @@ WRAPPERS = (
     "backbone", "encoder",
 )  # fmt: skip
 """Under what a training program keeps the network, best first: averaged weights are those that get published."""
-DEEPEST = 3
+MAX_WRAPPERS = 3
 REFUSED = {".npy": "NumPy", ".npz": "NumPy", ".pkl": "pickle", ".pickle": "pickle", ".joblib": "joblib"}
 HDF5, NUMPY = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY"
 SAVE = "save the network's state_dict as safetensors, and name that file"
@@ -56,7 +56,7 @@ def read_checkpoint(path: Path) -> CheckpointTensors:
     _refuse_others(path, start)
     if path.suffix == ".safetensors" or start[8:9] == b"{":
         return CheckpointTensors(read_safetensors(path), ordered=False)
-    return unwrapped(pth.read(path), where=str(path))
+    return unwrap(pth.read(path), where=str(path))
 
 
 def is_keras(path: Path) -> bool:
@@ -64,33 +64,33 @@ def is_keras(path: Path) -> bool:
     return path.suffix in SUFFIXES
 
 
-def unwrapped(held: Any, *, where: str) -> CheckpointTensors:
+def unwrap(content: Any, *, where: str) -> CheckpointTensors:
     """Return the named tensors inside what a training program saved around them.
 
     Raises:
         SourceError: there is no network where programs keep it.
     """
     trail: list[str] = []
-    while len(trail) < DEEPEST and isinstance(held, Mapping) and not _is_network(held):
-        name = next((name for name in WRAPPERS if isinstance(held.get(name), Mapping)), None)
+    while len(trail) < MAX_WRAPPERS and isinstance(content, Mapping) and not _is_network(content):
+        name = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
         if name is None:
             break
-        held = held[name]
+        content = content[name]
         trail.append(name)
-    if not isinstance(held, Mapping) or not _is_network(held):
-        raise SourceError(f"{where} must hold named tensors", _described(held), SAVE)
+    if not isinstance(content, Mapping) or not _is_network(content):
+        raise SourceError(f"{where} must hold named tensors", _describe(content), SAVE)
     notes = (f"weights taken from {'.'.join(trail)} of the checkpoint",) if trail else ()
-    return CheckpointTensors(dict(held), notes)
+    return CheckpointTensors(dict(content), notes)
 
 
-def _is_network(held: Mapping[Any, Any]) -> bool:
-    return bool(held) and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in held.items())
+def _is_network(content: Mapping[Any, Any]) -> bool:
+    return bool(content) and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
 
 
-def _described(held: Any) -> str:
-    if not isinstance(held, Mapping):
-        return f"a {type(held).__name__}"
-    odd = [f"{name} ({type(value).__name__})" for name, value in held.items() if not isinstance(value, Tensor)]
+def _describe(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    odd = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]
     return list_some(odd) or "nothing"
 
 

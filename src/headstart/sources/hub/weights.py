@@ -21,12 +21,12 @@ def read_state(files: Sequence[HubFile]) -> dict[str, Tensor]:
     """
     from headstart.sources.checkpoints import pth
     from headstart.sources.checkpoints.checks import check_finite
-    from headstart.sources.checkpoints.read import unwrapped
+    from headstart.sources.checkpoints.read import unwrap
     from headstart.sources.checkpoints.safetensors import read_safetensors
 
     first = files[0].path
     if first.name == PICKLED:
-        state = unwrapped(pth.read(first), where=str(first)).tensors
+        state = unwrap(pth.read(first), where=str(first)).tensors
     else:
         state = {name: tensor for file in files for name, tensor in read_safetensors(file.path).items()}
     check_finite(state, where=str(first))

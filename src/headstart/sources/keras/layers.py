@@ -79,15 +79,15 @@ def parts_of(layer: Any) -> Parts:
     numbers = [value for value in layer._inbound_nodes[0].arguments.args if isinstance(value, int | float)]
     if numbers:  # a map and a number, added or multiplied
         return [("", Affine(1.0, numbers) if kind == "Add" else Affine(numbers))]
-    made = COUNTERPARTS[kind](layer)
-    parts = made if isinstance(made, list) else [("", made)]
+    counterpart = COUNTERPARTS[kind](layer)
+    parts = counterpart if isinstance(counterpart, list) else [("", counterpart)]
     if activation != "linear":
         parts.append(("_activation" if parts else "", ACTIVATIONS[activation]()))
     return parts
 
 
-def _unknown(given: str) -> SourceError:
-    return SourceError("a Keras model must be built of layers that can be converted", given, "choose another network")
+def _unknown(found: str) -> SourceError:
+    return SourceError("a Keras model must be built of layers that can be converted", found, "choose another network")
 
 
 def _value(variable: Any) -> Tensor:
@@ -127,8 +127,8 @@ def _convolution(weight: Tensor, bias: Any, *, groups: int = 1, layer: Any = Non
     uneven = sides[0] != sides[1] or sides[2] != sides[3]
     outputs, inputs, high, wide = weight.shape
     padding = 0 if uneven else (sides[2], sides[0])
-    made = _filled(nn.Conv2d(inputs * groups, outputs, (high, wide), padding=padding, **settings), weight, bias)
-    return [("_pad", nn.ZeroPad2d(sides)), ("", made)] if uneven else [("", made)]
+    module = _filled(nn.Conv2d(inputs * groups, outputs, (high, wide), padding=padding, **settings), weight, bias)
+    return [("_pad", nn.ZeroPad2d(sides)), ("", module)] if uneven else [("", module)]
 
 
 def _conv(layer: Any) -> Parts:
@@ -149,8 +149,8 @@ def _dense(layer: Any) -> Parts | nn.Module:
     weight = _value(layer.kernel).T
     if len(layer.output.shape) == 4:  # on a map, a dense layer is a convolution of one position
         return _convolution(weight[:, :, None, None], layer.bias)
-    made = nn.Linear(weight.shape[1], weight.shape[0], bias=layer.bias is not None, device="meta")
-    return _filled(made, weight, layer.bias)
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=layer.bias is not None, device="meta")
+    return _filled(linear, weight, layer.bias)
 
 
 def _batch_norm(layer: Any) -> nn.Module:

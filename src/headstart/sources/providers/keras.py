@@ -254,8 +254,8 @@ def open_converted(folder: Path, description: SourceDescription, *, uri: str, we
     where = folder / DESCRIPTION
     top = (description.more or {}).get("top")
     if not isinstance(top, bool) or not description.arch.startswith("keras:"):
-        given = "one of an earlier version" if "network" in (description.more or {}) else repr(description.arch)
-        raise SourceError(f"{where} must name a network of Keras under arch", given, CONVERT_AGAIN)
+        found = "one of an earlier version" if "network" in (description.more or {}) else repr(description.arch)
+        raise SourceError(f"{where} must name a network of Keras under arch", found, CONVERT_AGAIN)
     if description.preprocessing is None:
         raise SourceError(f"{where} must state the preprocessing", "none", CONVERT_AGAIN)
     spec, side = parse(description.arch), description.preprocessing.size[0]
@@ -317,9 +317,9 @@ def fetch(name: str, *, top: bool) -> Path:
         _download(name, url, path, digest)
     if digest:
         with path.open("rb") as opened:
-            found = hashlib.file_digest(opened, "md5" if len(digest) == 32 else "sha256").hexdigest()
-        if found != digest:
-            raise SourceError(f"{path} must be the file that was released ({digest})", found, f"remove it: rm {path}")
+            actual = hashlib.file_digest(opened, "md5" if len(digest) == 32 else "sha256").hexdigest()
+        if actual != digest:
+            raise SourceError(f"{path} must be the file that was released ({digest})", actual, f"remove it: rm {path}")
     return path
 
 

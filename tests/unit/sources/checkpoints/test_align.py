@@ -38,7 +38,7 @@ def words(draw: random.Random) -> str:
 def test_the_same_names_match_by_name_whatever_stands_before_them(name: str, prefix: str) -> None:
     given = {prefix + key: shape for key, shape in shapes(name).items()}
     found = align(given, shapes(name), ordered=False)
-    assert found.how == "names"
+    assert found.method == "names"
     assert found.notes == ((f"{prefix!r} taken off every name",) if prefix else ())
     assert found.pairs == {key: prefix + key for key in learned(name)}
 
@@ -59,7 +59,7 @@ def test_any_new_names_in_the_same_order_align(seed: int, name: str) -> None:
     draw = random.Random(seed)
     given = {words(draw): shape for shape in learned(name).values()}
     found = align(given, shapes(name))
-    assert found.how == "order"
+    assert found.method == "order"
     assert found.pairs == dict(zip(learned(name), given, strict=True))
     (note,) = found.notes
     assert re.search(r"matched by order and shape; \d+ of them only their order tells apart", note)
@@ -97,7 +97,7 @@ def test_names_sorted_by_letter_are_matched_by_their_patterns() -> None:
     truth = {key: key.replace("layer", "stage").replace("downsample", "shortcut") for key in learned()}
     given = {name: learned()[key] for key, name in sorted(truth.items(), key=lambda item: item[1])}
     found = align(given, shapes(), ordered=False)
-    assert found.how == "patterns"
+    assert found.method == "patterns"
     assert found.pairs == truth
     assert "patterns of their names" in found.notes[0]
 
@@ -123,7 +123,7 @@ def two(first: str, second: str) -> dict[str, Shape]:
 def test_roles_that_speak_against_the_order_turn_to_names(given: dict[str, Shape], why: str) -> None:
     wanted = two("norm.weight", "norm.bias")
     found = align(given, wanted)
-    assert found.how == "patterns"
+    assert found.method == "patterns"
     assert [role(found.pairs[name]) for name in wanted] == ["weight", "bias"]
 
 
@@ -137,7 +137,7 @@ def test_two_of_one_pattern_whose_numbers_run_backwards_are_not_matched_by_order
     given = {"block.1.w": (4, 4), "block.0.w": (4, 4)}
     wanted = {"layers.0.conv": (4, 4), "layers.1.conv": (4, 4)}
     assert align(given, wanted).pairs == {"layers.0.conv": "block.0.w", "layers.1.conv": "block.1.w"}
-    assert align(given, wanted).how == "patterns"
+    assert align(given, wanted).method == "patterns"
 
 
 def test_swapped_patterns_of_one_shape_are_refused_unless_words_tell_them_apart() -> None:
