@@ -80,7 +80,7 @@ def as_rows(rows: Sequence[CatalogueRow]) -> list[dict[str, Any]]:
     return [
         {
             "uri": row.uri,
-            "found": row.found,
+            "found": row.place,
             "info": None if row.info is None else row.info.as_dict(),
             "problem": row.problem or None,
         }

@@ -34,7 +34,7 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSe
     What was chosen before for the same features, labels and seed is remembered, and not chosen again.
     """
     train = prepared.parts.train
-    names = [name for name in prepared.source.tried if name in prepared.source.info.layers]
+    names = [name for name in prepared.source.auto_layers if name in prepared.source.info.layers]
     blocks = [[block.name, block.width] for block in prepared.extraction.blocks]
     key = _key(
         "choice",

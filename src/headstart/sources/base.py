@@ -155,7 +155,7 @@ class Source(ABC):
     preprocessing: Preprocessing | TextPreprocessing
     layer: str = AUTO
     """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
-    tried: tuple[str, ...] = (POOL, JOINED)
+    auto_layers: tuple[str, ...] = (POOL, JOINED)
     """The layers between which `auto` chooses, where the source has them."""
     whole_words: bool = False
     """Whether it knows texts by whole words, some of which it may not know."""
@@ -289,14 +289,14 @@ class Source(ABC):
         bytes_of = {"image": to_bytes, "sound": sound_bytes, "text": text_bytes}[self.info.kind]
         if isinstance(items, (str, bytes, os.PathLike)):
             raise UsageError("items must be a list", type(items).__name__, "put the one item into a list")
-        found: list[PreparedExample] = []
+        examples: list[PreparedExample] = []
         for position, item in enumerate(items):
             try:
-                found.append(self.prepare(bytes_of(item)))
+                examples.append(self.prepare(bytes_of(item)))
             except BadExample as error:
-                named = item if isinstance(item, (str, os.PathLike)) else f"item {position}"
-                raise UsageError(f"{named} must be readable", error.reason, "leave it out, or mend it") from error
-        return stacked(found) if found else np.empty((0, *self.network().input_shape), dtype=np.uint8)
+                name = item if isinstance(item, (str, os.PathLike)) else f"item {position}"
+                raise UsageError(f"{name} must be readable", error.reason, "leave it out, or mend it") from error
+        return stacked(examples) if examples else np.empty((0, *self.network().input_shape), dtype=np.uint8)
 
     def at(self, layer: str) -> Self:
         """Return this source with `encode` set to `layer`; network and weights are shared.
@@ -305,11 +305,11 @@ class Source(ABC):
             UsageError: no such layer.
         """
         check_layer(layer, self.info.layers)
-        other = copy.copy(self)
-        other.layer = layer
+        source = copy.copy(self)
+        source.layer = layer
         if self.opened is not None:
-            other.opened = {**self.opened, "layer": layer}
-        return other
+            source.opened = {**self.opened, "layer": layer}
+        return source
 
     def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return features of the layer that the source was opened with, float32 of shape (n, d); nothing is cached.

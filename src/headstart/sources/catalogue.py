@@ -30,13 +30,13 @@ class CatalogueRow:
 
     Attributes:
         uri: what `open_source` takes.
-        found: where its weights are: a package, or whose cache.
+        place: where its weights are: a package, or whose cache.
         info: what it is; None where it cannot be opened.
         problem: why it cannot, as one line; empty where it can.
     """
 
     uri: str
-    found: str
+    place: str
     info: SourceInfo | None
     problem: str = ""
 
@@ -46,15 +46,15 @@ def listing() -> tuple[CatalogueRow, ...]:
 
     What an architecture is, is remembered: the first listing builds each cached network once, later ones none.
     """
-    found = {**dict(_cached_on_hub()), **dict(_cached_by_torch()), **dict(_cached_by_keras()), **dict(_packaged())}
-    return tuple(_row(uri, found[uri]) for uri in sorted(found))
+    places = {**dict(_cached_on_hub()), **dict(_cached_by_torch()), **dict(_cached_by_keras()), **dict(_packaged())}
+    return tuple(_row(uri, places[uri]) for uri in sorted(places))
 
 
-def _row(uri: str, found: str) -> CatalogueRow:
+def _row(uri: str, place: str) -> CatalogueRow:
     try:
-        return CatalogueRow(uri, found, open_source(uri).info)
+        return CatalogueRow(uri, place, open_source(uri).info)
     except UsageError as error:
-        return CatalogueRow(uri, found, None, str(error))
+        return CatalogueRow(uri, place, None, str(error))
 
 
 def search(text: str) -> tuple[str, ...]:
@@ -82,8 +82,8 @@ def names() -> Iterator[str]:
 
 def _texts(library: str) -> Iterator[str]:
     """Yield the text of each file of a library's `models`; importing them would take seconds."""
-    found = find_spec(library)
-    for place in (found.submodule_search_locations or ()) if found is not None else ():
+    package = find_spec(library)
+    for place in (package.submodule_search_locations or ()) if package is not None else ():
         for path in sorted((Path(place) / "models").glob("*.py")):
             yield path.read_text(encoding="utf-8")
 
@@ -124,15 +124,15 @@ def _cached_by_torch() -> Iterator[tuple[str, str]]:
     """Yield the torchvision weights in torch's cache; torchvision alone knows which file is whose, if there is any."""
     from headstart.sources.providers.torchvision import hub_folder
 
-    held = {path.name for path in (hub_folder() / "checkpoints").glob("*.pth")}
-    if not held:
+    cached = {path.name for path in (hub_folder() / "checkpoints").glob("*.pth")}
+    if not cached:
         return
     from torchvision import models
 
     for name in models.list_models(module=models):
         listed = models.get_model_weights(name)
         for weights in listed:
-            if weights.url.rpartition("/")[2] in held:
+            if weights.url.rpartition("/")[2] in cached:
                 pinned = "" if weights is listed.DEFAULT else f"@{weights.name}"
                 yield f"torchvision:{name}{pinned}", "torch cache"
 

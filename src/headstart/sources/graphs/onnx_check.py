@@ -61,69 +61,69 @@ def check_onnx(path: Path) -> tuple[Path, ...]:
                 "export the network without it: no code is loaded for it (a function of the file's own can be put in "
                 "its place with onnx.inliner.inline_local_functions)",
             )
-    beside = dict.fromkeys(_data_file(path, tensor) for tensor in contents.external)
-    return (path, *beside)
+    data_files = dict.fromkeys(_data_file(path, tensor) for tensor in contents.external)
+    return (path, *data_files)
 
 
 def _contents(data: memoryview) -> Contents:
-    found = Contents()
+    contents = Contents()
     for number, value in fields(data):
         if number == MODEL_GRAPH and isinstance(value, memoryview):
-            found.graphs += 1
-            _graph(value, found, 0)
+            contents.graphs += 1
+            _graph(value, contents, 0)
         elif number == MODEL_FUNCTIONS and isinstance(value, memoryview):
             for node in messages(value, FUNCTION_NODE):
-                _node(node, found, 0)
-    return found
+                _node(node, contents, 0)
+    return contents
 
 
-def _graph(data: memoryview, found: Contents, depth: int) -> None:
+def _graph(data: memoryview, contents: Contents, depth: int) -> None:
     if depth > DEEPEST:
         raise Damaged(f"graphs more than {DEEPEST} deep")
     for number, value in fields(data):
         if not isinstance(value, memoryview):
             continue
         if number == GRAPH_NODE:
-            _node(value, found, depth)
+            _node(value, contents, depth)
         elif number == GRAPH_INITIALIZER:
-            _tensor(value, found)
+            _tensor(value, contents)
         elif number == GRAPH_SPARSE:
-            _sparse(value, found)
+            _sparse(value, contents)
 
 
-def _node(data: memoryview, found: Contents, depth: int) -> None:
+def _node(data: memoryview, contents: Contents, depth: int) -> None:
     domain = operator = ""
     for number, value in fields(data):
         if not isinstance(value, memoryview):
             continue
         if number == NODE_ATTRIBUTE:
-            _attribute(value, found, depth)
+            _attribute(value, contents, depth)
         elif number == NODE_OP:
             operator = text(value)
         elif number == NODE_DOMAIN:
             domain = text(value)
-    found.operators.add((domain, operator))
+    contents.operators.add((domain, operator))
 
 
-def _attribute(data: memoryview, found: Contents, depth: int) -> None:
+def _attribute(data: memoryview, contents: Contents, depth: int) -> None:
     for number, value in fields(data):
         if not isinstance(value, memoryview):
             continue
         if number in ATTRIBUTE_TENSORS:
-            _tensor(value, found)
+            _tensor(value, contents)
         elif number in ATTRIBUTE_GRAPHS:
-            _graph(value, found, depth + 1)
+            _graph(value, contents, depth + 1)
         elif number in ATTRIBUTE_SPARSES:
-            _sparse(value, found)
+            _sparse(value, contents)
 
 
-def _sparse(data: memoryview, found: Contents) -> None:
+def _sparse(data: memoryview, contents: Contents) -> None:
     for number in SPARSE_TENSORS:
         for tensor in messages(data, number):
-            _tensor(tensor, found)
+            _tensor(tensor, contents)
 
 
-def _tensor(data: memoryview, found: Contents) -> None:
+def _tensor(data: memoryview, contents: Contents) -> None:
     name, entries, outside = "", [], False
     for number, value in fields(data):
         if number == TENSOR_LOCATION:
@@ -133,7 +133,7 @@ def _tensor(data: memoryview, found: Contents) -> None:
         elif number == TENSOR_EXTERNAL and isinstance(value, memoryview):
             entries.append((_text_of(value, 1), _text_of(value, 2)))
     if outside or entries:
-        found.external.append(External(name, tuple(entries)))
+        contents.external.append(External(name, tuple(entries)))
 
 
 def _text_of(data: memoryview, number: int) -> str:
@@ -147,16 +147,16 @@ def _text_of(data: memoryview, number: int) -> str:
 def _data_file(path: Path, tensor: External) -> Path:
     """Return the file that holds a tensor: a plain one in the model's folder that is long enough."""
 
-    def refused(given: str) -> SourceError:
+    def refused(received: str) -> SourceError:
         return SourceError(
             f"weights of {path} outside it must be a plain file in its folder",
-            f"{given} (tensor {tensor.tensor!r})",
+            f"{received} (tensor {tensor.tensor!r})",
             "do not trust this file; get it from another place, or save it with its weights inside",
         )
 
-    said = dict(tensor.entries)
-    location = said.get("location", "")
-    if len(said) < len(tensor.entries):
+    entries = dict(tensor.entries)
+    location = entries.get("location", "")
+    if len(entries) < len(tensor.entries):
         raise refused("one thing said twice of where they lie")
     if not location or location in (".", "..") or any(char in location for char in "/\\\0"):
         raise refused(f"the location {location!r}")
@@ -168,10 +168,10 @@ def _data_file(path: Path, tensor: External) -> Path:
     status = data.stat()
     if status.st_nlink > 1:
         raise refused(f"{location!r}, which has {status.st_nlink - 1} more names (hard links)")
-    offset, length = (_whole(said.get(key, "0")) for key in ("offset", "length"))
+    offset, length = (_whole(entries.get(key, "0")) for key in ("offset", "length"))
     if offset is None or length is None or offset + length > status.st_size:
-        given = ", ".join(f"{key} {said[key]}" for key in ("offset", "length") if key in said)
-        raise refused(f"{location!r} of {status.st_size:,} bytes, read at {given}")
+        span = ", ".join(f"{key} {entries[key]}" for key in ("offset", "length") if key in entries)
+        raise refused(f"{location!r} of {status.st_size:,} bytes, read at {span}")
     return data
 
 

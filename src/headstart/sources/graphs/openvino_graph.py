@@ -42,7 +42,7 @@ FAILURES = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class PictureInput:
     """Where pictures go into a graph.
 
     Attributes:
@@ -59,7 +59,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Anchors:
+class GraphTensors:
     """The tensors of a graph that blocks and scores are made of.
 
     Attributes:
@@ -100,34 +100,34 @@ def _reason(message: str) -> str:
     return telling.replace("No conversion rule found for operations:", "operators that it does not know:")
 
 
-def entry_of(model: ov.Model, where: str) -> Entry:
+def find_input(model: ov.Model, where: str) -> PictureInput:
     """Return where the pictures go in.
 
     Raises:
         SourceError: the graph has more than one input, or one that takes no pictures.
     """
 
-    def refused(given: str) -> SourceError:
+    def refused(port: str) -> SourceError:
         return SourceError(
             f"{where} must read one picture of 1 or 3 channels, (n, channels, height, width) or channels last",
-            given,
+            port,
             "name a network for pictures",
         )
 
     if len(model.inputs) != 1:
         raise refused(f"{len(model.inputs)} inputs: {', '.join(map(_shown, model.inputs))}")
-    (given,) = model.inputs
-    shape = given.partial_shape
+    (port,) = model.inputs
+    shape = port.partial_shape
     if shape.rank.is_dynamic or len(shape) != 4:
-        raise refused(f"the input {_shown(given)}")
-    known = [dim.get_length() if dim.is_static else 0 for dim in shape]
-    last = known[3] in (1, 3) and known[1] not in (1, 3)
-    channels = known[3 if last else 1] or 3
-    height, width = known[1:3] if last else known[2:4]
-    kind = given.element_type
+        raise refused(f"the input {_shown(port)}")
+    lengths = [dim.get_length() if dim.is_static else 0 for dim in shape]
+    last = lengths[3] in (1, 3) and lengths[1] not in (1, 3)
+    channels = lengths[3 if last else 1] or 3
+    height, width = lengths[1:3] if last else lengths[2:4]
+    kind = port.element_type
     if channels not in (1, 3) or (kind.is_integral() and kind != ov.Type.u8):
-        raise refused(f"the input {_shown(given)}")
-    return Entry((height, width) if height and width else None, channels, last, kind == ov.Type.u8)
+        raise refused(f"the input {_shown(port)}")
+    return PictureInput((height, width) if height and width else None, channels, last, kind == ov.Type.u8)
 
 
 def _shown(port: Any) -> str:
@@ -161,7 +161,7 @@ def count(model: ov.Model, outputs: Sequence[Any]) -> int:
     return sum(size for node in weights if (size := int(np.prod(node.get_output_shape(0)))) > 1)
 
 
-def give_size(model: ov.Model, entry: Entry, size: tuple[int, int], where: str) -> None:
+def give_size(model: ov.Model, entry: PictureInput, size: tuple[int, int], where: str) -> None:
     """Give the graph its own batch, or one of 1, and pictures of `size`.
 
     Raises:
@@ -180,7 +180,7 @@ def give_size(model: ov.Model, entry: Entry, size: tuple[int, int], where: str) 
         ) from error
 
 
-def anchors_of(model: ov.Model, pool: str, where: str) -> Anchors:
+def find_tensors(model: ov.Model, pool: str, where: str) -> GraphTensors:
     """Return the tensors that features and scores can be taken from; `pool` names one, or is empty.
 
     Raises:
@@ -188,7 +188,7 @@ def anchors_of(model: ov.Model, pool: str, where: str) -> Anchors:
     """
     real = [result.input_value(0) for result in model.get_results() if result.get_element_type().is_real()]
     flat = sorted(real, key=lambda value: _rank(value) != 2)
-    head = next((found for value in flat if (found := find_head(value)) is not None), None)
+    head = next((classifier for value in flat if (classifier := find_head(value)) is not None), None)
     if pool:
         chosen = _named(model, pool, where)
     elif head is not None:
@@ -204,8 +204,8 @@ def anchors_of(model: ov.Model, pool: str, where: str) -> Anchors:
     before = ancestors(chosen)
     nodes = [node for node in model.get_ordered_ops() if node.get_name() in before]
     axes = channel_axes(nodes)
-    maps = {f"stage{at}": found for at, found in enumerate(last_maps(nodes, axes))}
-    return Anchors(chosen, head, maps, axes)
+    maps = {f"stage{at}": classifier for at, classifier in enumerate(last_maps(nodes, axes))}
+    return GraphTensors(chosen, head, maps, axes)
 
 
 def _rank(value: Any) -> int:
@@ -213,43 +213,43 @@ def _rank(value: Any) -> int:
 
 
 def _named(model: ov.Model, name: str, where: str) -> Any:
-    known: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     for node in model.get_ordered_ops():
         for output in node.outputs():
             if output.get_element_type().is_real() and _rank(output) in (2, 3, 4):
-                known |= dict.fromkeys([node.get_friendly_name(), *output.names], output)
-    if name not in known:
+                tensors |= dict.fromkeys([node.get_friendly_name(), *output.names], output)
+    if name not in tensors:
         raise SourceError(
             f"{where} must have the tensor that {where}.preprocessing.json names as pool",
             repr(name),
-            f"name a tensor of 2, 3 or 4 axes{did_you_mean(name, known)}",
+            f"name a tensor of 2, 3 or 4 axes{did_you_mean(name, tensors)}",
         )
-    return known[name]
+    return tensors[name]
 
 
-def stages_of(anchors: Anchors) -> Iterator[Stage]:
+def stages_of(tensors: GraphTensors) -> Iterator[Stage]:
     """Yield the stages of a graph, first to last."""
-    for name, (value, axis) in anchors.maps.items():
+    for name, (value, axis) in tensors.maps.items():
         shape = sizes(value)
         positions = int(np.prod(shape[1:])) // shape[axis]
         yield Stage(name, name, shape[axis], channels_last=axis == len(shape) - 1, positions=positions)
 
 
-def pool_width(anchors: Anchors) -> int:
+def pool_width(tensors: GraphTensors) -> int:
     """Return how many features `pool` has."""
-    return int(_pooled(anchors).get_output_shape(0)[1])
+    return int(_pooled(tensors).get_output_shape(0)[1])
 
 
-def class_count(anchors: Anchors) -> int:
+def class_count(tensors: GraphTensors) -> int:
     """Return how many classes the graph gives scores of; 0 for none, and for a lone score, which is no probability."""
-    scores = int(np.prod(sizes(anchors.head.scores)[1:])) if anchors.head is not None else 0
+    scores = int(np.prod(sizes(tensors.head.scores)[1:])) if tensors.head is not None else 0
     return scores if scores > 1 else 0
 
 
-def blocks(anchors: Anchors, taps: Sequence[Tap]) -> list[Any]:
+def blocks(tensors: GraphTensors, taps: Sequence[Tap]) -> list[Any]:
     """Return the nodes that give the blocks of `taps`, each of shape (n, width)."""
     return [
-        _pooled(anchors) if tap.reduce == "pool" else _reduced(*anchors.maps[tap.module], tap.reduce) for tap in taps
+        _pooled(tensors) if tap.reduce == "pool" else _reduced(*tensors.maps[tap.module], tap.reduce) for tap in taps
     ]
 
 
@@ -258,23 +258,23 @@ def probabilities(head: Head) -> Any:
     return ops.softmax(_rows(head.scores), axis=1)
 
 
-def _pooled(anchors: Anchors) -> Any:
-    value = anchors.pool
+def _pooled(tensors: GraphTensors) -> Any:
+    value = tensors.pool
     if _rank(value) == 2:
         return _rows(value)
     shape = sizes(value)
     # One position: whichever axis is longer than 1 holds the channels.
     long = [axis for axis in range(1, len(shape)) if shape[axis] > 1]
     default = len(shape) - 1 if len(shape) == 3 else 1
-    axis = long[0] if len(long) == 1 else anchors.axes.get(value, default)
+    axis = long[0] if len(long) == 1 else tensors.axes.get(value, default)
     return _reduced(value, axis, "avg")
 
 
-def _reduced(value: Any, axis: int, how: str) -> Any:
-    if how == "flatten":
+def _reduced(value: Any, axis: int, reduction: str) -> Any:
+    if reduction == "flatten":
         return _rows(value)
     others = np.array([other for other in range(1, _rank(value)) if other != axis], dtype=np.int64)
-    reduce = ops.reduce_mean if how == "avg" else ops.reduce_max
+    reduce = ops.reduce_mean if reduction == "avg" else ops.reduce_max
     return _rows(reduce(value, others, keep_dims=False))
 
 
@@ -283,25 +283,27 @@ def _rows(value: Any) -> Any:
     return ops.convert(flat, "f32")
 
 
-def with_pictures(model: ov.Model, entry: Entry, how: Preprocessing, outputs: Sequence[Any]) -> ov.Model:
+def with_pictures(
+    model: ov.Model, entry: PictureInput, preprocessing: Preprocessing, outputs: Sequence[Any]
+) -> ov.Model:
     """Return a graph from prepared pictures, uint8 of shape (n, h, w, c), to `outputs`; normalised inside.
 
     Args:
         model: the graph; it must not be used afterwards.
         entry: where its pictures go in.
-        how: the normalisation.
+        preprocessing: the normalisation.
         outputs: nodes of the graph that are its new outputs.
     """
     (old,) = model.get_parameters()
-    pictures = ops.parameter([-1, *how.size, entry.channels], ov.Type.u8, name="pictures")
-    std, mean = (np.asarray(values, dtype=np.float64) for values in (how.std, how.mean))
+    pictures = ops.parameter([-1, *preprocessing.size, entry.channels], ov.Type.u8, name="pictures")
+    std, mean = (np.asarray(values, dtype=np.float64) for values in (preprocessing.std, preprocessing.mean))
     scaled = ops.multiply(ops.convert(pictures, "f32"), (1 / (255 * std)).astype(np.float32))
-    given = ops.add(scaled, (-mean / std).astype(np.float32))
+    inputs = ops.add(scaled, (-mean / std).astype(np.float32))
     if not entry.channels_last:
-        given = ops.transpose(given, np.array([0, 3, 1, 2], dtype=np.int64))
-    given = ops.convert(given, old.get_element_type())
+        inputs = ops.transpose(inputs, np.array([0, 3, 1, 2], dtype=np.int64))
+    inputs = ops.convert(inputs, old.get_element_type())
     for target in old.output(0).get_target_inputs():
-        target.replace_source_output(given.output(0))
-    found = ov.Model([ops.result(output) for output in outputs], [pictures], "headstart")
-    found.validate_nodes_and_infer_types()
-    return found
+        target.replace_source_output(inputs.output(0))
+    graph = ov.Model([ops.result(output) for output in outputs], [pictures], "headstart")
+    graph.validate_nodes_and_infer_types()
+    return graph

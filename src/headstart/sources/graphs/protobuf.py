@@ -29,8 +29,8 @@ def view(path: Path) -> memoryview:
 
 def messages(data: memoryview, number: int) -> Iterator[memoryview]:
     """Yield the values of the counted field `number`: messages, strings or bytes, in order."""
-    for found, value in fields(data):
-        if found == number and isinstance(value, memoryview):
+    for field, value in fields(data):
+        if field == number and isinstance(value, memoryview):
             yield value
 
 
@@ -52,39 +52,39 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     Raises:
         Damaged: a field ends beyond the message, or is of a kind that protobuf no longer has.
     """
-    at, end = 0, len(data)
-    while at < end:
-        key, at = _varint(data, at)
+    position, end = 0, len(data)
+    while position < end:
+        key, position = _varint(data, position)
         number, kind = key >> 3, key & 7
         if number == 0:
             raise Damaged("a field without a number")
         if kind == VARINT:
-            value, at = _varint(data, at)
+            value, position = _varint(data, position)
             yield number, value
             continue
         if kind == COUNTED:
-            size, at = _varint(data, at)
+            size, position = _varint(data, position)
         elif kind in (EIGHT_BYTES, FOUR_BYTES):
             size = 8 if kind == EIGHT_BYTES else 4
         else:
             raise Damaged(f"a field of the unknown kind {kind}")
-        if at + size > end:
+        if position + size > end:
             raise Damaged("it ends in the middle of a field")
         if kind == COUNTED:
-            yield number, data[at : at + size]
+            yield number, data[position : position + size]
         else:
-            yield number, int.from_bytes(data[at : at + size], "little")
-        at += size
+            yield number, int.from_bytes(data[position : position + size], "little")
+        position += size
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
     value = 0
     for place in range(10):
-        if at >= len(data):
+        if position >= len(data):
             raise Damaged("it ends in the middle of a field")
-        byte = data[at]
-        at += 1
+        byte = data[position]
+        position += 1
         value |= (byte & 0x7F) << (7 * place)
         if byte < 0x80:
-            return value, at
+            return value, position
     raise Damaged("a number of more than 10 bytes")

@@ -42,11 +42,11 @@ def check_saved_model(folder: Path) -> tuple[Path, ...]:
                 "copy the files themselves into the folder",
             )
     try:
-        asked = set(_operators(view(graph)))
+        operators = set(_operators(view(graph)))
     except Damaged as damaged:
         raise SourceError(f"{graph} must be a sound SavedModel", damaged, GET_IT_AGAIN) from damaged
     for operator in PROGRAMS:
-        if operator in asked:
+        if operator in operators:
             raise SourceError(
                 f"{folder} must be a network and no program",
                 f"the operator {operator}, which runs code or opens files",

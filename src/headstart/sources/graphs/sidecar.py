@@ -58,7 +58,7 @@ class SidecarMetadata:
         return replace(default, **self.changes)
 
 
-def read_beside(path: Path) -> SidecarMetadata:
+def read_sidecar(path: Path) -> SidecarMetadata:
     """Return what `PATH.preprocessing.json` says; nothing where there is no such file.
 
     Raises:
@@ -69,22 +69,24 @@ def read_beside(path: Path) -> SidecarMetadata:
         return SidecarMetadata({}, "")
     try:
         data = where.read_bytes()
-        said = json.loads(data) if len(data) <= LARGEST else None
+        settings = json.loads(data) if len(data) <= LARGEST else None
     except (OSError, ValueError, RecursionError) as error:
         raise _refused(where, "be a JSON object", str(error)) from error
-    if not isinstance(said, dict):
+    if not isinstance(settings, dict):
         raise _refused(where, "be a small JSON object", f"{len(data):,} bytes of something else")
-    for key, value in said.items():
+    for key, value in settings.items():
         if key not in KEYS:
             raise SourceError(
                 f"keys of {where} must be among {', '.join(KEYS)}", repr(key), f"mend it{did_you_mean(key, KEYS)}"
             )
-        sound, wanted = KEYS[key]
-        if not sound(value):
-            raise _refused(where, f"give {wanted} as {key}", repr(value))
-    changes = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items() if key != "pool"}
-    return SidecarMetadata(changes, said.get("pool", ""))
+        valid, expected = KEYS[key]
+        if not valid(value):
+            raise _refused(where, f"give {expected} as {key}", repr(value))
+    changes = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items() if key != "pool"
+    }
+    return SidecarMetadata(changes, settings.get("pool", ""))
 
 
-def _refused(where: Path, must: str, given: str) -> SourceError:
-    return SourceError(f"{where} must {must}", given, "mend the file, or remove it")
+def _refused(where: Path, must: str, received: str) -> SourceError:
+    return SourceError(f"{where} must {must}", received, "mend the file, or remove it")

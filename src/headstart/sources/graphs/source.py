@@ -22,7 +22,7 @@ from headstart.engines.base import Block, Network
 from headstart.engines.select import EXACT, PARITY_SAMPLE, open_engine
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity, Source
-from headstart.sources.graphs.sidecar import SidecarMetadata, read_beside
+from headstart.sources.graphs.sidecar import SidecarMetadata, read_sidecar
 from headstart.sources.taps import Tap, more_taps, taps
 from headstart.sources.uri import Spec
 
@@ -36,7 +36,7 @@ LATE_STAGES = 4
 
 
 @dataclass(frozen=True)
-class Convention:
+class FormatDefaults:
     """What a format's networks want of their pictures where nothing says otherwise.
 
     Attributes:
@@ -76,28 +76,28 @@ class GraphSource(Source):
         uri: `provider:name`.
         path: the file or folder that OpenVINO reads.
         files: all files that its numbers come from.
-        convention: what its format wants of pictures.
+        defaults: what its format wants of pictures.
         revision: what its publisher calls this version; empty for none.
     """
 
     preprocessing: Preprocessing
 
     def __init__(
-        self, uri: str, path: Path, files: Sequence[Path], convention: Convention, *, revision: str = ""
+        self, uri: str, path: Path, files: Sequence[Path], defaults: FormatDefaults, *, revision: str = ""
     ) -> None:
-        self._path, self._convention = path, convention
-        self._said = read_beside(path)
+        self._path, self._defaults = path, defaults
+        self._sidecar = read_sidecar(path)
         digest = _digest(files, path)
-        architecture = _remembered(path, digest, convention, self._said)
+        architecture = _remembered(path, digest, defaults, self._sidecar)
         identity = Identity(
-            uri, convention.framework, architecture.parameters, architecture.classes, revision=revision, sha256=digest
+            uri, defaults.framework, architecture.parameters, architecture.classes, revision=revision, sha256=digest
         )
         super().__init__(identity, architecture.preprocessing, architecture.taps, more=architecture.more)
 
     def network(self) -> Network:
         """Return the network that yields every standard block in one pass, or those that the layer names."""
-        wanted = self.active_taps
-        return self._network([tap.block for tap in wanted], {"taps": [asdict(tap) for tap in wanted]}, wanted)
+        taps = self.active_taps
+        return self._network([tap.block for tap in taps], {"taps": [asdict(tap) for tap in taps]}, taps)
 
     def module(self) -> torch.nn.Module:
         """Refuse: there is no torch module.
@@ -121,13 +121,13 @@ class GraphSource(Source):
         engine = open_engine(network, sample=lambda: prepared[:PARITY_SAMPLE], cache=cache_dir(), engine=EXACT)
         return engine.run(prepared)
 
-    def _network(self, blocks: Sequence[Block], what: dict[str, Any], wanted: Sequence[Tap] | None) -> Network:
+    def _network(self, blocks: Sequence[Block], what: dict[str, Any], taps: Sequence[Tap] | None) -> Network:
         height, width = self.preprocessing.size
         channels = 1 if self.preprocessing.channels == "grey" else 3
         made_of = {
             "recipe": RECIPE,
             "weights": self.identity.sha256,
-            "pool": self._said.pool,
+            "pool": self._sidecar.pool,
             "preprocessing": asdict(self.preprocessing),
             **what,
         }
@@ -136,23 +136,23 @@ class GraphSource(Source):
             (height, width, channels),
             tuple(blocks),
             self.module,
-            graph=lambda: self._graph(wanted),
+            graph=lambda: self._graph(taps),
         )
 
-    def _graph(self, wanted: Sequence[Tap] | None) -> openvino.Model:
+    def _graph(self, taps: Sequence[Tap] | None) -> openvino.Model:
         """Return the graph from pictures to the blocks of `wanted`, or to the probabilities of its own classes."""
         from headstart.sources.graphs import openvino_graph as graph
 
         where = self.info.uri
-        model = graph.read(self._path, self._convention.framework)
-        entry = graph.entry_of(model, where)
+        model = graph.read(self._path, self._defaults.framework)
+        entry = graph.find_input(model, where)
         graph.give_size(model, entry, self.preprocessing.size, where)
-        anchors = graph.anchors_of(model, self._said.pool, where)
-        if wanted is None:
-            assert anchors.head is not None
-            outputs = [graph.probabilities(anchors.head)]
+        tensors = graph.find_tensors(model, self._sidecar.pool, where)
+        if taps is None:
+            assert tensors.head is not None
+            outputs = [graph.probabilities(tensors.head)]
         else:
-            outputs = graph.blocks(anchors, wanted)
+            outputs = graph.blocks(tensors, taps)
         return graph.with_pictures(model, entry, self.preprocessing, outputs)
 
 
@@ -174,7 +174,7 @@ def _digest(files: Sequence[Path], path: Path) -> str:
     return sha256_json({str(file.relative_to(root)): sha256_file(file) for file in files})
 
 
-def _remembered(path: Path, digest: str, convention: Convention, said: SidecarMetadata) -> Architecture:
+def _remembered(path: Path, digest: str, defaults: FormatDefaults, sidecar: SidecarMetadata) -> Architecture:
     try:
         reader = version("openvino")
     except PackageNotFoundError as error:
@@ -186,44 +186,43 @@ def _remembered(path: Path, digest: str, convention: Convention, said: SidecarMe
     key = {
         "graph": digest,
         "openvino": reader,
-        "convention": asdict(convention),
-        "said": {"pool": said.pool, **said.changes},
+        "defaults": asdict(defaults),
+        "said": {"pool": sidecar.pool, **sidecar.changes},
         "graph recipe": RECIPE,
     }
-    return remembered(key, lambda: _look(path, convention, said))
+    return remembered(key, lambda: _look(path, defaults, sidecar))
 
 
-def _look(path: Path, convention: Convention, said: SidecarMetadata) -> Architecture:
+def _look(path: Path, defaults: FormatDefaults, sidecar: SidecarMetadata) -> Architecture:
     """Return what the graph in `path` looks like, by reading it; nothing is run."""
     from headstart.sources.graphs import openvino_graph as graph
 
     where = str(path)
-    model = graph.read(path, convention.framework)
-    entry = graph.entry_of(model, where)
+    model = graph.read(path, defaults.framework)
+    entry = graph.find_input(model, where)
     graph.check_finite(model, where)
-    how = said.applied(convention.preprocessing(entry.size, entry.channels, whole=entry.whole))
-    _check(how, entry.channels, where)
-    graph.give_size(model, entry, how.size, where)
-    anchors = graph.anchors_of(model, said.pool, where)
-    stages = list(graph.stages_of(anchors))
-    standard = taps(graph.pool_width(anchors), stages[-LATE_STAGES:], None)
+    preprocessing = sidecar.applied(defaults.preprocessing(entry.size, entry.channels, whole=entry.whole))
+    _check(preprocessing, entry.channels, where)
+    graph.give_size(model, entry, preprocessing.size, where)
+    tensors = graph.find_tensors(model, sidecar.pool, where)
+    stages = list(graph.stages_of(tensors))
+    standard = taps(graph.pool_width(tensors), stages[-LATE_STAGES:], None)
     more = more_taps(standard, stages, None)
-    classes = graph.class_count(anchors)
-    return Architecture(graph.count(model, graph.blocks(anchors, standard)), classes, how, standard, more)
+    classes = graph.class_count(tensors)
+    return Architecture(graph.count(model, graph.blocks(tensors, standard)), classes, preprocessing, standard, more)
 
 
-def _check(how: Preprocessing, channels: int, where: str) -> None:
+def _check(preprocessing: Preprocessing, channels: int, where: str) -> None:
     """Raise SourceError unless the preprocessing gives the channels that the graph takes."""
-    given = 1 if how.channels == "grey" else 3
-    if given != channels or not {len(how.mean), len(how.std)} <= {1, channels}:
+    sidecar, resize, size = f"{where}.preprocessing.json", preprocessing.resize, preprocessing.size
+    means, deviations = len(preprocessing.mean), len(preprocessing.std)
+    if (1 if preprocessing.channels == "grey" else 3) != channels or not {means, deviations} <= {1, channels}:
         raise SourceError(
             f"{where} must be given pictures of {channels} channels",
-            f"channels {how.channels}, {len(how.mean)} means and {len(how.std)} deviations",
-            f"mend {where}.preprocessing.json",
+            f"channels {preprocessing.channels}, {means} means and {deviations} deviations",
+            f"mend {sidecar}",
         )
-    if how.resize is not None and how.resize < min(how.size):
+    if resize is not None and resize < min(size):
         raise SourceError(
-            f"resize in {where}.preprocessing.json must be at least the shorter side of the size {list(how.size)}",
-            how.resize,
-            "mend the file",
+            f"resize in {sidecar} must be at least the shorter side of the size {list(size)}", resize, "mend the file"
         )

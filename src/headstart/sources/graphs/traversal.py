@@ -42,18 +42,18 @@ def find_head(value: Any) -> Head | None:
 
     Before the last linear layer may stand a mean over positions and a ReLU, where a softmax says that scores are meant.
     """
-    at, softmax = _past_activations(value)
-    scores = at
-    if softmax and _kind(at) in ("ReduceMean", "AvgPool"):
-        at = at.get_node().input_value(0)
-        if _kind(at) == "Relu":
-            at = at.get_node().input_value(0)
-    while _kind(at) in BIASED and (other := _the_other(at.get_node())) is not None:
-        at = other
-    if _kind(at) not in LINEAR or not sizes(scores) or sum(size > 1 for size in sizes(scores)[1:]) > 1:
+    tensor, softmax = _past_activations(value)
+    scores = tensor
+    if softmax and _kind(tensor) in ("ReduceMean", "AvgPool"):
+        tensor = tensor.get_node().input_value(0)
+        if _kind(tensor) == "Relu":
+            tensor = tensor.get_node().input_value(0)
+    while _kind(tensor) in BIASED and (rest := _the_other(tensor.get_node())) is not None:
+        tensor = rest
+    if _kind(tensor) not in LINEAR or not sizes(scores) or sum(size > 1 for size in sizes(scores)[1:]) > 1:
         return None
-    given = _the_other(at.get_node())
-    return None if given is None else Head(scores, given)
+    features = _the_other(tensor.get_node())
+    return None if features is None else Head(scores, features)
 
 
 def _past_activations(value: Any) -> tuple[Any, bool]:
@@ -78,20 +78,20 @@ def _is_constant(node: Any, depth: int = 0) -> bool:
     """Return whether a node is a constant, or computed from constants in a few steps."""
     if node.get_type_name() == "Constant":
         return True
-    given = node.input_values()
-    return depth < 8 and bool(given) and all(_is_constant(value.get_node(), depth + 1) for value in given)
+    inputs = node.input_values()
+    return depth < 8 and bool(inputs) and all(_is_constant(value.get_node(), depth + 1) for value in inputs)
 
 
 def ancestors(value: Any) -> set[str]:
     """Return the names of the nodes that `value` depends on, its own among them."""
-    found: set[str] = set()
+    names: set[str] = set()
     waiting = [value.get_node()]
     while waiting:
         node = waiting.pop()
-        if node.get_name() not in found:
-            found.add(node.get_name())
+        if node.get_name() not in names:
+            names.add(node.get_name())
             waiting += [given.get_node() for given in node.input_values()]
-    return found
+    return names
 
 
 def channel_axes(nodes: Sequence[Any]) -> dict[Any, int]:
@@ -109,19 +109,19 @@ def channel_axes(nodes: Sequence[Any]) -> dict[Any, int]:
 
 
 def _axis(node: Any, axes: Mapping[Any, int]) -> int | None:
-    kind, given = node.get_type_name(), node.input_values()
+    kind, inputs = node.get_type_name(), node.input_values()
     if kind in MAPPING:
         return 1 if len(sizes(node.output(0))) == 4 else None
-    known = next((axes[value] for value in given if value in axes), None)
-    if known is None:
+    incoming = next((axes[value] for value in inputs if value in axes), None)
+    if incoming is None:
         return None
-    if kind == "Transpose" and given[1].get_node().get_type_name() == "Constant":
-        return [int(axis) for axis in given[1].get_node().data].index(known)
+    if kind == "Transpose" and inputs[1].get_node().get_type_name() == "Constant":
+        return [int(axis) for axis in inputs[1].get_node().data].index(incoming)
     rank = len(sizes(node.output(0)))
     if kind == "MatMul":
-        return known if known == rank - 1 and _is_constant(given[1].get_node()) else None
-    same = any(value in axes and len(sizes(value)) == rank for value in given)
-    return known if kind in POINTWISE and same else None
+        return incoming if incoming == rank - 1 and _is_constant(inputs[1].get_node()) else None
+    same = any(value in axes and len(sizes(value)) == rank for value in inputs)
+    return incoming if kind in POINTWISE and same else None
 
 
 def last_maps(nodes: Sequence[Any], axes: Mapping[Any, int]) -> Iterator[tuple[Any, int]]:
@@ -131,10 +131,10 @@ def last_maps(nodes: Sequence[Any], axes: Mapping[Any, int]) -> Iterator[tuple[A
         nodes: those that the pooled features depend on, in the order in which they run.
         axes: of their channels.
     """
-    found: dict[int, tuple[Any, int]] = {}
+    maps: dict[int, tuple[Any, int]] = {}
     for node in nodes:
         if _is_attention(node):
-            found.clear()
+            maps.clear()
         output = node.output(0) if node.get_output_size() else None
         if output is None or output not in axes:
             continue
@@ -142,9 +142,9 @@ def last_maps(nodes: Sequence[Any], axes: Mapping[Any, int]) -> Iterator[tuple[A
         positions = 1
         for at, size in enumerate(shape[1:], 1):
             positions *= size if at != axis else 1
-        if positions > 1 and (not found or positions <= min(found)):
-            found[positions] = (output, axis)
-    yield from found.values()
+        if positions > 1 and (not maps or positions <= min(maps)):
+            maps[positions] = (output, axis)
+    yield from maps.values()
 
 
 def _is_attention(node: Any) -> bool:

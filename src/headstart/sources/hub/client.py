@@ -264,9 +264,9 @@ def _goes_on(answer: http.client.HTTPResponse, start: int) -> bool:
 
 
 def _refusal(answer: http.client.HTTPResponse) -> HubError:
-    known = {status.value: status.phrase for status in HTTPStatus}
+    phrases = {status.value: status.phrase for status in HTTPStatus}
     return HubError(
-        f"{answer.status} {known.get(answer.status, answer.reason)}",
+        f"{answer.status} {phrases.get(answer.status, answer.reason)}",
         status=answer.status,
         code=answer.headers.get("X-Error-Code", ""),
         wait=_seconds(answer.headers.get("Retry-After", "")),

@@ -48,11 +48,11 @@ class Bert(nn.Module):
         """Return the tokens' vectors after each layer, of shape (n, length, width)."""
         values = self.embeddings(ids)
         seen = (mask > 0)[:, None, None, :]
-        found = []
+        outputs = []
         for layer in self.encoder.layer:  # type: ignore[union-attr]
             values = layer(values, seen)
-            found.append(values)
-        return found
+            outputs.append(values)
+        return outputs
 
 
 class Embeddings(nn.Module):
@@ -68,8 +68,8 @@ class Embeddings(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Return the vectors of tokens, of shape (n, length, width)."""
         positions = self.position_embeddings.weight[: ids.shape[1]]
-        said: Tensor = self.LayerNorm(self.word_embeddings(ids) + positions + self.token_type_embeddings.weight[0])
-        return said
+        vectors: Tensor = self.LayerNorm(self.word_embeddings(ids) + positions + self.token_type_embeddings.weight[0])
+        return vectors
 
 
 class Layer(nn.Module):
@@ -88,8 +88,8 @@ class Layer(nn.Module):
         """Return the layer's output, of the shape of its input."""
         attention, inner = cast(Any, self.attention), cast(Any, self.intermediate)
         values = attention.output(attention.self(values, seen), values)
-        said: Tensor = self.output(F.gelu(inner.dense(values)), values)
-        return said
+        output: Tensor = self.output(F.gelu(inner.dense(values)), values)
+        return output
 
 
 class Attention(nn.Module):
@@ -119,8 +119,8 @@ class Output(nn.Module):
 
     def forward(self, values: Tensor, carried: Tensor) -> Tensor:
         """Return values of the shape of `carried`."""
-        said: Tensor = self.LayerNorm(self.dense(values) + carried)
-        return said
+        output: Tensor = self.LayerNorm(self.dense(values) + carried)
+        return output
 
 
 class SentenceBlocks(nn.Module):

@@ -22,7 +22,7 @@ RESAMPLE: dict[int, Literal["nearest", "lanczos", "bilinear", "bicubic"]] = {
     2: "bilinear",
     3: "bicubic",
 }
-WARPED = 384  # pixels; ConvNeXt's processor squashes to this size and above, and crops below
+MIN_SQUASHED_SIDE = 384  # pixels; ConvNeXt's processor squashes to this size and above, and crops below
 
 
 def preprocessing_of(settings: Mapping[str, Any], model_type: str, uri: str) -> Preprocessing:
@@ -37,16 +37,16 @@ def preprocessing_of(settings: Mapping[str, Any], model_type: str, uri: str) -> 
         SourceError: it is not of pictures, or has a step that is not ours.
     """
     try:
-        known = library_processor(settings, model_type).to_dict()
-        size, resize = _sizes(known)
-        mean, std = _normalisation(known)
+        values = library_processor(settings, model_type).to_dict()
+        size, resize = _sizes(values)
+        mean, std = _normalisation(values)
         return Preprocessing(
             size=size,
             resize=resize,
-            interpolation=RESAMPLE[int(known["resample"])],
+            interpolation=RESAMPLE[int(values["resample"])],
             mean=mean,
             std=std,
-            channels="bgr" if known.get("do_flip_channel_order") else "rgb",
+            channels="bgr" if values.get("do_flip_channel_order") else "rgb",
         )
     except (KeyError, TypeError, ValueError, OSError, AttributeError, ImportError) as error:
         raise SourceError(
@@ -65,37 +65,37 @@ def library_processor(settings: Mapping[str, Any], model_type: str) -> Any:
         return library.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def _sizes(known: Mapping[str, Any]) -> tuple[tuple[int, int], int | None]:
+def _sizes(values: Mapping[str, Any]) -> tuple[tuple[int, int], int | None]:
     """Return height and width of the input, and the shorter side before the crop (None where it is squashed)."""
-    if not known.get("do_resize", True):
+    if not values.get("do_resize", True):
         raise ValueError("no resizing")
-    size = {name: int(value) for name, value in known["size"].items() if value}
+    size = {name: int(value) for name, value in values["size"].items() if value}
     edge = size.get("shortest_edge")
-    if known.get("do_center_crop"):
-        crop = known["crop_size"]
-        wanted = int(crop["height"]), int(crop["width"])
-        if edge is None and (size["height"], size["width"]) != wanted:
+    if values.get("do_center_crop"):
+        crop = values["crop_size"]
+        crop_size = int(crop["height"]), int(crop["width"])
+        if edge is None and (size["height"], size["width"]) != crop_size:
             raise ValueError("a squash to one size and a crop to another")
-        return wanted, edge
+        return crop_size, edge
     if edge is None:
         return (size["height"], size["width"]), None
-    if known.get("crop_pct") is None:
+    if values.get("crop_pct") is None:
         raise ValueError("pictures of any shape (shortest_edge without a crop)")
-    return (edge, edge), None if edge >= WARPED else int(edge / known["crop_pct"])
+    return (edge, edge), None if edge >= MIN_SQUASHED_SIDE else int(edge / values["crop_pct"])
 
 
-def _normalisation(known: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(values: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of values in 0..1, whatever the file's own range is.
 
     The library computes (v r - m) / s of v in 0..255 with its factor r; in 0..1 that is (u - m / k) / (s / k), where
     k = 255 r.
     """
-    if known.get("rescale_offset"):
+    if values.get("rescale_offset"):
         raise ValueError("an offset in rescaling")
-    scale = 255 * float(known.get("rescale_factor") or 1 / 255) if known.get("do_rescale", True) else 255.0
-    plain = not known.get("do_normalize", True)
-    mean = (0.0,) * 3 if plain else tuple(map(float, known["image_mean"]))
-    std = (1.0,) * 3 if plain else tuple(map(float, known["image_std"]))
+    scale = 255 * float(values.get("rescale_factor") or 1 / 255) if values.get("do_rescale", True) else 255.0
+    plain = not values.get("do_normalize", True)
+    mean = (0.0,) * 3 if plain else tuple(map(float, values["image_mean"]))
+    std = (1.0,) * 3 if plain else tuple(map(float, values["image_std"]))
     if len(mean) != 3 or len(std) != 3:
         raise ValueError(f"normalisation of {len(mean)} channels")
     return tuple(value / scale for value in mean), tuple(value / scale for value in std)

@@ -22,22 +22,24 @@ class Residual(nn.Module):
         stride: 1 or 2.
     """
 
-    def __init__(self, given: int, width: int, stride: int) -> None:
+    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__()
-        self.first = convolution(given, width, stride)
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+        self.first = convolution(width_in, width_out, stride)
+        self.second = nn.Sequential(
+            nn.Conv2d(width_out, width_out, 3, padding=1, bias=False), nn.BatchNorm2d(width_out)
+        )
         nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]
         self.shortcut = nn.Sequential()
         if stride > 1:
             self.shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
-        if given != width:
-            self.shortcut.extend([nn.Conv2d(given, width, 1, bias=False), nn.BatchNorm2d(width)])
+        if width_in != width_out:
+            self.shortcut.extend([nn.Conv2d(width_in, width_out, 1, bias=False), nn.BatchNorm2d(width_out)])
         self.active = nn.ReLU(inplace=True)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps of shape (n, width, h / stride, w / stride)."""
-        said: Tensor = self.active(self.second(self.first(maps)) + self.shortcut(maps))
-        return said
+        output: Tensor = self.active(self.second(self.first(maps)) + self.shortcut(maps))
+        return output
 
 
 class ResNet9(nn.Module):
@@ -59,8 +61,8 @@ class ResNet9(nn.Module):
 
     def forward_features(self, pictures: Tensor) -> Tensor:
         """Return the final map, (n, 256, h / 16, w / 16)."""
-        said: Tensor = self.stages(self.stem(pictures))
-        return said
+        maps: Tensor = self.stages(self.stem(pictures))
+        return maps
 
     def forward_head(self, final: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Return the class scores of a final map, or its mean over positions, (n, 256)."""
@@ -72,10 +74,10 @@ class ResNet9(nn.Module):
         return self.forward_head(self.forward_features(pictures))
 
 
-def convolution(given: int, width: int, stride: int) -> nn.Sequential:
+def convolution(width_in: int, width_out: int, stride: int) -> nn.Sequential:
     """Return a 3 x 3 convolution, its normalisation and a ReLU."""
     return nn.Sequential(
-        nn.Conv2d(given, width, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(width),
+        nn.Conv2d(width_in, width_out, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(width_out),
         nn.ReLU(inplace=True),
     )

@@ -42,6 +42,25 @@ def build_seeded(build: Callable[[], Built], seed: int) -> Built:
         return build()
 
 
+def look_without_numbers(look: Callable[[], Architecture]) -> Architecture:
+    """Return what `look` finds of a network that it builds and runs, where tensors have shapes and no numbers.
+
+    That takes a fifth of the time or less, and finds the same. A network that cannot be built so is built with random
+    numbers.
+
+    Args:
+        look: builds the network, makes a blank picture and runs it; called again where the first call fails.
+    """
+    set_passive_omp_wait()
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return look()
+    except (RuntimeError, SourceError):  # it computes with numbers while it is built; or it cannot be built at all
+        return build_seeded(look, 0)
+
+
 class TorchSource(Source):
     """A source whose network is a torch module; torch is imported when the module is first asked for.
 
@@ -113,11 +132,11 @@ class TorchSource(Source):
 
     def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> TorchSource:
         """Return the source with some of its weights changed; see `Source.with_weights`."""
-        how = preprocessing or self.preprocessing
-        more = [tap for tap in self.more if tap.reduce != "flatten" or how.size == self.preprocessing.size]
+        new = preprocessing or self.preprocessing
+        more = [tap for tap in self.more if tap.reduce != "flatten" or new.size == self.preprocessing.size]
         changed = plain(weights)
         identity = self.identity.as_tuned(changed)
-        tuned = TorchSource(identity, how, self.taps, lambda: with_changes(self, changed), more=more)
+        tuned = TorchSource(identity, new, self.taps, lambda: with_changes(self, changed), more=more)
         tuned.base, tuned.weights, tuned.layer = self, changed, self.layer
         return tuned
 

@@ -89,12 +89,12 @@ def look_for_taps(
     return standard, more_taps(standard, stages, last)
 
 
-def as_stage(name: str, module: str, said: Any) -> Stage | None:
+def as_stage(name: str, module: str, output: Any) -> Stage | None:
     """Return the stage whose output is `said`, or None where that is no map of features.
 
     A map is (n, tokens, c), or of four axes, of which the two that are equal run over positions.
     """
-    shape: tuple[int, ...] = tuple(getattr(said, "shape", ()))
+    shape: tuple[int, ...] = tuple(getattr(output, "shape", ()))
     if len(shape) == 3:
         return Stage(name, module, shape[2], channels_last=True, positions=shape[1])
     if len(shape) != 4:
@@ -158,6 +158,6 @@ def _transformer_blocks(body: nn.Module, outputs: dict[str, Any], final: Tensor)
     yield from max(lists, key=len, default=[])
 
 
-def _width(said: Any) -> int:
-    stage = as_stage("", "", said)
+def _width(output: Any) -> int:
+    stage = as_stage("", "", output)
     return stage.width if stage is not None and stage.channels_last else 0

@@ -16,15 +16,15 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.taps import Tap
 
 
-def reduced(values: Tensor, how: str, channels_last: bool) -> Tensor:
+def reduced(values: Tensor, reduction: str, channels_last: bool) -> Tensor:
     """Return the mean (`avg`) or maximum (`max`) over positions: (n, c) for a map of (n, c, h, w).
 
     With `channels_last` the map is (n, h, w, c), or (n, tokens, c). `flatten` keeps every number, in the map's order.
     """
-    if how == "flatten":
+    if reduction == "flatten":
         return values.flatten(1)
     axes = tuple(range(1, values.ndim - 1)) if channels_last else tuple(range(2, values.ndim))
-    return values.mean(axes) if how == "avg" else values.amax(axes)
+    return values.mean(axes) if reduction == "avg" else values.amax(axes)
 
 
 class Normalised(nn.Module):
@@ -33,12 +33,12 @@ class Normalised(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, body: nn.Module, how: Preprocessing) -> None:
+    def __init__(self, body: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.body = body
         shape = (1, -1, 1, 1)
-        std = torch.tensor(how.std, dtype=torch.float64)
-        mean = torch.tensor(how.mean, dtype=torch.float64)
+        std = torch.tensor(preprocessing.std, dtype=torch.float64)
+        mean = torch.tensor(preprocessing.mean, dtype=torch.float64)
         self.register_buffer("scale", (1 / (255 * std)).float().reshape(shape), persistent=False)
         self.register_buffer("shift", (-mean / std).float().reshape(shape), persistent=False)
 
@@ -48,8 +48,8 @@ class Normalised(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return what the body says of the normalised pictures."""
-        said: Tensor = self.body(self.normalised(pictures))
-        return said
+        output: Tensor = self.body(self.normalised(pictures))
+        return output
 
 
 class Probabilities(Normalised):
@@ -67,8 +67,8 @@ class Tapped(Normalised):
     there to its pooled features.
     """
 
-    def __init__(self, body: nn.Module, how: Preprocessing, taps: Sequence[Tap]) -> None:
-        super().__init__(body, how)
+    def __init__(self, body: nn.Module, preprocessing: Preprocessing, taps: Sequence[Tap]) -> None:
+        super().__init__(body, preprocessing)
         self.taps = tuple(taps)
         self._watched = sorted({tap.module for tap in taps if tap.module})
         for name in self._watched:

@@ -326,16 +326,19 @@ def inspect_transformers(body: Any, processor: Mapping[str, Any], uri: str) -> A
     Raises:
         SourceError: the network does not take pictures of the size that its preprocessing gives.
     """
-    how = preprocessing_of(processor, body.model.config.model_type, uri)
-    blank = torch.zeros(1, 3, *how.size)
+    preprocessing = preprocessing_of(processor, body.model.config.model_type, uri)
+    height, width = preprocessing.size
+    blank = torch.zeros(1, 3, height, width)
     try:
         with torch.inference_mode():
             classes = body(blank).shape[1] if body.classifier is not None else 0
         stages = _stages(body, blank)
-        return look_for_architecture(body, blank, how, classes=classes, classifier=body.classifier, modules=stages)
+        return look_for_architecture(
+            body, blank, preprocessing, classes=classes, classifier=body.classifier, modules=stages
+        )
     except (RuntimeError, ValueError) as error:
         raise SourceError(
-            f"{uri} must take pictures of {how.size[0]} x {how.size[1]}, as its preprocessor_config.json says",
+            f"{uri} must take pictures of {height} x {width}, as its preprocessor_config.json says",
             str(error).partition("\n")[0],
             "name another source",
         ) from error

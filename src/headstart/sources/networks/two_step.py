@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from headstart.base.errors import SourceError
 
-NOTHING_NEW = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.Dropout, nn.Identity)
+POOLING_PARTS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.Dropout, nn.Identity)
 """What may follow the last map of a network and still give a map, without weights or a decision of its own."""
 
 
@@ -38,7 +38,7 @@ class Split(nn.Module):
         if head is None:
             raise _cannot_cut(body, "no part with weights")
         maps = _maps(body, steps, blank)
-        before = [step for step in steps[: steps.index(head)] if not isinstance(called.get(step), NOTHING_NEW)]
+        before = [step for step in steps[: steps.index(head)] if not isinstance(called.get(step), POOLING_PARTS)]
         cut = next((step for step in reversed(before) if step in maps), None)
         if cut is None:
             raise _cannot_cut(body, "no map of features before its classifier")
@@ -69,15 +69,15 @@ class Split(nn.Module):
         """Return the scores, of shape (n, k), or with `pre_logits` what the classifier reads, of shape (n, d)."""
         if not pre_logits:
             return _run(self.body, self._to_scores, final)
-        said = _run(self.body, self._to_classifier, final)
+        output = _run(self.body, self._to_classifier, final)
         for step in self._inner[:-1]:
-            said = step(said)
-        return said.mean((2, 3)) if said.ndim == 4 else said
+            output = step(output)
+        return output.mean((2, 3)) if output.ndim == 4 else output
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the scores, of shape (n, k)."""
-        said: Tensor = self.body(pictures)
-        return said
+        scores: Tensor = self.body(pictures)
+        return scores
 
 
 class _Shallow(fx.Tracer):
@@ -96,20 +96,20 @@ def _steps(body: nn.Module) -> list[fx.Node]:
 
 def _maps(body: nn.Module, steps: list[fx.Node], blank: Tensor) -> set[fx.Node]:
     """Run the network once and return the steps that give a map of more than one position, or tokens."""
-    found = set()
+    maps = set()
 
     class Watch(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
-            said = super().run_node(n)
-            shape = said.shape if isinstance(said, Tensor) else ()
+            output = super().run_node(n)
+            shape = output.shape if isinstance(output, Tensor) else ()
             spatial = len(shape) == 4 and shape[2] > 1
             if n.op != "placeholder" and (len(shape) == 3 or spatial):
-                found.add(n)
-            return said
+                maps.add(n)
+            return output
 
     with torch.inference_mode():
         Watch(body, graph=steps[0].graph).run(blank)
-    return found
+    return maps
 
 
 def _part(body: nn.Module, steps: list[fx.Node], start: fx.Node | None, end: fx.Node) -> fx.Graph:
@@ -134,9 +134,9 @@ def _part(body: nn.Module, steps: list[fx.Node], start: fx.Node | None, end: fx.
     return graph
 
 
-def _run(body: nn.Module, graph: fx.Graph, given: Tensor) -> Tensor:
-    said: Tensor = fx.Interpreter(body, graph=graph).run(given)
-    return said
+def _run(body: nn.Module, graph: fx.Graph, inputs: Tensor) -> Tensor:
+    output: Tensor = fx.Interpreter(body, graph=graph).run(inputs)
+    return output
 
 
 def _down_to_last_weights(body: nn.Module, head: nn.Module) -> list[nn.Module]:

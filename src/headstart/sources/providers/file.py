@@ -84,32 +84,32 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
     shell = _shaped(open_shell(described.arch, seed=seed if weights == "none" else 0), described, folder, seed=seed)
     if weights == "none":
         return with_build(shell, replace(shell.identity, uri=uri), shell.module)
-    found = open_checkpoint(folder / described.weights, uri, shell, arch="")
+    source = open_checkpoint(folder / described.weights, uri, shell, arch="")
     gate = (described.more or {}).get("gate")
-    notes = (UNGATED, *found.identity.notes) if isinstance(gate, dict) and not gate.get("passed") else None
+    notes = (UNGATED, *source.identity.notes) if isinstance(gate, dict) and not gate.get("passed") else None
     identity = replace(
-        found.identity,
+        source.identity,
         licence=described.licence,
         trained_on=described.trained_on,
-        notes=found.identity.notes if notes is None else notes,
+        notes=source.identity.notes if notes is None else notes,
     )
-    return with_build(found, identity, found.module)
+    return with_build(source, identity, source.module)
 
 
 def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, seed: int) -> TorchSource:
     """Return the architecture with the preprocessing, the taps and the classes that a folder describes."""
-    how = described.preprocessing or shell.preprocessing
-    given = described.more or {}
+    preprocessing = described.preprocessing or shell.preprocessing
+    stated = described.more or {}
     try:
         taps, more = (
-            tuple(Tap(**tap) for tap in given[name]) if name in given else getattr(shell, name)
+            tuple(Tap(**tap) for tap in stated[name]) if name in stated else getattr(shell, name)
             for name in ("taps", "more")
         )
     except TypeError as error:
         raise SourceError(f"{folder / DESCRIPTION} must describe its taps", error, AGAIN) from error
     classes = len(described.classes)
     if classes in (0, shell.identity.classes):
-        return TorchSource(shell.identity, how, taps, shell.module, more=more)
+        return TorchSource(shell.identity, preprocessing, taps, shell.module, more=more)
     digest = sha256_json([shell.identity.sha256, classes])
     identity = replace(shell.identity, classes=classes, sha256=digest)
 
@@ -118,7 +118,7 @@ def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, s
 
         return with_classes(shell.module(), classes, seed=seed)
 
-    return TorchSource(identity, how, taps, build, more=more)
+    return TorchSource(identity, preprocessing, taps, build, more=more)
 
 
 def open_shell(arch: str, *, seed: int, size: int | None = None) -> TorchSource:

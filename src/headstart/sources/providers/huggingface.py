@@ -135,18 +135,18 @@ def read_settings(file: HubFile, uri: str) -> dict[str, Any]:
         SourceError: it is damaged, or names code of the repository, which is never run.
     """
     try:
-        held = json.loads(file.path.read_bytes())
+        settings = json.loads(file.path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{file.path} must be JSON", error, "name another source") from error
-    if not isinstance(held, dict):
-        raise SourceError(f"{file.path} must hold settings by name", type(held).__name__, "name another source")
-    if code := next((name for name in CODE if held.get(name)), None):
+    if not isinstance(settings, dict):
+        raise SourceError(f"{file.path} must hold settings by name", type(settings).__name__, "name another source")
+    if code := next((name for name in CODE if settings.get(name)), None):
         raise SourceError(
             f"{uri} must be built without code of its own, which is never run",
             f"{code} in {file.path.name}",
             "name a network of a family that transformers or timm carries itself",
         )
-    return held
+    return settings
 
 
 def check_family(config: Mapping[str, Any], uri: str) -> None:
@@ -188,8 +188,8 @@ def find_weights(repository: Repository) -> list[HubFile]:
         return [repository.get(part) for part in sorted(set(parts.values()))]
     if pickled := repository.find(PICKLED, needed=False):
         return [pickled]
-    if found := repository.find(WEIGHTS):  # offline, with none of them in the cache, this says what to fetch
-        return [found]
+    if missing := repository.find(WEIGHTS):  # offline, with none of them in the cache, this says what to fetch
+        return [missing]
     raise SourceError(
         f"{repository.uri} must hold {WEIGHTS}, its parts or {PICKLED}", "none of them", "use weights none"
     )

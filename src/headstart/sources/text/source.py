@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 RECIPE = 1
 """Counts up when the same files come to mean other numbers."""
-CHARACTERS = 40
+MAX_CHARACTERS_PER_TOKEN = 40
 """Of a text, per token of the limit, that are looked at: no language has words so long on average."""
-MOST_PIECES = 64
+MAX_PIECES = 64
 """Into which a long text is cut; what lies beyond is left out, and counted."""
 
 
@@ -54,26 +54,26 @@ class Tokenizer:
     def __call__(self, text: str) -> Tokens:
         """Return the tokens of one text."""
         reading = self._reading
-        pieces = MOST_PIECES if reading.long == "chunks" else 1
+        pieces = MAX_PIECES if reading.long == "chunks" else 1
         whole = len(text)
         if reading.limit:
-            text = text[: reading.limit * CHARACTERS * pieces]
+            text = text[: reading.limit * MAX_CHARACTERS_PER_TOKEN * pieces]
         text = reading.prefix + text
         ids = self._tokenizer.encode(text.lower() if reading.lower else text, add_special_tokens=False).ids
         room = reading.limit - len(self._before) - len(self._after) if reading.limit else max(len(ids), 1)
         starts = range(0, max(len(ids), 1), room)[:pieces]
-        found = tuple(
+        tokens = tuple(
             np.array([*self._before, *ids[start : start + room], *self._after], dtype=np.int32) for start in starts
         )
         used = min(len(ids), room * len(starts))
-        return Tokens(found, len(ids) + (whole > len(text)), used)
+        return Tokens(tokens, len(ids) + (whole > len(text)), used)
 
     def _marks(self) -> tuple[list[int], list[int]]:
         """Return the ids that stand before and after every text."""
         marked = self._tokenizer.encode("a").ids
         bare = self._tokenizer.encode("a", add_special_tokens=False).ids
-        at = next((start for start in range(len(marked)) if marked[start : start + len(bare)] == bare), 0)
-        return marked[:at], marked[at + len(bare) :]
+        begin = next((start for start in range(len(marked)) if marked[start : start + len(bare)] == bare), 0)
+        return marked[:begin], marked[begin + len(bare) :]
 
 
 def _opened(path: Path) -> Any:
@@ -100,11 +100,11 @@ def layer_taps(width: int, more: Sequence[int], stages: Sequence[str]) -> tuple[
         more: those layers, counted from 0.
         stages: the parts of the network that are its layers, first to last; empty where they are not told apart.
     """
-    found = [Tap("pool", width, "pool")]
-    for at in more:
-        module = stages[at] if stages else ""
-        found.append(Tap(f"layer{at + 1}.avg", width, "avg", module, channels_last=True))
-    return tuple(found)
+    taps = [Tap("pool", width, "pool")]
+    for layer in more:
+        module = stages[layer] if stages else ""
+        taps.append(Tap(f"layer{layer + 1}.avg", width, "avg", module, channels_last=True))
+    return tuple(taps)
 
 
 class TextSource(Source):

@@ -28,10 +28,10 @@ from headstart.base.hashing import sha256_json
 
 RECIPE = 1
 """Counts up when an index comes to hold something else."""
-CHUNK = 2**24  # bytes that are read at a time
-LOOKED = 100  # lines from which the dimension is found
-MOST_BROKEN = 0.01
-LONGEST_WORD = 2000  # bytes; a longer "word" of a binary file says that its header lies
+CHUNK_BYTES = 2**24  # bytes that are read at a time
+SAMPLED_LINES = 100  # lines from which the dimension is found
+MAX_BROKEN_SHARE = 0.01
+MAX_WORD_BYTES = 2000  # bytes; a longer "word" of a binary file says that its header lies
 GZIP = b"\x1f\x8b"
 WRITE_AGAIN = "fetch it again, or remove the broken lines"
 _NUMERIC = np.ones(256, dtype=bool)
@@ -39,7 +39,7 @@ _NUMERIC[list(b"0123456789+-.eE ")] = False
 
 
 @dataclass(frozen=True)
-class About:
+class WordFileInfo:
     """What is known of a file of word vectors.
 
     Attributes:
@@ -74,7 +74,7 @@ class WordIndex:
     """
 
     path: Path
-    about: About
+    about: WordFileInfo
     hashes: NDArray[np.uint64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
@@ -110,17 +110,17 @@ def open_index(path: Path) -> WordIndex:
     # Writing into a file moves its ctime, which no ordinary tool can set back.
     key = [RECIPE, str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
     folder = cache_dir() / "words"
-    held = folder / f"{sha256_json(key)}.safetensors"
+    cached = folder / f"{sha256_json(key)}.safetensors"
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
-    plain = held.with_suffix(".plain") if packed else path
-    if (found := _read(held, plain)) is not None:
-        return found
+    plain = cached.with_suffix(".plain") if packed else path
+    if (cached_index := _read(cached, plain)) is not None:
+        return cached_index
     folder.mkdir(parents=True, exist_ok=True)
     if packed:
         _unpack(path, plain)
-    index = _scanned(plain, path)
-    _keep(held, index)
+    index = _scan(plain, path)
+    _write(cached, index)
     return index
 
 
@@ -129,25 +129,25 @@ def hash_of(word: bytes) -> int:
     return int.from_bytes(blake2b(word, digest_size=8).digest(), "little")
 
 
-def _read(held: Path, plain: Path) -> WordIndex | None:
+def _read(path: Path, plain: Path) -> WordIndex | None:
     from safetensors import SafetensorError, safe_open
 
-    if not (held.is_file() and plain.is_file()):
+    if not (path.is_file() and plain.is_file()):
         return None
     try:
-        with safe_open(held, "numpy") as file:
+        with safe_open(path, "numpy") as file:
             about = json.loads(file.metadata()["about"])
             arrays = {name: file.get_tensor(name) for name in ("hashes", "starts", "ends", "sizes", "ranks")}
     except (SafetensorError, OSError, KeyError, ValueError, TypeError):
         return None  # absent or damaged: made afresh, which gives the same
-    return WordIndex(plain, About(**{**about, "notes": tuple(about["notes"])}), **arrays)
+    return WordIndex(plain, WordFileInfo(**{**about, "notes": tuple(about["notes"])}), **arrays)
 
 
-def _keep(held: Path, index: WordIndex) -> None:
+def _write(path: Path, index: WordIndex) -> None:
     from safetensors.numpy import save
 
     arrays = {name: getattr(index, name) for name in ("hashes", "starts", "ends", "sizes", "ranks")}
-    write_atomic(held, save(arrays, metadata={"about": json.dumps(asdict(index.about))}))
+    write_atomic(path, save(arrays, metadata={"about": json.dumps(asdict(index.about))}))
 
 
 def _unpack(path: Path, plain: Path) -> None:
@@ -155,7 +155,7 @@ def _unpack(path: Path, plain: Path) -> None:
     part = plain.with_name(f"{TEMPORARY}{os.getpid()}-{plain.name}")
     try:
         with reraise_disk_errors(plain, path.stat().st_size), gzip.open(path) as packed, part.open("wb") as file:
-            shutil.copyfileobj(packed, file, CHUNK)
+            shutil.copyfileobj(packed, file, CHUNK_BYTES)
         part.replace(plain)
     except (gzip.BadGzipFile, EOFError) as error:
         raise SourceError(f"{path} must be a whole gzip file", error, "fetch it again") from error
@@ -164,36 +164,38 @@ def _unpack(path: Path, plain: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def _scanned(plain: Path, given: Path) -> WordIndex:
+def _scan(plain: Path, original: Path) -> WordIndex:
     with plain.open("rb") as file:
-        form, start, counted, width = _form(file, given)
+        form, start, counted, width = _form(file, original)
         file.seek(0)
-        lines, digest = _text(file, start, width) if form == "text" else _binary(file, start, width, given)
-    if plain != given:
-        with given.open("rb") as file:
+        lines, digest = _text(file, start, width) if form == "text" else _binary(file, start, width, original)
+    if plain != original:
+        with original.open("rb") as file:
             digest = _digest(file)
     starts, ends = np.concatenate(lines.starts), np.concatenate(lines.ends)
     sizes, hashes = np.concatenate(lines.sizes), np.concatenate(lines.hashes)
     if not len(starts):
-        raise SourceError(f"{given} must hold word vectors", "none", "name a GloVe or word2vec file")
-    if lines.broken > MOST_BROKEN * lines.seen:
+        raise SourceError(f"{original} must hold word vectors", "none", "name a GloVe or word2vec file")
+    if lines.broken > MAX_BROKEN_SHARE * lines.seen:
         share = f"{lines.broken:,} of {lines.seen:,} lines; the first: {lines.first_broken}"
-        raise SourceError(f"at most {MOST_BROKEN:.0%} of the lines of {given} may be broken", share, WRITE_AGAIN)
-    notes = [f"{lines.broken:,} broken lines of {given} were left out; the first: {lines.first_broken}."]
+        raise SourceError(
+            f"at most {MAX_BROKEN_SHARE:.0%} of the lines of {original} may be broken", share, WRITE_AGAIN
+        )
+    notes = [f"{lines.broken:,} broken lines of {original} were left out; the first: {lines.first_broken}."]
     notes = notes if lines.broken else []
     if counted is not None and counted != lines.seen:
-        notes.append(f"The header of {given} says {counted:,} words; it holds {lines.seen:,}.")
-    about = About(form, len(starts), width, digest, lines.broken, tuple(notes))
+        notes.append(f"The header of {original} says {counted:,} words; it holds {lines.seen:,}.")
+    about = WordFileInfo(form, len(starts), width, digest, lines.broken, tuple(notes))
     order = np.argsort(hashes, kind="stable")
     ranks = np.arange(len(starts), dtype=np.int32)
     return WordIndex(plain, about, hashes[order], starts[order], ends[order], sizes[order], ranks[order])
 
 
 def _digest(file: BinaryIO) -> str:
-    made = sha256()
-    while chunk := file.read(CHUNK):
-        made.update(chunk)
-    return made.hexdigest()
+    digest = sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _form(file: BinaryIO, where: Path) -> tuple[str, int, int | None, int]:
@@ -202,15 +204,15 @@ def _form(file: BinaryIO, where: Path) -> tuple[str, int, int | None, int]:
     header = _header(first)
     start = len(first) if header else 0
     file.seek(start)
-    lines = [line for line in (file.readline(1 << 16) for _ in range(LOOKED)) if line]
+    lines = [line for line in (file.readline(1 << 16) for _ in range(SAMPLED_LINES)) if line]
     widths = [_width(line) for line in lines]
     real = [width for width in widths if width]
     if len(real) * 2 > len(lines) or (lines and real and header is None):
         width = max(set(real), key=real.count)
         if header is not None and header[1] != width:
-            given = f"a header of {header[1]} numbers and lines of {width}"
+            received = f"a header of {header[1]} numbers and lines of {width}"
             must = f"the header of {where}, line 1, must give the dimension of its lines"
-            raise SourceError(must, given, "correct it")
+            raise SourceError(must, received, "correct it")
         return "text", start, header[0] if header else None, width
     if header is None:
         raise SourceError(
@@ -244,20 +246,20 @@ def _width(line: bytes) -> int:
 
 def _text(file: BinaryIO, start: int, width: int) -> tuple[_Lines, str]:
     """Find every line, judge it by its spaces and letters, and hash its word; nothing is parsed yet."""
-    found, made = _Lines([], [], [], []), sha256()
+    lines, digest = _Lines([], [], [], []), sha256()
     if start:  # the header is judged by itself
-        made.update(file.read(start))
-        found.read, found.number = start, 2
-    for data in _whole_lines(file, made):
-        _take_lines(data, width, found)
-    return found, made.hexdigest()
+        digest.update(file.read(start))
+        lines.read, lines.number = start, 2
+    for data in _whole_lines(file, digest):
+        _take_lines(data, width, lines)
+    return lines, digest.hexdigest()
 
 
-def _whole_lines(file: BinaryIO, made: Any) -> Iterator[bytes]:
+def _whole_lines(file: BinaryIO, digest: Any) -> Iterator[bytes]:
     """Yield the file in pieces that end with a line, and feed its bytes to a hash."""
     rest = b""
-    while chunk := file.read(CHUNK):
-        made.update(chunk)
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
         cut = chunk.rfind(b"\n") + 1
         if cut:
             yield rest + chunk[:cut]
@@ -268,68 +270,68 @@ def _whole_lines(file: BinaryIO, made: Any) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
-def _take_lines(data: bytes, width: int, found: _Lines) -> None:
+def _take_lines(data: bytes, width: int, lines: _Lines) -> None:
     """Judge the lines of one piece, which ends with a line."""
-    held = np.frombuffer(data, dtype=np.uint8)
-    breaks = np.flatnonzero(held == 10)
+    characters = np.frombuffer(data, dtype=np.uint8)
+    breaks = np.flatnonzero(characters == 10)
     starts = np.concatenate([[0], breaks[:-1] + 1])
     ends = breaks.copy()
     for mark in (13, 32):  # a carriage return, or the space that some writers leave at the end of a line
-        ends -= (ends > starts) & (held[np.maximum(ends - 1, 0)] == mark)
-    spaces = np.flatnonzero(held == 32)
+        ends -= (ends > starts) & (characters[np.maximum(ends - 1, 0)] == mark)
+    spaces = np.flatnonzero(characters == 32)
     low, high = np.searchsorted(spaces, starts), np.searchsorted(spaces, ends)
     count = high - low
     enough = count >= width
     # The numbers are the last fields: a word may hold spaces itself.
-    at = np.where(enough, high - width, 0)
-    split = np.where(enough, spaces[np.minimum(at, max(len(spaces) - 1, 0))] if len(spaces) else 0, ends)
-    odd = np.flatnonzero(_NUMERIC[held])
+    last_spaces = np.where(enough, high - width, 0)
+    split = np.where(enough, spaces[np.minimum(last_spaces, max(len(spaces) - 1, 0))] if len(spaces) else 0, ends)
+    odd = np.flatnonzero(_NUMERIC[characters])
     letters = np.searchsorted(odd, ends) - np.searchsorted(odd, split)
     good = enough & (letters == 0) & (split > starts)
     blank = ends == starts
     bad = ~good & ~blank
-    if bad.any() and not found.first_broken:
+    if bad.any() and not lines.first_broken:
         first = int(np.flatnonzero(bad)[0])
         reason = "letters among its numbers" if count[first] >= width else f"{count[first]} numbers, not {width}"
-        found.first_broken = f"line {found.number + first:,} has {reason}"
-    found.broken += int(bad.sum())
-    found.seen += int((~blank).sum())
+        lines.first_broken = f"line {lines.number + first:,} has {reason}"
+    lines.broken += int(bad.sum())
+    lines.seen += int((~blank).sum())
     sizes = (split - starts)[good].astype(np.int32)
     words = [data[one : one + size] for one, size in zip(starts[good].tolist(), sizes.tolist(), strict=True)]
-    found.starts.append(starts[good] + found.read)
-    found.ends.append(ends[good] + found.read)
-    found.sizes.append(sizes)
-    found.hashes.append(np.array([hash_of(word) for word in words], dtype=np.uint64))
-    found.read += len(data)
-    found.number += len(starts)
+    lines.starts.append(starts[good] + lines.read)
+    lines.ends.append(ends[good] + lines.read)
+    lines.sizes.append(sizes)
+    lines.hashes.append(np.array([hash_of(word) for word in words], dtype=np.uint64))
+    lines.read += len(data)
+    lines.number += len(starts)
 
 
 def _binary(file: BinaryIO, start: int, width: int, where: Path) -> tuple[_Lines, str]:
     """Walk the records of a word2vec binary file: a word, a space, and `width` float32, little-endian."""
     import mmap
 
-    made, size = 4 * width, os.fstat(file.fileno()).st_size
+    record, size = 4 * width, os.fstat(file.fileno()).st_size
     digest = _digest(file)
     starts: list[int] = []
     ends: list[int] = []
     sizes: list[int] = []
     hashes: list[int] = []
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-        at = start
-        while at < size:
-            if held[at] == 10:
-                at += 1
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as records:
+        position = start
+        while position < size:
+            if records[position] == 10:
+                position += 1
                 continue
-            space = held.find(b" ", at, at + LONGEST_WORD)
-            if space <= at or space + 1 + made > size:
-                given = f"record {len(starts) + 1:,}, at byte {at:,}, does not fit it"
+            space = records.find(b" ", position, position + MAX_WORD_BYTES)
+            if space <= position or space + 1 + record > size:
+                received = f"record {len(starts) + 1:,}, at byte {position:,}, does not fit it"
                 do = "fetch the file again; its header gives the dimension of every record"
-                raise SourceError(f"the header of {where} must be true: vectors of {width} numbers", given, do)
-            starts.append(at)
-            sizes.append(space - at)
-            hashes.append(hash_of(held[at:space]))
-            at = space + 1 + made
-            ends.append(at)
+                raise SourceError(f"the header of {where} must be true: vectors of {width} numbers", received, do)
+            starts.append(position)
+            sizes.append(space - position)
+            hashes.append(hash_of(records[position:space]))
+            position = space + 1 + record
+            ends.append(position)
     return _Lines(
         [np.array(starts, dtype=np.int64)],
         [np.array(ends, dtype=np.int64)],

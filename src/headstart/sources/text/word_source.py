@@ -21,7 +21,7 @@ from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, Source, TextPreprocessing, Weights
 from headstart.sources.taps import Tap
 from headstart.sources.text.word_index import WordIndex, hash_of
-from headstart.sources.text.word_vectors import Learned, Vectors
+from headstart.sources.text.word_vectors import LearnedVectors, Vectors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 RECIPE = 1
 """Counts up when the same file comes to mean other numbers."""
 WORD = re.compile(r"\w+(?:['’]\w+)?|[^\w\s]")
-RARITY = 1e-3
+SIF_SMOOTHING = 1e-3
 """`a` of the smooth inverse frequency (Arora et al. 2017): words that are commoner than this count less."""
-COMMONEST = 2_000
+COMMON_WORDS = 2_000
 """Words from which the component that all texts share is found."""
 
 
-LEAST = 2
+MIN_TEXTS_OF_A_NEW_WORD = 2
 """Texts that a word must stand in to get a vector of its own, where the file has none for it."""
-TABLE = "vectors.weight"
+TABLE_NAME = "vectors.weight"
 """What learns in the network."""
 RATES = {"all": 3e-4, "scratch": 1e-3}
 """The full learning rate of vectors that are known, and of random ones: each word is met in few batches."""
@@ -60,11 +60,13 @@ class WordSource(Source):
     """
 
     preprocessing: TextPreprocessing
-    tried = ("pool", "sif", "joined")
+    auto_layers = ("pool", "sif", "joined")
     whole_words = True
 
-    def __init__(self, uri: str, index: WordIndex, *, seed: int | None = None, learned: Learned | None = None) -> None:
-        learned = learned or Learned.none(index.about.width)
+    def __init__(
+        self, uri: str, index: WordIndex, *, seed: int | None = None, learned: LearnedVectors | None = None
+    ) -> None:
+        learned = learned or LearnedVectors.none(index.about.width)
         self.index, self.seed = index, seed
         self.vectors = Vectors(index, seed, learned)
         about = index.about
@@ -86,12 +88,12 @@ class WordSource(Source):
         Raises:
             BadExample: the bytes are no text, or a blank one.
         """
-        given, ids = 0, []
-        for found in self._looked_up(text_of(data)):
-            given += 1
-            ids += found
+        count, ids = 0, []
+        for places in self._looked_up(text_of(data)):
+            count += 1
+            ids += places
         known = np.array(ids, dtype=np.int32)
-        return Tokens((known,), given, min(len(known), given))
+        return Tokens((known,), count, min(len(known), count))
 
     def unknown(self, texts: Iterable[str]) -> Counter[str]:
         """Return the words of texts that the file does not know, in lower case, and how often each comes."""
@@ -139,7 +141,7 @@ class WordSource(Source):
             SourceError: they do not fit together.
         """
         changed = {name: np.asarray(array, order="C") for name, array in weights.items()}
-        tuned = WordSource(self.identity.uri, self.index, seed=self.seed, learned=_fitting(self, changed))
+        tuned = WordSource(self.identity.uri, self.index, seed=self.seed, learned=_checked_vectors(self, changed))
         tuned.identity = self.identity.as_tuned(changed)
         tuned.base, tuned.weights, tuned.layer = self, changed, self.layer
         return tuned
@@ -162,7 +164,7 @@ class WordSource(Source):
             shares = np.repeat(1 / np.maximum(lengths, 1), lengths).astype(np.float32)
             shape = (len(rows), len(ids))
             plain = csr_array((shares, columns, starts), shape=shape) @ vectors
-            rare = (RARITY / (RARITY + frequency)).astype(np.float32)
+            rare = (SIF_SMOOTHING / (SIF_SMOOTHING + frequency)).astype(np.float32)
             weighted = csr_array((shares * rare[columns], columns, starts), shape=shape) @ vectors
             weighted -= np.outer(weighted @ common, common)
             return np.concatenate([plain, weighted], axis=1).astype(np.float32)
@@ -172,7 +174,7 @@ class WordSource(Source):
     @cached_property
     def common(self) -> NDArray[np.float32]:
         """The direction that the file's commonest words share, of unit length, float32 of shape (width,)."""
-        ids = np.flatnonzero(self.index.ranks < COMMONEST).astype(np.int32)
+        ids = np.flatnonzero(self.index.ranks < COMMON_WORDS).astype(np.int32)
         weights = np.sqrt(self.vectors.frequency(ids))[:, None]
         scatter = (self.vectors.original(ids) * weights).astype(np.float64)
         _, axes = np.linalg.eigh(scatter.T @ scatter)
@@ -194,23 +196,23 @@ class WordNetwork(WordSource):
     rates = RATES
 
     def __init__(self, base: WordSource, texts: Iterable[str], others: Iterable[str] = ()) -> None:
-        known: set[int] = set()
+        known_places: set[int] = set()
         missing: Counter[str] = Counter()
         for text in texts:
             words = set(WORD.findall(text))
             for word in words:
-                known.update(base.vectors.find(word))
+                known_places.update(base.vectors.find(word))
             missing.update({word.lower() for word in words if not base.vectors.find(word)})
         for text in others:
             for word in set(WORD.findall(text)):
-                known.update(base.vectors.find(word))
-        places = np.array(sorted(known), dtype=np.int32)
+                known_places.update(base.vectors.find(word))
+        places = np.array(sorted(known_places), dtype=np.int32)
         self.start = base.vectors.at(places)
-        new = tuple(sorted(word for word, count in missing.items() if count >= LEAST))
-        drawn = _drawn(new, self.start)
+        new = tuple(sorted(word for word, count in missing.items() if count >= MIN_TEXTS_OF_A_NEW_WORD))
+        drawn = _draw_vectors(new, self.start)
         first = base.index.about.words
         news = np.arange(first, first + len(new), dtype=np.int32)
-        super().__init__(base.info.uri, base.index, seed=base.seed, learned=Learned(news, drawn, new))
+        super().__init__(base.info.uri, base.index, seed=base.seed, learned=LearnedVectors(news, drawn, new))
         self._from = base
         self.places, self.new_words = np.concatenate([places, news]), new
         self.start = np.concatenate([self.start, drawn])
@@ -225,7 +227,7 @@ class WordNetwork(WordSource):
     def _build(self) -> nn.Module:
         from headstart.sources.text.word_network import WordMeans
 
-        rare = RARITY / (RARITY + self.vectors.frequency(self.places))
+        rare = SIF_SMOOTHING / (SIF_SMOOTHING + self.vectors.frequency(self.places))
         return WordMeans(self.places, self.start, rare.astype(np.float32), self.common).eval()
 
     def as_trainable(self, texts: Callable[[], Iterable[str]], others: Callable[[], Iterable[str]]) -> WordNetwork:
@@ -239,19 +241,19 @@ class WordNetwork(WordSource):
             weights: `vectors.weight`, the whole table, float32 of shape (words, width).
             preprocessing: of no use to texts.
         """
-        table = weights.get(TABLE, self.start)
+        table = weights.get(TABLE_NAME, self.start)
         kept = (table != self.start).any(axis=1)
         kept[len(kept) - len(self.new_words) :] = True
         words = np.frombuffer("\n".join(self.new_words).encode("utf-8", "surrogatepass"), dtype=np.uint8)
         return self._from.with_weights({"places": self.places[kept], "vectors": table[kept], "words": words})
 
 
-def _fitting(base: WordSource, weights: Weights) -> Learned:
+def _checked_vectors(base: WordSource, weights: Weights) -> LearnedVectors:
     width, words = base.index.about.width, base.index.about.words
     try:
         places, vectors, text = weights["places"], weights["vectors"], weights["words"].tobytes().decode()
         new = tuple(text.split("\n")) if text else ()
-        sound = (
+        fits = (
             places.dtype == np.int32
             and vectors.dtype == np.float32
             and vectors.shape == (len(places), width)
@@ -259,22 +261,22 @@ def _fitting(base: WordSource, weights: Weights) -> Learned:
             and (not len(places) or (places[0] >= 0 and places[-1] < words + len(new)))
         )
     except (KeyError, UnicodeDecodeError):
-        sound = False
-    if not sound:
+        fits = False
+    if not fits:
         raise SourceError(
             f"the tuned vectors of {base.info.uri} must be places, vectors of {width} numbers and words",
             ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in weights.items()),
             "tune the source again",
         )
-    return Learned(places, vectors, new)
+    return LearnedVectors(places, vectors, new)
 
 
-def _drawn(words: tuple[str, ...], like: NDArray[np.float32]) -> NDArray[np.float32]:
+def _draw_vectors(words: tuple[str, ...], like: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return random vectors of the mean and spread of others, each drawn from the word itself."""
     width = like.shape[1]
     mean, spread = (like.mean(0), like.std(0)) if len(like) else (np.zeros(width), np.ones(width))
-    found = np.empty((len(words), width), dtype=np.float32)
+    vectors = np.empty((len(words), width), dtype=np.float32)
     for row, word in enumerate(words):
         rng = np.random.default_rng(hash_of(word.encode("utf-8", "surrogatepass")))
-        found[row] = mean + spread * rng.standard_normal(width)
-    return found
+        vectors[row] = mean + spread * rng.standard_normal(width)
+    return vectors

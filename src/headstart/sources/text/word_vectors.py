@@ -16,7 +16,7 @@ CLITIC = re.compile(r"(?i)(.+?)(n['’]t|['’]\w+)")
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedVectors:
     """Vectors that stand in for those of a file.
 
     Attributes:
@@ -30,7 +30,7 @@ class Learned:
     new: tuple[str, ...]
 
     @classmethod
-    def none(cls, width: int) -> Learned:
+    def none(cls, width: int) -> LearnedVectors:
         """Return no vectors at all."""
         return cls(np.empty(0, np.int32), np.empty((0, width), np.float32), ())
 
@@ -44,28 +44,28 @@ class Vectors:
         learned: vectors that stand in for some of them, and those of words that the file does not know.
     """
 
-    def __init__(self, index: WordIndex, seed: int | None, learned: Learned) -> None:
+    def __init__(self, index: WordIndex, seed: int | None, learned: LearnedVectors) -> None:
         self._index, self._seed, self.learned = index, seed, learned
         self._new = {word: index.about.words + at for at, word in enumerate(learned.new)}
-        self._known: dict[str, list[int]] = {}
+        self._places: dict[str, list[int]] = {}
         self._parsed: dict[int, NDArray[np.float32]] = {}
         file = index.path.open("rb")
         with file:
-            self._held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._held.madvise(mmap.MADV_RANDOM)
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._bytes.madvise(mmap.MADV_RANDOM)
         self._whole = np.log(index.about.words) + np.euler_gamma
 
     def find(self, word: str) -> list[int]:
         """Return the places of a word in the index: as it is, in lower case, or as two parts ("does", "n't")."""
-        found = self._known.get(word)
-        if found is None:
-            found = self._known[word] = self._found(word)
-        return found
+        places = self._places.get(word)
+        if places is None:
+            places = self._places[word] = self._look_up(word)
+        return places
 
-    def _found(self, word: str) -> list[int]:
+    def _look_up(self, word: str) -> list[int]:
         for spelled in dict.fromkeys((word, word.lower())):
-            if (at := self._place(spelled.encode())) >= 0:
-                return [at]
+            if (position := self._place(spelled.encode())) >= 0:
+                return [position]
         if word.lower() in self._new:
             return [self._new[word.lower()]]
         parts = CLITIC.fullmatch(word)
@@ -78,10 +78,10 @@ class Vectors:
         """Return where a word is in the index, or -1; of a word that comes twice, the first."""
         index, key = self._index, np.uint64(hash_of(word))
         low, high = np.searchsorted(index.hashes, key), np.searchsorted(index.hashes, key, side="right")
-        for at in range(int(low), int(high)):
-            start = int(index.starts[at])
-            if self._held[start : start + int(index.sizes[at])] == word:
-                return at
+        for row in range(int(low), int(high)):
+            start = int(index.starts[row])
+            if self._bytes[start : start + int(index.sizes[row])] == word:
+                return row
         return -1
 
     def frequency(self, ids: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -99,10 +99,10 @@ class Vectors:
         learned = self.learned
         rows = np.minimum(np.searchsorted(learned.places, ids), max(len(learned.places) - 1, 0))
         has = learned.places[rows] == ids if len(learned.places) else np.zeros(len(ids), bool)
-        found = np.empty((len(ids), self._index.about.width), dtype=np.float32)
-        found[has] = learned.vectors[rows[has]]
-        found[~has] = self.original(ids[~has])
-        return found
+        vectors = np.empty((len(ids), self._index.about.width), dtype=np.float32)
+        vectors[has] = learned.vectors[rows[has]]
+        vectors[~has] = self.original(ids[~has])
+        return vectors
 
     def original(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the vectors of the file by their places in the index, float32 of shape (n, width).
@@ -110,13 +110,13 @@ class Vectors:
         Raises:
             SourceError: one of them is not made of finite numbers.
         """
-        found = np.empty((len(ids), self._index.about.width), dtype=np.float32)
+        vectors = np.empty((len(ids), self._index.about.width), dtype=np.float32)
         for row, place in enumerate(ids.tolist()):
             vector = self._parsed.get(place)
             if vector is None:
                 vector = self._parsed[place] = self._read(place)
-            found[row] = vector
-        return found
+            vectors[row] = vector
+        return vectors
 
     def _read(self, place: int) -> NDArray[np.float32]:
         index = self._index
@@ -124,10 +124,10 @@ class Vectors:
             rng = np.random.default_rng([self._seed, int(index.ranks[place])])
             return rng.standard_normal(index.about.width, dtype=np.float32)
         start, end = int(index.starts[place]) + int(index.sizes[place]) + 1, int(index.ends[place])
-        data = self._held[start:end]
+        data = self._bytes[start:end]
         vector = np.frombuffer(data, "<f4") if index.about.form == "binary" else _parsed(data)
         if vector.shape != (index.about.width,) or not np.isfinite(vector).all():
-            word = self._held[int(index.starts[place]) : start - 1].decode("utf-8", "replace")
+            word = self._bytes[int(index.starts[place]) : start - 1].decode("utf-8", "replace")
             raise SourceError(
                 f"every vector of {self._index.path} must be {index.about.width} finite numbers",
                 f"word {int(index.ranks[place]) + 1:,}, {word!r}, is not",

@@ -13,7 +13,6 @@ from toy_texts import TOPICS, sentences
 from headstart.base.errors import SourceError
 from headstart.data.text import Tokens
 from headstart.sources.registry import open_source
-from headstart.sources.text import word_index
 from headstart.sources.text.word_index import open_index
 from headstart.sources.text.word_source import WordSource
 
@@ -89,15 +88,14 @@ def test_the_weighted_mean_is_that_of_its_paper(tmp_path: Path) -> None:
     assert not found[2].any()
 
 
-def test_the_second_opening_reads_the_index_and_an_edited_file_a_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_second_opening_reads_the_index_and_an_edited_file_a_new_one(tmp_path: Path, cache: Path) -> None:
     path = write(tmp_path, "glove")
     first = open_index(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(word_index, "_scanned", lambda *given: pytest.fail("scanned again"))
-        again = open_index(path)
+    (index,) = (cache / "words").iterdir()
+    written = index.stat().st_mtime_ns
+    again = open_index(path)
     assert again.about == first.about and (again.hashes == first.hashes).all()
+    assert index.stat().st_mtime_ns == written
     path.write_text(lines().replace("salt", "malt"))
     source = open_source(f"words:{path}")
     assert not vector_of(source, "salt").any() and vector_of(source, "malt").any()
