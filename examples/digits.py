@@ -49,18 +49,18 @@ def carried(source, data, labels, *, epochs, seed, scratch=False):
     test = rng.permutation(len(y))[:TESTED]
     free = np.setdiff1d(np.arange(len(y)), test)
     learn = np.concatenate([rng.permutation(free[y[free] == name])[:labels] for name in data.classes])
-    material = PretrainSplits(data, tuple(learn.tolist()), tuple(test.tolist()), ())
+    splits = PretrainSplits(data, tuple(learn.tolist()), tuple(test.tolist()), ())
     network = untrained_network(source, classes=len(data.classes), size=0, seed=seed)
     if not scratch:  # a head first: random scores would spoil what is carried over
-        items = [data.read(at) for at in material.learn]
-        head = fit_logistic(source.encode(items), material.labels(material.learn), 5, penalties=(1.0, 0.1), seed=seed)
+        items = [data.read(at) for at in splits.train]
+        head = fit_logistic(source.encode(items), splits.labels(splits.train), 5, penalties=(1.0, 0.1), seed=seed)
         with torch.no_grad():
             network.body.classifier.weight.copy_(torch.from_numpy(head.weight.T))
             network.body.classifier.bias.copy_(torch.from_numpy(head.bias))
     recipe = replace(
         PRETRAIN_RECIPE, epochs=epochs, patience=epochs, batch_size=16, ema_decay=0.0, label_smoothing=0.0, seed=seed
     )
-    trained = train_from_scratch(network, material, recipe, horizontal_flip=False)
+    trained = train_from_scratch(network, splits, recipe, horizontal_flip=False)
     return np.array([epoch.accuracy for epoch in trained.history])
 
 

@@ -57,8 +57,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(asked_for: bool) -> None:
+    if asked_for:
         print(f"headstart {__version__}")
         raise typer.Exit
 

@@ -75,7 +75,7 @@ def command_of(
 
     Args:
         name: of the command.
-        work: is called with the arguments, with the options that were given, by name, and with those of the display.
+        work: is called with the arguments, with the options that were named, and with those of the display.
         options: the model.
         arguments: what stands on the command line without a flag.
         examples: command lines.
@@ -84,9 +84,9 @@ def command_of(
     parameters = [*map(_argument, arguments), *parameters_of(options), *parameters_of(DisplayOptions)]
 
     def call(**values: Any) -> None:
-        given = {key: value for key, value in values.items() if value not in (None, [])}
-        display = DisplayOptions.taken_from(given)
-        chosen = {key: value for key, value in given.items() if key in options.model_fields}
+        named = {key: value for key, value in values.items() if value not in (None, [])}
+        display = DisplayOptions.taken_from(named)
+        chosen = {key: value for key, value in named.items() if key in options.model_fields}
         work(*(values[word] for word in words), chosen, display)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from headstart.cli.fit import DATA
 from headstart.comparison.options import CompareOptions
 
 
-def compare(data: str, given: dict[str, Any], display: DisplayOptions) -> None:
+def compare(data: str, chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Compare a source, or several one after the other, with training from scratch, and write the folder."""
     from headstart.cli.running import run_command
     from headstart.comparison.compare import run_compare
@@ -18,8 +18,8 @@ def compare(data: str, given: dict[str, Any], display: DisplayOptions) -> None:
     from headstart.comparison.result import write_comparison
     from headstart.run.folder import new_out
 
-    out, sources = given.get("out") or new_out("compare"), list(dict.fromkeys(given.get("source", ())))
-    options = CompareOptions(**{**given, "out": out, "source": sources[0] if len(sources) == 1 else None})
+    out, sources = chosen.get("out") or new_out("compare"), list(dict.fromkeys(chosen.get("source", ())))
+    options = CompareOptions(**{**chosen, "out": out, "source": sources[0] if len(sources) == 1 else None})
     if len(sources) > 1:
         work = partial(run_several, data, options, sources, compare=run_compare)
         run_command(out, display, work, write_several, resume=options.resume)

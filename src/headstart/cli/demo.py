@@ -21,7 +21,7 @@ class DemoOptions(Options):
     seed: int = option(0, "Run", "N", "The seed of the places of the patches and of fit. The default is 0.")
 
 
-def demo(given: dict[str, Any], display: DisplayOptions) -> None:
+def demo(chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Fit a classifier that names a surface from a small patch of a photograph."""
     from headstart.cli.demo_data import write_surfaces
     from headstart.cli.running import run_command
@@ -29,7 +29,7 @@ def demo(given: dict[str, Any], display: DisplayOptions) -> None:
     from headstart.fitting.result import write_out
     from headstart.run.folder import new_out
 
-    options = DemoOptions(**given)
+    options = DemoOptions(**chosen)
     out = options.out or new_out("demo")
     with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
         photos = write_surfaces(Path(folder) / "surfaces", seed=options.seed)

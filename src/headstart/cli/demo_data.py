@@ -63,7 +63,7 @@ def write_surfaces(folder: Path, *, train: int = 12, test: int = 12, seed: int =
 
 
 def _photographs() -> Path:
-    found = importlib.util.find_spec("skimage")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("skimage")
+    if package is None or not package.submodule_search_locations:
         raise missing_extra("the demonstration", "scikit-image", extra="demo")
-    return Path(found.submodule_search_locations[0]) / "data"
+    return Path(package.submodule_search_locations[0]) / "data"

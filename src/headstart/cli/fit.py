@@ -15,15 +15,15 @@ DATA = (
 )
 
 
-def fit(data: str, given: dict[str, Any], display: DisplayOptions) -> None:
+def fit(data: str, chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Fit a classifier and write its folder."""
     from headstart.cli.running import run_command
     from headstart.fitting.fit import run_fit
     from headstart.fitting.result import write_out
     from headstart.run.folder import new_out
 
-    out = given.get("out") or new_out("fit")
-    options = FitOptions(**{**given, "out": out})
+    out = chosen.get("out") or new_out("fit")
+    options = FitOptions(**{**chosen, "out": out})
     run_command(out, display, lambda progress: run_fit(data, options, progress), write_out, resume=options.resume)
 
 

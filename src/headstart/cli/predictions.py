@@ -71,15 +71,17 @@ def predict_inputs(
     nested = bundle / "bundle"
     model = load(nested if nested.is_dir() else bundle, engine=engine)
     modality = MODALITIES[model.source.info.kind]
-    found = model.predict_dataset(open_inputs(inputs, kind=modality.kind, columns=columns), progress=progress)
-    for skip in found.skipped:
+    predictions = model.predict_dataset(open_inputs(inputs, kind=modality.kind, columns=columns), progress=progress)
+    for skip in predictions.skipped:
         progress.say(f"Skipped {skip.id}: {skip.reason}")
-    if not found.ids:
-        reasons = list_some([f"{skip.id}: {skip.reason}" for skip in found.skipped], separator="; ")
+    if not predictions.ids:
+        reasons = list_some([f"{skip.id}: {skip.reason}" for skip in predictions.skipped], separator="; ")
         raise UsageError(
             f"INPUT must hold some {modality.plural} that can be read", reasons or "none", "give other inputs"
         )
-    return Labelled(found.ids, model.classes, found.probabilities, found.skipped, bundle, modality.task)
+    return Labelled(
+        predictions.ids, model.classes, predictions.probabilities, predictions.skipped, bundle, modality.task
+    )
 
 
 def as_lines(labelled: Labelled, *, every_class: bool) -> Iterator[str]:
@@ -89,7 +91,7 @@ def as_lines(labelled: Labelled, *, every_class: bool) -> Iterator[str]:
         line = f"{one_line(name):<{wide}}  {one_line(label)}  {probability:.3f}"
         if every_class:
             each = zip(labelled.classes, row, strict=True)
-            line += "  (" + ", ".join(f"{one_line(other)} {value:.3f}" for other, value in each) + ")"
+            line += "  (" + ", ".join(f"{one_line(name)} {value:.3f}" for name, value in each) + ")"
         yield line
 
 
@@ -112,7 +114,7 @@ def as_json_object(labelled: Labelled, *, every_class: bool) -> dict[str, Any]:
         prediction: dict[str, Any] = {"path": name, "label": label, "probability": round(probability, 6)}
         if every_class:
             prediction["probabilities"] = {
-                other: round(float(value), 6) for other, value in zip(labelled.classes, row, strict=True)
+                label: round(float(value), 6) for label, value in zip(labelled.classes, row, strict=True)
             }
         predictions.append(prediction)
     return {

@@ -10,14 +10,14 @@ from headstart.cli.fit import DATA
 from headstart.pretraining.options import PretrainOptions
 
 
-def pretrain(data: str, given: dict[str, Any], display: DisplayOptions) -> None:
+def pretrain(data: str, chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Train a source and write its folder."""
     from headstart.cli.running import run_command
     from headstart.pretraining.pretrain import run_pretrain, write_source
     from headstart.run.folder import new_out
 
-    out = given.get("out") or new_out("pretrain")
-    options = PretrainOptions(**{**given, "out": out})
+    out = chosen.get("out") or new_out("pretrain")
+    options = PretrainOptions(**{**chosen, "out": out})
     run_command(out, display, partial(run_pretrain, data, options), write_source, resume=options.resume)
 
 

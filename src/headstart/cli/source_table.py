@@ -67,8 +67,8 @@ def as_text(info: SourceInfo, layer: str) -> str:
     return "\n".join(f"{name:<{wide}}  {one_line(value, 2000)}" for name, value in shown)
 
 
-def _inputs(held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in held.items():
+def _inputs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _inputs(value)
         else:

@@ -31,12 +31,12 @@ class SourcesOptions(OpenOptions):
     seed: int = option(0, "Run", "N", "The seed of random weights. The default is 0.")
 
 
-def sources(words: list[str] | None, given: dict[str, Any], display: DisplayOptions) -> None:
+def sources(words: list[str] | None, chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Print the sources that work here, one of them in full, or the names that hold a text."""
     from headstart.cli.running import prepare_display
     from headstart.cli.source_table import as_rows, as_table, as_text
 
-    options = SourcesOptions(**given)
+    options = SourcesOptions(**chosen)
     prepare_display(display)
     if options.search is not None:
         from headstart.sources.catalogue import search
@@ -72,8 +72,8 @@ def _named(words: list[str], options: SourcesOptions) -> SourceInfo:
         )
     from headstart.sources.registry import open_source
 
-    how = {name: getattr(options, name) for name in ("weights", "arch", "layer", "size", "seed")}
-    return open_source(words[0], **how).info
+    arguments = {name: getattr(options, name) for name in ("weights", "arch", "layer", "size", "seed")}
+    return open_source(words[0], **arguments).info
 
 
 command = command_of(

@@ -102,18 +102,20 @@ class Experiment:
         extraction = self.clock.seconds["extract"] / examples if self.prepared.extraction.misses else 0.0
         start, splits = time.perf_counter(), self.splits.every()
         with self.progress.step("Baselines and frozen source", len(splits), "fits") as step:
-            for index, one in enumerate(splits):
-                seeds_done = one.seed - self.options.seed
-                if seeds_done >= MIN_SEEDS and one.seed != splits[index - 1].seed:
+            for index, label_split in enumerate(splits):
+                seeds_done = label_split.seed - self.options.seed
+                if seeds_done >= MIN_SEEDS and label_split.seed != splits[index - 1].seed:
                     expected = (time.perf_counter() - start) * (seeds_done + 1) / seeds_done
                     if expected > UNTRAINED_SHARE * self.options.budget:
-                        self.splits.drop_from(one.seed)
+                        self.splits.drop_from(label_split.seed)
                         break
-                if any(self.outcomes.get(arm, one.labels, one.seed) is None for arm in UNTRAINED):
+                if any(self.outcomes.get(arm, label_split.labels, label_split.seed) is None for arm in UNTRAINED):
                     with self.clock.part("head"):
-                        outcomes = run_untrained_arms(one.prepared, layer, seed=one.seed, extraction=extraction)
+                        outcomes = run_untrained_arms(
+                            label_split.prepared, layer, seed=label_split.seed, extraction=extraction
+                        )
                     for arm, outcome in outcomes.items():
-                        self.outcomes.put(arm, one.labels, one.seed, outcome)
+                        self.outcomes.put(arm, label_split.labels, label_split.seed, outcome)
                 step.advance()
 
     def run_trained(self) -> None:
@@ -127,37 +129,44 @@ class Experiment:
             return
         self._drop_unaffordable_seeds(plans)
         flip = self.outcomes.remembered("mirror", self._check_flip)["keeps labels"]
-        waiting = [(one, arm) for one in self.splits.every() for arm in plans if not self._is_done(one, arm)]
-        costs = [plans[arm].training_cost(self._cell(one, arm)) for one, arm in waiting]
-        measuring = [plans[arm].measuring_cost(self._cell(one, arm)) for one, arm in waiting]
-        for index, (one, arm) in enumerate(waiting):
-            if arm in self.failures or one.seed not in self.splits.seeds[one.per_class]:
+        waiting = [
+            (label_split, arm)
+            for label_split in self.splits.every()
+            for arm in plans
+            if not self._is_done(label_split, arm)
+        ]
+        costs = [plans[arm].training_cost(self._cell(label_split, arm)) for label_split, arm in waiting]
+        measuring = [plans[arm].measuring_cost(self._cell(label_split, arm)) for label_split, arm in waiting]
+        for index, (label_split, arm) in enumerate(waiting):
+            if arm in self.failures or label_split.seed not in self.splits.seeds[label_split.per_class]:
                 continue
             learning = max(self.left - sum(measuring[index:]), LEARNING_SHARE * self.left, 0.0)
             share = costs[index] / sum(costs[index:]) * learning
             with self._guarded(arm):
-                self._train(one, arm, plans[arm], min(max(share, MIN_RUN_SECONDS), max(self.left, 0.0)), flip=flip)
+                self._train(
+                    label_split, arm, plans[arm], min(max(share, MIN_RUN_SECONDS), max(self.left, 0.0)), flip=flip
+                )
         self._rerun_cut(plans, flip=flip)
 
     def _rerun_cut(self, plans: Mapping[str, Plan], *, flip: bool) -> None:
         """Run again what its share of the budget cut, where time is left: not every planned cost arises."""
         cut = [
-            (outcome, one, arm)
-            for one in self.splits.every()
+            (outcome, label_split, arm)
+            for label_split in self.splits.every()
             for arm in plans
-            if (outcome := self.outcomes.get(arm, one.labels, one.seed)) is not None and outcome.cut
+            if (outcome := self.outcomes.get(arm, label_split.labels, label_split.seed)) is not None and outcome.cut
         ]
-        for outcome, one, arm in sorted(cut, key=lambda entry: int(entry[0].epochs[-1])):
-            plan, cell, seconds = plans[arm], self._cell(one, arm), float(outcome.seconds[-1])
+        for outcome, label_split, arm in sorted(cut, key=lambda entry: int(entry[0].epochs[-1])):
+            plan, cell, seconds = plans[arm], self._cell(label_split, arm), float(outcome.seconds[-1])
             left = self.left - plan.measuring_cost(cell)
             if arm in self.failures or left < RERUN_FACTOR * seconds:
                 continue
             whole = RERUN_MARGIN * seconds * cell.epochs / max(1, int(outcome.epochs[-1]))
             with self._guarded(arm):
-                self._train(one, arm, plan, min(left, whole), flip=flip)
+                self._train(label_split, arm, plan, min(left, whole), flip=flip)
 
-    def _is_done(self, one: LabelSplit, arm: str) -> bool:
-        return self.outcomes.get(arm, one.labels, one.seed) is not None
+    def _is_done(self, label_split: LabelSplit, arm: str) -> bool:
+        return self.outcomes.get(arm, label_split.labels, label_split.seed) is not None
 
     def _drop_unaffordable_seeds(self, plans: Mapping[str, Plan]) -> None:
         """Leave out seeds that the budget does not suffice for, down to the fewest that give an interval."""
@@ -167,8 +176,8 @@ class Experiment:
                 return
             self.splits.drop_last()
 
-    def _cell(self, one: LabelSplit, arm: str, runs: int = 1) -> ExperimentCell:
-        parts = one.prepared.parts
+    def _cell(self, label_split: LabelSplit, arm: str, runs: int = 1) -> ExperimentCell:
+        parts = label_split.prepared.parts
         labels = len(parts.train)
         return ExperimentCell(labels, len(parts.test), self.limits.epochs_for(arm, labels), runs)
 
@@ -191,15 +200,17 @@ class Experiment:
         mode = None if self.options.tune == AUTO else self.options.tune
         return asdict(plan_tuned(sizes, a_pass, cells, left, mode=mode, stages=len(source.stages)))
 
-    def _train(self, one: LabelSplit, arm: str, plan: Plan, budget: float, *, flip: bool) -> None:
+    def _train(self, label_split: LabelSplit, arm: str, plan: Plan, budget: float, *, flip: bool) -> None:
         """Run an arm in one seed; of two runs, the one with more epochs stands.
 
         Raises:
             UsageError: the budget is too short for one epoch in the first seed.
         """
         scratch = arm == SCRATCH
-        source = random_network(self.prepared, seed=one.seed) if scratch else as_network(self.prepared, "training")
-        before, cell = self.outcomes.get(arm, one.labels, one.seed), self._cell(one, arm)
+        source = (
+            random_network(self.prepared, seed=label_split.seed) if scratch else as_network(self.prepared, "training")
+        )
+        before, cell = self.outcomes.get(arm, label_split.labels, label_split.seed), self._cell(label_split, arm)
         config = ArmConfig(
             arm,
             plan.mode,
@@ -209,14 +220,14 @@ class Experiment:
             epochs=cell.epochs,
             batch_size=batch_for(cell.labels),
             budget=budget,
-            name=self._name(one, arm) + (", again" if before is not None else ""),
+            name=self._name(label_split, arm) + (", again" if before is not None else ""),
         )
         with self.clock.part("tune"):
             outcome = train_arm(
-                one.prepared,
+                label_split.prepared,
                 source,
                 config,
-                seed=one.seed,
+                seed=label_split.seed,
                 decoded_cache=self._decoded_cache,
                 trackers=self.trackers,
                 progress=self.progress,
@@ -224,17 +235,17 @@ class Experiment:
         if before is not None and before.epochs[-1] >= outcome.epochs[-1]:
             return
         if not (outcome.cut and len(outcome.epochs) == 1):
-            self.outcomes.put(arm, one.labels, one.seed, outcome)
-        elif one.seed > self.options.seed:
-            self.splits.drop_from(one.seed)
+            self.outcomes.put(arm, label_split.labels, label_split.seed, outcome)
+        elif label_split.seed > self.options.seed:
+            self.splits.drop_from(label_split.seed)
         else:
             seconds = f"{self.options.budget:g} s, which end before it"
             raise UsageError("--budget must allow one epoch", seconds, "give more time")
 
-    def _name(self, one: LabelSplit, arm: str) -> str:
-        number = "all labels" if one.per_class is None else f"{one.per_class} labels per class"
-        seeds = len(self.splits.seeds[one.per_class])
-        return f"{arm.capitalize()}, {number}, {one.seed - self.options.seed + 1} of {seeds}"
+    def _name(self, label_split: LabelSplit, arm: str) -> str:
+        number = "all labels" if label_split.per_class is None else f"{label_split.per_class} labels per class"
+        seeds = len(self.splits.seeds[label_split.per_class])
+        return f"{arm.capitalize()}, {number}, {label_split.seed - self.options.seed + 1} of {seeds}"
 
     @contextmanager
     def _guarded(self, arm: str) -> Iterator[None]:
