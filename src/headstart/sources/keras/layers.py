@@ -1,9 +1,10 @@
 """Keras's layers as torch's own modules with the same weights.
 
-Keras's model on its torch backend gives the same features, trains and converts too. It is not run itself, for tuning
+Keras's model on its torch backend gives the same features and trains. It is not run itself: OpenVINO 2026.4 does not
+convert it by the way of our engine (operators without a rule, MobileNetV3Small and ResNet50 alike), and tuning
 would have to be written a second time for it: its running statistics are parameters, its kernels lie in no `nn.Conv2d`,
 where adapters and fused BatchNorm look for them, its layers turn bfloat16 back into float32 and move what they are
-given to the device that Keras has chosen, and a step of training takes up to 2.7 times as long (InceptionV3).
+given to the device that Keras has chosen, and a step of training took 1 to 4.7 times as long (VGG16, MobileNetV3Large).
 
 Maps are (n, c, h, w) here and (n, h, w, c) in Keras; Keras keeps kernels as (h, w, in, out), torch as (out, in, h, w).
 Imports torch: only the files that build a network import this one, and only when they do.
