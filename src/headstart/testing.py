@@ -47,14 +47,14 @@ class ToySource(TorchSource):
             sha256=sha256_json({"toy": 1, "seed": seed, "torch": version("torch")}),
             trained_on=f"nothing (random weights, seed {seed})",
         )
-        how = Preprocessing(size=(SIDE, SIDE), resize=SIDE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        preprocessing = Preprocessing(size=(SIDE, SIDE), resize=SIDE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
         stages = [
             Stage(f"stage{at}", f"stages.{at}", width, positions=(SIDE >> (at + 1)) ** 2)
             for at, width in enumerate(WIDTHS)
         ]
         blocks = taps(WIDTHS[-1], stages, None)
         more = more_taps(blocks, stages, None)
-        super().__init__(identity, how, blocks, lambda: _toy_network(seed), more=more)
+        super().__init__(identity, preprocessing, blocks, lambda: _toy_network(seed), more=more)
 
     def anew(self, seed: int) -> ToySource:
         """Return the same network with other random weights."""
@@ -98,9 +98,9 @@ def _planted_network(seed: int, *, shuffled: bool) -> nn.Module:
             stage.bias.zero_()
         first.weight.copy_(torch.from_numpy(np.repeat(slopes[:, None], 3, axis=1) / 3))
         for stage in (second, third):
-            for at in range(WIDTHS[0]):
-                stage.weight[at] = 0
-                stage.weight[at, at] = 1 / 9
+            for channel in range(WIDTHS[0]):
+                stage.weight[channel] = 0
+                stage.weight[channel, channel] = 1 / 9
         if shuffled:
             rng = np.random.default_rng(seed)
             for weight in network.parameters():
@@ -152,11 +152,11 @@ def toy_photos(folder: Path, classes: int | Sequence[str] = ("cat", "dog"), per_
     from PIL import Image
 
     rng = np.random.default_rng(seed)
-    names = [f"class{at}" for at in range(classes)] if isinstance(classes, int) else list(classes)
-    for at, name in enumerate(names):
+    names = [f"class{index}" for index in range(classes)] if isinstance(classes, int) else list(classes)
+    for index, name in enumerate(names):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(per_class):
-            picture = Image.fromarray(_striped(rng, at / len(names)))
+            picture = Image.fromarray(_striped(rng, index / len(names)))
             path = folder / name / f"{number:04d}"
             if number % 2:
                 picture.save(path.with_suffix(".png"))
@@ -181,14 +181,14 @@ def toy_stripes(
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[:SIDE, :SIDE]
     pictures, labels = [], []
-    for at in range(classes):
+    for index in range(classes):
         for _ in range(per_class):
-            angle = np.pi * (at + rng.uniform(-0.3, 0.3)) / classes
+            angle = np.pi * (index + rng.uniform(-0.3, 0.3)) / classes
             waves = np.sin((down * np.sin(angle) + across * np.cos(angle)) * 0.8 + rng.uniform(0, 2 * np.pi))
             values = rng.uniform(0.3, 0.7, 3) + rng.uniform(0.1, 0.25) * waves[:, :, None]
             values = values + rng.normal(0, noise, (SIDE, SIDE, 3))
             pictures.append((255 * values.clip(0, 1)).astype(np.uint8))
-            labels.append(f"class{at}")
+            labels.append(f"class{index}")
     return pictures, labels
 
 

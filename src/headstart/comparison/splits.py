@@ -60,14 +60,16 @@ class ExperimentSplits:
 
     def _numbers(self) -> tuple[int | None, ...]:
         """Return the numbers of labels per class that the data has; a note names those that it has not."""
-        wanted = self.options.labels_per_class or DEFAULT_LABELS
+        requested = self.options.labels_per_class or DEFAULT_LABELS
         first = self.options.seed
         counts = [self._class_sizes(seed) for seed in range(first, first + self.options.seeds)]
         least, most = min(low for low, _ in counts), max(high for _, high in counts)
         numbers = [
-            number for number in wanted if number is None or (number <= least and (number < most or None not in wanted))
+            number
+            for number in requested
+            if number is None or (number <= least and (number < most or None not in requested))
         ]
-        missing = [number for number in wanted if number is not None and number > least]
+        missing = [number for number in requested if number is not None and number > least]
         if missing and self.options.labels_per_class:
             names = ", ".join(map(str, missing))
             self.notes.append(f"Left out {names} labels per class: the smallest class has {least} to learn from.")

@@ -262,7 +262,7 @@ def _fewer(dataset: Dataset, hashes: Sequence[str], parts: Parts, seed: int, num
     kept: list[int] = []
     for positions in by_label.values():
         ids = {position: dataset.examples[position].id for position in positions}
-        kept += sorted(positions, key=lambda at: (_key(seed, "labels", hashes[at]), ids[at]))[:number]
+        kept += sorted(positions, key=lambda index: (_key(seed, "labels", hashes[index]), ids[index]))[:number]
     short = [f"{label!r} {len(by_label[label])}" for label in sorted(by_label) if len(by_label[label]) < number]
     notes = (f"Fewer than {number} train examples, all of them used: {list_some(short, 5)}.",) if short else ()
     return Parts(tuple(sorted(kept)), parts.validation, parts.test, parts.notes + notes)

@@ -36,5 +36,5 @@ class Features:
 
     def rows(self, positions: NDArray[np.intp] | Sequence[int]) -> Features:
         """Return the rows at `positions`, in that order."""
-        at = np.asarray(positions, dtype=np.intp)
-        return replace(self, x=self.x[at], y=self.y[at], ids=tuple(self.ids[i] for i in at))
+        indices = np.asarray(positions, dtype=np.intp)
+        return replace(self, x=self.x[indices], y=self.y[indices], ids=tuple(self.ids[i] for i in indices))

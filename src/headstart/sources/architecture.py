@@ -58,10 +58,10 @@ def remembered(key: Mapping[str, Any], inspect: Callable[[], Architecture]) -> A
 
 def from_json(record: Mapping[str, Any]) -> Architecture:
     """Return the architecture of a record that `asdict` and JSON made."""
-    how: dict[str, Any] = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in record["preprocessing"].items()
     }
     plain = {name: value for name, value in record.items() if name not in ("preprocessing", "taps", "more", "notes")}
     taps, more = (tuple(Tap(**tap) for tap in record[name]) for name in ("taps", "more"))
     notes = tuple(record["notes"])
-    return Architecture(preprocessing=Preprocessing(**how), taps=taps, more=more, notes=notes, **plain)
+    return Architecture(preprocessing=Preprocessing(**values), taps=taps, more=more, notes=notes, **plain)

@@ -100,11 +100,11 @@ class Pooling:
     """How the vectors of tokens become one.
 
     Attributes:
-        how: one of `POOLINGS`.
+        operation: one of `POOLINGS`.
         normalise: whether the result is scaled to unit length.
         layers: further layers whose mean is taken, counted from 0.
     """
 
-    how: str
+    operation: str
     normalise: bool
     layers: tuple[int, ...]

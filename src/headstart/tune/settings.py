@@ -79,10 +79,10 @@ class Settings:
         """Raise UsageError for a setting that means nothing for examples of one kind."""
         if kind == "image":
             return
-        given: dict[str, object] = {"--size": self.size}
+        options: dict[str, object] = {"--size": self.size}
         if kind == "text":
-            given |= {"--mixup": self.mixup, "--augment": self.augment == "strong"}
-        for name, value in given.items():
+            options |= {"--mixup": self.mixup, "--augment": self.augment == "strong"}
+        for name, value in options.items():
             if value:
                 raise UsageError(f"{name} changes pictures", MODALITIES[kind].plural, f"leave out {name}")
 
@@ -103,7 +103,7 @@ def parse_budget(text: str) -> float:
     Raises:
         UsageError: it is none of these, or nothing.
     """
-    found = BUDGET.fullmatch(text.strip().lower())
-    if found is None or float(found[1]) <= 0:
+    match = BUDGET.fullmatch(text.strip().lower())
+    if match is None or float(match[1]) <= 0:
         raise UsageError("--budget must be a time such as 30s, 10m or 1h", repr(text), "give one of these")
-    return float(found[1]) * SECONDS[found[2]]
+    return float(match[1]) * SECONDS[match[2]]

@@ -140,8 +140,8 @@ class Benefit:
 
     def _accuracy(self, results: ArmResults, name: str, weight: NDArray[np.float64] | float = 1.0) -> dict[str, float]:
         right = weight * results.arms[name].final_right
-        found = proportion(right, tested=results.tested, overlap=self.meta.overlap, seed=self.meta.seed)
-        return found.interval.as_dict()
+        estimate = proportion(right, tested=results.tested, overlap=self.meta.overlap, seed=self.meta.seed)
+        return estimate.interval.as_dict()
 
 
 def compute_benefit(

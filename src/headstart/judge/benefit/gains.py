@@ -271,11 +271,11 @@ def labels_to_reach(
     """
     places = np.log2(labels)
     crossing = np.full(len(curves), places[-1])
-    for at in range(len(labels) - 1, 0, -1):
-        low, high = curves[:, at - 1], curves[:, at]
+    for index in range(len(labels) - 1, 0, -1):
+        low, high = curves[:, index - 1], curves[:, index]
         crosses = (low < thresholds) & (high >= thresholds)
         along = np.where(crosses, (thresholds - low) / np.where(crosses, high - low, 1.0), 0.0)
-        crossing = np.where(crosses, places[at - 1] + along * (places[at] - places[at - 1]), crossing)
+        crossing = np.where(crosses, places[index - 1] + along * (places[index] - places[index - 1]), crossing)
     return np.asarray(2 ** np.where(curves[:, 0] >= thresholds, places[0], crossing))
 
 

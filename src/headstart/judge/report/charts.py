@@ -120,21 +120,21 @@ class BenefitBar:
 
 def reliability_diagram(bins: Sequence[CalibrationBin]) -> list[ReliabilityPoint]:
     """Return where each bin lies in the reliability diagram (DeGroot and Fienberg 1983)."""
-    largest = max((one.count for one in bins), default=1)
+    largest = max((bar.count for bar in bins), default=1)
     points = []
-    for one in bins:
-        if one.count:
-            _, low, high = wilson(one.accuracy * one.count, one.count)
-            share = one.count / largest
+    for bar in bins:
+        if bar.count:
+            _, low, high = wilson(bar.accuracy * bar.count, bar.count)
+            share = bar.count / largest
             points.append(
                 ReliabilityPoint(
-                    x=round(RELIABILITY_SIZE * one.confidence, 1),
-                    y=round(RELIABILITY_SIZE * (1 - one.accuracy), 1),
+                    x=round(RELIABILITY_SIZE * bar.confidence, 1),
+                    y=round(RELIABILITY_SIZE * (1 - bar.accuracy), 1),
                     low=round(RELIABILITY_SIZE * (1 - low), 1),
                     high=round(RELIABILITY_SIZE * (1 - high), 1),
                     radius=round(2.5 + 5.5 * share**0.5, 1),
                     height=round(max(1.5, HISTOGRAM_HEIGHT * share), 1),
-                    bin=one,
+                    bin=bar,
                 )
             )
     return points
@@ -168,7 +168,7 @@ def loss_chart(losses: Mapping[str, Sequence[float | None]], reference: tuple[st
         reference: title and log loss of a level to compare with.
     """
     finite = [[(epoch, loss) for epoch, loss in enumerate(run) if loss is not None] for run in losses.values()]
-    drawn = [(at, name, run) for at, (name, run) in enumerate(zip(losses, finite, strict=True)) if len(run) > 1]
+    drawn = [(index, name, run) for index, (name, run) in enumerate(zip(losses, finite, strict=True)) if len(run) > 1]
     if not drawn:
         return None
     title, level = reference
@@ -181,10 +181,10 @@ def loss_chart(losses: Mapping[str, Sequence[float | None]], reference: tuple[st
         return round(WIDTH * epoch / last, 1), round(HEIGHT * (1 - min(loss, top) / top), 1)
 
     lines = [ChartLine("level", title, _joined([place(0, level), place(last, level)]))]
-    for at, name, run in drawn:
+    for index, name, run in drawn:
         best = place(*min(run, key=lambda point: point[1]))
         points = _joined([place(*point) for point in run])
-        lines.append(ChartLine(f"s{at % LINE_STYLES + 1}", name, points, dots=(best,)))
+        lines.append(ChartLine(f"s{index % LINE_STYLES + 1}", name, points, dots=(best,)))
     y_ticks = tuple(AxisTick(HEIGHT * (1 - share), f"{top * share:.2f}") for share in LOSS_TICKS)
     return LineChart(tuple(lines), (AxisTick(0, "0"), AxisTick(WIDTH, str(last))), y_ticks)
 

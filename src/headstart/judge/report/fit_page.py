@@ -250,8 +250,8 @@ def _class_rows(report: Report) -> list[dict[str, Any]]:
 def _group_by_reason(skipped: Sequence[Skipped]) -> list[tuple[str, list[str]]]:
     """Return reasons with the ids skipped for them, the most frequent reason first."""
     grouped: dict[str, list[str]] = {}
-    for one in skipped:
-        grouped.setdefault(one.reason, []).append(one.id)
+    for example in skipped:
+        grouped.setdefault(example.reason, []).append(example.id)
     return sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0]))
 
 

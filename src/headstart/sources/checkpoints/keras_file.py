@@ -100,9 +100,9 @@ def match_arrays(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]], *, where
     return names
 
 
-def _unsound(path: Path, found: str) -> SourceError:
+def _unsound(path: Path, problem: str) -> SourceError:
     return SourceError(
-        f"{path} must be a sound Keras weights file", found, "get the file again from where it came from"
+        f"{path} must be a sound Keras weights file", problem, "get the file again from where it came from"
     )
 
 

@@ -79,6 +79,6 @@ def _with_each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _refusal(path: Path, found: object) -> SourceError:
-    first = str(found).partition("\n")[0]
+def _refusal(path: Path, problem: object) -> SourceError:
+    first = str(problem).partition("\n")[0]
     return SourceError(f"{path} must be a sound safetensors file", first, "get the file again from where it came from")

@@ -99,8 +99,8 @@ def read_folder(folder: Path) -> SourceDescription:
     return description
 
 
-def _refuse(path: Path, found: str) -> NoReturn:
-    raise SourceError(f"{path} must describe a source of schema {SCHEMA}", found, AGAIN)
+def _refuse(path: Path, problem: str) -> NoReturn:
+    raise SourceError(f"{path} must describe a source of schema {SCHEMA}", problem, AGAIN)
 
 
 def _checked(content: Any, path: Path) -> SourceDescription:

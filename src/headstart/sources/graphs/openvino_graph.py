@@ -192,7 +192,7 @@ def find_tensors(model: ov.Model, pool: str, where: str) -> GraphTensors:
     if pool:
         chosen = _named(model, pool, where)
     elif head is not None:
-        chosen = head.given
+        chosen = head.features
     else:
         chosen = flat[0] if flat else None
     if chosen is None or not 2 <= len(sizes(chosen)) <= 4:

@@ -25,10 +25,10 @@ POINTWISE = frozenset((
 
 @dataclass(frozen=True)
 class Head:
-    """A classifier: its scores before any softmax, and the tensor that its last layer is given."""
+    """A classifier: its scores before any softmax, and the features that its last layer reads."""
 
     scores: Any
-    given: Any
+    features: Any
 
 
 def sizes(value: Any) -> tuple[int, ...]:
@@ -140,8 +140,8 @@ def last_maps(nodes: Sequence[Any], axes: Mapping[Any, int]) -> Iterator[tuple[A
             continue
         axis, shape = axes[output], sizes(output)
         positions = 1
-        for at, size in enumerate(shape[1:], 1):
-            positions *= size if at != axis else 1
+        for axis_index, size in enumerate(shape[1:], 1):
+            positions *= size if axis_index != axis else 1
         if positions > 1 and (not maps or positions <= min(maps)):
             maps[positions] = (output, axis)
     yield from maps.values()

@@ -87,8 +87,10 @@ def parts_of(layer: Any) -> Parts:
     return parts
 
 
-def _unknown(found: str) -> SourceError:
-    return SourceError("a Keras model must be built of layers that can be converted", found, "choose another network")
+def _unknown(received: str) -> SourceError:
+    return SourceError(
+        "a Keras model must be built of layers that can be converted", received, "choose another network"
+    )
 
 
 def _value(variable: Any) -> Tensor:

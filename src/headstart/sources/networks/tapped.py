@@ -95,7 +95,7 @@ def seen(body: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     outputs: dict[str, Any] = {}
 
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, given, said: outputs.update({name: said[0] if isinstance(said, tuple) else said})
+        return lambda module, inputs, output: outputs.update({name: output[0] if isinstance(output, tuple) else output})
 
     hooks = [body.get_submodule(name).register_forward_hook(keep(name)) for name in names]
     try:

@@ -49,12 +49,12 @@ class Encoder(nn.Module):
         return (pooled, *(F.normalize(layer, dim=1) for layer in layers))
 
     def _pooled(self, values: Tensor, mask: Tensor) -> Tensor:
-        if self.pooling.how == "cls":
+        if self.pooling.operation == "cls":
             return values[:, 0]
-        if self.pooling.how == "max":
+        if self.pooling.operation == "max":
             return values.masked_fill(mask[:, :, None] == 0, -1e9).amax(1)
         mean = mean_of_tokens(values, mask)
-        if self.pooling.how == "mean":
+        if self.pooling.operation == "mean":
             return mean
         return mean * mask.sum(1, keepdim=True).to(values.dtype).sqrt()
 

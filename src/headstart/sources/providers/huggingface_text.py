@@ -75,7 +75,7 @@ def open_text(
     )
     width, layers = int(config.get("hidden_size") or config["dim"]), _layer_count(config)
     pooling = Pooling(stated["pooling"], stated["normalise"], _middle_layers(layers))
-    key = sha256_json({"config": config, "pooling": [pooling.how, pooling.normalise, *pooling.layers]})
+    key = sha256_json({"config": config, "pooling": [pooling.operation, pooling.normalise, *pooling.layers]})
     architecture = f"{identity.architecture} {key[:16]} transformers {version('transformers')}"
     build = cache(lambda: _build(config, pooling, weights, seed))
     parameters = _count(weights) if weights else sum(weight.numel() for weight in build().parameters())

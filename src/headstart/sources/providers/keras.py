@@ -254,8 +254,8 @@ def open_converted(folder: Path, description: SourceDescription, *, uri: str, we
     where = folder / DESCRIPTION
     top = (description.more or {}).get("top")
     if not isinstance(top, bool) or not description.arch.startswith("keras:"):
-        found = "one of an earlier version" if "network" in (description.more or {}) else repr(description.arch)
-        raise SourceError(f"{where} must name a network of Keras under arch", found, CONVERT_AGAIN)
+        received = "one of an earlier version" if "network" in (description.more or {}) else repr(description.arch)
+        raise SourceError(f"{where} must name a network of Keras under arch", received, CONVERT_AGAIN)
     if description.preprocessing is None:
         raise SourceError(f"{where} must state the preprocessing", "none", CONVERT_AGAIN)
     spec, side = parse(description.arch), description.preprocessing.size[0]
