@@ -142,7 +142,7 @@ def test_a_damaged_file_is_kept_aside_and_said__DSK_10(tmp_path: Path) -> None:
             assert store.get_many(list(made)) == {}
             assert store.notes == (
                 f"the features cache was damaged: it is kept as features-damaged-{number}.sqlite, "
-                "and its features are computed again"
+                "and its features are computed again",
             )
             store.put_many(made)
         assert (tmp_path / f"features-damaged-{number}.sqlite").read_bytes().startswith(b"no database")
