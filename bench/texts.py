@@ -154,7 +154,8 @@ def vectors(data: Path, work: str) -> None:
     from headstart.judge.intervals import difference
     from headstart.comparison.trained_arms import ArmConfig, from_random, trained
     from headstart.run.trainable import as_network
-    from headstart.fitting.fit import FitOptions, prepare
+    from headstart.run.options import FitOptions
+    from headstart.run.prepare import prepare
 
     os.environ["HEADSTART_CACHE"] = tempfile.mkdtemp(dir=work)
     with tarfile.open(data / "word_vectors.tar") as archive:

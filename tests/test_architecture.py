@@ -44,8 +44,8 @@ ORDER = {
     "tune.network": "readers classifier trace frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base spec_augment images texts by_modality contrastive stream",
     "ship": "schema tfidf_member bundle card upload",
-    "run": "clock folder option_model options prepared trainable",
-    "fitting": "result words findings selection words_after_tuning tuning fit",
+    "run": "clock folder schema option_model options prepared prepare trainable",
+    "fitting": "choice_cache words baseline selection predictor words_after_tuning tuning result page fit",
     "comparison": "options untrained_arms random_network budget curve trained_arms outcome_store splits experiment"
     " result compare multi_source",
     "pretraining": "options result pretrain",
@@ -59,11 +59,7 @@ LINES_OF_A_FUNCTION = 40
 """Without its docstring."""
 
 LONG_FILES: set[str] = set()
-LONG_FUNCTIONS = {
-    "fitting.findings.build_fit_result",
-    "fitting.tuning.tuned_predictor",
-    "fitting.tuning._answer",
-}
+LONG_FUNCTIONS: set[str] = set()
 
 
 def name_of(path: Path) -> str:

@@ -11,10 +11,10 @@ from headstart.comparison.budget import Limits
 from headstart.comparison.experiment import Experiment
 from headstart.comparison.options import CompareOptions
 from headstart.comparison.result import ComparisonResult, build_comparison_result, write_comparison
-from headstart.fitting.fit import prepare
 from headstart.judge.benefit.benefit import Benefit
 from headstart.run.clock import Clock
 from headstart.run.option_model import documented
+from headstart.run.prepare import prepare
 from headstart.sources.base import Source
 from headstart.tune.training.trackers import open_trackers
 

@@ -14,12 +14,12 @@ import numpy as np
 from headstart.base.atomic import write_atomic
 from headstart.comparison.experiment import UNTRAINED, Experiment
 from headstart.comparison.options import ALL
-from headstart.fitting.findings import SCHEMA
 from headstart.judge.benefit.benefit import Benefit, compute_benefit
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, stack_seeds
 from headstart.judge.benefit.sentence import format_points
 from headstart.run.folder import ARMS, CHECKPOINTS, RESULT
+from headstart.run.schema import SCHEMA
 
 PAGE = "report.html"
 COARSE_DIFFERENCE = 0.1

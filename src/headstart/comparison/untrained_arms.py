@@ -7,8 +7,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.fitting.findings import frozen_predictor, stacked_predictor
-from headstart.fitting.selection import fit_baseline, select_layer_and_head
+from headstart.fitting.baseline import fit_baseline
+from headstart.fitting.predictor import frozen_predictor, stacked_predictor
+from headstart.fitting.selection import select_layer_and_head
 from headstart.heads.select import fit_ridge
 from headstart.judge.baselines import majority_baseline
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SIMPLE, START
@@ -45,7 +46,7 @@ def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extract
     frozen = frozen_predictor(prepared, layers, choice)
     if baseline.text_baseline is not None:
         frozen = stacked_predictor(prepared, frozen, choice, baseline.text_baseline)
-    note = f"{choice.head.kind}{'' if frozen.terms is None else ' + words'} on {layers.chosen}"
+    note = f"{choice.head.kind}{'' if frozen.text_head is None else ' + words'} on {layers.chosen}"
     outcomes[FROZEN] = _outcome(frozen.probabilities, y_test, features + time.perf_counter() - start, note)
     return outcomes
 

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headstart.base.config import cache_dir
-from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
-from headstart.data.audit import check_bad, check_conflicts
-from headstart.data.dataset import Dataset
-from headstart.data.modality import MODALITIES
-from headstart.data.readers.open import open_dataset
-from headstart.data.split import split
-from headstart.features.extract import extract
-from headstart.fitting.findings import build_fit_result, frozen_predictor, stacked_predictor
-from headstart.fitting.result import FitResult, write_out
-from headstart.fitting.selection import fit_baseline, select_layer_and_head
+from headstart.fitting.baseline import fit_baseline
+from headstart.fitting.page import build_page, pick_examples
+from headstart.fitting.predictor import Fitted, frozen_predictor, stacked_predictor
+from headstart.fitting.result import FitResult, build_model, build_result, build_verdict, measure, write_out
+from headstart.fitting.selection import select_layer_and_head
 from headstart.model import Model
 from headstart.run.clock import Clock
 from headstart.run.option_model import documented
 from headstart.run.options import FitOptions
-from headstart.run.prepared import PreparedData
+from headstart.run.prepare import prepare
 from headstart.sources.base import Source
-from headstart.sources.hub.repository import COMMIT
-from headstart.sources.registry import open_source
 from headstart.tune.settings import NONE
-
-MAKE_ONE = "make one (headstart pretrain DATA --arch arch:resnet9 --out FOLDER) and name it: --source file:FOLDER"
 
 
 @documented(FitOptions)
@@ -90,96 +81,29 @@ def fit(  # noqa: PLR0913, D417 (the decorator documents the options)
 
 
 def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
-    """Do the main job: read, split, extract, choose a head, and say what came of it."""
-    clock = Clock()
+    """Do the main job: read, split, extract, choose a head, tune where that is asked for, and measure."""
+    clock, seed = Clock(), options.seed
     prepared = prepare(data, options, progress, clock)
-    with clock.part("head"), progress.step("Choosing a head"), ThreadPoolExecutor(1) as beside:
-        waiting = beside.submit(fit_baseline, prepared, seed=options.seed)
-        layers, choice = select_layer_and_head(prepared, seed=options.seed)
-        simple = waiting.result()
-    answer = frozen_predictor(prepared, layers, choice)
-    if simple.text_baseline is not None:
-        answer = stacked_predictor(prepared, answer, choice, simple.text_baseline)
+    with clock.part("head"), progress.step("Choosing a head"), ThreadPoolExecutor(1) as pool:
+        fitting_baseline = pool.submit(fit_baseline, prepared, seed=seed)
+        layers, choice = select_layer_and_head(prepared, seed=seed)
+        baseline = fitting_baseline.result()
+    predictor = frozen_predictor(prepared, layers, choice)
+    if baseline.text_baseline is not None:
+        predictor = stacked_predictor(prepared, predictor, choice, baseline.text_baseline)
+    fitted = Fitted(prepared, layers, choice, baseline, predictor)
     if options.tuning.mode != NONE:
         from headstart.fitting.tuning import tuned_predictor
 
         with clock.part("tune"):
-            answer = tuned_predictor(
-                prepared,
-                layers,
-                choice,
-                answer,
-                options.tuning,
-                text_baseline=simple.text_baseline,
-                seed=options.seed,
-                checkpoints=options.checkpoints,
-                progress=progress,
+            tuned = tuned_predictor(
+                fitted, options.tuning, seed=seed, checkpoints=options.checkpoints, progress=progress
             )
+        fitted = replace(fitted, predictor=tuned)
     with progress.step("Measuring"):
-        mode, seed = options.tuning.mode, options.seed
-        return build_fit_result(prepared, layers, choice, answer, tune=mode, seed=seed, clock=clock, simple=simple)
-
-
-def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) -> PreparedData:
-    """Read, check and split the data, and compute its features or find them in the cache."""
-    with clock.part("read"):
-        dataset = open_dataset(data, root=options.root, columns=options.column_names)
-    source = _source_for(dataset, options)
-    if COMMIT.fullmatch(source.info.revision):
-        progress.say(f"{source.info.uri} is at revision {source.info.revision}")
-    with clock.part("extract"):
-        extraction = extract(dataset, source, engine=options.engine, cache=cache_dir(), progress=progress)
-    scanned = extraction.scan
-    check_bad(scanned.dataset, allow_broken=options.allow_broken)
-    check_conflicts(scanned)
-    if not extraction.misses:
-        progress.say(f"Features of all {extraction.hits:,} examples were in the cache: nothing to extract")
-    parts = split(
-        scanned.dataset,
-        scanned.hashes,
-        seed=options.seed,
-        labels_per_class=options.labels_per_class,
-        drop_test_duplicates=options.drop_test_duplicates,
-    )
-    return PreparedData(parts, source, extraction, options.engine)
-
-
-def _source_for(dataset: Dataset, options: FitOptions) -> Source:
-    """Open the source that was asked for, or the default of the kind of data.
-
-    Raises:
-        UsageError: it reads examples of another kind.
-    """
-    source = open_source(
-        options.source if options.source is not None else default_source(dataset),
-        weights=options.weights,
-        layer=options.layer,
-        seed=options.seed,
-        arch=options.arch,
-        size=options.source_size,
-        long=options.long_texts,
-    )
-    if options.tuning.mode != NONE:
-        options.tuning.check_kind(dataset.kind)
-    if source.info.kind != dataset.kind:
-        raise UsageError(
-            f"a source for {dataset.name} must read {dataset.items}",
-            f"{source.info.uri}, which reads {MODALITIES[source.info.kind].plural}",
-            f"use {dataset.modality.default_source}, or leave --source out"
-            if dataset.modality.default_source
-            else MAKE_ONE,
-        )
-    return source
-
-
-def default_source(dataset: Dataset) -> str:
-    """Return the URI of the source for this kind of data, where none is named.
-
-    Raises:
-        UsageError: there is none for recordings.
-    """
-    if dataset.modality.default_source is None:
-        raise UsageError(
-            f"{dataset.items} need a source that is named, since none comes with headstart", "no --source", MAKE_ONE
-        )
-    return dataset.modality.default_source
+        measures = measure(fitted, seed=seed)
+        examples = pick_examples(prepared, fitted.predictor.probabilities)
+    result = build_result(fitted, measures, tune=options.tuning.mode, seed=seed, seconds=clock.read())
+    model = build_model(fitted, result)
+    page = build_page(fitted, model, examples, build_verdict(result, measures))
+    return FitResult(model, result, page.verdict, page)

@@ -1,17 +1,28 @@
-"""What a `fit` made, and its folder: `result.json`, `report.html` and `bundle/`."""
+"""What a `fit` made: its measures, `result.json`, the model, and the folder that holds them."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.base.atomic import write_atomic
+from headstart.fitting.predictor import Fitted
+from headstart.fitting.words import truncation_report
+from headstart.judge.baselines import majority_baseline
+from headstart.judge.intervals import Interval, paired_difference
+from headstart.judge.metrics import METRICS, evaluate
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
 from headstart.run.folder import CHECKPOINTS, RESULT
+from headstart.run.schema import SCHEMA
+from headstart.ship.bundle import DataIdentity
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,150 @@ class FitResult:
     result: dict[str, Any]
     verdict: str
     report: report.Report
+
+
+@dataclass(frozen=True)
+class TestMeasures:
+    """What a predictor and both baselines reach on the test part.
+
+    Attributes:
+        metrics: of the predictor, as `judge.metrics.evaluate` returns them.
+        majority: accuracy of the commonest class of the train part.
+        majority_class: its name.
+        baseline: accuracy of the baseline without a source.
+        gain: accuracy of the predictor minus that of this baseline, paired.
+        source_alone: of texts, accuracy of the chosen head without words beside it; None elsewhere.
+    """
+
+    metrics: Mapping[str, Any]
+    majority: float
+    majority_class: str
+    baseline: float
+    gain: Interval
+    source_alone: float | None = None
+
+
+def measure(fitted: Fitted, *, seed: int) -> TestMeasures:
+    """Measure the predictor and both baselines on the test part.
+
+    Args:
+        fitted: what is measured.
+        seed: of the intervals.
+    """
+    prepared, predictor = fitted.prepared, fitted.predictor
+    classes, parts = prepared.scan.dataset.classes, prepared.parts
+    y = prepared.labels(parts.test)
+
+    def correct(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return np.asarray(probabilities.argmax(axis=1) == y)
+
+    majority = majority_baseline(prepared.labels(parts.train), len(classes), len(y))
+    by_baseline = correct(fitted.baseline.probabilities)
+    alone = None
+    if predictor.stacking is not None:
+        x = prepared.features(fitted.layers.chosen, parts.test).x
+        alone = float(correct(fitted.choice.head.predict_proba(x)).mean())
+    return TestMeasures(
+        metrics=evaluate(predictor.probabilities, y, classes, seed=seed),
+        majority=float(correct(majority).mean()),
+        majority_class=classes[int(majority[0].argmax())],
+        baseline=float(by_baseline.mean()),
+        gain=paired_difference(correct(predictor.probabilities), by_baseline, seed=seed),
+        source_alone=alone,
+    )
+
+
+def build_result(
+    fitted: Fitted, measures: TestMeasures, *, tune: str, seed: int, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return what goes into `result.json`.
+
+    Args:
+        fitted: what was fitted.
+        measures: of it, on the test part.
+        tune: the mode of tuning that was asked for.
+        seed: of the run.
+        seconds: in total and of each part of the run.
+    """
+    prepared, predictor = fitted.prepared, fitted.predictor
+    dataset, extraction = prepared.scan.dataset, prepared.extraction
+    return {
+        "schema": SCHEMA,
+        "task": dataset.modality.task,
+        "source": prepared.source.info.uri,
+        "layer": predictor.layer,
+        "head": predictor.head.kind,
+        "tune": tune,
+        "seed": seed,
+        "examples": prepared.counts(),
+        "classes": list(dataset.classes),
+        "test": {name: measures.metrics[name] for name in METRICS},
+        "baselines": {"majority": measures.majority, "simple": measures.baseline},
+        "per_class": measures.metrics["per_class"],
+        "confusion": measures.metrics["confusion"],
+        "seconds": dict(seconds),
+        "cache": {"hits": extraction.hits, "misses": extraction.misses},
+        "engine": predictor.engine,
+        "warnings": _warnings(fitted),
+        **({"tuning": predictor.tuning} if predictor.tuning is not None else {}),
+        **_text_entries(fitted, measures),
+    }
+
+
+def _text_entries(fitted: Fitted, measures: TestMeasures) -> dict[str, Any]:
+    """Return what `result.json` holds of texts alone: how far they were read, and what stacking was worth."""
+    prepared, predictor = fitted.prepared, fitted.predictor
+    if prepared.scan.dataset.kind != "text":
+        return {}
+    entries: dict[str, Any] = {"texts": truncation_report(prepared.extraction, prepared.source)[0]}
+    if predictor.stacking is not None:
+        stacking = predictor.stacking
+        entries["words"] = {
+            "joined": predictor.text_head is not None,
+            "log_loss": {"joined": stacking.log_loss, "source": stacking.source_log_loss},
+            "source_alone": measures.source_alone,
+        }
+    return entries
+
+
+def _warnings(fitted: Fitted) -> list[str]:
+    prepared = fitted.prepared
+    dataset, extraction = prepared.scan.dataset, prepared.extraction
+    skipped = (
+        [f"{len(dataset.skipped)} broken examples were skipped; the report lists them."] if dataset.skipped else []
+    )
+    notes = (
+        *prepared.source.info.notes,
+        *dataset.notes,
+        *prepared.scan.notes,
+        *prepared.parts.notes,
+        *extraction.notes,
+        *(truncation_report(extraction, prepared.source)[1] if dataset.kind == "text" else ()),
+        *fitted.choice.notes,
+        *fitted.predictor.notes,
+    )
+    return list(dict.fromkeys([*skipped, *notes]))
+
+
+def build_verdict(result: dict[str, Any], measures: TestMeasures) -> str:
+    """Return the result in one sentence."""
+    return report.verdict(result, measures.gain, commonest=measures.majority_class)
+
+
+def build_model(fitted: Fitted, result: dict[str, Any]) -> Model:
+    """Return the classifier, with `result` as its report."""
+    scanned, predictor = fitted.prepared.scan, fitted.predictor
+    return Model(
+        source=predictor.source,
+        layer=predictor.layer,
+        blocks=predictor.blocks,
+        head=predictor.head,
+        classes=scanned.dataset.classes,
+        report=result,
+        data=DataIdentity(scanned.dataset.name, scanned.fingerprint),
+        engine=fitted.prepared.engine,
+        terms=predictor.text_head,
+    )
 
 
 def write_out(out: Path, run: FitResult) -> list[str]:

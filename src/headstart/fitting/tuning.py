@@ -1,8 +1,9 @@
-"""Tuning as a step of `fit`: from the frozen answer to the tuned one, where that is better beyond its interval."""
+"""Tuning as a step of `fit`: from the frozen predictor to the tuned one, where that is better beyond its interval."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +16,21 @@ from headstart.data.split import hold_out
 from headstart.data.text import texts_at
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract_again
-from headstart.fitting.findings import FittedPredictor
-from headstart.fitting.words import TextBaseline
+from headstart.fitting.predictor import Fitted, FittedPredictor
 from headstart.fitting.words_after_tuning import TunedStackedHead, stack_after_tuning
 from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.select import HeadChoice, fit_ridge
+from headstart.heads.select import fit_ridge
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import METRICS, evaluate
-from headstart.run.prepared import LayerSelection, PreparedData
+from headstart.run.prepared import PreparedData
 from headstart.run.trainable import as_network
+from headstart.sources.base import Source
 from headstart.sources.layers import JOINED, POOL, select
 from headstart.tune.settings import Settings
 from headstart.tune.training.trackers import open_trackers
 
 if TYPE_CHECKING:
+    from headstart.tune.problem import TuningProblem
     from headstart.tune.result import Tuning
 
 HELD_OUT = 0.2
@@ -36,26 +38,13 @@ HELD_OUT = 0.2
 
 
 def tuned_predictor(
-    prepared: PreparedData,
-    layers: LayerSelection,
-    choice: HeadChoice,
-    frozen: FittedPredictor,
-    settings: Settings,
-    *,
-    text_baseline: TextBaseline | None,
-    seed: int,
-    checkpoints: Path | None,
-    progress: Progress,
+    fitted: Fitted, settings: Settings, *, seed: int, checkpoints: Path | None, progress: Progress
 ) -> FittedPredictor:
-    """Return the tuned answer where it is kept, else the frozen one; either says what came of tuning.
+    """Return the tuned predictor where it is kept, else the frozen one; either says what came of tuning.
 
     Args:
-        prepared: the data and its features.
-        layers: the layer that was chosen.
-        choice: the head that was chosen.
-        frozen: what the source as it is answers.
+        fitted: what was fitted with the source as it is.
         settings: how to tune.
-        text_baseline: of texts, where there is one.
         seed: of everything that is drawn.
         checkpoints: folder for what a run that is stopped goes on from; None keeps nothing.
         progress: where to show progress.
@@ -64,116 +53,124 @@ def tuned_predictor(
         SourceError: the source has no torch network that could learn.
         UsageError: it has no such stages, a checkpoint is of another run, or a batch does not fit in memory.
     """
-    source, dataset, hashes = prepared.source, prepared.scan.dataset, prepared.scan.hashes
+    prepared, layers, frozen = fitted.prepared, fitted.layers, fitted.predictor
     network = as_network(prepared, "--tune")
     set_passive_omp_wait()
-    from headstart.tune.problem import TuningProblem
     from headstart.tune.search import tune
 
-    watchers = open_trackers(tensorboard=settings.tensorboard, track=settings.track, progress=progress)
-    learn, judge = prepared.parts.train, prepared.parts.validation
-    held_out = not judge
-    if held_out:
-        learn, judge = hold_out(dataset, hashes, learn, share=HELD_OUT, seed=seed)
-
-    def ground(layer: str, head: LinearHead) -> TuningProblem:
-        return TuningProblem(
-            dataset=dataset,
-            keys=hashes,
-            train_positions=learn,
-            validation_positions=judge,
-            y_train=prepared.labels(learn),
-            y_validation=prepared.labels(judge),
-            source=network,
-            layer=layer,
-            head=head,
-            x_train=prepared.features(layer, learn).x,
-            x_validation=prepared.features(layer, judge).x,
-            c=len(dataset.classes),
-            cache=cache_dir(),
-            held_out=held_out,
-        )
-
+    trackers = open_trackers(tensorboard=settings.tensorboard, track=settings.track, progress=progress)
+    problem_of = partial(_problem, prepared, network, _training_and_validation(prepared, seed))
+    problem = problem_of(layers.chosen, fitted.choice.head)
     pooled = None
     if layers.chosen == JOINED and POOL in layers.errors:  # where nobody asked for it
-        pooled = ground(POOL, fit_ridge(prepared.features(POOL, prepared.parts.train)))
-    identity = {
-        "data": prepared.scan.fingerprint,
-        "source": source.info.sha256,
-        "layer": layers.chosen,
-        "examples": [len(learn), len(judge), len(prepared.parts.test)],
-    }
-    stands_on = ground(layers.chosen, choice.head)
+        pooled = problem_of(POOL, fit_ridge(prepared.features(POOL, prepared.parts.train)))
     tuning = tune(
-        stands_on,
+        problem,
         settings,
         pooled_problem=pooled,
         seed=seed,
         folder=checkpoints,
-        identity=identity,
-        trackers=watchers,
+        identity={
+            "data": prepared.scan.fingerprint,
+            "source": prepared.source.info.sha256,
+            "layer": layers.chosen,
+            "examples": [
+                len(problem.train_positions),
+                len(problem.validation_positions),
+                len(prepared.parts.test),
+            ],
+        },
+        trackers=trackers,
         progress=progress,
     )
-    stacked = None
-    if (
-        text_baseline
-        and frozen.terms
-        and frozen.joined
-        and tuning.head is not None
-        and tuning.validation_probabilities is not None
-    ):
-        tuned = (tuning.head, tuning.validation_probabilities)
-        stacked = stack_after_tuning(prepared, stands_on, text_baseline, frozen.joined, tuned)
-    return _answer(prepared, frozen, tuning, stacked, seed=seed, progress=progress)
+    text_baseline, stacked = fitted.baseline.text_baseline, None
+    probabilities = tuning.validation_probabilities
+    if text_baseline and frozen.text_head and frozen.stacking and tuning.head is not None and probabilities is not None:
+        stacked = stack_after_tuning(prepared, problem, text_baseline, frozen.stacking, (tuning.head, probabilities))
+    return _kept_predictor(fitted, tuning, stacked, seed=seed, progress=progress)
 
 
-def _answer(
+def _training_and_validation(prepared: PreparedData, seed: int) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
+    """Return positions of the training and the validation examples, and whether the latter were held out."""
+    train, validation = prepared.parts.train, prepared.parts.validation
+    if validation:
+        return train, validation, False
+    return (*hold_out(prepared.scan.dataset, prepared.scan.hashes, train, share=HELD_OUT, seed=seed), True)
+
+
+def _problem(
     prepared: PreparedData,
-    frozen: FittedPredictor,
-    tuning: Tuning,
-    stacked: TunedStackedHead | None,
-    *,
-    seed: int,
-    progress: Progress,
+    network: Source,
+    division: tuple[tuple[int, ...], tuple[int, ...], bool],
+    layer: str,
+    head: LinearHead,
+) -> TuningProblem:
+    """Return what is tuned: the network from `head` on, with its features at `layer`."""
+    from headstart.tune.problem import TuningProblem
+
+    train, validation, held_out = division
+    return TuningProblem(
+        dataset=prepared.scan.dataset,
+        keys=prepared.scan.hashes,
+        train_positions=train,
+        validation_positions=validation,
+        y_train=prepared.labels(train),
+        y_validation=prepared.labels(validation),
+        source=network,
+        layer=layer,
+        head=head,
+        x_train=prepared.features(layer, train).x,
+        x_validation=prepared.features(layer, validation).x,
+        c=len(prepared.scan.dataset.classes),
+        cache=cache_dir(),
+        held_out=held_out,
+    )
+
+
+def _kept_predictor(
+    fitted: Fitted, tuning: Tuning, stacked: TunedStackedHead | None, *, seed: int, progress: Progress
 ) -> FittedPredictor:
-    said = {**tuning.as_dict(), "test": {"frozen": _measured(prepared, frozen.probabilities, seed)}}
+    """Return the tuned predictor, or the frozen one where tuning is not kept, with what came of tuning."""
+    prepared, frozen = fitted.prepared, fitted.predictor
+    summary = {**tuning.as_dict(), "test": {"frozen": _test_metrics(prepared, frozen.probabilities, seed)}}
     if tuning.source is None or tuning.head is None:
-        return replace(frozen, tuning=said, notes=tuning.notes)
-    head, terms = tuning.head, None
+        return replace(frozen, tuning=summary, notes=tuning.notes)
+    head, text_head = tuning.head, None
     if stacked is not None:
-        said["words"] = stacked.as_dict()
+        summary["words"] = stacked.as_dict()
         if not stacked.improves:
-            return replace(frozen, tuning={**said, "kept": False}, notes=(*tuning.notes, stacked.note))
-        head, terms = stacked.head, stacked.text_head
+            return replace(frozen, tuning={**summary, "kept": False}, notes=(*tuning.notes, stacked.note))
+        head, text_head = stacked.head, stacked.text_head
     dataset, test = prepared.scan.dataset, prepared.parts.test
     extraction = extract_again(
         prepared.scan, test, tuning.source, cache=cache_dir(), engine=prepared.engine, progress=progress
     )
     x, blocks = select(extraction.x, extraction.blocks, tuning.layer)
     scores = head.scores(x)
-    if terms is not None:
-        scores = scores + terms.scores(texts_at(dataset, test))
-    probabilities = softmax(scores / np.float32(head.temperature))
-    said["test"]["tuned"] = _measured(prepared, probabilities, seed)
-    y = prepared.labels(test)
-    right, before = (found.argmax(axis=1) == y for found in (probabilities, frozen.probabilities))
-    said["test"]["difference"] = paired_difference(right, before, seed=seed).as_dict()
+    if text_head is not None:
+        scores = scores + text_head.scores(texts_at(dataset, test))
+    probabilities, y = softmax(scores / np.float32(head.temperature)), prepared.labels(test)
+    correct, frozen_correct = (each.argmax(axis=1) == y for each in (probabilities, frozen.probabilities))
+    summary["test"] |= {
+        "tuned": _test_metrics(prepared, probabilities, seed),
+        "difference": paired_difference(correct, frozen_correct, seed=seed).as_dict(),
+    }
     return FittedPredictor(
-        tuning.source,
-        head,
-        tuning.layer,
-        blocks,
-        extraction.engine,
-        probabilities,
-        said,
-        tuning.notes,
-        terms,
-        frozen.joined,
+        source=tuning.source,
+        head=head,
+        layer=tuning.layer,
+        blocks=blocks,
+        engine=extraction.engine,
+        probabilities=probabilities,
+        tuning=summary,
+        notes=tuning.notes,
+        text_head=text_head,
+        stacking=frozen.stacking,
     )
 
 
-def _measured(prepared: PreparedData, probabilities: NDArray[np.float32], seed: int) -> dict[str, Any]:
-    """Return the metrics of one answer on the test part."""
+def _test_metrics(prepared: PreparedData, probabilities: NDArray[np.float32], seed: int) -> dict[str, Any]:
+    """Return the metrics of probabilities (n, c) of the test part."""
     y = prepared.labels(prepared.parts.test)
-    measured = evaluate(probabilities, y, prepared.scan.dataset.classes, seed=seed)
-    return {name: measured[name] for name in METRICS}
+    metrics = evaluate(probabilities, y, prepared.scan.dataset.classes, seed=seed)
+    return {name: metrics[name] for name in METRICS}

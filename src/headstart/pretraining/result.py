@@ -15,13 +15,13 @@ from headstart.base.errors import UsageError
 from headstart.base.hashing import canonical_json, sha256
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.audit import Scan
-from headstart.fitting.findings import SCHEMA
 from headstart.judge.gate import Gate
 from headstart.judge.metrics import METRICS, calibration_bins, evaluate
 from headstart.judge.report.fit_page import Note, Report
 from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT
+from headstart.run.schema import SCHEMA
 from headstart.sources.checkpoints.source_folder import DESCRIPTION, LIBRARY, UNGATED
 from headstart.sources.checkpoints.source_folder import SCHEMA as FOLDER_SCHEMA
 

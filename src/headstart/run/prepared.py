@@ -57,6 +57,17 @@ class PreparedData:
         """Return the class ids of one part."""
         return self.scan.dataset.class_ids(part)
 
+    def counts(self) -> dict[str, int]:
+        """Return how many examples each part holds, and how many are of no use."""
+        dataset, parts = self.scan.dataset, self.parts
+        return {
+            "train": len(parts.train),
+            "validation": len(parts.validation),
+            "test": len(parts.test),
+            "skipped": len(dataset.skipped),
+            "ignored": dataset.ignored,
+        }
+
     def baseline_inputs(self, part: tuple[int, ...]) -> NDArray[np.uint8] | NDArray[np.float32]:
         """Return what the baseline without a source learns from, of the photos or recordings of one part."""
         assert not isinstance(self.extraction.summary, TextSummary)

@@ -110,9 +110,9 @@ def test_the_default_source_follows_the_kind_and_a_source_of_another_kind_is_ref
     with pytest.raises(UsageError, match="must read texts; found packaged:efficientnet-lite0, which reads photos"):
         hs.fit(table, source="packaged:efficientnet-lite0")
     from headstart.data.readers.open import open_dataset
-    from headstart.fitting.fit import _source_for
+    from headstart.run.prepare import source_for
 
-    assert _source_for(open_dataset(table), FitOptions()).info.uri == "packaged:minilm"
+    assert source_for(open_dataset(table), FitOptions()).info.uri == "packaged:minilm"
 
 
 def test_formulas_in_labels_are_escaped_in_what_is_written__TAB_12(

@@ -1,0 +1,107 @@
+"""What names the classes of the test examples: the source as it is, or with the text baseline stacked on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.engines.base import Block
+from headstart.fitting.baseline import BaselineResult
+from headstart.fitting.words import TextBaseline, stack_text_baseline
+from headstart.heads.linear import LinearHead, softmax
+from headstart.heads.select import HeadChoice
+from headstart.heads.stacking import Stacking
+from headstart.heads.tfidf import TfidfHead
+from headstart.run.prepared import LayerSelection, PreparedData
+from headstart.sources.base import Source
+
+
+@dataclass(frozen=True)
+class FittedPredictor:
+    """What names the classes of the test examples: a source, frozen or tuned, and a head on its features.
+
+    Attributes:
+        source: the network.
+        head: on its features.
+        layer: where they are taken.
+        blocks: the columns that the head reads.
+        engine: name and precision of the engine that made them.
+        probabilities: float32 of shape (n, c), of the test examples.
+        tuning: what came of tuning, in plain values; None where nothing was tuned.
+        notes: what its user must be told, one sentence each.
+        text_head: the head on words whose scores are added to those of `head`; None where there is none.
+        stacking: what stacking the two was worth; None where it was not tried.
+    """
+
+    source: Source
+    head: LinearHead
+    layer: str
+    blocks: tuple[Block, ...]
+    engine: str
+    probabilities: NDArray[np.float32]
+    tuning: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    text_head: TfidfHead | None = None
+    stacking: Stacking | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything that a fit chose and fitted.
+
+    Attributes:
+        prepared: the data and its features.
+        layers: the layer that was chosen.
+        choice: the head that was chosen on its features.
+        baseline: what needs no source.
+        predictor: what names the classes of the test examples.
+    """
+
+    prepared: PreparedData
+    layers: LayerSelection
+    choice: HeadChoice
+    baseline: BaselineResult
+    predictor: FittedPredictor
+
+
+def frozen_predictor(prepared: PreparedData, layers: LayerSelection, choice: HeadChoice) -> FittedPredictor:
+    """Return the predictor of the source as it was, with the chosen head.
+
+    Args:
+        prepared: the data and its features.
+        layers: the layer that was chosen.
+        choice: the head that was chosen.
+    """
+    test = prepared.features(layers.chosen, prepared.parts.test)
+    probabilities = choice.head.predict_proba(test.x)
+    return FittedPredictor(
+        prepared.source, choice.head, layers.chosen, test.blocks, prepared.extraction.engine, probabilities
+    )
+
+
+def stacked_predictor(
+    prepared: PreparedData, frozen: FittedPredictor, choice: HeadChoice, text_baseline: TextBaseline
+) -> FittedPredictor:
+    """Return the frozen predictor with the text baseline stacked on it where that helps; it tells what that is worth.
+
+    Args:
+        prepared: the data and its features.
+        frozen: the source as it is, with the chosen head.
+        choice: the head that was chosen.
+        text_baseline: of the same texts.
+    """
+    stacked = stack_text_baseline(choice, text_baseline, prepared.labels(prepared.parts.train))
+    if stacked.text_head is None:
+        return replace(frozen, stacking=stacked.stacking)
+    test = prepared.features(frozen.layer, prepared.parts.test)
+    probabilities = softmax(stacked.head.scores(test.x) + stacked.text_head.scores(text_baseline.test))
+    return replace(
+        frozen,
+        head=stacked.head,
+        text_head=stacked.text_head,
+        stacking=stacked.stacking,
+        probabilities=probabilities,
+    )

@@ -1,0 +1,3 @@
+"""The version of `result.json`, which every command writes."""
+
+SCHEMA = 1
