@@ -58,9 +58,6 @@ LINES_OF_A_FILE = 400
 LINES_OF_A_FUNCTION = 40
 """Without its docstring."""
 
-LONG_FILES: set[str] = set()
-LONG_FUNCTIONS: set[str] = set()
-
 
 def name_of(path: Path) -> str:
     """Return the dotted name of a file below the package; empty for the package itself."""
@@ -150,7 +147,7 @@ def test_importing_the_package_is_light() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_files_stay_readable(name: str) -> None:
     lines = len(FILES[name].read_text(encoding="utf-8").splitlines())
-    assert (lines > LINES_OF_A_FILE) == (name in LONG_FILES), f"{name} has {lines} lines: one file, one subject"
+    assert lines <= LINES_OF_A_FILE, f"{name} has {lines} lines: one file, one subject"
 
 
 def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -166,18 +163,7 @@ def test_functions_stay_readable(name: str) -> None:
     for node in ast.walk(tree_of(FILES[name])):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines, full = code_lines(node), f"{name}.{node.name}"
-            assert lines <= LINES_OF_A_FUNCTION or full in LONG_FUNCTIONS, f"{full} has {lines} lines"
-
-
-def test_stated_exceptions_still_exist() -> None:
-    for full in LONG_FUNCTIONS:
-        name, _, function = full.rpartition(".")
-        found = [
-            node
-            for node in ast.walk(tree_of(FILES[name]))
-            if isinstance(node, ast.FunctionDef) and node.name == function
-        ]
-        assert any(code_lines(node) > LINES_OF_A_FUNCTION for node in found), f"{full} is short now: strike it"
+            assert lines <= LINES_OF_A_FUNCTION, f"{full} has {lines} lines"
 
 
 def test_the_top_level_has_few_modules() -> None:

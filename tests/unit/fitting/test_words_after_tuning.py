@@ -78,11 +78,11 @@ def stacked(
     learn, evaluate = np.arange(N) < 40, np.arange(N) >= 40
     problem: Any = SimpleNamespace(
         held_out=held_out,
-        judge=tuple(np.flatnonzero(evaluate)),
-        y_learn=Y[learn],
-        y_judge=Y[evaluate],
-        x=frozen_x[learn],
-        x_judge=frozen_x[evaluate],
+        validation_positions=tuple(np.flatnonzero(evaluate)),
+        y_train=Y[learn],
+        y_validation=Y[evaluate],
+        x_train=frozen_x[learn],
+        x_validation=frozen_x[evaluate],
         c=2,
         head=frozen,
     )
