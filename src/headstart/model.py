@@ -176,18 +176,18 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
     Raises:
         BundleError: the bundle is damaged, or its source is absent or another one; the message says how to get it.
     """
-    found = bundle.load(Path(folder))
-    manifest = found.manifest
+    loaded = bundle.load(Path(folder))
+    manifest = loaded.manifest
     return Model(
-        source=_open_source(manifest, found.tuned),
+        source=_open_source(manifest, loaded.tuned),
         layer=manifest.layer,
         blocks=tuple(Block(block.name, block.width) for block in manifest.blocks),
-        head=found.head,
+        head=loaded.head,
         classes=tuple(manifest.classes),
-        report=found.report,
+        report=loaded.report,
         data=manifest.data,
         engine=engine,
-        terms=found.terms,
+        terms=loaded.terms,
     )
 
 
@@ -221,33 +221,33 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
     """Open the source of a bundle, with its weights as they were tuned, and prove that it is the very one."""
     from headstart.sources.registry import open_source
 
-    wanted = manifest.source
-    if unknown := sorted(wanted.opened.keys() - {"arch", "long", "size", "weights", "seed"}):
+    identity = manifest.source
+    if unknown := sorted(identity.opened.keys() - {"arch", "long", "size", "weights", "seed"}):
         raise BundleError(
             "how a bundle's source is opened must be arch, long, size, weights or seed",
             unknown[0],
             "fetch the bundle again",
         )
     try:
-        source = open_source(_pinned_uri(wanted), **wanted.opened)
+        source = open_source(_pinned_uri(identity), **identity.opened)
     except UsageError as error:
         raise BundleError(
-            f"the source {wanted.uri} of this bundle must be on this machine", error.received, wanted.get
+            f"the source {identity.uri} of this bundle must be on this machine", error.received, identity.get
         ) from error
-    if source.info.sha256 != wanted.sha256:
+    if source.info.sha256 != identity.sha256:
         raise BundleError(
-            f"the weights of {wanted.uri} must be those of the bundle, revision {wanted.revision}, "
-            f"sha256 {wanted.sha256[:12]}…",
+            f"the weights of {identity.uri} must be those of the bundle, revision {identity.revision}, "
+            f"sha256 {identity.sha256[:12]}…",
             f"revision {source.info.revision}, sha256 {source.info.sha256[:12]}…",
-            wanted.get,
+            identity.get,
         )
     if manifest.tuning is not None and isinstance(source.preprocessing, Preprocessing):
         # A tuned network of pictures may want them at another size.
-        how = preprocessing_from(manifest.preprocessing)
-        return _with_weights(source, tuned, manifest, how).at(manifest.layer)
+        preprocessing = preprocessing_from(manifest.preprocessing)
+        return _with_weights(source, tuned, manifest, preprocessing).at(manifest.layer)
     if _as_json(asdict(source.preprocessing)) != manifest.preprocessing:
         raise BundleError(
-            f"the preprocessing of {wanted.uri} must be that of the bundle, {manifest.preprocessing}",
+            f"the preprocessing of {identity.uri} must be that of the bundle, {manifest.preprocessing}",
             _as_json(asdict(source.preprocessing)),
             f"install the versions that made it: {_pinned(manifest.versions)}",
         )
@@ -260,44 +260,46 @@ def _with_weights(
     source: Source, weights: Weights, manifest: Manifest, preprocessing: Preprocessing | None = None
 ) -> Source:
     """Return the tuned source, proved to have the weights that the bundle was saved with."""
-    found = source.with_weights(weights, preprocessing)
-    wanted = manifest.tuning.sha256 if manifest.tuning is not None else ""
-    if found.info.sha256 != wanted:
+    tuned_source = source.with_weights(weights, preprocessing)
+    expected = manifest.tuning.sha256 if manifest.tuning is not None else ""
+    if tuned_source.info.sha256 != expected:
         raise BundleError(
-            f"the tuned weights of {manifest.source.uri} must have the sha256 {wanted[:12]}…",
-            f"{found.info.sha256[:12]}…",
+            f"the tuned weights of {manifest.source.uri} must have the sha256 {expected[:12]}…",
+            f"{tuned_source.info.sha256[:12]}…",
             "fetch the bundle again, or save it again",
         )
-    return found
+    return tuned_source
 
 
-def preprocessing_from(held: dict[str, Any]) -> Preprocessing:
+def preprocessing_from(values: dict[str, Any]) -> Preprocessing:
     """Return the preprocessing that JSON made plain values of.
 
     Raises:
         BundleError: they are none.
     """
     try:
-        return how_from(held)
+        return how_from(values)
     except (TypeError, UsageError) as error:
         raise BundleError("the preprocessing of a bundle must be one", error, "fetch the bundle again") from error
 
 
 def _arguments(source: Source) -> dict[str, Any]:
     """Return what opens `source` once more besides its URI: only what is not the default."""
-    given = dict(source.opened or {})
-    weights = given.get("weights", "pretrained")
-    kept = {name: given[name] for name in ("arch", "long", "size") if given.get(name) is not None}
+    arguments = dict(source.opened or {})
+    weights = arguments.get("weights", "pretrained")
+    kept = {name: arguments[name] for name in ("arch", "long", "size") if arguments.get(name) is not None}
     if weights == "none":
-        kept |= {"weights": "none", "seed": given["seed"]}
+        kept |= {"weights": "none", "seed": arguments["seed"]}
     elif weights != "pretrained":
-        kept |= {"arch": given["uri"]}  # a checkpoint by path: its own URI is file:PATH
+        kept |= {"arch": arguments["uri"]}  # a checkpoint by path: its own URI is file:PATH
     return kept
 
 
-def _pinned_uri(wanted: SourceIdentity | SourceInfo) -> str:
+def _pinned_uri(identity: SourceIdentity | SourceInfo) -> str:
     """Return the URI at the very commit that was used, where its revision is one."""
-    return f"{wanted.uri.partition('@')[0]}@{wanted.revision}" if COMMIT.fullmatch(wanted.revision) else wanted.uri
+    return (
+        f"{identity.uri.partition('@')[0]}@{identity.revision}" if COMMIT.fullmatch(identity.revision) else identity.uri
+    )
 
 
 def _as_json(values: dict[str, Any]) -> dict[str, Any]:
@@ -314,10 +316,10 @@ def _pinned(versions: dict[str, str]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in NAMED_VERSIONS:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

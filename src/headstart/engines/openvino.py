@@ -56,12 +56,12 @@ class OpenVinoEngine:
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Return the blocks side by side, float32 of shape (n, sum of widths)."""
         assert isinstance(batch, np.ndarray)
-        found = np.empty((len(batch), self._width), dtype=np.float32)
+        features = np.empty((len(batch), self._width), dtype=np.float32)
         size, blocks = self._shape[0], self._columns
 
         # The queue keeps this function: if it knew the engine, neither would ever leave memory.
         def collect(request: Any, start: int) -> None:
-            rows = found[start : start + size]
+            rows = features[start : start + size]
             for output, columns in enumerate(blocks):
                 rows[:, columns] = request.get_output_tensor(output).data[: len(rows)]
 
@@ -72,7 +72,7 @@ class OpenVinoEngine:
             full[: len(some)] = some
             self._queue.start_async({0: full}, start)
         self._queue.wait_all()
-        return found
+        return features
 
 
 class OpenVinoTexts:
@@ -90,18 +90,20 @@ class OpenVinoTexts:
         return over_pieces(self._run, as_tokens(batch), self._width)
 
     def _run(self, batches: list[Padded]) -> list[NDArray[np.float32]]:
-        found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(batches)
+        outputs_by_batch: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(batches)
         outputs = self._outputs
 
         # The queue keeps this function: if it knew the engine, neither would ever leave memory.
-        def collect(request: Any, at: int) -> None:
-            found[at] = np.concatenate([request.get_output_tensor(output).data for output in outputs], axis=1)
+        def collect(request: Any, index: int) -> None:
+            outputs_by_batch[index] = np.concatenate(
+                [request.get_output_tensor(output).data for output in outputs], axis=1
+            )
 
         self._queue.set_callback(collect)
-        for at, (ids, mask) in enumerate(batches):
-            self._queue.start_async({0: ids, 1: mask}, at)
+        for index, (ids, mask) in enumerate(batches):
+            self._queue.start_async({0: ids, 1: mask}, index)
         self._queue.wait_all()
-        return found
+        return outputs_by_batch
 
 
 def _compiled(model: ov.Model, precision: str) -> ov.CompiledModel:
@@ -168,10 +170,10 @@ def _fits(model: ov.Model, network: Network, batch: int) -> bool:
         model.reshape([batch, *network.input_shape])
     except RuntimeError:
         return False  # a shape inside the graph holds the size that it was made with
-    wanted = [[batch, block.width] for block in network.blocks]
+    expected_shapes = [[batch, block.width] for block in network.blocks]
     return [
         output.partial_shape.to_shape() if output.partial_shape.is_static else None for output in model.outputs
-    ] == wanted
+    ] == expected_shapes
 
 
 def _from_torch(network: Network) -> ov.Model:

@@ -65,11 +65,11 @@ def parity(x: NDArray[np.float32], reference: NDArray[np.float32], blocks: tuple
     figures = np.zeros((len(x), len(blocks)))
     start = 0
     for column, block in enumerate(blocks):
-        one = x[:, start : start + block.width].astype(np.float64)
-        other = reference[:, start : start + block.width].astype(np.float64)
-        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-        same = (one == other).all(axis=1)  # rows of zeros have no direction, and agree
-        dots = np.einsum("ij,ij->i", one, other)
+        block_rows = x[:, start : start + block.width].astype(np.float64)
+        reference_rows = reference[:, start : start + block.width].astype(np.float64)
+        lengths = np.linalg.norm(block_rows, axis=1) * np.linalg.norm(reference_rows, axis=1)
+        same = (block_rows == reference_rows).all(axis=1)  # rows of zeros have no direction, and agree
+        dots = np.einsum("ij,ij->i", block_rows, reference_rows)
         figures[:, column] = np.where(same, 1.0, dots / np.where(lengths > 0, lengths, 1.0))
         start += block.width
     rows = np.nan_to_num(figures, nan=-1.0, posinf=-1.0, neginf=-1.0).mean(axis=1)
@@ -110,9 +110,9 @@ def open_engine(
             for opened in _openvino_engines(network, sample, cache, engine, say):
                 return opened
             if engine != "auto":
-                other, instead = ("torch", "torch, or auto") if network.graph is None else (EXACT, "auto")
+                reference, instead = ("torch", "torch, or auto") if network.graph is None else (EXACT, "auto")
                 raise UsageError(
-                    f"features of engine {engine} must agree with {other} (cosine {LEAST_MEAN} on average, "
+                    f"features of engine {engine} must agree with {reference} (cosine {LEAST_MEAN} on average, "
                     f"{LEAST_WORST} at worst)",
                     "they do not on this machine",
                     f"use --engine {instead}",
@@ -137,9 +137,9 @@ def cached_engine_name(network: Network, *, engine: str, cache: Path) -> str | N
     if engine == "torch" or (engine == "auto" and openvino_version() is None):
         return TORCH
     verdicts = _verdicts(folder_of(network, cache))
-    wanted = [name for name in FASTEST_FIRST if name.startswith(engine) or engine == "auto"]
-    known = [verdicts.get(_key(name)) for name in wanted]
-    for name, verdict in zip(wanted, known, strict=True):
+    candidates = [name for name in FASTEST_FIRST if name.startswith(engine) or engine == "auto"]
+    known = [verdicts.get(_key(name)) for name in candidates]
+    for name, verdict in zip(candidates, known, strict=True):
         if verdict is not None and verdict.passed:
             return name
     return TORCH if engine == "auto" and known[-1] is not None else None
@@ -221,15 +221,15 @@ def _checked(engine: Engine, network: Network, sample: Sample, folder: Path, kno
     if known is not None and known.photos >= FEW:
         return known
     if network.graph is not None and engine.name == EXACT:
-        found = Parity(1.0, 1.0, PARITY_SAMPLE)  # it is the reference
+        agreement = Parity(1.0, 1.0, PARITY_SAMPLE)  # it is the reference
     else:
         photos = sample()[:PARITY_SAMPLE]
         if known is not None and len(photos) <= known.photos:
             return known
-        found = parity(engine.run(photos), _reference(network, folder).run(photos), network.blocks)
-    verdicts = {**_verdicts(folder), _key(engine.name): found}
+        agreement = parity(engine.run(photos), _reference(network, folder).run(photos), network.blocks)
+    verdicts = {**_verdicts(folder), _key(engine.name): agreement}
     write_record(folder / PARITY, {key: asdict(verdict) for key, verdict in verdicts.items()})
-    return found
+    return agreement
 
 
 def _reference(network: Network, folder: Path) -> Engine:
@@ -259,6 +259,6 @@ def cpu() -> str:
         import platform
 
         return f"{platform.machine()} {platform.processor()}"
-    said = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
-    said = {name.strip(): value.strip() for name, value in said.items()}
-    return f"{said.get('model name', 'unknown')} ({sha256(said.get('flags', '').encode())[:8]})"
+    cpu_info = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
+    cpu_info = {name.strip(): value.strip() for name, value in cpu_info.items()}
+    return f"{cpu_info.get('model name', 'unknown')} ({sha256(cpu_info.get('flags', '').encode())[:8]})"

@@ -62,15 +62,15 @@ def over_pieces(
         width: of the features.
     """
     pieces = [piece for text in texts for piece in text.pieces]
-    found = np.empty((len(pieces), width), dtype=np.float32)
+    vectors = np.empty((len(pieces), width), dtype=np.float32)
     groups = list(packs(np.array([len(piece) for piece in pieces], dtype=np.int64)))
     for group, rows in zip(groups, run([padded([pieces[at] for at in group]) for group in groups]), strict=True):
-        found[group] = rows
+        vectors[group] = rows
     counts = np.array([len(text.pieces) for text in texts])
     if (counts == 1).all():
-        return found
+        return vectors
     starts = np.cumsum([0, *counts[:-1]])
-    sums = np.add.reduceat(found, starts, axis=0)
+    sums = np.add.reduceat(vectors, starts, axis=0)
     return np.asarray(sums / counts[:, None], dtype=np.float32)
 
 

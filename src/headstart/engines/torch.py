@@ -34,8 +34,8 @@ class TorchEngine:
 
     def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            said = self._module(torch.from_numpy(batch))
-            blocks = said if isinstance(said, tuple) else (said,)
+            outputs = self._module(torch.from_numpy(batch))
+            blocks = outputs if isinstance(outputs, tuple) else (outputs,)
             return torch.cat(blocks, dim=1).numpy()
 
 
