@@ -12,7 +12,7 @@ import sys
 
 from machine import machine
 
-TORCH = "from headstart.engines.environment import wait_politely; wait_politely(); import torch"
+TORCH = "from headstart.engines.environment import set_passive_omp_wait; set_passive_omp_wait(); import torch"
 LOAD = "import headstart; headstart.open_source({uri!r}).module()"
 CLOCK = """
 import time

@@ -152,7 +152,10 @@ def vectors(data: Path, work: str) -> None:
     from headstart.base.progress import Progress
     from headstart.run.clock import Clock
     from headstart.judge.intervals import difference
-    from headstart.comparison.trained_arms import ArmConfig, from_random, trained
+    from headstart.comparison.budget import Limits, batch_for
+    from headstart.comparison.curve import COARSE_EPOCH_RATIO
+    from headstart.comparison.random_network import random_network
+    from headstart.comparison.trained_arms import ArmConfig, train_arm
     from headstart.run.trainable import as_network
     from headstart.run.options import FitOptions
     from headstart.run.prepare import prepare
@@ -166,10 +169,20 @@ def vectors(data: Path, work: str) -> None:
         for seed in range(DRAWS):
             options = FitOptions(source=source, labels_per_class=LABELS["vectors"], seed=seed, layer="pool")
             prepared = prepare(data / f"{name}.tar", options, quiet, Clock())
-            course = ArmConfig("tuned", "all", 0, mirror=False, points=4)
-            runs = [as_network(prepared, "tuning"), from_random(prepared, seed=seed)]
+            labels = len(prepared.parts.train)
+            config = ArmConfig(
+                "tuned",
+                "all",
+                0,
+                horizontal_flip=False,
+                pace=COARSE_EPOCH_RATIO,
+                epochs=Limits().epochs_for("tuned", labels),
+                batch_size=batch_for(labels),
+            )
+            networks = [as_network(prepared, "tuning"), random_network(prepared, seed=seed)]
             tuned, random = (
-                trained(prepared, one, course, seed=seed, decoded_cache={}, progress=quiet) for one in runs
+                train_arm(prepared, network, config, seed=seed, decoded_cache={}, progress=quiet)
+                for network in networks
             )
             for arm, right in (("frozen", tuned.right[0]), ("tuned", tuned.right[-1]), ("random", random.right[-1])):
                 rows[arm].append(right)
