@@ -153,7 +153,7 @@ def vectors(data: Path, work: str) -> None:
     from headstart.run.clock import Clock
     from headstart.judge.intervals import difference
     from headstart.comparison.budget import Limits, batch_for
-    from headstart.comparison.curve import COARSE_EPOCH_RATIO
+    from headstart.judge.benefit.results import COARSE_EPOCH_RATIO
     from headstart.comparison.random_network import random_network
     from headstart.comparison.trained_arms import ArmConfig, train_arm
     from headstart.run.trainable import as_network
