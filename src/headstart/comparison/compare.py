@@ -55,7 +55,7 @@ def compare(  # noqa: PLR0913, D417 (the decorator documents the options)
         progress: where progress is shown; by default nowhere.
 
     Returns:
-        What the source was worth: verdict, benefits with intervals, and all raw results.
+        The transfer benefit: verdict, benefits with intervals, and all raw results.
 
     Raises:
         UsageError: the data, the source or an option cannot be used; the message says what to do.

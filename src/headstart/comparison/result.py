@@ -32,7 +32,7 @@ class ComparisonResult:
 
     Attributes:
         title: the name of the data.
-        benefit: what the source was worth, with every raw result.
+        benefit: the transfer benefit, with every raw result.
         result: what goes into `result.json`.
     """
 

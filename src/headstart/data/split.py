@@ -159,10 +159,15 @@ def _leaks(
     members = sum(examples[position].group in groups for position in others)
     notes = []
     if copies:
-        what = "exact copies of some in it: scores flatter (--drop-test-duplicates)"
-        notes.append(f"{copies} examples outside the given train part are {what}.")
+        notes.append(
+            f"{copies} examples of other parts are exact copies of training examples, so the measured accuracy may be "
+            "too high; --drop-test-duplicates leaves those training examples out."
+        )
     if members:
-        notes.append(f"{members} examples outside the given train part share a group with some in it: scores flatter.")
+        notes.append(
+            f"{members} examples of other parts share a group with training examples, so the measured accuracy may be "
+            "too high."
+        )
     return tuple(notes)
 
 
