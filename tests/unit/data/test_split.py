@@ -168,7 +168,7 @@ def test_copies_across_a_given_split_are_counted_and_not_moved__IMG_20():
     )
     parts = split(data, hashes, seed=0)
     assert parts.test == (2, 3)
-    assert any(note.startswith("1 examples of other parts are exact copies of training examples") for note in parts.notes)
+    assert any(note.startswith("1 examples of other parts are exact copies") for note in parts.notes)
 
 
 def test_groups_across_a_given_split_are_counted():
