@@ -20,7 +20,6 @@ ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How torch's older form starts: the pickle of its magic number."""
 LOCAL_HEADER = 30
-PIECE = 1 << 20
 REMEDY = "get the file again from where it came from"
 CONVERT = "load it where you trust its author, and save its state_dict as safetensors"
 

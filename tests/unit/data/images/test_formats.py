@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
-from PIL import Image
+from encoded_images import ENCODED, encoded
 
 from headstart.data.dataset import BadExample
 from headstart.data.images import formats
-
-
-def encoded(encoding: str, mode: str = "RGB", **options: object) -> bytes:
-    file = io.BytesIO()
-    Image.effect_mandelbrot((40, 30), (-2, -1, 1, 1), 20).convert(mode).save(file, encoding, **options)
-    return file.getvalue()
-
-
-ENCODED = {
-    "jpeg": encoded("JPEG"),
-    "png": encoded("PNG"),
-    "webp": encoded("WEBP"),
-    "gif": encoded("GIF", "P"),
-    "bmp": encoded("BMP"),
-    "tiff": encoded("TIFF"),
-    "pnm": encoded("PPM"),
-    "avif": encoded("AVIF"),
-}
 
 
 @pytest.mark.parametrize("encoding", ENCODED)

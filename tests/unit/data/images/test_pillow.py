@@ -6,29 +6,12 @@ import io
 
 import numpy as np
 import pytest
+from encoded_images import ENCODED
 from PIL import Image
 
 from headstart.data.dataset import BadExample
 from headstart.data.images.formats import Format
 from headstart.data.images.pillow import read_size, remarks
-
-
-def encoded(encoding: str, mode: str = "RGB", **options: object) -> bytes:
-    file = io.BytesIO()
-    Image.effect_mandelbrot((40, 30), (-2, -1, 1, 1), 20).convert(mode).save(file, encoding, **options)
-    return file.getvalue()
-
-
-ENCODED: dict[Format, bytes] = {
-    "jpeg": encoded("JPEG"),
-    "png": encoded("PNG"),
-    "webp": encoded("WEBP"),
-    "gif": encoded("GIF", "P"),
-    "bmp": encoded("BMP"),
-    "tiff": encoded("TIFF"),
-    "pnm": encoded("PPM"),
-    "avif": encoded("AVIF"),
-}
 
 
 @pytest.mark.parametrize("encoding", ENCODED)
