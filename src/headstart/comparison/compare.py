@@ -20,7 +20,7 @@ from headstart.tune.training.trackers import open_trackers
 
 
 @documented(CompareOptions)
-def compare(  # noqa: PLR0913, D417 (the decorator documents the options)
+def compare(  # noqa: PLR0913
     data: Any,
     *,
     text_column: str | None = None,

@@ -24,7 +24,7 @@ from headstart.tune.settings import NONE
 
 
 @documented(FitOptions)
-def fit(  # noqa: PLR0913, D417 (the decorator documents the options)
+def fit(  # noqa: PLR0913
     data: Any,
     *,
     text_column: str | None = None,

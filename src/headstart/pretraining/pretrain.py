@@ -60,7 +60,7 @@ READ_AHEAD = 64
 
 
 @documented(PretrainOptions)
-def pretrain(  # noqa: PLR0913, D417 (the decorator documents the options)
+def pretrain(  # noqa: PLR0913
     data: Any,
     *,
     root: str | Path | None = None,
