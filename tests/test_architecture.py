@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run fitting comparison"
     " pretraining cli __main__",
-    "base": "errors disk locks atomic hashing cache checks config memory prefetch progress threads",
+    "base": "errors disk hashing cache config memory prefetch progress threads",
     "data": "modality dataset file_tree images text audio labels audit class_list readers split",
     "data.readers": "archives csv_tables class_folders hf_datasets in_memory jsonl manifest parquet open",
     "data.images": "formats jpeg pillow preprocessing",

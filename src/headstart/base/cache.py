@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import write_atomic
+from headstart.base.disk import write_atomic
 from headstart.base.errors import UsageError
 from headstart.base.hashing import canonical_json, sha256, sha256_json
 

@@ -27,7 +27,7 @@ class PredictOptions(EngineOptions, TableOptions):
 
 def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Predict the class of every input, and print the predictions or write them as CSV."""
-    from headstart.base.atomic import write_atomic
+    from headstart.base.disk import write_atomic
     from headstart.cli.predictions import as_csv, as_json_object, as_lines, predict_inputs
     from headstart.cli.running import prepare_display
 

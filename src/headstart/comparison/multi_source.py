@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.base.atomic import write_atomic
+from headstart.base.disk import write_atomic
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.comparison.options import CompareOptions

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from headstart.base.checks import check_at_least
-from headstart.base.errors import UsageError
+from headstart.base.errors import UsageError, check_at_least
 from headstart.run.option_model import option
 from headstart.run.options import FitOptions, Seconds, SourceOptions
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.base.atomic import write_atomic
+from headstart.base.disk import write_atomic
 from headstart.base.errors import UsageError
 from headstart.base.hashing import canonical_json
 from headstart.judge.benefit.results import Outcome

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.base.atomic import write_atomic
+from headstart.base.disk import write_atomic
 from headstart.comparison.experiment import UNTRAINED, Experiment
 from headstart.comparison.options import ALL
 from headstart.judge.benefit.benefit import Benefit, compute_benefit

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import DataError
+from headstart.base.errors import DataError, did_you_mean
 from headstart.data.dataset import Dataset
 from headstart.data.labels import check_classes
 

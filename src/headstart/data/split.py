@@ -11,8 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from headstart.base.checks import check_at_least
-from headstart.base.errors import DataError, UsageError, list_some
+from headstart.base.errors import DataError, UsageError, check_at_least, list_some
 from headstart.data.dataset import Dataset, Example
 
 

@@ -17,11 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import sync_folder, write_atomic
-from headstart.base.disk import TEMPORARY, reraise_disk_errors
+from headstart.base.disk import TEMPORARY, process_lock, reraise_disk_errors, sync_folder, write_atomic
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
-from headstart.base.locks import process_lock
 from headstart.engines.base import Batch, Network, as_tokens
 from headstart.engines.environment import own_signal_stack, set_passive_omp_wait, without_telemetry
 from headstart.engines.token_batches import Padded, over_pieces

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.cache import read_record, write_record
-from headstart.base.checks import check_choice
-from headstart.base.errors import UsageError
+from headstart.base.errors import UsageError, check_choice
 from headstart.base.hashing import sha256
 from headstart.engines.base import Batch, Block, Engine, Network
 from headstart.engines.token_batches import LOOKUP, LookupEngine

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from headstart.base.config import cores
+from headstart.base.disk import process_lock
 from headstart.base.errors import DataError
 from headstart.base.hashing import sha256_json
-from headstart.base.locks import process_lock
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan
 from headstart.data.dataset import Dataset

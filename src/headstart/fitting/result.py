@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import write_atomic
+from headstart.base.disk import write_atomic
 from headstart.fitting.predictor import Fitted
 from headstart.fitting.words import truncation_report
 from headstart.judge.baselines import majority_baseline

@@ -8,8 +8,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from headstart.base.checks import check_at_least, check_choice
-from headstart.base.errors import SourceError, UsageError
+from headstart.base.errors import SourceError, UsageError, check_at_least, check_choice
 from headstart.run.option_model import flag, flag_of, option
 from headstart.run.options import RunOptions, Seconds
 

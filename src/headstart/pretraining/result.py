@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import write_folder
+from headstart.base.disk import write_folder
 from headstart.base.errors import UsageError
 from headstart.base.hashing import canonical_json, sha256
 from headstart.data.audio.spectrogram import AudioPreprocessing

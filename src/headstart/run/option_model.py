@@ -13,8 +13,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import UsageError
+from headstart.base.errors import UsageError, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from headstart.base.checks import check_at_least, check_choice
-from headstart.base.errors import UsageError
+from headstart.base.errors import UsageError, check_at_least, check_choice
 from headstart.run.option_model import Options, flag, option
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import restore, write_folder
+from headstart.base.disk import restore, write_folder
 from headstart.base.errors import BundleError, list_some
 from headstart.base.hashing import sha256, sha256_json
 from headstart.heads.linear import LinearHead

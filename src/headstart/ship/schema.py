@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from headstart.base.checks import did_you_mean
+from headstart.base.errors import did_you_mean
 
 T = TypeVar("T")
 

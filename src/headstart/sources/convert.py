@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart.base.atomic import write_folder
+from headstart.base.disk import write_folder
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256
 from headstart.sources.base import SourceInfo

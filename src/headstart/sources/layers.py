@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import UsageError
+from headstart.base.errors import UsageError, did_you_mean
 from headstart.engines.base import Block
 
 AUTO = "auto"

@@ -8,8 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import UsageError, missing_extra
+from headstart.base.errors import UsageError, did_you_mean, missing_extra
 from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
 from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Provider, Spec, parse

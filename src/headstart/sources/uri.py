@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, did_you_mean
 
 ENTRY_POINTS = "headstart.sources"
 

@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.base.checks import check_at_least, check_choice, did_you_mean
-from headstart.base.errors import UsageError
+from headstart.base.errors import UsageError, check_at_least, check_choice, did_you_mean
 from headstart.data.modality import MODALITIES, Kind
 
 NONE, NORM, LORA, ALL, AUTO = "none", "norm", "lora", "all", "auto"

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.base.checks import check_at_least, check_choice, did_you_mean
-from headstart.base.errors import UsageError, list_some, one_line
+from headstart.base.errors import UsageError, check_at_least, check_choice, did_you_mean, list_some, one_line
 
 
 @given(st.text())

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import DataError, UsageError, list_some
+from headstart.base.errors import DataError, UsageError, did_you_mean, list_some
 from headstart.data.modality import Kind
 from headstart.data.text import UTF8, Undecodable, decode_text
 

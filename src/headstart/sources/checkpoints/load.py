@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from headstart.base.atomic import write_atomic
 from headstart.base.config import cache_dir
+from headstart.base.disk import write_atomic
 from headstart.base.errors import SourceError, list_some
 from headstart.base.hashing import sha256
 from headstart.sources.checkpoints.align import COUNTER, Alignment, Misaligned, Shape, align, role, strip_prefixes

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from headstart.base.atomic import restore
+from headstart.base.disk import restore
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.data.audio.spectrogram import preprocessing_from

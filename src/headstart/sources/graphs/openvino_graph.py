@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, did_you_mean
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import without_telemetry
 from headstart.sources.graphs.traversal import Head, ancestors, channel_axes, find_head, last_maps, sizes

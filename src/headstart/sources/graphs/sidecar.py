@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, did_you_mean
 from headstart.data.images.preprocessing import Preprocessing
 
 SUFFIX = ".preprocessing.json"

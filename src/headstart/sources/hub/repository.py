@@ -17,12 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from headstart.base.atomic import write_atomic
 from headstart.base.config import offline
-from headstart.base.disk import reraise_disk_errors
+from headstart.base.disk import process_lock, reraise_disk_errors, write_atomic
 from headstart.base.errors import SourceError, one_line
 from headstart.base.hashing import sha256_file
-from headstart.base.locks import process_lock
 from headstart.sources.hub.client import Client, HubError, Limits
 
 MAIN = "main"

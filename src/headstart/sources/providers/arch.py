@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, did_you_mean
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.base import Identity
 from headstart.sources.networks.source import TorchSource, build_seeded

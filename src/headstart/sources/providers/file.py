@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.base.cache import read_record, write_record
-from headstart.base.checks import did_you_mean
 from headstart.base.config import cache_dir
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.hashing import sha256_file, sha256_json
 from headstart.sources.base import Identity
 from headstart.sources.checkpoints.source_folder import (

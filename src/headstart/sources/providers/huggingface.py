@@ -10,8 +10,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import SourceError, missing_extra
+from headstart.base.errors import SourceError, did_you_mean, missing_extra
 from headstart.base.hashing import sha256_json
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.architecture import Architecture, remembered

@@ -13,9 +13,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.base.checks import did_you_mean
 from headstart.base.config import offline
-from headstart.base.errors import SourceError, UsageError, list_some, missing_extra
+from headstart.base.errors import SourceError, UsageError, did_you_mean, list_some, missing_extra
 from headstart.base.hashing import sha256_file
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity

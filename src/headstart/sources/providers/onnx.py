@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, did_you_mean
 from headstart.sources.graphs.onnx_check import check_onnx
 from headstart.sources.graphs.source import FormatDefaults, GraphSource, refuse_random
 from headstart.sources.uri import Spec

@@ -8,8 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, did_you_mean
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, Source

@@ -9,8 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from headstart.base.checks import did_you_mean
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, did_you_mean
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity

@@ -9,9 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.base.checks import did_you_mean
 from headstart.base.config import offline
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.hashing import sha256_file
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import set_passive_omp_wait

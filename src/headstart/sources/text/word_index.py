@@ -20,9 +20,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import write_atomic
 from headstart.base.config import cache_dir
-from headstart.base.disk import TEMPORARY, reraise_disk_errors
+from headstart.base.disk import TEMPORARY, reraise_disk_errors, write_atomic
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256_json
 

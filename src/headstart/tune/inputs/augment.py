@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.checks import check_at_least, check_choice
-from headstart.base.errors import UsageError
+from headstart.base.errors import UsageError, check_at_least, check_choice
 from headstart.tune.settings import STRENGTHS
 
 if TYPE_CHECKING:

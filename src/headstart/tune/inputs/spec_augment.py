@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.checks import check_choice
+from headstart.base.errors import check_choice
 from headstart.tune.inputs.augment import generator
 from headstart.tune.settings import STRENGTHS
 

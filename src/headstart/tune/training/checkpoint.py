@@ -19,8 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.atomic import write_atomic
-from headstart.base.disk import TEMPORARY, reraise_disk_errors
+from headstart.base.disk import TEMPORARY, reraise_disk_errors, write_atomic
 from headstart.base.errors import SourceError, UsageError, one_line
 from headstart.base.hashing import sha256, sha256_json
 from headstart.sources.checkpoints.safetensors import MAX_HEADER_BYTES, UnsoundFile, check_safetensors

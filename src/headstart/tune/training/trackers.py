@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart.base.checks import check_choice
 from headstart.base.disk import check_writable, reraise_disk_errors
-from headstart.base.errors import UsageError, missing_extra
+from headstart.base.errors import UsageError, check_choice, missing_extra
 from headstart.base.progress import Progress
 from headstart.tune.settings import TRACKERS
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from hub_server import Hub, half, redirect, serve, status, wrong_bytes
 
+from headstart.base.disk import process_lock
 from headstart.base.errors import SourceError
-from headstart.base.locks import process_lock
 from headstart.sources.hub.client import Client, HubError, Limits
 from headstart.sources.hub.repository import SMALL, HubFile, Repository, default_client
 

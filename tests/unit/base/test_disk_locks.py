@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from headstart.base.locks import process_lock
+from headstart.base.disk import process_lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from headstart.base.locks import process_lock
+from headstart.base.disk import process_lock
 with process_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from headstart.base.atomic import write_atomic
 from headstart.base.config import cache_dir, offline
-from headstart.base.disk import check_writable, free_bytes
+from headstart.base.disk import check_writable, free_bytes, write_atomic
 from headstart.base.errors import UsageError
 from headstart.base.hashing import canonical_json, sha256, sha256_file, sha256_json
 

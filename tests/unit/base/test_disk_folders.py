@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from headstart.base import atomic as folders
-from headstart.base.atomic import restore, write_folder
-from headstart.base.disk import TEMPORARY
+from headstart.base import disk as folders
+from headstart.base.disk import TEMPORARY, process_lock, restore, write_folder
 from headstart.base.errors import UsageError
-from headstart.base.locks import process_lock
 
 OLD = {"a.txt": b"old a", "b.txt": b"old b"}
 NEW = {"a.txt": b"new a", "c.txt": b"new c" * 1000}
@@ -107,7 +105,7 @@ def test_a_full_disk_is_said_in_one_line__DSK_02(tmp_path: Path, monkeypatch: py
 WRITER = """
 import sys
 from pathlib import Path
-from headstart.base.atomic import write_folder
+from headstart.base.disk import write_folder
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 number = 0
