@@ -21,7 +21,6 @@ class Architecture:
     Attributes:
         parameters: number of weights, without the classifier.
         classes: how many classes its own classifier has; 0 for none.
-        preprocessing: how it wants its pictures.
         taps: where its standard blocks are taken.
         more: where the blocks are taken that only a layer's name asks for.
         hub: where its trained weights are: a repository of the Hugging Face hub, or an address; empty for none.
@@ -44,9 +43,7 @@ class Architecture:
 def remembered(key: Mapping[str, Any], inspect: Callable[[], Architecture]) -> Architecture:
     """Return the architecture that the cache holds under `key`, or else what `inspect` returns, which is cached.
 
-    Args:
-        key: what the architecture depends on: the name, and the versions of the libraries that define it.
-        inspect: builds the network and inspects it; imports torch.
+    `key` is what it depends on: the name, and the versions of the libraries that define it. `inspect` imports torch.
     """
     path = cache_dir() / "sources" / f"{sha256_json({**key, 'recipe': RECIPE, 'anatomy': 2})}.json"
     if (cached := read_record(path)) is not None:

@@ -66,7 +66,6 @@ class Identity:
         architecture: the network's name in its library, or what builds it; the fingerprint of features holds it.
         parameters: number of weights, without the classifier that is not used.
         classes: how many classes its own classifier has; 0 for none.
-        licence: of the weights.
         revision: the resolved commit or package version.
         sha256: of the weights file; for random weights, of how they are drawn.
         trained_on: task and data it was trained on.
@@ -88,9 +87,7 @@ class Identity:
     def as_random(self, seed: int, *, library: str) -> Identity:
         """Return the identity of the same network with random weights: how they are drawn stands for their bytes.
 
-        Args:
-            seed: what they are drawn from.
-            library: the package that draws them, together with torch.
+        `library` is the package that draws them, together with torch.
         """
         drawn_by = {name: version(name) for name in ("torch", library)}
         return replace(
@@ -113,15 +110,13 @@ class Identity:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a source is, as `headstart sources URI --json` prints it.
+    """What a source is, as `headstart sources URI --json` prints it; what is not named here is as in its `Identity`.
 
     Attributes:
         kind: what it reads.
         feature_size: width of the features of its layer; of `pool`, where the layer is `auto`.
         input: its preprocessing as plain values.
         layers: names that `layer=` accepts.
-
-    The other attributes are those of its `Identity`.
     """
 
     uri: str
@@ -146,7 +141,6 @@ class Source(ABC):
     """A pretrained network, opened by `open_source`.
 
     Args:
-        identity: what it is.
         preprocessing: how it wants its pictures, recordings or texts, which says which of them it reads.
         taps: where its standard blocks of features are taken, `pool` first.
         more: taps that are taken only where a layer names them: early stages, and `flatten`.
@@ -241,18 +235,14 @@ class Source(ABC):
     def as_trainable(self, texts: Callable[[], Iterable[str]], others: Callable[[], Iterable[str]]) -> Source | None:
         """Return the source as a network whose weights can learn; None where it only computes.
 
-        Args:
-            texts: returns those to learn from; a file of word vectors becomes a layer of the vectors of their words.
-            others: returns further texts, whose words are looked up as well.
+        A file of word vectors becomes a layer of the vectors of the words in `texts`, to learn from, and in `others`.
         """
         return None
 
     def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> Source:
         """Return the source with some of its weights changed, by learning on the user's own data.
 
-        Args:
-            weights: what has changed.
-            preprocessing: how the changed network wants its pictures; as before by default.
+        `preprocessing` is how the changed network wants its pictures; as before by default.
 
         Raises:
             SourceError: its weights cannot change, or these are not of its names and shapes.
@@ -266,11 +256,7 @@ class Source(ABC):
         return None
 
     def prepare(self, data: bytes) -> PreparedExample:
-        """Return one example, ready for the network, from the bytes of its file.
-
-        Raises:
-            BadExample: the bytes are no accepted picture (recording, text), or a broken one.
-        """
+        """Return one example, ready for the network, from the bytes of its file; BadExample where that cannot be."""
         assert isinstance(self.preprocessing, Preprocessing)
         return self.preprocessing.prepare(data)
 
@@ -299,11 +285,7 @@ class Source(ABC):
         return stacked(examples) if examples else np.empty((0, *self.network().input_shape), dtype=np.uint8)
 
     def at(self, layer: str) -> Self:
-        """Return this source with `encode` set to `layer`; network and weights are shared.
-
-        Raises:
-            UsageError: no such layer.
-        """
+        """Return this source with `encode` set to `layer`; network and weights are shared."""
         check_layer(layer, self.info.layers)
         source = copy.copy(self)
         source.layer = layer
@@ -330,10 +312,7 @@ class Source(ABC):
         return select(x, network.blocks, POOL if self.layer == AUTO else self.layer)[0]
 
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
-        """Return the source's own class probabilities, float32 of shape (n, k), rows summing to 1.
-
-        Args:
-            items: as for `encode`.
+        """Return the source's own class probabilities, float32 of shape (n, k), rows summing to 1; see `encode`.
 
         Raises:
             SourceError: the source has no classifier.

@@ -22,9 +22,7 @@ WEIGHTS = "weights.safetensors"
 
 
 def convert(uri: str, folder: Path, *, weights: str = "pretrained", seed: int = 0) -> SourceInfo:
-    """Write a Keras source as a folder that `file:FOLDER` opens, and return what that source is.
-
-    Its features are those of `uri`.
+    """Write a Keras source as a folder that `file:FOLDER` opens, and return what that source is, of the same features.
 
     Args:
         uri: `keras:NAME`.

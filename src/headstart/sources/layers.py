@@ -46,12 +46,8 @@ def select(
     is but rounding beside the rest of its block becomes zero.
 
     Args:
-        x: float32 of shape (n, d), all blocks side by side.
-        blocks: their names and widths; the widths sum to d.
-        layer: `pool`, `joined` (every block), the name of a block, or several joined by `+`.
-
-    Returns:
-        Features of shape (n, d'), float32, and their blocks, in the order asked for.
+        x: float32 of shape (n, d), all blocks side by side; their widths sum to d.
+        layer: `pool`, `joined` (every block), the name of a block, or several joined by `+`, in which order they come.
 
     Raises:
         UsageError: no such layer; the message lists those there are.

@@ -39,13 +39,11 @@ class Tap:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network whose output can be taken.
+    """A part of a network whose output can be taken; `module` and `channels_last` are as in `Tap`.
 
     Attributes:
         name: what it is called in layers.
-        module: the part, in torch's dotted form; empty for the final map.
         width: channels of its output.
-        channels_last: whether that output is (n, ..., c) and not (n, c, h, w).
         positions: of that output: height times width, or tokens.
     """
 
@@ -79,10 +77,7 @@ def taps(
 def more_taps(standard: Sequence[Tap], stages: Sequence[Stage], final: Stage | None) -> tuple[Tap, ...]:
     """Return the taps that are taken only when a layer names them: what `standard` leaves out, and `flatten`.
 
-    Args:
-        standard: the taps that are always taken.
-        stages: every stage, first to last, the early ones too.
-        final: the final map; None where it is the last stage, or there is none.
+    `stages` are all of them, the early ones too; `final` is None where it is the last of them, or there is none.
     """
     maps = [*stages, final] if final is not None else list(stages)
     every = [

@@ -64,11 +64,7 @@ def provider_names() -> tuple[str, ...]:
 
 
 def parse(uri: str) -> Spec:
-    """Return the parts of `provider:name[@revision]`.
-
-    Raises:
-        SourceError: no such provider, or no provider, name or revision where there must be one.
-    """
+    """Return the parts of `provider:name[@revision]`; SourceError where one is missing or no provider has that name."""
     provider, colon, rest = uri.strip().partition(":")
     if not colon:
         raise SourceError(

@@ -50,14 +50,9 @@ class SearchLimits:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A trial under way.
+    """A trial under way, with the weights that do best on the validation examples.
 
-    Attributes:
-        trial: with the weights that do best on the validation examples.
-        runs: the result of each of its runs.
-        result: the evaluation of all of them.
-        seconds: that they took.
-        confirmation: the evaluation on parts that took no part in the search; None where there was none.
+    `seconds` are those of all its runs; `confirmation` is the evaluation on parts that took no part in the search.
     """
 
     trial: TuningTrial
@@ -81,16 +76,8 @@ class Attempt:
 class TrialRunner:
     """Runs configurations on a problem, and evaluates them against the frozen source.
 
-    Attributes:
-        problem: what is tuned.
-        pooled_problem: the same with a head on `pool`, which `all` starts from.
-        seed: of everything that is drawn.
-        limits: of the search.
-        folder: where checkpoints are kept and looked for; None keeps none.
-        identity: plain values that say which data, source and settings these are.
-        trackers: receive the numbers of each epoch.
-        progress: where to show progress.
-        device: where it computes.
+    `all` starts from `pooled_problem`, the same with a head on `pool`. `identity` are plain values that say which data,
+    source and settings these are; without `folder`, no checkpoints are kept.
     """
 
     problem: TuningProblem
@@ -117,13 +104,7 @@ class TrialRunner:
         return 1 + held_out / learned if problem.held_out else 0.0
 
     def attempt(self, config: TrialConfig, seconds: float, previous: Attempt | None) -> Attempt | None:
-        """Run a configuration for so many seconds; return None where they are too few for one more epoch.
-
-        Args:
-            config: what is run.
-            seconds: of this run.
-            previous: the attempt that goes on; None begins a new one.
-        """
+        """Run a configuration for so many seconds more; return None where they are too few for one more epoch."""
         start = time.monotonic()
         runs = previous.runs if previous else []
         trial, run = self._run(config, seconds, f"rung{len(runs)}-", previous.trial if previous else None)
@@ -143,11 +124,7 @@ class TrialRunner:
 
         The search has picked configuration, epoch and interpolation on one part, which flatters them there. Here each
         further part is held out in turn, the configuration learns from all the others as it did in the search, and is
-        evaluated on the part. It ends early where these parts together show no gain.
-
-        Args:
-            best: the attempt.
-            end: when the budget ends, by the monotonic clock.
+        evaluated on the part. It ends where these parts together show no gain, and by `end` on the monotonic clock.
         """
         frozen, tuned = [], []
         remaining, seconds = self.problem.train_positions, best.seconds

@@ -41,12 +41,7 @@ def class_names_help(problem: TuningProblem, device: torch.device, *, seed: int)
     """Return whether the head of the frozen source does better with one more example of each class: its name.
 
     Every example is scored by a head that was fitted without it; the mean log loss must fall by more than one standard
-    error of the paired difference.
-
-    Args:
-        problem: what tuning stands on.
-        device: where to compute.
-        seed: of the folds.
+    error of the paired difference. `seed` is that of the folds.
     """
     if problem.dataset.kind != "text":
         return False

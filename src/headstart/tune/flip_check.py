@@ -26,10 +26,6 @@ def flip_keeps_labels(problem: TuningProblem, device: torch.device) -> bool:
     """Return whether the frozen source classifies flipped pictures as well as plain ones: not so digits or letters.
 
     Examples that are no pictures are never flipped.
-
-    Args:
-        problem: what tuning stands on.
-        device: where to compute.
     """
     if problem.dataset.kind != "image":
         return False

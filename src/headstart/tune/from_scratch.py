@@ -49,7 +49,6 @@ class UntrainedNetwork:
     Attributes:
         arch: URI of the architecture.
         body: the module, with a classifier of as many classes as the data.
-        preprocessing: how it wants its pictures.
         taps: where its blocks are taken, `pool` first.
         extra_taps: taps that are taken only where a layer names them.
         progressive: whether it accepts the smaller pictures of the first epochs.
@@ -65,14 +64,7 @@ class UntrainedNetwork:
 
 @dataclass(frozen=True)
 class PretrainSplits:
-    """The examples that a network is trained, validated and tested on.
-
-    Attributes:
-        dataset: the examples.
-        train: positions of the training examples.
-        validation: positions of the examples that choose the best epoch.
-        test: positions of the examples that measure the result.
-    """
+    """The positions of the examples that a network is trained on, that choose its best epoch, and that test it."""
 
     dataset: Dataset
     train: tuple[int, ...]
@@ -99,7 +91,6 @@ def untrained_network(
 
     Args:
         source: the architecture with random weights.
-        classes: how many.
         size: side of the input in pixels, for recordings mel bands; 0 for the architecture's own.
         seed: of the weights of its classifier.
         recording: for recordings, how many seconds of each it reads, and at what sampling rate in Hz.
@@ -142,23 +133,14 @@ def train_from_scratch(
 ) -> TrainResult:
     """Train a network from random weights and leave its best weights in `network.body`, in inference mode.
 
+    What is not named here is as for `training.loop.train`, which also says what else is raised.
+
     Args:
-        network: what learns.
-        splits: what it learns from, and what chooses the best epoch.
-        recipe: how it learns.
         augment: whether pictures vary from epoch to epoch.
         horizontal_flip: whether a horizontally flipped picture keeps its label.
-        name: what the progress display calls it.
-        budget: seconds that it may take; None for as many as the epochs need.
-        folder: where checkpoints are kept, and looked for; None keeps none.
-        identity: plain values that say which run it is.
-        trackers: receive the numbers of each epoch.
-        progress: where to show progress.
 
     Raises:
         DataError: a picture cannot be read any more.
-        UsageError: the checkpoint is of another run; a batch does not fit in memory; the disk is full.
-        KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
     """
     preprocessing = network.preprocessing
     options = {"augment": augment, "horizontal_flip": horizontal_flip}
@@ -186,11 +168,7 @@ def train_from_scratch(
 def probabilities_of(
     network: UntrainedNetwork, splits: PretrainSplits, positions: Sequence[int]
 ) -> NDArray[np.float32]:
-    """Return the class probabilities of the examples at `positions`, float32 of shape (n, c), in their order.
-
-    Raises:
-        DataError: one cannot be read any more.
-    """
+    """Return the class probabilities of the examples at `positions`, float32 of shape (n, c), in their order."""
     with _stream(network, splits, positions) as examples:
         return torch.from_numpy(validation_scores(pretrain_task(network, examples, examples))).softmax(1).numpy()
 

@@ -22,14 +22,12 @@ class TuningProblem:
     """The data, the source, and the head that tuning starts from and has to beat.
 
     Attributes:
-        dataset: the examples.
-        keys: the content hash of each example.
-        train_positions: positions of the examples to learn from.
-        validation_positions: positions of the examples that tuning is evaluated on.
+        keys: the content hash of each example of `dataset`.
+        train_positions: positions of the n examples to learn from.
+        validation_positions: positions of the m examples that tuning is evaluated on.
         y_train: class ids of the training examples, int64 of shape (n,).
         y_validation: class ids of the validation examples, int64 of shape (m,).
-        source: the network that is tuned.
-        layer: the layer that its features are taken at.
+        layer: the layer that the features are taken at.
         head: the kind, penalty and temperature that were chosen.
         x_train: features of the training examples, float32 of shape (n, d), at the source's own input size.
         x_validation: features of the validation examples, float32 of shape (m, d).

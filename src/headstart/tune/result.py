@@ -21,7 +21,6 @@ class TrialResult:
     """One trial, evaluated on the validation examples.
 
     Attributes:
-        name: of its configuration.
         log_loss: in nats, after calibration.
         accuracy: 0..1.
         gain: reduction of log loss against the frozen source, with its paired interval; above 0 is better.
@@ -29,7 +28,6 @@ class TrialResult:
         refit_head: whether the head was fitted again on the features of the body that stands there.
         stop_reason: why its last run ended.
         history: its epochs, over all its runs.
-        images_per_second: examples learned from.
         cached: whether its epochs ran from cached activations.
     """
 
@@ -95,14 +93,12 @@ class Tuning:
 
     Attributes:
         source: the tuned source; None unless it is better than the frozen one beyond the interval.
-        head: its head; None without it.
-        layer: the layer that the head takes its features at; empty without it.
+        head: its head, which takes its features at `layer`; None and empty without it.
         config_name: the name of the best configuration; empty where nothing could be tried.
         frozen: log loss and accuracy of the frozen source on the validation examples.
         trials: every trial, best first.
         confirmation: the best trial on further examples; None where there was no such evaluation.
         notes: what its user must know, one sentence each.
-        device: where it computed.
         validation_probabilities: class probabilities of the validation examples, float32 of shape (m, c), by the model
             as it was evaluated; None without a tuned source.
     """
@@ -160,10 +156,7 @@ def confirmation_of(frozen: Sequence[Evaluation], tuned: Sequence[Evaluation], *
 def not_kept_note(trials: Sequence[TrialResult], confirmation: Confirmation | None, *, confirmation_due: bool) -> str:
     """Return why the model is the frozen source.
 
-    Args:
-        trials: every trial, best first.
-        confirmation: the best trial on further examples.
-        confirmation_due: whether the best of several trials must be confirmed on such examples.
+    `trials` are best first; the best of several must be confirmed on further examples where `confirmation_due`.
     """
     if not trials:
         return "Nothing could be tuned within the budget: the model is the frozen one."

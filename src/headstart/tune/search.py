@@ -47,16 +47,12 @@ def tune(
 
     Args:
         problem: the data, the source, and the head to start from, which is also what tuning has to beat.
-        settings: how to tune.
         seed: of everything that is drawn.
         pooled_problem: the same with a head on `pool`, for `all` to start from. Joined layers serve a source of which
             most is frozen; where everything learns, the last layer comes to hold what they hold, and their unit lengths
             and square roots only answer each step with a jump.
-        limits: of the search.
         folder: where checkpoints are kept and looked for; None keeps none.
         identity: plain values that say which data and source these are.
-        trackers: receive the numbers of each epoch.
-        progress: where to show progress.
 
     Raises:
         UsageError: the source has no such stages, a checkpoint is of another run, or a batch does not fit in memory.
@@ -85,12 +81,7 @@ def tune(
 
 
 class Search:
-    """The configurations that one `fit` tries, and the choice between them.
-
-    Args:
-        runner: runs and evaluates them.
-        settings: how to tune.
-    """
+    """The configurations that one `fit` tries, and the choice between them."""
 
     def __init__(self, runner: TrialRunner, settings: Settings) -> None:
         self.runner, self.problem, self.limits, self.settings = runner, runner.problem, runner.limits, settings
@@ -182,12 +173,7 @@ class Search:
         return self.problem.held_out and self.settings.mode == AUTO
 
     def rung_seconds(self, left: float, previous: Attempt | None) -> float:
-        """Return the seconds for a rung that leave time to confirm the attempt.
-
-        Args:
-            left: of the budget, in seconds.
-            previous: the attempt so far.
-        """
+        """Return the seconds for a rung that leave time to confirm the attempt; `left` are those of the budget."""
         if previous is None or not self.needs_confirmation:
             return left * self.limits.rung_share
         looks = self.limits.hopeless_parts * (1 + self.runner.retrain_share)

@@ -26,20 +26,17 @@ class Settings:
     """How `fit` tunes.
 
     Attributes:
-        mode: which source weights also learn: `none`, `norm`, `lora`, `last:N`, `all` or `auto`.
+        mode: which source weights also learn; one of `MODES`.
         budget: seconds; None for as many as the epochs need, and ten minutes for `auto`.
         epochs: at most, in one run.
-        learning_rate: the highest learning rate; None for that of the mode.
-        batch_size: examples a step.
+        learning_rate: the highest one; None for that of the mode.
         size: of the network's input, in pixels; None for the source's own.
-        augment: `none`, `light` or `strong`.
         augmented_views: augmented views of each example, where the activations of the frozen layers are cached.
         batchnorm: `keep` for running statistics that stay, `train` for BatchNorm of what learns in training mode.
         mixup: alpha (Zhang et al. 2018); 0 for none.
         label_smoothing: share of each label that is spread over all classes; 0 for none.
         patience: epochs without a better validation loss, after which training stops.
         tensorboard: folder for TensorBoard's files.
-        track: `mlflow` or `wandb`.
     """
 
     mode: str = NONE
@@ -97,11 +94,7 @@ def check_mode(mode: str) -> None:
 
 
 def parse_budget(text: str) -> float:
-    """Return the seconds that `30s`, `10m` or `1h` stands for.
-
-    Raises:
-        UsageError: it is none of these, or nothing.
-    """
+    """Return the seconds that `30s`, `10m` or `1h` stands for; UsageError where it is none of these, or nothing."""
     match = BUDGET.fullmatch(text.strip().lower())
     if match is None or float(match[1]) <= 0:
         raise UsageError("--budget must be a time such as 30s, 10m or 1h", repr(text), "give one of these")

@@ -74,13 +74,6 @@ class Interpolation(NamedTuple):
 class TuningTrial:
     """One configuration of tuning, ready to run; each run goes on from where the last one ended.
 
-    Args:
-        problem: what is tuned, and on which examples.
-        config: how it is tuned.
-        decoded_cache: examples that are decoded already, shared between trials.
-        device: where it computes.
-        progress: where to show progress.
-
     Raises:
         DataError: an example cannot be read any more.
         UsageError: the source has no such stages, or nothing that could learn; peft is needed and absent.

@@ -15,7 +15,6 @@ class TrialConfig:
     Attributes:
         mode: `norm`, `lora`, `last:N` or `all`.
         size: side of the network's input, in pixels; 0 for the source's own.
-        augment: strength of the augmentation.
         horizontal_flip: whether a horizontally flipped picture keeps its label.
         augmented_views: augmented views of each example, where activations are cached.
         train_batchnorm: whether the BatchNorm layers that learn run in training mode.
@@ -23,7 +22,6 @@ class TrialConfig:
         class_names: whether the name of each class is one more example of it (see `class_names`).
         cache_activations: whether the activations of the frozen layers may be cached at all.
         layer_decay: learning rate of a stage, as a share of that of the stage above it; 1 for random weights.
-        recipe: of the training loop.
     """
 
     mode: str

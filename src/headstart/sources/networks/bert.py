@@ -16,16 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large a BERT is.
-
-    Attributes:
-        words: tokens of its vocabulary.
-        width: of a token's vector.
-        inner: width inside a block.
-        heads: of attention.
-        layers: blocks.
-        positions: the longest piece, in tokens.
-    """
+    """How large a BERT is: tokens, width of their vectors and inside a block, heads, blocks, tokens of the longest piece."""
 
     words: int
     width: int

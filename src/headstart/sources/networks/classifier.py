@@ -16,13 +16,7 @@ from headstart.sources.networks.source import build_seeded
 def with_classes(body: nn.Module, classes: int, *, seed: int = 0) -> nn.Module:
     """Return `body`, its classifier replaced by a random one of `classes` classes; torch's own state is untouched.
 
-    Args:
-        body: timm's networks have `reset_classifier`; others a `classifier`, one linear map or 1 x 1 convolution.
-        classes: at least 1.
-        seed: of the weights.
-
-    Raises:
-        SourceError: the network has no such classifier.
+    timm's networks have `reset_classifier`; others a `classifier`, one linear map or 1 x 1 convolution, or SourceError.
     """
     training = body.training
     build_seeded(lambda: _replace_classifier(body, classes), seed)

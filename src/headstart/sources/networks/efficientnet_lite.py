@@ -19,12 +19,7 @@ STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 
 
 
 class EfficientNetLite(nn.Module):
-    """An EfficientNet-Lite with random weights, in timm's two steps.
-
-    Args:
-        widths: channels of the seven stages.
-        repeats: blocks of each.
-    """
+    """An EfficientNet-Lite with random weights, in timm's two steps; seven stages have so many channels and blocks."""
 
     def __init__(self, widths: Sequence[int], repeats: Sequence[int]) -> None:
         super().__init__()

@@ -31,7 +31,6 @@ def preprocessing_of(settings: Mapping[str, Any], model_type: str, uri: str) -> 
     Args:
         settings: what the file holds.
         model_type: of the network, by which the library finds the processor of older files.
-        uri: the URI of the source, for messages.
 
     Raises:
         SourceError: it is not of pictures, or has a step that is not ours.

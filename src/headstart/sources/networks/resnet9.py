@@ -15,11 +15,6 @@ class Residual(nn.Module):
     """Two 3 x 3 convolutions and what passes them by (He, Zhang, Ren & Sun 2016); the last scale starts at 0.
 
     Where the map is halved, the shortcut averages before it projects, so that it drops no position (He et al. 2019).
-
-    Args:
-        given: channels that come in.
-        width: channels that go out.
-        stride: 1 or 2.
     """
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
@@ -47,9 +42,6 @@ class ResNet9(nn.Module):
 
     Plain 3 x 3 convolutions of 32 to 256 channels are what CPUs without wide vector units run nearest to their peak;
     depthwise ones save operations and no time there. A picture of 64 x 64 pixels takes 53 million multiplications.
-
-    Args:
-        classes: how many scores it gives.
     """
 
     def __init__(self, classes: int) -> None:

@@ -45,11 +45,8 @@ def build_seeded(build: Callable[[], Built], seed: int) -> Built:
 def look_without_numbers(look: Callable[[], Architecture]) -> Architecture:
     """Return what `look` finds of a network that it builds and runs, where tensors have shapes and no numbers.
 
-    That takes a fifth of the time or less, and finds the same. A network that cannot be built so is built with random
-    numbers.
-
-    Args:
-        look: builds the network, makes a blank picture and runs it; called again where the first call fails.
+    That takes a fifth of the time or less, and finds the same. Where the network cannot be built so, `look` is called
+    again with random numbers.
     """
     set_passive_omp_wait()
     import torch
@@ -64,12 +61,7 @@ def look_without_numbers(look: Callable[[], Architecture]) -> Architecture:
 class TorchSource(Source):
     """A source whose network is a torch module; torch is imported when the module is first asked for.
 
-    Args:
-        identity: what it is.
-        preprocessing: how it wants its pictures; or its recordings, where it is `AudioPreprocessing`.
-        taps: where its blocks are taken, `pool` first.
-        more: taps that are taken only where a layer names them: early stages, and `flatten`.
-        build: returns the module with its weights loaded, in inference mode; imports torch.
+    `build` returns the module with its weights loaded, in inference mode; the other arguments are those of `Source`.
     """
 
     preprocessing: Preprocessing

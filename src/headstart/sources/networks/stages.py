@@ -29,15 +29,11 @@ def look_for_architecture(
     classifier: nn.Module | None,
     **where: Sequence[str] | None,
 ) -> Architecture:
-    """Return what a network is, found by running it once on a blank picture.
+    """Return what a network is, found by running it once on a blank picture, as `look_for_taps` does, which takes `where`.
 
     Args:
-        body: as for `look_for_taps`.
-        blank: as for `look_for_taps`.
-        preprocessing: how it wants its pictures.
         classes: how many classes its classifier has; 0 for none.
         classifier: the part whose weights are not counted; None for none.
-        where: the stages, as for `look_for_taps`.
     """
     standard, more = look_for_taps(body, blank, **where)
     unused = sum(weight.numel() for weight in classifier.parameters()) if classifier is not None else 0
@@ -90,7 +86,7 @@ def look_for_taps(
 
 
 def as_stage(name: str, module: str, output: Any) -> Stage | None:
-    """Return the stage whose output is `said`, or None where that is no map of features.
+    """Return the stage of an output, or None where that is no map of features.
 
     A map is (n, tokens, c), or of four axes, of which the two that are equal run over positions.
     """
@@ -107,12 +103,7 @@ def find_stages(body: nn.Module, outputs: dict[str, Any], final: Tensor) -> Iter
     """Yield the modules that end a stage: the last one of each resolution, or each block of a transformer.
 
     Where the final map is a step of its own (a last 1 x 1 convolution, a normalisation), what stands before it at its
-    resolution and has another width is a stage too.
-
-    Args:
-        body: the network.
-        outputs: what its modules said, by name, in the order in which they finished.
-        final: its final map.
+    resolution and has another width is a stage too. `outputs` are those of the modules, in the order of their ends.
     """
     if final.ndim == 3:
         yield from _transformer_blocks(body, outputs, final)

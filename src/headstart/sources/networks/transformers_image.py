@@ -118,12 +118,7 @@ FAMILIES = {
 
 
 class Steps(nn.Module):
-    """A transformers network in timm's two steps.
-
-    Args:
-        model: the network, with a classifier or without.
-        pool: how its last hidden state is pooled.
-    """
+    """A transformers network, with a classifier or without, in timm's two steps; `pool` takes its last hidden state."""
 
     def __init__(self, model: Any, pool: Pool) -> None:
         super().__init__()
@@ -181,12 +176,7 @@ def build_bare(
 ) -> Any:
     """Return a network without a classifier as transformers builds it; see `build_classifier`.
 
-    Args:
-        family: how it is built.
-        settings: its `config.json`.
-        state: its tensors; None for random weights.
-        where: names their file in messages.
-        unused: how tensors are named that it does not need.
+    `unused` are the beginnings of the names of tensors that it does not need.
     """
     # Eager attention can be traced for batches of any size.
     settings = {**settings, "architectures": None}
@@ -316,15 +306,9 @@ def _cannot_build(settings: Mapping[str, Any], error: Exception) -> SourceError:
 
 
 def inspect_transformers(body: Any, processor: Mapping[str, Any], uri: str) -> Architecture:
-    """Return the architecture of a network, found by running it once on a blank picture.
+    """Return the architecture of what `build_classifier` returned, found by running it once on a blank picture.
 
-    Args:
-        body: what `build_classifier` returned.
-        processor: what `preprocessor_config.json` holds.
-        uri: the URI of the source, for messages.
-
-    Raises:
-        SourceError: the network does not take pictures of the size that its preprocessing gives.
+    `processor` is what `preprocessor_config.json` holds; SourceError where the network takes no pictures of its size.
     """
     preprocessing = preprocessing_of(processor, body.model.config.model_type, uri)
     height, width = preprocessing.size

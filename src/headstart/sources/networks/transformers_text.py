@@ -62,16 +62,6 @@ class Encoder(nn.Module):
 def build_encoder(
     settings: dict[str, Any], pooling: Pooling, state: dict[str, Tensor] | None, *, where: str
 ) -> Encoder:
-    """Return the encoder with the weights in `state`, or with torch's next random ones, in inference mode.
-
-    Args:
-        settings: its `config.json`.
-        pooling: how its tokens become one vector.
-        state: tensors under the names of any version of transformers; None for random weights.
-        where: names their file in messages.
-
-    Raises:
-        SourceError: transformers cannot build it, or the weights are not those of its body, every one of them.
-    """
+    """Return the encoder in inference mode; arguments and errors are those of `transformers_image.build_classifier`."""
     family = TEXT_FAMILIES[settings["model_type"]]
     return Encoder(build_bare(family, settings, state, where=where, unused=UNUSED_BY_TEXTS), pooling).eval()

@@ -113,11 +113,7 @@ def _maps(body: nn.Module, steps: list[fx.Node], blank: Tensor) -> set[fx.Node]:
 
 
 def _part(body: nn.Module, steps: list[fx.Node], start: fx.Node | None, end: fx.Node) -> fx.Graph:
-    """Return the steps from `start`, which becomes the input, to `end`.
-
-    Raises:
-        SourceError: they use more than what `start` gives.
-    """
+    """Return the steps from `start`, which becomes the input, to `end`; SourceError where they use more than that."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
 

@@ -37,7 +37,6 @@ class Tokenizer:
     """Cuts texts into token ids as a `tokenizer.json` says; safe to call from several threads.
 
     Args:
-        path: the file.
         reading: how much of a text is read.
         special: whether a piece begins and ends with the marks that the file puts there ([CLS] … [SEP]).
 
@@ -111,9 +110,6 @@ class TextSource(Source):
     """A source that reads texts: a table of vectors to look up, or a torch network over tokens.
 
     Args:
-        identity: what it is.
-        reading: how it wants its texts.
-        taps: its outputs and where they are taken, `pool` first.
         tokenizer: opens what cuts texts into tokens; called on first use.
         stages: the parts of the torch module that are its layers, first to last, in torch's dotted form.
         build: returns the torch module that takes ids and mask, int64 of shape (n, length), and returns its blocks.
@@ -168,11 +164,7 @@ class TextSource(Source):
         return self.tokenizer()
 
     def prepare(self, data: bytes) -> Tokens:
-        """Return the tokens of one text, from its bytes.
-
-        Raises:
-            BadExample: the bytes are no text, or a blank one.
-        """
+        """Return the tokens of one text, from its bytes; BadExample where they are no text, or a blank one."""
         return self._tokenizer(text_of(data))
 
     def network(self) -> Network:
@@ -191,11 +183,7 @@ class TextSource(Source):
         return Network(fingerprint, (), blocks, self.module, lookup=self._lookup)
 
     def module(self) -> torch.nn.Module:
-        """Return the torch module with its weights loaded, in inference mode; the same one each time.
-
-        Raises:
-            SourceError: the source is a table of vectors.
-        """
+        """Return the torch module in inference mode, the same one each time; SourceError for a table of vectors."""
         if self._build is None:
             raise SourceError(
                 f"{self.info.uri} must be a torch network for that",

@@ -60,11 +60,9 @@ class WordFileInfo:
 
 @dataclass(frozen=True)
 class WordIndex:
-    """Where each word of a file stands.
+    """Where each word of a file, unpacked, stands.
 
     Attributes:
-        path: the file, unpacked.
-        about: what it is.
         hashes: uint64, ascending, one a word.
         starts: int64, where the line (record) of each of these words begins.
         ends: int64, where its numbers end; what stands before them is the word and a space.
@@ -101,7 +99,6 @@ def open_index(path: Path) -> WordIndex:
 
     Raises:
         SourceError: there is no such file, it holds no word vectors, or more than 1 % of its lines are broken.
-        UsageError: the cache cannot be written.
     """
     if not path.is_file():
         raise SourceError("words:PATH must be a file of word vectors", f"no file {path}", "check the path")

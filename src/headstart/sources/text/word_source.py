@@ -53,8 +53,6 @@ class WordSource(Source):
     other text.
 
     Args:
-        uri: `words:PATH`.
-        index: of the file.
         seed: draws random vectors for the same words, as the control arm; None for those of the file.
         learned: vectors that stand in for some of them, and those of further words; None for none.
     """
@@ -83,11 +81,7 @@ class WordSource(Source):
         super().__init__(identity, reading, (Tap("pool", about.width, "pool"), Tap("sif", about.width, "avg")))
 
     def prepare(self, data: bytes) -> Tokens:
-        """Return the words of one text that the file knows, by their places in the index.
-
-        Raises:
-            BadExample: the bytes are no text, or a blank one.
-        """
+        """Return the words of one text that the file knows, by their places in the index; BadExample for a blank one."""
         count, ids = 0, []
         for places in self._looked_up(text_of(data)):
             count += 1
@@ -116,11 +110,7 @@ class WordSource(Source):
         return Network(sha256_json(made_of), (), blocks, self.module, lookup=self._lookup)
 
     def module(self) -> nn.Module:
-        """Refuse: there is no torch network.
-
-        Raises:
-            SourceError: always.
-        """
+        """Raise SourceError: there is no torch network."""
         raise SourceError(
             f"{self.info.uri} must be a torch network for that", "a table of vectors", "use it frozen, with --tune none"
         )
@@ -130,15 +120,11 @@ class WordSource(Source):
         return WordNetwork(self, texts(), others())
 
     def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> WordSource:
-        """Return the source with some of its vectors changed.
+        """Return the source with some of its vectors changed; SourceError where the arrays do not fit together.
 
         Args:
             weights: `places` of the vectors that have changed, int32, `vectors`, float32, and `words`, those that the
                 file does not know, as UTF-8 with a line break between two.
-            preprocessing: of no use to texts.
-
-        Raises:
-            SourceError: they do not fit together.
         """
         changed = {name: np.asarray(array, order="C") for name, array in weights.items()}
         tuned = WordSource(self.identity.uri, self.index, seed=self.seed, learned=_checked_vectors(self, changed))
@@ -185,12 +171,7 @@ class WordNetwork(WordSource):
     """Word vectors as a network: a table of vectors, of which the blocks of a text are means.
 
     Words that stand in two of the texts to learn from, and not in the file, begin as random vectors of the mean and
-    spread of the others.
-
-    Args:
-        base: the source whose vectors it starts from.
-        texts: to learn from.
-        others: further texts, whose words are looked up as well.
+    spread of the others. The words of `others` are looked up as well.
     """
 
     rates = RATES
@@ -237,9 +218,7 @@ class WordNetwork(WordSource):
     def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> WordSource:
         """Return the source of the file with other vectors: those that have changed, and those of new words.
 
-        Args:
-            weights: `vectors.weight`, the whole table, float32 of shape (words, width).
-            preprocessing: of no use to texts.
+        `weights` hold `vectors.weight`, the whole table, float32 of shape (words, width).
         """
         table = weights.get(TABLE_NAME, self.start)
         kept = (table != self.start).any(axis=1)

@@ -38,10 +38,7 @@ class LearnedVectors:
 class Vectors:
     """Words and vectors of a file, found and parsed when they are first asked for.
 
-    Args:
-        index: of the file.
-        seed: draws random vectors for the same words; None for those of the file.
-        learned: vectors that stand in for some of them, and those of words that the file does not know.
+    `seed` draws random vectors for the same words; those that have `learned` stand in for some, and for unknown words.
     """
 
     def __init__(self, index: WordIndex, seed: int | None, learned: LearnedVectors) -> None:
@@ -91,11 +88,7 @@ class Vectors:
         return np.asarray(1 / ((ranks + 1.0) * self._whole))
 
     def at(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return vectors by their places, float32 of shape (n, width): those that have learned, else those of the file.
-
-        Raises:
-            SourceError: one of them is not made of finite numbers.
-        """
+        """Return vectors by their places, float32 of shape (n, width): learned ones where there are, else those of the file."""
         learned = self.learned
         rows = np.minimum(np.searchsorted(learned.places, ids), max(len(learned.places) - 1, 0))
         has = learned.places[rows] == ids if len(learned.places) else np.zeros(len(ids), bool)
@@ -105,11 +98,7 @@ class Vectors:
         return vectors
 
     def original(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return the vectors of the file by their places in the index, float32 of shape (n, width).
-
-        Raises:
-            SourceError: one of them is not made of finite numbers.
-        """
+        """Return the vectors of the file by their places, float32 of shape (n, width); SourceError if one is not finite."""
         vectors = np.empty((len(ids), self._index.about.width), dtype=np.float32)
         for row, place in enumerate(ids.tolist()):
             vector = self._parsed.get(place)

@@ -55,9 +55,7 @@ class _Drawn:
 
     Attributes:
         box: left, top, right and bottom of the crop, in pixels of the picture, fractions of pixels included.
-        mirrored: whether left and right are exchanged.
         light: factors of brightness, contrast and saturation.
-        degrees: the turn.
         erased: left, top, right and bottom of the erased rectangle, in pixels of the view.
     """
 
@@ -78,13 +76,9 @@ class ImageAugmentation:
 
     Attributes:
         strength: one of `STRENGTHS`.
-        mirror: whether a mirrored picture keeps its label: then half of the views, unless `none`, are mirrored. It
-            holds for most photographs, and never for digits or text.
-        size: height and width of a view, in pixels.
-        seed: of all that is drawn.
-
-    Raises:
-        UsageError: an unknown strength, or a size below one pixel.
+        horizontal_flip: whether a flipped picture keeps its label: then half of the views, unless `none`, are flipped.
+            It holds for most photographs, and never for digits or text.
+        size: height and width of a view, at least one pixel.
     """
 
     strength: str
@@ -104,9 +98,6 @@ class ImageAugmentation:
                 of at least `size` where the strength is `none`.
             key: which example it is: its position or its content hash.
             view: which of its views, from 0.
-
-        Raises:
-            UsageError: the shape is none of these.
         """
         if picture.ndim != 3 or picture.shape[2] not in (1, 3):
             raise UsageError("a picture must have the shape (height, width, 1 or 3)", picture.shape, "reshape it")

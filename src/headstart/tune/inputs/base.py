@@ -73,18 +73,11 @@ class InputPipeline(ABC):
     """The examples of a problem, as one configuration wants them.
 
     Attributes:
-        kind: of examples.
         learning_rates: the highest learning rate of each mode, of `pairs` and of `scratch`, at the topmost stage; it
             decays towards the first one.
         has_own_size: whether the inputs have the source's own size, so that the features of the problem hold for them.
         views: augmented views of each example, where activations are cached.
         plain: whether activations are cached of the examples without augmentation.
-
-    Args:
-        problem: what is tuned, and on which examples.
-        config: how it is tuned.
-        decoded_cache: decoded examples, by what decoding depends on.
-        progress: where to show progress.
 
     Raises:
         DataError: an example cannot be read any more.

@@ -24,11 +24,7 @@ WINDOW = 4  # batches among which pairs of one length find each other
 
 
 class Paired:
-    """Examples in batches that hold two of each class that they hold.
-
-    Args:
-        examples: as they are.
-    """
+    """Examples in batches that hold two of each class that they hold."""
 
     def __init__(self, examples: Examples) -> None:
         self.examples, self.y = examples, examples.y
@@ -55,17 +51,11 @@ class Paired:
 
 
 def contrastive_loss(rows: Tensor, y: Tensor) -> tuple[Tensor, int]:
-    """Return the loss of each example, and of how many the nearest other one is of the same class.
+    """Return the loss of each example, float32 of shape (n,), and of how many the nearest other one is of their class.
 
-    For each example it is the mean, over the others of its class, of minus the log of the share that the similarity to
-    that one has among the similarities to all (Khosla et al. 2020, `L_out`); 0 for one whose class stands nowhere else.
-
-    Args:
-        rows: features of shape (n, d), of unit length.
-        y: class ids of shape (n,).
-
-    Returns:
-        float32 of shape (n,), in nats; and a count.
+    It is the mean, over the others of its class, of minus the log of the share in nats that the similarity to that one
+    has among the similarities to all (Khosla et al. 2020, `L_out`); 0 for one whose class stands nowhere else. `rows`
+    are features of shape (n, d), of unit length; `y` are class ids.
     """
     alone = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
     alike = (rows @ rows.T / TEMPERATURE).masked_fill(alone, -torch.inf)

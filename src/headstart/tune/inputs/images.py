@@ -61,12 +61,7 @@ def decoded_pictures(
     cache: Path,
     progress: Progress,
 ) -> PositionedRows:
-    """Return the pictures at `positions`, ready to be augmented; those of the decoded cache where it has them.
-
-    Raises:
-        DataError: one cannot be read any more.
-        UsageError: they do not fit into memory, and the disk is full.
-    """
+    """Return the pictures at `positions`, ready to be augmented; those of the decoded cache where it has them."""
     if preprocessing.size not in decoded_cache:
         rows = decode_rows(dataset, positions, uncropped(preprocessing), cache=cache, progress=progress)
         decoded_cache[preprocessing.size] = PositionedRows(rows, positions)
@@ -108,14 +103,9 @@ class Augmentation(Protocol):
 
 
 class Pictures:
-    """Decoded pictures as examples of the training loop.
+    """Decoded pictures, uint8, as examples of the training loop.
 
-    Args:
-        rows: the pictures, uint8.
-        y: class ids, int64 of shape (n,).
-        keys: a name of each picture, that its views follow from.
-        augmentation: how they vary.
-        cycle: after so many views of each, the first comes again; 0 for never.
+    Each varies from visit to visit, as follows from its key; after `cycle` views the first comes again, unless it is 0.
     """
 
     def __init__(

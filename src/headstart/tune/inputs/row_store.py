@@ -31,17 +31,8 @@ def place_for(size: int, folder: Path) -> str:
 class Rows:
     """An array of shape (count, *shape), written row by row and read in any order.
 
-    A file is read piece by piece and never mapped, so that it costs no address space; it has no name, and is gone with
-    the process.
-
-    Args:
-        count: how many rows.
-        shape: of one.
-        dtype: of the numbers.
-        folder: where the file lies; None keeps the rows in memory.
-
-    Raises:
-        UsageError: the disk is full.
+    A file in `folder` is read piece by piece and never mapped, so that it costs no address space; it has no name, and
+    is gone with the process. Without `folder` the rows are in memory.
     """
 
     def __init__(self, count: int, shape: Sequence[int], dtype: DTypeLike, folder: Path | None) -> None:
@@ -112,16 +103,7 @@ class PositionedRows:
 
 
 class RaggedRows:
-    """As many vectors as each example is long, together in one `Rows`.
-
-    Args:
-        lengths: of the examples, int64 of shape (n,).
-        width: of a vector.
-        folder: where the file lies; None keeps them in memory.
-
-    Raises:
-        UsageError: the disk is full.
-    """
+    """As many vectors of one width as each example is long, float32, together in one `Rows`."""
 
     def __init__(self, lengths: NDArray[np.int64], width: int, folder: Path | None) -> None:
         self.lengths = lengths

@@ -40,13 +40,6 @@ class SpectrogramAugmentation:
     `none` is the spectrogram as it is. `light` and `strong` move it in time, silence moving in, and cover stretches of
     time and of bands with its mean (SpecAugment; Park et al. 2019). Nothing is flipped: no recording sounds the same
     backwards.
-
-    Attributes:
-        strength: one of `settings.STRENGTHS`.
-        seed: of all that is drawn.
-
-    Raises:
-        UsageError: an unknown strength.
     """
 
     strength: str
@@ -56,13 +49,7 @@ class SpectrogramAugmentation:
         check_choice("augment", self.strength, STRENGTHS)
 
     def apply(self, picture: NDArray[np.uint8], *, key: int | bytes, view: int) -> NDArray[np.uint8]:
-        """Return an augmented view of a spectrogram: uint8 of shape (mels, frames, c), a new array.
-
-        Args:
-            picture: uint8 of shape (mels, frames, c).
-            key: which example it is: its position or its content hash.
-            view: which of its views, from 0.
-        """
+        """Return an augmented view of a spectrogram, uint8 of shape (mels, frames, c); see `ImageAugmentation`."""
         if self.strength == "none":
             return picture.copy()
         limits, rng = _LIMITS[self.strength], generator(self.seed, key, view)

@@ -39,11 +39,9 @@ class Stream:
         dataset: the examples.
         positions: of those in question.
         y: their class ids, int64 of shape (n,).
-        preprocessing: how the network wants them.
         augment: whether they vary from epoch to epoch.
         horizontal_flip: whether a horizontally flipped picture keeps its label.
         progressive: whether the first epochs see smaller pictures.
-        seed: of all that is drawn.
     """
 
     def __init__(
@@ -85,11 +83,7 @@ class Stream:
         return np.array_split(order, -(-len(order) // batch_size))
 
     def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> tuple[Tensor, ...]:
-        """Return the pictures of `rows` as this epoch sees them: uint8 of shape (n, h, w, channels).
-
-        Raises:
-            DataError: one cannot be read any more.
-        """
+        """Return the pictures of `rows` as this epoch sees them: uint8 of shape (n, h, w, channels)."""
         full = self.preprocessing.size[0]
         size = self._sizes[epoch] if self.progressive and epoch < len(self._sizes) else full
         preprocessing = self.preprocessing if size == full else resized(self.preprocessing, size)
@@ -138,10 +132,7 @@ def scaled_side(side: int, share: float) -> int:
 def shuffled_in_runs(count: int, runs: tuple[int, int], rng: np.random.Generator) -> NDArray[np.intp]:
     """Return 0..count-1 shuffled for data that is read in runs: rows mix only with those that are buffered with them.
 
-    Args:
-        count: how many.
-        runs: length of a run, and how many rows are buffered.
-        rng: draws the order.
+    `runs` are the length of a run, and how many rows are buffered.
     """
     length, buffered = runs
     pieces = np.split(np.arange(count), range(length, count, length))

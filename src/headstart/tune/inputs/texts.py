@@ -29,12 +29,7 @@ BLANK_TOKENS = 2 * STEP  # of the texts that a network is tried on
 
 
 class Texts:
-    """Tokens as examples of the training loop.
-
-    Args:
-        tokens: of each text.
-        y: class ids, int64 of shape (n,).
-    """
+    """Tokens as examples of the training loop; `y` are their class ids, int64 of shape (n,)."""
 
     def __init__(self, tokens: Sequence[Tokens], y: NDArray[np.int64]) -> None:
         self.y = y
@@ -63,11 +58,7 @@ class Texts:
 class TextActivationCache(ActivationCache):
     """The activations of the frozen prefix for each token of each text, without the padding.
 
-    Args:
-        shapes: of what is cached of one text; the first is that of its tokens.
-        examples: the texts.
-        batches: rows that are computed together.
-        folder: where the file lies; None keeps everything in memory.
+    The first of the shapes is that of a text's tokens.
     """
 
     def __init__(
@@ -186,12 +177,6 @@ def bucketed(lengths: NDArray[np.int64], *, epoch: int, batch_size: int, seed: i
     """Return rows in batches of nearly one length, all of it in an order of this epoch.
 
     The first batch is one of middling length: by it the loop estimates how long an epoch takes.
-
-    Args:
-        lengths: of the n texts, int64 of shape (n,).
-        epoch: its number.
-        batch_size: texts in a batch.
-        seed: of the order.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths)).astype(np.intp)

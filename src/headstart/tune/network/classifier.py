@@ -98,13 +98,7 @@ class Classifier(nn.Module):
 
 
 def accepts_size(source: Source, size: int, width: int = 0) -> bool:
-    """Return whether a network gives features of the same widths for pictures of another size.
-
-    Args:
-        source: the network.
-        size: of the pictures, in pixels.
-        width: of theirs, where they are not square.
-    """
+    """Return whether a network gives features of the same widths for pictures of another size, in pixels."""
     preprocessing = source.preprocessing
     assert isinstance(preprocessing, Preprocessing)
     blank = torch.zeros(1, size, width or size, 1 if preprocessing.channels == "grey" else 3, dtype=torch.uint8)

@@ -75,8 +75,7 @@ class FrozenPrefix:
     def features(self, activations: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the blocks of the layer, running only what comes after the boundary.
 
-        Args:
-            activations: what `compute` returned, rows of any number of examples, and then what the reader's `rest` did.
+        `activations` are what `compute` returned, rows of any number of examples, then what the reader's `rest` did.
         """
         blocks, rest = activations[1 : 1 + len(self.frozen)], tuple(activations[1 + len(self.frozen) :])
         cached = {tap.name: block for tap, block in zip(self.frozen, blocks, strict=True)}

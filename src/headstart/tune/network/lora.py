@@ -19,13 +19,7 @@ PLAIN = (nn.Linear, nn.Conv2d)
 def adapt(body: nn.Module, used: Collection[str], *, seed: int, rank: int = RANK) -> tuple[str, ...]:
     """Put adapters of one rank beside the matrices and kernels of `body` (LoRA, Hu et al. 2022), in place.
 
-    At first they add nothing. Depthwise convolutions have none.
-
-    Args:
-        body: the network.
-        used: names of the weights that its features depend on.
-        seed: of the adapters' first values.
-        rank: of each adapter.
+    At first they add nothing. Depthwise convolutions have none. `used` are the weights that the features depend on.
 
     Returns:
         The names of the parts that have adapters.

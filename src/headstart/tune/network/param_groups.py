@@ -57,9 +57,7 @@ def choose_groups(
     the stages and not in one (position embeddings) learn under `all` alone.
 
     Args:
-        body: the network.
-        mode: `norm`, `lora`, `last:N` or `all`.
-        stages: its stages, first to last.
+        stages: of the body, first to last.
         ran: when its modules run.
         used: names of the weights that its features depend on.
         train_batchnorm: whether BatchNorm of what learns runs in training mode, and its running statistics move.
@@ -117,12 +115,7 @@ def _runner(weight: str, ran: Mapping[str, Span]) -> str:
 
 
 def used_weights(body: nn.Module, features: Callable[[], Sequence[Tensor]]) -> frozenset[str]:
-    """Return the names of the weights that the features depend on: those that a gradient reaches.
-
-    Args:
-        body: the network.
-        features: runs it on a picture.
-    """
+    """Return the names of the weights that the features of a picture depend on: those that a gradient reaches."""
     weights = dict(body.named_parameters())
     with torch.enable_grad():
         total = torch.stack([block.float().sum() for block in features()]).sum()

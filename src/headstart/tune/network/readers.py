@@ -20,12 +20,7 @@ LONGER = 8  # tokens by which a probe is longer
 
 
 class Reader(nn.Module, ABC):
-    """A body and the taps of one layer.
-
-    Attributes:
-        body: the network, which tuning changes.
-        taps: where the blocks of the layer are taken, in the order of the head's rows.
-    """
+    """A body, which tuning changes, and the taps of one layer, in the order of the head's rows."""
 
     body: nn.Module
     taps: tuple[Tap, ...]
@@ -44,11 +39,7 @@ class Reader(nn.Module, ABC):
 
     @abstractmethod
     def probes(self, inputs: Inputs) -> tuple[Inputs, ...]:
-        """Return inputs whose outputs tell what grows with what: one example, two, and two longer ones.
-
-        Args:
-            inputs: two examples.
-        """
+        """Return inputs whose outputs tell what grows with what: one example, the two given, and two longer ones."""
 
     @abstractmethod
     def stand_in(self, activations: Tensor, rest: Inputs, *, empty: bool) -> Inputs:
@@ -69,10 +60,7 @@ class Reader(nn.Module, ABC):
 class PictureReader(Reader, Normalised):
     """Reads prepared pictures, uint8 of shape (n, h, w, channels).
 
-    Args:
-        body: has timm's two steps, `forward_features` and `forward_head(…, pre_logits=True)`.
-        preprocessing: how it wants its pictures.
-        taps: the blocks of the layer.
+    The body has timm's two steps, `forward_features` and `forward_head(…, pre_logits=True)`.
     """
 
     def __init__(self, body: nn.Module, preprocessing: Preprocessing, taps: Sequence[Tap]) -> None:
@@ -125,12 +113,7 @@ class TextReader(Reader):
     """Reads tokens: ids and mask, int64 of shape (n, length); or (n, pieces, length), where texts are cut into pieces.
 
     The features of a text in pieces are the mean over them, as `engines.texts.over_pieces` has it; a piece without a
-    token is none.
-
-    Args:
-        body: takes ids and mask and returns a block for each of `all_taps`.
-        all_taps: every tap of the body, in its order.
-        taps: the blocks of the layer.
+    token is none. The body takes ids and mask and returns a block for each of `all_taps`, in their order.
     """
 
     def __init__(self, body: nn.Module, all_taps: Sequence[Tap], taps: Sequence[Tap]) -> None:

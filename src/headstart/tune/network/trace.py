@@ -13,12 +13,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Span:
-    """When a module ran, in ticks that count beginnings and ends of all modules.
-
-    Attributes:
-        first: its first beginning.
-        last: its last end.
-    """
+    """When a module ran: its first beginning and last end, in ticks that count those of all modules."""
 
     first: int
     last: int

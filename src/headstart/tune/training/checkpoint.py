@@ -38,8 +38,7 @@ class Checkpoint:
 
     Attributes:
         step: optimizer steps done.
-        tensors: at least one, by name: weights and the optimizer's moments; of float32, float64, int64, uint8 or bool
-            and any shape.
+        tensors: at least one, by name: weights and the optimizer's moments; of float32, float64, int64, uint8 or bool.
         state: everything else as plain JSON values: text as keys, finite numbers.
     """
 
@@ -75,11 +74,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     """Return the sound checkpoint of the latest step, or None where there is none.
 
-    A damaged one is reported, removed so that it takes no sound one's place, and the one before it is tried.
-
-    Args:
-        folder: where `save` wrote; it need not exist.
-        say: called with one line for each damaged checkpoint.
+    A damaged one is reported to `say`, removed so that it takes no sound one's place, and the one before it is tried.
     """
     _sweep(folder)
     for step, path in reversed(_found(folder)):
@@ -104,12 +99,7 @@ def clear(folder: Path) -> None:
 
 
 def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """Return a line for each argument that is not what it was: `seed: 0 then, 1 now`.
-
-    Args:
-        saved: arguments by name as a checkpoint holds them: plain JSON values.
-        current: those of now; a tuple equals the list that JSON made of it.
-    """
+    """Return a line for each argument that is not what it was, as JSON has them: `seed: 0 then, 1 now`."""
     now = json.loads(json.dumps(current))
     names = [*saved, *(name for name in now if name not in saved)]
     return [
@@ -147,12 +137,7 @@ def _packed(checkpoint: Checkpoint) -> bytes:
 
 
 def _read(path: Path, step: int) -> Checkpoint:
-    """Return the checkpoint in a file, every byte of it vouched for.
-
-    Raises:
-        UnsoundFile: the file is not what `save` wrote.
-        OSError: it cannot be read, or is no file.
-    """
+    """Return the checkpoint in a file, every byte of it vouched for; UnsoundFile where it is not what `save` wrote."""
     from safetensors import SafetensorError, safe_open
 
     _check(path)

@@ -60,15 +60,12 @@ def train(
     """Learn, and leave the weights of the best epoch in the task.
 
     Args:
-        task: what is learned.
-        recipe: how it is learned.
         name: what the progress display calls it.
         budget: seconds that it may take, those before a resume included; None for as many as the epochs need.
         folder: where checkpoints are kept, and looked for: a run that stands there goes on; None keeps none.
         identity: plain values that say which run it is; a checkpoint of another one is refused.
         seconds_between_checkpoints: within an epoch.
         trackers: receive the numbers of each epoch.
-        progress: where to show progress; nothing is shown by default.
 
     Raises:
         UsageError: the checkpoint is of another run; a batch does not fit in memory; the disk is full.
@@ -339,11 +336,7 @@ class _Run:
             save_run(self.folder, self.task, self.state, self.tensors, identity=self.identity)
 
     def restore(self) -> bool:
-        """Go back to the newest checkpoint; return False where there is none.
-
-        Raises:
-            UsageError: it is of another run.
-        """
+        """Go back to the newest checkpoint, of the same run; return False where there is none."""
         if self.folder is None:
             return False
         state = load_run(self.folder, self.task, self.tensors, identity=self.identity, say=self.progress.say)

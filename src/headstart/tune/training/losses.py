@@ -16,8 +16,6 @@ def batch_loss(
     """Return the weighted sum of the losses of some examples in nats, and how many are classified correctly.
 
     Args:
-        task: what is learned.
-        recipe: how it is learned.
         inputs: a row of each tensor an example.
         y: class ids, int64 of shape (n,).
         class_weights: float32 of shape (c,).

@@ -27,11 +27,9 @@ class RunState:
         planned: epochs in all.
         micro_batches: pieces that a batch is computed in.
         best: number of the best epoch.
-        seconds: that the run took.
-        learning_seconds: of them, those of optimizer steps.
+        learning_seconds: of `seconds`, those of optimizer steps.
         loss: sum of the losses of the epoch under way, in nats.
-        correct: examples of it that were classified correctly.
-        seen: examples of it.
+        correct: examples of it that were classified correctly, of the `seen` ones.
         learned: examples of all epochs.
         stop_reason: why the run ended; empty while it goes on.
         costs: planned seconds of an epoch of each kind.
@@ -57,14 +55,7 @@ class RunState:
 
 @dataclass
 class RunTensors:
-    """The tensors of a run beside those of its task.
-
-    Attributes:
-        start: weights and statistics before the first step, by name.
-        best: those of the best epoch.
-        optimizer: with the moments of each weight.
-        average: of the weights; None without one.
-    """
+    """The tensors of a run beside those of its task; `start` and `best` are weights and statistics, by name."""
 
     start: Mapping[str, Tensor]
     best: Mapping[str, Tensor]
@@ -78,11 +69,7 @@ def copied(task: Task) -> dict[str, Tensor]:
 
 
 def save_run(folder: Path, task: Task, state: RunState, tensors: RunTensors, *, identity: Mapping[str, Any]) -> None:
-    """Write a checkpoint into `folder`.
-
-    Raises:
-        UsageError: the disk is full.
-    """
+    """Write a checkpoint into `folder`."""
     named = {f"now/{name}": tensor for name, tensor in copied(task).items()}
     named |= {f"best/{name}": tensor for name, tensor in tensors.best.items()}
     named |= {f"start/{name}": tensor for name, tensor in tensors.start.items()}
@@ -101,15 +88,10 @@ def load_run(
 ) -> RunState | None:
     """Set task and tensors to the newest checkpoint in `folder`, and return its state; None where there is none.
 
-    Args:
-        folder: where `save_run` wrote; it need not exist.
-        task: what is learned.
-        tensors: of the run.
-        identity: plain values that say which run it is.
-        say: called with one line for each damaged checkpoint.
+    `say` is called with one line for each damaged checkpoint.
 
     Raises:
-        UsageError: the checkpoint is of another run.
+        UsageError: the checkpoint is of another run, whose `identity` or weights differ.
     """
     checkpoint = newest(folder, say)
     if checkpoint is None:

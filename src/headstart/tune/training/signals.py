@@ -31,12 +31,7 @@ class StopRequest:
         return self._signal is not None
 
     def raise_(self) -> None:
-        """Raise what the signal stands for; nothing where none has come.
-
-        Raises:
-            KeyboardInterrupt: it was SIGINT (Ctrl-C).
-            Terminated: it was SIGTERM.
-        """
+        """Raise KeyboardInterrupt for SIGINT (Ctrl-C), Terminated for SIGTERM, and nothing where none has come."""
         if self._signal == signal.SIGTERM:
             raise Terminated
         if self._signal is not None:

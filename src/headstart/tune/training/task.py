@@ -17,11 +17,7 @@ from headstart.heads.calibration import fit_temperature, log_losses
 
 
 class Examples(Protocol):
-    """What the loop takes batches from; it alone knows the kind of data.
-
-    Attributes:
-        y: class ids of the n examples, int64 of shape (n,).
-    """
+    """What the loop takes batches from; it alone knows the kind of data. `y` are the class ids, int64 of shape (n,)."""
 
     y: NDArray[np.int64]
 
@@ -83,14 +79,10 @@ class Task:
     """What is learned.
 
     Attributes:
-        weights: the tensors that learn.
         scores: class scores of shape (n, c) from the inputs of n examples.
         set_training: `set_training(training=…)` puts the network in training mode or in inference mode.
-        train: the training examples.
         validation: the validation examples; there may be none where the last epoch counts.
-        c: number of classes.
         statistics: tensors that training moves without a gradient (running means), by name.
-        device: where the network is.
         validation_batches: rows of `validation` that are scored together, each once; empty for its own order.
         objective: what is minimised; None for the cross-entropy of the class scores.
         plan: receives the number of epochs, and returns the kind of each; epochs of one kind cost alike.
@@ -156,7 +148,6 @@ class EpochResult:
     """One epoch; epoch 0 is the start, which has learned nothing yet.
 
     Attributes:
-        epoch: its number.
         train_loss: mean over its batches, in nats; NaN for epoch 0.
         train_accuracy: share classified correctly while learning, 0..1; NaN for epoch 0.
         loss: log loss on the validation examples, after calibration, each class weighted as `class_weights` has it.

@@ -44,11 +44,6 @@ class Tracker(Protocol):
 def open_trackers(*, tensorboard: Path | None, track: str | None, progress: Progress | None = None) -> list[Tracker]:
     """Return the trackers that the options name, before any costly work: what they lack is an error at once.
 
-    Args:
-        tensorboard: folder of TensorBoard's event files.
-        track: one of `TRACKERS`.
-        progress: where a tracker that fails on the way is reported.
-
     Raises:
         UsageError: an unknown tracker, or a folder that cannot be written.
         MissingExtra: a library is not installed.
@@ -91,11 +86,7 @@ class FailSafeTracker:
         self._started = self._lost = False
 
     def started(self, details: Mapping[str, Any]) -> None:
-        """Pass it on.
-
-        Raises:
-            UsageError: the tracker refuses the first run.
-        """
+        """Pass it on; UsageError where the tracker refuses the first run."""
         self._call(lambda: self._watcher.started(details))
         self._started = True
 
@@ -129,12 +120,7 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Prove that event files can be written to `folder`, beside those of earlier runs.
-
-        Raises:
-            MissingExtra: tensorboard is not installed.
-            UsageError: the folder cannot be made or written.
-        """
+        """Prove that event files can be written to `folder`, beside those of earlier runs."""
         self._writer = _imported("tensorboard.summary.writer.record_writer", "--tensorboard").RecordWriter
         self._event = importlib.import_module("tensorboard.compat.proto.event_pb2").Event
         self._summaries = importlib.import_module("tensorboard.compat.proto.summary_pb2")
@@ -189,22 +175,14 @@ class MLflow:
     error: type[Exception]
 
     def __init__(self, experiment: str) -> None:
-        """Look for MLflow; nothing is filed before `started`.
-
-        Raises:
-            MissingExtra: mlflow is not installed.
-        """
+        """Look for MLflow; nothing is filed before `started`."""
         self._mlflow = _imported("mlflow", "--track mlflow")
         self._entities = importlib.import_module("mlflow.entities")
         self._experiment = experiment
         self.error = self._mlflow.MlflowException
 
     def started(self, details: Mapping[str, Any]) -> None:
-        """Open a run with the details as its parameters.
-
-        Raises:
-            UsageError: MLflow refuses it.
-        """
+        """Open a run with the details as its parameters; UsageError where MLflow refuses it."""
         try:
             self._client = self._mlflow.MlflowClient()
             experiment = self._client.get_experiment_by_name(self._experiment)
@@ -236,21 +214,13 @@ class WandB:
     error: type[Exception]
 
     def __init__(self, project: str) -> None:
-        """Look for wandb; nothing is filed before `started`.
-
-        Raises:
-            MissingExtra: wandb is not installed.
-        """
+        """Look for wandb; nothing is filed before `started`."""
         self._wandb = _imported("wandb", "--track wandb")
         self._project = project
         self.error = self._wandb.Error
 
     def started(self, details: Mapping[str, Any]) -> None:
-        """Open a run with the details as its configuration.
-
-        Raises:
-            UsageError: Weights & Biases refuses it.
-        """
+        """Open a run with the details as its configuration; UsageError where Weights & Biases refuses it."""
         try:
             # Its capture of the console would garble the progress lines.
             settings = self._wandb.Settings(console="off")
