@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large a BERT is: tokens, width of their vectors and inside a block, heads, blocks, tokens of the longest piece."""
+    """How large a BERT is: tokens, width of their vectors and inside a block, heads, blocks, tokens of a piece."""
 
     words: int
     width: int

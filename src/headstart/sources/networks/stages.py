@@ -29,7 +29,7 @@ def look_for_architecture(
     classifier: nn.Module | None,
     **where: Sequence[str] | None,
 ) -> Architecture:
-    """Return what a network is, found by running it once on a blank picture, as `look_for_taps` does, which takes `where`.
+    """Return what a network is, found by running it once on a blank picture; `where` are arguments of `look_for_taps`.
 
     Args:
         classes: how many classes its classifier has; 0 for none.

@@ -81,7 +81,11 @@ class WordSource(Source):
         super().__init__(identity, reading, (Tap("pool", about.width, "pool"), Tap("sif", about.width, "avg")))
 
     def prepare(self, data: bytes) -> Tokens:
-        """Return the words of one text that the file knows, by their places in the index; BadExample for a blank one."""
+        """Return the words of one text that the file knows, by their places in the index.
+
+        Raises:
+            BadExample: the bytes are no text, or a blank one.
+        """
         count, ids = 0, []
         for places in self._looked_up(text_of(data)):
             count += 1

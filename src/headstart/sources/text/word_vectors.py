@@ -88,7 +88,7 @@ class Vectors:
         return np.asarray(1 / ((ranks + 1.0) * self._whole))
 
     def at(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return vectors by their places, float32 of shape (n, width): learned ones where there are, else those of the file."""
+        """Return vectors by their places, float32 of shape (n, width): learned ones, or else those of the file."""
         learned = self.learned
         rows = np.minimum(np.searchsorted(learned.places, ids), max(len(learned.places) - 1, 0))
         has = learned.places[rows] == ids if len(learned.places) else np.zeros(len(ids), bool)
@@ -98,7 +98,11 @@ class Vectors:
         return vectors
 
     def original(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return the vectors of the file by their places, float32 of shape (n, width); SourceError if one is not finite."""
+        """Return the vectors of the file by their places, float32 of shape (n, width).
+
+        Raises:
+            SourceError: one of them is not made of finite numbers.
+        """
         vectors = np.empty((len(ids), self._index.about.width), dtype=np.float32)
         for row, place in enumerate(ids.tolist()):
             vector = self._parsed.get(place)
