@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.base.disk import write_folder
 from headstart.base.errors import UsageError
-from headstart.base.hashing import canonical_json, sha256
+from headstart.base.hashing import sha256
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.audit import Scan
 from headstart.judge.gate import Gate
@@ -22,8 +22,7 @@ from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT
 from headstart.run.schema import SCHEMA
-from headstart.sources.checkpoints.source_folder import DESCRIPTION, LIBRARY, UNGATED
-from headstart.sources.checkpoints.source_folder import SCHEMA as FOLDER_SCHEMA
+from headstart.sources.checkpoints.source_folder import DESCRIPTION, LIBRARY, UNGATED, SourceDescription, to_json
 
 if TYPE_CHECKING:
     from headstart.tune.from_scratch import UntrainedNetwork
@@ -132,7 +131,7 @@ class PretrainResult:
             PAGE: render(self.page()).encode("utf-8", "backslashreplace"),
             CARD: card.encode("utf-8", "backslashreplace"),
             RESULT: json.dumps(self.result, indent=1, allow_nan=False).encode(),
-            DESCRIPTION: canonical_json(self.description(sha256(weights))),
+            DESCRIPTION: to_json(self.description(sha256(weights))),
         }
 
     def weights(self) -> bytes:
@@ -166,25 +165,26 @@ class PretrainResult:
             provenance=tuple(provenance.items()),
         )
 
-    def description(self, digest: str) -> dict[str, Any]:
+    def description(self, digest: str) -> SourceDescription:
         """Return the content of `source.json`, with the sha256 of the weights."""
         network, dataset = self.network, self.inputs.scan.dataset
-        return {
-            "schema": FOLDER_SCHEMA,
-            "graph": LIBRARY,
-            "arch": network.arch,
-            "origin": f"{dataset.name}, fingerprint {self.inputs.scan.fingerprint}",
-            "weights": WEIGHTS,
-            "preprocessing": asdict(network.preprocessing),
-            "classes": list(dataset.classes),
-            "licence": self.inputs.options.licence or "not stated",
-            "trained_on": f"{len(dataset.classes)} classes of {dataset.name}, from random weights",
-            "members": {WEIGHTS: digest},
-            "taps": [asdict(tap) for tap in network.taps],
-            "more": [asdict(tap) for tap in network.extra_taps],
-            "gate": self.gate.as_dict(),
-            "command": self.inputs.command,
-        }
+        return SourceDescription(
+            graph=LIBRARY,
+            arch=network.arch,
+            origin=f"{dataset.name}, fingerprint {self.inputs.scan.fingerprint}",
+            weights=WEIGHTS,
+            licence=self.inputs.options.licence or "not stated",
+            trained_on=f"{len(dataset.classes)} classes of {dataset.name}, from random weights",
+            members={WEIGHTS: digest},
+            preprocessing=network.preprocessing,
+            classes=tuple(dataset.classes),
+            settings={
+                "taps": [asdict(tap) for tap in network.taps],
+                "more": [asdict(tap) for tap in network.extra_taps],
+                "gate": self.gate.as_dict(),
+                "command": self.inputs.command,
+            },
+        )
 
 
 def build_pretrain_result(

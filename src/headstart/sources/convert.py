@@ -1,8 +1,8 @@
 """Converting a Keras source into a folder of safetensors that says what it is: `headstart sources convert`.
 
-The folder holds `weights.safetensors`, the tensors by name in torch's layout, and `source.json`
-(`checkpoints/source_folder.py`) with `"graph": "keras"` and one more key, `top`: whether the network has its
-classifier. Keras builds the network of `arch` again when the folder is opened; nothing of Keras's own cache is needed.
+The folder holds `weights.safetensors`, the tensors by name in torch's layout, and `source.json` with `"graph": "keras"`
+(`checkpoints/source_folder.py`). Keras builds the network of `arch` again when the folder is opened; nothing of Keras's
+own cache is needed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def convert(uri: str, folder: Path, *, weights: str = "pretrained", seed: int = 
         trained_on=source.identity.trained_on,
         members={WEIGHTS: sha256(data)},
         preprocessing=source.preprocessing,
-        more={"top": source.identity.classes > 0},
+        settings={"top": source.identity.classes > 0},
     )
     write_folder(folder, {WEIGHTS: data, DESCRIPTION: to_json(description)})
     return open_source(f"file:{folder}").info

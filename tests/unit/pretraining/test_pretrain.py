@@ -86,7 +86,8 @@ def test_it_opens_as_a_source_with_its_own_classes_and_layers(developed: Path) -
     assert [f"turned {(0, 120, 60)[at]}" for at in found.argmax(axis=1)] == labels
     assert UNGATED not in source.info.notes
     assert source.info.input["size"] == (32, 32) and source.encode(pictures[:2]).shape == (2, 256)
-    assert open_source(f"file:{developed}", layer="flatten").encode(pictures[:2]).shape == (2, 4 * 256)
+    flat = open_source(f"file:{developed}", layer="flatten")
+    assert flat.encode(pictures[:2]).shape == (2, 4 * 256) and flat.info.feature_size == 4 * 256
     random = open_source(f"file:{developed}", weights="none")
     assert not np.allclose(random.encode(pictures[:2]), source.encode(pictures[:2]))
 

@@ -6,17 +6,15 @@
      "preprocessing": {…} or null, "classes": ["cat", "dog"], "licence": "…", "trained_on": "…",
      "members": {"weights.safetensors": "<sha256>"}}
 
-`graph` says what builds the network that `arch` names: `library`, or `keras` for a converted Keras source, as
-`convert.py` describes it. `preprocessing` is that of the architecture where it is null. `pretrain` adds `taps` and
-`more`, as they are at the size of its pictures, `gate`, which says how it stands against naive baselines, and
-`command`.
+`pretrain` adds `taps` and `more`, as they are at the size of its pictures, `gate`, which says how it stands against
+naive baselines, and `command`; `convert` adds `top`, whether the network has its classifier.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
@@ -30,7 +28,6 @@ SCHEMA = 1
 DESCRIPTION = "source.json"
 MAX_DESCRIPTION_BYTES = 16 << 20
 LIBRARY, KERAS = "library", "keras"
-GRAPHS = (LIBRARY, KERAS)
 UNGATED = "this source was not shown to beat naive baselines on its own data (it did not pass the gate of pretrain)"
 AGAIN = "make the folder again, or get its files again"
 
@@ -40,16 +37,14 @@ class SourceDescription:
     """What `source.json` says.
 
     Attributes:
-        graph: what builds the network, one of `GRAPHS`.
+        graph: what builds the network of `arch`: `library`, or `keras` for a converted Keras source.
         arch: URI of the architecture.
         origin: what the weights were made from: a URI, or a data set.
         weights: file name of the weights.
-        licence: of the weights.
-        trained_on: task and data it was trained on.
         members: sha256 of each file beside it.
-        preprocessing: how it wants its pictures or recordings; None for what the architecture wants.
+        preprocessing: None for that of the architecture.
         classes: names of its own classes, in order; none where it has no classifier.
-        more: other keys, for what builds the network.
+        settings: all other keys, for what builds the network.
     """
 
     graph: str
@@ -61,13 +56,17 @@ class SourceDescription:
     members: Mapping[str, str]
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] = ()
-    more: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+KEYS = [entry.name for entry in fields(SourceDescription) if entry.name != "settings"]
+TEXTS = KEYS[:6]
 
 
 def to_json(description: SourceDescription) -> bytes:
     """Return the bytes of `source.json`."""
-    keys = {key: value for key, value in asdict(description).items() if key != "more"}
-    return canonical_json({"schema": SCHEMA, **keys, **(description.more or {})})
+    values = asdict(description)
+    return canonical_json({"schema": SCHEMA, **values.pop("settings"), **values})
 
 
 def read_folder(folder: Path) -> SourceDescription:
@@ -107,38 +106,27 @@ def _checked(content: Any, path: Path) -> SourceDescription:
     """Return the description as its type, or refuse it at the first key that does not fit."""
     if not isinstance(content, dict):
         _refuse(path, "no JSON object")
-    if content.get("schema") != SCHEMA:
-        _refuse(path, f"schema {content.get('schema')!r}")
-    texts = ("graph", "arch", "origin", "weights", "licence", "trained_on")
-    if wrong := [name for name in texts if not isinstance(content.get(name), str)]:
+    if (schema := content.pop("schema", None)) != SCHEMA:
+        _refuse(path, f"schema {schema!r}")
+    known = {name: content.pop(name) for name in KEYS if name in content}
+    if wrong := [name for name in TEXTS if not isinstance(known.get(name), str)]:
         _refuse(path, f"no text under {wrong[0]}")
-    if content["graph"] not in GRAPHS:
-        _refuse(path, f"graph {content['graph']!r}")
-    members, classes = content.get("members"), content.get("classes", [])
+    if known["graph"] not in (LIBRARY, KERAS):
+        _refuse(path, f"graph {known['graph']!r}")
+    members, classes = known.get("members"), known.setdefault("classes", [])
     if not _texts(classes):
         _refuse(path, "classes that are no list of names")
-    if not isinstance(members, dict) or not _texts(list(members.values())) or content["weights"] not in members:
+    if not isinstance(members, dict) or not _texts(list(members.values())) or known["weights"] not in members:
         _refuse(path, "members without the weights and a sha256 each")
     if odd := [name for name in members if PurePosixPath(name).name != name or "\\" in name]:
         _refuse(path, f"the member {odd[0]!r}, which is not beside it")
-    keys = {field.name for field in fields(SourceDescription)} | {"schema"}
-    return SourceDescription(
-        **{name: content[name] for name in texts},
-        members=members,
-        preprocessing=_preprocessing(content.get("preprocessing"), path),
-        classes=tuple(classes),
-        more={name: value for name, value in content.items() if name not in keys},
-    )
+    try:
+        if known.get("preprocessing") is not None:
+            known["preprocessing"] = preprocessing_from(known["preprocessing"])
+    except (TypeError, AttributeError, ValueError) as error:
+        _refuse(path, f"preprocessing that is none ({error})")
+    return SourceDescription(**{**known, "classes": tuple(classes)}, settings=content)
 
 
 def _texts(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
-
-
-def _preprocessing(content: Any, path: Path) -> Preprocessing | None:
-    if content is None:
-        return None
-    try:
-        return preprocessing_from(content)
-    except (TypeError, AttributeError, ValueError) as error:
-        _refuse(path, f"preprocessing that is none ({error})")

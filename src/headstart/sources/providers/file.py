@@ -39,14 +39,10 @@ READING = 1
 
 
 def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, size: int | None = None) -> TorchSource:
-    """Return the network `arch` with the weights of the file that `spec` names, or with random ones.
+    """Return the network of the URI `arch` with the weights of the file that `spec` names, or with random ones.
 
-    Args:
-        spec: `file:PATH`.
-        weights: `pretrained` for those of the file, `none` for random ones of the same architecture.
-        seed: of random weights.
-        arch: URI of the architecture; None for a folder, which names its own.
-        size: side of the input in pixels, where the architecture leaves it open.
+    A folder names its architecture itself. `size` is the side of the input in pixels, where an architecture leaves it
+    open.
 
     Raises:
         SourceError: no such file, no architecture, or the two do not fit.
@@ -63,42 +59,33 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, 
         raise SourceError(
             f"{spec.uri} needs the architecture of its weights", "none", "add --arch, for instance --arch timm:resnet18"
         )
-    shell = open_shell(arch, seed=seed if weights == "none" else 0, size=size)
+    shell = open_shell(arch, weights, seed, size=size)
     if weights == "none":
         return with_build(shell, replace(shell.identity, uri=spec.uri, arch=arch), shell.module)
     return open_checkpoint(path, spec.uri, shell, arch)
 
 
 def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSource:
-    """Return the source that a folder describes in `source.json`; see `folder.py`.
-
-    Raises:
-        SourceError: the folder is damaged, or its weights do not fit.
-    """
+    """Return the source that `source.json` of a folder describes; SourceError where it is damaged or does not fit."""
     described = read_folder(folder)
     if described.graph == KERAS:
         from headstart.sources.providers.keras import open_converted
 
         return open_converted(folder, described, uri=uri, weights=weights, seed=seed)
-    shell = _shaped(open_shell(described.arch, seed=seed if weights == "none" else 0), described, folder, seed=seed)
+    shell = _shaped(open_shell(described.arch, weights, seed), described, folder, seed=seed)
     if weights == "none":
         return with_build(shell, replace(shell.identity, uri=uri), shell.module)
     source = open_checkpoint(folder / described.weights, uri, shell, arch="")
-    gate = (described.more or {}).get("gate")
-    notes = (UNGATED, *source.identity.notes) if isinstance(gate, dict) and not gate.get("passed") else None
-    identity = replace(
-        source.identity,
-        licence=described.licence,
-        trained_on=described.trained_on,
-        notes=source.identity.notes if notes is None else notes,
-    )
+    gate, notes = described.settings.get("gate"), source.identity.notes
+    if isinstance(gate, dict) and not gate.get("passed"):
+        notes = (UNGATED, *notes)
+    identity = replace(source.identity, licence=described.licence, trained_on=described.trained_on, notes=notes)
     return with_build(source, identity, source.module)
 
 
 def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, seed: int) -> TorchSource:
     """Return the architecture with the preprocessing, the taps and the classes that a folder describes."""
-    preprocessing = described.preprocessing or shell.preprocessing
-    stated = described.more or {}
+    stated = described.settings
     try:
         taps, more = (
             tuple(Tap(**tap) for tap in stated[name]) if name in stated else getattr(shell, name)
@@ -106,27 +93,24 @@ def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, s
         )
     except TypeError as error:
         raise SourceError(f"{folder / DESCRIPTION} must describe its taps", error, AGAIN) from error
-    classes = len(described.classes)
-    if classes in (0, shell.identity.classes):
-        return TorchSource(shell.identity, preprocessing, taps, shell.module, more=more)
-    digest = sha256_json([shell.identity.sha256, classes])
-    identity = replace(shell.identity, classes=classes, sha256=digest)
+    identity, build, classes = shell.identity, shell.module, len(described.classes)
+    if classes not in (0, identity.classes):
+        identity = replace(identity, classes=classes, sha256=sha256_json([identity.sha256, classes]))
 
-    def build() -> nn.Module:
-        from headstart.sources.networks.classifier import with_classes
+        def build() -> nn.Module:
+            from headstart.sources.networks.classifier import with_classes
 
-        return with_classes(shell.module(), classes, seed=seed)
+            return with_classes(shell.module(), classes, seed=seed)
 
-    return TorchSource(identity, preprocessing, taps, build, more=more)
+    return TorchSource(identity, described.preprocessing or shell.preprocessing, taps, build, more=more)
 
 
-def open_shell(arch: str, *, seed: int, size: int | None = None) -> TorchSource:
-    """Return an architecture with random weights.
+def open_shell(arch: str, weights: str, seed: int, *, size: int | None = None) -> TorchSource:
+    """Return an architecture with random weights; SourceError where none can be loaded into it, being no torch network.
 
-    Raises:
-        SourceError: it is no network of torch, which weights can be loaded into.
+    They are drawn from `seed` where `weights` is `none`, and replaced otherwise.
     """
-    shell = open_source(arch, weights="none", seed=seed, size=size)
+    shell = open_source(arch, weights="none", seed=seed if weights == "none" else 0, size=size)
     if not isinstance(shell, TorchSource):
         raise SourceError(
             "the architecture of a checkpoint must be a torch network", repr(arch), "name one, such as timm:resnet18"
@@ -140,30 +124,29 @@ def with_build(shell: TorchSource, identity: Identity, build: Callable[[], nn.Mo
 
 
 def open_checkpoint(path: Path, uri: str, shell: TorchSource, arch: str) -> TorchSource:
-    """Return an architecture with the weights of a checkpoint, once they are proved to fit.
-
-    Args:
-        path: of the checkpoint.
-        uri: of the source.
-        shell: the architecture.
-        arch: its URI.
+    """Return the architecture `shell`, of the URI `arch`, with the weights of a checkpoint, once proved to fit.
 
     Raises:
         SourceError: the checkpoint is unsound, or does not fit.
     """
     digest = sha256_file(path)
     build = cache(lambda: load_into(shell, path, digest))
-    notes, classifier = remembered_fit(shell, digest, lambda: build()[1])
+    key = sha256_json({"reading": READING, "weights": digest, "architecture": shell.identity.sha256})
+    record = cache_dir() / "sources" / f"{key}.json"
+    if (fit := read_record(record)) is None:
+        loaded = build()[1]
+        fit = {"notes": list(loaded.notes), "classifier": loaded.classifier}
+        write_record(record, fit)
     identity = replace(
         shell.identity,
         uri=uri,
-        classes=shell.identity.classes if classifier else 0,
+        classes=shell.identity.classes if fit["classifier"] else 0,
         licence="not stated",
         revision="",
         sha256=digest,
         trained_on=f"not stated (weights in {path.name})",
         arch=arch,
-        notes=notes,
+        notes=tuple(fit["notes"]),
     )
     return with_build(shell, identity, lambda: build()[0])
 
@@ -187,20 +170,3 @@ def load_into(shell: TorchSource, path: Path, digest: str) -> tuple[nn.Module, L
     if sha256_file(path) != digest:
         raise SourceError(f"{path} must stay as it is while it is in use", "another file", "open it again")
     return body, load_checkpoint(body, checkpoint, where=str(path))
-
-
-def remembered_fit(shell: TorchSource, digest: str, load: Callable[[], Loaded]) -> tuple[tuple[str, ...], bool]:
-    """Return the notes of a checkpoint that fits, and whether its classifier does, from the cache or by loading it.
-
-    Args:
-        shell: the architecture.
-        digest: sha256 of the checkpoint.
-        load: loads it, and raises SourceError where it does not fit.
-    """
-    key = sha256_json({"reading": READING, "weights": digest, "architecture": shell.identity.sha256})
-    path = cache_dir() / "sources" / f"{key}.json"
-    if (cached := read_record(path)) is not None:
-        return tuple(cached["notes"]), bool(cached["classifier"])
-    loaded = load()
-    write_record(path, {"notes": list(loaded.notes), "classifier": loaded.classifier})
-    return loaded.notes, loaded.classifier

@@ -251,9 +251,9 @@ def open_converted(folder: Path, description: SourceDescription, *, uri: str, we
         MissingExtra: Keras is not installed.
     """
     where = folder / DESCRIPTION
-    top = (description.more or {}).get("top")
+    top = description.settings.get("top")
     if not isinstance(top, bool) or not description.arch.startswith("keras:"):
-        received = "one of an earlier version" if "network" in (description.more or {}) else repr(description.arch)
+        received = "one of an earlier version" if "network" in description.settings else repr(description.arch)
         raise SourceError(f"{where} must name a network of Keras under arch", received, CONVERT_AGAIN)
     if description.preprocessing is None:
         raise SourceError(f"{where} must state the preprocessing", "none", CONVERT_AGAIN)

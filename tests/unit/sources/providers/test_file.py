@@ -313,6 +313,24 @@ def written(folder: Path, state: dict[str, torch.Tensor]) -> None:
     (folder / "source.json").write_bytes(to_json(description))
 
 
+def test_a_folder_states_the_width_of_flatten_at_the_size_of_its_own_pictures(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    written(tmp_path, state)
+    plain = open_source(f"file:{tmp_path}")
+    flatten = next(tap for tap in plain.more if tap.name == "flatten")
+    width = flatten.width // 25 * 4  # 5 x 5 positions at 160 pixels, 2 x 2 at 64
+    change(
+        tmp_path,
+        preprocessing={**dataclasses.asdict(plain.preprocessing), "size": [64, 64], "resize": 64},
+        taps=[dataclasses.asdict(tap) for tap in plain.taps],
+        more=[{**dataclasses.asdict(flatten), "width": width}],
+    )
+    source = open_source(f"file:{tmp_path}", layer="flatten")
+    assert source.info.feature_size == source.encode(pictures(64)).shape[1] == width
+    assert open_source(f"file:{tmp_path}", weights="none", layer="flatten").info.feature_size == width
+
+
 def test_a_folder_says_itself_what_it_is(body: torch.nn.Module, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     written(tmp_path, state)
     source = open_source(f"file:{tmp_path}")
