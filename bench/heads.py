@@ -28,8 +28,8 @@ from threadpoolctl import threadpool_limits
 import headstart as hs
 from headstart.heads import convex, cross_validation, tfidf
 from headstart.heads.convex import FoldHeads
-from headstart.heads.lbfgs import minimise
-from headstart.heads.losses import CONVEX_LOSSES
+from headstart.heads.convex import minimise
+from headstart.heads.convex import CONVEX_LOSSES
 from machine import machine
 
 FIT_CONVEX = cross_validation.fit_convex

@@ -16,11 +16,11 @@ ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run fitting comparison"
     " pretraining cli __main__",
     "base": "errors disk hashing cache config memory prefetch progress threads",
-    "data": "modality dataset file_tree images text audio labels audit class_list readers split",
-    "data.readers": "archives csv_tables class_folders hf_datasets in_memory jsonl manifest parquet open",
+    "data": "modality dataset file_tree images text audio labels audit readers split",
+    "data.readers": "archives tables class_folders in_memory manifest parquet open",
     "data.images": "formats jpeg pillow preprocessing",
     "data.audio": "decoding spectrogram",
-    "engines": "base environment token_batches openvino torch select conversion_process",
+    "engines": "base environment openvino torch select conversion_process",
     "sources": "layers taps base architecture checkpoints hub keras networks uri registry convert graphs text providers"
     " catalogue",
     "sources.checkpoints": "align keras_file safetensors pth checks read load source_folder",
@@ -32,9 +32,8 @@ ORDER = {
     "sources.keras": "applications layers library network",
     "sources.providers": "arch keras file huggingface_text timm huggingface onnx package_files packaged_text packaged"
     " tfhub torchvision words",
-    "features": "features modality extraction store extraction_pass extract",
-    "heads": "calibration folds lbfgs linear losses principal_axes convex centroid ridge cross_validation select tfidf"
-    " serialization stacking",
+    "features": "modality features store extraction_pass extract",
+    "heads": "folds linear principal_axes convex closed_form cross_validation select tfidf stacking",
     "judge": "intervals metrics baselines report benefit gate",
     "judge.report": "charts page usage fit_page comparison_page",
     "judge.benefit": "results gains sentence benefit",

@@ -7,7 +7,7 @@ penalties and calibration, because they are for plain centred rows that all coun
 import numpy as np
 import pytest
 
-from headstart.heads import ridge
+from headstart.heads import closed_form as ridge
 from headstart.heads.principal_axes import principal_rows
 
 CASES = {

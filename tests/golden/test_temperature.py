@@ -10,7 +10,7 @@ import random
 import numpy as np
 import pytest
 
-from headstart.heads.calibration import fit_temperature, log_losses
+from headstart.heads.linear import fit_temperature, log_losses
 
 CASES = [  # rows, classes, seed, true temperature, weighted; temperature, mean log loss at it
     ((200, 3, 0, 0.3, False), 0.2946141666641502, 0.585631942263608),

@@ -17,7 +17,7 @@ from headstart.base.errors import UsageError, list_some, one_line
 from headstart.base.progress import Progress
 from headstart.data.dataset import Skipped
 from headstart.data.modality import MODALITIES
-from headstart.data.readers.csv_tables import safe_cell
+from headstart.data.readers.tables import safe_cell
 
 
 @dataclass(frozen=True)

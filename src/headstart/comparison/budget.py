@@ -207,7 +207,7 @@ def pass_timer(source: Source, prepared: PreparedData) -> Callable[[int], float]
 def _seconds_of_a_pass(source: Source, prepared: PreparedData, size: int) -> float:
     import torch
 
-    from headstart.engines.token_batches import padded
+    from headstart.engines.base import padded
     from headstart.tune.training.task import default_device, precision
 
     device = default_device()

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from headstart.base.disk import TEMPORARY, process_lock, reraise_disk_errors, sync_folder, write_atomic
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
-from headstart.engines.base import Batch, Network, as_tokens
+from headstart.engines.base import Batch, Network, Padded, as_tokens, over_pieces
 from headstart.engines.environment import own_signal_stack, set_passive_omp_wait, without_telemetry
-from headstart.engines.token_batches import Padded, over_pieces
 
 with without_telemetry():
     import openvino as ov

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from headstart.base.cache import read_record, write_record
 from headstart.base.errors import UsageError, check_choice
 from headstart.base.hashing import sha256
-from headstart.engines.base import Batch, Block, Engine, Network
-from headstart.engines.token_batches import LOOKUP, LookupEngine
+from headstart.engines.base import LOOKUP, Batch, Block, Engine, LookupEngine, Network
 
 ENGINES = ("auto", "torch", "openvino", "openvino-bf16", "openvino-f32")
 FASTEST_FIRST = ("openvino-bf16", "openvino-f32")

@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.engines.base import Batch, as_tokens, in_batches
+from headstart.engines.base import Batch, Padded, as_tokens, in_batches, over_pieces
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.engines.token_batches import Padded, over_pieces
 
 set_passive_omp_wait()
 

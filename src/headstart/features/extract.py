@@ -21,8 +21,8 @@ from headstart.data.dataset import Dataset
 from headstart.engines.base import Engine
 from headstart.engines.conversion_process import NetworkOrigin, engine_opener
 from headstart.engines.select import Sample, cached_engine_name
-from headstart.features.extraction import Extraction
 from headstart.features.extraction_pass import ExtractionPass
+from headstart.features.features import Extraction
 from headstart.features.store import Store
 from headstart.sources.base import Source
 from headstart.sources.registry import open_source

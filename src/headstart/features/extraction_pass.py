@@ -24,7 +24,7 @@ from headstart.data.modality import Kind
 from headstart.data.text import text_of
 from headstart.engines.base import Batch, Engine, Network, PreparedExample, stacked
 from headstart.engines.select import PARITY_SAMPLE, Sample, library_versions
-from headstart.features.extraction import Extraction
+from headstart.features.features import Extraction
 from headstart.features.modality import EXTRACTION_PROFILES, order_by_length
 from headstart.features.store import KEYS_AT_ONCE, Store, StoredRow, row_key
 from headstart.sources.base import Source

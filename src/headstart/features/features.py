@@ -1,4 +1,4 @@
-"""Features: what a source says about each example, with labels, ids and fingerprints of what made them."""
+"""Features of examples: those of a whole data set as they were extracted, and rows of one layer with their labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.audit import Scan
 from headstart.engines.base import Block
+from headstart.features.modality import Summary
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,34 @@ class Features:
         """Return the rows at `positions`, in that order."""
         indices = np.asarray(positions, dtype=np.intp)
         return replace(self, x=self.x[indices], y=self.y[indices], ids=tuple(self.ids[i] for i in indices))
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The features of a data set, all blocks of them.
+
+    Attributes:
+        scan: the n examples that could be used, their hashes, and what all of them together show.
+        positions: of these n in the data set that was read, ascending.
+        x: float32 of shape (n, d), the blocks side by side.
+        summary: what is kept of each example beside its features.
+        blocks: names and widths of the columns.
+        hits: how many of the n examples needed no run of the network: cached, or the same bytes as another.
+        misses: how many examples were run.
+        engine: name and precision of the engine.
+        made_by: fingerprint of the network, the engine and the libraries behind both.
+        notes: what was noticed on the way, one sentence each.
+        unknown: of texts, the words that the source does not know and how often each comes, the commonest first.
+    """
+
+    scan: Scan
+    positions: tuple[int, ...]
+    x: NDArray[np.float32]
+    summary: Summary
+    blocks: tuple[Block, ...]
+    hits: int
+    misses: int
+    engine: str
+    made_by: str
+    notes: tuple[str, ...]
+    unknown: tuple[tuple[str, int], ...] = ()

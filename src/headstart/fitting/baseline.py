@@ -12,7 +12,7 @@ from headstart.base.cache import Arrays
 from headstart.data.text import texts_at
 from headstart.fitting.choice_cache import choice_key, remembered_choice
 from headstart.fitting.words import TextBaseline, fit_text_baseline
-from headstart.heads.serialization import tfidf_choice_from_parts, tfidf_choice_to_parts
+from headstart.heads.tfidf import TfidfChoice
 from headstart.judge.baselines import SIMPLE_BASELINES
 from headstart.run.prepared import PreparedData
 
@@ -53,8 +53,8 @@ def _fit_text_baseline(prepared: PreparedData, seed: int) -> TextBaseline:
 
     def choose() -> tuple[dict[str, Any], Arrays]:
         text_baseline = fit_text_baseline(train, test, y, c, seed=seed)
-        plain, arrays = tfidf_choice_to_parts(text_baseline.choice)
+        plain, arrays = text_baseline.choice.to_parts()
         return plain, {**arrays, "probabilities": text_baseline.probabilities}
 
     plain, arrays = remembered_choice(choice_key("words", [y], {**inputs, "classes": c, "seed": seed}), choose)
-    return TextBaseline(tfidf_choice_from_parts(plain, arrays), train, test, arrays["probabilities"])
+    return TextBaseline(TfidfChoice.from_parts(plain, arrays), train, test, arrays["probabilities"])

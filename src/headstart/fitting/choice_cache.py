@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headstart.base.cache import Arrays, ResultCache
 from headstart.base.config import cache_dir
 from headstart.base.hashing import sha256
-from headstart.heads.serialization import CHOICE_VERSION
+from headstart.heads.select import CHOICE_VERSION
 
 
 def remembered_choice(

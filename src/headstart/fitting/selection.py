@@ -10,10 +10,6 @@ import numpy as np
 from headstart.base.cache import Arrays
 from headstart.fitting.choice_cache import choice_key, remembered_choice
 from headstart.heads.select import HeadChoice, affordable_kinds, choose_head, choose_layer
-from headstart.heads.serialization import (
-    head_choice_from_parts,
-    head_choice_to_parts,
-)
 from headstart.run.prepared import LayerSelection, PreparedData
 from headstart.sources.layers import AUTO
 
@@ -40,12 +36,12 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSe
 
     def choose() -> tuple[dict[str, Any], Arrays]:
         layers, choice = _choose(prepared, names, seed)
-        plain, arrays = head_choice_to_parts(choice)
+        plain, arrays = choice.to_parts()
         errors = {name: float(error) for name, error in layers.errors.items()}
         return {"layer": layers.chosen, "errors": errors, "choice": plain}, arrays
 
     plain, arrays = remembered_choice(key, choose)
-    return LayerSelection(plain["layer"], plain["errors"]), head_choice_from_parts(plain["choice"], arrays)
+    return LayerSelection(plain["layer"], plain["errors"]), HeadChoice.from_parts(plain["choice"], arrays)
 
 
 def _choose(prepared: PreparedData, names: Sequence[str], seed: int) -> tuple[LayerSelection, HeadChoice]:

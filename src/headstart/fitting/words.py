@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import one_line
 from headstart.engines.base import as_tokens
-from headstart.features.extraction import Extraction
+from headstart.features.features import Extraction
 from headstart.features.modality import TextSummary
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import HeadChoice

@@ -1,7 +1,12 @@
-"""Heads without a closed form: a convex loss plus an L2 penalty, fitted on several sets of rows at once."""
+"""Heads without a closed form: a convex loss plus an L2 penalty, fitted on several sets of rows at once.
+
+The losses are multinomial logistic, and the squared hinge of a support vector machine. L-BFGS minimises them for all
+folds of a cross-validation together, which so share every matrix product.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,13 +18,73 @@ from numpy.typing import NDArray
 
 from headstart.base.config import cores
 from headstart.base.threads import ONE_THREAD_A_PRODUCT
-from headstart.heads.lbfgs import Losses, minimise
-from headstart.heads.losses import ConvexLoss
 from headstart.heads.principal_axes import PrincipalRows
 
 ROWS_PER_BLOCK = 512  # their scores stay in the processor's cache
 MIN_HEADS_TO_SORT = 64  # at once; with fewer, leaving out those that a block does not teach costs more than it saves
 MIN_WORK_FOR_THREADS = 1e7  # multiplications in one look at all rows
+MAX_HALVINGS = 15  # of one step
+ARMIJO = 1e-4  # share of the predicted descent that a step must bring
+
+ValuesAndSlopes = tuple[NDArray[np.float64], NDArray[np.floating]]
+Losses = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+History = deque[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True)
+class ConvexLoss:
+    """A loss that a linear head can be fitted with.
+
+    Attributes:
+        evaluate: takes scores (m, c, n), class ids (n,) and weights (m, n) of m heads, and returns their weighted
+            losses (m,) and the slopes by score (m, c, n). It may reuse the memory of the scores for the slopes.
+        curvature: about how large the second derivative of the loss by a score is, by the number of classes.
+        penalties: L2 strengths worth trying, strongest first.
+    """
+
+    evaluate: Callable[[NDArray[np.floating], NDArray[np.int64], NDArray[np.floating]], ValuesAndSlopes]
+    curvature: Callable[[int], float]
+    penalties: tuple[float, ...]
+
+
+def cross_entropy(scores: NDArray[np.floating], y: NDArray[np.int64], weights: NDArray[np.floating]) -> ValuesAndSlopes:
+    """Return the weighted cross entropy in nats, and its slopes; shapes are those of `ConvexLoss.evaluate`."""
+    rows = np.arange(len(y))
+    scores -= scores.max(axis=1, keepdims=True)
+    true_scores = scores[:, y, rows]
+    np.exp(scores, out=scores)
+    total = scores.sum(axis=1)
+    values = np.einsum("mn,mn->m", weights, np.log(total) - true_scores, dtype=np.float64)
+    scores *= (weights / total)[:, None]
+    scores[:, y, rows] -= weights
+    return values, scores
+
+
+def squared_hinge(scores: NDArray[np.floating], y: NDArray[np.int64], weights: NDArray[np.floating]) -> ValuesAndSlopes:
+    """Return the weighted sum of squared hinges, one class against the rest, and its slopes; shapes as above."""
+    rows = np.arange(len(y))
+    true_shortfall = 1 - scores[:, y, rows]
+    shortfall = scores
+    shortfall += 1
+    shortfall[:, y, rows] = true_shortfall
+    np.maximum(shortfall, 0, out=shortfall)
+    values = np.einsum("mcn,mcn,mn->m", shortfall, shortfall, weights, dtype=np.float64)
+    shortfall *= 2 * weights[:, None]
+    shortfall[:, y, rows] *= -1
+    return values, shortfall
+
+
+def _half_powers_of_ten(first: float, last: float) -> tuple[float, ...]:
+    return tuple(float(10.0**half) for half in np.arange(first, last - 0.01, -0.5))
+
+
+LOGISTIC = ConvexLoss(
+    cross_entropy,
+    lambda c: min(0.25, 1 / c),  # p (1 - p), for probabilities that are near 1/c where there are many classes
+    penalties=_half_powers_of_ten(1.5, -4),
+)
+SVM = ConvexLoss(squared_hinge, lambda c: 2.0, penalties=_half_powers_of_ten(3, -3))
+CONVEX_LOSSES = {"logistic": LOGISTIC, "svm": SVM}
 
 
 @dataclass(frozen=True)
@@ -169,3 +234,72 @@ def _block_map(threads: int) -> Iterator[BlockMap]:
         return
     with ONE_THREAD_A_PRODUCT, ThreadPoolExecutor(threads) as pool:
         yield pool.map
+
+
+def minimise(
+    losses: Losses, start: NDArray[np.float64], *, tolerance: float, steps: int, memory: int = 10
+) -> NDArray[np.float64]:
+    """Return the point at which each function is least (Liu & Nocedal 1989).
+
+    Args:
+        losses: gives values (m,) and gradients (m, p) at points (m, p), one row per function.
+        start: where to start, float64 of shape (m, p); variables should be scaled to a curvature of about 1.
+        tolerance: a function stops when the descent that a step predicts is below this share of its value.
+        steps: the most steps to take.
+        memory: how many steps the estimate of the curvature remembers.
+
+    Returns:
+        Points, float64 of shape (m, p).
+    """
+    point = start
+    value, gradient = losses(point)
+    history: History = deque(maxlen=memory)
+    active = np.ones(len(point), bool)
+    for _ in range(steps):
+        direction = -_newton_direction(gradient, history)
+        descent = _row_dot(direction, gradient)
+        active &= -descent > tolerance * np.abs(value)
+        if not active.any():
+            break
+        direction[~active] = 0
+        step_size = np.ones(len(point))
+        for _ in range(MAX_HALVINGS):
+            new_point = point + step_size[:, None] * direction
+            new_value, new_gradient = losses(new_point)
+            accepted = ~active | (new_value <= value + ARMIJO * step_size * descent)
+            if accepted.all():
+                break
+            step_size[~accepted] *= 0.5
+        else:
+            # No step brings less: these functions are at the floor of their arithmetic.
+            stuck = ~accepted
+            new_point[stuck], new_value[stuck], new_gradient[stuck] = point[stuck], value[stuck], gradient[stuck]
+            active &= accepted
+        step, change = new_point - point, new_gradient - gradient
+        curvature = _row_dot(step, change)
+        inverse = np.divide(1, curvature, out=np.zeros(len(point)), where=curvature > np.finfo(float).tiny)
+        history.append((step, change, inverse))
+        point, value, gradient = new_point, new_value, new_gradient
+    return point
+
+
+def _newton_direction(gradient: NDArray[np.float64], history: History) -> NDArray[np.float64]:
+    """Return the gradients times the inverse curvature that `history` has seen (the two-loop recursion)."""
+    result = gradient.copy()
+    coefficients = []
+    for step, change, inverse in reversed(history):
+        coefficient = inverse * _row_dot(step, result)
+        result -= coefficient[:, None] * change
+        coefficients.append(coefficient)
+    if history:
+        _, change, inverse = history[-1]
+        size = inverse * _row_dot(change, change)
+        result *= np.divide(1, size, out=np.ones(len(result)), where=size > 0)[:, None]
+    for (step, change, inverse), coefficient in zip(history, reversed(coefficients), strict=True):
+        result += (coefficient - inverse * _row_dot(change, result))[:, None] * step
+    return result
+
+
+def _row_dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    product: NDArray[np.float64] = np.einsum("mp,mp->m", a, b)
+    return product

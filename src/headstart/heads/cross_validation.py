@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
 from headstart.base.threads import ONE_THREAD_A_PRODUCT, threads_for
-from headstart.heads import ridge
-from headstart.heads.calibration import fit_temperature, log_losses
-from headstart.heads.centroid import CENTROID_PENALTIES, fit_centroids
-from headstart.heads.convex import FoldHeads, fit_convex
+from headstart.heads import closed_form as ridge
+from headstart.heads.closed_form import CENTROID_PENALTIES, fit_centroids
+from headstart.heads.convex import CONVEX_LOSSES, FoldHeads, fit_convex
 from headstart.heads.folds import LabelledFolds, class_weights, label_folds, weighted_mean
-from headstart.heads.losses import CONVEX_LOSSES
+from headstart.heads.linear import fit_temperature, log_losses
 from headstart.heads.principal_axes import PrincipalRows, block_slices, column_scale, principal_rows
 
 PLATEAU = 1.01  # of the penalties whose error is within 1 % of the least, the strongest is chosen

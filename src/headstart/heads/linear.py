@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 Float = TypeVar("Float", bound=np.floating)
 
+MIN_CURVATURE = 1e-300  # as a share of the slope; dividing by less would overflow
+MAX_NEWTON_STEPS = 100
+STEP_TOLERANCE = 1e-5  # as a share of the value: what is still missing after such a step is about its square
+MIN_SPREAD = 1e-3  # misleading scores keep this share of their spread, so that float32 keeps their order
 ABSENT_CLASS_SCORE = -1e4  # of a class without examples: its probability is 0, and no arithmetic overflows
 
 
@@ -64,3 +68,48 @@ def probabilities_of_all_classes(
     every = np.zeros((len(scores), c), np.float32)
     every[:, present] = softmax((scores / temperature).astype(np.float32))
     return every
+
+
+def fit_temperature(scores: NDArray[np.floating], y: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    """Return the temperature with the least weighted log loss (Guo et al. 2017).
+
+    One imaginary example, spread evenly over the classes, is added to the data (in the manner of Platt 1999), so
+    that scores without a single error do not end in certainty.
+
+    Args:
+        scores: class scores of unseen examples, of shape (n, c).
+        y: class ids, of shape (n,).
+        weights: how much each example counts, of shape (n,); at least one is > 0.
+    """
+    used = weights > 0
+    gaps = scores[used].astype(np.float64)
+    gaps -= gaps.max(axis=1, keepdims=True)
+    weights = weights[used] / weights[used].sum()
+    spread = 1 / (len(gaps) + 1)
+    true_gaps = (1 - spread) * gaps[np.arange(len(gaps)), y[used]] + spread * gaps.mean(axis=1)
+    unit = -(weights @ gaps.mean(axis=1))
+    if not unit > 0:
+        return 1.0
+    # The loss is convex in the inverse temperature: Newton's method, kept inside a shrinking bracket.
+    low, high, inverse = MIN_SPREAD / unit, 1e6 / unit, 1 / unit
+    for _ in range(MAX_NEWTON_STEPS):
+        powers = np.exp(gaps * inverse)
+        powers /= powers.sum(axis=1, keepdims=True)
+        mean = np.einsum("nc,nc->n", powers, gaps)
+        slope = weights @ (mean - true_gaps)
+        curvature = weights @ (np.einsum("nc,nc,nc->n", powers, gaps, gaps) - mean**2)
+        low, high = (inverse, high) if slope < 0 else (low, inverse)
+        newton = inverse - slope / curvature if curvature > MIN_CURVATURE * abs(slope) else np.inf
+        previous, inverse = inverse, newton if low < newton < high else np.sqrt(low * high)
+        if abs(inverse - previous) <= STEP_TOLERANCE * previous:
+            break
+    return float(1 / inverse)
+
+
+def log_losses(scores: NDArray[np.floating], y: NDArray[np.int64], temperature: float) -> NDArray[np.float64]:
+    """Return the log loss of each example in nats, float64 of shape (n,), for class scores of shape (n, c)."""
+    gaps = scores / temperature
+    gaps -= gaps.max(axis=1, keepdims=True)
+    true_gaps = gaps[np.arange(len(gaps)), y].astype(np.float64)
+    losses: NDArray[np.float64] = np.log(np.exp(gaps).sum(axis=1, dtype=np.float64)) - true_gaps
+    return losses

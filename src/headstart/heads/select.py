@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.cache import Arrays
 from headstart.base.errors import UsageError, list_some
 from headstart.features.features import Features
+from headstart.heads.closed_form import RIDGE_PENALTIES
+from headstart.heads.convex import CONVEX_LOSSES
 from headstart.heads.cross_validation import (
     CrossValidationTask,
     HeadTrial,
@@ -22,10 +26,10 @@ from headstart.heads.cross_validation import (
 )
 from headstart.heads.folds import MAX_CLASS_RATIO, weighted_mean
 from headstart.heads.linear import LinearHead, for_all_classes, probabilities_of_all_classes
-from headstart.heads.losses import CONVEX_LOSSES
 from headstart.heads.principal_axes import PrincipalRows
-from headstart.heads.ridge import RIDGE_PENALTIES
 
+CHOICE_VERSION = 6
+"""Counts up when the code of this folder comes to choose another head for the same rows, or stores another form."""
 SIMPLEST_FIRST = ("centroid", "ridge", "svm", "logistic")
 MAX_OPERATIONS = 1e12  # floating point, for trying the heads fitted by steps: about half a minute on two cores
 EVALUATIONS_PER_PATH = 200  # of a loss along one path of penalties, on average
@@ -73,6 +77,26 @@ class HeadChoice:
     def log_loss(self) -> float:
         """The log loss of the chosen head on unseen examples, in nats."""
         return next(candidate.log_loss for candidate in self.candidates if candidate.kind == self.head.kind)
+
+    def to_parts(self) -> tuple[dict[str, Any], Arrays]:
+        """Return the choice as plain values and arrays: what the cache holds of it."""
+        head = self.head
+        plain = {
+            "head": {"kind": head.kind, "penalty": float(head.penalty), "temperature": float(head.temperature)},
+            "candidates": [
+                {name: value if isinstance(value, str) else float(value) for name, value in asdict(candidate).items()}
+                for candidate in self.candidates
+            ],
+            "notes": list(self.notes),
+        }
+        return plain, {"weight": head.weight, "bias": head.bias, "out_of_fold": self.out_of_fold}
+
+    @classmethod
+    def from_parts(cls, plain: Mapping[str, Any], arrays: Arrays) -> HeadChoice:
+        """Return the choice that `to_parts` took apart."""
+        head = LinearHead(**plain["head"], weight=arrays["weight"], bias=arrays["bias"])
+        candidates = tuple(HeadCandidate(**candidate) for candidate in plain["candidates"])
+        return cls(head, candidates, arrays["out_of_fold"], tuple(plain["notes"]))
 
 
 @dataclass(frozen=True)

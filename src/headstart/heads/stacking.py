@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.heads.calibration import log_losses
 from headstart.heads.folds import weighted_mean
-from headstart.heads.linear import LinearHead, softmax
+from headstart.heads.linear import LinearHead, log_losses, softmax
 from headstart.heads.tfidf import TfidfHead
 
 MIN_PROBABILITY = 1e-9  # what a head is less sure of than that is not believed

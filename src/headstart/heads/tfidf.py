@@ -15,17 +15,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.cache import Arrays
 from headstart.base.config import cores
+from headstart.heads.convex import LOGISTIC, minimise
 from headstart.heads.cross_validation import best_trial
 from headstart.heads.folds import LabelledFolds, label_folds
-from headstart.heads.lbfgs import minimise
 from headstart.heads.linear import for_all_classes, probabilities_of_all_classes, softmax
-from headstart.heads.losses import LOGISTIC
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -115,6 +115,17 @@ class TfidfChoice:
     head: TfidfHead
     out_of_fold: NDArray[np.float32]
     test_weights: NDArray[np.float64]
+
+    def to_parts(self) -> tuple[dict[str, Any], Arrays]:
+        """Return the choice as plain values and arrays: what the cache holds of it."""
+        head = self.head
+        arrays: Arrays = {**head.to_arrays(), "out_of_fold": self.out_of_fold, "test_weights": self.test_weights}
+        return {"temperature": float(head.temperature), "penalty": float(head.penalty)}, arrays
+
+    @classmethod
+    def from_parts(cls, plain: Mapping[str, Any], arrays: Arrays) -> TfidfChoice:
+        """Return the choice that `to_parts` took apart."""
+        return cls(TfidfHead.from_arrays(arrays, **plain), arrays["out_of_fold"], arrays["test_weights"])
 
 
 def terms_of(text: str) -> Iterator[str]:

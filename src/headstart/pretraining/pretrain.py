@@ -16,9 +16,9 @@ from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress
 from headstart.data.audio.decoding import length
 from headstart.data.audit import Scan, check_bad, scan
-from headstart.data.class_list import keep_classes, read_classes
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.labels import keep_classes, read_classes
 from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
 from headstart.data.split import hold_out, split

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from headstart.data.audit import Scan
 from headstart.data.split import Parts
-from headstart.features.extraction import Extraction
-from headstart.features.features import Features
+from headstart.features.features import Extraction, Features
 from headstart.features.modality import TextSummary
 from headstart.sources.base import Source
 from headstart.sources.layers import select

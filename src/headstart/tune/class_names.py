@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.data.text import Tokens
-from headstart.engines.token_batches import padded
-from headstart.heads.calibration import fit_temperature, log_losses
+from headstart.engines.base import padded
 from headstart.heads.folds import assign_folds, content_groups
+from headstart.heads.linear import fit_temperature, log_losses
 from headstart.heads.select import refit
 from headstart.tune.network.classifier import joined_blocks
 from headstart.tune.network.readers import TextReader

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.heads.calibration import fit_temperature, log_losses
 from headstart.heads.folds import class_weights
+from headstart.heads.linear import fit_temperature, log_losses
 from headstart.heads.select import refit
 from headstart.judge.intervals import Interval, paired_difference
 from headstart.tune.problem import TuningProblem

@@ -27,11 +27,11 @@ from headstart.data.dataset import BadExample, Dataset, Example
 from headstart.data.images.preprocessing import small_pixels
 from headstart.data.readers.open import open_dataset
 from headstart.data.text import Tokens
+from headstart.engines.base import LookupEngine
 from headstart.engines.select import PARITY_SAMPLE
-from headstart.engines.token_batches import LookupEngine
 from headstart.features import extract as extraction
 from headstart.features.extract import extract, extract_again
-from headstart.features.extraction import Extraction
+from headstart.features.features import Extraction
 from headstart.features.modality import EXTRACTION_PROFILES, ImageSummary, TextSummary
 from headstart.features.store import FILE
 from headstart.sources.base import Source

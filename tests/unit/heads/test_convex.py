@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from headstart.heads import convex
-from headstart.heads.losses import LOGISTIC, SVM
+from headstart.heads.convex import LOGISTIC, SVM
 from headstart.heads.principal_axes import principal_rows
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from headstart.heads.closed_form import leave_out_scores
 from headstart.heads.cross_validation import (
     PLATEAU,
     best_trial,
@@ -14,7 +15,6 @@ from headstart.heads.cross_validation import (
     evaluate_scores,
 )
 from headstart.heads.folds import label_folds, weighted_mean
-from headstart.heads.ridge import leave_out_scores
 
 
 def task_of(n=60, d=6, c=3, seed=0):

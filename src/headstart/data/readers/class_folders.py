@@ -19,7 +19,7 @@ from headstart.data.file_tree import File, FileReader, Subtree, Tree, is_litter,
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
-from headstart.data.readers.csv_tables import TABLE_SUFFIXES
+from headstart.data.readers.tables import TABLE_SUFFIXES
 from headstart.data.text import TEXT_SUFFIXES
 
 RULE = "make one folder per class, named after it, with its {items} inside (or train/ and test/ above such folders)"

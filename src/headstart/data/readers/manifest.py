@@ -17,7 +17,7 @@ from headstart.data.file_tree import FileReader, Tree, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, class_name_of, label_notes
 from headstart.data.modality import MODALITIES, Kind
-from headstart.data.readers.csv_tables import CONTENT, Table
+from headstart.data.readers.tables import CONTENT, Table
 from headstart.data.text import TextReader
 
 _TO_LABEL = "give rows of at least two labels"

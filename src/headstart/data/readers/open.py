@@ -18,12 +18,18 @@ from headstart.data.labels import SPLITS
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.archives import is_archive, open_archive
 from headstart.data.readers.class_folders import from_files, from_folders, unwrap
-from headstart.data.readers.csv_tables import LINES_SUFFIXES, MAX_TABLE, TABLE_SUFFIXES, read_csv
-from headstart.data.readers.hf_datasets import is_loaded, tables_of
 from headstart.data.readers.in_memory import from_items
-from headstart.data.readers.jsonl import read_lines
 from headstart.data.readers.manifest import from_tables
 from headstart.data.readers.parquet import ParquetTable, from_pictures
+from headstart.data.readers.tables import (
+    LINES_SUFFIXES,
+    MAX_TABLE,
+    TABLE_SUFFIXES,
+    is_loaded,
+    read_csv,
+    read_lines,
+    tables_of,
+)
 
 ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv, .jsonl or .parquet"
 

@@ -19,8 +19,8 @@ from headstart.data.dataset import BadExample, Dataset, Example, Skipped, Split
 from headstart.data.file_tree import MAX_BYTES
 from headstart.data.labels import check_classes, class_name_of, label_notes
 from headstart.data.modality import Kind
-from headstart.data.readers.csv_tables import CONTENT, Table, content_of, find_columns
 from headstart.data.readers.manifest import split_cell
+from headstart.data.readers.tables import CONTENT, Table, content_of, find_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256_json
+from headstart.engines.base import STEP
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.engines.token_batches import STEP
 from headstart.sources.base import Identity, TextPreprocessing
 from headstart.sources.hub.repository import SMALL, HubFile, Repository
 from headstart.sources.hub.weights import read_state

@@ -13,7 +13,7 @@ from torch import nn
 
 from headstart.base.progress import Progress
 from headstart.data.text import Tokens
-from headstart.engines.token_batches import STEP, packs, padded, padded_length
+from headstart.engines.base import STEP, packs, padded, padded_length
 from headstart.sources.base import Source, Weights
 from headstart.tune.class_names import class_name_tokens
 from headstart.tune.inputs.base import ActivationCache, DecodedCache, InputPipeline

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.heads.calibration import fit_temperature, log_losses
+from headstart.heads.linear import fit_temperature, log_losses
 
 
 class Examples(Protocol):

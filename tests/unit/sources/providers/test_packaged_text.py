@@ -13,8 +13,8 @@ from toy_texts import sentences, write_tokenizer
 
 from headstart.base.errors import MissingExtra, SourceError, UsageError
 from headstart.data.text import Tokens
+from headstart.engines.base import BUDGET, STEP, packs, padded
 from headstart.engines.openvino import OpenVinoTexts, convert
-from headstart.engines.token_batches import BUDGET, STEP, packs, padded
 from headstart.engines.torch import TorchTexts
 from headstart.sources.base import TextPreprocessing
 from headstart.sources.networks import bert

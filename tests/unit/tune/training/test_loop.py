@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.base.errors import UsageError
-from headstart.heads.calibration import fit_temperature
+from headstart.heads.linear import fit_temperature
 from headstart.tune.inputs.images import shuffled
 from headstart.tune.training.loop import train
 from headstart.tune.training.schedule import learning_rate_share

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.readers.jsonl import read_lines
+from headstart.data.readers.tables import read_lines
 
 
 def test_columns_are_keys_and_lines_keep_their_numbers() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.readers.hf_datasets import is_loaded, tables_of
+from headstart.data.readers.tables import is_loaded, tables_of
 
 
 class Loaded:

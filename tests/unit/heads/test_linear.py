@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from headstart.heads.calibration import fit_temperature, log_losses
+from headstart.heads.linear import fit_temperature, log_losses
 
 
 def scores(n, c, sharpness, seed=0):

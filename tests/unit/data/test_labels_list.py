@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.class_list import keep_classes, read_classes
 from headstart.data.dataset import Dataset, Example, Skipped
+from headstart.data.labels import keep_classes, read_classes
 
 DATA = Dataset(
     "zoo",

@@ -3,7 +3,7 @@ import pytest
 
 from headstart.engines.base import Block
 from headstart.features.features import Features
-from headstart.heads import ridge
+from headstart.heads import closed_form as ridge
 from headstart.heads.principal_axes import column_scale, principal_rows
 from headstart.heads.select import fit_ridge
 

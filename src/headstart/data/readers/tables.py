@@ -1,15 +1,22 @@
-"""Tables as text: CSV with `,` or `;` and TSV, parsed strictly, with the line number in every complaint."""
+"""Tables of cells: CSV with `,` or `;` and TSV, parsed strictly, JSON lines, and data sets of the library `datasets`.
+
+Of a text, the line number stands in every complaint. `datasets` is never imported: its data sets are known by what they
+offer and not by their type.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from headstart.base.errors import DataError, UsageError, did_you_mean, list_some
+from headstart.data.dataset import Split
+from headstart.data.labels import SPLITS
 from headstart.data.modality import Kind
 from headstart.data.text import UTF8, Undecodable, decode_text
 
@@ -22,6 +29,8 @@ CONTENT: dict[str, Kind] = {"path": "image", "image": "image", "text": "text", "
 """The columns that hold the examples, and what kind each says they are; a path may lead to a recording as well."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
+_WRITE_AS = 'write one object a line: {"text": "…", "label": "…"}'
+_GIVE = "give a data set with a text and a label column, or write it to Parquet: data.to_parquet(path)"
 _SAVE_AS = "save it as CSV in UTF-8, with a header line"
 
 
@@ -214,3 +223,100 @@ def _long_fields() -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
+
+
+def read_lines(data: bytes, where: str, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> Table:
+    """Return the table in the bytes of a file of JSON lines; a key that a line lacks is an empty cell.
+
+    Args:
+        data: the file.
+        where: what to call it in an error.
+        columns: where the objects have other keys: our word ("text", "label", "group", "split") to theirs.
+        labelled: whether a label must be there.
+
+    Raises:
+        DataError: it is no text, a line is no object, or a key is nowhere.
+    """
+    text, notes = decode_table(data, where)
+    rows: list[tuple[int, dict[str, Any]]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            rows.append((number, _object(line, f"{where}, line {number}")))
+    names = list(dict.fromkeys(key for _, row in rows for key in row))
+    positions = find_columns(names, where, columns=columns, labelled=labelled)
+
+    def column(word: str) -> list[Any] | None:
+        return [row.get(names[positions[word]]) for _, row in rows] if word in positions else None
+
+    lines = [number for number, _ in rows]
+    return Table.from_columns(where, content_of(positions, columns), column, lines, notes=notes)
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where} must be a JSON object", error, _WRITE_AS) from error
+    if not isinstance(row, dict):
+        raise DataError(f"{where} must be a JSON object", type(row).__name__, _WRITE_AS)
+    nested = [key for key, value in row.items() if isinstance(value, (dict, list))]
+    if nested:
+        return {key: value for key, value in row.items() if key not in nested}
+    return row
+
+
+def is_loaded(data: object) -> bool:
+    """Return whether `data` is such a data set, or a dict of them by part."""
+    dataset = next(iter(data.values()), None) if isinstance(data, Mapping) else data
+    return hasattr(dataset, "column_names") and hasattr(dataset, "features") and hasattr(dataset, "__getitem__")
+
+
+def tables_of(data: Any, *, columns: Mapping[str, str] | None = None) -> list[tuple[Table, Split | None]]:
+    """Return the tables of a data set, or of a dict of them, each with its part.
+
+    Args:
+        data: one data set, or several by the name of their part (`train`, `validation`, `test`).
+        columns: where they have other columns: our word ("text", "label") to theirs.
+
+    Raises:
+        DataError: a part has another name, a column is missing, or it holds no texts.
+    """
+    if not isinstance(data, Mapping):
+        return [(_table(data, "the data set", columns), None)]
+    unknown = [name for name in data if str(name).lower() not in SPLITS]
+    if unknown:
+        raise DataError(f"parts of a data set must be named {', '.join(SPLITS)}", repr(unknown[0]), "leave others out")
+    return [(_table(part, str(name), columns), SPLITS[str(name).lower()]) for name, part in data.items()]
+
+
+def _table(part: Any, where: str, columns: Mapping[str, str] | None) -> Table:
+    names = list(part.column_names)
+    positions = find_columns(names, where, columns=columns)
+    content = content_of(positions, columns)
+    if content != "text":
+        raise DataError(f"{where} must hold texts", f"a column {names[positions[content]]!r}", _GIVE)
+
+    def column(word: str) -> list[Any] | None:
+        if word == "label":
+            return _labels(part, names[positions[word]], where)
+        return list(part[names[positions[word]]]) if word in positions else None
+
+    return Table.from_columns(where, content, column, range(len(column(content) or [])), unit="row")
+
+
+def _labels(part: Any, column: str, where: str) -> list[Any]:
+    """Return the labels, class ids replaced by the names that the data set gives them."""
+    names = getattr(part.features[column], "names", None)
+    named: list[Any] = []
+    for row, label in enumerate(part[column]):
+        if names is None or label is None or isinstance(label, str):
+            named.append(label)
+        elif label == -1:  # how data sets without public labels mark them
+            named.append(None)
+        elif 0 <= label < len(names):
+            named.append(names[label])
+        else:
+            raise DataError(
+                f"labels of {where} must be class ids below {len(names)}", f"{label} in row {row}", "mend it"
+            )
+    return named

@@ -1,7 +1,7 @@
-"""Ridge regression on +-1 targets: closed form, with the exact scores of each example left out.
+"""Heads in closed form: nearest centroid, and ridge regression with the exact scores of each example left out.
 
-No library gives what is needed here: scikit-learn's RidgeCV leaves out single rows only, without weights of classes
-in its error, and decomposes the rows anew for each call.
+For ridge no library gives what is needed here: scikit-learn's RidgeCV leaves out single rows only, without weights of
+classes in its error, and decomposes the rows anew for each call.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.heads.convex import FoldHeads
 from headstart.heads.principal_axes import PrincipalRows, block_slices
 
+CENTROID_PENALTIES: tuple[float, ...] = (512.0, 128.0, 32.0, 8.0, 2.0)
 RIDGE_PENALTIES: tuple[float, ...] = tuple(float(10.0**half) for half in np.arange(-4, 3.01, 0.5))
 
 
@@ -96,3 +98,30 @@ def _members_of_groups(groups: NDArray[np.int64] | None) -> list[NDArray[np.intp
     order = np.argsort(groups, kind="stable")
     cuts = np.flatnonzero(np.diff(groups[order])) + 1
     return [members for members in np.split(order, cuts) if len(members) > 1]
+
+
+def fit_centroids(
+    principal: PrincipalRows,
+    y: NDArray[np.int64],
+    c: int,
+    *,
+    penalties: Sequence[float],
+    weights: NDArray[np.float64],
+) -> Iterator[FoldHeads]:
+    """Yield, penalty by penalty, the heads whose score is minus half the squared distance to a class mean.
+
+    The square of the example itself, common to all classes, is left out: that makes the score linear.
+
+    Args:
+        principal: the training rows.
+        y: class ids, of shape (n,).
+        c: number of classes.
+        penalties: how many imaginary examples at the mean of all data each class mean is drawn by, > 0.
+        weights: of shape (m, n); 0 keeps a row out of that set's training, any other counts once.
+    """
+    member = (y == np.arange(c)[:, None]) & (weights > 0)[:, None]
+    sums = (member.reshape(-1, len(y)).astype(principal.rows.dtype) @ principal.rows).reshape(len(weights), c, -1)
+    counts = member.sum(axis=2)[..., None]
+    for penalty in penalties:
+        means = sums.astype(np.float64) / (counts + penalty)
+        yield FoldHeads(means, -np.square(means).sum(axis=2) / 2)

@@ -1,7 +1,7 @@
 import numpy as np
 from sklearn.neighbors import NearestCentroid
 
-from headstart.heads.centroid import fit_centroids
+from headstart.heads.closed_form import fit_centroids
 from headstart.heads.principal_axes import principal_rows
 
 

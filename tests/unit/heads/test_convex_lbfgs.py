@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headstart.heads.lbfgs import minimise
+from headstart.heads.convex import minimise
 
 
 def test_minimise_reaches_the_least_of_each_function():
