@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -27,9 +26,8 @@ from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.tfidf import TfidfHead
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
-from headstart.sources.base import Source, SourceInfo, Weights
+from headstart.sources.base import COMMIT, Source, SourceInfo, Weights
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 NAMED_VERSIONS = ("headstart", "numpy", "safetensors", "torch", "openvino", "timm")
 
 

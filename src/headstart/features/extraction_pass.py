@@ -31,6 +31,7 @@ from headstart.sources.base import Source
 
 Number = TypeVar("Number", np.float32, np.uint8)
 CHUNK = 8  # examples that a thread examines in a row: a task costs as much as a small photo
+BYTES_AT_ONCE = 1 << 24  # that a thread holds of them before it decodes or drops them
 
 
 @dataclass(slots=True)
@@ -132,29 +133,57 @@ class ExtractionPass:
         self.to_come = len(positions)
         chunks = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
         window = max(self.profile.window // CHUNK, workers + 1)
-        examine = partial(self._examine, decode=decode)
-        return Prefetcher(
-            lambda chunk: [examine(position) for position in chunk], chunks, workers=workers, window=window
-        )
+        return Prefetcher(partial(self._examine, decode=decode), chunks, workers=workers, window=window)
 
-    def _examine(self, position: int, *, decode: bool) -> _Example:
-        """Read one example, unless its digest and its row are known, and decode it where there is no row."""
+    def _examine(self, positions: Sequence[int], *, decode: bool) -> list[_Example]:
+        """Read examples, unless their digest and their row are known, and decode those that have no row.
+
+        The store is asked once for all that fit into `BYTES_AT_ONCE`: a query costs as much as hashing a photo.
+        """
+        examples: list[_Example] = []
+        group: list[tuple[_Example, bytes | None]] = []
+        size = 0
+        for position in positions:
+            example, data = self._read(position)
+            examples.append(example)
+            group.append((example, data))
+            size += example.size
+            if size > BYTES_AT_ONCE or position == positions[-1]:
+                self._look_up(group, decode=decode)
+                group, size = [], 0
+        return examples
+
+    def _read(self, position: int) -> tuple[_Example, bytes | None]:
+        """Return an example and its bytes; None where its digest is known, or where it cannot be read."""
         example, data = _Example(position, self.digests[position]), None
-        try:
-            if not example.digest:
+        if not example.digest:
+            try:
                 data = self.dataset.read(position)
-                example.remarks = remarks_on(self.dataset, position, data)
-                example.digest = sha256(data)
-            if self.first.get(example.digest, position) != position:
-                return example
-            example.made_by, example.row = self.made_by, self._stored([example.digest]).get(example.digest)
-            if example.row is None:
-                data = self._unchanged(example) if data is None else data
+                example.remarks, example.digest = remarks_on(self.dataset, position, data), sha256(data)
+                example.size = len(data)
+            except BadExample as error:
+                example.reason = error.reason
+        return example, data
+
+    def _look_up(self, group: Sequence[tuple[_Example, bytes | None]], *, decode: bool) -> None:
+        """Take the rows of examples from the store, and decode those that have none."""
+        new = [(example, data) for example, data in group if not example.reason and self._is_first(example)]
+        made_by = self.made_by
+        rows = self._stored([example.digest for example, _ in new], made_by)
+        for example, read in new:
+            example.made_by, example.row = made_by, rows.get(example.digest)
+            if example.row is not None:
+                continue
+            try:
+                data = self._unchanged(example) if read is None else read
                 example.size = len(data)
                 example.prepared = self.source.prepare(data) if decode else None
-        except BadExample as error:
-            example.reason = error.reason
-        return example
+            except BadExample as error:
+                example.reason = error.reason
+
+    def _is_first(self, example: _Example) -> bool:
+        """Return whether no example of the same content is known to stand before it."""
+        return self.first.get(example.digest, example.position) == example.position
 
     def _unchanged(self, example: _Example) -> bytes:
         data = self.dataset.read(example.position)
@@ -240,18 +269,18 @@ class ExtractionPass:
 
     def _without_stored(self, group: Sequence[_Example]) -> Sequence[_Example]:
         """Return the examples that the store does not hold, and take the rows of the others."""
-        rows = self._stored([example.digest for example in group])
+        rows = self._stored([example.digest for example in group], self.made_by)
         for example in group:
             if example.digest in rows:
                 self.from_store.append(example.position)
                 self._set(example.position, rows[example.digest])
         return [example for example in group if example.digest not in rows]
 
-    def _stored(self, digests: Sequence[str]) -> dict[str, StoredRow]:
+    def _stored(self, digests: Sequence[str], made_by: str) -> dict[str, StoredRow]:
         """Return the rows that the store holds of some contents, by digest."""
-        if self.store is None or not self.made_by:
+        if self.store is None or not made_by:
             return {}
-        keys = {row_key(digest, self.made_by): digest for digest in digests}
+        keys = {row_key(digest, made_by): digest for digest in digests}
         return {
             keys[key]: row
             for key, row in self.store.get_many(list(keys)).items()

@@ -16,8 +16,7 @@ from headstart.features.extract import extract
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
 from headstart.run.prepared import PreparedData
-from headstart.sources.base import Source
-from headstart.sources.hub.repository import COMMIT
+from headstart.sources.base import COMMIT, Source
 from headstart.sources.registry import open_source
 from headstart.tune.settings import NONE
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headstart.base.errors import UsageError
-from headstart.sources.base import SourceInfo
+from headstart.sources.base import COMMIT, SourceInfo
 from headstart.sources.keras.applications import APPLICATIONS
 from headstart.sources.providers import arch as from_arch
 from headstart.sources.providers import packaged as from_packaged
@@ -18,7 +18,6 @@ from headstart.sources.providers.packaged_text import ENCODERS
 from headstart.sources.registry import open_source
 
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
-COMMIT = re.compile(r"[0-9a-f]{40}")
 TIMM_NAMES = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 TIMM_TAGS = re.compile(r"^\s+['\"](\w+\.\w+)['\"]\s*:\s*(?:_\w+\(|dict\(|\{|$)", re.MULTILINE)
 TORCHVISION_NAMES = re.compile(r"^@register_model\((?:name=\"(\w+)\")?\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)

@@ -21,10 +21,10 @@ from headstart.base.config import offline
 from headstart.base.disk import process_lock, reraise_disk_errors, write_atomic
 from headstart.base.errors import SourceError, one_line
 from headstart.base.hashing import sha256_file
+from headstart.sources.base import COMMIT
 from headstart.sources.hub.client import Client, HubError, Limits
 
 MAIN = "main"
-COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ETAG = re.compile(r"[0-9A-Za-z][\w.+=-]{0,127}", re.ASCII)
 REPOSITORY = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)
