@@ -39,7 +39,7 @@ ORDER = {
     "judge.benefit": "results gains sentence benefit",
     "tune": "settings network problem training class_names evaluation trial_config inputs flip_check from_scratch"
     " result trial attempt search",
-    "tune.training": "checkpoint ema task epoch_budget losses run_state schedule signals trackers loop",
+    "tune.training": "checkpoint task losses run_state schedule signals trackers loop",
     "tune.network": "readers classifier trace frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base spec_augment images texts by_modality contrastive stream",
     "ship": "schema tfidf_member bundle card upload",

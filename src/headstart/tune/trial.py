@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,8 +34,8 @@ from headstart.tune.problem import TuningProblem
 from headstart.tune.settings import LORA
 from headstart.tune.training.loop import train
 from headstart.tune.training.task import (
+    EpochCallback,
     Examples,
-    NoExamples,
     Objective,
     Task,
     TrainResult,
@@ -53,9 +53,6 @@ AdamW moves every weight alike, and all the weights of a class move its score: t
 """
 CACHING_SHARE = 0.4
 """Of a budget, what computing the cached activations may take."""
-
-EpochCallback = Callable[[int, bool, Callable[[], NDArray[np.float32]]], None]
-"""Receives the number of an epoch, whether it is the last, and a function that computes the validation scores."""
 
 
 class Interpolation(NamedTuple):
@@ -141,7 +138,7 @@ class TuningTrial:
             adapters = lora.adapt(self.body, self.used, seed=self.config.recipe.seed) if uses_lora else ()
             try:
                 return train(
-                    self._unvalidated_task(on_epoch) if on_epoch else self.task(),
+                    replace(self.task(), on_epoch=on_epoch, validates=False) if on_epoch else self.task(),
                     self.config.recipe,
                     name=name or f"Tuning {self.config.name}",
                     budget=None if budget is None else max(0.0, budget - (time.monotonic() - start)),
@@ -238,15 +235,6 @@ class TuningTrial:
                 Objective(self._unit_features, contrastive_loss, self.refit_head) if config.contrastive else None
             ),
         )
-
-    def _unvalidated_task(self, on_epoch: EpochCallback) -> Task:
-        """Return the task without validation examples; `on_epoch` receives a function that computes their scores."""
-        task = self.task()
-
-        def pass_on(epoch: int, last: bool) -> None:
-            on_epoch(epoch, last, lambda: validation_scores(task))
-
-        return replace(task, validation=NoExamples(), validation_batches=(), on_epoch=pass_on)
 
     def _blocks(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the blocks of the layer, from cached activations where there are some."""

@@ -23,11 +23,9 @@ from headstart.base.memory import is_no_memory, keep_freed, reraise_out_of_memor
 from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress, Step
 from headstart.heads.folds import class_weights
-from headstart.tune.training.ema import MovingAverage
-from headstart.tune.training.epoch_budget import RESERVED_SHARE, EpochsDone, affordable_epochs, replanned
 from headstart.tune.training.losses import batch_loss
-from headstart.tune.training.run_state import RunState, RunTensors, copied, load_run, save_run
-from headstart.tune.training.schedule import learning_rate_share
+from headstart.tune.training.run_state import MovingAverage, RunState, RunTensors, copied, load_run, save_run
+from headstart.tune.training.schedule import RESERVED_SHARE, affordable_epochs, learning_rate_share, replanned
 from headstart.tune.training.signals import StopRequest, interruptible
 from headstart.tune.training.task import (
     EpochResult,
@@ -262,11 +260,14 @@ class _Run:
         with self._averaged():
             if task.objective is not None and state.epoch:
                 task.objective.refit_head()
-            scores = validation_scores(task)
+            scores = validation_scores(task) if task.validates else None
             self._tick()
-            task.on_epoch(state.epoch, bool(state.stop_reason) or state.epoch >= state.planned)
+            last = bool(state.stop_reason) or state.epoch >= state.planned
+            task.on_epoch(state.epoch, last, lambda: validation_scores(task))
             self._clock = time.monotonic()
-        validation = loss_and_accuracy(scores, task.validation.y, self.class_weights)
+        validation = (
+            (math.nan, math.nan) if scores is None else loss_and_accuracy(scores, task.validation.y, self.class_weights)
+        )
         epoch = EpochResult(state.epoch, loss, accuracy, *validation, round(state.seconds, 3))
         state.history.append(asdict(epoch))
         numbers = {
@@ -309,10 +310,7 @@ class _Run:
         """Plan as many epochs as end within the budget, now that one more is over."""
         state = self.state
         assert self.budget is not None
-        seconds = state.history[-1]["seconds"] - state.history[-2]["seconds"]
-        left = self.budget - state.seconds
-        done = EpochsDone(state.epoch, state.planned, self.recipe.epochs, seconds, left, self.budget)
-        state.costs, planned = replanned(self.task, state.costs, done)
+        state.costs, planned = replanned(self.task, state, limit=self.recipe.epochs, budget=self.budget)
         if planned != state.planned:
             self.progress.say(f"{planned} epochs end within the budget, not {state.planned} as planned")
         state.planned = planned

@@ -28,18 +28,8 @@ class Examples(Protocol):
         """Return the network's inputs for `rows`, one row of each tensor an example; safe on another thread."""
 
 
-class NoExamples:
-    """An empty set of validation examples, for training that makes no choice."""
-
-    y: NDArray[np.int64] = np.zeros(0, np.int64)
-
-    def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
-        """Return no batches."""
-        return []
-
-    def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> tuple[Tensor, ...]:
-        """Return no tensors."""
-        return ()
+EpochCallback = Callable[[int, bool, Callable[[], NDArray[np.float32]]], None]
+"""Receives the number of an epoch, whether it is the last, and a function that computes the validation scores."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +71,12 @@ class Task:
     Attributes:
         scores: class scores of shape (n, c) from the inputs of n examples.
         set_training: `set_training(training=…)` puts the network in training mode or in inference mode.
-        validation: the validation examples; there may be none where the last epoch counts.
         statistics: tensors that training moves without a gradient (running means), by name.
         validation_batches: rows of `validation` that are scored together, each once; empty for its own order.
         objective: what is minimised; None for the cross-entropy of the class scores.
         plan: receives the number of epochs, and returns the kind of each; epochs of one kind cost alike.
-        on_epoch: receives the number of each epoch, and whether it is the last one, while the weights stand as they are
-            evaluated; its time is not counted.
+        on_epoch: called after each epoch, while the weights stand as they are evaluated; its time is not counted.
+        validates: whether the validation examples are scored after each epoch; where not, the last epoch counts.
     """
 
     weights: Sequence[Weight]
@@ -101,7 +90,8 @@ class Task:
     validation_batches: Sequence[NDArray[np.intp]] = ()
     objective: Objective | None = None
     plan: Callable[[int], Sequence[int]] = lambda epochs: [0] * epochs
-    on_epoch: Callable[[int, bool], None] = lambda epoch, last: None
+    on_epoch: EpochCallback = lambda epoch, last, scores: None
+    validates: bool = True
 
     @property
     def tensors(self) -> dict[str, Tensor]:

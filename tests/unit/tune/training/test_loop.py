@@ -171,7 +171,7 @@ def test_the_rate_rises_and_falls() -> None:
 def test_each_epoch_is_told_with_its_weights_in_place_and_the_last_one_is_said() -> None:
     told: list[tuple[int, bool, Any]] = []
     made = task()
-    watched = replace(made, on_epoch=lambda epoch, last: told.append((epoch, last, validation_scores(made))))
+    watched = replace(made, on_epoch=lambda epoch, last, scores: told.append((epoch, last, scores())))
     trained = train(watched, replace(RECIPE, epochs=3))
     assert [(epoch, last) for epoch, last, _ in told] == [(0, False), (1, False), (2, False), (3, True)]
     right = [float((scores.argmax(axis=1) == made.validation.y).mean()) for _, _, scores in told]
