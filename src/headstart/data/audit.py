@@ -24,17 +24,11 @@ _CHUNK = 32  # examples per task: enough to hide the cost of a task, few enough 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What reading one example showed.
+    """What reading one example showed."""
 
-    Attributes:
-        digest: sha256 of its bytes; empty where they could not be read.
-        remarks: what is odd about it.
-        reason: why it cannot be used; empty where it can.
-    """
-
-    digest: str = ""
-    remarks: tuple[str, ...] = ()
-    reason: str = ""
+    digest: str = ""  # sha256 of its bytes; empty where they could not be read
+    remarks: tuple[str, ...] = ()  # what is odd about it
+    reason: str = ""  # why it cannot be used; empty where it can
 
 
 @dataclass(frozen=True)
@@ -47,23 +41,14 @@ class LabelConflict:
 
 @dataclass(frozen=True)
 class Scan:
-    """A dataset whose every example was read once.
+    """A dataset whose every example was read once."""
 
-    Attributes:
-        dataset: the readable examples; the others are in its `skipped`.
-        hashes: sha256 of the bytes of each example.
-        fingerprint: sha256 over the sorted ids, hashes, labels and splits: equal for equal data.
-        duplicates: how many examples are exact copies of an earlier one of the same class.
-        conflicts: same bytes under several labels.
-        notes: what was noticed, one sentence each.
-    """
-
-    dataset: Dataset
-    hashes: tuple[str, ...]
-    fingerprint: str
-    duplicates: int
-    conflicts: tuple[LabelConflict, ...]
-    notes: tuple[str, ...]
+    dataset: Dataset  # the readable examples; the others are in its `skipped`
+    hashes: tuple[str, ...]  # sha256 of the bytes of each example
+    fingerprint: str  # sha256 over the sorted ids, hashes, labels and splits: equal for equal data
+    duplicates: int  # how many examples are exact copies of an earlier one of the same class
+    conflicts: tuple[LabelConflict, ...]  # same bytes under several labels
+    notes: tuple[str, ...]  # what was noticed, one sentence each
 
 
 def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:

@@ -27,18 +27,12 @@ class BadExample(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One example before it is read.
+    """One example before it is read."""
 
-    Attributes:
-        id: its path inside the data set with `/`, or its row; unique and stable between runs.
-        label: its class name; empty where the data has no labels (inputs of `predict`).
-        split: the part that the data assigns it to, if any.
-        group: examples of one group (a patient, a burst of photos) never stand on both sides of a split.
-    """
-
-    id: str
-    label: str
-    split: Split | None = None
+    id: str  # its path inside the data set with `/`, or its row; unique and stable between runs
+    label: str  # its class name; empty where the data has no labels (inputs of `predict`)
+    split: Split | None = None  # the part that the data assigns it to, if any
+    # examples of one group (a patient, a burst of photos) never stand on both sides of a split
     group: str | None = None
 
 
@@ -53,29 +47,19 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples of one kind and the way to read their bytes.
+    """Examples of one kind and the way to read their bytes."""
 
-    Attributes:
-        name: how to call the data in a report (the last part of its path).
-        kind: what the examples are.
-        examples: in a stable order (sorted by id, or row order).
-        classes: the class names, sorted; their positions are the class ids.
-        read: bytes of the example at a position; safe to call from several threads; raises BadExample.
-        skipped: examples found unusable so far.
-        ignored: how many files are of no accepted format and were passed over.
-        notes: what the reader changed or noticed, one sentence each, to be shown once.
-        runs: how many examples in a row are read at once, and how many the reader holds; None where any order is as
-            good as any other.
-    """
-
-    name: str
-    kind: Kind
-    examples: tuple[Example, ...]
-    classes: tuple[str, ...]
+    name: str  # how to call the data in a report (the last part of its path)
+    kind: Kind  # what the examples are
+    examples: tuple[Example, ...]  # in a stable order (sorted by id, or row order)
+    classes: tuple[str, ...]  # the class names, sorted; their positions are the class ids
+    # bytes of the example at a position; safe to call from several threads; raises BadExample
     read: Callable[[int], bytes]
-    skipped: tuple[Skipped, ...] = ()
-    ignored: int = 0
-    notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()  # examples found unusable so far
+    ignored: int = 0  # how many files are of no accepted format and were passed over
+    notes: tuple[str, ...] = ()  # what the reader changed or noticed, one sentence each, to be shown once
+    # how many examples in a row are read at once, and how many the reader holds; None where any order is as good as any
+    # other
     runs: tuple[int, int] | None = None
 
     def __len__(self) -> int:

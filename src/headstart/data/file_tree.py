@@ -73,19 +73,12 @@ class Tree(Protocol):
 
 @dataclass(frozen=True)
 class FileReader:
-    """Bytes by position: what a Dataset reads with, for files of a tree.
+    """Bytes by position: what a Dataset reads with, for files of a tree."""
 
-    Attributes:
-        tree: where the files are.
-        paths: one per example.
-        absent: the reason to give when a file is not there.
-        begin: whether the beginning of a file too large to be read serves as well.
-    """
-
-    tree: Tree
-    paths: tuple[str, ...]
-    absent: str = "vanished"
-    begin: bool = False
+    tree: Tree  # where the files are
+    paths: tuple[str, ...]  # one per example
+    absent: str = "vanished"  # the reason to give when a file is not there
+    begin: bool = False  # whether the beginning of a file too large to be read serves as well
 
     def __call__(self, position: int) -> bytes:
         """Return the bytes of the example at `position`."""

@@ -10,29 +10,17 @@ Kind = Literal["image", "text", "sound"]
 
 @dataclass(frozen=True, slots=True)
 class Modality:
-    """What is constant for examples of one kind; what they do differently stands in the code of their own packages.
+    """What is constant for examples of one kind; what they do differently stands in the code of their own packages."""
 
-    Attributes:
-        kind: its key, as in `SourceInfo.kind` and `Dataset.kind`.
-        singular: what one example is called.
-        plural: what several are called.
-        task: the task as Hugging Face names it: `task` in `result.json`, `pipeline_tag` in a model card.
-        default_source: URI of the source where none is named; None where headstart comes with none.
-        trainable_sources: the source URIs whose networks can be trained further, for messages.
-        sample_file: the name of an input file in instructions for the command line.
-        sample_item: an input in instructions for Python.
-        baseline: the classifier that needs no pretrained network.
-    """
-
-    kind: Kind
-    singular: str
-    plural: str
-    task: str
-    default_source: str | None
-    trainable_sources: str
-    sample_file: str
-    sample_item: str
-    baseline: str
+    kind: Kind  # its key, as in `SourceInfo.kind` and `Dataset.kind`
+    singular: str  # what one example is called
+    plural: str  # what several are called
+    task: str  # the task as Hugging Face names it: `task` in `result.json`, `pipeline_tag` in a model card
+    default_source: str | None  # URI of the source where none is named; None where headstart comes with none
+    trainable_sources: str  # the source URIs whose networks can be trained further, for messages
+    sample_file: str  # the name of an input file in instructions for the command line
+    sample_item: str  # an input in instructions for Python
+    baseline: str  # the classifier that needs no pretrained network
 
 
 MODALITIES: dict[Kind, Modality] = {

@@ -17,19 +17,12 @@ from headstart.data.dataset import Dataset, Example
 
 @dataclass(frozen=True)
 class Parts:
-    """Positions of a dataset's examples by what they are for, each ascending.
+    """Positions of a dataset's examples by what they are for, each ascending."""
 
-    Attributes:
-        train: what is learned from.
-        validation: given by the data for choices; empty where the split was drawn.
-        test: what the result is measured on.
-        notes: what was noticed or decided, one sentence each.
-    """
-
-    train: tuple[int, ...]
-    validation: tuple[int, ...]
-    test: tuple[int, ...]
-    notes: tuple[str, ...]
+    train: tuple[int, ...]  # what is learned from
+    validation: tuple[int, ...]  # given by the data for choices; empty where the split was drawn
+    test: tuple[int, ...]  # what the result is measured on
+    notes: tuple[str, ...]  # what was noticed or decided, one sentence each
 
 
 def split(

@@ -41,17 +41,12 @@ class Undecodable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One text as a source reads it.
+    """One text as a source reads it."""
 
-    Attributes:
-        pieces: ids of tokens, int32 of shape (length,) each: one piece, or several where a long text is cut into them.
-        total: how many tokens the text has, as far as it was looked at; for word vectors, how many words.
-        used: how many of them are in the pieces.
-    """
-
+    # ids of tokens, int32 of shape (length,) each: one piece, or several where a long text is cut into them
     pieces: tuple[NDArray[np.int32], ...]
-    total: int
-    used: int
+    total: int  # how many tokens the text has, as far as it was looked at; for word vectors, how many words
+    used: int  # how many of them are in the pieces
 
 
 def decode_text(data: bytes) -> tuple[str, str]:

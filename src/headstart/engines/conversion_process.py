@@ -27,15 +27,10 @@ from headstart.engines.select import Sample, cached_engine_name, folder_of, open
 
 @dataclass(frozen=True)
 class NetworkOrigin:
-    """What builds a network once more in another process.
+    """What builds a network once more in another process."""
 
-    Attributes:
-        builder: a function as `module:name`; what it returns has a method `network()`.
-        arguments: its keyword arguments, plain values.
-    """
-
-    builder: str
-    arguments: Mapping[str, Any]
+    builder: str  # a function as `module:name`; what it returns has a method `network()`
+    arguments: Mapping[str, Any]  # its keyword arguments, plain values
 
 
 @contextmanager

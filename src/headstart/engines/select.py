@@ -38,16 +38,11 @@ class Parity:
     """How well an engine's features agree with the reference in float32.
 
     Per photo: the cosine of each block, averaged over the blocks, so that a wide block cannot hide a broken narrow one.
-
-    Attributes:
-        mean: over the photos.
-        worst: of any photo.
-        photos: how many were compared.
     """
 
-    mean: float
-    worst: float
-    photos: int
+    mean: float  # over the photos
+    worst: float  # of any photo
+    photos: int  # how many were compared
 
     @property
     def passed(self) -> bool:

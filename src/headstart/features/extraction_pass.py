@@ -36,27 +36,16 @@ BYTES_AT_ONCE = 1 << 24  # that a thread holds of them before it decodes or drop
 
 @dataclass(slots=True)
 class _Example:
-    """One example on its way through the pass.
+    """One example on its way through the pass."""
 
-    Attributes:
-        position: in the data set.
-        digest: sha256 of its bytes; empty where they could not be read.
-        remarks: what is odd about it.
-        size: bytes; 0 where they were not read.
-        row: what the store holds of it.
-        made_by: what made that row; see `Extraction`.
-        prepared: the example, decoded for the network; None where it need not run.
-        reason: why it cannot be used; empty where it can.
-    """
-
-    position: int
-    digest: str = ""
-    remarks: tuple[str, ...] = ()
-    size: int = 0
-    row: StoredRow | None = None
-    made_by: str = ""
-    prepared: PreparedExample | None = None
-    reason: str = ""
+    position: int  # in the data set
+    digest: str = ""  # sha256 of its bytes; empty where they could not be read
+    remarks: tuple[str, ...] = ()  # what is odd about it
+    size: int = 0  # bytes; 0 where they were not read
+    row: StoredRow | None = None  # what the store holds of it
+    made_by: str = ""  # what made that row; see `Extraction`
+    prepared: PreparedExample | None = None  # the example, decoded for the network; None where it need not run
+    reason: str = ""  # why it cannot be used; empty where it can
 
 
 class ExtractionPass:

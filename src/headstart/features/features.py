@@ -15,23 +15,14 @@ from headstart.features.modality import Summary
 
 @dataclass(frozen=True)
 class Features:
-    """An (n, d) array and what its rows and columns are.
+    """An (n, d) array and what its rows and columns are."""
 
-    Attributes:
-        x: float32 of shape (n, d), the blocks side by side.
-        y: int64 of shape (n,), class ids in 0..c-1.
-        ids: the n example ids.
-        classes: the c class names.
-        blocks: names and widths of the column blocks; widths sum to d.
-        made_by: fingerprint of source, layer, preprocessing and engine precision.
-    """
-
-    x: NDArray[np.float32]
-    y: NDArray[np.int64]
-    ids: tuple[str, ...]
-    classes: tuple[str, ...]
-    blocks: tuple[Block, ...]
-    made_by: str
+    x: NDArray[np.float32]  # float32 of shape (n, d), the blocks side by side
+    y: NDArray[np.int64]  # int64 of shape (n,), class ids in 0..c-1
+    ids: tuple[str, ...]  # the n example ids
+    classes: tuple[str, ...]  # the c class names
+    blocks: tuple[Block, ...]  # names and widths of the column blocks; widths sum to d
+    made_by: str  # fingerprint of source, layer, preprocessing and engine precision
 
     def __len__(self) -> int:
         return len(self.x)
@@ -44,30 +35,17 @@ class Features:
 
 @dataclass(frozen=True)
 class Extraction:
-    """The features of a data set, all blocks of them.
+    """The features of a data set, all blocks of them."""
 
-    Attributes:
-        scan: the n examples that could be used, their hashes, and what all of them together show.
-        positions: of these n in the data set that was read, ascending.
-        x: float32 of shape (n, d), the blocks side by side.
-        summary: what is kept of each example beside its features.
-        blocks: names and widths of the columns.
-        hits: how many of the n examples needed no run of the network: cached, or the same bytes as another.
-        misses: how many examples were run.
-        engine: name and precision of the engine.
-        made_by: fingerprint of the network, the engine and the libraries behind both.
-        notes: what was noticed on the way, one sentence each.
-        unknown: of texts, the words that the source does not know and how often each comes, the commonest first.
-    """
-
-    scan: Scan
-    positions: tuple[int, ...]
-    x: NDArray[np.float32]
-    summary: Summary
-    blocks: tuple[Block, ...]
-    hits: int
-    misses: int
-    engine: str
-    made_by: str
-    notes: tuple[str, ...]
+    scan: Scan  # the n examples that could be used, their hashes, and what all of them together show
+    positions: tuple[int, ...]  # of these n in the data set that was read, ascending
+    x: NDArray[np.float32]  # float32 of shape (n, d), the blocks side by side
+    summary: Summary  # what is kept of each example beside its features
+    blocks: tuple[Block, ...]  # names and widths of the columns
+    hits: int  # how many of the n examples needed no run of the network: cached, or the same bytes as another
+    misses: int  # how many examples were run
+    engine: str  # name and precision of the engine
+    made_by: str  # fingerprint of the network, the engine and the libraries behind both
+    notes: tuple[str, ...]  # what was noticed on the way, one sentence each
+    # of texts, the words that the source does not know and how often each comes, the commonest first
     unknown: tuple[tuple[str, int], ...] = ()

@@ -92,21 +92,13 @@ Summary = ImageSummary | SoundSummary | TextSummary
 
 @dataclass(frozen=True)
 class ExtractionProfile:
-    """How examples of one kind go through a network.
+    """How examples of one kind go through a network."""
 
-    Attributes:
-        summary: what is kept beside the features of each.
-        commit: examples that are computed and committed together: what a kill can cost.
-        window: how many are prepared ahead: some batches, and enough for a sound parity check.
-        by_length: whether examples of one length do best together.
-        libraries: what prepares them, and whose version counts.
-    """
-
-    summary: type[ImageSummary] | type[SoundSummary] | type[TextSummary]
-    commit: int
-    window: int
-    by_length: bool = False
-    libraries: tuple[str, ...] = ()
+    summary: type[ImageSummary] | type[SoundSummary] | type[TextSummary]  # what is kept beside the features of each
+    commit: int  # examples that are computed and committed together: what a kill can cost
+    window: int  # how many are prepared ahead: some batches, and enough for a sound parity check
+    by_length: bool = False  # whether examples of one length do best together
+    libraries: tuple[str, ...] = ()  # what prepares them, and whose version counts
 
 
 EXTRACTION_PROFILES: dict[Kind, ExtractionProfile] = {

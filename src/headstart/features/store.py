@@ -28,15 +28,10 @@ READ_ERRORS = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlit
 
 @dataclass(frozen=True)
 class StoredRow:
-    """What is kept of one example.
+    """What is kept of one example."""
 
-    Attributes:
-        x: its features, float32 of shape (d,), every block.
-        summary: what is kept beside them, as bytes: uint8 of shape (m,); see `features.modality`.
-    """
-
-    x: NDArray[np.float32]
-    summary: NDArray[np.uint8]
+    x: NDArray[np.float32]  # its features, float32 of shape (d,), every block
+    summary: NDArray[np.uint8]  # what is kept beside them, as bytes: uint8 of shape (m,); see `features.modality`
 
 
 def row_key(example: str, made_by: str) -> bytes:

@@ -33,18 +33,14 @@ History = deque[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float
 
 @dataclass(frozen=True)
 class ConvexLoss:
-    """A loss that a linear head can be fitted with.
+    """A loss that a linear head can be fitted with."""
 
-    Attributes:
-        evaluate: takes scores (m, c, n), class ids (n,) and weights (m, n) of m heads, and returns their weighted
-            losses (m,) and the slopes by score (m, c, n). It may reuse the memory of the scores for the slopes.
-        curvature: about how large the second derivative of the loss by a score is, by the number of classes.
-        penalties: L2 strengths worth trying, strongest first.
-    """
-
+    # takes scores (m, c, n), class ids (n,) and weights (m, n) of m heads, and returns their weighted losses (m,) and
+    # the slopes by score (m, c, n). It may reuse the memory of the scores for the slopes
     evaluate: Callable[[NDArray[np.floating], NDArray[np.int64], NDArray[np.floating]], ValuesAndSlopes]
+    # about how large the second derivative of the loss by a score is, by the number of classes
     curvature: Callable[[int], float]
-    penalties: tuple[float, ...]
+    penalties: tuple[float, ...]  # L2 strengths worth trying, strongest first
 
 
 def cross_entropy(scores: NDArray[np.floating], y: NDArray[np.int64], weights: NDArray[np.floating]) -> ValuesAndSlopes:
@@ -89,15 +85,10 @@ CONVEX_LOSSES = {"logistic": LOGISTIC, "svm": SVM}
 
 @dataclass(frozen=True)
 class FoldHeads:
-    """Heads on principal rows, one for each of m sets of weights, such as the folds of a cross-validation.
+    """Heads on principal rows, one for each of m sets of weights, such as the folds of a cross-validation."""
 
-    Attributes:
-        coefficients: float64 of shape (m, c, k).
-        intercept: float64 of shape (m, c).
-    """
-
-    coefficients: NDArray[np.float64]
-    intercept: NDArray[np.float64]
+    coefficients: NDArray[np.float64]  # float64 of shape (m, c, k)
+    intercept: NDArray[np.float64]  # float64 of shape (m, c)
 
     def scores(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the scores (m, c, n) of principal rows (n, k)."""
@@ -154,19 +145,12 @@ def fit_convex(
 
 @dataclass(frozen=True)
 class _RowBlock:
-    """Some of the rows.
+    """Some of the rows."""
 
-    Attributes:
-        rows: of shape (b, k).
-        y: class ids, of shape (b,).
-        sets: which sets of weights any of the rows counts in.
-        weights: of those sets, of shape (len(sets), b).
-    """
-
-    rows: NDArray[np.floating]
-    y: NDArray[np.int64]
-    sets: NDArray[np.intp]
-    weights: NDArray[np.floating]
+    rows: NDArray[np.floating]  # of shape (b, k)
+    y: NDArray[np.int64]  # class ids, of shape (b,)
+    sets: NDArray[np.intp]  # which sets of weights any of the rows counts in
+    weights: NDArray[np.floating]  # of those sets, of shape (len(sets), b)
 
 
 def _row_blocks(

@@ -26,36 +26,22 @@ FINAL_TOLERANCES = {"float64": 1e-9, "float32": 1e-6}  # of the head that is fit
 
 @dataclass(frozen=True)
 class CrossValidationTask(LabelledFolds):
-    """Rows to learn from, their classes and their folds.
+    """Rows to learn from, their classes and their folds."""
 
-    Attributes:
-        principal: the n rows.
-    """
-
-    principal: PrincipalRows
+    principal: PrincipalRows  # the n rows
 
 
 @dataclass(frozen=True)
 class HeadTrial:
-    """One kind of head at one penalty, on rows that it was fitted without.
+    """One kind of head at one penalty, on rows that it was fitted without."""
 
-    Attributes:
-        kind: `centroid`, `ridge`, `svm` or `logistic`.
-        penalty: its strength of regularisation.
-        scores: of shape (n, c), of each row by a head that was fitted without it.
-        temperature: fitted on `scores`.
-        losses: float64 of shape (n,), log loss after calibration, in nats.
-        log_loss: their weighted mean.
-        standard_error: of `log_loss`.
-    """
-
-    kind: str
-    penalty: float
-    scores: NDArray[np.floating]
-    temperature: float
-    losses: NDArray[np.float64]
-    log_loss: float
-    standard_error: float
+    kind: str  # `centroid`, `ridge`, `svm` or `logistic`
+    penalty: float  # its strength of regularisation
+    scores: NDArray[np.floating]  # of shape (n, c), of each row by a head that was fitted without it
+    temperature: float  # fitted on `scores`
+    losses: NDArray[np.float64]  # float64 of shape (n,), log loss after calibration, in nats
+    log_loss: float  # their weighted mean
+    standard_error: float  # of `log_loss`
 
 
 def cross_validation_task(

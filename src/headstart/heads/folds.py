@@ -14,21 +14,13 @@ MAX_CLASS_RATIO = 2.0  # the largest class may weigh this many times the smalles
 
 @dataclass(frozen=True)
 class LabelledFolds:
-    """The classes of n rows, and the folds of a cross-validation.
+    """The classes of n rows, and the folds of a cross-validation."""
 
-    Attributes:
-        present: int64 of shape (c,), ids of the classes that have examples.
-        y: int64 of shape (n,), positions in `present`.
-        weights: float64 of shape (n,), how much each row counts.
-        groups: int64 of shape (n,); rows of one group are left out together.
-        folds: int64 of shape (n,), the fold that leaves each row out, or -1 for none.
-    """
-
-    present: NDArray[np.int64]
-    y: NDArray[np.int64]
-    weights: NDArray[np.float64]
-    groups: NDArray[np.int64]
-    folds: NDArray[np.int64]
+    present: NDArray[np.int64]  # int64 of shape (c,), ids of the classes that have examples
+    y: NDArray[np.int64]  # int64 of shape (n,), positions in `present`
+    weights: NDArray[np.float64]  # float64 of shape (n,), how much each row counts
+    groups: NDArray[np.int64]  # int64 of shape (n,); rows of one group are left out together
+    folds: NDArray[np.int64]  # int64 of shape (n,), the fold that leaves each row out, or -1 for none
 
     @property
     def c(self) -> int:

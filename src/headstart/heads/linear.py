@@ -19,21 +19,13 @@ ABSENT_CLASS_SCORE = -1e4  # of a class without examples: its probability is 0, 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """`softmax((x @ weight + bias) / temperature)`, with standardisation already folded in.
+    """`softmax((x @ weight + bias) / temperature)`, with standardisation already folded in."""
 
-    Attributes:
-        kind: how it was fitted: `centroid`, `ridge`, `logistic` or `svm`.
-        penalty: the strength of regularisation that was chosen.
-        weight: float32 of shape (d, c).
-        bias: float32 of shape (c,).
-        temperature: > 0; divides the scores (Guo et al. 2017, On Calibration of Modern Neural Networks).
-    """
-
-    kind: str
-    penalty: float
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    temperature: float = 1.0
+    kind: str  # how it was fitted: `centroid`, `ridge`, `logistic` or `svm`
+    penalty: float  # the strength of regularisation that was chosen
+    weight: NDArray[np.float32]  # float32 of shape (d, c)
+    bias: NDArray[np.float32]  # float32 of shape (c,)
+    temperature: float = 1.0  # > 0; divides the scores (Guo et al. 2017, On Calibration of Modern Neural Networks)
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return class scores before calibration, float32 of shape (n, c), for features of shape (n, d)."""

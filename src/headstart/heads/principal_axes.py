@@ -21,24 +21,15 @@ MIN_SHARE_OF_POWER = 1e-12  # an axis with less than this share of the largest e
 
 @dataclass(frozen=True)
 class PrincipalRows:
-    """Standardised, centred rows in the coordinates of their principal axes, strongest first.
+    """Standardised, centred rows in the coordinates of their principal axes, strongest first."""
 
-    Attributes:
-        rows: float64 (float32 where large) of shape (n, k), k at most min(n, d).
-        eigenvalues: float64 of shape (k,), weighted sum of squares along each axis.
-        weights: float64 of shape (n,), how much each row counts; its mean is 1.
-        x: the features of shape (n, d) that it was made from, by reference.
-        centre: float64 of shape (d,), the weighted mean of `x`.
-        scale: float64 of shape (d,), what each column is multiplied by; 0 drops it.
-        axes: (d, k) the axes, orthonormal; None where n <= d, and then they follow from rows and x.
-    """
-
-    rows: NDArray[np.floating]
-    eigenvalues: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    x: NDArray[np.floating]
-    centre: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    rows: NDArray[np.floating]  # float64 (float32 where large) of shape (n, k), k at most min(n, d)
+    eigenvalues: NDArray[np.float64]  # float64 of shape (k,), weighted sum of squares along each axis
+    weights: NDArray[np.float64]  # float64 of shape (n,), how much each row counts; its mean is 1
+    x: NDArray[np.floating]  # the features of shape (n, d) that it was made from, by reference
+    centre: NDArray[np.float64]  # float64 of shape (d,), the weighted mean of `x`
+    scale: NDArray[np.float64]  # float64 of shape (d,), what each column is multiplied by; 0 drops it
+    # (d, k) the axes, orthonormal; None where n <= d, and then they follow from rows and x
     axes: NDArray[np.floating] | None
 
     def unfold(

@@ -37,41 +37,26 @@ EVALUATIONS_PER_PATH = 200  # of a loss along one path of penalties, on average
 
 @dataclass(frozen=True)
 class HeadCandidate:
-    """One kind of head with its best penalty.
+    """One kind of head with its best penalty."""
 
-    Attributes:
-        kind: `centroid`, `ridge`, `svm` or `logistic`.
-        penalty: the strength of regularisation with the least log loss.
-        log_loss: of unseen examples after calibration, in nats; classes count as `folds.class_weights` says.
-        standard_error: of `log_loss`.
-        accuracy: share of unseen examples whose class is predicted right, every example counted once.
-        seconds: what trying this kind took.
-    """
-
-    kind: str
-    penalty: float
-    log_loss: float
-    standard_error: float
-    accuracy: float
-    seconds: float
+    kind: str  # `centroid`, `ridge`, `svm` or `logistic`
+    penalty: float  # the strength of regularisation with the least log loss
+    log_loss: float  # of unseen examples after calibration, in nats; classes count as `folds.class_weights` says
+    standard_error: float  # of `log_loss`
+    accuracy: float  # share of unseen examples whose class is predicted right, every example counted once
+    seconds: float  # what trying this kind took
 
 
 @dataclass(frozen=True)
 class HeadChoice:
-    """The head that was chosen, and what it was chosen from.
+    """The head that was chosen, and what it was chosen from."""
 
-    Attributes:
-        head: fitted on all rows and calibrated.
-        candidates: each kind that was tried, simplest first.
-        out_of_fold: float32 of shape (n, c), calibrated probabilities of each row by a head fitted without it (for a
-            row whose class stands nowhere else and a kind that is fitted on folds: by heads that saw it).
-        notes: what was done otherwise than usual, one sentence each.
-    """
-
-    head: LinearHead
-    candidates: tuple[HeadCandidate, ...]
+    head: LinearHead  # fitted on all rows and calibrated
+    candidates: tuple[HeadCandidate, ...]  # each kind that was tried, simplest first
+    # float32 of shape (n, c), calibrated probabilities of each row by a head fitted without it (for a row whose class
+    # stands nowhere else and a kind that is fitted on folds: by heads that saw it)
     out_of_fold: NDArray[np.float32]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # what was done otherwise than usual, one sentence each
 
     @property
     def log_loss(self) -> float:
@@ -101,16 +86,11 @@ class HeadChoice:
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """The layer that was chosen.
+    """The layer that was chosen."""
 
-    Attributes:
-        layer: its name.
-        errors: leave-one-out squared error of ridge by layer, for targets +1 and -1.
-        principal: the rows of the chosen layer along their principal axes; `choose_head` can go on from them.
-    """
-
-    layer: str
-    errors: Mapping[str, float]
+    layer: str  # its name
+    errors: Mapping[str, float]  # leave-one-out squared error of ridge by layer, for targets +1 and -1
+    # the rows of the chosen layer along their principal axes; `choose_head` can go on from them
     principal: PrincipalRows
 
 

@@ -18,21 +18,13 @@ SHARE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Stacking:
-    """What stacking a source with words comes to, on texts that neither head had seen.
+    """What stacking a source with words comes to, on texts that neither head had seen."""
 
-    Attributes:
-        shares: how much the log probabilities of the source and of the words count.
-        log_loss: of both together, in nats.
-        standard_error: of `log_loss`.
-        source_log_loss: of the source alone, with the share that suits it best.
-        improves: whether the words gain more than one standard error of the paired difference.
-    """
-
-    shares: tuple[float, float]
-    log_loss: float
-    standard_error: float
-    source_log_loss: float
-    improves: bool
+    shares: tuple[float, float]  # how much the log probabilities of the source and of the words count
+    log_loss: float  # of both together, in nats
+    standard_error: float  # of `log_loss`
+    source_log_loss: float  # of the source alone, with the share that suits it best
+    improves: bool  # whether the words gain more than one standard error of the paired difference
 
 
 def fit_stacking(

@@ -42,14 +42,10 @@ TFIDF_MEMORY = 4  # of L-BFGS: with so many weights, each step remembered costs 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words and pairs of words, and how much each counts.
+    """Words and pairs of words, and how much each counts."""
 
-    Attributes:
-        terms: sorted; a pair has a space inside.
-        idf: how rare each is, float32 of shape (v,): `ln((1 + n) / (1 + df)) + 1` (Salton & Buckley 1988, smoothed).
-    """
-
-    terms: tuple[str, ...]
+    terms: tuple[str, ...]  # sorted; a pair has a space inside
+    # how rare each is, float32 of shape (v,): `ln((1 + n) / (1 + df)) + 1` (Salton & Buckley 1988, smoothed)
     idf: NDArray[np.float32]
 
     def vectors(self, texts: Sequence[str]) -> csr_array:
@@ -59,21 +55,13 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class TfidfHead:
-    """Scores of classes by the words of a text: `vocabulary.vectors(texts) @ weight + bias`, over `temperature`.
+    """Scores of classes by the words of a text: `vocabulary.vectors(texts) @ weight + bias`, over `temperature`."""
 
-    Attributes:
-        vocabulary: the words.
-        weight: float32 of shape (v, c).
-        bias: float32 of shape (c,).
-        temperature: > 0; divides the scores.
-        penalty: the strength of regularisation that was chosen.
-    """
-
-    vocabulary: Vocabulary
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    temperature: float = 1.0
-    penalty: float = 0.0
+    vocabulary: Vocabulary  # the words
+    weight: NDArray[np.float32]  # float32 of shape (v, c)
+    bias: NDArray[np.float32]  # float32 of shape (c,)
+    temperature: float = 1.0  # > 0; divides the scores
+    penalty: float = 0.0  # the strength of regularisation that was chosen
 
     def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return class scores before calibration, float32 of shape (n, c)."""
@@ -104,17 +92,11 @@ class TfidfHead:
 
 @dataclass(frozen=True)
 class TfidfChoice:
-    """A head on words, and what such heads predict for training texts that they had not seen.
+    """A head on words, and what such heads predict for training texts that they had not seen."""
 
-    Attributes:
-        head: fitted on all training texts.
-        out_of_fold: float32 of shape (n, c), calibrated.
-        test_weights: float64 of shape (n,), how much each text counts in their error.
-    """
-
-    head: TfidfHead
-    out_of_fold: NDArray[np.float32]
-    test_weights: NDArray[np.float64]
+    head: TfidfHead  # fitted on all training texts
+    out_of_fold: NDArray[np.float32]  # float32 of shape (n, c), calibrated
+    test_weights: NDArray[np.float64]  # float64 of shape (n,), how much each text counts in their error
 
     def to_parts(self) -> tuple[dict[str, Any], Arrays]:
         """Return the choice as plain values and arrays: what the cache holds of it."""
@@ -136,19 +118,12 @@ def terms_of(text: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class TermCounts:
-    """How often each term stands in each text, as a sparse matrix of n rows.
+    """How often each term stands in each text, as a sparse matrix of n rows."""
 
-    Attributes:
-        column_of: the column of each term, in the order in which they were met.
-        columns: int32, of each count.
-        counts: float32.
-        starts: int64 of shape (n + 1,), where the counts of each text start.
-    """
-
-    column_of: dict[str, int]
-    columns: NDArray[np.int32]
-    counts: NDArray[np.float32]
-    starts: NDArray[np.int64]
+    column_of: dict[str, int]  # the column of each term, in the order in which they were met
+    columns: NDArray[np.int32]  # int32, of each count
+    counts: NDArray[np.float32]  # float32
+    starts: NDArray[np.int64]  # int64 of shape (n + 1,), where the counts of each text start
 
     def vocabulary(self) -> Vocabulary:
         """Return the terms in two texts or more (in one, where no term is in two), at most MAX_TERMS of them."""

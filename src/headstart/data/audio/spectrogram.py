@@ -32,28 +32,18 @@ class Spectrogram:
     The power of short overlapping stretches under a Hann window, summed over triangular bands that lie evenly on the
     mel scale m = 2595 log10(1 + f / 700) (O'Shaughnessy, "Speech Communication", 1987; as in HTK), in decibels below
     the loudest band of the recording, so that recordings of any loudness look alike.
-
-    Attributes:
-        rate: samples a second that recordings are resampled to.
-        window: samples of a stretch.
-        hop: samples from one stretch to the next.
-        fft: points of its Fourier transform, of which those beyond `window` are zeros.
-        mels: bands: rows of the picture, the lowest first.
-        frames: stretches: columns of the picture; what lies behind them is cut, what is shorter is followed by silence.
-        low: lower end of the lowest band in Hz.
-        high: upper end of the highest band in Hz.
-        floor: decibels below the loudest at which all is taken for silence.
     """
 
-    rate: int
-    window: int
-    hop: int
-    fft: int
-    mels: int
+    rate: int  # samples a second that recordings are resampled to
+    window: int  # samples of a stretch
+    hop: int  # samples from one stretch to the next
+    fft: int  # points of its Fourier transform, of which those beyond `window` are zeros
+    mels: int  # bands: rows of the picture, the lowest first
+    # stretches: columns of the picture; what lies behind them is cut, what is shorter is followed by silence
     frames: int
-    low: float = 20.0
-    high: float = 8_000.0
-    floor: float = FLOOR
+    low: float = 20.0  # lower end of the lowest band in Hz
+    high: float = 8_000.0  # upper end of the highest band in Hz
+    floor: float = FLOOR  # decibels below the loudest at which all is taken for silence
 
     def __post_init__(self) -> None:
         least = min(self.hop, self.window, self.mels, self.frames, self.floor)
@@ -68,13 +58,9 @@ class Spectrogram:
 
 @dataclass(frozen=True)
 class AudioPreprocessing(Preprocessing):
-    """How a source wants its recordings: as pictures of their spectrograms.
+    """How a source wants its recordings: as pictures of their spectrograms."""
 
-    Attributes:
-        spectrogram: how they are made; their size is `size`.
-    """
-
-    spectrogram: Spectrogram = Spectrogram(16_000, 400, 160, 512, 64, 96)
+    spectrogram: Spectrogram = Spectrogram(16_000, 400, 160, 512, 64, 96)  # how they are made; their size is `size`
 
     def __post_init__(self) -> None:
         if self.size != (self.spectrogram.mels, self.spectrogram.frames):

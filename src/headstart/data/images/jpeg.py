@@ -25,23 +25,14 @@ _DAMAGE = ("bad huffman code", "bad arithmetic code", "instead of rst")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the markers before the first scan say.
+    """What the markers before the first scan say."""
 
-    Attributes:
-        width: in pixels, as stored (before the rotation that `orientation` asks for).
-        height: in pixels, as stored.
-        precision: bits per sample.
-        components: 1 is grey, 3 colour, 4 CMYK.
-        adobe: whether the Adobe marker is there, which means that CMYK is stored inverted.
-        orientation: 1..8 as in EXIF.
-    """
-
-    width: int
-    height: int
-    precision: int
-    components: int
-    adobe: bool
-    orientation: int
+    width: int  # in pixels, as stored (before the rotation that `orientation` asks for)
+    height: int  # in pixels, as stored
+    precision: int  # bits per sample
+    components: int  # 1 is grey, 3 colour, 4 CMYK
+    adobe: bool  # whether the Adobe marker is there, which means that CMYK is stored inverted
+    orientation: int  # 1..8 as in EXIF
 
 
 def read_header(data: bytes) -> Header:

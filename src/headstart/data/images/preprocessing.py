@@ -27,25 +27,17 @@ MARGIN = 1.5
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a source wants its pictures.
+    """How a source wants its pictures."""
 
-    Attributes:
-        size: height and width of the network's input, in pixels.
-        resize: length in pixels of the shorter side before the centre crop; None squashes the whole picture to `size`.
-        interpolation: the resampling filter.
-        mean: per channel, of values in 0..1 (after division by 255); subtracted inside the network.
-        std: per channel; divides inside the network.
-        channels: order of the channels that the network sees.
-        background: grey level 0..255 on which transparent pictures are laid.
-    """
-
-    size: tuple[int, int]
+    size: tuple[int, int]  # height and width of the network's input, in pixels
+    # length in pixels of the shorter side before the centre crop; None squashes the whole picture to `size`
     resize: int | None
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"  # the resampling filter
+    # per channel, of values in 0..1 (after division by 255); subtracted inside the network
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    channels: Literal["rgb", "bgr", "grey"] = "rgb"
-    background: int = 255
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)  # per channel; divides inside the network
+    channels: Literal["rgb", "bgr", "grey"] = "rgb"  # order of the channels that the network sees
+    background: int = 255  # grey level 0..255 on which transparent pictures are laid
 
     def prepare(self, data: bytes) -> NDArray[np.uint8]:
         """Return the picture in `data` as the network takes it; see `decode`."""
@@ -54,21 +46,13 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A picture as its file stores it, in RGB, perhaps already smaller.
+    """A picture as its file stores it, in RGB, perhaps already smaller."""
 
-    Attributes:
-        image: the pixels; rounded up to whole ones where `scale` leaves a fraction.
-        width: in pixels, before any scaling.
-        height: in pixels, before any scaling.
-        scale: pixels in `image` per pixel of the file, at most 1.
-        orientation: 1..8 as in EXIF: what would turn it upright.
-    """
-
-    image: Image
-    width: int
-    height: int
-    scale: float
-    orientation: int
+    image: Image  # the pixels; rounded up to whole ones where `scale` leaves a fraction
+    width: int  # in pixels, before any scaling
+    height: int  # in pixels, before any scaling
+    scale: float  # pixels in `image` per pixel of the file, at most 1
+    orientation: int  # 1..8 as in EXIF: what would turn it upright
 
     @property
     def upright(self) -> tuple[int, int]:

@@ -25,14 +25,10 @@ _TO_LABEL = "give rows of at least two labels"
 
 @dataclass
 class _TableListing:
-    """The examples of several tables, row by row.
+    """The examples of several tables, row by row."""
 
-    Attributes:
-        labelled: whether labels are wanted.
-        reach: the absolute paths of the tables' folder and of a folder that paths may also lead into, if any.
-    """
-
-    labelled: bool
+    labelled: bool  # whether labels are wanted
+    # the absolute paths of the tables' folder and of a folder that paths may also lead into, if any
     reach: tuple[str, str] | None
     examples: list[Example] = field(default_factory=list)
     cells: list[Any] = field(default_factory=list)

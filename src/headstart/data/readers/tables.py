@@ -36,29 +36,17 @@ _SAVE_AS = "save it as CSV in UTF-8, with a header line"
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a table by the words of this package.
+    """The cells of a table by the words of this package."""
 
-    Attributes:
-        where: the table, for messages.
-        content: the column that holds the examples: "path", "image", "text" or "audio".
-        cells: one per row.
-        labels: one per row, or None where the table has no such column.
-        groups: one per row, or None.
-        splits: one per row, or None.
-        lines: one per row, where it is found: its line in a text, its row counted from 0 in Parquet.
-        unit: what `lines` counts: "line" or "row".
-        notes: what was noticed while it was read, one sentence each.
-    """
-
-    where: str
-    content: str
-    cells: list[Any]
-    labels: list[Any] | None
-    groups: list[Any] | None
-    splits: list[Any] | None
-    lines: list[int] | range
-    unit: str = "line"
-    notes: tuple[str, ...] = ()
+    where: str  # the table, for messages
+    content: str  # the column that holds the examples: "path", "image", "text" or "audio"
+    cells: list[Any]  # one per row
+    labels: list[Any] | None  # one per row, or None where the table has no such column
+    groups: list[Any] | None  # one per row, or None
+    splits: list[Any] | None  # one per row, or None
+    lines: list[int] | range  # one per row, where it is found: its line in a text, its row counted from 0 in Parquet
+    unit: str = "line"  # what `lines` counts: "line" or "row"
+    notes: tuple[str, ...] = ()  # what was noticed while it was read, one sentence each
 
     @classmethod
     def from_columns(
