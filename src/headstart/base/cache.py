@@ -46,7 +46,6 @@ class ResultCache:
     """Plain values and arrays by key, in files of one folder.
 
     Args:
-        folder: where the files lie; made on the first write.
         max_bytes: what they may hold together; the oldest go first.
     """
 

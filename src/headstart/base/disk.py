@@ -18,12 +18,7 @@ RETRY_SECONDS = 0.2
 
 @contextmanager
 def reraise_disk_errors(path: Path, needed: int) -> Iterator[None]:
-    """Raise a UsageError that names the bytes needed and free where the disk is full, or no file may be written.
-
-    Args:
-        path: what the block writes.
-        needed: how many bytes it needs.
-    """
+    """Raise a UsageError that names the bytes needed and free where the disk is full, or no file may be written."""
     try:
         yield
     except OSError as error:
@@ -50,10 +45,6 @@ def free_bytes(path: Path) -> int:
 
 def check_writable(folder: Path, *, what: str) -> None:
     """Create `folder` and prove that a file can be written there, before any work starts.
-
-    Args:
-        folder: the folder.
-        what: what it is, for the message ("the cache").
 
     Raises:
         UsageError: it cannot be created or written.

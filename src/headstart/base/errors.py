@@ -73,7 +73,6 @@ def missing_extra(needed_by: str, package: str, *, extra: str | None = None) -> 
 
     Args:
         needed_by: what needs the package; the beginning of the message.
-        package: its name.
         extra: the extra of this package that brings it; None where it is installed by its own name.
     """
     requirement = f"'headstart[{extra}]'" if extra else package

@@ -19,7 +19,6 @@ class Prefetcher(Generic[Item, Result]):
     Args:
         function: does the work; what it raises is raised where its result would have been yielded.
         items: what to work on, asked for lazily.
-        workers: how many threads work.
         window: how many results are ready, or being worked on, before they are wanted.
     """
 

@@ -34,9 +34,7 @@ class Progress:
         """Show one step while the block runs.
 
         Args:
-            name: what is being done ("Extracting features").
             total: how many items there are, when known; gives the time left.
-            unit: what the items are, in the plural.
             done: how many were done before; they take part in the total and not in the rate.
         """
         yield _Silent()

@@ -56,11 +56,6 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
 
     Bytes that are no accepted picture, recording or text are skipped here, so that they never reach a decoder.
 
-    Args:
-        dataset: what to read.
-        progress: where to show progress.
-        workers: threads that read.
-
     Raises:
         DataError: more than 5 % of the examples have copies under another label.
     """
@@ -86,7 +81,6 @@ def summarize(dataset: Dataset, examined: Sequence[Examined]) -> Scan:
     """Return the usable examples of a data set, and what all of them together show.
 
     Args:
-        dataset: the examples.
         examined: what reading each of them showed, in their order.
     """
     usable = [position for position, one in enumerate(examined) if not one.reason]
@@ -126,7 +120,6 @@ def check_bad(dataset: Dataset, *, allow_broken: bool) -> None:
     """Raise DataError where too little of the data can be used.
 
     Args:
-        dataset: with what was skipped so far.
         allow_broken: go on although more than 20 % of the examples, or half of a class, cannot be used.
 
     Raises:

@@ -89,7 +89,6 @@ class Folder:
     """The files below a folder on disk; a Tree.
 
     Args:
-        root: the folder.
         reach: a further folder whose files may be read by paths that lead out of `root`.
     """
 
@@ -177,9 +176,6 @@ def read_file(
     Args:
         path: the file; links are followed.
         within: real paths of the folders that it must end up in; empty allows any.
-        limit: the largest size in bytes that is read.
-        absent: the reason to give when there is no such file.
-        begin: give the first `limit + 1` bytes of a larger file, and do not refuse it.
 
     Raises:
         BadExample: it cannot be read.

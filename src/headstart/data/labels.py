@@ -39,13 +39,7 @@ def class_name_of(label: object) -> str | None:
 
 
 def check_classes(classes: Sequence[str], *, where: str, do: str) -> None:
-    """Raise DataError unless there are at least two classes.
-
-    Args:
-        classes: the class names.
-        where: the data, for the message.
-        do: what to do about it.
-    """
+    """Raise DataError unless there are at least two classes."""
     if len(classes) < 2:
         received = f"only one, {classes[0]!r}" if classes else "none"
         raise DataError(f"{where} must hold at least two classes", received, do)
@@ -55,7 +49,6 @@ def label_notes(classes: Iterable[str], *, numbers: bool = True) -> tuple[str, .
     """Return what should be said once of the class names: that they are numbers, and which are nearly the same.
 
     Args:
-        classes: the class names.
         numbers: whether to say that they are numbers; for a folder's name this is no news.
     """
     notes, alike = [], defaultdict(list)
@@ -94,11 +87,6 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
 def keep_classes(dataset: Dataset, names: Sequence[str], *, where: str) -> Dataset:
     """Return the examples of the classes `names` alone.
-
-    Args:
-        dataset: labelled examples.
-        names: of the classes to keep.
-        where: names their list in messages.
 
     Raises:
         DataError: there is no such class, or they are fewer than two.

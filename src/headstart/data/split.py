@@ -39,9 +39,7 @@ def split(
     Copies of one example (equal hashes) and examples of one group never stand on both sides of a drawn split.
 
     Args:
-        dataset: labelled examples.
         hashes: sha256 of the bytes of each, as `audit.scan` returns them.
-        seed: of the draw.
         labels_per_class: keep only this many examples per class to learn from; those of 5 are among those of 10.
         test_share: share of each class in a drawn test part, in 0..1.
         drop_test_duplicates: leave out training examples whose exact copies stand in a given validation or test part.
@@ -72,11 +70,7 @@ def hold_out(
     held out.
 
     Args:
-        dataset: labelled examples.
-        hashes: sha256 of the bytes of each.
-        positions: of which examples.
         share: of each class, in 0..1; one example at least.
-        seed: of the draw.
     """
     keys = [_key(seed, "held out", digest) for digest in hashes]
     units = _units(dataset.examples, positions, hashes)

@@ -82,11 +82,7 @@ def decode_text(data: bytes) -> tuple[str, str]:
 
 
 def text_of(data: bytes) -> str:
-    """Return the text in the bytes of one example.
-
-    Raises:
-        BadExample: they are no text, or a blank one.
-    """
+    """Return the text in the bytes of one example; raises BadExample where they are no text, or a blank one."""
     try:
         text, _ = decode_text(data)
     except Undecodable as error:

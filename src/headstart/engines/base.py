@@ -100,7 +100,6 @@ def in_batches(
     Args:
         run: the network; returns float32 of shape (size, d).
         items: uint8 of shape (n, h, w, channels).
-        size: of a batch.
     """
     rows = []
     for start in range(0, max(len(items), 1), size):
@@ -149,8 +148,6 @@ def over_pieces(
 
     Args:
         run: takes batches, and returns rows of features for each.
-        texts: what to run.
-        width: of the features.
     """
     pieces = [piece for text in texts for piece in text.pieces]
     vectors = np.empty((len(pieces), width), dtype=np.float32)

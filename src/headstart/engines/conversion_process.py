@@ -45,11 +45,7 @@ def engine_opener(
     """Yield what opens the engine from a sample, while another process converts a network that is not known yet.
 
     Args:
-        network: what the engine runs.
         origin: what builds the network once more; None where nothing does, and this process converts it.
-        engine: as for `open_engine`.
-        cache: as for `open_engine`.
-        say: shows one line.
     """
     known = cached_engine_name(network, engine=engine, cache=cache) is not None
     conversion = (
@@ -76,8 +72,6 @@ class ConversionProcess:
     Where that process fails, it leaves nothing, and whoever opens the engine next meets the reason itself.
 
     Args:
-        origin: what builds the network.
-        engine: which engine is wanted.
         cache: as for `open_engine`; the converted network and the verdicts lie there afterwards.
     """
 
@@ -97,7 +91,6 @@ class ConversionProcess:
 
         Args:
             sample: up to 64 prepared pictures, uint8 of shape (m, h, w, channels), or texts.
-            say: shows one line.
         """
         with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
             path = Path(folder) / "sample.npz"

@@ -80,12 +80,10 @@ def open_engine(
     """Return the engine asked for, or with `auto` the fastest that agrees with the reference.
 
     Args:
-        network: what it will run.
         sample: gives up to 64 prepared pictures, uint8 of shape (m, h, w, channels), or texts; called only where
             agreement is not known yet from an earlier run on the same kind of machine.
         cache: holds the converted network and the verdicts, under `networks/`.
         engine: one of `ENGINES`; `openvino` is its fastest precision that agrees.
-        say: shows one line.
 
     Raises:
         UsageError: the OpenVINO engine is needed and absent, or does not agree with the reference; or no such engine;

@@ -42,7 +42,6 @@ class TorchTexts:
     """Runs a torch module that takes ids and mask, int64 of shape (n, length), and returns a tuple of tensors.
 
     Args:
-        module: the network.
         width: of all its blocks together.
     """
 

@@ -45,14 +45,11 @@ def extract(
     """Return the features of every example that can be used, computed once per content and kept in `cache`.
 
     Args:
-        dataset: the examples.
-        source: what turns them into features.
         cache: folder of the store and of converted networks.
         engine: `auto`, `torch` or `openvino`, or an engine that is open already.
         hashes: sha256 of each example's bytes, where an earlier extraction read the very same examples: what the store
             holds is not read again, and an example that has changed since is skipped.
         keep: whether the store is used; without it every example is run, and nothing is written.
-        progress: shows how far it is; nothing by default.
         workers: threads that read and decode; one per core by default.
 
     Raises:
@@ -94,15 +91,6 @@ def extract_again(
     progress: Progress | None = None,
 ) -> Extraction:
     """Return the features of some examples of a data set that was read before, by another source.
-
-    Args:
-        scan: the data set.
-        positions: of the examples in it.
-        source: what turns them into features.
-        cache: as for `extract`.
-        engine: as for `extract`.
-        keep: as for `extract`.
-        progress: as for `extract`.
 
     Raises:
         DataError: an example cannot be read any more, or has changed since.

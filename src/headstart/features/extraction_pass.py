@@ -52,8 +52,6 @@ class ExtractionPass:
     """One extraction under way: each distinct content has its row where it first stands in the data set.
 
     Args:
-        dataset: the examples.
-        source: what prepares them.
         store: the rows of earlier runs; None for none.
         take_lock: waits for other processes that extract the same; takes the first digests.
         open_engine: gives the engine from a sample.

@@ -42,9 +42,6 @@ def row_key(example: str, made_by: str) -> bytes:
 class Store:
     """Rows of features under `folder`, shared by processes and threads; a killed one loses what it had not committed.
 
-    Args:
-        folder: where `features.sqlite` lies or is created.
-
     Raises:
         UsageError: the folder cannot be written.
     """
@@ -106,7 +103,6 @@ class Store:
         """Commit `rows`, all or none.
 
         Args:
-            rows: by key.
             to_come: how many more rows will follow, for the message when the disk is full.
 
         Raises:

@@ -49,9 +49,7 @@ def leave_out_scores(
     left out is its residuals times the inverse of one minus its block of the hat matrix.
 
     Args:
-        principal: the training rows.
         y: class ids of shape (n,), in 0..c-1.
-        c: number of classes.
         penalties: L2 strengths > 0.
         groups: group ids of shape (n,); examples of one group are left out together.
 
@@ -113,9 +111,7 @@ def fit_centroids(
     The square of the example itself, common to all classes, is left out: that makes the score linear.
 
     Args:
-        principal: the training rows.
         y: class ids, of shape (n,).
-        c: number of classes.
         penalties: how many imaginary examples at the mean of all data each class mean is drawn by, > 0.
         weights: of shape (m, n); 0 keeps a row out of that set's training, any other counts once.
     """

@@ -117,13 +117,11 @@ def fit_convex(
 
     Args:
         loss: what to minimise; the intercept is not penalised.
-        principal: the training rows.
         y: class ids, of shape (n,).
         c: number of classes, each with examples.
         penalties: L2 strengths > 0, strongest first.
         weights: of shape (m, n); 0 keeps a row out of that set's training.
         tolerance: relative to the value of the loss.
-        steps: the most steps of L-BFGS for each penalty.
         threads: how many blocks of rows are looked at side by side; None decides by the amount of work.
     """
     m, k = len(weights), len(principal.eigenvalues)
@@ -229,7 +227,6 @@ def minimise(
         losses: gives values (m,) and gradients (m, p) at points (m, p), one row per function.
         start: where to start, float64 of shape (m, p); variables should be scaled to a curvature of about 1.
         tolerance: a function stops when the descent that a step predicts is below this share of its value.
-        steps: the most steps to take.
         memory: how many steps the estimate of the curvature remembers.
 
     Returns:

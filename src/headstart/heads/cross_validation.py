@@ -59,9 +59,6 @@ def cross_validation_task(
     Args:
         x: features of shape (n, d).
         y: class ids of shape (n,), in 0..c-1.
-        c: number of classes.
-        seed: of the folds.
-        folds: how many.
         groups: n names; rows of one group are left out together. Without it, rows of equal features are.
         principal: the rows along their principal axes, where they are known already.
 
@@ -153,8 +150,6 @@ def best_trial(
     """Return the trial of the strongest penalty that no weaker one beats by 1 %.
 
     Args:
-        labelled: the rows.
-        kind: of head.
         penalties: strongest first.
         scores: by penalty, of shape (n, c), of each row by a head fitted without it; no more are asked for once
             weaker penalties gain nothing.

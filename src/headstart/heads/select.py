@@ -106,7 +106,6 @@ def choose_layer(
     Args:
         layers: names and features of shape (n, d); a generator need hold no more than one of them at a time.
         y: class ids of shape (n,), in 0..c-1.
-        c: number of classes.
         groups: n names; examples of one group are left out together.
 
     Raises:
@@ -145,9 +144,6 @@ def choose_head(
 
     Args:
         x: features of shape (n, d).
-        y: class ids of shape (n,), in 0..c-1.
-        classes: the c class names.
-        seed: of the folds.
         folds: how many, at least 2.
         groups: n names; examples of one group are held out together. Without it, rows of equal features are.
         principal: what `choose_layer` returned for this `x`, to spare its decomposition.
@@ -206,10 +202,7 @@ def fit_logistic(
     Args:
         x: features of shape (n, d).
         y: class ids of shape (n,), in 0..c-1.
-        c: number of classes.
         penalties: L2 strengths > 0, strongest first, in units of standardised features of unit length on average.
-        seed: of the folds.
-        folds: how many.
 
     Raises:
         UsageError: fewer than two classes with examples, or a non-finite feature.
@@ -224,8 +217,6 @@ def refit(x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, like: Linear
     Args:
         x: features of shape (n, d).
         y: class ids of shape (n,), in 0..c-1.
-        c: number of classes.
-        like: what was chosen before.
 
     Raises:
         UsageError: fewer than two classes with examples, or a non-finite feature.
@@ -242,7 +233,6 @@ def affordable_kinds(
         n: training examples.
         k: features, or examples where these are fewer.
         c: classes.
-        folds: how many are wanted.
         max_operations: floating point operations for the kinds that are fitted by steps.
     """
     path = 4 * n * k * c * EVALUATIONS_PER_PATH

@@ -80,11 +80,7 @@ class TfidfHead:
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[np.generic]], *, temperature: float = 1.0, penalty: float = 0.0
     ) -> TfidfHead:
-        """Return the head that `to_arrays` took apart.
-
-        Raises:
-            ValueError: the terms are not UTF-8.
-        """
+        """Return the head that `to_arrays` took apart; raises ValueError where the terms are not UTF-8."""
         terms = tuple(arrays["names"].tobytes().decode("utf-8", "surrogatepass").split("\n"))
         idf, weight, bias = (np.asarray(arrays[name], dtype=np.float32) for name in ("idf", "weight", "bias"))
         return cls(Vocabulary(terms, idf), weight, bias, temperature, penalty)
@@ -172,9 +168,6 @@ def choose_tfidf(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: in
     Args:
         texts: to learn from; equal ones stand in one fold.
         y: class ids of shape (n,), in 0..c-1.
-        c: number of classes.
-        seed: of the folds.
-        folds: how many.
     """
     counts = count_terms(texts)
     vocabulary = counts.vocabulary()

@@ -143,8 +143,6 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
 
     Args:
         data: the whole file, or more than `MAX_BYTES` of a larger one.
-        rate: samples a second.
-        seconds: how much of it.
         share: where a longer recording begins: 0 at its first sample, 1 so late that its last one is read.
 
     Raises:

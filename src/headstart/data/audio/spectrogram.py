@@ -70,7 +70,6 @@ class AudioPreprocessing(Preprocessing):
         """Return the spectrogram of the recording in `data`: uint8 of shape (mels, frames, 1 or 3).
 
         Args:
-            data: the file.
             share: where a longer recording begins, 0..1; see `samples`.
         """
         spectrogram = self.spectrogram
@@ -87,7 +86,6 @@ def audio_preprocessing(
         preprocessing: that of the architecture for pictures; its channels count.
         size: mel bands and frames.
         seconds: that the frames span.
-        rate: samples a second.
     """
     mels, frames = size
     hop = max(1, round(seconds * rate / frames))

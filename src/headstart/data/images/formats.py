@@ -154,10 +154,6 @@ def claimed_size(data: bytes, encoding: Format) -> tuple[int, int] | None:
     Pillow's plug-ins of these two allocate the pixels when they open a file; those of the other formats read the header
     alone, and tell the size themselves.
 
-    Args:
-        data: the whole file.
-        encoding: what `sniff` returned.
-
     Raises:
         BadExample: the file is truncated.
     """

@@ -68,8 +68,6 @@ def read_rgb(data: bytes, encoding: Format, background: int) -> tuple[Image, int
     and greatest where they leave that. Transparency is laid on `background`. Colour profiles are not applied.
 
     Args:
-        data: the whole file.
-        encoding: what `formats.sniff` returned.
         background: grey level 0..255.
 
     Raises:
@@ -82,11 +80,7 @@ def read_rgb(data: bytes, encoding: Format, background: int) -> tuple[Image, int
 
 
 def read_size(data: bytes, encoding: Format) -> tuple[int, int]:
-    """Return width and height of a picture as stored, from its header alone.
-
-    Raises:
-        BadExample: as `read_rgb`.
-    """
+    """Return width and height of a picture as stored, from its header alone; raises BadExample as `read_rgb`."""
     with _opened(data, encoding) as image:
         return image.size
 
@@ -95,7 +89,6 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
     """Return what is odd and yet fine about a picture that is used, as clauses to be counted in a report.
 
     Args:
-        data: the whole file, which `sniff` accepts.
         name: its file name; only the suffix counts.
     """
     encoding, clauses = sniff(data), []

@@ -129,7 +129,6 @@ def small_pixels(prepared: NDArray[np.uint8], side: int = 16) -> NDArray[np.uint
 
     Args:
         prepared: what `decode` returned, of shape (height, width, 1 or 3); one channel is repeated into three.
-        side: boxes per row and per column.
     """
     height, width, channels = prepared.shape
     if height % side or width % side:

@@ -67,9 +67,7 @@ class Archive:
     """The members of one archive file, read by offset.
 
     Args:
-        path: the archive.
         members: what it holds, by normalised name; the last of equal names counts, as in unpacking.
-        folders: the folders that it names.
     """
 
     def __init__(self, path: Path, members: dict[str, _Member], folders: set[str]) -> None:

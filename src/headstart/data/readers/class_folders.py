@@ -64,8 +64,6 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     """Return the labelled pictures or recordings of class folders, or their texts where there is neither.
 
     Args:
-        tree: the folder or archive.
-        name: how to call the data in a report.
         ignored: files already passed over.
 
     Raises:

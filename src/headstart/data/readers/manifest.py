@@ -93,10 +93,7 @@ def from_tables(
     folder is an error, and nothing is ever fetched from a URL.
 
     Args:
-        tree: the folder of the tables.
         tables: each with the part that its name gives, if any.
-        name: how to call the data in a report.
-        where: how to call it in an error.
         root: a folder that paths may also lead into.
         labelled: whether labels are wanted; without them every example has the label "" and there are no classes.
 
@@ -149,11 +146,7 @@ def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:
 
 
 def split_cell(cell: object, where: str) -> Split:
-    """Return the part that a cell of a split column names.
-
-    Raises:
-        DataError: it names none.
-    """
+    """Return the part that a cell of a split column names; raises DataError where it names none."""
     split = SPLITS.get(str(cell).strip().lower())
     if split is None:
         raise DataError(f"{where} must be one of {', '.join(SPLITS)} in its split column", repr(cell), "correct it")
@@ -168,8 +161,6 @@ def inside(text: str, where: str, reach: tuple[str, str] | None = None) -> str:
     """Return a path from a table, tidied, once it is sure to stay inside the table's folder.
 
     Args:
-        text: the path as the table has it.
-        where: the row, for the message.
         reach: the absolute paths of the table's folder and of a folder that paths may also lead into.
 
     Raises:

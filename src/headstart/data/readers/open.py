@@ -86,8 +86,6 @@ def open_inputs(
     Args:
         inputs: files, folders (searched to any depth), archives, and tables with a path or text column. The id of an
             example is its path, with the input in front.
-        kind: what they must be.
-        columns: names of a table's columns, by our words for them.
 
     Raises:
         DataError: an input does not exist, or holds nothing of that kind.

@@ -38,9 +38,7 @@ class ParquetTable:
     """One Parquet file: its columns, and its pictures by row.
 
     Args:
-        path: the file.
         columns: where it has other names: our word ("image", "label", "group", "split") to its column.
-        labelled: whether a label column must be there.
 
     Raises:
         DataError: it is no Parquet file, is damaged, or lacks a column.
@@ -116,11 +114,7 @@ class ParquetTable:
         return named
 
     def row_groups(self) -> list[int]:
-        """Return the number of rows in each row group.
-
-        Raises:
-            DataError: one is too large to read.
-        """
+        """Return the number of rows in each row group; raises DataError where one is too large to read."""
         metadata = self._file.metadata
         groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
         largest = max((group.total_byte_size for group in groups), default=0)
@@ -193,9 +187,6 @@ def from_pictures(
 
     Args:
         tables: each with the part that its name gives, if any.
-        name: how to call the data in a report.
-        where: how to call it in an error.
-        labelled: whether labels are wanted.
 
     Raises:
         DataError: a column is missing, a split is unknown, or there are fewer than two classes.

@@ -71,10 +71,7 @@ def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = Non
     `,` `;` and tab that finds most of our columns in the header, then most columns; quotes may hold line breaks.
 
     Args:
-        data: the file.
-        where: what to call it in an error.
         columns: where the table has other names: our word ("path", "label", "group", "split") to its column.
-        labelled: whether a label column must be there.
 
     Raises:
         DataError: it is no such text, a row does not fit the header, or a column is missing.
@@ -217,10 +214,7 @@ def read_lines(data: bytes, where: str, *, columns: Mapping[str, str] | None = N
     """Return the table in the bytes of a file of JSON lines; a key that a line lacks is an empty cell.
 
     Args:
-        data: the file.
-        where: what to call it in an error.
         columns: where the objects have other keys: our word ("text", "label", "group", "split") to theirs.
-        labelled: whether a label must be there.
 
     Raises:
         DataError: it is no text, a line is no object, or a key is nowhere.
