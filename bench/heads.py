@@ -27,9 +27,7 @@ from threadpoolctl import threadpool_limits
 
 import headstart as hs
 from headstart.heads import convex, cross_validation, tfidf
-from headstart.heads.convex import FoldHeads
-from headstart.heads.convex import minimise
-from headstart.heads.convex import CONVEX_LOSSES
+from headstart.heads.convex import CONVEX_LOSSES, FoldHeads, minimise
 from machine import machine
 
 FIT_CONVEX = cross_validation.fit_convex
@@ -37,7 +35,7 @@ Case = tuple[str, NDArray[np.float32], NDArray[np.int64]]
 
 
 def scipy_minimise(losses: Any, start: Any, *, tolerance: float, steps: int, memory: int = 10) -> Any:
-    """Return what `lbfgs.minimise` returns, by scipy on the sum of the functions."""
+    """Return what `convex.minimise` returns, by scipy on the sum of the functions."""
 
     def summed(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         values, gradients = losses(flat.reshape(start.shape))

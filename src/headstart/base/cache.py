@@ -33,21 +33,13 @@ def read_record(path: Path) -> Any:
 
 
 def write_record(path: Path, value: Any) -> None:
-    """Write plain values as JSON with their sha256, whole or not at all; the folder is made where there is none.
-
-    Raises:
-        UsageError: the disk is full or cannot be written.
-    """
+    """Write plain values as JSON with their sha256, as `write_atomic` does; the folder is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, canonical_json({"value": value, "sha256": sha256_json(value)}))
 
 
 class ResultCache:
-    """Plain values and arrays by key, in files of one folder.
-
-    Args:
-        max_bytes: what they may hold together; the oldest go first.
-    """
+    """Plain values and arrays by key, in files of one folder, `max_bytes` together at most: the oldest go first."""
 
     def __init__(self, folder: Path, *, max_bytes: int = MAX_BYTES) -> None:
         self.folder, self.max_bytes = folder, max_bytes

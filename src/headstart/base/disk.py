@@ -44,11 +44,7 @@ def free_bytes(path: Path) -> int:
 
 
 def check_writable(folder: Path, *, what: str) -> None:
-    """Create `folder` and prove that a file can be written there, before any work starts.
-
-    Raises:
-        UsageError: it cannot be created or written.
-    """
+    """Create `folder`, and raise UsageError unless a file can be written there, before any work starts."""
     probe = folder / f"{TEMPORARY}{os.getpid()}-probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,8 +97,7 @@ def process_lock(
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader, or a crash, meets the old file or the new one, never a part.
 
-    Raises:
-        UsageError: the disk is full or cannot be written; the old file is intact.
+    Raises UsageError where the disk is full or cannot be written; the old file is intact.
     """
     part = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
@@ -130,14 +125,8 @@ def write_folder(folder: Path, members: Mapping[str, bytes]) -> None:
 
     The old folder is renamed, then the new one takes its name. A process that dies between the two leaves the old one
     beside, where `restore`, or the next call of this function, puts it back. Processes that write the same folder do so
-    one after the other, and each removes what one that died has left.
-
-    Args:
-        folder: absent, empty or one to be replaced; what it holds is gone afterwards.
-        members: file names (no subfolders) and their bytes.
-
-    Raises:
-        UsageError: the disk is full or cannot be written; the old folder is intact.
+    one after the other, and each removes what one that died has left. The names of members have no subfolders. Where
+    the disk is full or cannot be written, that is a UsageError, and the old folder is intact.
     """
     folder = folder.resolve()
     part = folder.with_name(f"{TEMPORARY}new-{folder.name}")

@@ -71,9 +71,8 @@ class MissingExtra(UsageError, ImportError):
 def missing_extra(needed_by: str, package: str, *, extra: str | None = None) -> MissingExtra:
     """Return the error that names a package that is not installed, and the command that installs it.
 
-    Args:
-        needed_by: what needs the package; the beginning of the message.
-        extra: the extra of this package that brings it; None where it is installed by its own name.
+    Its message begins with `needed_by`. Where no `extra` of this package brings the other, that is installed by its own
+    name.
     """
     requirement = f"'headstart[{extra}]'" if extra else package
     return MissingExtra(
@@ -88,11 +87,7 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
 
 
 def check_choice(what: str, value: str, options: Iterable[str]) -> str:
-    """Return `value` when it is one of `options`.
-
-    Raises:
-        UsageError: it is not; the message lists the options and names the closest.
-    """
+    """Return `value` when it is one of `options`, else raise UsageError, which lists them and names the closest."""
     allowed = list(options)
     if value not in allowed:
         raise UsageError(

@@ -29,10 +29,7 @@ OUT_OF_MEMORY_MESSAGES = (
 
 
 def free_memory() -> int:
-    """Return the bytes that are free now: of the machine, of its container, of the process's own limit, the least.
-
-    Where the system does not say, a plain gigabyte.
-    """
+    """Return the bytes that the machine, its container and the process's own limit leave free; if unknown, 2**30."""
     return max(0, min(_of_machine(), _of_container(), _of_process()))
 
 

@@ -14,12 +14,9 @@ Result = TypeVar("Result")
 
 
 class Prefetcher(Generic[Item, Result]):
-    """Yields `function(item)` of every item, in order, with at most `window` results in memory.
+    """Yields `function(item)` of every item, in order, with at most `window` results ready, or being worked on.
 
-    Args:
-        function: does the work; what it raises is raised where its result would have been yielded.
-        items: what to work on, asked for lazily.
-        window: how many results are ready, or being worked on, before they are wanted.
+    Items are asked for lazily. What `function` raises is raised where its result would have been yielded.
     """
 
     def __init__(self, function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, window: int) -> None:

@@ -54,10 +54,8 @@ class Scan:
 def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     """Read every example once and return the readable ones, with their hashes.
 
-    Bytes that are no accepted picture, recording or text are skipped here, so that they never reach a decoder.
-
-    Raises:
-        DataError: more than 5 % of the examples have copies under another label.
+    Bytes that are no accepted picture, recording or text are skipped here, so that they never reach a decoder. Raises
+    DataError as `check_conflicts` does.
     """
 
     def examine(positions: range) -> list[Examined]:
@@ -78,11 +76,7 @@ def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
 
 
 def summarize(dataset: Dataset, examined: Sequence[Examined]) -> Scan:
-    """Return the usable examples of a data set, and what all of them together show.
-
-    Args:
-        examined: what reading each of them showed, in their order.
-    """
+    """Return the usable examples of a data set, and what all of them together show, examined in their order."""
     usable = [position for position, one in enumerate(examined) if not one.reason]
     skipped = tuple(
         Skipped(example.id, example.label, one.reason)
@@ -117,14 +111,7 @@ def check_conflicts(scanned: Scan) -> None:
 
 
 def check_bad(dataset: Dataset, *, allow_broken: bool) -> None:
-    """Raise DataError where too little of the data can be used.
-
-    Args:
-        allow_broken: go on although more than 20 % of the examples, or half of a class, cannot be used.
-
-    Raises:
-        DataError: no example of the data, or of a class, is usable; or too many are not and `allow_broken` is False.
-    """
+    """Raise DataError where no example, or none of a class, is usable, or too few are and `allow_broken` is False."""
     bad, total = len(dataset.skipped), len(dataset) + len(dataset.skipped)
     if not len(dataset):
         raise DataError(
@@ -157,11 +144,7 @@ def _examined(dataset: Dataset, position: int) -> Examined:
 
 
 def remarks_on(dataset: Dataset, position: int, data: bytes) -> tuple[str, ...]:
-    """Return what is odd about an example whose bytes are `data`.
-
-    Raises:
-        BadExample: they are no accepted picture, recording or text.
-    """
+    """Return what is odd about an example whose bytes are `data`; raises BadExample where it is no such kind."""
     if dataset.kind == "text":
         return texts.remarks(data)
     remarks = sounds.remarks if dataset.kind == "sound" else pillow.remarks

@@ -86,11 +86,7 @@ class Dataset:
         return np.array([ids[self.examples[position].label] for position in positions], dtype=np.int64)
 
     def reread(self, position: int, prepare: Callable[[bytes], T]) -> T:
-        """Return what `prepare` makes of an example that could be used before.
-
-        Raises:
-            DataError: it cannot be used any more.
-        """
+        """Return what `prepare` makes of an example that could be used before; DataError where it no longer can."""
         try:
             return prepare(self.read(position))
         except BadExample as error:

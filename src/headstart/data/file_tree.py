@@ -58,16 +58,13 @@ class Tree(Protocol):
         """The path of every folder, empty ones included."""
 
     def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
-        """Return the bytes of one file; safe to call from several threads.
+        """Return the bytes of one file (none of an empty one); safe to call from several threads; raises BadExample.
 
         Args:
             path: its path inside the tree.
             limit: the largest size in bytes that is read.
             absent: the reason to give when there is no such file.
             begin: give the first `limit + 1` bytes of a larger file, and do not refuse it.
-
-        Raises:
-            BadExample: it cannot be read; an empty file is read as no bytes.
         """
 
 
@@ -86,11 +83,7 @@ class FileReader:
 
 
 class Folder:
-    """The files below a folder on disk; a Tree.
-
-    Args:
-        reach: a further folder whose files may be read by paths that lead out of `root`.
-    """
+    """The files below a folder on disk, a Tree; paths may also lead out of `root` into a further folder, `reach`."""
 
     def __init__(self, root: Path, *, reach: Path | None = None) -> None:
         self.root = root
@@ -169,16 +162,10 @@ def parents(path: str) -> list[str]:
 def read_file(
     path: str, *, within: Sequence[str] = (), limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False
 ) -> bytes:
-    """Return the bytes of a regular file on disk.
+    """Return the bytes of a regular file on disk, links followed, with `limit`, `absent` and `begin` as in `Tree.read`.
 
-    Devices, pipes and sockets are never opened: opening a pipe would wait for its writer.
-
-    Args:
-        path: the file; links are followed.
-        within: real paths of the folders that it must end up in; empty allows any.
-
-    Raises:
-        BadExample: it cannot be read.
+    Devices, pipes and sockets are never opened: opening a pipe would wait for its writer. Raises BadExample where it
+    cannot be read, or does not end up in one of the folders `within` (real paths; empty allows any).
     """
     try:
         real = os.path.realpath(path)

@@ -46,11 +46,7 @@ def check_classes(classes: Sequence[str], *, where: str, do: str) -> None:
 
 
 def label_notes(classes: Iterable[str], *, numbers: bool = True) -> tuple[str, ...]:
-    """Return what should be said once of the class names: that they are numbers, and which are nearly the same.
-
-    Args:
-        numbers: whether to say that they are numbers; for a folder's name this is no news.
-    """
+    """Return what should be said once of the class names: that they are `numbers`, and which are nearly the same."""
     notes, alike = [], defaultdict(list)
     names = sorted(classes)
     for name in names:
@@ -72,8 +68,7 @@ def _likeness(name: str) -> str:
 def read_classes(path: Path) -> tuple[str, ...]:
     """Return the class names in a text file, one a line; empty lines and those that begin with `#` are passed over.
 
-    Raises:
-        DataError: it cannot be read, or names no class.
+    Raises DataError where it cannot be read, or names no class.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -86,11 +81,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
 
 
 def keep_classes(dataset: Dataset, names: Sequence[str], *, where: str) -> Dataset:
-    """Return the examples of the classes `names` alone.
-
-    Raises:
-        DataError: there is no such class, or they are fewer than two.
-    """
+    """Return the examples of the classes `names` alone; raises DataError unless they are two, all of them there."""
     if unknown := [name for name in names if name not in dataset.classes]:
         raise DataError(
             f"{where} must name classes of {dataset.name}",

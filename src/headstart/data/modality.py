@@ -61,9 +61,5 @@ MODALITIES: dict[Kind, Modality] = {
 
 
 def modality_of_task(task: str) -> Modality:
-    """Return the modality whose task `result.json` or a manifest names.
-
-    Raises:
-        KeyError: headstart writes no such task.
-    """
+    """Return the modality whose task `result.json` or a manifest names; a KeyError where headstart writes no such."""
     return {modality.task: modality for modality in MODALITIES.values()}[task]

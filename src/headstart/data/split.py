@@ -64,13 +64,10 @@ def split(
 def hold_out(
     dataset: Dataset, hashes: Sequence[str], positions: Sequence[int], *, share: float, seed: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return what is left of `positions`, and the share of each class that is held out of them, both ascending.
+    """Return what is left of `positions`, and the share (0..1) of each class that is held out of them, both ascending.
 
     Copies of one example and examples of one group stay on one side. A class that cannot stand on both sides is not
-    held out.
-
-    Args:
-        share: of each class, in 0..1; one example at least.
+    held out; of any other, one example at least.
     """
     keys = [_key(seed, "held out", digest) for digest in hashes]
     units = _units(dataset.examples, positions, hashes)

@@ -27,12 +27,7 @@ _UNMARKED = 16  # bytes: the shortest text that is taken for UTF-16 without a by
 
 
 class Undecodable(ValueError):
-    """Bytes that are text in no encoding we accept.
-
-    Attributes:
-        offset: of the first byte that is not UTF-8.
-        byte: its value.
-    """
+    """Bytes that are text in no encoding we accept: the first that is not UTF-8, and its offset."""
 
     def __init__(self, offset: int, byte: int) -> None:
         super().__init__(f"not UTF-8 (byte 0x{byte:02x} at {offset:,}), nor any other text")
@@ -53,10 +48,8 @@ def decode_text(data: bytes) -> tuple[str, str]:
     """Return the text in `data`, and the name of its encoding.
 
     UTF-8 comes first; then UTF-16 and UTF-32 by their byte order marks, UTF-16 without one by its zero bytes, and
-    Windows-1252, of which Latin-1 text is a part. Nothing is replaced: bytes that none of them explains are refused.
-
-    Raises:
-        Undecodable: they are no text.
+    Windows-1252, of which Latin-1 text is a part. Nothing is replaced: bytes that none of them explains are
+    Undecodable.
     """
     for mark, codec, name in _MARKS:
         if data.startswith(mark):
@@ -93,11 +86,7 @@ def text_of(data: bytes) -> str:
 
 
 def remarks(data: bytes) -> tuple[str, ...]:
-    """Return what is odd about a text that can be read: that it is not in UTF-8.
-
-    Raises:
-        BadExample: it cannot be read, or is blank.
-    """
+    """Return what is odd about a text: that it is not in UTF-8; BadExample where it cannot be read, or is blank."""
     text_of(data)
     name = decode_text(data)[1]
     return () if name == UTF8 else (f"texts that are not in UTF-8, read as {name}",)
@@ -106,8 +95,7 @@ def remarks(data: bytes) -> tuple[str, ...]:
 def text_bytes(item: object) -> bytes:
     """Return a text given from Python as bytes: a str is the text itself, a path is read, bytes pass through.
 
-    Raises:
-        BadExample: it is none of these, holds half a surrogate pair, or the file cannot be read.
+    Raises BadExample where it is none of these, holds half a surrogate pair, or the file cannot be read.
     """
     if isinstance(item, str):
         try:
@@ -146,9 +134,5 @@ def _unmarked(data: bytes) -> str:
 
 
 def texts_at(dataset: Dataset, positions: Sequence[int]) -> tuple[str, ...]:
-    """Return the texts at some positions of a data set of texts.
-
-    Raises:
-        BadExample: one is gone since it was read.
-    """
+    """Return the texts at some positions of a data set; raises BadExample where one is gone since it was read."""
     return tuple(text_of(dataset.read(position)) for position in positions)

@@ -93,13 +93,9 @@ class Engine(Protocol):
 def in_batches(
     run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], items: NDArray[np.uint8], size: int
 ) -> NDArray[np.float32]:
-    """Return `run` over `items` in batches of exactly `size`, the last one filled up and cut again.
+    """Return `run` over `items` (n, h, w, channels) in batches of exactly `size`, the last one filled up and cut again.
 
     One size for every batch gives an example the same features, to the last digit, whatever stands beside it.
-
-    Args:
-        run: the network; returns float32 of shape (size, d).
-        items: uint8 of shape (n, h, w, channels).
     """
     rows = []
     for start in range(0, max(len(items), 1), size):
@@ -113,9 +109,7 @@ def in_batches(
 def packs(lengths: NDArray[np.int64], budget: int = BUDGET) -> Iterator[NDArray[np.intp]]:
     """Yield the positions of each batch: longest first, of nearly equal lengths, together within the budget.
 
-    Args:
-        lengths: of the pieces, int64 of shape (n,).
-        budget: tokens of a batch, padding included; a piece that is longer stands alone.
+    A batch has `budget` tokens at most, padding included; a piece that is longer stands alone.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -144,11 +138,7 @@ def padded(pieces: Sequence[NDArray[np.int32]]) -> Padded:
 def over_pieces(
     run: Callable[[list[Padded]], list[NDArray[np.float32]]], texts: Sequence[Tokens], width: int
 ) -> NDArray[np.float32]:
-    """Return the features of each text, the mean over its pieces, float32 of shape (n, width).
-
-    Args:
-        run: takes batches, and returns rows of features for each.
-    """
+    """Return the features of each text, the mean over its pieces, float32 of shape (n, width), `run` by batches."""
     pieces = [piece for text in texts for piece in text.pieces]
     vectors = np.empty((len(pieces), width), dtype=np.float32)
     groups = list(packs(np.array([len(piece) for piece in pieces], dtype=np.int64)))

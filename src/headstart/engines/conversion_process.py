@@ -44,8 +44,7 @@ def engine_opener(
 ) -> Iterator[Callable[[Sample], Engine]]:
     """Yield what opens the engine from a sample, while another process converts a network that is not known yet.
 
-    Args:
-        origin: what builds the network once more; None where nothing does, and this process converts it.
+    Where nothing builds the network once more (`origin` is None), this process converts it.
     """
     known = cached_engine_name(network, engine=engine, cache=cache) is not None
     conversion = (
@@ -69,10 +68,8 @@ def engine_opener(
 class ConversionProcess:
     """A process that converts a network at once, and judges its engines when it is given photos.
 
-    Where that process fails, it leaves nothing, and whoever opens the engine next meets the reason itself.
-
-    Args:
-        cache: as for `open_engine`; the converted network and the verdicts lie there afterwards.
+    The converted network and the verdicts lie in `cache` afterwards. Where that process fails, it leaves nothing, and
+    whoever opens the engine next meets the reason itself.
     """
 
     def __init__(self, origin: NetworkOrigin, *, engine: str, cache: Path) -> None:
@@ -87,11 +84,7 @@ class ConversionProcess:
         )
 
     def wait_for_parity(self, sample: Batch, *, say: Callable[[str], None]) -> None:
-        """Wait until the engines are judged.
-
-        Args:
-            sample: up to 64 prepared pictures, uint8 of shape (m, h, w, channels), or texts.
-        """
+        """Wait until the engines are judged on up to 64 prepared pictures, uint8 (m, h, w, channels), or texts."""
         with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
             path = Path(folder) / "sample.npz"
             _save(path, sample)

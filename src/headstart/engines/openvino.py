@@ -116,11 +116,7 @@ def precisions() -> tuple[str, ...]:
 
 
 def open_converted(network: Network, folder: Path, *, say: Callable[[str], None] = lambda text: None) -> ov.Model:
-    """Return the converted network, read from `folder`, or converted and kept there.
-
-    Raises:
-        UsageError: `folder` cannot be written, or its disk is full.
-    """
+    """Return the converted network, read from `folder`, or converted and kept there; UsageError if it cannot be."""
     if _sound(folder):
         return _read(folder)
     with process_lock(folder.with_suffix(".lock")):
@@ -137,10 +133,8 @@ def open_converted(network: Network, folder: Path, *, say: Callable[[str], None]
 def convert(network: Network) -> ov.Model:
     """Return the network as an OpenVINO model whose batch has a fixed size: the one that suits this machine.
 
-    A graph that cannot be given that size keeps the one it was made with; a network of texts takes batches of any size.
-
-    Raises:
-        SourceError: a graph gives other outputs than it promises.
+    A graph that cannot be given that size keeps the one it was made with, and one that gives other outputs than it
+    promises is a SourceError; a network of texts takes batches of any size.
     """
     return _from_torch(network) if network.graph is None else _from_graph(network, network.graph)
 

@@ -39,11 +39,7 @@ class TorchEngine:
 
 
 class TorchTexts:
-    """Runs a torch module that takes ids and mask, int64 of shape (n, length), and returns a tuple of tensors.
-
-    Args:
-        width: of all its blocks together.
-    """
+    """Runs a torch module that takes ids and mask, int64 (n, length), and returns tensors, `width` wide together."""
 
     def __init__(self, module: torch.nn.Module, width: int) -> None:
         self.name, self.batch = NAME, 256

@@ -92,9 +92,7 @@ def extract_again(
 ) -> Extraction:
     """Return the features of some examples of a data set that was read before, by another source.
 
-    Raises:
-        DataError: an example cannot be read any more, or has changed since.
-        UsageError: as for `extract`.
+    Raises DataError where an example cannot be read any more, or has changed since.
     """
     extraction = extract(
         scan.dataset.keep(list(positions)),

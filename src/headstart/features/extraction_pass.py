@@ -51,10 +51,7 @@ class _Example:
 class ExtractionPass:
     """One extraction under way: each distinct content has its row where it first stands in the data set.
 
-    Args:
-        store: the rows of earlier runs; None for none.
-        take_lock: waits for other processes that extract the same; takes the first digests.
-        open_engine: gives the engine from a sample.
+    `take_lock` takes the first digests and waits for other processes that extract the same.
     """
 
     def __init__(

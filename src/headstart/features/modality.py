@@ -112,9 +112,6 @@ def order_by_length(lengths: NDArray[np.int64]) -> list[int]:
     """Return the rows of texts: first a sample of all lengths, on which engines are judged, then the rest.
 
     Both parts are ordered from the longest text to the shortest.
-
-    Args:
-        lengths: of the n texts, of shape (n,).
     """
     order = np.argsort(-lengths, kind="stable")
     sample = np.zeros(len(order), dtype=bool)

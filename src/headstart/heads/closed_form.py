@@ -42,19 +42,11 @@ def leave_out_scores(
     penalties: Sequence[float] = RIDGE_PENALTIES,
     groups: NDArray[np.int64] | None = None,
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield, penalty by penalty, the scores of each example by the head fitted without it.
+    """Yield, penalty by penalty, the scores (n, c) of each example by the head fitted without it; targets are +-1.
 
     Exact, the intercept and the centring included, from the one decomposition in `principal`: the residual of an
-    example left out is its residual divided by one minus its leverage (Allen 1974, the PRESS statistic); a group
-    left out is its residuals times the inverse of one minus its block of the hat matrix.
-
-    Args:
-        y: class ids of shape (n,), in 0..c-1.
-        penalties: L2 strengths > 0.
-        groups: group ids of shape (n,); examples of one group are left out together.
-
-    Yields:
-        Scores of shape (n, c); targets are +1 and -1.
+    example left out is its residual divided by one minus its leverage (Allen 1974, the PRESS statistic); a group left
+    out, by the group ids (n,) in `groups`, is its residuals times the inverse of one minus its block of the hat matrix.
     """
     rows, weights = principal.rows, principal.weights
     targets = plus_minus_one(y, c)
@@ -108,12 +100,9 @@ def fit_centroids(
 ) -> Iterator[FoldHeads]:
     """Yield, penalty by penalty, the heads whose score is minus half the squared distance to a class mean.
 
-    The square of the example itself, common to all classes, is left out: that makes the score linear.
-
-    Args:
-        y: class ids, of shape (n,).
-        penalties: how many imaginary examples at the mean of all data each class mean is drawn by, > 0.
-        weights: of shape (m, n); 0 keeps a row out of that set's training, any other counts once.
+    The square of the example itself, common to all classes, is left out: that makes the score linear. A penalty > 0 is
+    how many imaginary examples at the mean of all data draw each class mean. Of `weights` (m, n), 0 keeps a row out of
+    that set's training, any other counts once.
     """
     member = (y == np.arange(c)[:, None]) & (weights > 0)[:, None]
     sums = (member.reshape(-1, len(y)).astype(principal.rows.dtype) @ principal.rows).reshape(len(weights), c, -1)

@@ -116,10 +116,8 @@ def fit_convex(
     took 1.0 to 1.8 times our CPU time on features, 1.2 to 3.4 times fold by fold, and 2.0 to 6.3 times on words.
 
     Args:
-        loss: what to minimise; the intercept is not penalised.
-        y: class ids, of shape (n,).
         c: number of classes, each with examples.
-        penalties: L2 strengths > 0, strongest first.
+        penalties: L2 strengths > 0, strongest first; the intercept is not penalised.
         weights: of shape (m, n); 0 keeps a row out of that set's training.
         tolerance: relative to the value of the loss.
         threads: how many blocks of rows are looked at side by side; None decides by the amount of work.
@@ -221,16 +219,13 @@ def _block_map(threads: int) -> Iterator[BlockMap]:
 def minimise(
     losses: Losses, start: NDArray[np.float64], *, tolerance: float, steps: int, memory: int = 10
 ) -> NDArray[np.float64]:
-    """Return the point at which each function is least (Liu & Nocedal 1989).
+    """Return the points (m, p) at which each function is least (Liu & Nocedal 1989).
 
     Args:
         losses: gives values (m,) and gradients (m, p) at points (m, p), one row per function.
-        start: where to start, float64 of shape (m, p); variables should be scaled to a curvature of about 1.
+        start: float64 of shape (m, p); variables should be scaled to a curvature of about 1.
         tolerance: a function stops when the descent that a step predicts is below this share of its value.
         memory: how many steps the estimate of the curvature remembers.
-
-    Returns:
-        Points, float64 of shape (m, p).
     """
     point = start
     value, gradient = losses(point)

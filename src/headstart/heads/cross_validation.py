@@ -54,16 +54,10 @@ def cross_validation_task(
     groups: Sequence[str] | None = None,
     principal: PrincipalRows | None = None,
 ) -> CrossValidationTask:
-    """Return the task of learning `y` from `x`.
+    """Return the task of learning class ids `y` (n,), in 0..c-1, from features `x` (n, d).
 
-    Args:
-        x: features of shape (n, d).
-        y: class ids of shape (n,), in 0..c-1.
-        groups: n names; rows of one group are left out together. Without it, rows of equal features are.
-        principal: the rows along their principal axes, where they are known already.
-
-    Raises:
-        UsageError: fewer than two classes with examples, or a non-finite feature.
+    Rows of one group, of n names, are left out together; without groups, rows of equal features are. Raises UsageError
+    where fewer than two classes have examples, or a feature is not finite.
     """
     check_training_rows(x, y, c)
     if principal is None:
@@ -147,12 +141,10 @@ def cross_validate(
 def best_trial(
     labelled: LabelledFolds, kind: str, penalties: Sequence[float], scores: Iterable[NDArray[np.floating]]
 ) -> HeadTrial:
-    """Return the trial of the strongest penalty that no weaker one beats by 1 %.
+    """Return the trial of the strongest penalty that no weaker one beats by 1 %; penalties come strongest first.
 
-    Args:
-        penalties: strongest first.
-        scores: by penalty, of shape (n, c), of each row by a head fitted without it; no more are asked for once
-            weaker penalties gain nothing.
+    Scores, by penalty, of shape (n, c), are those of each row by a head fitted without it; no more are asked for once
+    weaker penalties gain nothing.
     """
     best: HeadTrial | None = None
     half_powers = 2 * abs(np.log10(penalties[0] / penalties[1])) if len(penalties) > 1 else 1.0

@@ -63,15 +63,10 @@ def probabilities_of_all_classes(
 
 
 def fit_temperature(scores: NDArray[np.floating], y: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
-    """Return the temperature with the least weighted log loss (Guo et al. 2017).
+    """Return the temperature with the least weighted log loss (Guo et al. 2017) of scores (n, c) of unseen examples.
 
-    One imaginary example, spread evenly over the classes, is added to the data (in the manner of Platt 1999), so
-    that scores without a single error do not end in certainty.
-
-    Args:
-        scores: class scores of unseen examples, of shape (n, c).
-        y: class ids, of shape (n,).
-        weights: how much each example counts, of shape (n,); at least one is > 0.
+    One imaginary example, spread evenly over the classes, is added to the data (in the manner of Platt 1999), so that
+    scores without a single error do not end in certainty. At least one of the weights (n,) is > 0.
     """
     used = weights > 0
     gaps = scores[used].astype(np.float64)

@@ -67,15 +67,10 @@ def column_scale(x: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def principal_rows(x: NDArray[np.floating], weights: NDArray[np.float64], scale: NDArray[np.float64]) -> PrincipalRows:
-    """Return the rows of `x` along the principal axes of their weighted scatter.
+    """Return the rows of `x` (n, d), times `scale` (d,), along the principal axes of their scatter, weighted (n,) > 0.
 
-    The smaller of the two Gram matrices is decomposed, in float64 and built block by block, so that nothing
-    larger than `x` itself is held beside it.
-
-    Args:
-        x: features of shape (n, d).
-        weights: how much each row counts, float64 of shape (n,), > 0.
-        scale: what each column is multiplied by, float64 of shape (d,).
+    The smaller of the two Gram matrices is decomposed, in float64 and built block by block, so that nothing larger than
+    `x` itself is held beside it.
     """
     n, d = x.shape
     centre = sum((weights[part] @ x[part] for part in block_slices(n)), start=np.zeros(d)) / weights.sum()

@@ -103,13 +103,8 @@ def choose_layer(
 ) -> LayerChoice:
     """Return the layer on which ridge regression has the least leave-one-out squared error.
 
-    Args:
-        layers: names and features of shape (n, d); a generator need hold no more than one of them at a time.
-        y: class ids of shape (n,), in 0..c-1.
-        groups: n names; examples of one group are left out together.
-
-    Raises:
-        UsageError: no layer, fewer than two classes with examples, or a non-finite feature.
+    Layers are names and features of shape (n, d); a generator need hold no more than one of them at a time. Examples of
+    one group, of n names, are left out together. Raises UsageError as `choose_head` does, and where there is no layer.
     """
     errors: dict[str, float] = {}
     best: tuple[str, PrincipalRows] | None = None
@@ -179,15 +174,9 @@ def choose_head(
 def fit_ridge(features: Features, *, penalties: Sequence[float] = RIDGE_PENALTIES) -> LinearHead:
     """Fit a linear head in closed form and keep the penalty with the best leave-one-out error.
 
-    Args:
-        features: n rows; `x` of shape (n, d), float32; `y` of n class ids in 0..c-1.
-        penalties: L2 strengths > 0, in units of standardised features whose rows have unit length on average.
-
-    Returns:
-        A head of shape (d, c), standardisation already folded in, calibrated on the left-out scores.
-
-    Raises:
-        UsageError: fewer than two classes with examples, or a non-finite feature.
+    Penalties are L2 strengths > 0, in units of standardised features whose rows have unit length on average. The head
+    has standardisation folded in and is calibrated on the left-out scores. Raises UsageError where fewer than two
+    classes have examples, or a feature is not finite.
     """
     c = len(features.classes)
     task = cross_validation_task(features.x, features.y, c, seed=0, folds=2)
@@ -199,28 +188,14 @@ def fit_logistic(
 ) -> LinearHead:
     """Fit a calibrated multinomial logistic head and keep the penalty with the least log loss on unseen examples.
 
-    Args:
-        x: features of shape (n, d).
-        y: class ids of shape (n,), in 0..c-1.
-        penalties: L2 strengths > 0, strongest first, in units of standardised features of unit length on average.
-
-    Raises:
-        UsageError: fewer than two classes with examples, or a non-finite feature.
+    Penalties and errors are as in `fit_ridge`, the strongest penalty first.
     """
     task = cross_validation_task(x, y, c, seed=seed, folds=folds)
     return _fit_on_all_rows(task, cross_validate(task, "logistic", penalties), c)
 
 
 def refit(x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, like: LinearHead) -> LinearHead:
-    """Return a head of the kind, penalty and temperature of `like`, fitted on other rows.
-
-    Args:
-        x: features of shape (n, d).
-        y: class ids of shape (n,), in 0..c-1.
-
-    Raises:
-        UsageError: fewer than two classes with examples, or a non-finite feature.
-    """
+    """Return a head of the kind, penalty and temperature of `like`, fitted on other rows; errors as in `fit_ridge`."""
     return _fit_on_all_rows(cross_validation_task(x, y, c, seed=0, folds=2), like, c)
 
 
@@ -229,11 +204,8 @@ def affordable_kinds(
 ) -> tuple[tuple[str, ...], int, list[str]]:
     """Return the kinds of head to try, the number of folds, and a note where that is not all of them.
 
-    Args:
-        n: training examples.
-        k: features, or examples where these are fewer.
-        c: classes.
-        max_operations: floating point operations for the kinds that are fitted by steps.
+    There are n training examples of c classes and k features, or as many as examples where these are fewer.
+    `max_operations` (floating point) are for the kinds that are fitted by steps.
     """
     path = 4 * n * k * c * EVALUATIONS_PER_PATH
     if 2 * folds * path <= max_operations:

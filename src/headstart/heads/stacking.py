@@ -32,11 +32,7 @@ def fit_stacking(
 ) -> Stacking:
     """Return what a weighted sum of the log probabilities of two heads gains over the first alone.
 
-    Args:
-        source: out-of-fold probabilities of the head on source features, of shape (n, c).
-        words: those of the head on words, on the same n texts.
-        y: class ids of shape (n,).
-        weights: how much each text counts, of shape (n,).
+    Both have out-of-fold probabilities (n, c) of the same n texts, whose class ids `y` and `weights` are of shape (n,).
     """
     logs = _log_probabilities(source, words)
     shares, source_share = _fit_shares(logs, y, weights), _fit_shares(logs[:1], y, weights)
@@ -80,10 +76,7 @@ def _log_probabilities(source: NDArray[np.float32], words: NDArray[np.float32]) 
 
 
 def _fit_shares(logs: NDArray[np.float64], y: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share of each of the log probabilities (k, n, c) that gives the least log loss; none is below 0.
-
-    The loss is convex: Newton's method.
-    """
+    """Return the shares >= 0 of the log probabilities (k, n, c) with the least log loss, which is convex: by Newton."""
     shares: NDArray[np.float64] = np.eye(1, len(logs))[0]
     weights = weights / weights.sum()
     true_logs = logs[:, np.arange(len(y)), y]

@@ -165,9 +165,7 @@ def count_terms(texts: Sequence[str]) -> TermCounts:
 def choose_tfidf(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int, folds: int = 3) -> TfidfChoice:
     """Fit logistic regression on TF-IDF, with the penalty that has the least log loss on unseen texts.
 
-    Args:
-        texts: to learn from; equal ones stand in one fold.
-        y: class ids of shape (n,), in 0..c-1.
+    Equal texts stand in one fold; `y` are class ids of shape (n,), in 0..c-1.
     """
     counts = count_terms(texts)
     vocabulary = counts.vocabulary()
@@ -184,10 +182,7 @@ def choose_tfidf(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: in
 
 
 def _out_of_fold_scores(x: csr_array, labelled: LabelledFolds) -> NDArray[np.float32]:
-    """Return the scores of each text by a head fitted without it, by penalty: float32 of shape (penalties, n, c).
-
-    They are 0 for a text that is never left out.
-    """
+    """Return scores (penalties, n, c) of each text by heads fitted without it, float32; 0 where none leaves it out."""
 
     def left_out(fold: int) -> NDArray[np.float32]:
         learn, test = np.flatnonzero(labelled.folds != fold), np.flatnonzero(labelled.folds == fold)

@@ -66,12 +66,7 @@ _COUNTLESS = 2**48  # frames: more than any file holds
 
 
 def sniff(data: bytes) -> Encoding:
-    """Return the accepted format of `data`, told by its first bytes.
-
-    Raises:
-        BadExample: "no samples (an empty file)", "format not accepted (WMA)", or "not an accepted recording (looks like
-            JPEG)".
-    """
+    """Return the accepted format of `data`, told by its first bytes; raises BadExample, which names another format."""
     if not data:
         raise BadExample("no samples (an empty file)")
     head, kind = data[:4], data[8:12]
@@ -98,12 +93,8 @@ def sniff(data: bytes) -> Encoding:
 def remarks(data: bytes, name: str) -> tuple[str, ...]:
     """Return what is odd and yet fine about a recording, as clauses to be counted in a report.
 
-    Args:
-        data: the whole file, or more than `MAX_BYTES` of a larger one.
-        name: its file name; only the suffix counts.
-
-    Raises:
-        BadExample: it is no recording, truncated, broken, without samples, or holds NaN or infinity.
+    Give the whole file, or more than `MAX_BYTES` of a larger one; of its name only the suffix counts. Raises BadExample
+    where it is no recording, truncated, broken, without samples, or holds NaN or infinity.
     """
     encoding, clauses = sniff(data), []
     suffix = re.search(r"\.\w+$", name.lower())
@@ -125,11 +116,7 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
 
 
 def length(data: bytes) -> tuple[float, int]:
-    """Return how many seconds the recording in `data` lasts, as far as its header says, and its rate in Hz.
-
-    Raises:
-        BadExample: as `remarks`.
-    """
+    """Return seconds and rate (Hz) of the recording in `data`, as its header says; raises BadExample as `remarks`."""
     with _opened(data) as file:
         frames = file.frames if file.frames < _COUNTLESS else 0
         return frames / file.samplerate, int(file.samplerate)
@@ -139,14 +126,8 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
     """Return some seconds of a recording: float32 of shape (n,), full scale -1..1, n at most `rate * seconds`.
 
     Channels are averaged. Another rate is converted by a polyphase filter. Integers and companded samples come on one
-    scale, floats as they are. No more of the recording is decoded than is returned.
-
-    Args:
-        data: the whole file, or more than `MAX_BYTES` of a larger one.
-        share: where a longer recording begins: 0 at its first sample, 1 so late that its last one is read.
-
-    Raises:
-        BadExample: as `remarks`.
+    scale, floats as they are. No more of the recording is decoded than is returned. A longer one begins at its first
+    sample where `share` is 0, and so late that its last one is read where it is 1. Raises BadExample as `remarks`.
     """
     with _opened(data) as file:
         if share and len(data) <= MAX_BYTES and file.frames < _COUNTLESS:
@@ -177,12 +158,8 @@ def _filter(up: int, down: int) -> NDArray[np.float32]:
 def sound_bytes(item: object) -> bytes:
     """Return a recording given from Python as the bytes of a WAV file that loses nothing.
 
-    Args:
-        item: bytes, which pass through; a path, which is read; or a pair (samples, rate): an array of shape (n,) or
-            (n, channels), floats with full scale -1..1, or integers of 8 to 32 bits; and samples a second.
-
-    Raises:
-        BadExample: it is none of these, or the file cannot be read.
+    Bytes pass through; a path is read; a pair (samples, rate) is an array of shape (n,) or (n, channels), floats with
+    full scale -1..1, or integers of 8 to 32 bits, and samples a second. Anything else is a BadExample.
     """
     if isinstance(item, (bytes, bytearray, memoryview)):
         return bytes(item[: MAX_BYTES + 1])
@@ -245,8 +222,7 @@ def _library() -> Any:
 def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float32]]:
     """Yield the next seconds of an open recording in blocks, float32 of shape (frames, channels).
 
-    Raises:
-        BadExample: there is no sample, fewer than the header says, or one that is no number.
+    Raises BadExample where there is no sample, fewer than the header says, or one that is no number.
     """
     needed = int(np.ceil(seconds * file.samplerate))
     size, read = max(1, BLOCK // file.channels), 0

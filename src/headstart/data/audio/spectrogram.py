@@ -67,11 +67,7 @@ class AudioPreprocessing(Preprocessing):
             raise UsageError("the size of a spectrogram must be its bands by its frames", self.size, "correct it")
 
     def prepare(self, data: bytes, share: float = 0.0) -> NDArray[np.uint8]:
-        """Return the spectrogram of the recording in `data`: uint8 of shape (mels, frames, 1 or 3).
-
-        Args:
-            share: where a longer recording begins, 0..1; see `samples`.
-        """
+        """Return the spectrogram of the recording in `data`: uint8 (mels, frames, 1 or 3), `share` as for `samples`."""
         spectrogram = self.spectrogram
         picture = log_mel(samples(data, rate=spectrogram.rate, seconds=spectrogram.seconds, share=share), spectrogram)
         return picture[:, :, None] if self.channels == "grey" else np.repeat(picture[:, :, None], 3, axis=2)
@@ -80,12 +76,9 @@ class AudioPreprocessing(Preprocessing):
 def audio_preprocessing(
     preprocessing: Preprocessing, *, size: tuple[int, int], seconds: float, rate: int
 ) -> AudioPreprocessing:
-    """Return the preprocessing of recordings for a network that reads pictures.
+    """Return the preprocessing of recordings for a network that reads pictures: `size` mel bands and frames.
 
-    Args:
-        preprocessing: that of the architecture for pictures; its channels count.
-        size: mel bands and frames.
-        seconds: that the frames span.
+    Of the architecture's preprocessing for pictures the channels count. The frames span `seconds`.
     """
     mels, frames = size
     hop = max(1, round(seconds * rate / frames))
@@ -160,10 +153,8 @@ def cepstra(prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return mean and spread over time of 20 cepstral coefficients (MFCC): float32 of shape (40,).
 
     The cosine transform of the log-mel bands of each frame (Davis & Mermelstein, IEEE Transactions on Acoustics, Speech
-    and Signal Processing 28 (1980)), over frames that are not silent throughout, where there is one.
-
-    Args:
-        prepared: a spectrogram, uint8 of shape (mels, frames, channels); more bands are averaged to 32, fewer repeated.
+    and Signal Processing 28 (1980)), over frames that are not silent throughout, where there is one. More bands than 32
+    of the spectrogram (mels, frames, channels) are averaged, fewer repeated.
     """
     from scipy.fft import dct
 
@@ -178,12 +169,7 @@ def cepstra(prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def preprocessing_from(plain: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing that `asdict`, or JSON, made plain values of.
-
-    Raises:
-        TypeError: they are none.
-        UsageError: they contradict each other.
-    """
+    """Return the preprocessing that `asdict`, or JSON, made plain values of; TypeError or UsageError if it is none."""
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
     if "spectrogram" in values:
         return AudioPreprocessing(**{**values, "spectrogram": Spectrogram(**values["spectrogram"])})

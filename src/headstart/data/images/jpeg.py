@@ -36,11 +36,7 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """Return what the header of a JPEG says.
-
-    Raises:
-        BadExample: "truncated" where the file ends before its first scan, or "broken: …".
-    """
+    """Return what the header of a JPEG says; raises BadExample where it ends before the first scan, or is broken."""
     frame: tuple[int, int, int, int] | None = None
     adobe, exif, xmp = False, b"", b""
     for marker, start, end in _segments(data):
@@ -105,14 +101,9 @@ def tiff_numbers(block: bytes) -> dict[int, int]:
 def decode_scaled(data: bytes, header: Header, eighths: int) -> NDArray[np.uint8] | None:
     """Return the pixels at `eighths`/8 of the stored size, rounded up: uint8 of shape (height, width, 3), RGB.
 
-    A file whose data ends early, or is damaged where that can be seen, is refused: libjpeg would paint the rest
-    grey. Bytes after the end of the picture are ignored.
-
-    Returns:
-        None where libjpeg-turbo remarks on something that need not touch the pixels: Pillow has the last word there.
-
-    Raises:
-        BadExample: "truncated", or "broken: …".
+    A file whose data ends early, or is damaged where that can be seen, is refused as "truncated" or "broken: …":
+    libjpeg would paint the rest grey. Bytes after the end of the picture are ignored. Where libjpeg-turbo remarks on
+    something that need not touch the pixels, that is None: Pillow has the last word there.
     """
     import simplejpeg
 

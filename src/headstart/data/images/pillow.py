@@ -65,14 +65,9 @@ def read_rgb(data: bytes, encoding: Format, background: int) -> tuple[Image, int
 
     Grey of 16 bits is scaled by its range (for a TIFF of fewer bits, by theirs; for PGM, by its declared maximum);
     integers of 32 bits by their own least and greatest value; floats are taken as 0..1, or scaled by their own least
-    and greatest where they leave that. Transparency is laid on `background`. Colour profiles are not applied.
-
-    Args:
-        background: grey level 0..255.
-
-    Raises:
-        BadExample: "too many pixels (W x H)" from the header alone, "truncated", or "broken: …" for whatever
-            else the decoder raises.
+    and greatest where they leave that. Transparency is laid on `background`, a grey level 0..255. Colour profiles are
+    not applied. Raises BadExample: "too many pixels (W x H)" from the header alone, "truncated", or "broken: …" for
+    whatever else the decoder raises.
     """
     with _opened(data, encoding) as image:
         image.load()
@@ -86,11 +81,7 @@ def read_size(data: bytes, encoding: Format) -> tuple[int, int]:
 
 
 def remarks(data: bytes, name: str) -> tuple[str, ...]:
-    """Return what is odd and yet fine about a picture that is used, as clauses to be counted in a report.
-
-    Args:
-        name: its file name; only the suffix counts.
-    """
+    """Return what is odd and yet fine about a picture, as clauses to be counted; of `name` only the suffix counts."""
     encoding, clauses = sniff(data), []
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in IMAGE_SUFFIXES and suffix not in SUFFIXES[encoding]:

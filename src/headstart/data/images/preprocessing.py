@@ -94,11 +94,7 @@ def decode(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
 
 
 def shorter_side(data: bytes) -> int:
-    """Return the pixels of the shorter side of the picture in `data`, read from its header where that says it.
-
-    Raises:
-        BadExample: as `decode`.
-    """
+    """Return the pixels of the shorter side of the picture in `data`, by its header; raises BadExample as `decode`."""
     encoding = sniff(data)
     if encoding == "jpeg":
         header = jpeg.read_header(data)
@@ -109,8 +105,7 @@ def shorter_side(data: bytes) -> int:
 def thumbnail(data: bytes, side: int = 96) -> bytes:
     """Return a small upright JPEG of the picture in `data`, its longer side `side` pixels at most.
 
-    Raises:
-        BadExample: as `decode`, and never on what `decode` accepts.
+    Raises BadExample as `decode`, and never on what `decode` accepts.
     """
     from PIL import Image
 
@@ -125,10 +120,9 @@ def thumbnail(data: bytes, side: int = 96) -> bytes:
 
 
 def small_pixels(prepared: NDArray[np.uint8], side: int = 16) -> NDArray[np.uint8]:
-    """Return the prepared picture averaged over `side` x `side` boxes: uint8 of shape (side * side * 3,).
+    """Return what `decode` returned, averaged over `side` x `side` boxes: uint8 of shape (side * side * 3,).
 
-    Args:
-        prepared: what `decode` returned, of shape (height, width, 1 or 3); one channel is repeated into three.
+    One channel is repeated into three.
     """
     height, width, channels = prepared.shape
     if height % side or width % side:
@@ -148,13 +142,8 @@ def small_pixels(prepared: NDArray[np.uint8], side: int = 16) -> NDArray[np.uint
 def to_bytes(item: object) -> bytes:
     """Return a picture given from Python as the bytes of a lossless file.
 
-    Args:
-        item: bytes, which pass through; a path, which is read; a PIL image; or an array, uint8 of shape (h, w),
-            (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA.
-
-    Raises:
-        UsageError: it is none of these.
-        BadExample: the file is not there, not a plain file, or cannot be read.
+    Bytes pass through; a path is read; a PIL image, or an array, uint8 of shape (h, w), (h, w, 1), (h, w, 3) RGB or (h,
+    w, 4) RGBA, is written. Anything else is a UsageError, and a file that cannot be read a BadExample.
     """
     if isinstance(item, bytes | bytearray | memoryview):
         return bytes(item)

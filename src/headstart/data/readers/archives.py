@@ -64,11 +64,7 @@ class _Header(tarfile.TarInfo):
 
 
 class Archive:
-    """The members of one archive file, read by offset.
-
-    Args:
-        members: what it holds, by normalised name; the last of equal names counts, as in unpacking.
-    """
+    """The members of one archive file by normalised name, read by offset; the last of equal names, as in unpacking."""
 
     def __init__(self, path: Path, members: dict[str, _Member], folders: set[str]) -> None:
         self.path = path
@@ -142,9 +138,7 @@ def is_archive(path: Path) -> bool:
 def open_archive(path: Path) -> Tree:
     """Return the members of a .zip or .tar as a tree.
 
-    Raises:
-        DataError: it is compressed as a whole, encrypted, truncated, no such archive, or holds a member that
-            leads out of it.
+    Raises DataError where it is compressed as a whole, encrypted, truncated, or holds a member that leads out of it.
     """
     if path.name.lower().endswith(COMPRESSED_TARS):
         raise _compressed(path, path.name[path.name.lower().rindex(".t") :])

@@ -28,11 +28,7 @@ TABLES = (*TABLE_SUFFIXES, ".parquet")
 
 
 def unwrap(tree: Tree) -> tuple[Tree, int]:
-    """Step into the one folder that wraps everything else, once, as archives often have it.
-
-    Returns:
-        The tree to look at, and how many files were left outside it.
-    """
+    """Step, once, into the one folder that wraps all else, as in archives; return it and how many files lie outside."""
     tops = {path for path in tree.folders if "/" not in path and not is_litter(path)}
     beside = [file for file in tree.files if "/" not in file.path or is_litter(file.path.partition("/")[0])]
     telling = any(suffix_of(file.path) in (*IMAGE_SUFFIXES, *SOUND_SUFFIXES, *TABLES) for file in visible(beside))
@@ -63,11 +59,7 @@ class _FolderListing:
 def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     """Return the labelled pictures or recordings of class folders, or their texts where there is neither.
 
-    Args:
-        ignored: files already passed over.
-
-    Raises:
-        DataError: nothing is found, a class folder is empty, or there is only one class.
+    Raises DataError where nothing is found, a class folder is empty, or there is only one class.
     """
     shown = visible(tree.files)
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
@@ -96,11 +88,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
 
 
 def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
-    """Return every picture (recording, text) of a folder or archive, at any depth, without labels.
-
-    Raises:
-        DataError: there is none.
-    """
+    """Return every picture (recording, text) of a folder or archive, at any depth, unlabelled; DataError if none."""
     shown = visible(tree.files)
     listed = [file for file in shown if file.problem or suffix_of(file.path) in SUFFIXES[kind]]
     if not listed:

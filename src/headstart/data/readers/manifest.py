@@ -90,15 +90,9 @@ def from_tables(
     """Return the texts that tables hold, or the pictures or recordings that they list, relative to the tables' folder.
 
     A row without a label, or whose text is empty or file missing, is skipped and counted; a path that leads out of the
-    folder is an error, and nothing is ever fetched from a URL.
-
-    Args:
-        tables: each with the part that its name gives, if any.
-        root: a folder that paths may also lead into.
-        labelled: whether labels are wanted; without them every example has the label "" and there are no classes.
-
-    Raises:
-        DataError: a path leads out, a split is unknown, or there are fewer than two classes.
+    folder, and not into `root`, is an error, and nothing is ever fetched from a URL. If not `labelled`, every example
+    has the label "" and there are no classes. Raises DataError where a path leads out, a split is unknown, or there are
+    fewer than two classes.
     """
     listing = _TableListing(labelled, _reach(tree, root))
     kind = _kind(tables, where)
@@ -160,11 +154,8 @@ def _reach(tree: Tree, root: Path | None) -> tuple[str, str] | None:
 def inside(text: str, where: str, reach: tuple[str, str] | None = None) -> str:
     """Return a path from a table, tidied, once it is sure to stay inside the table's folder.
 
-    Args:
-        reach: the absolute paths of the table's folder and of a folder that paths may also lead into.
-
-    Raises:
-        DataError: it is a URL, absolute, or leads out with `..`.
+    Raises DataError where it is a URL, absolute, or leads out with `..`, unless it leads into one of the two absolute
+    paths of `reach`.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", text) or text.startswith(("//", "\\\\")):
         kind = "a URL or drive"

@@ -83,12 +83,9 @@ def open_inputs(
 ) -> Dataset:
     """Return pictures, recordings or texts without labels, for prediction.
 
-    Args:
-        inputs: files, folders (searched to any depth), archives, and tables with a path or text column. The id of an
-            example is its path, with the input in front.
-
-    Raises:
-        DataError: an input does not exist, or holds nothing of that kind.
+    Inputs are files, folders (searched to any depth), archives, and tables with a path or text column. The id of an
+    example is its path, with the input in front. Raises DataError where an input does not exist, or holds nothing of
+    that kind.
     """
     if not inputs:
         raise DataError(
@@ -117,11 +114,7 @@ def open_inputs(
 
 
 def existing(data: object, *, what: str) -> Path:
-    """Return `data` as a path to a file or folder that is there.
-
-    Raises:
-        DataError: there is none, or it is a device, a pipe or a socket.
-    """
+    """Return `data` as a path to a file or folder; raises DataError where there is none, or it is a device or pipe."""
     if not isinstance(data, (str, os.PathLike)):
         raise DataError(
             f"{what} must be a path, or in Python a pair (items, labels) or a data set", type(data).__name__, "give one"

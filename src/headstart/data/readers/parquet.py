@@ -35,13 +35,9 @@ _OTHERS = frozenset({"label", "group", "split"})
 
 
 class ParquetTable:
-    """One Parquet file: its columns, and its pictures by row.
+    """One Parquet file: its columns (by other names where `columns` says so), and its pictures by row.
 
-    Args:
-        columns: where it has other names: our word ("image", "label", "group", "split") to its column.
-
-    Raises:
-        DataError: it is no Parquet file, is damaged, or lacks a column.
+    Raises DataError where it is no Parquet file, is damaged, or lacks a column.
     """
 
     def __init__(self, path: Path, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> None:
@@ -91,11 +87,7 @@ class ParquetTable:
         return values
 
     def labels(self) -> list[Any] | None:
-        """Return the labels, class ids replaced by their names; None where there are none.
-
-        Raises:
-            DataError: an id has no name.
-        """
+        """Return the labels, class ids replaced by their names; None where there are none; DataError for other ids."""
         ids = self.values("label")
         names = _class_names(self.schema, self.schema.names[self._at["label"]]) if ids is not None else None
         if ids is None or names is None:
@@ -185,11 +177,7 @@ def from_pictures(
 ) -> Dataset:
     """Return the pictures, or recordings, that Parquet files hold, read when asked for.
 
-    Args:
-        tables: each with the part that its name gives, if any.
-
-    Raises:
-        DataError: a column is missing, a split is unknown, or there are fewer than two classes.
+    Raises DataError where a column is missing, a split is unknown, or there are fewer than two classes.
     """
     examples: list[Example] = []
     rows: list[int] = []

@@ -65,16 +65,10 @@ class Table:
 
 
 def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> Table:
-    """Return the table in the bytes of a CSV or TSV file.
+    """Return the table in the bytes of a CSV or TSV file; raises DataError with the line where there is none.
 
     UTF-8 with or without a byte order mark, else UTF-16 or Windows-1252, which is noted; the delimiter is the one of
     `,` `;` and tab that finds most of our columns in the header, then most columns; quotes may hold line breaks.
-
-    Args:
-        columns: where the table has other names: our word ("path", "label", "group", "split") to its column.
-
-    Raises:
-        DataError: it is no such text, a row does not fit the header, or a column is missing.
     """
     text, notes = decode_table(data, where)
     delimiter = _delimiter(text)
@@ -100,9 +94,8 @@ def find_columns(
 ) -> dict[str, int]:
     """Return the position of each column we know by our word for it; case does not matter.
 
-    Raises:
-        DataError: a column that must be there is not, or is there twice; the message lists those found.
-        UsageError: `columns` uses a word that we do not know.
+    `columns` gives other names by our words ("path", "label", "group", "split"). Raises DataError where a column that
+    must be there is not, or is there twice, and UsageError where `columns` uses another word.
     """
     words = (*CONTENT, "label", "group", "split")
     names_by_word = {word: word for word in words}
@@ -148,11 +141,7 @@ def safe_cell(text: str) -> str:
 
 
 def decode_table(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
-    """Return the text of a table, and a note where it is not in UTF-8.
-
-    Raises:
-        DataError: it is empty, or no text.
-    """
+    """Return the text of a table, and a note where it is not in UTF-8; DataError where it is empty, or no text."""
     if not data.strip():
         raise DataError(f"{where} must hold a header and rows", "nothing, it is empty", _SAVE_AS)
     if data.startswith(b"PK\x03\x04"):
@@ -213,11 +202,7 @@ def _long_fields() -> Iterator[None]:
 def read_lines(data: bytes, where: str, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> Table:
     """Return the table in the bytes of a file of JSON lines; a key that a line lacks is an empty cell.
 
-    Args:
-        columns: where the objects have other keys: our word ("text", "label", "group", "split") to theirs.
-
-    Raises:
-        DataError: it is no text, a line is no object, or a key is nowhere.
+    Raises DataError where it is no text, a line is no object, or a key is nowhere.
     """
     text, notes = decode_table(data, where)
     rows: list[tuple[int, dict[str, Any]]] = []
@@ -254,14 +239,9 @@ def is_loaded(data: object) -> bool:
 
 
 def tables_of(data: Any, *, columns: Mapping[str, str] | None = None) -> list[tuple[Table, Split | None]]:
-    """Return the tables of a data set, or of a dict of them, each with its part.
+    """Return the tables of a data set, or of a dict of them by the name of their part, each with its part.
 
-    Args:
-        data: one data set, or several by the name of their part (`train`, `validation`, `test`).
-        columns: where they have other columns: our word ("text", "label") to theirs.
-
-    Raises:
-        DataError: a part has another name, a column is missing, or it holds no texts.
+    Raises DataError where a part has another name, a column is missing, or it holds no texts.
     """
     if not isinstance(data, Mapping):
         return [(_table(data, "the data set", columns), None)]
