@@ -23,17 +23,14 @@ Argument = tuple[str, Any, str, str]
 class DisplayOptions(Options):
     """What every command takes on the command line alone."""
 
-    as_json: bool = flag(
-        "Output",
-        "Print the result as one JSON object and nothing else. By default a summary is printed.",
-        flag="--json",
-    )
-    offline: bool = flag(
-        "Run",
-        "Never use the network, as HEADSTART_OFFLINE=1 does. By default missing weights are downloaded.",
-    )
-    quiet: bool = flag("Run", "Show no progress. By default it is shown.", short="-q")
-    verbose: bool = flag("Run", "Show what the libraries log as well. By default it is hidden.", short="-v")
+    as_json: bool = flag("Output", flag="--json")
+    """Print the result as one JSON object and nothing else. By default a summary is printed."""
+    offline: bool = flag("Run")
+    """Never use the network, as HEADSTART_OFFLINE=1 does. By default missing weights are downloaded."""
+    quiet: bool = flag("Run", short="-q")
+    """Show no progress. By default it is shown."""
+    verbose: bool = flag("Run", short="-v")
+    """Show what the libraries log as well. By default it is hidden."""
 
 
 class GroupedCommand(TyperCommand):

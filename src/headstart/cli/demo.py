@@ -15,10 +15,10 @@ from headstart.run.options import FitOptions
 class DemoOptions(Options):
     """The options of `demo`."""
 
-    out: Path | None = option(
-        None, "Output", "DIR", "The folder for the results. The default is a new folder under runs/."
-    )
-    seed: int = option(0, "Run", "N", "The seed of the places of the patches and of fit. The default is 0.")
+    out: Path | None = option(None, "Output", "DIR")
+    """The folder for the results. The default is a new folder under runs/."""
+    seed: int = option(0, "Run", "N")
+    """The seed of the places of the patches and of fit. The default is 0."""
 
 
 def demo(chosen: dict[str, Any], display: DisplayOptions) -> None:

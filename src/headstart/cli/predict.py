@@ -15,14 +15,10 @@ from headstart.run.options import EngineOptions, TableOptions
 class PredictOptions(EngineOptions, TableOptions):
     """The options of `predict`."""
 
-    out: Path | None = option(
-        None, "Output", "FILE", "The CSV file for the predictions. By default they are printed, a line each."
-    )
-    every_class: bool = flag(
-        "Output",
-        "Give the probability of every class. By default that of the predicted class alone is given.",
-        flag="--all",
-    )
+    out: Path | None = option(None, "Output", "FILE")
+    """The CSV file for the predictions. By default they are printed, a line each."""
+    every_class: bool = flag("Output", flag="--all")
+    """Give the probability of every class. By default that of the predicted class alone is given."""
 
 
 def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: DisplayOptions) -> None:

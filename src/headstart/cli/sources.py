@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 class SourcesOptions(OpenOptions):
     """The options of `sources`."""
 
-    search: str | None = option(
-        None, "Source", "TEXT", "Print the names in the libraries that hold this text. By default none is printed."
-    )
-    size: int | None = option(
-        None, "Source", "PIXELS", "The side of the input of a keras: source. The default is the source's own."
-    )
-    to: Path | None = option(
-        None, "Output", "DIR", "The folder for a converted source, which must be given with convert."
-    )
-    seed: int = option(0, "Run", "N", "The seed of random weights. The default is 0.")
+    search: str | None = option(None, "Source", "TEXT")
+    """Print the names in the libraries that hold this text. By default none is printed."""
+    size: int | None = option(None, "Source", "PIXELS")
+    """The side of the input of a keras: source. The default is the source's own."""
+    to: Path | None = option(None, "Output", "DIR")
+    """The folder for a converted source, which must be given with convert."""
+    seed: int = option(0, "Run", "N")
+    """The seed of random weights. The default is 0."""
 
 
 def sources(words: list[str] | None, chosen: dict[str, Any], display: DisplayOptions) -> None:

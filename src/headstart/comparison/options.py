@@ -58,38 +58,20 @@ LabelNumbers = Annotated[tuple[int | None, ...], BeforeValidator(label_numbers)]
 class CompareOptions(SourceOptions):
     """The options of `compare`."""
 
-    labels_per_class: LabelNumbers | None = option(
-        None,
-        "Data",
-        "N,...",
-        "The numbers of examples of each class to learn from, such as 5,10,all. The default is 5,10,20,all, as far as "
-        "the data has them.",
-    )
-    source: str | Source | None = option(
-        None,
-        "Source",
-        "URI",
-        "The pretrained network. Given several times on the command line, the sources share the budget. The default "
-        "depends on the data: packaged:efficientnet-lite0 for photos, packaged:minilm for texts; recordings have none.",
-        several=True,
-    )
-    tune: str = option(
-        "auto",
-        "Tuning",
-        "MODE",
-        "Which weights learn in the tuned arm: norm, lora, last:N, all, auto, or none to leave that arm out. The "
-        "default is auto: the budget decides.",
-    )
-    budget: Seconds = option(
-        600.0, "Run", "TIME", "The time for everything, such as 30s, 10m or 1h. The default is 10m."
-    )
-    seeds: int = option(
-        5,
-        "Run",
-        "N",
-        "Repeat every arm with this many splits, draws of labels and initial weights. The default is 5, and at least "
-        "5 are run where there are fewer than 10 labels per class.",
-    )
+    labels_per_class: LabelNumbers | None = option(None, "Data", "N,...")
+    """The numbers of examples of each class to learn from, such as 5,10,all. The default is 5,10,20,all, as far as the
+    data has them."""
+    source: str | Source | None = option(None, "Source", "URI", several=True)
+    """The pretrained network. Given several times on the command line, the sources share the budget. The default
+    depends on the data: packaged:efficientnet-lite0 for photos, packaged:minilm for texts; recordings have none."""
+    tune: str = option("auto", "Tuning", "MODE")
+    """Which weights learn in the tuned arm: norm, lora, last:N, all, auto, or none to leave that arm out. The default
+    is auto: the budget decides."""
+    budget: Seconds = option(600.0, "Run", "TIME")
+    """The time for everything, such as 30s, 10m or 1h. The default is 10m."""
+    seeds: int = option(5, "Run", "N")
+    """Repeat every arm with this many splits, draws of labels and initial weights. The default is 5, and at least 5 are
+    run where there are fewer than 10 labels per class."""
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:

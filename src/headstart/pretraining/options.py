@@ -20,68 +20,36 @@ NOT_OF_THE_COMMAND = ("arch", "out", "resume", "root", "allow_broken", "tensorbo
 class PretrainOptions(RunOptions):
     """The options of `pretrain`."""
 
-    classes: Path | None = option(
-        None,
-        "Data",
-        "FILE",
-        "A text file of the classes to train on, one a line. The default is all classes of the data.",
-    )
-    seconds: float | None = option(
-        None,
-        "Data",
-        "SECONDS",
-        "The length of a recording that the network reads. The default is what 95 in 100 recordings last, at most 10.",
-    )
-    arch: str = option(
-        ..., "Source", "URI", "The architecture, such as timm:resnet18 or arch:resnet9. It must be given."
-    )
-    size: int | None = option(
-        None,
-        "Source",
-        "PIXELS",
-        "The side of the input; for recordings the mel bands. The default is the architecture's own.",
-    )
-    budget: Seconds | None = option(
-        None, "Training", "TIME", "The time for training, such as 45m. The default is what the epochs take."
-    )
-    epochs: int = option(30, "Training", "N", "Train for at most this many epochs. The default is 30.")
-    learning_rate: float | None = option(None, "Training", "RATE", "The highest learning rate. The default is 0.003.")
-    batch_size: int | None = option(
-        None,
-        "Training",
-        "N",
-        "The examples of one training step. The default is 128, and for few recordings as little as 16.",
-    )
-    augment: str = option(
-        "light",
-        "Training",
-        "HOW",
-        "How far augmented examples differ from their originals: none or light. The default is light.",
-    )
-    horizontal_flip: bool | None = option(
-        None,
-        "Training",
-        None,
-        "Whether a mirrored picture keeps its label. By default it does, unless the network reads grey pictures.",
-        either=True,
-    )
-    licence: str | None = option(
-        None, "Output", "NAME", "The licence of the weights, for the model card. By default the card states none."
-    )
-    fp16: bool = flag("Output", "Store the weights in half precision. By default they are stored in float32.")
-    force: bool = flag(
-        "Output",
-        "Write the source even if it does not beat the baselines, marked so. By default it is refused.",
-    )
-    push_to_hub: str | None = option(
-        None,
-        "Output",
-        "ORG/NAME",
-        "The Hugging Face repository to upload the source to. By default it is not uploaded.",
-    )
-    track: str | None = option(
-        None, "Output", "TRACKER", "Log the training to mlflow or wandb. By default it is logged to neither."
-    )
+    classes: Path | None = option(None, "Data", "FILE")
+    """A text file of the classes to train on, one a line. The default is all classes of the data."""
+    seconds: float | None = option(None, "Data", "SECONDS")
+    """The length of a recording that the network reads. The default is what 95 in 100 recordings last, at most 10."""
+    arch: str = option(..., "Source", "URI")
+    """The architecture, such as timm:resnet18 or arch:resnet9. It must be given."""
+    size: int | None = option(None, "Source", "PIXELS")
+    """The side of the input; for recordings the mel bands. The default is the architecture's own."""
+    budget: Seconds | None = option(None, "Training", "TIME")
+    """The time for training, such as 45m. The default is what the epochs take."""
+    epochs: int = option(30, "Training", "N")
+    """Train for at most this many epochs. The default is 30."""
+    learning_rate: float | None = option(None, "Training", "RATE")
+    """The highest learning rate. The default is 0.003."""
+    batch_size: int | None = option(None, "Training", "N")
+    """The examples of one training step. The default is 128, and for few recordings as little as 16."""
+    augment: str = option("light", "Training", "HOW")
+    """How far augmented examples differ from their originals: none or light. The default is light."""
+    horizontal_flip: bool | None = option(None, "Training", None, either=True)
+    """Whether a mirrored picture keeps its label. By default it does, unless the network reads grey pictures."""
+    licence: str | None = option(None, "Output", "NAME")
+    """The licence of the weights, for the model card. By default the card states none."""
+    fp16: bool = flag("Output")
+    """Store the weights in half precision. By default they are stored in float32."""
+    force: bool = flag("Output")
+    """Write the source even if it does not beat the baselines, marked so. By default it is refused."""
+    push_to_hub: str | None = option(None, "Output", "ORG/NAME")
+    """The Hugging Face repository to upload the source to. By default it is not uploaded."""
+    track: str | None = option(None, "Output", "TRACKER")
+    """Log the training to mlflow or wandb. By default it is logged to neither."""
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:

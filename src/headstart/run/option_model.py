@@ -1,8 +1,8 @@
 """What the models of options are made of.
 
 Options are written once: the command line, the Python functions and docs/options.md are made from the models. A model
-is a frozen pydantic class whose fields are described by `option`: the group that an option stands in, its metavar on
-the command line, and one sentence that names the real default.
+is a frozen pydantic class. `option` gives each of its fields the group that it stands in and its metavar on the command
+line; the docstring below the field is the help, in whole sentences that name the real default.
 """
 
 from __future__ import annotations
@@ -21,24 +21,23 @@ GROUPS = ("Data", "Source", "Tuning", "Training", "Output", "Run")
 """The groups that options stand in, in the order of the help."""
 
 
-def option(default: Any, group: str, metavar: str | None, description: str, **more: Any) -> Any:
+def option(default: Any, group: str, metavar: str | None, **more: Any) -> Any:
     """Return a field of a model of options.
 
     Args:
         default: the value where none is given; `...` for an option that must be given.
         group: one of GROUPS.
         metavar: what stands for the value in the help; None for a flag, which has no value.
-        description: one sentence that names the real default.
         more: `flag`, where the flag is not the name of the field with hyphens; `several=True`, where it may be given
-            again; `either=True`, where a flag also has its opposite, `--no-…`.
+            again; `either=True`, where a flag also has its opposite, `--no-…`; `short`, a second flag of one letter.
     """
     assert group in GROUPS
-    return Field(default, description=description, json_schema_extra={"group": group, "metavar": metavar, **more})
+    return Field(default, json_schema_extra={"group": group, "metavar": metavar, **more})
 
 
-def flag(group: str, description: str, **more: Any) -> Any:
+def flag(group: str, **more: Any) -> Any:
     """Return a field that is False unless its flag is given; the arguments are those of `option`."""
-    return option(False, group, None, description, **more)  # noqa: FBT003
+    return option(False, group, None, **more)  # noqa: FBT003
 
 
 def flag_of(name: str, field: FieldInfo) -> str:
@@ -55,7 +54,12 @@ def metadata_of(field: FieldInfo) -> dict[str, Any]:
 class Options(BaseModel):
     """Options of a command: frozen, and every one that is not known is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        for field in cls.model_fields.values():
+            field.description = " ".join(str(field.description).split())
 
     def __init__(self, **values: Any) -> None:
         """Check the values.
@@ -95,17 +99,13 @@ class Options(BaseModel):
         """Return the options among the arguments of a function, by their names."""
         return cls(**{name: arguments[name] for name in cls.model_fields if name in arguments})
 
-    @classmethod
-    def described(cls) -> dict[str, str]:
-        """Return the sentence of each option."""
-        return {name: str(field.description) for name, field in cls.model_fields.items()}
-
 
 def documented(options: type[Options]) -> Callable[[F], F]:
     """Return a decorator that writes the sentences of `options` into the docstring of a function, under `Args`."""
 
     def decorate(function: F) -> F:
-        sentences = "\n".join(f"        {name}: {sentence}" for name, sentence in options.described().items())
+        fields = options.model_fields.items()
+        sentences = "\n".join(f"        {name}: {field.description}" for name, field in fields)
         function.__doc__ = (function.__doc__ or "").replace("        OPTIONS", sentences)
         return function
 

@@ -54,16 +54,11 @@ Columns = Annotated[dict[str, str], BeforeValidator(columns_of)]
 class TableOptions(Options):
     """How tables are read."""
 
-    text_column: str | None = option(
-        None, "Data", "NAME", "The column of a table that holds the texts. The default is the column named text."
-    )
-    columns: Columns | None = option(
-        None,
-        "Data",
-        "WORD=NAME,...",
-        "The names of other columns of a table, such as path=file,group=patient. By default they are named path, "
-        "image, audio, label, group and split.",
-    )
+    text_column: str | None = option(None, "Data", "NAME")
+    """The column of a table that holds the texts. The default is the column named text."""
+    columns: Columns | None = option(None, "Data", "WORD=NAME,...")
+    """The names of other columns of a table, such as path=file,group=patient. By default they are named path, image,
+    audio, label, group and split."""
 
     @property
     def column_names(self) -> dict[str, str] | None:
@@ -75,21 +70,16 @@ class TableOptions(Options):
 class LabelledTableOptions(TableOptions):
     """How tables with labels are read."""
 
-    label_column: str | None = option(
-        None, "Data", "NAME", "The column of a table that holds the labels. The default is the column named label."
-    )
+    label_column: str | None = option(None, "Data", "NAME")
+    """The column of a table that holds the labels. The default is the column named label."""
 
 
 class EngineOptions(Options):
     """What computes features."""
 
-    engine: str = option(
-        "auto",
-        "Run",
-        "ENGINE",
-        "What computes the features: torch (float32), openvino, or auto. The default is auto: OpenVINO where its "
-        "features agree with torch, else torch.",
-    )
+    engine: str = option("auto", "Run", "ENGINE")
+    """What computes the features: torch (float32), openvino, or auto. The default is auto: OpenVINO where its features
+    agree with torch, else torch."""
 
     @model_validator(mode="after")
     def _check_engine(self) -> Self:
@@ -100,67 +90,40 @@ class EngineOptions(Options):
 class NamedSourceOptions(Options):
     """Which source is used."""
 
-    source: str | Source | None = option(
-        None,
-        "Source",
-        "URI",
-        "The pretrained network. The default depends on the data: packaged:efficientnet-lite0 for photos, "
-        "packaged:minilm for texts; recordings have none.",
-    )
+    source: str | Source | None = option(None, "Source", "URI")
+    """The pretrained network. The default depends on the data: packaged:efficientnet-lite0 for photos, packaged:minilm
+    for texts; recordings have none."""
 
 
 class OpenOptions(Options):
     """How a source is opened."""
 
-    weights: str | Path = option(
-        "pretrained",
-        "Source",
-        "WEIGHTS",
-        "The weights of the source: pretrained, none for random ones, or the path of a checkpoint. The default is "
-        "pretrained.",
-    )
-    arch: str | None = option(
-        None,
-        "Source",
-        "URI",
-        "The architecture of a bare checkpoint that file:PATH names. By default the checkpoint names it.",
-    )
-    layer: str = option(
-        "auto",
-        "Source",
-        "LAYER",
-        "Where features are taken: pool, joined, a stage, or stages joined by +. The default is auto: the "
-        "leave-one-out error chooses between pool and joined.",
-    )
+    weights: str | Path = option("pretrained", "Source", "WEIGHTS")
+    """The weights of the source: pretrained, none for random ones, or the path of a checkpoint. The default is
+    pretrained."""
+    arch: str | None = option(None, "Source", "URI")
+    """The architecture of a bare checkpoint that file:PATH names. By default the checkpoint names it."""
+    layer: str = option("auto", "Source", "LAYER")
+    """Where features are taken: pool, joined, a stage, or stages joined by +. The default is auto: the leave-one-out
+    error chooses between pool and joined."""
 
 
 class RunOptions(Options):
     """What every command shares that reads labelled data and writes a folder."""
 
-    root: Path | None = option(
-        None,
-        "Data",
-        "DIR",
-        "A folder that paths in a table may lead into. The default is the folder of the table alone.",
-    )
-    allow_broken: bool = flag(
-        "Data",
-        "Go on although more than a fifth of the examples, or half of a class, are broken. By default the run stops.",
-    )
-    out: Path | None = option(
-        None,
-        "Output",
-        "DIR",
-        "The folder for the results. The default is a new folder under runs/; called from Python, fit and compare "
-        "then write nothing.",
-    )
-    tensorboard: Path | None = option(
-        None, "Output", "DIR", "The folder for TensorBoard's files. By default none are written."
-    )
-    seed: int = option(
-        0, "Run", "N", "The seed of every random choice: splits, folds, weights and intervals. The default is 0."
-    )
-    resume: bool = flag("Run", "Continue the stopped run in the folder of --out. By default such a folder is refused.")
+    root: Path | None = option(None, "Data", "DIR")
+    """A folder that paths in a table may lead into. The default is the folder of the table alone."""
+    allow_broken: bool = flag("Data")
+    """Go on although more than a fifth of the examples, or half of a class, are broken. By default the run stops."""
+    out: Path | None = option(None, "Output", "DIR")
+    """The folder for the results. The default is a new folder under runs/; called from Python, fit and compare then
+    write nothing."""
+    tensorboard: Path | None = option(None, "Output", "DIR")
+    """The folder for TensorBoard's files. By default none are written."""
+    seed: int = option(0, "Run", "N")
+    """The seed of every random choice: splits, folds, weights and intervals. The default is 0."""
+    resume: bool = flag("Run")
+    """Continue the stopped run in the folder of --out. By default such a folder is refused."""
 
     @property
     def checkpoints(self) -> Path | None:
@@ -192,18 +155,12 @@ class RunOptions(Options):
 class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions, LabelledTableOptions):
     """What the commands share that compute features with a source."""
 
-    long_texts: str = option(
-        "cut",
-        "Data",
-        "HOW",
-        "What is read of a text that is longer than the source reads: cut reads its beginning, chunks takes the mean "
-        "over all of its pieces. The default is cut.",
-    )
-    drop_test_duplicates: bool = flag(
-        "Data",
-        "Leave out training examples that the given test or validation part holds as well. By default they stay, and "
-        "a note counts them.",
-    )
+    long_texts: str = option("cut", "Data", "HOW")
+    """What is read of a text that is longer than the source reads: cut reads its beginning, chunks takes the mean over
+    all of its pieces. The default is cut."""
+    drop_test_duplicates: bool = flag("Data")
+    """Leave out training examples that the given test or validation part holds as well. By default they stay, and a
+    note counts them."""
 
     @model_validator(mode="after")
     def _check_long_texts(self) -> Self:
@@ -214,68 +171,39 @@ class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions, 
 class FitOptions(SourceOptions):
     """The options of `fit`."""
 
-    labels_per_class: int | None = option(
-        None, "Data", "N", "Train on this many examples of each class. The default is all of them."
-    )
-    size: int | None = option(
-        None,
-        "Source",
-        "PIXELS",
-        "The side of the pictures: of a keras: source the input, of another one that which it is tuned at. The "
-        "default is the source's own.",
-    )
-    tune: str | None = option(
-        None,
-        "Tuning",
-        "MODE",
-        "Which weights of the source learn too: none, norm, lora, last:N, all or auto. The default is none, and auto "
-        "where --budget is given.",
-    )
-    budget: Seconds | None = option(
-        None,
-        "Tuning",
-        "TIME",
-        "The time for tuning, such as 30s, 10m or 1h. The default is 10m for auto, and what the epochs take otherwise.",
-    )
-    epochs: int = option(10, "Tuning", "N", "Tune for at most this many epochs. The default is 10.")
-    learning_rate: float | None = option(
-        None,
-        "Tuning",
-        "RATE",
-        "The highest learning rate. The default depends on the mode: for pictures norm and lora 0.001, last:N 0.0005, "
-        "all 0.0003; for texts norm 0.001, lora 0.0005, last:N and all 0.00005.",
-    )
-    batch_size: int = option(32, "Tuning", "N", "The examples of one training step. The default is 32.")
-    augment: str = option(
-        "light",
-        "Tuning",
-        "HOW",
-        "How far augmented pictures differ from their originals: none, light or strong. The default is light.",
-    )
-    augmented_views: int = option(
-        4,
-        "Tuning",
-        "N",
-        "The augmented views of each picture for which the activations of the frozen layers are cached. The default "
-        "is 4.",
-    )
-    batchnorm: str = option(
-        "keep",
-        "Tuning",
-        "HOW",
-        "What BatchNorm does while it is tuned: keep uses its running statistics as they are, train updates them. The "
-        "default is keep.",
-    )
-    mixup: float = option(0.0, "Tuning", "ALPHA", "The alpha of mixup. The default is 0: pictures are not mixed.")
-    label_smoothing: float = option(
-        0.0, "Tuning", "SHARE", "The share of each label that is spread over all classes. The default is 0."
-    )
-    patience: int = option(
-        5, "Tuning", "N", "Stop after this many epochs without a better validation loss. The default is 5."
-    )
-    track: str | None = option(
-        None, "Output", "TRACKER", "Log the tuning to mlflow or wandb. By default it is logged to neither."
-    )
+    labels_per_class: int | None = option(None, "Data", "N")
+    """Train on this many examples of each class. The default is all of them."""
+    size: int | None = option(None, "Source", "PIXELS")
+    """The side of the pictures: of a keras: source the input, of another one that which it is tuned at. The default is
+    the source's own."""
+    tune: str | None = option(None, "Tuning", "MODE")
+    """Which weights of the source learn too: none, norm, lora, last:N, all or auto. The default is none, and auto where
+    --budget is given."""
+    budget: Seconds | None = option(None, "Tuning", "TIME")
+    """The time for tuning, such as 30s, 10m or 1h. The default is 10m for auto, and what the epochs take otherwise."""
+    epochs: int = option(10, "Tuning", "N")
+    """Tune for at most this many epochs. The default is 10."""
+    learning_rate: float | None = option(None, "Tuning", "RATE")
+    """The highest learning rate. The default depends on the mode: for pictures norm and lora 0.001, last:N 0.0005, all
+    0.0003; for texts norm 0.001, lora 0.0005, last:N and all 0.00005."""
+    batch_size: int = option(32, "Tuning", "N")
+    """The examples of one training step. The default is 32."""
+    augment: str = option("light", "Tuning", "HOW")
+    """How far augmented pictures differ from their originals: none, light or strong. The default is light."""
+    augmented_views: int = option(4, "Tuning", "N")
+    """The augmented views of each picture for which the activations of the frozen layers are cached. The default is
+    4."""
+    batchnorm: str = option("keep", "Tuning", "HOW")
+    """What BatchNorm does while it is tuned: keep uses its running statistics as they are, train updates them. The
+    default is keep."""
+    mixup: float = option(0.0, "Tuning", "ALPHA")
+    """The alpha of mixup. The default is 0: pictures are not mixed."""
+    label_smoothing: float = option(0.0, "Tuning", "SHARE")
+    """The share of each label that is spread over all classes. The default is 0."""
+    patience: int = option(5, "Tuning", "N")
+    """Stop after this many epochs without a better validation loss. The default is 5."""
+    track: str | None = option(None, "Output", "TRACKER")
+    """Log the tuning to mlflow or wandb. By default it is logged to neither."""
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:

@@ -50,10 +50,14 @@ def test_the_page_of_options_is_current() -> None:
 
 
 class Toy(Options):
-    count: int = option(3, "Run", "N", "How many. The default is 3.")
-    source: str | None = option(None, "Source", "URI", "Which one. The default is none.", several=True)
-    mirrored: bool | None = option(None, "Run", None, "Whether mirrored. By default it depends.", either=True)
-    quick: bool = flag("Run", "Be quick. By default it is not.")
+    count: int = option(3, "Run", "N")
+    """How many. The default is 3."""
+    source: str | None = option(None, "Source", "URI", several=True)
+    """Which one. The default is none."""
+    mirrored: bool | None = option(None, "Run", None, either=True)
+    """Whether mirrored. By default it depends."""
+    quick: bool = flag("Run")
+    """Be quick. By default it is not."""
 
 
 @pytest.mark.parametrize(

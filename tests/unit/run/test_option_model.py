@@ -21,8 +21,10 @@ EVERY = [*MODELS.values(), DisplayOptions]
 
 
 class Toy(Options):
-    count: int = option(3, "Run", "N", "How many. The default is 3.")
-    quick: bool = flag("Run", "Be quick. By default it is not.")
+    count: int = option(3, "Run", "N")
+    """How many. The default is 3."""
+    quick: bool = flag("Run")
+    """Be quick. By default it is not."""
 
 
 @pytest.mark.parametrize(
