@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from headstart.base.errors import UsageError, check_at_least
+from headstart.base.errors import UsageError
 from headstart.run.option_model import option
 from headstart.run.options import FitOptions, Seconds, SourceOptions
+from headstart.tune.settings import check_mode
 
 if TYPE_CHECKING:
     from headstart.sources.base import Source
@@ -58,7 +59,7 @@ LabelNumbers = Annotated[tuple[int | None, ...], BeforeValidator(label_numbers)]
 class CompareOptions(SourceOptions):
     """The options of `compare`."""
 
-    labels_per_class: LabelNumbers | None = option(None, "Data", "N,...")
+    labels_per_class: LabelNumbers | None = option(None, "Data", "N,...", least=2)
     """The numbers of examples of each class to learn from, such as 5,10,all. The default is 5,10,20,all, as far as the
     data has them."""
     source: str | Source | None = option(None, "Source", "URI", several=True)
@@ -67,22 +68,15 @@ class CompareOptions(SourceOptions):
     tune: str = option("auto", "Tuning", "MODE")
     """Which weights learn in the tuned arm: norm, lora, last:N, all, auto, or none to leave that arm out. The default
     is auto: the budget decides."""
-    budget: Seconds = option(600.0, "Run", "TIME")
+    budget: Seconds = option(600.0, "Run", "TIME", least=1)
     """The time for everything, such as 30s, 10m or 1h. The default is 10m."""
-    seeds: int = option(5, "Run", "N")
+    seeds: int = option(5, "Run", "N", least=1)
     """Repeat every arm with this many splits, draws of labels and initial weights. The default is 5, and at least 5 are
     run where there are fewer than 10 labels per class."""
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:
-        from headstart.tune.settings import check_mode
-
         check_mode(self.tune)
-        check_at_least("--seeds", self.seeds, 1)
-        check_at_least("--budget", self.budget, 1)
-        for number in self.labels_per_class or ():
-            if number is not None:
-                check_at_least("--labels-per-class", number, 2)
         return self
 
     @property

@@ -8,11 +8,11 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from headstart.base.errors import SourceError, UsageError, check_at_least, check_choice
+from headstart.base.errors import SourceError, UsageError
 from headstart.run.option_model import flag, flag_of, option
 from headstart.run.options import RunOptions, Seconds
+from headstart.tune.settings import TRACKERS
 
-AUGMENT = ("none", "light")
 NOT_OF_THE_COMMAND = ("arch", "out", "resume", "root", "allow_broken", "tensorboard", "track", "push_to_hub")
 """What the command on a source's card leaves out: it changes nothing about the weights, or stands apart."""
 
@@ -26,17 +26,17 @@ class PretrainOptions(RunOptions):
     """The length of a recording that the network reads. The default is what 95 in 100 recordings last, at most 10."""
     arch: str = option(..., "Source", "URI")
     """The architecture, such as timm:resnet18 or arch:resnet9. It must be given."""
-    size: int | None = option(None, "Source", "PIXELS")
+    size: int | None = option(None, "Source", "PIXELS", least=1)
     """The side of the input; for recordings the mel bands. The default is the architecture's own."""
     budget: Seconds | None = option(None, "Training", "TIME")
     """The time for training, such as 45m. The default is what the epochs take."""
-    epochs: int = option(30, "Training", "N")
+    epochs: int = option(30, "Training", "N", least=1)
     """Train for at most this many epochs. The default is 30."""
     learning_rate: float | None = option(None, "Training", "RATE")
     """The highest learning rate. The default is 0.003."""
-    batch_size: int | None = option(None, "Training", "N")
+    batch_size: int | None = option(None, "Training", "N", least=1)
     """The examples of one training step. The default is 128, and for few recordings as little as 16."""
-    augment: str = option("light", "Training", "HOW")
+    augment: str = option("light", "Training", "HOW", choices=("none", "light"))
     """How far augmented examples differ from their originals: none or light. The default is light."""
     horizontal_flip: bool | None = option(None, "Training", None, either=True)
     """Whether a mirrored picture keeps its label. By default it does, unless the network reads grey pictures."""
@@ -48,24 +48,17 @@ class PretrainOptions(RunOptions):
     """Write the source even if it does not beat the baselines, marked so. By default it is refused."""
     push_to_hub: str | None = option(None, "Output", "ORG/NAME")
     """The Hugging Face repository to upload the source to. By default it is not uploaded."""
-    track: str | None = option(None, "Output", "TRACKER")
+    track: str | None = option(None, "Output", "TRACKER", choices=TRACKERS)
     """Log the training to mlflow or wandb. By default it is logged to neither."""
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:
         from headstart.sources.uri import parse
-        from headstart.tune.settings import TRACKERS
 
-        check_choice("--augment", self.augment, AUGMENT)
-        for name in ("size", "batch_size", "epochs"):
-            if getattr(self, name) is not None:
-                check_at_least(flag_of(name, type(self).model_fields[name]), getattr(self, name), 1)
         for name in ("seconds", "learning_rate"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{flag_of(name, type(self).model_fields[name])} must be above 0", value, "give more")
-        if self.track is not None:
-            check_choice("--track", self.track, TRACKERS)
         if (architecture := parse(self.arch)).provider == "file":
             raise SourceError("--arch must name an architecture", architecture.uri, "name one, such as timm:resnet18")
         return self

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from headstart.base.errors import UsageError, did_you_mean
+from headstart.base.errors import UsageError, check_at_least, check_choice, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,8 +28,9 @@ def option(default: Any, group: str, metavar: str | None, **more: Any) -> Any:
         default: the value where none is given; `...` for an option that must be given.
         group: one of GROUPS.
         metavar: what stands for the value in the help; None for a flag, which has no value.
-        more: `flag`, where the flag is not the name of the field with hyphens; `several=True`, where it may be given
-            again; `either=True`, where a flag also has its opposite, `--no-…`; `short`, a second flag of one letter.
+        more: `choices` and `least`, which bound a value that is not None; `flag`, where the flag is not the name of the
+            field with hyphens; `several=True`, where it may be given again; `either=True`, where a flag also has its
+            opposite, `--no-…`; `short`, a second flag of one letter.
     """
     assert group in GROUPS
     return Field(default, json_schema_extra={"group": group, "metavar": metavar, **more})
@@ -71,6 +72,17 @@ class Options(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise self._usage_error(error) from None
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        for name, field in type(self).model_fields.items():
+            more, value, shown = metadata_of(field), getattr(self, name), flag_of(name, field)
+            if "choices" in more and value is not None:
+                check_choice(shown, value, more["choices"])
+            for number in value if isinstance(value, tuple) else (value,):
+                if "least" in more and number is not None:
+                    check_at_least(shown, number, more["least"])
+        return self
 
     @classmethod
     def _usage_error(cls, error: ValidationError) -> UsageError:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from headstart.base.errors import UsageError, check_at_least, check_choice
+from headstart.base.errors import UsageError
+from headstart.run.folder import CHECKPOINTS, check_out
 from headstart.run.option_model import Options, flag, option
+from headstart.tune.settings import AUTO, NONE, Settings, parse_budget
 
 if TYPE_CHECKING:
     from headstart.sources.base import Source
-    from headstart.tune.settings import Settings
 else:
     Source = Any  # the class of sources brings numpy, which `--help` does not need
-
-ENGINES = ("auto", "torch", "openvino")
-LONG_TEXTS = ("cut", "chunks")
 
 
 def seconds_of(value: Any) -> Any:
     """Return the seconds of a budget: of a text such as `10m`, or a number of seconds as it is."""
-    from headstart.tune.settings import parse_budget
-
     return parse_budget(value) if isinstance(value, str) else value
 
 
@@ -77,14 +74,9 @@ class LabelledTableOptions(TableOptions):
 class EngineOptions(Options):
     """What computes features."""
 
-    engine: str = option("auto", "Run", "ENGINE")
+    engine: str = option("auto", "Run", "ENGINE", choices=("auto", "torch", "openvino"))
     """What computes the features: torch (float32), openvino, or auto. The default is auto: OpenVINO where its features
     agree with torch, else torch."""
-
-    @model_validator(mode="after")
-    def _check_engine(self) -> Self:
-        check_choice("--engine", self.engine, ENGINES)
-        return self
 
 
 class NamedSourceOptions(Options):
@@ -120,7 +112,7 @@ class RunOptions(Options):
     write nothing."""
     tensorboard: Path | None = option(None, "Output", "DIR")
     """The folder for TensorBoard's files. By default none are written."""
-    seed: int = option(0, "Run", "N")
+    seed: int = option(0, "Run", "N", least=0)
     """The seed of every random choice: splits, folds, weights and intervals. The default is 0."""
     resume: bool = flag("Run")
     """Continue the stopped run in the folder of --out. By default such a folder is refused."""
@@ -128,8 +120,6 @@ class RunOptions(Options):
     @property
     def checkpoints(self) -> Path | None:
         """The folder for what a stopped run is continued from; None where nothing is written."""
-        from headstart.run.folder import CHECKPOINTS
-
         return None if self.out is None else self.out / CHECKPOINTS
 
     @classmethod
@@ -139,39 +129,27 @@ class RunOptions(Options):
         Raises:
             UsageError: an option cannot be used, or the folder holds other things.
         """
-        from headstart.run.folder import check_out
-
         options = cls.taken_from(arguments)
         if options.out is not None:
             check_out(options.out, resume=options.resume)
         return options
 
-    @model_validator(mode="after")
-    def _check_seed(self) -> Self:
-        check_at_least("--seed", self.seed, 0)
-        return self
-
 
 class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions, LabelledTableOptions):
     """What the commands share that compute features with a source."""
 
-    long_texts: str = option("cut", "Data", "HOW")
+    long_texts: str = option("cut", "Data", "HOW", choices=("cut", "chunks"))
     """What is read of a text that is longer than the source reads: cut reads its beginning, chunks takes the mean over
     all of its pieces. The default is cut."""
     drop_test_duplicates: bool = flag("Data")
     """Leave out training examples that the given test or validation part holds as well. By default they stay, and a
     note counts them."""
 
-    @model_validator(mode="after")
-    def _check_long_texts(self) -> Self:
-        check_choice("--long-texts", self.long_texts, LONG_TEXTS)
-        return self
-
 
 class FitOptions(SourceOptions):
     """The options of `fit`."""
 
-    labels_per_class: int | None = option(None, "Data", "N")
+    labels_per_class: int | None = option(None, "Data", "N", least=2)
     """Train on this many examples of each class. The default is all of them."""
     size: int | None = option(None, "Source", "PIXELS")
     """The side of the pictures: of a keras: source the input, of another one that which it is tuned at. The default is
@@ -207,8 +185,6 @@ class FitOptions(SourceOptions):
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:
-        if self.labels_per_class is not None:
-            check_at_least("--labels-per-class", self.labels_per_class, 2)
         self.tuning.check()
         return self
 
@@ -224,10 +200,6 @@ class FitOptions(SourceOptions):
     @property
     def tuning(self) -> Settings:
         """How the source is tuned; a budget alone means `auto`."""
-        from dataclasses import fields
-
-        from headstart.tune.settings import AUTO, NONE, Settings
-
         shared = {one.name: getattr(self, one.name) for one in fields(Settings) if one.name in type(self).model_fields}
         shared["size"] = None if self._is_keras else self.size
         return Settings(**{**shared, "mode": self.tune or (NONE if self.budget is None else AUTO)})
