@@ -36,9 +36,7 @@ class Predictions:
     """What a model says about a data set.
 
     Attributes:
-        ids: the n examples that could be read, in the order of the data set.
         probabilities: float32 of shape (n, c), rows summing to 1.
-        skipped: the examples that could not be read, and why.
     """
 
     ids: tuple[str, ...]
@@ -51,13 +49,8 @@ class Model:
     """A classifier: `source` makes features, `head` turns them into probabilities of `classes`.
 
     Attributes:
-        source: the pretrained network.
-        layer: where its features are taken.
         blocks: the columns of the features that the head reads.
-        head: the linear map and its calibration.
         classes: the class names; their positions are the columns of the probabilities.
-        report: the result of the run that made it, as `result.json` holds it.
-        data: name and fingerprint of what it was fitted on.
         engine: `auto`, `torch` or `openvino`.
         terms: for texts, a head on their words, whose scores are added to those of `head`; None for none.
     """
@@ -109,9 +102,7 @@ class Model:
         """Return what the model says about every readable example of `dataset`, and what was skipped.
 
         Args:
-            dataset: what to predict; its labels, if any, are not used.
             engine: `auto`, `torch` or `openvino`; None takes the model's own.
-            progress: where to show progress; nothing is shown by default.
         """
         from headstart.features.extract import extract
         from headstart.sources.layers import select
@@ -168,7 +159,6 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
     """Open a bundle and the source that it stands on.
 
     Args:
-        folder: what `Model.save` or `headstart fit` wrote.
         engine: `auto`, `torch` or `openvino`.
 
     Raises:
@@ -270,11 +260,7 @@ def _with_weights(
 
 
 def preprocessing_from(values: dict[str, Any]) -> Preprocessing:
-    """Return the preprocessing that JSON made plain values of.
-
-    Raises:
-        BundleError: they are none.
-    """
+    """Return the preprocessing that JSON made plain values of; raise BundleError where they are none."""
     try:
         return how_from(values)
     except (TypeError, UsageError) as error:

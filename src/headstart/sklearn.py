@@ -45,7 +45,6 @@ class SourceFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: as for `transform`.
-            y: not used.
 
         Raises:
             UsageError: no such source or layer, or `X` is no list.

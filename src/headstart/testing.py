@@ -31,9 +31,6 @@ class ToySource(TorchSource):
     """A tiny convolutional network with random weights, for 32-pixel pictures; its features tell colours and stripes.
 
     It has every layer that a real source has, and a classifier of 5 classes.
-
-    Args:
-        seed: of its weights.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -144,9 +141,6 @@ def toy_photos(folder: Path, classes: int | Sequence[str] = ("cat", "dog"), per_
     A class has a colour and a direction of stripes; each photo adds its own brightness, place and noise.
 
     Args:
-        folder: where the class folders go; created.
-        classes: their names, or how many there are.
-        per_class: photos of each class.
         seed: of what differs between photos; the same seed writes the same bytes.
     """
     from PIL import Image
@@ -173,10 +167,7 @@ def toy_stripes(
     Colours, contrast and place of the stripes say nothing of it: raw pixels hardly help.
 
     Args:
-        classes: how many directions there are.
-        per_class: pictures of each.
         noise: standard deviation of what is added to each pixel; pictures lie in 0..1.
-        seed: of all that is drawn.
     """
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[:SIDE, :SIDE]

@@ -71,11 +71,8 @@ def command_of(
     """Return a command that takes arguments and the options of a model.
 
     Args:
-        name: of the command.
         work: is called with the arguments, with the options that were named, and with those of the display.
-        options: the model.
         arguments: what stands on the command line without a flag.
-        examples: command lines.
     """
     words = [word for word, *_ in arguments]
     parameters = [*map(_argument, arguments), *parameters_of(options), *parameters_of(DisplayOptions)]

@@ -33,12 +33,6 @@ MARGIN = 0.15  # share of a photograph left out at each border: the retina stand
 def write_surfaces(folder: Path, *, train: int = 12, test: int = 12, seed: int = 0) -> Path:
     """Write the patches as PNG files into `folder/train/CLASS/` and `folder/test/CLASS/`, and return `folder`.
 
-    Args:
-        folder: where to write; created.
-        train: patches of each class from the left halves.
-        test: patches of each class from the right halves.
-        seed: places the patches.
-
     Raises:
         MissingExtra: scikit-image, whose photographs these are, is not installed.
     """

@@ -25,12 +25,7 @@ class Labelled:
     """The classes that a bundle gave to some inputs.
 
     Attributes:
-        ids: the n inputs that could be read.
-        classes: the c class names.
         probabilities: float32 of shape (n, c), rows summing to 1.
-        skipped: inputs that could not be read, and why.
-        bundle: where the model came from.
-        task: what it does, such as `image-classification`.
     """
 
     ids: tuple[str, ...]

@@ -37,11 +37,7 @@ def run_command(
     """Do the work of one command, write its folder, and print its notes, its verdict and its paths.
 
     Args:
-        out: the folder.
-        display: what is shown.
         work: returns a result with `result` (what goes into result.json) and `verdict` (text).
-        write: writes the folder, and returns lines that name what is there.
-        resume: whether a stopped run in the folder is continued.
 
     Raises:
         UsageError: the folder is not one that a run may write into.

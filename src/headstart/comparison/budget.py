@@ -42,9 +42,7 @@ class Limits:
     """What bounds a comparison beside its options.
 
     Attributes:
-        epochs: the fewest and the most epochs of each arm.
         steps: the steps after which an arm has usually learned what it can from a few hundred labels.
-        shares: the share of the time for training that each arm gets where both are run.
         reserve: the share of the budget that is kept for what comes after training.
     """
 
@@ -66,14 +64,7 @@ def batch_for(labels: int) -> int:
 
 @dataclass(frozen=True)
 class ExperimentCell:
-    """One arm at one number of labels.
-
-    Attributes:
-        labels: the examples that it learns from.
-        tested: the examples that it is measured on.
-        epochs: the epochs that it is meant to have.
-        runs: the number of seeds.
-    """
+    """One arm at one number of labels."""
 
     labels: int
     tested: int
@@ -86,7 +77,6 @@ class Plan:
     """How an arm that learns is to be run.
 
     Attributes:
-        mode: which weights learn.
         size: side of its pictures in pixels; 0 for the source's own.
         pace: each epoch after which it is measured is so many times the one before.
         a_pass: seconds that a picture takes through the network at that size.
@@ -122,14 +112,7 @@ class Plan:
 def plan_scratch(
     sizes: Sequence[int], a_pass: Callable[[int], float], cells: Sequence[ExperimentCell], left: float
 ) -> Plan:
-    """Return how scratch is run: at the largest size at which all of its epochs fit, else at the smallest.
-
-    Args:
-        sizes: at which the network may learn, the largest first.
-        a_pass: gives the seconds of a picture through the network at a size.
-        cells: what is to be run.
-        left: seconds for all of it.
-    """
+    """Return how scratch is run: at the largest size at which all of its epochs fit, else at the smallest."""
     return _first_that_fits([Plan("all", size, EPOCH_RATIO, a_pass(size)) for size in sizes], cells, left)
 
 
@@ -145,10 +128,6 @@ def plan_tuned(
     """Return how tuning is run: all weights where that is affordable, else the last stage on cached activations.
 
     Args:
-        sizes: at which the network may learn, the largest first.
-        a_pass: gives the seconds of a picture through the network at a size.
-        cells: what is to be run.
-        left: seconds for all of it.
         mode: which weights learn; None lets the budget decide.
         stages: of the network; activations can be cached between two.
     """
@@ -175,11 +154,6 @@ def affordable_sizes(source: Source, prepared: PreparedData, smallest: int) -> l
     """Return the sizes at which a network may learn, in pixels, the largest first; 0 for its own.
 
     Pictures smaller than its input hold no more than their own pixels: no size beyond them is tried.
-
-    Args:
-        source: the network.
-        prepared: the data.
-        smallest: the smallest size that is tried.
     """
     preprocessing = source.preprocessing
     if not isinstance(preprocessing, Preprocessing):

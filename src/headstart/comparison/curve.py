@@ -14,12 +14,7 @@ from headstart.tune.training.trackers import Tracker
 
 
 class TestCurve:
-    """What an arm predicts on the test examples after some epochs and after the last one.
-
-    Args:
-        y: class ids of the test examples, int64 of shape (n,).
-        epochs: the epochs after which it is measured.
-    """
+    """What an arm predicts on the test examples after some epochs and after the last one."""
 
     __test__ = False  # no test of pytest
 

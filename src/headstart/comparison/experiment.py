@@ -56,14 +56,6 @@ UNTRAINED = (MAJORITY, SIMPLE, START, FROZEN)
 class Experiment:
     """A comparison under way.
 
-    Args:
-        prepared: the data and its features.
-        options: of the command.
-        clock: started with the command.
-        trackers: get the numbers of each epoch.
-        limits: what bounds it beside its options.
-        progress: where progress is shown.
-
     Raises:
         DataError: the data has not as many labels per class as were asked for.
         UsageError: what lies in the folder is of another comparison.

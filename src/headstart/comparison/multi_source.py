@@ -49,13 +49,6 @@ def run_several(
 ) -> MultiSourceResult:
     """Compare each source with its share of the budget; one that was done before a stop is not compared again.
 
-    Args:
-        data: in any of the accepted forms.
-        options: of the command; their source is left aside.
-        sources: URIs.
-        progress: where progress is shown.
-        compare: does one comparison.
-
     Raises:
         UsageError: the data, a source or an option cannot be used.
     """

@@ -33,9 +33,6 @@ class Outcomes:
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Prove that what lies there is of the same comparison, or begin one.
 
-        Args:
-            identity: plain values that say which comparison it is.
-
         Raises:
             UsageError: it is another one; or the folder cannot be written.
         """
@@ -79,11 +76,7 @@ class Outcomes:
         return self._outcomes.get(name)
 
     def put(self, arm: str, labels: str, seed: int, outcome: Outcome) -> None:
-        """Keep an outcome.
-
-        Raises:
-            UsageError: the disk is full or cannot be written.
-        """
+        """Keep an outcome; raise UsageError where the disk is full or cannot be written."""
         name = _name(arm, labels, seed)
         self._outcomes[name] = outcome
         if self.folder is not None:

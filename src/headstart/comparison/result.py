@@ -28,13 +28,7 @@ COARSE_DIFFERENCE = 0.1
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """The result of a comparison.
-
-    Attributes:
-        title: the name of the data.
-        benefit: the transfer benefit, with every raw result.
-        result: what goes into `result.json`.
-    """
+    """The result of a comparison."""
 
     title: str
     benefit: Benefit
@@ -89,8 +83,6 @@ def arm_results(experiment: Experiment, number: int | None, positions: Sequence[
     """Return the outcomes of all arms at one number of labels, side by side.
 
     Args:
-        experiment: that has run.
-        number: of labels per class; None for all.
         positions: of the examples that any seed tested, ascending.
     """
     column_of = {position: column for column, position in enumerate(positions)}

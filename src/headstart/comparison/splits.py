@@ -19,13 +19,7 @@ MIN_SEEDS = 3
 
 @dataclass(frozen=True)
 class LabelSplit:
-    """The split of one seed at one number of labels.
-
-    Attributes:
-        prepared: the data with that split.
-        per_class: labels of each class; None for all.
-        seed: of the draw.
-    """
+    """The split of one seed at one number of labels."""
 
     prepared: PreparedData
     per_class: int | None
@@ -42,9 +36,7 @@ class ExperimentSplits:
 
     Attributes:
         numbers: of labels per class, ascending, None (all) last.
-        seeds: by the number of labels.
         dropped: how many seeds were left, and how many there were to be; zeros where none was left out.
-        notes: what the data does not allow, one sentence each.
 
     Raises:
         DataError: the data has not as many labels per class as were asked for.

@@ -48,13 +48,8 @@ class ArmConfig:
     Attributes:
         arm: `scratch` or `tuned`.
         mode: which weights learn: `all`, or a mode of tuning.
-        size: side of its pictures in pixels; 0 for the source's own.
-        horizontal_flip: whether a mirrored picture keeps its label.
         pace: each epoch after which it is measured is so many times the one before.
-        epochs: that it is meant to have.
-        batch_size: examples of a step.
         budget: seconds for learning; None for as many as its epochs need.
-        name: of the run, as it is shown.
     """
 
     arm: str
@@ -83,18 +78,11 @@ def train_arm(
     It learns from every label: none is held out, for no choice is made. What counts is where the curve ends.
 
     Args:
-        prepared: the data and the split.
-        source: what learns, with the weights that it starts with.
-        config: how.
-        seed: of order, views and dropout.
-        decoded_cache: decoded pictures, shared between arms.
         trackers: get the numbers of each epoch, and of those that were measured the accuracy on the test part.
-        progress: where progress is shown.
 
     Raises:
         SourceError: the source has no such stages.
         UsageError: a batch does not fit in memory.
-        KeyboardInterrupt: Ctrl-C.
     """
     set_passive_omp_wait()
     start = time.perf_counter()

@@ -24,9 +24,6 @@ def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extract
     """Return the outcomes of both baselines, of the frozen source and of its closed-form head.
 
     Args:
-        prepared: the data, its features, and the split.
-        layer: where the closed-form head takes its features.
-        seed: of the folds.
         extraction: seconds that the features of one example took; those of the training part count as the arm's.
     """
     train, test = prepared.parts.train, prepared.parts.test

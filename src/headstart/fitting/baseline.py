@@ -23,7 +23,6 @@ class BaselineResult:
 
     Attributes:
         probabilities: float32 of shape (n, c), of the test examples.
-        text_baseline: more of it, for texts.
     """
 
     probabilities: NDArray[np.float32]

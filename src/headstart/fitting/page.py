@@ -35,7 +35,6 @@ def pick_examples(prepared: PreparedData, probabilities: NDArray[np.float32]) ->
     """Return the test examples to look at, with a small picture or the beginning of each.
 
     Args:
-        prepared: the data.
         probabilities: of the test examples, float32 of shape (n, c).
     """
     dataset, test = prepared.scan.dataset, prepared.parts.test
@@ -59,14 +58,7 @@ def pick_examples(prepared: PreparedData, probabilities: NDArray[np.float32]) ->
 
 
 def build_page(fitted: Fitted, model: Model, examples: PickedExamples, verdict: str) -> report.Report:
-    """Return what the page shows.
-
-    Args:
-        fitted: what was fitted.
-        model: made of it.
-        examples: to look at.
-        verdict: the result in one sentence.
-    """
+    """Return what the page shows."""
     prepared, probabilities = fitted.prepared, fitted.predictor.probabilities
     dataset, y = prepared.scan.dataset, prepared.labels(prepared.parts.test)
     return report.Report(

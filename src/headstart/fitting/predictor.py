@@ -24,14 +24,9 @@ class FittedPredictor:
     """What names the classes of the test examples: a source, frozen or tuned, and a head on its features.
 
     Attributes:
-        source: the network.
-        head: on its features.
-        layer: where they are taken.
-        blocks: the columns that the head reads.
         engine: name and precision of the engine that made them.
         probabilities: float32 of shape (n, c), of the test examples.
         tuning: what came of tuning, in plain values; None where nothing was tuned.
-        notes: what its user must be told, one sentence each.
         text_head: the head on words whose scores are added to those of `head`; None where there is none.
         stacking: what stacking the two was worth; None where it was not tried.
     """
@@ -50,15 +45,7 @@ class FittedPredictor:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Everything that a fit chose and fitted.
-
-    Attributes:
-        prepared: the data and its features.
-        layers: the layer that was chosen.
-        choice: the head that was chosen on its features.
-        baseline: what needs no source.
-        predictor: what names the classes of the test examples.
-    """
+    """Everything that a fit chose and fitted."""
 
     prepared: PreparedData
     layers: LayerSelection
@@ -68,13 +55,7 @@ class Fitted:
 
 
 def frozen_predictor(prepared: PreparedData, layers: LayerSelection, choice: HeadChoice) -> FittedPredictor:
-    """Return the predictor of the source as it was, with the chosen head.
-
-    Args:
-        prepared: the data and its features.
-        layers: the layer that was chosen.
-        choice: the head that was chosen.
-    """
+    """Return the predictor of the source as it was, with the chosen head."""
     test = prepared.features(layers.chosen, prepared.parts.test)
     probabilities = choice.head.predict_proba(test.x)
     return FittedPredictor(
@@ -85,14 +66,7 @@ def frozen_predictor(prepared: PreparedData, layers: LayerSelection, choice: Hea
 def stacked_predictor(
     prepared: PreparedData, frozen: FittedPredictor, choice: HeadChoice, text_baseline: TextBaseline
 ) -> FittedPredictor:
-    """Return the frozen predictor with the text baseline stacked on it where that helps; it tells what that is worth.
-
-    Args:
-        prepared: the data and its features.
-        frozen: the source as it is, with the chosen head.
-        choice: the head that was chosen.
-        text_baseline: of the same texts.
-    """
+    """Return the frozen predictor with the text baseline stacked on it where that helps; it says what that is worth."""
     stacked = stack_text_baseline(choice, text_baseline, prepared.labels(prepared.parts.train))
     if stacked.text_head is None:
         return replace(frozen, stacking=stacked.stacking)

@@ -27,14 +27,7 @@ from headstart.ship.bundle import DataIdentity
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a `fit` made.
-
-    Attributes:
-        model: the classifier, with `result` as its report.
-        result: what goes into `result.json` (schema 1).
-        verdict: the result in one sentence.
-        report: what the HTML page shows.
-    """
+    """What a `fit` made."""
 
     model: Model
     result: dict[str, Any]
@@ -49,7 +42,6 @@ class TestMeasures:
     Attributes:
         metrics: of the predictor, as `judge.metrics.evaluate` returns them.
         majority: accuracy of the commonest class of the train part.
-        majority_class: its name.
         baseline: accuracy of the baseline without a source.
         gain: accuracy of the predictor minus that of this baseline, paired.
         source_alone: of texts, accuracy of the chosen head without words beside it; None elsewhere.
@@ -64,12 +56,7 @@ class TestMeasures:
 
 
 def measure(fitted: Fitted, *, seed: int) -> TestMeasures:
-    """Measure the predictor and both baselines on the test part.
-
-    Args:
-        fitted: what is measured.
-        seed: of the intervals.
-    """
+    """Measure the predictor and both baselines on the test part."""
     prepared, predictor = fitted.prepared, fitted.predictor
     classes, parts = prepared.scan.dataset.classes, prepared.parts
     y = prepared.labels(parts.test)
@@ -96,15 +83,7 @@ def measure(fitted: Fitted, *, seed: int) -> TestMeasures:
 def build_result(
     fitted: Fitted, measures: TestMeasures, *, tune: str, seed: int, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return what goes into `result.json`.
-
-    Args:
-        fitted: what was fitted.
-        measures: of it, on the test part.
-        tune: the mode of tuning that was asked for.
-        seed: of the run.
-        seconds: in total and of each part of the run.
-    """
+    """Return what goes into `result.json`."""
     prepared, predictor = fitted.prepared, fitted.predictor
     dataset, extraction = prepared.scan.dataset, prepared.extraction
     return {

@@ -42,13 +42,6 @@ def tuned_predictor(
 ) -> FittedPredictor:
     """Return the tuned predictor where it is kept, else the frozen one; either says what came of tuning.
 
-    Args:
-        fitted: what was fitted with the source as it is.
-        settings: how to tune.
-        seed: of everything that is drawn.
-        checkpoints: folder for what a run that is stopped goes on from; None keeps nothing.
-        progress: where to show progress.
-
     Raises:
         SourceError: the source has no torch network that could learn.
         UsageError: it has no such stages, a checkpoint is of another run, or a batch does not fit in memory.

@@ -34,8 +34,6 @@ class TextBaseline:
 
     Attributes:
         choice: the head, fitted on the training texts, and its out-of-fold probabilities.
-        train: the training texts.
-        test: the test texts.
         probabilities: of the test texts, float32 of shape (m, c).
     """
 
@@ -52,7 +50,6 @@ class StackedHead:
     Attributes:
         head: on the features; its share is folded in where there is a `text_head`.
         text_head: on the words, its share folded in; None where words add nothing to the source.
-        stacking: what the two together gain over the source alone.
     """
 
     head: LinearHead
@@ -68,27 +65,13 @@ class StackedHead:
 def fit_text_baseline(
     train: tuple[str, ...], test: tuple[str, ...], y: NDArray[np.int64], c: int, *, seed: int
 ) -> TextBaseline:
-    """Fit the baseline on the training texts and predict the test texts.
-
-    Args:
-        train: texts to learn from.
-        test: texts to predict.
-        y: class ids of the training texts, in 0..c-1.
-        c: number of classes.
-        seed: of the folds.
-    """
+    """Fit the baseline on the training texts and predict the test texts."""
     choice = choose_tfidf(train, y, c, seed=seed)
     return TextBaseline(choice, train, test, choice.head.predict_proba(test))
 
 
 def stack_text_baseline(choice: HeadChoice, text_baseline: TextBaseline, y: NDArray[np.int64]) -> StackedHead:
-    """Return the chosen head with the text baseline stacked on it, if out-of-fold log loss says that it helps.
-
-    Args:
-        choice: the head on source features.
-        text_baseline: of the same texts.
-        y: class ids of the training texts.
-    """
+    """Return the chosen head with the text baseline stacked on it, if out-of-fold log loss says that it helps."""
     words = text_baseline.choice
     stacking = fit_stacking(choice.out_of_fold, words.out_of_fold, y, words.test_weights)
     return stacked_if_better(choice.head, words.head, stacking)

@@ -63,10 +63,6 @@ def stack_after_tuning(
     Both sources were fitted without the examples that evaluated tuning, so the shares are fitted on these.
 
     Args:
-        prepared: the data.
-        problem: what was tuned.
-        text_baseline: of the same texts.
-        frozen: how the text baseline was stacked on the frozen source.
         tuned: the tuned head, and its probabilities of the examples that evaluated tuning, of shape (m, c).
     """
     head, probabilities = tuned

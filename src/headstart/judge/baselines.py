@@ -41,9 +41,7 @@ def pixel_baseline(
         train: pixels of shape (n, d), 0..255, of pictures scaled down to a small fixed size.
         y: class ids of the training pictures, of shape (n,), in 0..c-1.
         test: pixels of shape (m, d), 0..255.
-        c: number of classes.
         seed: of that draw, and of the folds that choose the strength of the penalty.
-        limit: the most pictures to fit on.
 
     Returns:
         float32 of shape (m, c).
@@ -70,15 +68,9 @@ def mfcc_baseline(
         train: those statistics of the training recordings, float32 of shape (n, d).
         y: class ids of shape (n,), in 0..c-1.
         test: those of the test recordings, float32 of shape (m, d).
-        c: number of classes.
-        seed: as for `pixel_baseline`.
-        limit: the most recordings to fit on.
 
     Returns:
         float32 of shape (m, c).
-
-    Raises:
-        UsageError: fewer than two classes with examples.
     """
     return _regression(train, y, test, np.asarray, c=c, seed=seed, limit=limit)
 

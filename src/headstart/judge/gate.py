@@ -16,7 +16,6 @@ class Gate:
     """The accuracy of a network beside that of both naive baselines, on the same held-out examples.
 
     Attributes:
-        accuracy: of the network, 0..1.
         majority: accuracy of always predicting the most frequent class, 0..1.
         simple: accuracy of the simple baseline, 0..1.
         over_majority: accuracy of the network minus that of the most frequent class, -1..1.
@@ -35,13 +34,7 @@ class Gate:
         return self.over_majority.low > 0 and self.over_simple.low > 0
 
     def sentence(self, items: str, tested: int, simple: str) -> str:
-        """Return the figures in one sentence.
-
-        Args:
-            items: plural noun for the examples.
-            tested: number of held-out examples.
-            simple: name of the simple baseline.
-        """
+        """Return the figures in one sentence."""
         accuracy, over = self.accuracy, self.over_simple
         return (
             f"{accuracy.value:.1%} [{accuracy.low:.1%}, {accuracy.high:.1%}] of {tested:,} test {items} are classified "
@@ -69,15 +62,7 @@ def judge_gate(
     *,
     seed: int,
 ) -> Gate:
-    """Return the accuracy of a network beside that of both baselines.
-
-    Args:
-        network: class probabilities of the network, of shape (n, c).
-        majority: class probabilities of the majority baseline, of shape (n, c).
-        simple: class probabilities of the simple baseline, of shape (n, c).
-        y: class ids of the n held-out examples.
-        seed: of the intervals.
-    """
+    """Return the gate of a network, from class probabilities (n, c) of all three and the class ids `y` (n,)."""
     correct, majority_correct, simple_correct = (
         probabilities.argmax(axis=1) == y for probabilities in (network, majority, simple)
     )

@@ -67,8 +67,6 @@ def resample_counts(strata: NDArray[np.integer], *, seed: int, resamples: int = 
 
     Args:
         strata: of shape (n,); examples are redrawn within their stratum, so that no class vanishes.
-        seed: of the draws.
-        resamples: how many.
     """
     rng = np.random.default_rng(seed)
     n = len(strata)
@@ -115,7 +113,6 @@ def paired_difference(
     Args:
         first: of shape (n,), whether each example is classified correctly (bool), or a score of it.
         second: of shape (n,), the same of another model.
-        seed: of the resamples.
 
     Returns:
         The difference of the two means. For bool one win and one loss are added to the resampled data (Agresti & Min
@@ -133,9 +130,6 @@ class Estimate(NamedTuple):
     """A figure that seeds and test examples both make uncertain.
 
     Attributes:
-        value: the estimate.
-        low: lower end of its 95 % interval.
-        high: upper end of its 95 % interval.
         detectable: the smallest true figure that 80 of 100 such experiments would distinguish from 0.
     """
 
@@ -189,14 +183,11 @@ def crossed_bootstrap(
     Args:
         arms: one array an arm, of shape (s, p, n): the result of each seed, point and example: whether it is classified
             correctly (bool), or a score.
-        statistics: computes the figures.
         tested: bool of shape (s, n): which examples the test part of each seed holds; None for all.
         pseudo_results: for each pseudo-example, the result that it has in each arm at every seed and point: they add to
             the variance alone, so that arms that never differ are not declared equal for certain.
         overlap: test examples of a split over its training examples, where splits of the same data overlap; else 0.
         simultaneous: how many intervals must hold together, 95 times in 100 (Bonferroni).
-        seed: of the resamples.
-        resamples: how many.
     """
     table = _Results.of(arms, tested)
     values = statistics(table.means())[0]
@@ -233,13 +224,8 @@ def difference(
     Args:
         first: results of one model, of shape (n,) or (s, n): whether each example is classified correctly (bool), or a
             score of it.
-        second: the same of another model, on the same seeds and examples.
-        tested: bool of shape (s, n): which examples each seed tested; None for all.
         max_difference: the largest possible difference of two results: one win and one loss by so much are added to the
             data for the variance (Agresti & Min 2005); None for 1 where both are bool, and else for no addition.
-        overlap: test examples of a split over its training examples, where splits overlap; else 0.
-        simultaneous: how many such intervals must hold together.
-        seed: of the resamples.
     """
     widest = max_difference if max_difference is not None else float(first.dtype == second.dtype == np.bool_)
     (estimate,) = crossed_bootstrap(

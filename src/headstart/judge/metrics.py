@@ -21,7 +21,6 @@ class Metric:
     """How pages and model cards show a metric.
 
     Attributes:
-        title: its name.
         hub_type: the type of metric that the Hugging Face hub knows it by.
         meaning: what it measures; `{items}` stands for the noun of the examples.
         percent: whether it is a share, shown in percent.
@@ -56,7 +55,6 @@ class CalibrationBin:
     Attributes:
         confidence: their mean probability of the predicted class, 0..1.
         accuracy: the share of them that is classified correctly, 0..1.
-        count: how many they are.
     """
 
     confidence: float
@@ -76,8 +74,6 @@ def evaluate(
     Args:
         probabilities: of shape (n, c), rows summing to 1.
         y: true class ids of shape (n,), in 0..c-1.
-        classes: the c class names.
-        seed: of the resamples.
 
     Returns:
         `accuracy`, `balanced_accuracy`, `macro_f1`, `log_loss` (nats) and `ece` (see `calibration_error`), each
@@ -115,12 +111,7 @@ def confusion(predicted: NDArray[np.integer], y: NDArray[np.integer], c: int) ->
 
 
 def per_class(counts: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return precision, recall, F1 and support of each class; 0 where a share has no example to stand on.
-
-    Args:
-        counts: the confusion matrix, of shape (c, c).
-        classes: the c class names.
-    """
+    """Return precision, recall, F1 and support of each class; 0 where a share has no example to stand on."""
     correct, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     columns = _share(correct, predicted), _share(correct, support), _share(2 * correct, support + predicted), support
     return [
@@ -142,8 +133,6 @@ def calibration_bins(
 
     Args:
         confidence: probability of the predicted class, of shape (n,), 0..1.
-        correct: whether the prediction is correct, of shape (n,).
-        bins: how many bins divide 0..1.
     """
     columns = np.minimum((confidence * bins).astype(np.intp), bins - 1)
     count = np.bincount(columns, minlength=bins)

@@ -110,11 +110,6 @@ def pretrain(  # noqa: PLR0913
 def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> PretrainResult:
     """Do the work up to the gate: read, split, train, evaluate.
 
-    Args:
-        data: a path in any of the accepted forms, or a pair (items, labels).
-        options: of the command; nothing but checkpoints is written into their folder.
-        progress: where progress is shown.
-
     Raises:
         UsageError: the data, the architecture or an option cannot be used; or the budget ends before one epoch.
     """
@@ -215,7 +210,6 @@ def recording_input(splits: PretrainSplits, seconds: float | None) -> tuple[floa
     """Return how many seconds of each recording a network reads, and at what rate in Hz; None of pictures.
 
     Args:
-        splits: the data.
         seconds: of the options; None for what 95 in 100 recordings last, at most `MAX_SECONDS`.
     """
     dataset = splits.dataset

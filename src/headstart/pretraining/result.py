@@ -37,8 +37,6 @@ class RunInputs:
 
     Attributes:
         data: a path or examples, as they were passed.
-        options: of the command.
-        scan: the data, read.
         examples: how many are in each part, as `result.json` holds it.
         notes: what was noticed about the data, one sentence each.
     """
@@ -57,12 +55,11 @@ class RunInputs:
 
 @dataclass(frozen=True)
 class TestResult:
-    """The predictions of a network on the test examples.
+    """The predictions of a network on the test examples, and its comparison with both naive baselines.
 
     Attributes:
         probabilities: float32 of shape (n, c).
         y: class ids, int64 of shape (n,).
-        gate: the comparison with both naive baselines.
     """
 
     probabilities: NDArray[np.float32]
@@ -72,15 +69,7 @@ class TestResult:
 
 @dataclass(frozen=True)
 class PretrainResult:
-    """A network that was trained from random weights, compared with the naive baselines.
-
-    Attributes:
-        inputs: the data and the options.
-        network: the network, its weights those of the best epoch.
-        trained: the result of training.
-        test: its predictions on the test examples.
-        result: what goes into `result.json`.
-    """
+    """A network that was trained from random weights, compared with the naive baselines."""
 
     inputs: RunInputs
     network: UntrainedNetwork

@@ -26,10 +26,6 @@ def new_out(command: str, runs: Path = Path("runs")) -> Path:
 def check_out(out: Path, *, resume: bool = False) -> None:
     """Prove, before any work starts, that a run may write into `out`.
 
-    Args:
-        out: the folder.
-        resume: whether it is to go on with a run that was stopped there.
-
     Raises:
         UsageError: it exists and is not a folder of an earlier run, or cannot be written; a stopped run lies there and
             is not to be resumed, or none is there to go on with.

@@ -26,7 +26,6 @@ def option(default: Any, group: str, metavar: str | None, **more: Any) -> Any:
 
     Args:
         default: the value where none is given; `...` for an option that must be given.
-        group: one of GROUPS.
         metavar: what stands for the value in the help; None for a flag, which has no value.
         more: `choices` and `least`, which bound a value that is not None; `flag`, where the flag is not the name of the
             field with hyphens; `several=True`, where it may be given again; `either=True`, where a flag also has its

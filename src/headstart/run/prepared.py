@@ -26,14 +26,7 @@ class LayerSelection:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Data that is read, checked, split and turned into features.
-
-    Attributes:
-        parts: positions of the train, validation and test examples.
-        source: what made the features.
-        extraction: the usable examples, and all blocks of features of each.
-        engine: the engine that was asked for.
-    """
+    """Data that is read, checked, split and turned into features."""
 
     parts: Parts
     source: Source

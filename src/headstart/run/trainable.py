@@ -14,8 +14,6 @@ def as_network(prepared: PreparedData, what: str, source: Source | None = None) 
 
     Args:
         prepared: the data; the words of its texts are those of the layer.
-        what: names what needs it in a message.
-        source: another source than that of the data's features.
 
     Raises:
         SourceError: it is a graph that only computes, or a table of token vectors.

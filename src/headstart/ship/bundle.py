@@ -39,10 +39,7 @@ class SourceIdentity:
     """Which source a bundle stands on, and how to get it.
 
     Attributes:
-        uri: what `open_source` takes.
         revision: the resolved commit or package version.
-        sha256: of the weights.
-        licence: of the weights.
         get: how to get it on another machine, as one sentence or command.
         included: whether the bundle holds the weights itself.
         opened: arguments of `open_source` besides the URI that give the source again (arch, size, weights, seed).
@@ -94,7 +91,6 @@ class TuningIdentity:
 
     Attributes:
         way: `last:2`, `all at 128 px` and the like.
-        sha256: of the tuned source.
     """
 
     way: str
@@ -108,15 +104,8 @@ class Manifest:
     Attributes:
         task: `image-classification` and the like.
         classes: class names; their positions are the columns of the head.
-        source: the pretrained network that makes the features.
         preprocessing: how the source prepares an example, as plain values.
-        layer: where the features are taken.
         blocks: the columns of the features, in order.
-        head: how the head was fitted.
-        calibration: what makes its scores probabilities.
-        data: what it was fitted on.
-        versions: packages that made the bundle, by name.
-        tuning: how the source was tuned; None for one that is as it was.
     """
 
     task: str
@@ -137,10 +126,8 @@ class Bundle:
     """The content of a bundle.
 
     Attributes:
-        manifest: its description.
         head: the linear map; float32 weight of shape (d, c) and bias of shape (c,).
         report: the result of the run that made it (`result.json`), as plain values.
-        card: the model card, Markdown.
         tuned: the source's weights that have changed, float32, by name, or the word vectors that have, with their
             places and words; empty where none has.
         terms: a head on the words of texts, whose scores are added to those of `head`; None for none.

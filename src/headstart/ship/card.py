@@ -17,12 +17,7 @@ MAX_CODE = 2000  # characters of a code span
 
 
 def bundle_card(manifest: Manifest, result: dict[str, Any]) -> str:
-    """Return the card of a bundle as Markdown under a YAML header.
-
-    Args:
-        manifest: of the bundle.
-        result: the result of the run that made it, as `result.json` holds it.
-    """
+    """Return the card of a bundle as Markdown under a YAML header."""
     modality, source, data = modality_of_task(manifest.task), manifest.source, manifest.data
     provider, _, name = source.uri.partition(":")
     return _card(
@@ -64,7 +59,6 @@ def source_card(result: dict[str, Any], *, parameters: int, size: int) -> str:
     """Return the card of a source that was trained from scratch, as Markdown under a YAML header.
 
     Args:
-        result: the result of `pretrain`, as `result.json` holds it.
         parameters: number of weights, the classifier included.
         size: of the weights' file, in bytes.
     """
@@ -105,11 +99,9 @@ def _metadata(
     """Return the YAML header.
 
     Args:
-        name: of the data.
         task: as Hugging Face names it.
         base: URI of the source, or of the architecture.
         values: test metrics by their key in `result.json`.
-        metrics: their types to list at the top.
         base_model: the repository on the Hugging Face hub whose weights the model stands on.
     """
     from huggingface_hub.repocard_data import EvalResult, ModelCardData

@@ -25,8 +25,6 @@ def build_dataclass(kind: type[T], value: object, where: str = "") -> T:
     Args:
         kind: a dataclass whose fields are str, int, float, bool, Any, dataclasses (or None), or lists and dicts of
             these.
-        value: what `json.loads` gave.
-        where: path of `value` in the file, for the message.
 
     Raises:
         SchemaError: a key is unknown or missing, or a value is of another type or no finite number.

@@ -18,8 +18,6 @@ def checked_tfidf_head(
     """Return the head that `TfidfHead.to_arrays` made arrays of.
 
     Args:
-        arrays: what the file holds.
-        classes: how many the bundle has.
         refuse: makes the error for arrays that are none of such a head.
     """
     if arrays.keys() != {"names", *FLOATS} or arrays["names"].dtype != np.uint8:

@@ -36,16 +36,11 @@ class Benefit:
 
     Attributes:
         verdict: `benefit`, `harm`, `none` (no difference shown), or `baseline`: no network beats the simple baseline.
-        sentence: what to do, with the figures.
-        meta: what was compared.
         gains: the three benefits at each number of labels, the fewest first; the last one decides the verdict.
         saved: how many labels it saves; None where only one number of labels has both arms.
         last_step: what the last step in labels gained the best arm, where there was one.
         results: the raw results of each arm on each test example, in each seed, after each epoch, by number of labels.
         y: class ids of the test examples of all seeds, int64 of shape (n,).
-        ids: their ids in the data set.
-        failures: why an arm failed, by its name.
-        notes: what its reader must know, one sentence each.
     """
 
     verdict: str
@@ -158,10 +153,6 @@ def compute_benefit(
     Args:
         results: by number of labels, the fewest first; each with an arm that uses the source.
         y: class ids of the test examples of all seeds, of shape (n,).
-        meta: what was compared.
-        ids: of those examples.
-        failures: why an arm failed, by its name.
-        notes: what the reader must know besides.
     """
     gains = tuple(compute_gains(one, y, overlap=meta.overlap, seed=meta.seed) for one in results)
     saved = compute_labels_saved(results, gains[-1].transfer, overlap=meta.overlap, seed=meta.seed)

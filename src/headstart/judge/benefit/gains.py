@@ -35,7 +35,6 @@ class TimeToThreshold:
         epoch: the first measured one at which its accuracy is as high; 0 for before any training; None for never.
         seconds: until then, features and head included; None for never.
         scratch_epochs: of scratch, to its end.
-        scratch_seconds: of scratch, to its end.
     """
 
     epoch: int | None
@@ -54,19 +53,14 @@ class Gains:
 
     Attributes:
         per_class: labels of each class; None for all.
-        labels: in all.
         transfer: the arm that stands for the source: the tuned or the frozen one, whichever ends higher.
         control: the arm that it is compared with: `scratch`, or `simple` where scratch could not be run.
         start: difference of accuracy before any training of the network, both with a head in closed form.
         slope: difference of accuracy gained per epoch up to epoch `slope_epochs`.
         slope_epochs: up to which epoch slopes are taken; 0 where an arm has no epochs.
-        asymptote: difference of the accuracies at which the curves end.
         reached: whether both curves are flat there; where not, each level is a lower bound.
-        balanced: start and asymptote of balanced accuracy.
         loss: start and asymptote of log loss, in nats; below 0 is better.
-        threshold: when the source reaches the level of scratch.
         over_simple: final accuracy of each network minus that of the simple baseline.
-        asymptotes: asymptote of each arm that uses the source.
     """
 
     per_class: int | None
@@ -136,9 +130,7 @@ def compute_gains(results: ArmResults, y: NDArray[np.int64], *, overlap: float, 
 
     Args:
         results: of every arm; at least one uses the source.
-        y: class ids of the n test examples of all seeds, of shape (n,).
         overlap: test examples of a split over its training examples, where splits overlap; else 0.
-        seed: of the intervals.
     """
     arms, tested = results.arms, results.tested
     control = SCRATCH if SCRATCH in arms else SIMPLE
@@ -217,9 +209,6 @@ def compute_labels_saved(
 
     Args:
         results: by number of labels, the fewest first.
-        transfer: the arm that stands for the source.
-        overlap: as in `compute_gains`.
-        seed: of the intervals.
     """
     both = [one for one in results if {transfer, SCRATCH} <= one.arms.keys()]
     if len(both) < 2:

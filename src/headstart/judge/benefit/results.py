@@ -23,11 +23,9 @@ class ComparisonMeta:
     """What was compared.
 
     Attributes:
-        source: URI of the source.
         simple: name of the simple baseline, such as `raw pixels with logistic regression`.
         items: plural noun for the examples, such as `photos`.
         overlap: test examples of a split over its training examples, where the splits of the seeds overlap; else 0.
-        seed: of the intervals.
     """
 
     source: str
@@ -42,7 +40,6 @@ class Outcome:
     """The results of one arm in one seed.
 
     Attributes:
-        epochs: ascending, int64 of shape (p,): the epoch of each point; 0 alone for an arm without epochs.
         right: bool of shape (p, n): whether each test example was classified correctly.
         loss: float32 of shape (p, n): log loss of each, in nats.
         seconds: float64 of shape (p,): since the arm began, the time of measuring left out.
@@ -66,8 +63,6 @@ class LearningCurve:
         epochs: ascending, int64 of shape (p,).
         right: bool of shape (s, p, n); False where an example was not tested.
         loss: float32 of shape (s, p, n), in nats; 0 where an example was not tested.
-        seconds: float64 of shape (s, p).
-        cut: whether it ended early in any seed.
         note: how it was run, in the seed that had the fewest epochs.
     """
 
@@ -134,9 +129,7 @@ def stack_seeds(outcomes: Sequence[Outcome], positions: Sequence[NDArray[np.intp
     """Return the outcomes of several seeds as one curve; between two of its points, a seed keeps the earlier results.
 
     Args:
-        outcomes: one for each seed.
         positions: the columns of each seed's test examples among the n of all seeds.
-        n: number of examples that any seed tests.
     """
     epochs = np.unique(np.concatenate([outcome.epochs for outcome in outcomes]))
     shape = (len(outcomes), len(epochs), n)

@@ -21,16 +21,7 @@ def sentence(
     saved: LabelsSaved | None,
     last_step: Estimate | None,
 ) -> str:
-    """Return the verdict in one sentence or two.
-
-    Args:
-        verdict: `benefit`, `harm`, `none` or `baseline`.
-        gains: at the most labels.
-        results: the results there.
-        meta: what was compared.
-        saved: how many labels the source saves.
-        last_step: what the last step in labels gained.
-    """
+    """Return the verdict in one sentence or two."""
     write = {"benefit": _benefit, "harm": _harm, "none": _none, "baseline": _baseline}[verdict]
     text = write(gains, results, meta)
     if verdict == "benefit" and saved is not None and saved.needed is not None and saved.count.low > 0:

@@ -95,14 +95,6 @@ class BenefitBar:
 
     Attributes:
         name: `start`, `slope` or `asymptote`.
-        unit: of value, low and high.
-        value: the benefit.
-        low: lower end of its interval.
-        high: upper end of its interval.
-        position: of the value.
-        left: of the lower end.
-        width: of the interval.
-        zero: position of 0.
         style: `gain`, `loss` or `unclear`.
     """
 
@@ -165,7 +157,6 @@ def loss_chart(losses: Mapping[str, Sequence[float | None]], reference: tuple[st
 
     Args:
         losses: of each run, its log loss after each epoch, in nats; None where it was not finite.
-        reference: title and log loss of a level to compare with.
     """
     finite = [[(epoch, loss) for epoch, loss in enumerate(run) if loss is not None] for run in losses.values()]
     drawn = [(index, name, run) for index, (name, run) in enumerate(zip(losses, finite, strict=True)) if len(run) > 1]
@@ -269,8 +260,6 @@ def _accuracy_chart(
 
     Args:
         curves: of each arm, the points: position, accuracy, and the ends of its interval.
-        levels: accuracy of each arm without a curve.
-        ticks: position and text.
     """
     positions = [point[0] for points in curves.values() for point in points]
     values = [value for points in curves.values() for point in points for value in point[1:]] + list(levels.values())

@@ -10,12 +10,7 @@ from headstart.judge.report.page import template
 
 
 def render_comparison(title: str, result: dict[str, Any]) -> str:
-    """Return the comparison as one HTML page that needs no other file, no network and no script.
-
-    Args:
-        title: the name of the data.
-        result: what goes into `result.json`.
-    """
+    """Return the comparison as one HTML page that needs no other file, no network and no script."""
     arms = result["arms"]
     measured = {name: arm for name, arm in arms.items() if "accuracy" in arm}
     return template("comparison.html.j2").render(

@@ -36,9 +36,6 @@ class ShownExample:
     """One test example to look at.
 
     Attributes:
-        id: its id in the data set.
-        truth: its class in the data.
-        predicted: the class that the model predicts.
         probability: of the predicted class, 0..1.
         thumbnail: a small JPEG; empty where there is no picture.
         text: the beginning of a text; empty where there is none.
@@ -57,9 +54,6 @@ class CandidateRow:
     """A head that was compared with the others.
 
     Attributes:
-        head: its kind.
-        layer: where its features were taken.
-        penalty: its strength of regularisation.
         log_loss: out of fold, on training examples; None where it was not measured.
         spread: standard error of `log_loss`.
         chosen: whether it is the one in the bundle.
@@ -101,19 +95,13 @@ class Report:
     """What the page shows, as plain values.
 
     Attributes:
-        title: name of the data.
         result: the content of `result.json`.
-        verdict: the result in one sentence; see `verdict`.
         confusion: int64 of shape (c, c); test examples, rows by true class, columns by predicted class.
-        reliability: test examples in bins of confidence, ascending.
         mistakes: the most confident mistakes, worst first.
         unsure: the least confident predictions, the lowest confidence first.
-        skipped: examples that could not be used.
         notes: duplicates, conflicts, and what the readers changed or noticed.
         candidates: the heads that were compared, best first.
-        words: of texts, the words with the largest weights for each class.
         provenance: names and values: source, licence, sha256, seed, versions, data fingerprint.
-        bundle: path of the bundle, for the instructions.
     """
 
     title: str
@@ -135,7 +123,6 @@ def verdict(result: dict[str, Any], gap: Interval, *, commonest: str = "") -> st
     """Return the result in one sentence: test accuracy with its interval, against both baselines.
 
     Args:
-        result: the content of `result.json`.
         gap: accuracy minus that of the simple baseline on the same test examples, -1..1, with its 95 % interval.
         commonest: the class that the majority baseline always predicts.
     """

@@ -9,12 +9,7 @@ from headstart.data.modality import modality_of_task
 
 
 def how_to_use(result: dict[str, Any], *, bundle: str) -> dict[str, str]:
-    """Return the two ways to use a bundle, or the source that was trained.
-
-    Args:
-        result: the content of `result.json`.
-        bundle: path of the bundle.
-    """
+    """Return the two ways to use a bundle, or the source that was trained."""
     modality = modality_of_task(result["task"])
     if "training" in result:
         return {
