@@ -32,44 +32,6 @@ BENEFIT_UNITS = {"start": "points", "slope": "points per epoch", "asymptote": "p
 
 
 @dataclass(frozen=True)
-class ReliabilityPoint:
-    """One bin in the reliability diagram, in SVG units from the upper left; `height` is of its histogram bar."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-    radius: float
-    height: float
-    bin: CalibrationBin
-
-
-@dataclass(frozen=True)
-class HeatMapCells:
-    """The cells of a heat map whose share lies in one range: an SVG path, and its opacity, 0..1."""
-
-    path: str
-    opacity: float
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """A square of `side` x `side` cells of one unit each; those on the diagonal and the errors apart."""
-
-    side: int
-    correct: tuple[HeatMapCells, ...]
-    wrong: tuple[HeatMapCells, ...]
-
-
-@dataclass(frozen=True)
-class AxisTick:
-    """A number on an axis, in SVG units."""
-
-    position: float
-    text: str
-
-
-@dataclass(frozen=True)
 class ChartLine:
     """One line of a chart: its points and its band as SVG writes them; `style` names its class in the style sheet."""
 
@@ -82,36 +44,18 @@ class ChartLine:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Lines in a frame of WIDTH x HEIGHT units, from the upper left."""
+    """Lines in a frame of WIDTH x HEIGHT units, from the upper left; ticks are positions and texts."""
 
     lines: tuple[ChartLine, ...]
-    x_ticks: tuple[AxisTick, ...]
-    y_ticks: tuple[AxisTick, ...]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
 
 
-@dataclass(frozen=True)
-class BenefitBar:
-    """One benefit with its interval, in `unit`; the positions are percentages of the common axis from the left.
+def reliability_diagram(bins: Sequence[CalibrationBin]) -> list[dict[str, Any]]:
+    """Return where each bin lies in the reliability diagram (DeGroot and Fienberg 1983), in units from the upper left.
 
-    Attributes:
-        name: `start`, `slope` or `asymptote`.
-        style: `gain`, `loss` or `unclear`.
+    `low` and `high` are the ends of its interval; `height` is that of its bar in the histogram.
     """
-
-    name: str
-    unit: str
-    value: float
-    low: float
-    high: float
-    position: float
-    left: float
-    width: float
-    zero: float
-    style: str
-
-
-def reliability_diagram(bins: Sequence[CalibrationBin]) -> list[ReliabilityPoint]:
-    """Return where each bin lies in the reliability diagram (DeGroot and Fienberg 1983)."""
     largest = max((bar.count for bar in bins), default=1)
     points = []
     for bar in bins:
@@ -119,26 +63,29 @@ def reliability_diagram(bins: Sequence[CalibrationBin]) -> list[ReliabilityPoint
             _, low, high = wilson(bar.accuracy * bar.count, bar.count)
             share = bar.count / largest
             points.append(
-                ReliabilityPoint(
-                    x=round(RELIABILITY_SIZE * bar.confidence, 1),
-                    y=round(RELIABILITY_SIZE * (1 - bar.accuracy), 1),
-                    low=round(RELIABILITY_SIZE * (1 - low), 1),
-                    high=round(RELIABILITY_SIZE * (1 - high), 1),
-                    radius=round(2.5 + 5.5 * share**0.5, 1),
-                    height=round(max(1.5, HISTOGRAM_HEIGHT * share), 1),
-                    bin=bar,
-                )
+                {
+                    "x": round(RELIABILITY_SIZE * bar.confidence, 1),
+                    "y": round(RELIABILITY_SIZE * (1 - bar.accuracy), 1),
+                    "low": round(RELIABILITY_SIZE * (1 - low), 1),
+                    "high": round(RELIABILITY_SIZE * (1 - high), 1),
+                    "radius": round(2.5 + 5.5 * share**0.5, 1),
+                    "height": round(max(1.5, HISTOGRAM_HEIGHT * share), 1),
+                    "bin": bar,
+                }
             )
     return points
 
 
-def heat_map(shares: NDArray[np.float64]) -> HeatMap:
-    """Return the cells above zero as few paths: float64 of shape (c, c), rows summing to 1 or 0, in 0..1."""
+def heat_map(shares: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the cells above zero as few paths: float64 of shape (c, c), rows summing to 1 or 0, in 0..1.
+
+    Each cell is a square of one unit; those on the diagonal and the errors are apart. A path comes with its opacity.
+    """
     diagonal = np.eye(len(shares), dtype=bool)
-    return HeatMap(len(shares), _heat_map_cells(shares * diagonal), _heat_map_cells(shares * ~diagonal))
+    return {"side": len(shares), "correct": _shades(shares * diagonal), "wrong": _shades(shares * ~diagonal)}
 
 
-def _heat_map_cells(shares: NDArray[np.float64]) -> tuple[HeatMapCells, ...]:
+def _shades(shares: NDArray[np.float64]) -> list[tuple[str, float]]:
     # the square root spreads small shares, which are most of a confusion matrix
     levels = np.ceil(np.sqrt(shares) * SHADES).astype(int)
     shades = []
@@ -146,8 +93,8 @@ def _heat_map_cells(shares: NDArray[np.float64]) -> tuple[HeatMapCells, ...]:
         cells = np.argwhere(levels == level)
         if len(cells):
             path = "".join(f"M{column} {row}h1v1h-1z" for row, column in cells.tolist())
-            shades.append(HeatMapCells(path, level / SHADES))
-    return tuple(shades)
+            shades.append((path, level / SHADES))
+    return shades
 
 
 def loss_chart(losses: Mapping[str, Sequence[float | None]], reference: tuple[str, float]) -> LineChart | None:
@@ -176,8 +123,8 @@ def loss_chart(losses: Mapping[str, Sequence[float | None]], reference: tuple[st
         best = place(*min(run, key=lambda point: point[1]))
         points = _joined([place(*point) for point in run])
         lines.append(ChartLine(f"s{index % LINE_STYLES + 1}", name, points, dots=(best,)))
-    y_ticks = tuple(AxisTick(HEIGHT * (1 - share), f"{top * share:.2f}") for share in LOSS_TICKS)
-    return LineChart(tuple(lines), (AxisTick(0, "0"), AxisTick(WIDTH, str(last))), y_ticks)
+    y_ticks = tuple((HEIGHT * (1 - share), f"{top * share:.2f}") for share in LOSS_TICKS)
+    return LineChart(tuple(lines), ((0, "0"), (WIDTH, str(last))), y_ticks)
 
 
 def accuracy_over_epochs(arms: Mapping[str, Any]) -> LineChart | None:
@@ -219,8 +166,10 @@ def accuracy_over_labels(arms: Mapping[str, Any]) -> LineChart | None:
     return _accuracy_chart(curves, {}, [(math.log2(labels), f"{labels:,.0f}") for labels in numbers])
 
 
-def benefit_bars(result: Mapping[str, Any]) -> list[BenefitBar]:
+def benefit_bars(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the three benefits on one axis that holds 0, as far as they were measured.
+
+    `value`, `low` and `high` are in `unit`; the positions are percentages of the axis from the left.
 
     Args:
         result: as `Benefit.as_dict` returns it.
@@ -235,18 +184,16 @@ def benefit_bars(result: Mapping[str, Any]) -> list[BenefitBar]:
         return round(float(100 * (value - low) / (high - low)), 2)
 
     return [
-        BenefitBar(
-            name=name,
-            unit=BENEFIT_UNITS[name],
-            value=100 * gap["value"],
-            low=100 * gap["low"],
-            high=100 * gap["high"],
-            position=place(gap["value"]),
-            left=place(gap["low"]),
-            width=round(place(gap["high"]) - place(gap["low"]), 2),
-            zero=place(0.0),
-            style="gain" if gap["low"] > 0 else "loss" if gap["high"] < 0 else "unclear",
-        )
+        {
+            "name": name,
+            "unit": BENEFIT_UNITS[name],
+            **{end: 100 * gap[end] for end in ("value", "low", "high")},
+            "position": place(gap["value"]),
+            "left": place(gap["low"]),
+            "width": round(place(gap["high"]) - place(gap["low"]), 2),
+            "zero": place(0.0),
+            "style": "gain" if gap["low"] > 0 else "loss" if gap["high"] < 0 else "unclear",
+        }
         for name, gap in measured.items()
     ]
 
@@ -284,8 +231,8 @@ def _accuracy_chart(
     y_values = [low + at * step for at in range(round((high - low) / step) + 1)]
     return LineChart(
         tuple(lines),
-        tuple(AxisTick(across(position), text) for position, text in ticks),
-        tuple(AxisTick(down(value), f"{100 * value:.0f}") for value in y_values),
+        tuple((across(position), text) for position, text in ticks),
+        tuple((down(value), f"{100 * value:.0f}") for value in y_values),
     )
 
 

@@ -14,15 +14,15 @@ from headstart.judge.report import charts
 def test_heat_map_holds_every_cell_once() -> None:
     shares = np.array([[0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])
     drawn = charts.heat_map(shares)
-    cells = [cell for shade in (*drawn.correct, *drawn.wrong) for cell in re.findall(r"M(\d+) (\d+)", shade.path)]
+    cells = [cell for path, _ in (*drawn["correct"], *drawn["wrong"]) for cell in re.findall(r"M(\d+) (\d+)", path)]
     assert sorted((int(y), int(x)) for x, y in cells) == [tuple(at) for at in np.argwhere(shares > 0)]
-    assert max(shade.opacity for shade in drawn.correct) == 1
+    assert max(opacity for _, opacity in drawn["correct"]) == 1
 
 
 def test_reliability_places_the_bins() -> None:
     (dot,) = charts.reliability_diagram([CalibrationBin(0.75, 0.5, 10), CalibrationBin(0.1, 0.1, 0)])
-    assert (dot.x, dot.y) == (180, 120)
-    assert dot.high < dot.y < dot.low
+    assert (dot["x"], dot["y"]) == (180, 120)
+    assert dot["high"] < dot["y"] < dot["low"]
 
 
 def coordinates(points: str) -> list[tuple[float, float]]:
@@ -38,13 +38,13 @@ def test_losses_fall_from_left_to_right_and_the_dot_is_the_best_epoch() -> None:
     assert [x for x, _ in coordinates(first.points)] == [0, 140, 280, 420]
     assert [x for x, _ in coordinates(second.points)] == [0, 280], "what is not finite is left out"
     assert first.dots == (coordinates(first.points)[2],)
-    assert [tick.text for tick in chart.x_ticks] == ["0", "3"]
+    assert [text for _, text in chart.x_ticks] == ["0", "3"]
     assert charts.loss_chart({"c": [None, 1.0]}, ("frozen", 1.0)) is None
 
 
 def test_a_spike_of_the_loss_does_not_flatten_the_rest() -> None:
     chart = charts.loss_chart({"a": [1.0, 1e6, 0.5]}, ("frozen", 1.0))
-    assert chart is not None and float(chart.y_ticks[-1].text) == pytest.approx(2.1)
+    assert chart is not None and float(chart.y_ticks[-1][1]) == pytest.approx(2.1)
     assert coordinates(chart.lines[1].points)[1][1] < 10, "it is cut at the upper rim"
 
 
@@ -59,8 +59,8 @@ def test_accuracy_has_round_ticks_and_bands_around_the_points() -> None:
     assert chart is not None
     level, scratch = chart.lines
     assert (level.style, level.band, scratch.style) == ("baseline", "", "scratch")
-    assert [tick.text for tick in chart.y_ticks] == ["20", "40", "60", "80", "100"]
-    assert [tick.text for tick in chart.x_ticks] == ["0", "1", "2", "4"]
+    assert [text for _, text in chart.y_ticks] == ["20", "40", "60", "80", "100"]
+    assert [text for _, text in chart.x_ticks] == ["0", "1", "2", "4"]
     rim = coordinates(scratch.band)
     for (x, y), top, bottom in zip(scratch.dots, rim[:3], reversed(rim[3:]), strict=True):
         assert x == top[0] == bottom[0]
@@ -74,6 +74,6 @@ def test_benefits_share_an_axis_that_holds_zero() -> None:
     bars = charts.benefit_bars(
         {"start": start, "slope": missing, "asymptote": {"value": 0.0, "low": -0.1, "high": 0.1}}
     )
-    assert [(bar.name, bar.style) for bar in bars] == [("start", "gain"), ("asymptote", "unclear")]
-    assert bars[0].zero == bars[1].zero == bars[1].position
-    assert bars[0].left > bars[0].zero and 0 < bars[1].left < bars[1].zero
+    assert [(bar["name"], bar["style"]) for bar in bars] == [("start", "gain"), ("asymptote", "unclear")]
+    assert bars[0]["zero"] == bars[1]["zero"] == bars[1]["position"]
+    assert bars[0]["left"] > bars[0]["zero"] and 0 < bars[1]["left"] < bars[1]["zero"]
