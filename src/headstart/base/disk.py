@@ -11,8 +11,7 @@ from pathlib import Path
 
 from headstart.base.errors import UsageError
 
-TEMPORARY = ".headstart-part-"
-"""How the names of files and folders begin that are not whole yet."""
+TEMPORARY = ".headstart-part-"  # how the names of files and folders begin that are not whole yet
 RETRY_SECONDS = 0.2
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -45,9 +44,7 @@ class File(NamedTuple):
 class Tree(Protocol):
     """Files below one root."""
 
-    @property
-    def where(self) -> str:
-        """What to call the tree in an error: the path of its folder or archive."""
+    where: str  # what to call the tree in an error: the path of its folder or archive
 
     @property
     def files(self) -> Sequence[File]:
@@ -68,35 +65,27 @@ class Tree(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class FileReader:
-    """Bytes by position: what a Dataset reads with, for files of a tree."""
+def file_reader(
+    tree: Tree, paths: Sequence[str], *, absent: str = "vanished", begin: bool = False
+) -> Callable[[int], bytes]:
+    """Return what a Dataset reads files of a tree with; for `absent` and `begin` see `Tree.read`."""
 
-    tree: Tree  # where the files are
-    paths: tuple[str, ...]  # one per example
-    absent: str = "vanished"  # the reason to give when a file is not there
-    begin: bool = False  # whether the beginning of a file too large to be read serves as well
+    def read(position: int) -> bytes:
+        return tree.read(paths[position], absent=absent, begin=begin)
 
-    def __call__(self, position: int) -> bytes:
-        """Return the bytes of the example at `position`."""
-        return self.tree.read(self.paths[position], absent=self.absent, begin=self.begin)
+    return read
 
 
 class Folder:
     """The files below a folder on disk, a Tree; paths may also lead out of `root` into a further folder, `reach`."""
 
     def __init__(self, root: Path, *, reach: Path | None = None) -> None:
-        self.root = root
+        self.where, self._root = str(root), root
         self._reach = tuple(os.path.realpath(folder) for folder in (root, reach) if folder is not None)
-
-    @property
-    def where(self) -> str:
-        """What to call it in an error."""
-        return str(self.root)
 
     @cached_property
     def _listing(self) -> tuple[list[File], set[str]]:
-        return _walk(str(self.root))
+        return _walk(self.where)
 
     @property
     def files(self) -> Sequence[File]:
@@ -110,19 +99,15 @@ class Folder:
 
     def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
         """Return the bytes of one file; raises BadExample."""
-        return read_file(str(self.root / path), within=self._reach, limit=limit, absent=absent, begin=begin)
+        return read_file(str(self._root / path), within=self._reach, limit=limit, absent=absent, begin=begin)
 
 
 class Subtree:
     """One folder of a tree, as a tree."""
 
     def __init__(self, tree: Tree, folder: str) -> None:
+        self.where = f"{tree.where}/{folder}"
         self._tree, self._prefix = tree, f"{folder}/"
-
-    @property
-    def where(self) -> str:
-        """What to call it in an error."""
-        return f"{self._tree.where}/{self._prefix[:-1]}"
 
     @cached_property
     def files(self) -> Sequence[File]:

@@ -6,12 +6,14 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from headstart.base.errors import DataError, did_you_mean, list_some
-from headstart.data.dataset import Dataset, Split
+from headstart.data.dataset import Dataset, Example, Skipped, Split
+from headstart.data.modality import Kind
 
 SPLITS: dict[str, Split] = {
     "train": "train",
@@ -63,6 +65,36 @@ def _likeness(name: str) -> str:
     plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     number = re.fullmatch(r"([+-]?)0*([0-9]+)(\.0*)?", plain)
     return f"{number[1]}{number[2]}" if number else plain
+
+
+@dataclass
+class Listing:
+    """Labelled examples as a reader meets them, and those that it skips."""
+
+    labelled: bool  # whether labels are wanted; without them every example has the label "" and there are no classes
+    examples: list[Example] = field(default_factory=list)
+    contents: list[Any] = field(default_factory=list)  # what each example is read from
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def add(
+        self, name: str, label: str | None, content: object, *, split: Split | None = None, group: str | None = None
+    ) -> None:
+        """Add an example, or skip it where it has no label."""
+        if label is None:
+            self.skipped.append(Skipped(name, "", "no label"))
+        else:
+            self.examples.append(Example(name, label, split, group))
+            self.contents.append(content)
+
+    def dataset(
+        self, read: Callable[[int], bytes], *, name: str, kind: Kind, where: str, do: str, notes: Sequence[str] = ()
+    ) -> Dataset:
+        """Return the examples; raises DataError as `check_classes` where there are some and labels are wanted."""
+        classes = tuple(sorted({example.label for example in self.examples})) if self.labelled else ()
+        if self.labelled and self.examples:
+            check_classes(classes, where=where, do=do)
+        notes = (*notes, *label_notes(classes))
+        return Dataset(name, kind, tuple(self.examples), classes, read, tuple(self.skipped), notes=notes)
 
 
 def read_classes(path: Path) -> tuple[str, ...]:

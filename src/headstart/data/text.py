@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,15 +111,13 @@ def text_bytes(item: object) -> bytes:
     raise BadExample(f"not a str, a path or bytes ({type(item).__name__})")
 
 
-@dataclass(frozen=True)
-class TextReader:
-    """Texts in memory by position: what a Dataset reads with."""
+def text_reader(texts: Sequence[object]) -> Callable[[int], bytes]:
+    """Return what a Dataset reads texts in memory with."""
 
-    texts: Sequence[object]
+    def read(position: int) -> bytes:
+        return text_bytes(texts[position])
 
-    def __call__(self, position: int) -> bytes:
-        """Return the text at `position` as `text_bytes` does; raises BadExample."""
-        return text_bytes(self.texts[position])
+    return read
 
 
 def _unmarked(data: bytes) -> str:

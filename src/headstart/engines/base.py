@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 BUDGET = 1024
 """Tokens of a batch, padding included: enough to fill the matrix products, few enough to stay in a core's cache."""
-STEP = 8
-"""Batches are padded to a multiple of so many tokens, so that a network meets few shapes."""
+STEP = 8  # batches are padded to a multiple of so many tokens, so that a network meets few shapes
 LOOKUP = "numpy-f32"
 
 Padded = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -81,10 +80,8 @@ def as_tokens(batch: Batch) -> Sequence[Tokens]:
 class Engine(Protocol):
     """Something that runs a network on this machine."""
 
-    name: str
-    """Engine and precision, such as `torch-f32` or `openvino-bf16`; part of the key of cached features."""
-    batch: int
-    """How many examples it likes to be given at a time."""
+    name: str  # engine and precision, such as `torch-f32` or `openvino-bf16`; part of the key of cached features
+    batch: int  # how many examples it likes to be given at a time
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Return the blocks side by side, float32 of shape (n, sum of widths)."""

@@ -27,8 +27,7 @@ EXACT = "openvino-f32"
 LEAST_MEAN, LEAST_WORST = 0.998, 0.99
 PARITY_SAMPLE = 64
 PARITY = "parity.json"
-FEW = 16
-"""A verdict over fewer photos than this is asked for again when more are at hand."""
+FEW = 16  # a verdict over fewer photos than this is asked for again when more are at hand
 
 Sample = Callable[[], Batch]
 

@@ -39,14 +39,12 @@ SOUND_SUFFIXES: frozenset[str] = frozenset(
     {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}.union(UNREAD_SUFFIXES)
 )
 
-RATES = (1_000, 768_000)
-"""Least and greatest number of samples a second that is read."""
+RATES = (1_000, 768_000)  # least and greatest number of samples a second that is read
 USUAL = frozenset({16_000, 22_050, 24_000, 32_000, 44_100, 48_000})
 """The usual sampling rates; a note names every other one."""
 LOOKED_AT = 30.0
 """Seconds of a recording that are looked at before anything is learned; whatever is used later is checked then."""
-BLOCK = 2**18
-"""Samples that are read at once, all channels together."""
+BLOCK = 2**18  # samples that are read at once, all channels together
 FINEST = 1_000
 """Rates are related by fractions of no greater terms: exact for every usual rate, else within a millionth."""
 

@@ -18,8 +18,7 @@ from headstart.data.images.preprocessing import Preprocessing
 WINDOW = 0.025  # seconds; hop and window are those of most speech and audio networks
 HOP = 0.010
 FLOOR = 80.0
-QUIET = 1e-10
-"""The least power that is told from none, of a recording whose loudest sample is 1."""
+QUIET = 1e-10  # the least power that is told from none, of a recording whose loudest sample is 1
 MEAN, STD = 0.5, 0.25
 BANDS, COEFFICIENTS = 32, 20
 """What a spectrogram is summarised in for the simple baseline."""

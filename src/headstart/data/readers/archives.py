@@ -14,9 +14,6 @@ import tarfile
 import weakref
 import zipfile
 import zlib
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,26 +64,11 @@ class Archive:
     """The members of one archive file by normalised name, read by offset; the last of equal names, as in unpacking."""
 
     def __init__(self, path: Path, members: dict[str, _Member], folders: set[str]) -> None:
-        self.path = path
-        self._members = members
-        self._folders = folders.union(*(parents(name) for name in members))
+        self.where, self._members = str(path), members
+        self.files = sorted(File(name, member.problem) for name, member in members.items())
+        self.folders = folders.union(*(parents(name) for name in members))
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._handle)
-
-    @property
-    def where(self) -> str:
-        """What to call it in an error."""
-        return str(self.path)
-
-    @cached_property
-    def files(self) -> Sequence[File]:
-        """Every file, sorted by path."""
-        return sorted(File(name, member.problem) for name, member in self._members.items())
-
-    @property
-    def folders(self) -> AbstractSet[str]:
-        """The path of every folder."""
-        return self._folders
 
     def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
         """Return the bytes of one file; raises BadExample."""

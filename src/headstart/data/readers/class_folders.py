@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from headstart.base.errors import DataError, list_some
 from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import Dataset, Example, Skipped, Split
-from headstart.data.file_tree import File, FileReader, Subtree, Tree, is_litter, suffix_of
+from headstart.data.file_tree import File, Subtree, Tree, file_reader, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
@@ -80,7 +80,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
         kind=listing.kind,
         examples=tuple(listing.examples),
         classes=classes,
-        read=FileReader(tree, tuple(example.id for example in listing.examples), begin=listing.kind == "sound"),
+        read=file_reader(tree, tuple(example.id for example in listing.examples), begin=listing.kind == "sound"),
         skipped=tuple(listing.skipped),
         ignored=listing.ignored,
         notes=tuple(notes),
@@ -100,7 +100,7 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
         kind=kind,
         examples=tuple(Example(path, "") for path in usable),
         classes=(),
-        read=FileReader(tree, tuple(usable), begin=kind == "sound"),
+        read=file_reader(tree, tuple(usable), begin=kind == "sound"),
         skipped=tuple(Skipped(file.path, "", file.problem) for file in listed if file.problem),
         ignored=len(tree.files) - len(listed),
     )

@@ -12,12 +12,12 @@ import numpy as np
 
 from headstart.base.errors import DataError
 from headstart.data.audio.decoding import SOUND_SUFFIXES, sound_bytes
-from headstart.data.dataset import BadExample, Dataset, Example, Skipped
+from headstart.data.dataset import BadExample, Dataset
 from headstart.data.file_tree import MAX_BYTES, read_file, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
-from headstart.data.labels import check_classes, class_name_of, label_notes
+from headstart.data.labels import Listing, class_name_of
 from headstart.data.modality import Kind
-from headstart.data.text import TextReader
+from headstart.data.text import text_reader
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,43 +49,24 @@ def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None, *, kin
     if not items:
         raise DataError("items must hold something", "none", "give some")
     kind = kind or _kind(items)
-    examples: list[Example] = []
-    rows: list[int] = []
-    skipped: list[Skipped] = []
+    listing = Listing(labelled=labels is not None)
     used: set[str] = set()
-    for row in range(len(items)):
-        name = _name(items[row], row, kind)
+    for row, item in enumerate(items):
+        name = _name(item, row, kind)
         name = f"{name}#{row}" if name in used else name
         used.add(name)
-        label = "" if labels is None else class_name_of(labels[row])
-        if label is None:
-            skipped.append(Skipped(name, "", "no label"))
-        else:
-            examples.append(Example(name, label))
-            rows.append(row)
-    classes = () if labels is None else tuple(sorted({example.label for example in examples}))
-    if labels is not None and examples:
-        check_classes(classes, where="labels", do="give examples of at least two labels")
-    return Dataset(
-        name="items",
-        kind=kind,
-        examples=tuple(examples),
-        classes=classes,
-        read=TextReader([items[row] for row in rows])
-        if kind == "text"
-        else _Items(items, rows, is_sound=kind == "sound"),
-        skipped=tuple(skipped),
-        notes=label_notes(classes),
-    )
+        listing.add(name, "" if labels is None else class_name_of(labels[row]), item)
+    contents = listing.contents
+    read = text_reader(contents) if kind == "text" else _Items(contents, is_sound=kind == "sound")
+    return listing.dataset(read, name="items", kind=kind, where="labels", do="give examples of at least two labels")
 
 
 class _Items:
-    def __init__(self, items: Sequence[Any], rows: Sequence[int], *, is_sound: bool) -> None:
-        self._items, self._rows, self._is_sound = items, tuple(rows), is_sound
-        self._lock = threading.Lock()
+    def __init__(self, items: Sequence[Any], *, is_sound: bool) -> None:
+        self._items, self._is_sound, self._lock = items, is_sound, threading.Lock()
 
     def __call__(self, position: int) -> bytes:
-        item = self._items[self._rows[position]]
+        item = self._items[position]
         if self._is_sound:
             return sound_bytes(item)
         if isinstance(item, (str, os.PathLike)):

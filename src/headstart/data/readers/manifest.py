@@ -8,31 +8,23 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from headstart.base.errors import DataError
 from headstart.data.audio.decoding import SOUND_SUFFIXES
-from headstart.data.dataset import Dataset, Example, Skipped, Split
-from headstart.data.file_tree import FileReader, Tree, suffix_of
+from headstart.data.dataset import Dataset, Skipped, Split
+from headstart.data.file_tree import Tree, file_reader, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
-from headstart.data.labels import SPLITS, check_classes, class_name_of, label_notes
+from headstart.data.labels import SPLITS, Listing, class_name_of
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.tables import CONTENT, Table
-from headstart.data.text import TextReader
-
-_TO_LABEL = "give rows of at least two labels"
+from headstart.data.text import text_reader
 
 
 @dataclass
-class _TableListing:
+class _TableListing(Listing):
     """The examples of several tables, row by row."""
 
-    labelled: bool  # whether labels are wanted
-    # the absolute paths of the tables' folder and of a folder that paths may also lead into, if any
-    reach: tuple[str, str] | None
-    examples: list[Example] = field(default_factory=list)
-    cells: list[Any] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
+    reach: tuple[str, str] | None = None  # the absolute paths of the tables' folder and of `root`, if there is one
     used: set[str] = field(default_factory=set)
     backslashes: int = 0
 
@@ -56,12 +48,8 @@ class _TableListing:
             name, content = number, cell if isinstance(cell, bytes) else str(cell)
         else:
             name, content = self._path(str(cell), table, place)
-        if label is None:
-            self.skipped.append(Skipped(name, "", "no label"))
-            return
         group = class_name_of(table.groups[row]) if table.groups is not None else None
-        self.examples.append(Example(name, label, split, group))
-        self.cells.append(content)
+        self.add(name, label, content, split=split, group=group)
 
     def _path(self, text: str, table: Table, place: str) -> tuple[str, str]:
         """Return the id of a file, and its path; the id says where it is listed if the path was listed before."""
@@ -94,31 +82,20 @@ def from_tables(
     has the label "" and there are no classes. Raises DataError where a path leads out, a split is unknown, or there are
     fewer than two classes.
     """
-    listing = _TableListing(labelled, _reach(tree, root))
+    reach = None if root is None else (os.path.abspath(tree.where), os.path.abspath(root))  # noqa: PTH100
+    listing = _TableListing(labelled, reach=reach)
     kind = _kind(tables, where)
     for table, split in tables:
         for row in range(len(table.cells)):
             listing.take(table, row, split)
-    labels = {example.label for example in listing.examples}
     notes = [note for table, _ in tables for note in table.notes]
     if listing.backslashes:
         notes.append(f"{listing.backslashes} paths are written with backslashes, read as slashes.")
-    if labelled and listing.examples:
-        check_classes(sorted(labels), where=where, do=_TO_LABEL)
-        notes.extend(label_notes(labels))
-    return Dataset(
-        name=name,
-        kind=kind,
-        examples=tuple(listing.examples),
-        classes=tuple(sorted(labels)) if labelled else (),
-        read=(
-            TextReader(tuple(listing.cells))
-            if kind == "text"
-            else FileReader(tree, tuple(listing.cells), absent="missing", begin=kind == "sound")
-        ),
-        skipped=tuple(listing.skipped),
-        notes=tuple(notes),
-    )
+    if kind == "text":
+        read = text_reader(listing.contents)
+    else:
+        read = file_reader(tree, listing.contents, absent="missing", begin=kind == "sound")
+    return listing.dataset(read, name=name, kind=kind, where=where, do="give rows of at least two labels", notes=notes)
 
 
 def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:
@@ -145,10 +122,6 @@ def split_cell(cell: object, where: str) -> Split:
     if split is None:
         raise DataError(f"{where} must be one of {', '.join(SPLITS)} in its split column", repr(cell), "correct it")
     return split
-
-
-def _reach(tree: Tree, root: Path | None) -> tuple[str, str] | None:
-    return None if root is None else (os.path.abspath(tree.where), os.path.abspath(root))  # noqa: PTH100
 
 
 def inside(text: str, where: str, reach: tuple[str, str] | None = None) -> str:

@@ -25,6 +25,7 @@ from headstart.data.readers.tables import (
     LINES_SUFFIXES,
     MAX_TABLE,
     TABLE_SUFFIXES,
+    Table,
     is_loaded,
     read_csv,
     read_lines,
@@ -68,11 +69,12 @@ def open_dataset(
         tables = tables_of(data, columns=columns)
         return from_tables(Folder(Path()), tables, name="data set", where="the data set", root=root)
     path = existing(data, what="DATA")
+    opener = _TableOpener(path, root, columns)
     if path.is_dir():
-        return _from_tree(Folder(path), path, root, columns)
+        return _from_tree(Folder(path), opener)
     if is_archive(path):
-        return _from_tree(open_archive(path), path, root, columns)
-    dataset = _from_table(path, root, columns, labelled=True)
+        return _from_tree(open_archive(path), opener)
+    dataset = opener.table()
     if dataset is None:
         raise DataError(f"DATA must be {ACCEPTED}", path, "name one of these")
     return dataset
@@ -100,7 +102,7 @@ def open_inputs(
         elif is_archive(path):
             parts.append(_under(path, from_files(open_archive(path), name=path.name, kind=kind)))
         else:
-            table = _from_table(path, None, columns, labelled=False)
+            table = _TableOpener(path, None, columns, labelled=False).table()
             if table is None:
                 single.append(path)
             elif table.kind != kind:
@@ -137,17 +139,16 @@ def _name(path: Path) -> str:
     return path.resolve().name or str(path)
 
 
-def _from_tree(tree: Tree, path: Path, root: Path | None, columns: Columns | None) -> Dataset:
+def _from_tree(tree: Tree, opener: _TableOpener) -> Dataset:
     inner, outside = unwrap(tree)
     tables = _tables_in(inner)
     if not tables:
-        return from_folders(inner, name=_name(path), ignored=outside)
+        return from_folders(inner, name=_name(opener.path), ignored=outside)
     if suffix_of(tables[0][0]) != ".parquet":
-        return _from_csv(inner, tables, path, root, columns, labelled=True)
-    if not path.is_dir():
-        raise DataError(f"{path} must hold no Parquet, which is read in place", tables[0][0], "unpack it first")
-    files = [(Path(inner.where, name), split) for name, split in tables]
-    return _from_parquet(files, path, root, columns, labelled=True)
+        return opener.texts(inner, tables)
+    if not opener.path.is_dir():
+        raise DataError(f"{opener.path} must hold no Parquet, which is read in place", tables[0][0], "unpack it first")
+    return opener.parquet([(Path(inner.where, name), split) for name, split in tables])
 
 
 def _tables_in(tree: Tree) -> list[tuple[str, Split | None]]:
@@ -170,54 +171,53 @@ def _tables_in(tree: Tree) -> list[tuple[str, Split | None]]:
     return tables
 
 
-def _from_table(path: Path, root: Path | None, columns: Columns | None, *, labelled: bool) -> Dataset | None:
-    """Return what one table holds or lists, or None where `path` is no table by its name."""
-    suffix = suffix_of(path.name)
-    if suffix == ".parquet":
-        return _from_parquet([(path, None)], path, root, columns, labelled=labelled)
-    if suffix in TABLE_SUFFIXES:
-        return _from_csv(Folder(path.parent, reach=root), [(path.name, None)], path, root, columns, labelled=labelled)
-    return None
+@dataclass(frozen=True)
+class _TableOpener:
+    """Opens tables as one data set."""
 
+    path: Path  # what the data is called by
+    root: Path | None  # a folder that paths in a table may lead into
+    columns: Columns | None
+    labelled: bool = True
 
-def _from_csv(
-    tree: Tree,
-    names: Sequence[tuple[str, Split | None]],
-    path: Path,
-    root: Path | None,
-    columns: Columns | None,
-    *,
-    labelled: bool,
-) -> Dataset:
-    tables = []
-    for name, split in names:
-        where = os.path.join(tree.where, name)  # noqa: PTH118 - a member of an archive is no path on disk
-        try:
-            data = tree.read(name, limit=MAX_TABLE)
-        except BadExample as error:
-            raise DataError(f"{where} must be readable", error.reason, "check the file and its rights") from error
-        read = read_lines if suffix_of(name) in LINES_SUFFIXES else read_csv
-        tables.append((read(data, where, columns=columns, labelled=labelled), split))
-    return from_tables(tree, tables, name=_name(path), where=str(path), root=root, labelled=labelled)
+    def table(self) -> Dataset | None:
+        """Return what the one table at `path` holds or lists, or None where it is no table by its name."""
+        suffix = suffix_of(self.path.name)
+        if suffix == ".parquet":
+            return self.parquet([(self.path, None)])
+        if suffix in TABLE_SUFFIXES:
+            return self.texts(Folder(self.path.parent, reach=self.root), [(self.path.name, None)])
+        return None
 
+    def texts(self, tree: Tree, names: Sequence[tuple[str, Split | None]]) -> Dataset:
+        """Return what tables written as text hold or list."""
+        tables = []
+        for name, split in names:
+            where = os.path.join(tree.where, name)  # noqa: PTH118 - a member of an archive is no path on disk
+            try:
+                data = tree.read(name, limit=MAX_TABLE)
+            except BadExample as error:
+                raise DataError(f"{where} must be readable", error.reason, "check the file and its rights") from error
+            read = read_lines if suffix_of(name) in LINES_SUFFIXES else read_csv
+            tables.append((read(data, where, columns=self.columns, labelled=self.labelled), split))
+        return self._listed(tree, tables)
 
-def _from_parquet(
-    files: Sequence[tuple[Path, Split | None]],
-    path: Path,
-    root: Path | None,
-    columns: Columns | None,
-    *,
-    labelled: bool,
-) -> Dataset:
-    tables = [(ParquetTable(file, columns=columns, labelled=labelled), split) for file, split in files]
-    embedding = {table.embeds for table, _ in tables}
-    if len(embedding) > 1:
-        raise DataError(f"the tables of {path} must be alike", "pictures in some and paths in others", "make them so")
-    if embedding == {True}:
-        return from_pictures(tables, name=_name(path), where=str(path), labelled=labelled)
-    tree = Folder(files[0][0].parent, reach=root)
-    listing = [(table.table(), split) for table, split in tables]
-    return from_tables(tree, listing, name=_name(path), where=str(path), root=root, labelled=labelled)
+    def parquet(self, files: Sequence[tuple[Path, Split | None]]) -> Dataset:
+        """Return what Parquet files hold or list."""
+        tables = [(ParquetTable(file, columns=self.columns, labelled=self.labelled), split) for file, split in files]
+        embedding = {table.embeds for table, _ in tables}
+        if len(embedding) > 1:
+            received = "pictures in some and paths in others"
+            raise DataError(f"the tables of {self.path} must be alike", received, "make them so")
+        if embedding == {True}:
+            return from_pictures(tables, name=_name(self.path), where=str(self.path), labelled=self.labelled)
+        return self._listed(
+            Folder(files[0][0].parent, reach=self.root), [(table.table(), split) for table, split in tables]
+        )
+
+    def _listed(self, tree: Tree, tables: Sequence[tuple[Table, Split | None]]) -> Dataset:
+        name, where = _name(self.path), str(self.path)
+        return from_tables(tree, tables, name=name, where=where, root=self.root, labelled=self.labelled)
 
 
 def _under(folder: Path, dataset: Dataset) -> Dataset:
@@ -227,16 +227,6 @@ def _under(folder: Path, dataset: Dataset) -> Dataset:
         examples=tuple(replace(example, id=f"{prefix}{example.id}") for example in dataset.examples),
         skipped=tuple(replace(skipped, id=f"{prefix}{skipped.id}") for skipped in dataset.skipped),
     )
-
-
-@dataclass(frozen=True)
-class _Joined:
-    parts: tuple[Dataset, ...]
-    starts: tuple[int, ...]
-
-    def __call__(self, position: int) -> bytes:
-        part = bisect_right(self.starts, position) - 1
-        return self.parts[part].read(position - self.starts[part])
 
 
 def _joined(parts: Sequence[Dataset]) -> Dataset:
@@ -249,12 +239,18 @@ def _joined(parts: Sequence[Dataset]) -> Dataset:
         if example.id in used:
             examples[position] = replace(example, id=f"{example.id}#{position}")
         used.add(example.id)
+    starts = tuple(accumulate((len(part) for part in parts[:-1]), initial=0))
+
+    def read(position: int) -> bytes:
+        part = bisect_right(starts, position) - 1
+        return parts[part].read(position - starts[part])
+
     return Dataset(
         name="inputs",
         kind=parts[0].kind,
         examples=tuple(examples),
         classes=(),
-        read=_Joined(tuple(parts), tuple(accumulate((len(part) for part in parts[:-1]), initial=0))),
+        read=read,
         skipped=tuple(skipped for part in parts for skipped in part.skipped),
         ignored=sum(part.ignored for part in parts),
         notes=tuple(note for part in parts for note in part.notes),

@@ -11,16 +11,18 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import BadExample, Dataset, Example, Skipped, Split
+from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import MAX_BYTES
-from headstart.data.labels import check_classes, class_name_of, label_notes
+from headstart.data.labels import Listing, class_name_of
 from headstart.data.modality import Kind
 from headstart.data.readers.manifest import split_cell
-from headstart.data.readers.tables import CONTENT, Table, content_of, find_columns
+from headstart.data.readers.tables import CONTENT, Table, find_columns, name_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,9 +47,7 @@ class ParquetTable:
         self._file = _opened(path)
         self.schema = self._file.schema_arrow
         named = _with_image(self.schema, columns)
-        self._at = find_columns(self.schema.names, str(path), columns=named, labelled=labelled)
-        self.content = content_of(self._at, named)
-        """The word for the column that holds the examples."""
+        self._at, self.content = find_columns(self.schema.names, str(path), columns=named, labelled=labelled)
         if self._file.metadata.num_rows == 0:
             raise DataError(f"{path} must hold rows", "none", "add a row for each example")
 
@@ -89,21 +89,10 @@ class ParquetTable:
     def labels(self) -> list[Any] | None:
         """Return the labels, class ids replaced by their names; None where there are none; DataError for other ids."""
         ids = self.values("label")
-        names = _class_names(self.schema, self.schema.names[self._at["label"]]) if ids is not None else None
-        if ids is None or names is None:
-            return ids
-        named: list[Any] = []
-        for row, label in enumerate(ids):
-            if label is None or label == -1:  # how data sets without public labels mark them
-                named.append(None)
-            elif isinstance(label, int) and 0 <= label < len(names):
-                named.append(names[label])
-            elif isinstance(label, str):
-                named.append(label)
-            else:
-                received = f"{label!r} in row {row}"
-                raise DataError(f"labels of {self.path} must be class ids below {len(names)}", received, "correct it")
-        return named
+        if ids is None:
+            return None
+        names = _class_names(self.schema, self.schema.names[self._at["label"]])
+        return name_labels(ids, names, str(self.path), do="correct it")
 
     def row_groups(self) -> list[int]:
         """Return the number of rows in each row group; raises DataError where one is too large to read."""
@@ -137,13 +126,9 @@ class _Pictures:
 
     def __init__(self, tables: Sequence[ParquetTable], rows: Sequence[int]) -> None:
         self._rows = tuple(rows)
-        self._groups = [(table, group) for table in tables for group in range(len(table.row_groups()))]
-        self._starts: list[int] = []
-        start = 0
-        for table in tables:
-            for count in table.row_groups():
-                self._starts.append(start)
-                start += count
+        counts = [(table, group, count) for table in tables for group, count in enumerate(table.row_groups())]
+        self._groups = [(table, group) for table, group, _ in counts]
+        self._starts = list(accumulate((count for _, _, count in counts[:-1]), initial=0))
         self._cache: OrderedDict[int, pa.Array] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -179,36 +164,27 @@ def from_pictures(
 
     Raises DataError where a column is missing, a split is unknown, or there are fewer than two classes.
     """
-    examples: list[Example] = []
-    rows: list[int] = []
-    skipped: list[Skipped] = []
+    listing = Listing(labelled)
     start = 0
     for table, split in tables:
         labels = table.labels() if labelled else None
         splits, groups = table.values("split"), table.values("group")
         for row in range(len(table)):
-            item = f"{table.path.name}#{row}"
             label = class_name_of(labels[row]) if labels is not None else ""
-            if label is None:
-                skipped.append(Skipped(item, "", "no label"))
-                continue
-            part = split_cell(splits[row], f"{table.path}, row {row}") if splits is not None else split
-            examples.append(Example(item, label, part, class_name_of(groups[row]) if groups is not None else None))
-            rows.append(start + row)
+            part, group = split, class_name_of(groups[row]) if groups is not None else None
+            if splits is not None and label is not None:
+                part = split_cell(splits[row], f"{table.path}, row {row}")
+            listing.add(f"{table.path.name}#{row}", label, start + row, split=part, group=group)
         start += len(table)
-    classes = tuple(sorted({example.label for example in examples})) if labelled else ()
-    if labelled and examples:
-        check_classes(classes, where=where, do="give rows of at least two labels")
-    return Dataset(
+    files = [table for table, _ in tables]
+    dataset = listing.dataset(
+        _Pictures(files, listing.contents),
         name=name,
         kind=_kind(tables, where),
-        examples=tuple(examples),
-        classes=classes,
-        read=_Pictures([table for table, _ in tables], rows),
-        skipped=tuple(skipped),
-        notes=label_notes(classes),
-        runs=_runs([table for table, _ in tables]),
+        where=where,
+        do="give rows of at least two labels",
     )
+    return replace(dataset, runs=_runs(files))
 
 
 def _kind(tables: Sequence[tuple[ParquetTable, Split | None]], where: str) -> Kind:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +22,7 @@ from headstart.data.text import UTF8, Undecodable, decode_text
 
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 TABLE_SUFFIXES = (".csv", ".tsv", *LINES_SUFFIXES)
-MAX_TABLE = 2**30
-"""The largest table of text that is read, in bytes."""
+MAX_TABLE = 2**30  # the largest table of text that is read, in bytes
 
 CONTENT: dict[str, Kind] = {"path": "image", "image": "image", "text": "text", "audio": "sound"}
 """The columns that hold the examples, and what kind each says they are; a path may lead to a recording as well."""
@@ -77,7 +76,8 @@ def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = Non
         header = next(rows, None)
         if header is None:
             raise DataError(f"{where} must hold a header and rows", "nothing, it is empty", _SAVE_AS)
-        positions = find_columns([name.strip() for name in header[1]], where, columns=columns, labelled=labelled)
+        names = [name.strip() for name in header[1]]
+        positions, content = find_columns(names, where, columns=columns, labelled=labelled)
         body = list(rows)
     if not body:
         raise DataError(f"{where} must hold rows", "a header only", "add a row for each example")
@@ -86,16 +86,17 @@ def read_csv(data: bytes, where: str, *, columns: Mapping[str, str] | None = Non
         return [row[positions[word]] for _, row in body] if word in positions else None
 
     lines = [line for line, _ in body]
-    return Table.from_columns(where, content_of(positions, columns), column, lines, notes=notes)
+    return Table.from_columns(where, content, column, lines, notes=notes)
 
 
 def find_columns(
     header: list[str], where: str, *, columns: Mapping[str, str] | None = None, labelled: bool = True
-) -> dict[str, int]:
-    """Return the position of each column we know by our word for it; case does not matter.
+) -> tuple[dict[str, int], str]:
+    """Return the position of each column we know by our word for it, and our word for that of the examples.
 
-    `columns` gives other names by our words ("path", "label", "group", "split"). Raises DataError where a column that
-    must be there is not, or is there twice, and UsageError where `columns` uses another word.
+    Case does not matter. `columns` gives other names by our words ("path", "label", "group", "split"); an example's
+    column named there counts before the first that is there. Raises DataError where a column that must be there is not,
+    or is there twice, and UsageError where `columns` uses another word.
     """
     words = (*CONTENT, "label", "group", "split")
     names_by_word = {word: word for word in words}
@@ -122,14 +123,8 @@ def find_columns(
             f"the columns {list_some(header, 20)}",
             "rename the ones that hold them, or name them with --text-column and --label-column",
         )
-    return positions
-
-
-def content_of(positions: Mapping[str, int], columns: Mapping[str, str] | None = None) -> str:
-    """Return the word for the column that holds the examples: the one that was named, else the first that is there."""
-    return next(
-        (word for word in CONTENT if word in (columns or {})), next(word for word in CONTENT if word in positions)
-    )
+    there = [word for word in CONTENT if word in positions]
+    return positions, next((word for word in there if word in (columns or {})), there[0])
 
 
 def safe_cell(text: str) -> str:
@@ -160,11 +155,11 @@ def _delimiter(text: str) -> str:
     with _long_fields():
         headers = {mark: next(csv.reader(io.StringIO(start, newline=""), delimiter=mark), []) for mark in ",;\t"}
     words = {*CONTENT, "label", "group", "split"}
-    return max(headers, key=lambda mark: (sum(_word(name) in words for name in headers[mark]), len(headers[mark])))
 
+    def fit(mark: str) -> tuple[int, int]:
+        return sum(name.strip().casefold() in words for name in headers[mark]), len(headers[mark])
 
-def _word(name: str) -> str:
-    return name.strip().casefold()
+    return max(headers, key=fit)
 
 
 def _rows(text: str, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
@@ -210,13 +205,13 @@ def read_lines(data: bytes, where: str, *, columns: Mapping[str, str] | None = N
         if line.strip():
             rows.append((number, _object(line, f"{where}, line {number}")))
     names = list(dict.fromkeys(key for _, row in rows for key in row))
-    positions = find_columns(names, where, columns=columns, labelled=labelled)
+    positions, content = find_columns(names, where, columns=columns, labelled=labelled)
 
     def column(word: str) -> list[Any] | None:
         return [row.get(names[positions[word]]) for _, row in rows] if word in positions else None
 
     lines = [number for number, _ in rows]
-    return Table.from_columns(where, content_of(positions, columns), column, lines, notes=notes)
+    return Table.from_columns(where, content, column, lines, notes=notes)
 
 
 def _object(line: str, where: str) -> dict[str, Any]:
@@ -226,10 +221,7 @@ def _object(line: str, where: str) -> dict[str, Any]:
         raise DataError(f"{where} must be a JSON object", error, _WRITE_AS) from error
     if not isinstance(row, dict):
         raise DataError(f"{where} must be a JSON object", type(row).__name__, _WRITE_AS)
-    nested = [key for key, value in row.items() if isinstance(value, (dict, list))]
-    if nested:
-        return {key: value for key, value in row.items() if key not in nested}
-    return row
+    return {key: value for key, value in row.items() if not isinstance(value, (dict, list))}
 
 
 def is_loaded(data: object) -> bool:
@@ -253,32 +245,29 @@ def tables_of(data: Any, *, columns: Mapping[str, str] | None = None) -> list[tu
 
 def _table(part: Any, where: str, columns: Mapping[str, str] | None) -> Table:
     names = list(part.column_names)
-    positions = find_columns(names, where, columns=columns)
-    content = content_of(positions, columns)
+    positions, content = find_columns(names, where, columns=columns)
     if content != "text":
         raise DataError(f"{where} must hold texts", f"a column {names[positions[content]]!r}", _GIVE)
 
     def column(word: str) -> list[Any] | None:
         if word == "label":
-            return _labels(part, names[positions[word]], where)
+            name = names[positions[word]]
+            return name_labels(part[name], getattr(part.features[name], "names", None), where, do="mend it")
         return list(part[names[positions[word]]]) if word in positions else None
 
     return Table.from_columns(where, content, column, range(len(column(content) or [])), unit="row")
 
 
-def _labels(part: Any, column: str, where: str) -> list[Any]:
-    """Return the labels, class ids replaced by the names that the data set gives them."""
-    names = getattr(part.features[column], "names", None)
+def name_labels(labels: Iterable[Any], names: Sequence[str] | None, where: str, *, do: str) -> list[Any]:
+    """Return labels, class ids replaced by their names where there are any; raises DataError for other ids."""
     named: list[Any] = []
-    for row, label in enumerate(part[column]):
+    for row, label in enumerate(labels):
         if names is None or label is None or isinstance(label, str):
             named.append(label)
         elif label == -1:  # how data sets without public labels mark them
             named.append(None)
-        elif 0 <= label < len(names):
+        elif hasattr(label, "__index__") and 0 <= label < len(names):
             named.append(names[label])
         else:
-            raise DataError(
-                f"labels of {where} must be class ids below {len(names)}", f"{label} in row {row}", "mend it"
-            )
+            raise DataError(f"labels of {where} must be class ids below {len(names)}", f"{label!r} in row {row}", do)
     return named
