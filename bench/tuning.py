@@ -45,9 +45,8 @@ def speed() -> None:
     from headstart.sources.registry import open_source
     from headstart.testing import toy_photos
     from headstart.tune.trial import TuningTrial
-    from headstart.tune.trial_config import TrialConfig
     from headstart.tune.network.fused_batchnorm import fused
-    from headstart.tune.problem import TuningProblem
+    from headstart.tune.problem import TrialConfig, TuningProblem
     from headstart.tune.training.task import Recipe, precision
 
     folder = Path(tempfile.mkdtemp(prefix="headstart-"))

@@ -25,7 +25,7 @@ ORDER = {
     " catalogue",
     "sources.checkpoints": "align keras_file safetensors pth checks read load source_folder",
     "sources.hub": "client repository weights",
-    "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source classifier stages"
+    "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source stages"
     " transformers_image transformers_text two_step",
     "sources.graphs": "protobuf onnx_check traversal openvino_graph saved_model_check sidecar source",
     "sources.text": "source word_index word_vectors word_network word_source",
@@ -37,11 +37,10 @@ ORDER = {
     "judge": "intervals metrics baselines report benefit gate",
     "judge.report": "charts page usage fit_page comparison_page",
     "judge.benefit": "results gains sentence benefit",
-    "tune": "settings network problem training class_names evaluation trial_config inputs flip_check from_scratch"
-    " result trial attempt search",
-    "tune.training": "checkpoint task losses run_state schedule signals trackers loop",
+    "tune": "settings network training problem inputs frozen_checks from_scratch result trial attempt search",
+    "tune.training": "checkpoint task run_state schedule signals trackers loop",
     "tune.network": "readers classifier trace frozen_prefix fused_batchnorm lora param_groups",
-    "tune.inputs": "augment row_store base spec_augment images texts by_modality contrastive stream",
+    "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
     "ship": "schema tfidf_member bundle card upload",
     "run": "clock folder schema option_model options prepared prepare trainable",
     "fitting": "choice_cache words baseline selection predictor words_after_tuning tuning result page fit",

@@ -195,8 +195,7 @@ def _seconds_of_a_pass(source: Source, prepared: PreparedData, size: int) -> flo
         preprocessing = resized(preprocessing, size) if size else preprocessing
         tapped = Tapped(source.module(), preprocessing, source.taps[:1])
         network: Any = tapped.eval().to(memory_format=torch.channels_last)
-        channels = 1 if preprocessing.channels == "grey" else 3
-        inputs = (torch.zeros((len(examples), *preprocessing.size, channels), dtype=torch.uint8),)
+        inputs = (torch.zeros((len(examples), *preprocessing.shape), dtype=torch.uint8),)
     else:
         network = source.module().eval()
         pieces = [tokens.pieces[0] for tokens in map(source.prepare, examples) if isinstance(tokens, Tokens)]

@@ -30,10 +30,9 @@ from headstart.tune.training.trackers import Tracker
 
 if TYPE_CHECKING:
     from headstart.tune.inputs.base import DecodedCache
-    from headstart.tune.problem import TuningProblem
+    from headstart.tune.problem import TrialConfig, TuningProblem
     from headstart.tune.training.task import TrainResult
     from headstart.tune.trial import TuningTrial
-    from headstart.tune.trial_config import TrialConfig
 
 RATE_DIVISOR, MAX_ATTEMPTS = 3.0, 3
 """A run whose loss explodes starts again at a rate so many times lower; so many runs at most."""
@@ -165,7 +164,6 @@ def _at_size(source: Source, size: int) -> Source:
 def _trial_config(config: ArmConfig, source: Source, seed: int) -> TrialConfig:
     from headstart.tune.inputs.by_modality import learning_rate_of
     from headstart.tune.training.task import Recipe
-    from headstart.tune.trial_config import TrialConfig
 
     scratch = config.arm == SCRATCH
     recipe = Recipe(
@@ -235,7 +233,7 @@ def horizontal_flip_keeps_labels(prepared: PreparedData, source: Source) -> bool
     """Return whether the source still knows the examples when they are mirrored, judged on a part of the labels."""
     import torch
 
-    from headstart.tune.flip_check import flip_keeps_labels
+    from headstart.tune.frozen_checks import flip_keeps_labels
 
     parts, scanned = prepared.parts, prepared.scan
     train, validation = hold_out(scanned.dataset, scanned.hashes, parts.train, share=FLIP_SHARE, seed=0)

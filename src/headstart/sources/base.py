@@ -160,6 +160,8 @@ class Source(ABC):
     """Words of the texts to learn from that have got a vector here, and are none of the file's."""
     rates: Mapping[str, float] | None = None
     """The full learning rate of each mode of tuning, where it is not that of other networks of its kind."""
+    stages: tuple[str, ...] = ()
+    """The parts of the module whose output is a stage's, in torch's dotted form; none where there is no module."""
     opened: Mapping[str, Any] | None = None
     """The arguments of `open_source` that give this source once more, in another process; None for one made by hand."""
 
@@ -229,11 +231,6 @@ class Source(ABC):
     @abstractmethod
     def module(self) -> torch.nn.Module:
         """Return the torch module with its weights loaded (what tuning changes)."""
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The parts of the module whose output is a stage's, in torch's dotted form; none where there is no module."""
-        return ()
 
     def as_trainable(self, texts: Callable[[], Iterable[str]], others: Callable[[], Iterable[str]]) -> Source | None:
         """Return the source as a network whose weights can learn; None where it only computes.

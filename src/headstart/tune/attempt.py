@@ -13,15 +13,22 @@ import torch
 
 from headstart.base.progress import Progress
 from headstart.data.split import hold_out
-from headstart.tune.evaluation import Evaluation, evaluate, evaluate_frozen, gain, pooled
 from headstart.tune.inputs.base import DecodedCache
-from headstart.tune.problem import TuningProblem
-from headstart.tune.result import Confirmation, TrialResult, confirmation_of
+from headstart.tune.problem import TrialConfig, TuningProblem
+from headstart.tune.result import (
+    Confirmation,
+    Evaluation,
+    TrialResult,
+    confirmation_of,
+    evaluate,
+    evaluate_frozen,
+    gain,
+    pooled,
+)
 from headstart.tune.settings import ALL
 from headstart.tune.training.task import TrainResult, default_device
 from headstart.tune.training.trackers import Tracker
 from headstart.tune.trial import Interpolation, TuningTrial
-from headstart.tune.trial_config import TrialConfig
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 REFIT_ALPHAS = (0.5, 1.0)  # where the head is fitted again as well, which takes a pass over every training example

@@ -19,11 +19,10 @@ from headstart.base.progress import Progress
 from headstart.data.audio.spectrogram import HOP, AudioPreprocessing, audio_preprocessing
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.sources.networks.classifier import with_classes
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.networks.tapped import Normalised, Tapped
+from headstart.sources.networks.two_step import with_classes
 from headstart.sources.taps import Tap
-from headstart.tune.inputs.images import picture_shape
 from headstart.tune.inputs.stream import SHARES, SIZE_STEP, Stream, scaled_side
 from headstart.tune.network.classifier import accepts_size
 from headstart.tune.network.param_groups import statistics_of
@@ -228,7 +227,7 @@ def _check_size(source: TorchSource, size: int) -> None:
 
 def _with_widths(body: nn.Module, preprocessing: Preprocessing, taps: Sequence[Tap]) -> tuple[Tap, ...]:
     """Return the taps with the widths that they have at this size: `flatten` keeps every position."""
-    blank = torch.zeros(1, *picture_shape(preprocessing), dtype=torch.uint8)
+    blank = torch.zeros(1, *preprocessing.shape, dtype=torch.uint8)
     with torch.inference_mode():
         blocks = Tapped(body, preprocessing, taps).eval()(blank)
     return tuple(replace(tap, width=block.shape[1]) for tap, block in zip(taps, blocks, strict=True))

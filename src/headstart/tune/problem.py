@@ -1,9 +1,9 @@
-"""The problem that tuning solves: examples, a source, and the head that was chosen on its frozen features."""
+"""What a trial of tuning works on: examples, a source, the head chosen on its frozen features; and how it tunes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from headstart.heads.linear import LinearHead
 from headstart.sources.base import Source
 from headstart.sources.layers import JOINED
 from headstart.sources.taps import Tap
+from headstart.tune.network.param_groups import LAYER_DECAY
+from headstart.tune.training.task import Recipe
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,38 @@ class TuningProblem:
         preprocessing = self.source.preprocessing
         return preprocessing.size if isinstance(preprocessing, Preprocessing) else (0, 0)
 
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """How a trial tunes.
+
+    Attributes:
+        mode: `norm`, `lora`, `last:N` or `all`.
+        size: side of the network's input, in pixels; 0 for the source's own.
+        horizontal_flip: whether a horizontally flipped picture keeps its label.
+        augmented_views: augmented views of each example, where activations are cached.
+        train_batchnorm: whether the BatchNorm layers that learn run in training mode.
+        contrastive: whether the body learns from pairs before a head is fitted (see `inputs.contrastive`).
+        class_names: whether the name of each class is one more example of it (see `frozen_checks`).
+        cache_activations: whether the activations of the frozen layers may be cached at all.
+        layer_decay: learning rate of a stage, as a share of that of the stage above it; 1 for random weights.
+    """
+
+    mode: str
+    size: int = 0
+    augment: str = "light"
+    horizontal_flip: bool = False
+    augmented_views: int = 4
+    train_batchnorm: bool = False
+    contrastive: bool = False
+    class_names: bool = False
+    cache_activations: bool = True
+    layer_decay: float = LAYER_DECAY
+    recipe: Recipe = field(default_factory=Recipe)
+
     @property
-    def stages(self) -> tuple[str, ...]:
-        """The modules that end the stages of the network, in no particular order."""
-        return self.source.stages
+    def name(self) -> str:
+        """The name of the trial in reports and progress lines."""
+        name = f"{self.mode} by pairs" if self.contrastive else self.mode
+        name += " and names" if self.class_names else ""
+        return f"{name} at {self.size} px" if self.size else name

@@ -14,17 +14,14 @@ from headstart.base.memory import reraise_out_of_memory
 from headstart.base.progress import Progress
 from headstart.heads.linear import softmax
 from headstart.tune.attempt import Attempt, SearchLimits, TrialRunner
-from headstart.tune.class_names import class_names_help
-from headstart.tune.evaluation import evaluate
-from headstart.tune.flip_check import flip_keeps_labels
+from headstart.tune.frozen_checks import class_names_help, flip_keeps_labels
 from headstart.tune.inputs.by_modality import PIPELINES, learning_rate_of
 from headstart.tune.inputs.contrastive import BATCH_FACTOR
-from headstart.tune.problem import TuningProblem
-from headstart.tune.result import Tuning, early_end_note, not_kept_note, retrained_note
+from headstart.tune.problem import TrialConfig, TuningProblem
+from headstart.tune.result import Tuning, early_end_note, evaluate, not_kept_note, retrained_note
 from headstart.tune.settings import ALL, AUTO, Settings
 from headstart.tune.training.task import Recipe
 from headstart.tune.training.trackers import Tracker
-from headstart.tune.trial_config import TrialConfig
 
 DEFAULT_BUDGET = 600.0
 """Seconds for `auto` where no budget is given."""
@@ -187,7 +184,7 @@ class Search:
 
     def _configs(self, budget: float) -> list[TrialConfig]:
         """Return the configurations that `auto` tries, cheapest first: as many as the budget gives a fair run."""
-        stages = len(self.problem.stages)
+        stages = len(self.problem.source.stages)
         modes = PIPELINES[self.problem.dataset.kind].auto_modes(self.problem)
         modes = modes[: max(1, int(self.limits.rung_share * budget / self.limits.rung_seconds))]
         fitting = [pair for pair in modes if pair[0] == ALL or int(pair[0][-1]) < stages] or [(ALL, modes[0][1])]

@@ -30,7 +30,7 @@ from headstart.tune.network.fused_batchnorm import find_pairs, fused
 from headstart.tune.network.param_groups import choose_groups, set_modes, stages_of, statistics_of, used_weights
 from headstart.tune.network.readers import Inputs
 from headstart.tune.network.trace import Span, spans
-from headstart.tune.problem import TuningProblem
+from headstart.tune.problem import TrialConfig, TuningProblem
 from headstart.tune.settings import LORA
 from headstart.tune.training.loop import train
 from headstart.tune.training.task import (
@@ -44,7 +44,6 @@ from headstart.tune.training.task import (
     validation_scores,
 )
 from headstart.tune.training.trackers import Tracker
-from headstart.tune.trial_config import TrialConfig
 
 HEAD_LR_SCALE = 300.0
 """The head's learning rate as a share of that of the topmost stage, over the number of features.
@@ -105,7 +104,7 @@ class TuningTrial:
         self.groups = choose_groups(
             self.body,
             config.mode,
-            stages=stages_of(problem.stages, ran),
+            stages=stages_of(problem.source.stages, ran),
             ran=ran,
             used=self.used,
             train_batchnorm=config.train_batchnorm,
@@ -307,7 +306,7 @@ class TuningTrial:
     def tuned_source(self) -> Source:
         """Return the source with the weights that have changed."""
         changed = {name: tensor.float().cpu().numpy() for name, tensor in self.changed_weights().items()}
-        return self.pipeline.tuned_source(changed)
+        return self.problem.source.with_weights(changed, self.pipeline.preprocessing)
 
     def final_state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return copies of the changed weights of the body, and of the head, by name: the end of `interpolate`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,12 @@ import pytest
 
 import headstart as hs
 from headstart.base.errors import SourceError
-from headstart.judge.intervals import Interval
+from headstart.heads.linear import LinearHead
+from headstart.model import Model
 from headstart.run.folder import check_out
-from headstart.testing import toy_photos
-from headstart.tune import evaluation as judging
-from headstart.tune.training import loop
+from headstart.ship.bundle import DataIdentity
+from headstart.sources import registry, uri
+from headstart.testing import PlantedSource, toy_photos, toy_stripes
 
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 8, "augment": "none", "learning_rate": 1e-3}
 SOURCE = {"source": "timm:test_resnet", "weights": "none", "engine": "torch"}
@@ -34,27 +35,45 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def gaining(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every epoch count as better than the one before, and the end as better beyond its interval."""
-    better = itertools.count(0, -1)
-    monkeypatch.setattr(loop, "loss_and_accuracy", lambda scores, y, weights: (float(next(better)), 0.9))
-    monkeypatch.setattr(judging, "paired_difference", lambda *args, **kwargs: Interval(0.1, 0.05, 0.2))
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the planted and shuffled toy networks be sources by URI, so that a bundle can open them again."""
+
+    def open_named(spec: uri.Spec, *, weights: str, seed: int) -> PlantedSource:
+        return PlantedSource(int(spec.revision or 0), shuffled=spec.name == "shuffled")
+
+    point = SimpleNamespace(name="toy", load=lambda: open_named)
+    monkeypatch.setattr(uri, "entry_points", lambda group: [point])
+    monkeypatch.setattr(registry, "entry_points", lambda group, name: [point])
 
 
-@pytest.mark.usefixtures("gaining")
-def test_a_tuned_model_is_saved_and_loaded_with_what_has_changed(photos: Path, tmp_path: Path) -> None:
-    model = hs.fit(photos, tune="last:1", **QUICK, out=tmp_path / "out", **SOURCE)
+def fine_stripes(per_class: int) -> tuple[list[np.ndarray], list[str]]:
+    """Return pictures of 96 pixels whose class is the direction of stripes 3 pixels wide: at 32 pixels they are gone."""
+    rng, pictures, labels = np.random.default_rng(0), [], []
+    down, across = np.mgrid[:96, :96]
+    for number in range(2 * per_class):
+        waves = np.sin(2 * np.pi / 3 * (across if number % 2 else down) + rng.uniform(0, 2 * np.pi))
+        values = 127 + 60 * waves[:, :, None] + rng.normal(0, 20, (96, 96, 3))
+        pictures.append(values.clip(0, 255).astype(np.uint8))
+        labels.append("across" if number % 2 else "down")
+    return pictures, labels
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_tuned_model_is_saved_and_loaded_with_what_has_changed(tmp_path: Path) -> None:
+    pictures, labels = toy_stripes(2, 40, noise=0.05)
+    learning = {**QUICK, "tune": "all", "epochs": 12, "patience": 12, "learning_rate": 3e-3, "layer": "pool"}
+    model = hs.fit((pictures, labels), source="toy:shuffled@0", engine="torch", **learning, out=tmp_path / "out")
     said = model.report["tuning"]
-    assert model.report["tune"] == "last:1"
-    assert said["kept"]
+    assert model.report["tune"] == "all"
+    assert said["kept"], "stripes are what shuffled weights do not know, and can learn"
     assert {"frozen", "tuned", "difference"} <= said["test"].keys()
     assert said["test"]["tuned"]["accuracy"] == model.report["test"]["accuracy"]
-    items = sorted(photos.rglob("*.jpg"))[:5]
+    items = pictures[::20]
     expected = model.predict_proba(items)
     again = hs.load(tmp_path / "out" / "bundle", engine="torch")
     np.testing.assert_array_equal(again.predict_proba(items), expected)
     manifest = json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())
-    assert manifest["tuning"]["way"] == "last:1"
+    assert manifest["tuning"]["way"] == "all"
     assert "tuned.safetensors" in manifest["members"]
     assert manifest["source"]["sha256"] == model.source.base.info.sha256
     again.save(tmp_path / "copy")
@@ -64,27 +83,34 @@ def test_a_tuned_model_is_saved_and_loaded_with_what_has_changed(photos: Path, t
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
-@pytest.mark.usefixtures("gaining")
-def test_where_only_the_size_gains_the_model_is_the_source_at_that_size(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "loss_and_accuracy", lambda scores, y, weights: (1.0, 0.9))
-    model = hs.fit(photos, tune="last:1", **QUICK, size=96, out=tmp_path / "out", **SOURCE)
+@pytest.mark.usefixtures("toys")
+def test_where_only_the_size_gains_the_model_is_the_source_at_that_size(tmp_path: Path) -> None:
+    pictures, labels = fine_stripes(40)
+    still = {**QUICK, "learning_rate": 1e-12}
+    model = hs.fit((pictures, labels), source="toy:planted@0", engine="torch", tune="last:1", **still, size=96)
     assert model.report["tuning"]["kept"]
     assert "what gains is the size of the input alone" in model.report["warnings"][-1]
+    assert model.source.preprocessing.size == (96, 96)
     model.save(tmp_path / "bundle")
-    items = [str(next(photos.rglob("*.*")))]
+    items = pictures[:3]
     np.testing.assert_allclose(
-        hs.load(tmp_path / "bundle").predict_proba(items), model.predict_proba(items), rtol=0, atol=1e-6
+        hs.load(tmp_path / "bundle", engine="torch").predict_proba(items), model.predict_proba(items), rtol=0, atol=1e-6
     )
 
 
-@pytest.mark.usefixtures("gaining")
-def test_a_tuned_bundle_without_its_weights_is_refused(photos: Path, tmp_path: Path) -> None:
-    hs.fit(photos, tune="last:1", **QUICK, out=tmp_path / "out", **SOURCE)
-    (tmp_path / "out" / "bundle" / "tuned.safetensors").unlink()
+@pytest.mark.usefixtures("toys")
+def test_a_tuned_bundle_without_its_weights_is_refused(tmp_path: Path) -> None:
+    source = PlantedSource()
+    state = {name: tensor.numpy() + 1 for name, tensor in source.module().state_dict().items()}
+    tuned = source.with_weights(state).at("pool")
+    head = LinearHead("ridge", 1.0, np.ones((24, 2), np.float32), np.zeros(2, np.float32))
+    block, data = tuned.network().blocks[:1], DataIdentity("toys", "1" * 64)
+    model = Model(tuned, "pool", block, head, ("a", "b"), {"schema": 1, "task": "image-classification"}, data)
+    model.save(tmp_path / "bundle")
+    assert hs.load(tmp_path / "bundle").source.info.sha256 == tuned.info.sha256
+    (tmp_path / "bundle" / "tuned.safetensors").unlink()
     with pytest.raises(hs.HeadstartError, match=r"tuned\.safetensors must be in"):
-        hs.load(tmp_path / "out" / "bundle")
+        hs.load(tmp_path / "bundle")
 
 
 def test_what_is_not_kept_is_said_and_shown(photos: Path, tmp_path: Path) -> None:

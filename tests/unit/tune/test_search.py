@@ -19,14 +19,13 @@ from headstart.heads.linear import softmax
 from headstart.sources.layers import select
 from headstart.testing import PlantedSource, ToySource
 from headstart.tune.attempt import ALPHAS, SearchLimits, TrialRunner
-from headstart.tune.flip_check import flip_keeps_labels
-from headstart.tune.problem import TuningProblem
+from headstart.tune.frozen_checks import flip_keeps_labels
+from headstart.tune.problem import TrialConfig, TuningProblem
 from headstart.tune.result import Tuning
 from headstart.tune.search import Search, tune
 from headstart.tune.settings import Settings, parse_budget
 from headstart.tune.training.task import Recipe
 from headstart.tune.trial import Interpolation, TuningTrial
-from headstart.tune.trial_config import TrialConfig
 
 CPU = torch.device("cpu")
 QUICK = Settings("all", epochs=2, batch_size=8, augment="none", learning_rate=1e-3)

@@ -23,10 +23,10 @@ from headstart.sources.registry import open_source
 from headstart.testing import ToySource
 from headstart.tune.inputs import row_store
 from headstart.tune.network.param_groups import has_statistics, is_norm
+from headstart.tune.problem import TrialConfig
 from headstart.tune.training import task
 from headstart.tune.training.task import Recipe
 from headstart.tune.trial import Interpolation, TuningTrial
-from headstart.tune.trial_config import TrialConfig
 
 BATCHNORM, LAYERNORM = "timm:test_resnet", "timm:test_vit"
 QUICK = Recipe(epochs=2, learning_rate=1e-2, batch_size=8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,27 +12,27 @@ import numpy as np
 import pytest
 import torch
 from hub_models import for_sentences, place, tiny_text
-from toy_texts import FILLERS, TOPICS, sentences, write_csv
+from toy_texts import FILLERS, TOPICS, sentences
 from tuning_problem import text_tuning_problem
 
 import headstart as hs
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.engines.torch import TorchTexts
-from headstart.fitting import words_after_tuning as leaning
-from headstart.sources.base import Identity
+from headstart.heads.linear import LinearHead
+from headstart.model import Model
+from headstart.ship.bundle import DataIdentity
+from headstart.sources.base import Identity, Source
 from headstart.sources.networks import bert
 from headstart.sources.networks.source import build_seeded
 from headstart.sources.registry import open_source
 from headstart.sources.text.source import TextSource, layer_taps
 from headstart.sources.text.word_source import WordNetwork, WordSource
-from headstart.tune import search as adapt
 from headstart.tune.inputs.texts import bucketed
 from headstart.tune.network.param_groups import is_norm
-from headstart.tune.training import loop
+from headstart.tune.problem import TrialConfig
 from headstart.tune.training.task import Recipe
 from headstart.tune.trial import Interpolation, TuningTrial
-from headstart.tune.trial_config import TrialConfig
 
 QUICK = Recipe(epochs=2, learning_rate=1e-2, batch_size=8)
 CPU = torch.device("cpu")
@@ -68,7 +67,7 @@ def ours(source: TextSource) -> TextSource:
     )
 
 
-def trial_of(folder: Path, source: TextSource, config: TrialConfig, **how: Any) -> TuningTrial:
+def trial_of(folder: Path, source: TextSource | WordSource, config: TrialConfig, **how: Any) -> TuningTrial:
     return TuningTrial(
         text_tuning_problem(folder, source, **how), config, decoded_cache={}, device=CPU, progress=Progress()
     )
@@ -195,28 +194,41 @@ def test_batches_hold_texts_of_nearly_one_length_and_each_once() -> None:
     assert not all(np.array_equal(one, other) for one, other in zip(batches, other, strict=False))
 
 
-def test_a_tuned_encoder_is_saved_loaded_and_tuned_to_the_same_weights(
-    tmp_path: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, better = encoder(), itertools.count(0, -1)
-    monkeypatch.setattr(leaning, "stacked_log_loss", lambda *given: 100.0)
-    monkeypatch.setattr(loop, "loss_and_accuracy", lambda scores, y, weights: (float(next(better)), 0.9))
-    monkeypatch.setattr(adapt.Search, "is_better", lambda *given: True)
-    table, how = write_csv(tmp_path / "topics.csv", sentences(24)), {"engine": "torch", "tune": "last:1"}
-    how |= {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
-    model = hs.fit(table, source=source, out=tmp_path / "out", **how)
-    assert model.report["tuning"]["kept"] and model.report["tuning"]["way"] == "last:1"
+def model_of(source: Source) -> Model:
+    """Return a model of the toy topics on `pool` of a source, with a head of random weights."""
+    block = source.network().blocks[:1]
+    rng, width = np.random.default_rng(0), block[0].width
+    head = LinearHead("ridge", 1.0, rng.standard_normal((width, 3)).astype(np.float32), np.zeros(3, np.float32))
+    report = {"schema": 1, "task": "text-classification"}
+    data = DataIdentity("topics", "1" * 64)
+    return Model(source.at("pool"), "pool", block, head, ("cooking", "music", "sailing"), report, data, engine="torch")
+
+
+def comes_back(model: Model, folder: Path) -> Model:
+    """Return a model after it was saved and loaded twice, proved to predict as before."""
     texts = [text for text, _ in sentences(2, seed=3)]
     expected = model.predict_proba(texts)
-    again = hs.load(tmp_path / "out" / "bundle", engine="torch")
+    model.save(folder / "bundle")
+    again = hs.load(folder / "bundle", engine="torch")
     np.testing.assert_array_equal(again.predict_proba(texts), expected)
-    assert "tuned.safetensors" in json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())["members"]
-    again.save(tmp_path / "copy")
-    np.testing.assert_array_equal(hs.load(tmp_path / "copy", engine="torch").predict_proba(texts), expected)
-    twice = hs.fit(table, source=source, **how)
-    assert model.source.base is not None and twice.source.base is not None
-    for name, weights in model.source.weights.items():
-        np.testing.assert_array_equal(twice.source.weights[name], weights)
+    again.save(folder / "copy")
+    np.testing.assert_array_equal(hs.load(folder / "copy", engine="torch").predict_proba(texts), expected)
+    return again
+
+
+def test_a_tuned_encoder_is_tuned_to_the_same_weights_saved_and_loaded(tmp_path: Path, encoder: Any) -> None:
+    source, learned = encoder(), []
+    for number in range(2):
+        trial = trial_of(tmp_path / str(number), source, TrialConfig("last:1", recipe=replace(QUICK, keep_last=True)))
+        assert trial.run(budget=None, folder=None, identity={}).best == 2
+        learned.append(trial.tuned_source())
+    first, second = (one.weights for one in learned)
+    assert first and first.keys() == second.keys()
+    assert all(np.array_equal(weights, second[name]) for name, weights in first.items())
+    loaded = comes_back(model_of(learned[0]), tmp_path)
+    assert loaded.source.base is not None and loaded.source.info.sha256 == learned[0].info.sha256
+    assert loaded.source.info.sha256 != source.info.sha256
+    assert "tuned.safetensors" in json.loads((tmp_path / "bundle" / "manifest.json").read_text())["members"]
 
 
 @pytest.fixture
@@ -249,29 +261,22 @@ def test_a_layer_of_word_vectors_says_what_the_file_does_and_knows_more_words(ve
     assert WordNetwork(vectors, texts).network().fingerprint == network.network().fingerprint
 
 
-def test_tuned_word_vectors_are_saved_and_loaded_with_their_new_words(
-    tmp_path: Path, vectors: WordSource, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    better = itertools.count(0, -1)
-    monkeypatch.setattr(loop, "loss_and_accuracy", lambda scores, y, weights: (float(next(better)), 0.9))
-    monkeypatch.setattr(adapt.Search, "is_better", lambda *given: True)
-    monkeypatch.setattr(leaning, "stacked_log_loss", lambda *given: 100.0)
-    table = write_csv(tmp_path / "topics.csv", sentences(24))
-    how = {"source": vectors, "tune": "all", "epochs": 3, "batch_size": 8, "learning_rate": 1e-2}
-    model = hs.fit(table, out=tmp_path / "out", **how)
-    assert model.source.base is not None and model.report["tuning"]["way"] == "all"
-    before = vectors.vectors.original(model.source.weights["places"][:3])
-    assert (model.source.weights["vectors"][:3] != before).all(), "vectors have learned"
-    texts = [text for text, _ in sentences(2, seed=3)]
-    expected = model.predict_proba(texts)
-    np.testing.assert_array_equal(hs.load(tmp_path / "out" / "bundle").predict_proba(texts), expected)
-    hs.load(tmp_path / "out" / "bundle").save(tmp_path / "copy")
-    np.testing.assert_array_equal(hs.load(tmp_path / "copy").predict_proba(texts), expected)
-    new = next(word for word in model.source.vectors.learned.new)
-    assert model.source.prepare(new.encode()).used == 1 and vectors.prepare(new.encode()).used == 0
+def test_tuned_word_vectors_are_saved_and_loaded_with_their_new_words(tmp_path: Path, vectors: WordSource) -> None:
+    network = WordNetwork(vectors, [text for text, _ in sentences(24)], FILLERS)
+    recipe = Recipe(epochs=3, learning_rate=1e-2, batch_size=8, keep_last=True)
+    trial = trial_of(tmp_path / "topics", network, TrialConfig("all", recipe=recipe))
+    assert trial.run(budget=None, folder=None, identity={}).best == 3
+    tuned = trial.tuned_source()
+    assert isinstance(tuned, WordSource) and tuned.base is vectors
+    before = vectors.vectors.original(tuned.weights["places"][:3])
+    assert (tuned.weights["vectors"][:3] != before).all(), "vectors have learned"
+    loaded = comes_back(model_of(tuned), tmp_path).source
+    assert loaded.weights.keys() == tuned.weights.keys()
+    new = next(word for word in tuned.vectors.learned.new)
+    assert loaded.prepare(new.encode()).used == 1 and vectors.prepare(new.encode()).used == 0
     unmet = next(word for word in FILLERS if word not in " ".join(text for text, _ in sentences(1)))
-    assert model.source.prepare(unmet.encode()).used == 1
+    assert loaded.prepare(unmet.encode()).used == 1
     with pytest.raises(UsageError, match="has no stages to part"):
-        hs.fit(table, **{**how, "tune": "last:1"})
+        trial_of(tmp_path / "stages", network, TrialConfig("last:1"))
     with pytest.raises(SourceError, match="must be places, vectors of 8 numbers and words"):
-        vectors.with_weights({**model.source.weights, "places": model.source.weights["places"][::-1]})
+        vectors.with_weights({**tuned.weights, "places": tuned.weights["places"][::-1]})

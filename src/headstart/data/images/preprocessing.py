@@ -39,6 +39,11 @@ class Preprocessing:
     channels: Literal["rgb", "bgr", "grey"] = "rgb"  # order of the channels that the network sees
     background: int = 255  # grey level 0..255 on which transparent pictures are laid
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the network's input."""
+        return (*self.size, 1 if self.channels == "grey" else 3)
+
     def prepare(self, data: bytes) -> NDArray[np.uint8]:
         """Return the picture in `data` as the network takes it; see `decode`."""
         return decode(data, self)

@@ -76,12 +76,8 @@ class TorchSource(Source):
         more: Sequence[Tap] = (),
     ) -> None:
         super().__init__(identity, preprocessing, taps, more=more)
+        self.stages = tuple(dict.fromkeys(tap.module for tap in self.all_taps if tap.module))
         self._build = cache(build)
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The parts of the module whose output is a stage's, in torch's dotted form."""
-        return tuple(dict.fromkeys(tap.module for tap in self.all_taps if tap.module))
 
     @property
     def fingerprint(self) -> str:
@@ -98,10 +94,8 @@ class TorchSource(Source):
 
     def network(self) -> Network:
         """Return the network that yields every standard block in one pass, or those that the layer names."""
-        height, width = self.preprocessing.size
-        channels = 1 if self.preprocessing.channels == "grey" else 3
         blocks = tuple(tap.block for tap in self.active_taps)
-        return Network(self.fingerprint, (height, width, channels), blocks, self._tapped)
+        return Network(self.fingerprint, self.preprocessing.shape, blocks, self._tapped)
 
     def module(self) -> nn.Module:
         """Return the torch module with its weights loaded, in inference mode; the same one each time."""

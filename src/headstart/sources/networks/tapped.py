@@ -5,7 +5,7 @@ Imports torch: only the files that build a network import this one, and only whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,23 +70,31 @@ class Tapped(Normalised):
     def __init__(self, body: nn.Module, preprocessing: Preprocessing, taps: Sequence[Tap]) -> None:
         super().__init__(body, preprocessing)
         self.taps = tuple(taps)
-        self._watched = sorted({tap.module for tap in taps if tap.module})
-        for name in self._watched:
-            body.get_submodule(name)
+        for tap in taps:
+            body.get_submodule(tap.module)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Return the blocks in the order of the taps."""
+        return self.with_cached(pictures, {})
+
+    def with_cached(self, pictures: Tensor, cached: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the blocks in the order of the taps; those that are `cached`, by name, as they are."""
         body: Any = self.body
+        missing = [tap for tap in self.taps if tap.name not in cached]
         # Hooks live for one pass: another network over the same body must not keep this one's maps.
-        with seen(body, self._watched) as outputs:
+        with seen(body, sorted({tap.module for tap in missing if tap.module})) as outputs:
             final = body.forward_features(self.normalised(pictures))
         outputs[""] = final
-        return tuple(
-            body.forward_head(final, pre_logits=True).flatten(1)
-            if tap.reduce == "pool"
-            else reduced(outputs[tap.module], tap.reduce, tap.channels_last)
-            for tap in self.taps
-        )
+        computed = {
+            tap.name: (
+                body.forward_head(final, pre_logits=True).flatten(1)
+                if tap.reduce == "pool"
+                else reduced(outputs[tap.module], tap.reduce, tap.channels_last)
+            )
+            for tap in missing
+        }
+        blocks = {**cached, **computed}
+        return tuple(blocks[tap.name] for tap in self.taps)
 
 
 @contextmanager

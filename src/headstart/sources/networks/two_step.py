@@ -1,4 +1,4 @@
-"""Split: a classifier of any library in timm's two steps, cut at its last map of features and before its classifier.
+"""A network of any library in timm's two steps, cut at its last map and before its classifier, which can be replaced.
 
 Imports torch: only the files that build a network import this one, and only when they do.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from headstart.base.errors import SourceError
+from headstart.sources.networks.source import build_seeded
 
 POOLING_PARTS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.Dropout, nn.Identity)
 """What may follow the last map of a network and still give a map, without weights or a decision of its own."""
@@ -157,3 +158,38 @@ def _cannot_cut(body: nn.Module, why: str) -> SourceError:
 
 def _has_weights(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None
+
+
+def with_classes(body: nn.Module, classes: int, *, seed: int = 0) -> nn.Module:
+    """Return `body`, its classifier replaced by a random one of `classes` classes; torch's own state is untouched.
+
+    timm's networks have `reset_classifier`; others a `classifier`, one linear map or 1 x 1 convolution, or SourceError.
+    """
+    training = body.training
+    build_seeded(lambda: _replace_classifier(body, classes), seed)
+    return body.train(training)
+
+
+def _replace_classifier(body: Any, classes: int) -> None:
+    if hasattr(body, "reset_classifier"):
+        body.reset_classifier(classes)
+        return
+    new = _like(getattr(body, "classifier", None), classes)
+    if hasattr(body, "set_classifier"):
+        body.set_classifier(new)
+    else:
+        body.classifier = new
+
+
+def _like(old: Any, classes: int) -> nn.Module:
+    """Return a classifier like `old` of another number of classes."""
+    biased = getattr(old, "bias", None) is not None
+    if isinstance(old, nn.Linear):
+        return nn.Linear(old.in_features, classes, bias=biased)
+    if isinstance(old, nn.Conv2d) and old.kernel_size == (1, 1):
+        return nn.Conv2d(old.in_channels, classes, 1, bias=biased)
+    raise SourceError(
+        "an architecture that is trained anew must end in one linear map",
+        type(old).__name__,
+        "name another one, such as timm:resnet18",
+    )

@@ -98,7 +98,7 @@ def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, s
         identity = replace(identity, classes=classes, sha256=sha256_json([identity.sha256, classes]))
 
         def build() -> nn.Module:
-            from headstart.sources.networks.classifier import with_classes
+            from headstart.sources.networks.two_step import with_classes
 
             return with_classes(shell.module(), classes, seed=seed)
 

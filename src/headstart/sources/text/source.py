@@ -130,14 +130,9 @@ class TextSource(Source):
         lookup: Callable[[], Callable[[Sequence[Tokens]], NDArray[np.float32]]] | None = None,
     ) -> None:
         super().__init__(identity, reading, taps)
-        self._stages = tuple(stages)
+        self.stages = tuple(stages)
         self.tokenizer, self._lookup = tokenizer, lookup
         self._build = cache(build) if build is not None else None
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The parts of the module that are its layers, first to last, in torch's dotted form."""
-        return self._stages
 
     def as_trainable(
         self, texts: Callable[[], Iterable[str]], others: Callable[[], Iterable[str]]

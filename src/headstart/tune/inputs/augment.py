@@ -1,4 +1,4 @@
-"""Augmented views of pictures: a fresh crop, colour and rotation at every visit, each a function of a few integers.
+"""Augmented views of pictures and of the spectrograms of recordings: a fresh one at every visit.
 
 No random state is carried: a view follows from the seed, the example and the number of the view alone, so that any
 process may draw it, in any order, before or after a crash. All numbers of a view are drawn before a pixel is touched.
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 RATIO = 4 / 3
 """A crop is at most this much wider or taller than the network's input would have it."""
-
 ERASED = (0.02, 0.33)
 """Least and greatest share of a view that is erased."""
+MASKING = {"light": (1 / 8, 1, 1 / 8), "strong": (1 / 4, 2, 1 / 5)}
+"""How far a spectrogram is moved, as a share of its frames; how many masks of time, and as many of bands, it has; and
+which share of frames, or of bands, each covers at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,40 @@ class ImageAugmentation:
         limits = _LIMITS[self.strength]
         drawn = _draw(generator(self.seed, key, view), limits, self, picture.shape[:2])
         return _render(picture, drawn, self.size)
+
+
+@dataclass(frozen=True)
+class SpectrogramAugmentation:
+    """How recordings vary from visit to visit.
+
+    `none` is the spectrogram as it is. `light` and `strong` move it in time, silence moving in, and cover stretches of
+    time and of bands with its mean (SpecAugment; Park et al. 2019). Nothing is flipped: no recording sounds the same
+    backwards.
+    """
+
+    strength: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_choice("augment", self.strength, STRENGTHS)
+
+    def apply(self, picture: NDArray[np.uint8], *, key: int | bytes, view: int) -> NDArray[np.uint8]:
+        """Return a view of a spectrogram, uint8 of shape (mels, frames, c), a new array; see `ImageAugmentation`."""
+        if self.strength == "none":
+            return picture.copy()
+        rng = generator(self.seed, key, view)
+        shift, masks, share = MASKING[self.strength]
+        mels, frames = picture.shape[:2]
+        output = _moved(picture, round(shift * frames * (2 * rng.random() - 1)))
+        mean = np.uint8(round(float(picture.mean())))
+        for start, end in _stretches(rng, frames, masks, share):
+            output[:, start:end] = mean
+        for start, end in _stretches(rng, mels, masks, share):
+            output[start:end] = mean
+        return output
+
+
+Augmentation = ImageAugmentation | SpectrogramAugmentation
 
 
 def generator(seed: int, key: int | bytes, view: int) -> np.random.Generator:
@@ -195,3 +231,19 @@ def _lit(image: Image, light: tuple[float, float, float], mean: float) -> Image:
         return image.point([round(min(255.0, max(0.0, scale * level + shift))) for level in range(256)])
     own, cross = scale * (1 + 2 * saturation) / 3, scale * (1 - saturation) / 3
     return image.convert("RGB", (own, cross, cross, shift, cross, own, cross, shift, cross, cross, own, shift))
+
+
+def _moved(picture: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
+    """Return a spectrogram `by` frames later, or earlier where that is below 0; silence moves in."""
+    output = np.zeros_like(picture)
+    frames = picture.shape[1]
+    output[:, max(0, by) : frames + min(0, by)] = picture[:, max(0, -by) : frames - max(0, by)]
+    return output
+
+
+def _stretches(rng: np.random.Generator, length: int, masks: int, share: float) -> list[tuple[int, int]]:
+    """Return where the masks along one axis begin and end."""
+    drawn = rng.random((masks, 2))
+    widths = np.floor(drawn[:, 0] * (share * length + 1)).astype(int)
+    starts = np.floor(drawn[:, 1] * (length - widths + 1)).astype(int)
+    return [(int(start), int(start + width)) for start, width in zip(starts, widths, strict=True)]

@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.base.progress import Progress
-from headstart.data.modality import Kind
-from headstart.sources.base import Source, Weights
+from headstart.data.images.preprocessing import Preprocessing
 from headstart.tune.inputs.row_store import Rows
 from headstart.tune.network.readers import Inputs, Reader
-from headstart.tune.problem import TuningProblem
+from headstart.tune.problem import TrialConfig, TuningProblem
 from headstart.tune.training.task import Examples
-from headstart.tune.trial_config import TrialConfig
 
 BATCH = 32
 
@@ -77,16 +75,17 @@ class InputPipeline(ABC):
             decays towards the first one.
         has_own_size: whether the inputs have the source's own size, so that the features of the problem hold for them.
         views: augmented views of each example, where activations are cached.
+        preprocessing: how the network wants its pictures; None for what is none.
         plain: whether activations are cached of the examples without augmentation.
 
     Raises:
         DataError: an example cannot be read any more.
     """
 
-    kind: ClassVar[Kind]
     learning_rates: ClassVar[Mapping[str, float]]
     has_own_size: bool = True
     views: int = 1
+    preprocessing: Preprocessing | None = None
     plain: bool = True
 
     def __init__(
@@ -120,10 +119,6 @@ class InputPipeline(ABC):
         self, shapes: Sequence[Sequence[int]], folder: Path | None
     ) -> tuple[ActivationCache, ActivationCache]:
         """Return empty caches for the activations of the training and of the validation examples."""
-
-    @abstractmethod
-    def tuned_source(self, weights: Weights) -> Source:
-        """Return the source of the problem with `weights` changed."""
 
     @abstractmethod
     def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:

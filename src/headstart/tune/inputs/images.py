@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,16 +17,12 @@ from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.data.modality import Kind
-from headstart.sources.base import Source, Weights
-from headstart.tune.inputs.augment import ImageAugmentation
+from headstart.tune.inputs.augment import Augmentation, ImageAugmentation, SpectrogramAugmentation
 from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline, in_order, shuffled
-from headstart.tune.inputs.row_store import PositionedRows, Rows, RowSubset, place_for
-from headstart.tune.inputs.spec_augment import SpectrogramAugmentation
+from headstart.tune.inputs.row_store import Rows, RowSubset, place_for
 from headstart.tune.network.readers import Inputs, PictureReader
-from headstart.tune.problem import TuningProblem
+from headstart.tune.problem import TrialConfig, TuningProblem
 from headstart.tune.settings import ALL, LAST
-from headstart.tune.trial_config import TrialConfig
 
 WINDOW = 64  # pictures decoded ahead
 
@@ -47,11 +43,6 @@ def resized(preprocessing: Preprocessing, size: int) -> Preprocessing:
     return replace(preprocessing, size=(size, round(preprocessing.size[1] * share)), resize=resize)
 
 
-def picture_shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
-    """Return height, width and channels of the network's input."""
-    return (*preprocessing.size, 1 if preprocessing.channels == "grey" else 3)
-
-
 def decoded_pictures(
     decoded_cache: DecodedCache,
     dataset: Dataset,
@@ -60,12 +51,12 @@ def decoded_pictures(
     *,
     cache: Path,
     progress: Progress,
-) -> PositionedRows:
-    """Return the pictures at `positions`, ready to be augmented; those of the decoded cache where it has them."""
+) -> tuple[Rows, Mapping[int, int]]:
+    """Return the pictures at `positions`, ready to be augmented, and the row of each; the decoded cache keeps them."""
     if preprocessing.size not in decoded_cache:
         rows = decode_rows(dataset, positions, uncropped(preprocessing), cache=cache, progress=progress)
-        decoded_cache[preprocessing.size] = PositionedRows(rows, positions)
-    pictures: PositionedRows = decoded_cache[preprocessing.size]
+        decoded_cache[preprocessing.size] = rows, {position: row for row, position in enumerate(positions)}
+    pictures: tuple[Rows, Mapping[int, int]] = decoded_cache[preprocessing.size]
     return pictures
 
 
@@ -78,9 +69,8 @@ def decode_rows(
         DataError: one cannot be read any more.
         UsageError: they do not fit into memory, and the disk is full.
     """
-    shape = picture_shape(preprocessing)
-    place = place_for(len(positions) * int(np.prod(shape)), cache)
-    rows = Rows(len(positions), shape, np.uint8, None if place == "memory" else cache / "tuning")
+    place = place_for(len(positions) * int(np.prod(preprocessing.shape)), cache)
+    rows = Rows(len(positions), preprocessing.shape, np.uint8, None if place == "memory" else cache / "tuning")
 
     def read(position: int) -> NDArray[np.uint8]:
         return dataset.reread(position, preprocessing.prepare)
@@ -93,13 +83,6 @@ def decode_rows(
             rows[row] = picture
             step.advance()
     return rows
-
-
-class Augmentation(Protocol):
-    """How examples vary from visit to visit."""
-
-    def apply(self, picture: NDArray[np.uint8], *, key: int | bytes, view: int) -> NDArray[np.uint8]:
-        """Return an augmented view of a picture; see `ImageAugmentation.apply`."""
 
 
 class Pictures:
@@ -136,7 +119,6 @@ class Pictures:
 class ImagePipeline(InputPipeline):
     """Photos: decoded once, in as many augmented views as there are visits."""
 
-    kind: ClassVar[Kind] = "image"
     learning_rates: ClassVar[Mapping[str, float]] = {
         "norm": 1e-3,
         "lora": 1e-3,
@@ -145,6 +127,8 @@ class ImagePipeline(InputPipeline):
         "pairs": 3e-4,
         "scratch": 1e-3,
     }
+
+    preprocessing: Preprocessing
 
     def __init__(
         self, problem: TuningProblem, config: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
@@ -157,7 +141,7 @@ class ImagePipeline(InputPipeline):
         self.plain = config.augment == "none"
         self.views = 1 if self.plain else config.augmented_views
         everything = (*problem.train_positions, *problem.validation_positions)
-        self._rows = decoded_pictures(
+        self._rows, self._row_of = decoded_pictures(
             decoded_cache, problem.dataset, everything, self.preprocessing, cache=problem.cache, progress=progress
         )
 
@@ -172,7 +156,7 @@ class ImagePipeline(InputPipeline):
 
     def blank(self) -> Inputs:
         """Return two pictures of noise."""
-        noise = np.random.default_rng(0).integers(0, 256, (2, *picture_shape(self.preprocessing)), dtype=np.uint8)
+        noise = np.random.default_rng(0).integers(0, 256, (2, *self.preprocessing.shape), dtype=np.uint8)
         return (torch.from_numpy(noise),)
 
     def examples(self, *, plain: bool = False) -> tuple[Pictures, Pictures]:
@@ -187,7 +171,8 @@ class ImagePipeline(InputPipeline):
     def _pictures(self, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
         cycle = self.config.augmented_views if LAST.fullmatch(self.config.mode) else 0
         keys = [self.problem.keys[position] for position in positions]
-        return Pictures(self._rows.subset(positions), y, keys, self.augmentation(strength), cycle=cycle)
+        chosen = np.array([self._row_of[position] for position in positions], dtype=np.intp)
+        return Pictures(RowSubset(self._rows, chosen), y, keys, self.augmentation(strength), cycle=cycle)
 
     def augmentation(self, strength: str) -> Augmentation:
         """Return how the pictures vary, at a strength."""
@@ -208,10 +193,6 @@ class ImagePipeline(InputPipeline):
             ActivationCache(shapes, self.problem.y_validation, validation, views=1, folder=folder),
         )
 
-    def tuned_source(self, weights: Weights) -> Source:
-        """Return the tuned source of pictures, at this size."""
-        return self.problem.source.with_weights(weights, self.preprocessing)
-
     def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
         """Return the bytes that cached activations take."""
         count = len(self.problem.y_train) * self.views + len(self.problem.y_validation)
@@ -220,8 +201,6 @@ class ImagePipeline(InputPipeline):
 
 class SoundPipeline(ImagePipeline):
     """Recordings: the pictures that their spectrograms are, moved in time and masked."""
-
-    kind = "sound"
 
     def augmentation(self, strength: str) -> Augmentation:
         """Return how the spectrograms vary, at a strength."""

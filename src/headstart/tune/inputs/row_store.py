@@ -70,12 +70,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class RowSubset:
-    """Some of the rows, in an order of their own.
-
-    Attributes:
-        rows: all of them.
-        chosen: which ones, of shape (n,).
-    """
+    """Some of the rows, in an order of their own: those that are `chosen`, of shape (n,)."""
 
     rows: Rows
     chosen: NDArray[np.intp]
@@ -83,23 +78,6 @@ class RowSubset:
     def take(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """Return some of them, of shape (len(rows), *shape)."""
         return self.rows.take(self.chosen[rows])
-
-
-class PositionedRows:
-    """Rows of some examples of a data set, looked up by the examples' positions.
-
-    Args:
-        rows: one an example.
-        positions: of the examples, in the order of the rows.
-    """
-
-    def __init__(self, rows: Rows, positions: Sequence[int]) -> None:
-        self._rows = rows
-        self._row_of = {position: row for row, position in enumerate(positions)}
-
-    def subset(self, positions: Sequence[int]) -> RowSubset:
-        """Return the rows of the examples at `positions`, in that order."""
-        return RowSubset(self._rows, np.array([self._row_of[position] for position in positions], dtype=np.intp))
 
 
 class RaggedRows:

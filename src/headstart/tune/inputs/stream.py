@@ -17,8 +17,8 @@ from headstart.base.config import cores
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.tune.inputs.images import picture_shape, resized
-from headstart.tune.inputs.spec_augment import SpectrogramAugmentation
+from headstart.tune.inputs.augment import SpectrogramAugmentation
+from headstart.tune.inputs.images import resized
 
 CHUNK = 16  # pictures a thread decodes at a time
 SHIFT_PART = 8  # a picture is moved by at most one part in so many of its side
@@ -96,7 +96,7 @@ class Stream:
         return scaled_side(self.preprocessing.size[0], share)
 
     def _decoded(self, rows: NDArray[np.intp], preprocessing: Preprocessing, epoch: int) -> NDArray[np.uint8]:
-        pictures = np.empty((len(rows), *picture_shape(preprocessing)), np.uint8)
+        pictures = np.empty((len(rows), *preprocessing.shape), np.uint8)
         augments_sound = self.augment and isinstance(preprocessing, AudioPreprocessing)
         for number, row in enumerate(rows):
             if augments_sound:

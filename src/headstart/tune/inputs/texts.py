@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -14,18 +15,16 @@ from torch import nn
 from headstart.base.progress import Progress
 from headstart.data.text import Tokens
 from headstart.engines.base import STEP, packs, padded, padded_length
-from headstart.sources.base import Source, Weights
-from headstart.tune.class_names import class_name_tokens
 from headstart.tune.inputs.base import ActivationCache, DecodedCache, InputPipeline
 from headstart.tune.inputs.row_store import RaggedRows, Rows
 from headstart.tune.network.readers import Inputs, TextReader
-from headstart.tune.problem import TuningProblem
+from headstart.tune.problem import TrialConfig, TuningProblem
 from headstart.tune.settings import ALL
-from headstart.tune.trial_config import TrialConfig
 
 WINDOW = 8  # batches among whose texts those of one length find each other
 MAX_TEXTS_FOR_PAIRS = 32  # of a class, on average
 BLANK_TOKENS = 2 * STEP  # of the texts that a network is tried on
+WORD_BOUNDARY = re.compile(r"[_\W]+|(?<=[a-z])(?=[A-Z])")
 
 
 class Texts:
@@ -91,7 +90,6 @@ class TextActivationCache(ActivationCache):
 class TextPipeline(InputPipeline):
     """Texts: they are not augmented, and none is of another size."""
 
-    kind = "text"
     learning_rates: ClassVar[Mapping[str, float]] = {
         "norm": 1e-3,
         "lora": 5e-4,
@@ -125,7 +123,7 @@ class TextPipeline(InputPipeline):
     @classmethod
     def auto_modes(cls, problem: TuningProblem) -> tuple[tuple[str, bool], ...]:
         """Return the modes that `auto` tries: with few texts a class, also those by pairs."""
-        if not problem.stages:
+        if not problem.source.stages:
             return ((ALL, False),)
         few = len(problem.y_train) <= MAX_TEXTS_FOR_PAIRS * problem.c
         plain = (("last:2", False), (ALL, False), ("last:1", False))
@@ -160,10 +158,6 @@ class TextPipeline(InputPipeline):
         )
         return train, validation
 
-    def tuned_source(self, weights: Weights) -> Source:
-        """Return the tuned source of texts."""
-        return self.problem.source.with_weights(weights)
-
     def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
         """Return the bytes that cached activations take; 0 where texts are in pieces."""
         if not all(texts.whole for texts in self._texts):
@@ -188,3 +182,16 @@ def bucketed(lengths: NDArray[np.int64], *, epoch: int, batch_size: int, seed: i
     longest = [int(lengths[rows].max(initial=0)) for rows in shuffled]
     middle = int(np.argsort(longest, kind="stable")[len(longest) // 2])
     return [shuffled[middle], *shuffled[:middle], *shuffled[middle + 1 :]]
+
+
+def phrase(name: str) -> str:
+    """Return the name of a class as words: `card_arrival`, `card-arrival` and `CardArrival` are `card arrival`."""
+    return " ".join(WORD_BOUNDARY.sub(" ", name).lower().split())
+
+
+def class_name_tokens(problem: TuningProblem) -> list[Tokens]:
+    """Return the tokens of the name of each class, in the order of the classes."""
+    source = problem.source
+    tokens = [source.prepare((phrase(name) or name).encode()) for name in problem.dataset.classes]
+    assert all(isinstance(of_class, Tokens) for of_class in tokens)
+    return cast(list[Tokens], tokens)

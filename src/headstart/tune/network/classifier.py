@@ -101,7 +101,7 @@ def accepts_size(source: Source, size: int, width: int = 0) -> bool:
     """Return whether a network gives features of the same widths for pictures of another size, in pixels."""
     preprocessing = source.preprocessing
     assert isinstance(preprocessing, Preprocessing)
-    blank = torch.zeros(1, size, width or size, 1 if preprocessing.channels == "grey" else 3, dtype=torch.uint8)
+    blank = torch.zeros(1, size, width or size, preprocessing.shape[2], dtype=torch.uint8)
     try:
         with torch.inference_mode():
             blocks = Tapped(source.module(), preprocessing, source.taps)(blank)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.networks.bert import mean_of_tokens
-from headstart.sources.networks.tapped import Normalised, reduced, seen
+from headstart.sources.networks.tapped import Tapped, reduced
 from headstart.sources.taps import Tap
 
 Inputs = tuple[Tensor, ...]
@@ -57,33 +57,19 @@ class Reader(nn.Module, ABC):
         """Return what of the inputs is needed behind the boundary too."""
 
 
-class PictureReader(Reader, Normalised):
+class PictureReader(Reader, Tapped):
     """Reads prepared pictures, uint8 of shape (n, h, w, channels).
 
     The body has timm's two steps, `forward_features` and `forward_head(…, pre_logits=True)`.
     """
 
     def __init__(self, body: nn.Module, preprocessing: Preprocessing, taps: Sequence[Tap]) -> None:
-        Normalised.__init__(self, body, preprocessing)
-        self.taps = tuple(taps)
-        self._shape = (*preprocessing.size, 1 if preprocessing.channels == "grey" else 3)
+        Tapped.__init__(self, body, preprocessing, taps)
+        self._shape = preprocessing.shape
 
     def blocks(self, inputs: Inputs, cached: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the blocks of the layer; see `Reader.blocks`."""
-        body: Any = self.body
-        missing = [tap for tap in self.taps if tap.name not in cached]
-        with seen(self.body, sorted({tap.module for tap in missing if tap.module})) as outputs:
-            final = body.forward_features(self.normalised(inputs[0]))
-        outputs[""] = final
-        computed = {
-            tap.name: (
-                body.forward_head(final, pre_logits=True).flatten(1)
-                if tap.reduce == "pool"
-                else reduced(outputs[tap.module], tap.reduce, tap.channels_last)
-            )
-            for tap in missing
-        }
-        return tuple(cached[tap.name] if tap.name in cached else computed[tap.name] for tap in self.taps)
+        return self.with_cached(inputs[0], cached)
 
     def block(self, tap: Tap, output: Tensor, inputs: Inputs) -> Tensor:
         """Return the block of a tap."""

@@ -23,7 +23,6 @@ from headstart.base.memory import is_no_memory, keep_freed, reraise_out_of_memor
 from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress, Step
 from headstart.heads.folds import class_weights
-from headstart.tune.training.losses import batch_loss
 from headstart.tune.training.run_state import MovingAverage, RunState, RunTensors, copied, load_run, save_run
 from headstart.tune.training.schedule import RESERVED_SHARE, affordable_epochs, learning_rate_share, replanned
 from headstart.tune.training.signals import StopRequest, interruptible
@@ -32,6 +31,7 @@ from headstart.tune.training.task import (
     Recipe,
     Task,
     TrainResult,
+    batch_loss,
     load_tensors,
     loss_and_accuracy,
     to_device,

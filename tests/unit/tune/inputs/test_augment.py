@@ -17,9 +17,9 @@ from torchvision.transforms.v2 import functional as kernels
 from headstart.base.errors import UsageError
 from headstart.data.images.preprocessing import Preprocessing, decode
 from headstart.tune.inputs import augment
-from headstart.tune.inputs.augment import ImageAugmentation
+from headstart.tune.inputs.augment import ImageAugmentation, SpectrogramAugmentation
 from headstart.tune.settings import STRENGTHS
-from headstart.tune.training.losses import mixup
+from headstart.tune.training.task import mixup
 
 Pixels = NDArray[np.uint8]
 
@@ -276,3 +276,45 @@ def test_mixup_draws_its_share_from_a_beta_distribution() -> None:
 def test_mixup_takes_any_shape() -> None:
     mixed, _ = mixup(torch.rand(3, 2, 4, 4), torch.eye(3), alpha=0.2, seed=0)
     assert mixed.shape == (3, 2, 4, 4)
+
+
+SPECTROGRAM = np.random.default_rng(0).integers(1, 256, (40, 80, 3), dtype=np.uint8)
+
+
+def test_a_view_of_a_recording_follows_from_seed_example_and_number_alone() -> None:
+    light = SpectrogramAugmentation("light", 3)
+    one = light.apply(SPECTROGRAM, key=7, view=2)
+    np.testing.assert_array_equal(one, SpectrogramAugmentation("light", 3).apply(SPECTROGRAM, key=7, view=2))
+    others = [light.apply(SPECTROGRAM, key=8, view=2), light.apply(SPECTROGRAM, key=7, view=3)]
+    assert all((one != other).any() for other in others)
+    assert one.shape == SPECTROGRAM.shape and one.dtype == np.uint8
+    np.testing.assert_array_equal(SpectrogramAugmentation("none", 3).apply(SPECTROGRAM, key=7, view=2), SPECTROGRAM)
+
+
+def moved(by: int) -> np.ndarray:
+    said = np.zeros_like(SPECTROGRAM)
+    said[:, max(0, by) : 80 + min(0, by)] = SPECTROGRAM[:, max(0, -by) : 80 - max(0, by)]
+    return said
+
+
+@pytest.mark.parametrize(("strength", "shift", "share", "masks"), [("light", 10, 1 / 8, 1), ("strong", 20, 1 / 5, 2)])
+def test_views_of_recordings_go_as_far_as_their_strength(strength: str, shift: int, share: float, masks: int) -> None:
+    mean = np.uint8(round(float(SPECTROGRAM.mean())))
+    shifts, covered = set(), set()
+    for view in range(60):
+        said = SpectrogramAugmentation(strength, 0).apply(SPECTROGRAM, key=1, view=view)
+        candidates = [moved(by) for by in range(-shift, shift + 1)]
+        best = int(np.argmax([(said == one).mean() for one in candidates]))
+        shifts.add(best - shift)
+        changed = (said != candidates[best]).any(axis=2)
+        assert (said[changed] == mean).all()
+        rows, columns = changed.mean(axis=1) > 0.9, changed.mean(axis=0) > 0.9
+        assert rows.sum() <= masks * share * 40 and columns.sum() <= masks * share * 80
+        covered.add((bool(rows.any()), bool(columns.any())))
+    assert min(shifts) < -shift / 2 and max(shifts) > shift / 2
+    assert (True, True) in covered
+
+
+def test_strengths_are_those_of_pictures() -> None:
+    with pytest.raises(UsageError, match="augment"):
+        SpectrogramAugmentation("wild", 0)

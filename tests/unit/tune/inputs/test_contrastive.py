@@ -14,10 +14,10 @@ from headstart.base.progress import Progress
 from headstart.testing import ToySource
 from headstart.tune.inputs.contrastive import TEMPERATURE, Paired, contrastive_loss
 from headstart.tune.inputs.texts import Texts
+from headstart.tune.problem import TrialConfig
 from headstart.tune.training import loop
 from headstart.tune.training.task import Recipe
 from headstart.tune.trial import TuningTrial
-from headstart.tune.trial_config import TrialConfig
 
 CPU = torch.device("cpu")
 

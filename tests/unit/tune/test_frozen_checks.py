@@ -15,11 +15,11 @@ from headstart.heads.select import refit
 from headstart.sources.registry import open_source
 from headstart.sources.text.source import TextSource
 from headstart.testing import ToySource
-from headstart.tune.class_names import class_names_help, phrase
-from headstart.tune.problem import TuningProblem
+from headstart.tune.frozen_checks import class_names_help
+from headstart.tune.inputs.texts import phrase
+from headstart.tune.problem import TrialConfig, TuningProblem
 from headstart.tune.training.task import Recipe
 from headstart.tune.trial import TuningTrial
-from headstart.tune.trial_config import TrialConfig
 
 CPU = torch.device("cpu")
 
