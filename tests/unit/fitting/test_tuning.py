@@ -47,7 +47,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fine_stripes(per_class: int) -> tuple[list[np.ndarray], list[str]]:
-    """Return pictures of 96 pixels whose class is the direction of stripes 3 pixels wide: at 32 pixels they are gone."""
+    """Return pictures of 96 pixels whose class is the direction of stripes that are gone at 32 pixels."""
     rng, pictures, labels = np.random.default_rng(0), [], []
     down, across = np.mgrid[:96, :96]
     for number in range(2 * per_class):
