@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_socket
+from filelock import FileLock
 from hub_server import Hub, serve
 
 from headstart.engines.environment import set_passive_omp_wait
@@ -46,9 +47,18 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def together(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return one folder for the whole session, which all of its workers share."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def warm_cache(together: Path) -> Path:
     """Return one cache folder for the whole session, so that whole commands convert the real network only once."""
-    return tmp_path_factory.mktemp("warm-cache")
+    folder = together / "warm-cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -60,15 +70,24 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved_models(together: Path) -> Path:
     """Return a folder of SavedModels, made once by TensorFlow in a process of its own, and what it says of pictures."""
     if find_spec("tensorflow") is None:
         pytest.skip("tensorflow-cpu is not installed: pip install 'headstart[dev]'")
-    folder = tmp_path_factory.mktemp("saved-models")
+    folder = together / "saved-models"
+    with FileLock(together / "saved-models.lock"):
+        if not folder.exists():
+            _write_saved_models(folder)
+    return folder
+
+
+def _write_saved_models(folder: Path) -> None:
+    part = folder.with_name("saved-models-part")
+    part.mkdir()
     pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
-    np.save(folder / "given.npy", (pictures / 255).astype(np.float32))
+    np.save(part / "given.npy", (pictures / 255).astype(np.float32))
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "support" / "saved_models.py"), str(folder)],
+        [sys.executable, str(Path(__file__).parent / "support" / "saved_models.py"), str(part)],
         capture_output=True,
         text=True,
         check=False,
@@ -76,7 +95,7 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "KERAS_BACKEND": "tensorflow"},
     )
     assert done.returncode == 0, done.stderr
-    return folder
+    part.rename(folder)
 
 
 @pytest.fixture

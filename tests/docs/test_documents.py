@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from toy_texts import sentences, write_csv
 
+from headstart.cli.app import main
 from headstart.testing import toy_photos
 
 ROOT = Path(__file__).parents[2]
@@ -47,16 +46,19 @@ def test_python_examples_run(document: Path, workplace: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_commands_run(document: Path, workplace: Path) -> None:
+def test_commands_run(
+    document: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     lines = [line[2:] for text in fenced(document, "console") for line in text.splitlines() if line.startswith("$ ")]
     if any("OUT" in line for line in lines):
         lines = ["headstart fit photos/ --out OUT", *lines]
     for line in lines:
         name, *arguments = shlex.split(line)
         assert name == "headstart", "examples of other commands are not fenced as console"
-        command = [sys.executable, "-m", "headstart", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 0, f"{line}: {capfd.readouterr().err}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

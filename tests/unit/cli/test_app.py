@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from headstart.cli.app import main
 from headstart.testing import toy_photos
 
 Headstart = Callable[..., subprocess.CompletedProcess[str]]
@@ -29,6 +30,20 @@ def headstart(warm_cache: Path) -> Headstart:
         return subprocess.run(  # type: ignore[call-overload, no-any-return]
             command, capture_output=True, text=True, check=False, timeout=120, env=environment, **options
         )
+
+    return run
+
+
+@pytest.fixture
+def inline(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, warm_cache: Path) -> Headstart:
+    """Run the command in this process: for those that import torch, which takes seconds."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["headstart", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return subprocess.CompletedProcess(sys.argv, int(str(end.value.code)), *capfd.readouterr())
 
     return run
 
@@ -226,31 +241,31 @@ def test_a_bundle_of_a_checkpoint_opens_again(headstart: Headstart, photos: Path
     assert len(json.loads(done.stdout)["predictions"]) == 10
 
 
-def test_sources(headstart: Headstart, tmp_path: Path) -> None:
-    assert "packaged:efficientnet-lite0" in headstart("sources").stdout
-    info = json.loads(headstart("sources", "packaged:efficientnet-lite0", "--json").stdout)
+def test_sources(inline: Headstart, tmp_path: Path) -> None:
+    assert "packaged:efficientnet-lite0" in inline("sources").stdout
+    info = json.loads(inline("sources", "packaged:efficientnet-lite0", "--json").stdout)
     assert (info["kind"], info["feature_size"], info["parameters"]) == ("image", 1280, 3_371_008)
-    flat = headstart("sources", "torchvision:alexnet", "--weights", "none", "--layer", "flatten", "--json").stdout
+    flat = inline("sources", "torchvision:alexnet", "--weights", "none", "--layer", "flatten", "--json").stdout
     assert json.loads(flat)["feature_size"] == 9_216
-    assert "torchvision:vgg16" in headstart("sources", "--search", "VGG16").stdout.splitlines()
+    assert "torchvision:vgg16" in inline("sources", "--search", "VGG16").stdout.splitlines()
     for arguments in (
         ["nowhere:net"],
         ["arch:lenet5", "--layer", "x"],
         ["convert", "timm:resnet18", "--to", tmp_path / "x"],
         ["convert", "x"],
     ):
-        done = headstart("sources", *arguments)
+        done = inline("sources", *arguments)
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
-def test_pretrain_says_what_is_missing_and_writes_what_is_forced(headstart: Headstart, tmp_path: Path) -> None:
+def test_pretrain_says_what_is_missing_and_writes_what_is_forced(inline: Headstart, tmp_path: Path) -> None:
     data = toy_photos(tmp_path / "big", classes=2, per_class=20, seed=0)
     words = ("pretrain", data, "--arch", "arch:lenet5", "--epochs", "1", "--batch-size", "8", "--out", tmp_path / "out")
-    refused = headstart(*words)
+    refused = inline(*words)
     assert refused.returncode == 2
     assert "--resume --force" in refused.stderr and "Traceback" not in refused.stderr
-    done = headstart(*words, "--resume", "--force", "--json")
+    done = inline(*words, "--resume", "--force", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result == json.loads((tmp_path / "out" / "result.json").read_text())

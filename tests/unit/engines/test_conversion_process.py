@@ -24,7 +24,7 @@ from headstart.features.extract import extract
 from headstart.sources.registry import open_source
 
 sys.path += ["", sys.argv[1]]
-source = open_source("packaged:efficientnet-lite0", weights="none", seed=3)
+source = open_source("arch:lenet5", weights="none", seed=3)
 extraction = extract(open_dataset(sys.argv[1]), source, cache=Path(sys.argv[2]))
 print(extraction.engine, extraction.misses, "torch" in sys.modules)
 """
@@ -58,7 +58,7 @@ def test_where_the_other_process_fails_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_not_needed_after_all_ends_with_the_block(tmp_path: Path) -> None:
-    source = open_source("packaged:efficientnet-lite0", weights="none", seed=3)
+    source = open_source("arch:lenet5", weights="none", seed=3)
     origin = NetworkOrigin(BUILDER, dict(source.opened or {}))
     before = children()
     with engine_opener(source.network(), origin, engine="auto", cache=tmp_path, say=print):

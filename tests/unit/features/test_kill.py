@@ -73,7 +73,7 @@ def finished(process: subprocess.Popen[str]) -> list[str]:
     return out.splitlines()
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.slow)])
 def test_killed_at_random_instants_at_most_one_commit_is_done_again__DSK_04(
     many: Path, tmp_path: Path, kills: int
 ) -> None:

