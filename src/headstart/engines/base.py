@@ -87,22 +87,6 @@ class Engine(Protocol):
         """Return the blocks side by side, float32 of shape (n, sum of widths)."""
 
 
-def in_batches(
-    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], items: NDArray[np.uint8], size: int
-) -> NDArray[np.float32]:
-    """Return `run` over `items` (n, h, w, channels) in batches of exactly `size`, the last one filled up and cut again.
-
-    One size for every batch gives an example the same features, to the last digit, whatever stands beside it.
-    """
-    rows = []
-    for start in range(0, max(len(items), 1), size):
-        batch = items[start : start + size]
-        full = np.zeros((size, *items.shape[1:]), dtype=np.uint8)
-        full[: len(batch)] = batch
-        rows.append(run(full)[: len(batch)])
-    return np.concatenate(rows)
-
-
 def packs(lengths: NDArray[np.int64], budget: int = BUDGET) -> Iterator[NDArray[np.intp]]:
     """Yield the positions of each batch: longest first, of nearly equal lengths, together within the budget.
 

@@ -117,17 +117,17 @@ def precisions() -> tuple[str, ...]:
 
 def open_converted(network: Network, folder: Path, *, say: Callable[[str], None] = lambda text: None) -> ov.Model:
     """Return the converted network, read from `folder`, or converted and kept there; UsageError if it cannot be."""
-    if _sound(folder):
-        return _read(folder)
-    with process_lock(folder.with_suffix(".lock")):
-        if not _sound(folder):
-            if folder.exists():
-                say(f"the converted network in {folder} is damaged and is made again")
-                _remove(folder)
-            else:
-                say("converting the network for OpenVINO, once")
-            _keep(convert(network), folder)
-    return _read(folder)
+    if not _sound(folder):
+        with process_lock(folder.with_suffix(".lock")):
+            if not _sound(folder):
+                if folder.exists():
+                    say(f"the converted network in {folder} is damaged and is made again")
+                    damaged = folder.replace(folder.with_name(f"{TEMPORARY}{os.getpid()}-damaged-{folder.name}"))
+                    shutil.rmtree(damaged, ignore_errors=True)
+                else:
+                    say("converting the network for OpenVINO, once")
+                _keep(convert(network), folder)
+    return ov.Core().read_model(folder / XML, folder / BIN)
 
 
 def convert(network: Network) -> ov.Model:
@@ -136,17 +136,18 @@ def convert(network: Network) -> ov.Model:
     A graph that cannot be given that size keeps the one it was made with, and one that gives other outputs than it
     promises is a SourceError; a network of texts takes batches of any size.
     """
-    return _from_torch(network) if network.graph is None else _from_graph(network, network.graph)
+    from openvino._offline_transformations import apply_moc_transformations
+
+    model = _from_torch(network) if network.graph is None else _from_graph(network, network.graph)
+    apply_moc_transformations(model, cf=False, smart_reshape=False)
+    return model
 
 
 def _from_graph(network: Network, graph: Callable[[], ov.Model]) -> ov.Model:
-    from openvino._offline_transformations import apply_moc_transformations
-
     own = graph().input(0).partial_shape[0]
     for batch in (BATCH, own.get_length() if own.is_static else 1):
         model = graph()
         if _fits(model, network, batch):
-            apply_moc_transformations(model, cf=False, smart_reshape=False)
             return model
     raise SourceError(
         "a graph must give one row of each block for each picture",
@@ -161,16 +162,14 @@ def _fits(model: ov.Model, network: Network, batch: int) -> bool:
         model.reshape([batch, *network.input_shape])
     except RuntimeError:
         return False  # a shape inside the graph holds the size that it was made with
-    expected_shapes = [[batch, block.width] for block in network.blocks]
-    return [
-        output.partial_shape.to_shape() if output.partial_shape.is_static else None for output in model.outputs
-    ] == expected_shapes
+    shapes = [output.partial_shape for output in model.outputs]
+    expected = [[batch, block.width] for block in network.blocks]
+    return [shape.to_shape() if shape.is_static else None for shape in shapes] == expected
 
 
 def _from_torch(network: Network) -> ov.Model:
     set_passive_omp_wait()
     import torch
-    from openvino._offline_transformations import apply_moc_transformations
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     from torch.jit._trace import TracerWarning
@@ -193,15 +192,15 @@ def _from_torch(network: Network) -> ov.Model:
         traced = TorchScriptPythonDecoder(network.module(), example_input=examples, trace_kwargs=unchecked)
         model = frontend.convert(frontend.load(traced))
     model.reshape(dict(zip(model.inputs, shapes, strict=True)))
-    apply_moc_transformations(model, cf=False, smart_reshape=False)
     return model
 
 
 def _keep(model: ov.Model, folder: Path) -> None:
     """Write the model under a temporary name, sync it, and give it its own: there whole, or not at all."""
     part = folder.with_name(f"{TEMPORARY}{os.getpid()}-{folder.name}")
+    size = sum(node.get_byte_size() for node in model.get_ops() if node.get_type_name() == "Constant")
     try:
-        with reraise_disk_errors(folder, sum(node.get_byte_size() for node in model.get_ops() if _is_constant(node))):
+        with reraise_disk_errors(folder, size):
             part.mkdir(parents=True)
             ov.save_model(model, part / XML, compress_to_fp16=False)
             for name in (XML, BIN):
@@ -212,10 +211,6 @@ def _keep(model: ov.Model, folder: Path) -> None:
             sync_folder(folder.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _is_constant(node: Any) -> bool:
-    return bool(node.get_type_name() == "Constant")
 
 
 def _sync(path: Path) -> None:
@@ -229,13 +224,3 @@ def _sound(folder: Path) -> bool:
         return all(sha256_file(folder / name) == record["sha256"][name] for name in (XML, BIN))
     except (OSError, ValueError, KeyError, TypeError):
         return False  # absent or damaged: the caller makes it afresh, and says so
-
-
-def _read(folder: Path) -> ov.Model:
-    return ov.Core().read_model(folder / XML, folder / BIN)
-
-
-def _remove(folder: Path) -> None:
-    aside = folder.with_name(f"{TEMPORARY}{os.getpid()}-damaged-{folder.name}")
-    folder.replace(aside)
-    shutil.rmtree(aside, ignore_errors=True)

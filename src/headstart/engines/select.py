@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from functools import cache as once
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,30 +179,24 @@ def _openvino_engines(
     network: Network, sample: Sample, cache: Path, engine: str, say: Callable[[str], None]
 ) -> Iterator[Engine]:
     """Yield the OpenVINO engines that were asked for and agree with the reference, fastest first."""
-    from headstart.engines.openvino import open_converted, precisions
+    from headstart.engines import openvino
 
     folder = folder_of(network, cache)
-    able = [f"openvino-{precision}" for precision in precisions()]
-    for name in able:
+    for name in [f"openvino-{precision}" for precision in openvino.precisions()]:
         if engine not in ("auto", "openvino", name):
             continue
         verdict = _verdicts(folder).get(_key(name))
         if verdict is not None and not verdict.passed:
             say(f"engine {name} is not used: {verdict}")
             continue
-        model = open_converted(network, folder / "openvino", say=say)
-        opened = _openvino_engine(network, model, name.removeprefix("openvino-"))
+        model = openvino.open_converted(network, folder / "openvino", say=say)
+        runner = openvino.OpenVinoEngine if network.input_shape else openvino.OpenVinoTexts
+        opened = runner(model, precision=name.removeprefix("openvino-"))
         verdict = _checked(opened, network, sample, folder, verdict)
         if verdict.passed:
             yield opened
         else:
             say(f"engine {name} is not used: {verdict}")
-
-
-def _openvino_engine(network: Network, model: Any, precision: str) -> Engine:
-    from headstart.engines.openvino import OpenVinoEngine, OpenVinoTexts
-
-    return (OpenVinoEngine if network.input_shape else OpenVinoTexts)(model, precision=precision)
 
 
 def _checked(engine: Engine, network: Network, sample: Sample, folder: Path, known: Parity | None) -> Parity:

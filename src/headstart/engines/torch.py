@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.engines.base import Batch, Padded, as_tokens, in_batches, over_pieces
+from headstart.engines.base import Batch, Padded, as_tokens, over_pieces
 from headstart.engines.environment import set_passive_omp_wait
 
 set_passive_omp_wait()
@@ -20,7 +20,11 @@ NAME = "torch-f32"
 
 
 class TorchEngine:
-    """Runs a torch module that takes uint8 of shape (n, h, w, channels) and returns one tensor or a tuple of them."""
+    """Runs a torch module that takes uint8 of shape (n, h, w, channels) and returns one tensor or a tuple of them.
+
+    All batches are of one size, the last one filled up and cut again: that gives an example the same features, to the
+    last digit, whatever stands beside it.
+    """
 
     def __init__(self, module: torch.nn.Module, *, batch: int = BATCH) -> None:
         self.name, self.batch = NAME, batch
@@ -29,13 +33,16 @@ class TorchEngine:
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Return the blocks side by side, float32 of shape (n, sum of widths)."""
         assert isinstance(batch, np.ndarray)
-        return in_batches(self._run, batch, self.batch)
-
-    def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            outputs = self._module(torch.from_numpy(batch))
-            blocks = outputs if isinstance(outputs, tuple) else (outputs,)
-            return torch.cat(blocks, dim=1).numpy()
+        rows = []
+        for start in range(0, max(len(batch), 1), self.batch):
+            some = batch[start : start + self.batch]
+            full = np.zeros((self.batch, *batch.shape[1:]), dtype=np.uint8)
+            full[: len(some)] = some
+            with torch.inference_mode():
+                outputs = self._module(torch.from_numpy(full))
+                blocks = outputs if isinstance(outputs, tuple) else (outputs,)
+                rows.append(torch.cat(blocks, dim=1).numpy()[: len(some)])
+        return np.concatenate(rows)
 
 
 class TorchTexts:

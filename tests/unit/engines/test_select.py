@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from headstart.base.cache import read_record
 from headstart.base.errors import UsageError
 from headstart.engines import openvino
 from headstart.engines import select as choose
-from headstart.engines.base import Block, in_batches
+from headstart.engines.base import Block
 from headstart.engines.select import LEAST_MEAN, Parity, cached_engine_name, folder_of, open_engine, parity
+from headstart.engines.torch import TorchEngine
 from headstart.testing import ToySource
 
 BLOCKS = (Block("wide", 100), Block("narrow", 4))
@@ -195,13 +197,14 @@ def test_an_unknown_engine_lists_the_known(cache: Path, engine: str) -> None:
         open_engine(NETWORK, sample=pictures, cache=cache, engine=engine)
 
 
-def test_in_batches_fills_the_last_batch_up_and_cuts_it_again() -> None:
+def test_the_last_batch_is_filled_up_and_cut_again() -> None:
     seen: list[int] = []
 
-    def run(batch: np.ndarray) -> np.ndarray:
-        seen.append(len(batch))
-        return batch.reshape(len(batch), -1)[:, :2].astype(np.float32)
+    class FirstTwo(torch.nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            seen.append(len(batch))
+            return batch.reshape(len(batch), -1)[:, :2].float()
 
     items = pictures(10)
-    np.testing.assert_array_equal(in_batches(run, items, 4), items.reshape(10, -1)[:, :2])
+    np.testing.assert_array_equal(TorchEngine(FirstTwo(), batch=4).run(items), items.reshape(10, -1)[:, :2])
     assert seen == [4, 4, 4]
