@@ -6,6 +6,8 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
+ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories of characters that a terminal does not show as such
+
 
 def one_line(text: object, limit: int = 400) -> str:
     """Return `text` as one printable line, safe for a terminal, a log and a page.
@@ -14,7 +16,7 @@ def one_line(text: object, limit: int = 400) -> str:
     file name or label can neither break a line nor drive a terminal.
     """
     shown = "".join(
-        char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else _escape(char)
+        char.encode("unicode_escape").decode("ascii") if unicodedata.category(char) in ESCAPED else char
         for char in str(text)
     )
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
@@ -25,10 +27,6 @@ def list_some(names: Iterable[object], limit: int = 3, *, separator: str = ", ")
     shown = [one_line(name, 120) for name in names]
     more = f" and {len(shown) - limit:,} more" if len(shown) > limit else ""
     return separator.join(shown[:limit]) + more
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
 
 
 class HeadstartError(Exception):

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from headstart.base.errors import one_line
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PLAIN_EVERY = 10.0  # seconds between two plain lines of one step
 
 
-class Step(Protocol):
-    """One step of a run, with a known or unknown number of items."""
+class Step:
+    """One step of a run, with a known or unknown number of items; this one shows nothing."""
 
     def advance(self, count: int = 1) -> None:
         """Say that `count` more items are done."""
@@ -37,15 +37,10 @@ class Progress:
             total: how many items there are, when known; gives the time left.
             done: how many were done before; they take part in the total and not in the rate.
         """
-        yield _Silent()
+        yield Step()
 
     def say(self, text: str) -> None:
         """Show one line."""
-
-
-class _Silent:
-    def advance(self, count: int = 1) -> None:
-        pass
 
 
 class PlainProgress(Progress):
@@ -66,7 +61,7 @@ class PlainProgress(Progress):
         print(one_line(text), file=self._stream, flush=True)
 
 
-class _PlainStep:
+class _PlainStep(Step):
     def __init__(self, progress: PlainProgress, name: str, total: int | None, unit: str, done: int) -> None:
         self._progress, self._name, self._total, self._unit = progress, name, total, unit
         self._done = self._before = done
@@ -102,23 +97,15 @@ class LiveProgress(Progress):
     @contextmanager
     def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
         """Show one step as a bar."""
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.progress import Progress as Bars
+        from rich import progress as bar
 
-        columns = [SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}")]
+        columns = [bar.SpinnerColumn(finished_text="[green]✓[/]"), bar.TextColumn("{task.description}")]
         if total is not None:
-            columns += [BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")]
-            columns += [TimeRemainingColumn(compact=True, elapsed_when_finished=True)]
+            columns += [bar.BarColumn(bar_width=24), bar.MofNCompleteColumn(), bar.TextColumn("{task.fields[rate]}")]
+            columns += [bar.TimeRemainingColumn(compact=True, elapsed_when_finished=True)]
         else:
-            columns += [TimeElapsedColumn()]
-        with Bars(*columns, console=self._console) as bars:
+            columns += [bar.TimeElapsedColumn()]
+        with bar.Progress(*columns, console=self._console) as bars:
             step = _LiveStep(bars, bars.add_task(name, total=total, completed=done, rate=""), done)
             yield step
             step.close()
@@ -128,7 +115,7 @@ class LiveProgress(Progress):
         self._console.print(one_line(text), markup=False)
 
 
-class _LiveStep:
+class _LiveStep(Step):
     def __init__(self, bars: RichProgress, task: int, done: int) -> None:
         self._bars, self._task, self._start = bars, task, time.monotonic()
         self._done = self._before = done

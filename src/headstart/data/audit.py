@@ -90,13 +90,15 @@ def summarize(dataset: Dataset, examined: Sequence[Examined]) -> Scan:
         for remark in examined[position].remarks:
             remarked.setdefault(remark, []).append(dataset.examples[position].id)
     conflicts = _conflicts(readable, hashes)
-    duplicates = _duplicates(readable, hashes)
+    duplicates = len(hashes) - len({(one.label, digest) for one, digest in zip(readable.examples, hashes, strict=True)})
     notes = [f"{remark[0].upper()}{remark[1:]}: {len(ids)} ({list_some(ids, 5)})." for remark, ids in remarked.items()]
     if duplicates:
         notes.append(f"{duplicates} examples are exact copies of others in their class; copies stay on one side.")
     if conflicts:
         notes.append(f"{len(conflicts)} {dataset.items} stand under several labels ({_shown(conflicts)}).")
-    return Scan(readable, hashes, _fingerprint(readable, hashes), duplicates, conflicts, tuple(notes))
+    rows = zip(readable.examples, hashes, strict=True)
+    fingerprint = sha256_json(sorted([one.id, digest, one.label, one.split or ""] for one, digest in rows))
+    return Scan(readable, hashes, fingerprint, duplicates, conflicts, tuple(notes))
 
 
 def check_conflicts(scanned: Scan) -> None:
@@ -117,7 +119,7 @@ def check_bad(dataset: Dataset, *, allow_broken: bool) -> None:
         raise DataError(
             f"{dataset.name} must hold usable examples", f"0 of {total} usable{_reasons(dataset)}", "mend it"
         )
-    good_in, bad_in = _per_class(dataset)
+    good_in, bad_in = (Counter(one.label for one in some) for some in (dataset.examples, dataset.skipped))
     for label in dataset.classes:
         if not good_in[label]:
             received = f"0 of {bad_in[label]} usable in {label!r}{_reasons(dataset, label)}"
@@ -151,11 +153,6 @@ def remarks_on(dataset: Dataset, position: int, data: bytes) -> tuple[str, ...]:
     return remarks(data, dataset.examples[position].id)
 
 
-def _duplicates(dataset: Dataset, hashes: Sequence[str]) -> int:
-    pairs = {(digest, example.label) for digest, example in zip(hashes, dataset.examples, strict=True)}
-    return len(hashes) - len(pairs)
-
-
 def _conflicts(dataset: Dataset, hashes: Sequence[str]) -> tuple[LabelConflict, ...]:
     """Return the examples with several labels."""
     copies: dict[str, list[int]] = defaultdict(list)
@@ -171,15 +168,6 @@ def _conflicts(dataset: Dataset, hashes: Sequence[str]) -> tuple[LabelConflict, 
 
 def _shown(conflicts: Sequence[LabelConflict]) -> str:
     return list_some([" = ".join(conflict.ids) for conflict in conflicts], separator="; ")
-
-
-def _fingerprint(dataset: Dataset, hashes: Sequence[str]) -> str:
-    rows = zip(dataset.examples, hashes, strict=True)
-    return sha256_json(sorted([example.id, digest, example.label, example.split or ""] for example, digest in rows))
-
-
-def _per_class(dataset: Dataset) -> tuple[Counter[str], Counter[str]]:
-    return Counter(example.label for example in dataset.examples), Counter(item.label for item in dataset.skipped)
 
 
 def _reasons(dataset: Dataset, label: str | None = None) -> str:

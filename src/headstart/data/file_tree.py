@@ -154,7 +154,7 @@ def read_file(
     """
     try:
         real = os.path.realpath(path)
-        if within and not any(_inside(real, folder) for folder in within):
+        if within and not any(real == folder or real.startswith(f"{folder.rstrip('/')}/") for folder in within):
             raise BadExample("link to outside")
         if not stat.S_ISREG(os.lstat(real).st_mode):
             raise BadExample("link in a circle" if os.path.islink(real) else "not a regular file")  # noqa: PTH114
@@ -178,10 +178,6 @@ def reason_of(error: OSError, absent: str = "vanished") -> str:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
         return absent
     return _REASONS.get(error.errno or 0, (error.strerror or type(error).__name__).lower())
-
-
-def _inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def _walk(root: str) -> tuple[list[File], set[str]]:

@@ -155,11 +155,7 @@ def _leaks(
 
 
 def _draw(
-    examples: Sequence[Example],
-    positions: Sequence[int],
-    keys: Sequence[str],
-    hashes: Sequence[str],
-    test_share: float,
+    examples: Sequence[Example], positions: Sequence[int], keys: Sequence[str], hashes: Sequence[str], test_share: float
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return train and test positions: units in the order of their keys fill each class's share of the test part."""
     units = sorted(_units(examples, positions, hashes), key=lambda unit: min(keys[position] for position in unit))

@@ -35,12 +35,7 @@ class NetworkOrigin:
 
 @contextmanager
 def engine_opener(
-    network: Network,
-    origin: NetworkOrigin | None,
-    *,
-    engine: str,
-    cache: Path,
-    say: Callable[[str], None],
+    network: Network, origin: NetworkOrigin | None, *, engine: str, cache: Path, say: Callable[[str], None]
 ) -> Iterator[Callable[[Sample], Engine]]:
     """Yield what opens the engine from a sample, while another process converts a network that is not known yet.
 

@@ -94,7 +94,9 @@ def open_engine(
         _check_graph(engine)
     if engine != "torch":
         if openvino_version() is None:
-            _absent(engine, say)
+            if engine != "auto":
+                raise UsageError(f"engine {engine} needs OpenVINO", "it is not installed", "run: pip install openvino")
+            say("OpenVINO is not installed here: using the torch engine, which is slower")
         else:
             for opened in _openvino_engines(network, sample, cache, engine, say):
                 return opened
@@ -151,12 +153,6 @@ def openvino_version() -> str | None:
         return version("openvino")
     except PackageNotFoundError:
         return None
-
-
-def _absent(engine: str, say: Callable[[str], None]) -> None:
-    if engine != "auto":
-        raise UsageError(f"engine {engine} needs OpenVINO", "it is not installed", "run: pip install openvino")
-    say("OpenVINO is not installed here: using the torch engine, which is slower")
 
 
 def _check_graph(engine: str) -> None:

@@ -284,6 +284,7 @@ class ExtractionPass:
             for position, digest in enumerate(self.digests)
         ]
         positions = [position for position, reason in enumerate(reasons) if not reason]
+        texts = (text_of(self.dataset.read(position)) for position in positions)
         rows = np.array([self.first[self.digests[position]] for position in positions], dtype=np.intp)
         return Extraction(
             scan=summarize(self.dataset, examined),
@@ -296,11 +297,8 @@ class ExtractionPass:
             engine=self.engine_name,
             made_by=self.made_by,
             notes=self.store.notes if self.store is not None else (),
-            unknown=tuple(self.source.unknown(map(self._text, positions)).most_common()),
+            unknown=tuple(self.source.unknown(texts).most_common()),
         )
-
-    def _text(self, position: int) -> str:
-        return text_of(self.dataset.read(position))
 
 
 def made_by(network: Network, engine: str, kind: Kind) -> str:

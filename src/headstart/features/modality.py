@@ -19,14 +19,12 @@ from headstart.data.text import Tokens
 from headstart.engines.base import PreparedExample
 from headstart.engines.select import PARITY_SAMPLE
 
-Positions = NDArray[np.intp]
-
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """Pictures averaged over 16 x 16 boxes: `pixels`, uint8 of shape (n, 768)."""
+    """Pictures averaged over 16 x 16 boxes."""
 
-    pixels: NDArray[np.uint8]
+    baseline_inputs: NDArray[np.uint8]  # of shape (n, 768)
     row_bytes: ClassVar[int] = 768
 
     @staticmethod
@@ -39,16 +37,12 @@ class ImageSummary:
         """Return the summary of n pictures from their stored bytes, uint8 of shape (n, 768)."""
         return cls(stored)
 
-    def baseline_inputs(self, positions: Positions) -> NDArray[np.uint8]:
-        """Return what the baseline learns from, of the pictures at `positions`."""
-        return self.pixels[positions]
-
 
 @dataclass(frozen=True)
 class SoundSummary:
-    """Mean and spread over time of each recording's MFCC: `mfcc`, float32 of shape (n, 40)."""
+    """Mean and spread over time of each recording's MFCC."""
 
-    mfcc: NDArray[np.float32]
+    baseline_inputs: NDArray[np.float32]  # of shape (n, 40)
     row_bytes: ClassVar[int] = 2 * COEFFICIENTS * np.dtype(np.float32).itemsize
 
     @staticmethod
@@ -60,10 +54,6 @@ class SoundSummary:
     def unpack(cls, stored: NDArray[np.uint8]) -> Self:
         """Return the summary of n recordings from their stored bytes, uint8 of shape (n, 160)."""
         return cls(np.ascontiguousarray(stored).view(np.float32))
-
-    def baseline_inputs(self, positions: Positions) -> NDArray[np.float32]:
-        """Return what the baseline learns from, of the recordings at `positions`."""
-        return self.mfcc[positions]
 
 
 @dataclass(frozen=True)

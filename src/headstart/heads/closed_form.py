@@ -91,12 +91,7 @@ def _members_of_groups(groups: NDArray[np.int64] | None) -> list[NDArray[np.intp
 
 
 def fit_centroids(
-    principal: PrincipalRows,
-    y: NDArray[np.int64],
-    c: int,
-    *,
-    penalties: Sequence[float],
-    weights: NDArray[np.float64],
+    principal: PrincipalRows, y: NDArray[np.int64], c: int, *, penalties: Sequence[float], weights: NDArray[np.float64]
 ) -> Iterator[FoldHeads]:
     """Yield, penalty by penalty, the heads whose score is minus half the squared distance to a class mean.
 

@@ -330,7 +330,7 @@ def baseline_inputs(
             step.advance()
     unpacked = summary.unpack(np.stack(rows))
     assert not isinstance(unpacked, TextSummary)
-    return unpacked.baseline_inputs(np.arange(len(rows)))
+    return unpacked.baseline_inputs
 
 
 class ConsoleLogger:

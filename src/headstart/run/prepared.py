@@ -63,4 +63,4 @@ class PreparedData:
     def baseline_inputs(self, part: tuple[int, ...]) -> NDArray[np.uint8] | NDArray[np.float32]:
         """Return what the baseline without a source learns from, of the photos or recordings of one part."""
         assert not isinstance(self.extraction.summary, TextSummary)
-        return self.extraction.summary.baseline_inputs(np.asarray(part, dtype=np.intp))
+        return self.extraction.summary.baseline_inputs[np.asarray(part, dtype=np.intp)]

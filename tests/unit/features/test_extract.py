@@ -104,9 +104,11 @@ def test_rows_pixels_and_blocks_are_those_of_the_photos(photos: Path, extracted:
     prepared = np.stack([source.prepare(dataset.read(position)) for position in range(60)])
     np.testing.assert_array_equal(found.x, engine.run(prepared))
     assert isinstance(found.summary, ImageSummary)
-    np.testing.assert_array_equal(found.summary.pixels, np.stack([small_pixels(picture) for picture in prepared]))
+    np.testing.assert_array_equal(
+        found.summary.baseline_inputs, np.stack([small_pixels(picture) for picture in prepared])
+    )
     assert found.x.dtype == np.float32
-    assert found.summary.pixels.dtype == np.uint8
+    assert found.summary.baseline_inputs.dtype == np.uint8
     assert found.positions == tuple(range(60))
     assert found.scan == scan(dataset, progress=Progress())
     assert found.blocks == source.network().blocks
@@ -150,7 +152,7 @@ def test_the_second_time_nothing_is_run_and_what_is_known_is_not_even_read(
     assert engine.photos == 60
     assert (again.hits, again.misses) == (60, 0)
     np.testing.assert_array_equal(again.x, first.x)
-    np.testing.assert_array_equal(again.summary.pixels, first.summary.pixels)
+    np.testing.assert_array_equal(again.summary.baseline_inputs, first.summary.baseline_inputs)
     assert again.made_by == first.made_by
 
 
@@ -245,7 +247,7 @@ def test_the_same_bytes_are_run_once(photos: Path, extracted: Extracted, engine:
         np.testing.assert_array_equal(found.x[one], found.x[other])
     alone = extracted(in_memory(files))
     np.testing.assert_array_equal(found.x, alone.x[order])
-    np.testing.assert_array_equal(found.summary.pixels, alone.summary.pixels[order])
+    np.testing.assert_array_equal(found.summary.baseline_inputs, alone.summary.baseline_inputs[order])
 
 
 def test_broken_photos_are_skipped_in_place(photos: Path, extracted: Extracted, engine: Counted) -> None:
@@ -261,7 +263,7 @@ def test_broken_photos_are_skipped_in_place(photos: Path, extracted: Extracted, 
     assert {skip.id for skip in found.scan.dataset.skipped} == {f"{position}.png" for position in bad}
     assert all(skip.reason and skip.label == "one" for skip in found.scan.dataset.skipped)
     np.testing.assert_array_equal(found.x, whole.x[list(found.positions)])
-    np.testing.assert_array_equal(found.summary.pixels, whole.summary.pixels[list(found.positions)])
+    np.testing.assert_array_equal(found.summary.baseline_inputs, whole.summary.baseline_inputs[list(found.positions)])
     assert (found.hits, found.misses) == (len(found.positions), 0)
     assert len(found.scan.hashes) == len(found.scan.dataset) == len(found.positions)
 
@@ -350,7 +352,7 @@ def test_a_truncated_cache_is_rebuilt_and_reported__DSK_10(
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = extracted(photos)
     np.testing.assert_array_equal(found.x, first.x)
-    np.testing.assert_array_equal(found.summary.pixels, first.summary.pixels)
+    np.testing.assert_array_equal(found.summary.baseline_inputs, first.summary.baseline_inputs)
     assert len(found.notes) == 1
     assert "kept as features-damaged-1.sqlite" in found.notes[0]
 

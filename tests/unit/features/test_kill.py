@@ -42,7 +42,7 @@ dataset = open_dataset(data)
 print("ready", flush=True)
 sys.stdin.readline()
 found = extract(dataset, ToySource(), engine=Engine(), cache=cache, progress=Say())
-print(sha256(found.x.tobytes() + found.summary.pixels.tobytes()), found.hits, found.misses, len(found.notes))
+print(sha256(found.x.tobytes() + found.summary.baseline_inputs.tobytes()), found.hits, found.misses, len(found.notes))
 """
 COUNT = 640
 

@@ -191,30 +191,25 @@ class _Bytes(io.BytesIO):
 def _opened(data: bytes) -> Iterator[Any]:
     """Give the recording in `data` as an open `soundfile.SoundFile`; its errors become BadExample."""
     encoding = sniff(data)
-    library = _library()
+    try:
+        import soundfile
+    except (ModuleNotFoundError, OSError) as error:  # OSError: the package without its libsndfile
+        raise missing_extra("recordings", "soundfile", extra="audio") from error
     if len(data) <= MAX_BYTES:
         _check_whole(data, encoding)
     try:
-        with library.SoundFile(_Bytes(data)) as file:
+        with soundfile.SoundFile(_Bytes(data)) as file:
             low, high = RATES
             if not low <= file.samplerate <= high:
                 raise BadExample(f"{file.samplerate:,} samples a second, not {low:,} to {high:,}")
             yield file
-    except library.LibsndfileError as error:
+    except soundfile.LibsndfileError as error:
         message = error.error_string.strip().rstrip(".")
         # What libsndfile says of an MP3 without a sound frame is meant for a file on disk.
         message = "no sound in it" if message.startswith("File does not exist") else one_line(message, 80)
         raise BadExample(f"broken: {message}") from error
     except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise BadExample(f"broken: {one_line(error, 80)}") from error
-
-
-def _library() -> Any:
-    try:
-        import soundfile
-    except (ModuleNotFoundError, OSError) as error:  # OSError: the package without its libsndfile
-        raise missing_extra("recordings", "soundfile", extra="audio") from error
-    return soundfile
 
 
 def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float32]]:

@@ -107,7 +107,8 @@ def sniff(data: bytes) -> Format:
         if brand == "avif":
             return "avif"
         raise BadExample(f"format not accepted ({brand})" if brand else "not an accepted image (looks like video)")
-    raise BadExample(_not_an_image(data))
+    kind = looks_like(data)
+    raise BadExample(f"not an accepted image (looks like {kind})" if kind else "not an accepted image")
 
 
 def _brand(data: bytes) -> str | None:
@@ -116,11 +117,6 @@ def _brand(data: bytes) -> str | None:
     brands = [data[at : at + 4] for at in (8, *range(16, min(length, 64, len(data)), 4))]
     picture_formats = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
     return "avif" if "avif" in picture_formats else next(iter(picture_formats), None)
-
-
-def _not_an_image(data: bytes) -> str:
-    kind = looks_like(data)
-    return f"not an accepted image (looks like {kind})" if kind else "not an accepted image"
 
 
 def looks_like(data: bytes) -> str | None:

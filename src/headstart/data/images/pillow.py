@@ -13,7 +13,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,16 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-_PLUGINS: dict[Format, str] = {
-    "jpeg": "Jpeg",
-    "png": "Png",
-    "webp": "WebP",
-    "gif": "Gif",
-    "bmp": "Bmp",
-    "tiff": "Tiff",
-    "pnm": "Ppm",
-    "avif": "Avif",
-}
+_PLUGINS: dict[Format, str] = {"webp": "WebP", "pnm": "Ppm"}  # the others are named like the format, capitalised
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 
@@ -103,18 +94,12 @@ def _has_more_frames(data: bytes, encoding: Format) -> bool:
         case "jpeg":
             several = b"\xff\xe2" in data[:65536] and b"MPF\x00" in data[:65536]
         case "gif" | "tiff":
-            several = _is_animated(data, encoding)
+            with suppress(BadExample), _opened(data, encoding) as image:
+                return bool(image.is_animated)  # type: ignore[attr-defined]
+            several = False
         case _:
             several = False
     return several
-
-
-def _is_animated(data: bytes, encoding: Format) -> bool:
-    try:
-        with _opened(data, encoding) as image:
-            return bool(image.is_animated)  # type: ignore[attr-defined]
-    except BadExample:
-        return False
 
 
 @contextmanager
@@ -124,7 +109,7 @@ def _opened(data: bytes, encoding: Format) -> Iterator[ImageFile]:
 
     if size := claimed_size(data, encoding):
         check_pixels(*size)
-    name = _PLUGINS[encoding]
+    name = _PLUGINS.get(encoding, encoding.capitalize())
     try:
         with _QUIET.hold():
             plugin = getattr(importlib.import_module(f"PIL.{name}ImagePlugin"), f"{name}ImageFile")
@@ -234,25 +219,19 @@ class _Quiet:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Keep the filter in place while the block runs."""
-        self._enter()
-        try:
-            yield
-        finally:
-            self._leave()
-
-    def _enter(self) -> None:
         with self._lock:
             self._holders += 1
             if self._holders == 1:
                 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
                 self._filter = warnings.filters[0]
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._holders -= 1
-            filters = cast("list[object]", warnings.filters)
-            if self._holders == 0 and self._filter in filters:
-                filters.remove(self._filter)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                filters = cast("list[object]", warnings.filters)
+                if self._holders == 0 and self._filter in filters:
+                    filters.remove(self._filter)
 
 
 _QUIET = _Quiet()

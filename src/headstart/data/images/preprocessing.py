@@ -269,12 +269,7 @@ def _resized(stored: _Stored, window: _Window, interpolation: str) -> Image:
     image = stored.image.resize(
         (x[1] - x[0], y[1] - y[0]),
         Image.Resampling[interpolation.upper()],
-        box=(
-            x[0] * per_x,
-            y[0] * per_y,
-            min(x[1] * per_x, stored.image.width),
-            min(y[1] * per_y, stored.image.height),
-        ),
+        box=(x[0] * per_x, y[0] * per_y, min(x[1] * per_x, stored.image.width), min(y[1] * per_y, stored.image.height)),
     )
     return _turned(image, stored.orientation)
 

@@ -65,16 +65,23 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
     parts = _parts(tops)
     listing = _FolderListing(_kind(shown), ignored=ignored + len(tree.files) - len(shown))
-    rule = RULE.format(items=MODALITIES[listing.kind].plural)
+    items = MODALITIES[listing.kind].plural
+    rule = RULE.format(items=items)
     for file in shown:
         _place(file, parts, listing)
-    labels = sorted(_class_folders(tree, parts))
+    labels = tops
+    if parts:
+        below = [path for path in tree.folders if path.count("/") == 1 and not is_litter(path)]
+        labels = sorted(path for path in below if path.partition("/")[0] in parts)
     if not labels and not listing.skipped:
         raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown), rule)
     _check_filled(tree, labels, listing)
     classes = tuple(sorted({folder.rpartition("/")[2] for folder in labels}))
     check_classes(classes, where=tree.where, do=rule)
-    notes = [*_strays(listing, rule), *label_notes(classes, numbers=False)]
+    notes = label_notes(classes, numbers=False)
+    if listing.stray:
+        beside = f"{len(listing.stray)} {items} lie beside the class folders and are ignored"
+        notes = (f"{beside} ({list_some(listing.stray, 5)}): {rule}.", *notes)
     return Dataset(
         name=name,
         kind=listing.kind,
@@ -83,7 +90,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
         read=file_reader(tree, tuple(example.id for example in listing.examples), begin=listing.kind == "sound"),
         skipped=tuple(listing.skipped),
         ignored=listing.ignored,
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
@@ -131,15 +138,6 @@ def _place(file: File, parts: dict[str, Split], listing: _FolderListing) -> None
         listing.examples.append(Example(file.path, label, split))
 
 
-def _class_folders(tree: Tree, parts: dict[str, Split]) -> set[str]:
-    level = 1 if parts else 0
-    return {
-        path
-        for path in tree.folders
-        if path.count("/") == level and not is_litter(path) and (not parts or path.split("/")[0] in parts)
-    }
-
-
 def _check_filled(tree: Tree, labels: Sequence[str], listing: _FolderListing) -> None:
     level = labels[0].count("/") + 1 if labels else 1
     ids = [example.id for example in listing.examples] + [skipped.id for skipped in listing.skipped]
@@ -152,13 +150,6 @@ def _check_filled(tree: Tree, labels: Sequence[str], listing: _FolderListing) ->
             f"none in {list_some(empty, 5)}",
             f"put {MODALITIES[listing.kind].plural} there or remove the folder",
         )
-
-
-def _strays(listing: _FolderListing, rule: str) -> list[str]:
-    if not listing.stray:
-        return []
-    count, items = len(listing.stray), MODALITIES[listing.kind].plural
-    return [f"{count} {items} lie beside the class folders and are ignored ({list_some(listing.stray, 5)}): {rule}."]
 
 
 def _kind(shown: Sequence[File]) -> Kind:

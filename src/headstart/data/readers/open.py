@@ -41,12 +41,7 @@ _PART = re.compile(rf"({_NAMES})(?:\.csv|\.tsv|\.jsonl|\.ndjson|(?:[-_.].*)?\.pa
 Columns = Mapping[str, str]
 
 
-def open_dataset(
-    data: Any,
-    *,
-    root: Path | None = None,
-    columns: Columns | None = None,
-) -> Dataset:
+def open_dataset(data: Any, *, root: Path | None = None, columns: Columns | None = None) -> Dataset:
     """Return labelled pictures, recordings or texts, listed and not yet read; what they are, the data itself says.
 
     Args:

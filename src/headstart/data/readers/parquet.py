@@ -26,7 +26,6 @@ from headstart.data.readers.tables import CONTENT, Table, find_columns, name_lab
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 MAX_GROUP = 2**30
 """The largest row group that is read, in bytes once unpacked: it must be in memory to reach one of its rows."""
@@ -43,8 +42,13 @@ class ParquetTable:
     """
 
     def __init__(self, path: Path, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> None:
+        import pyarrow.parquet as pq
+
         self.path = path
-        self._file = _opened(path)
+        try:
+            self._file = pq.ParquetFile(path)  # not mapped: a file cut while it is read would kill the process
+        except (OSError, ValueError, NotImplementedError) as error:
+            raise _damaged(path, error) from error
         self.schema = self._file.schema_arrow
         named = _with_image(self.schema, columns)
         self._at, self.content = find_columns(self.schema.names, str(path), columns=named, labelled=labelled)
@@ -203,15 +207,6 @@ def _runs(tables: Sequence[ParquetTable]) -> tuple[int, int] | None:
         return None
     longest = max(max(table.row_groups()) for table in tables)
     return longest, max(longest, sum(map(len, tables)) * CACHED // size)
-
-
-def _opened(path: Path) -> pq.ParquetFile:
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.ParquetFile(path)  # not mapped: a file cut while it is read would kill the process
-    except (OSError, ValueError, NotImplementedError) as error:
-        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: object) -> DataError:
