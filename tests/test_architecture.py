@@ -42,8 +42,8 @@ ORDER = {
     "tune.network": "readers classifier trace frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
     "ship": "schema tfidf_member bundle card upload",
-    "run": "clock folder schema option_model options prepared prepare trainable",
-    "fitting": "choice_cache words baseline selection predictor words_after_tuning tuning result page fit",
+    "run": "clock folder option_model options prepare",
+    "fitting": "words choices predictor tuning result page fit",
     "comparison": "options untrained_arms random_network budget curve trained_arms outcome_store splits experiment"
     " result compare multi_source",
     "pretraining": "options result pretrain",

@@ -17,7 +17,7 @@ from headstart.data.images.preprocessing import Preprocessing, shorter_side
 from headstart.data.text import Tokens
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import COARSE_EPOCH_RATIO, EPOCH_RATIO, measured_epochs
-from headstart.run.prepared import PreparedData
+from headstart.run.prepare import PreparedData
 from headstart.sources.base import Source
 
 BACKWARD = 3.0

@@ -30,8 +30,7 @@ from headstart.comparison.trained_arms import ArmConfig, horizontal_flip_keeps_l
 from headstart.comparison.untrained_arms import run_untrained_arms, trained_layer
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
 from headstart.run.clock import Clock
-from headstart.run.prepared import PreparedData
-from headstart.run.trainable import as_network
+from headstart.run.prepare import PreparedData, as_network
 from headstart.tune.settings import AUTO, NONE
 from headstart.tune.training.trackers import Tracker
 

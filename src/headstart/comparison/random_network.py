@@ -9,8 +9,7 @@ import numpy as np
 
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.run.prepared import PreparedData
-from headstart.run.trainable import as_network
+from headstart.run.prepare import PreparedData, as_network
 from headstart.sources.base import Source
 from headstart.sources.registry import open_source
 

@@ -18,8 +18,8 @@ from headstart.judge.benefit.benefit import Benefit, compute_benefit
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, stack_seeds
 from headstart.judge.benefit.sentence import format_points
-from headstart.run.folder import ARMS, CHECKPOINTS, RESULT
-from headstart.run.schema import SCHEMA
+from headstart.run.folder import ARMS, CHECKPOINTS, RESULT, SCHEMA
+from headstart.run.prepare import example_counts
 
 PAGE = "report.html"
 COARSE_DIFFERENCE = 0.1
@@ -105,7 +105,7 @@ def arm_results(experiment: Experiment, number: int | None, positions: Sequence[
 def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
     """Return what goes into `result.json`."""
     prepared, options = experiment.prepared, experiment.options
-    dataset, parts = prepared.scan.dataset, experiment.splits.parts
+    dataset = prepared.scan.dataset
     return {
         "schema": SCHEMA,
         "task": dataset.modality.task,
@@ -114,13 +114,7 @@ def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
         "seed": options.seed,
         "seeds": {str(number or ALL): len(seeds) for number, seeds in experiment.splits.seeds.items()},
         "budget": options.budget,
-        "examples": {
-            "train": len(parts.train),
-            "validation": len(parts.validation),
-            "test": len(parts.test),
-            "skipped": len(dataset.skipped),
-            "ignored": dataset.ignored,
-        },
+        "examples": example_counts(dataset, experiment.splits.parts),
         "classes": list(dataset.classes),
         **benefit.as_dict(),
         "engine": prepared.extraction.engine,

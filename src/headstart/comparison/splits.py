@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from headstart.base.errors import DataError
 from headstart.comparison.options import ALL, CompareOptions
 from headstart.data.split import Parts, split
-from headstart.run.prepared import PreparedData
+from headstart.run.prepare import PreparedData
 
 DEFAULT_LABELS = (5, 10, 20, None)
 FEW_LABELS, SEEDS_OF_FEW_LABELS = 10, 5

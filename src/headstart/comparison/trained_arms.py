@@ -23,7 +23,7 @@ from headstart.features.features import Features
 from headstart.heads.select import fit_ridge
 from headstart.judge.benefit.gains import SCRATCH
 from headstart.judge.benefit.results import Outcome, measured_epochs
-from headstart.run.prepared import PreparedData
+from headstart.run.prepare import PreparedData
 from headstart.sources.base import Source
 from headstart.sources.layers import select
 from headstart.tune.training.trackers import Tracker

@@ -7,15 +7,14 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.fitting.baseline import fit_baseline
+from headstart.fitting.choices import fit_baseline, select_layer_and_head
 from headstart.fitting.predictor import frozen_predictor, stacked_predictor
-from headstart.fitting.selection import select_layer_and_head
 from headstart.heads.select import fit_ridge
 from headstart.judge.baselines import majority_baseline
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SIMPLE, START
 from headstart.judge.benefit.results import Outcome
 from headstart.judge.metrics import log_losses
-from headstart.run.prepared import PreparedData
+from headstart.run.prepare import PreparedData
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO, POOL
 

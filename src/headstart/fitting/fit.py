@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.progress import Progress
-from headstart.fitting.baseline import fit_baseline
+from headstart.fitting.choices import fit_baseline, select_layer_and_head
 from headstart.fitting.page import build_page, pick_examples
 from headstart.fitting.predictor import Fitted, frozen_predictor, stacked_predictor
 from headstart.fitting.result import FitResult, build_model, build_result, build_verdict, measure, write_out
-from headstart.fitting.selection import select_layer_and_head
 from headstart.model import Model
 from headstart.run.clock import Clock
 from headstart.run.option_model import documented

@@ -16,7 +16,7 @@ from headstart.fitting.words import stacked_candidate, top_words_per_class
 from headstart.judge.metrics import calibration_bins
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
-from headstart.run.prepared import PreparedData
+from headstart.run.prepare import PreparedData
 
 EXAMPLES_SHOWN = 12  # of mistakes, and of unsure examples
 THUMBNAIL = 144  # pixels of the longer side

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.engines.base import Block
-from headstart.fitting.baseline import BaselineResult
+from headstart.fitting.choices import BaselineResult, LayerSelection
 from headstart.fitting.words import TextBaseline, stack_text_baseline
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import HeadChoice
 from headstart.heads.stacking import Stacking
 from headstart.heads.tfidf import TfidfHead
-from headstart.run.prepared import LayerSelection, PreparedData
+from headstart.run.prepare import PreparedData
 from headstart.sources.base import Source
 
 

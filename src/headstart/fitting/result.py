@@ -20,8 +20,8 @@ from headstart.judge.intervals import Interval, paired_difference
 from headstart.judge.metrics import METRICS, evaluate
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
-from headstart.run.folder import CHECKPOINTS, RESULT
-from headstart.run.schema import SCHEMA
+from headstart.run.folder import CHECKPOINTS, RESULT, SCHEMA
+from headstart.run.prepare import example_counts
 from headstart.ship.bundle import DataIdentity
 
 
@@ -94,7 +94,7 @@ def build_result(
         "head": predictor.head.kind,
         "tune": tune,
         "seed": seed,
-        "examples": prepared.counts(),
+        "examples": example_counts(dataset, prepared.parts),
         "classes": list(dataset.classes),
         "test": {name: measures.metrics[name] for name in METRICS},
         "baselines": {"majority": measures.majority, "simple": measures.baseline},

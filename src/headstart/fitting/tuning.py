@@ -17,13 +17,12 @@ from headstart.data.text import texts_at
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract_again
 from headstart.fitting.predictor import Fitted, FittedPredictor
-from headstart.fitting.words_after_tuning import TunedStackedHead, stack_after_tuning
+from headstart.fitting.words import TunedStackedHead, stack_after_tuning
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import fit_ridge
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import METRICS, evaluate
-from headstart.run.prepared import PreparedData
-from headstart.run.trainable import as_network
+from headstart.run.prepare import PreparedData, as_network
 from headstart.sources.base import Source
 from headstart.sources.layers import JOINED, POOL, select
 from headstart.tune.settings import Settings

@@ -37,6 +37,7 @@ from headstart.pretraining.result import (
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT, new_out
 from headstart.run.option_model import documented
+from headstart.run.prepare import example_counts
 from headstart.ship.upload import check_upload, upload
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
@@ -143,7 +144,9 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
         )
     clock.add("tune", trained.seconds_before_resume)
     test = evaluate_network(network, splits, seed=options.seed, clock=clock, progress=progress)
-    inputs = RunInputs(data, options, scanned, _counts(splits), (*scanned.dataset.notes, *scanned.notes, *notes))
+    inputs = RunInputs(
+        data, options, scanned, example_counts(splits.dataset, splits), (*scanned.dataset.notes, *scanned.notes, *notes)
+    )
     return build_pretrain_result(inputs, network, trained, test, clock)
 
 
@@ -193,17 +196,6 @@ def split_examples(scanned: Scan, *, seed: int) -> tuple[PretrainSplits, tuple[s
         share = min(VALIDATION_SHARE, MAX_VALIDATION / len(train))
         train, validation = hold_out(scanned.dataset, scanned.hashes, train, share=share, seed=seed)
     return PretrainSplits(scanned.dataset, train, validation, parts.test), parts.notes
-
-
-def _counts(splits: PretrainSplits) -> dict[str, int]:
-    """Return how many examples are in each part, as `result.json` holds it."""
-    return {
-        "train": len(splits.train),
-        "validation": len(splits.validation),
-        "test": len(splits.test),
-        "skipped": len(splits.dataset.skipped),
-        "ignored": splits.dataset.ignored,
-    }
 
 
 def recording_input(splits: PretrainSplits, seconds: float | None) -> tuple[float, int] | None:

@@ -20,8 +20,7 @@ from headstart.judge.metrics import METRICS, calibration_bins, evaluate
 from headstart.judge.report.fit_page import Note, Report
 from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
-from headstart.run.folder import RESULT
-from headstart.run.schema import SCHEMA
+from headstart.run.folder import RESULT, SCHEMA
 from headstart.sources.checkpoints.source_folder import DESCRIPTION, LIBRARY, UNGATED, SourceDescription, to_json
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 from headstart.base.disk import check_writable
 from headstart.base.errors import UsageError
 
-RESULT = "result.json"
+RESULT, SCHEMA = "result.json", 1
+"""What every command writes, and the version of its form."""
 CHECKPOINTS = "checkpoints"
 """What a run that was stopped goes on from; gone once the run is done."""
 ARMS = "arms"

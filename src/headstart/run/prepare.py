@@ -1,26 +1,73 @@
-"""What `fit` and `compare` begin with: the data is read, checked, split and turned into features."""
+"""What every command begins with: the data is read, checked, split and turned into features."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
-from headstart.base.errors import UsageError
+from headstart.base.errors import SourceError, UsageError
 from headstart.base.progress import Progress
-from headstart.data.audit import check_bad, check_conflicts
+from headstart.data.audit import Scan, check_bad, check_conflicts
 from headstart.data.dataset import Dataset
 from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
-from headstart.data.split import split
+from headstart.data.split import Parts, split
+from headstart.data.text import texts_at
 from headstart.features.extract import extract
+from headstart.features.features import Extraction, Features
+from headstart.features.modality import TextSummary
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
-from headstart.run.prepared import PreparedData
 from headstart.sources.base import COMMIT, Source
+from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 from headstart.tune.settings import NONE
 
+if TYPE_CHECKING:
+    from headstart.tune.from_scratch import PretrainSplits
+
 MAKE_ONE = "make one (headstart pretrain DATA --arch arch:resnet9 --out FOLDER) and name it: --source file:FOLDER"
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Data that is read, checked, split and turned into features."""
+
+    parts: Parts
+    source: Source
+    extraction: Extraction
+    engine: str
+
+    @property
+    def scan(self) -> Scan:
+        """The usable examples, with their hashes."""
+        return self.extraction.scan
+
+    def features(self, layer: str, part: tuple[int, ...]) -> Features:
+        """Return the features of one part, taken at `layer`."""
+        dataset = self.scan.dataset
+        x, blocks = select(self.extraction.x[np.asarray(part, dtype=np.intp)], self.extraction.blocks, layer)
+        ids = tuple(dataset.examples[position].id for position in part)
+        return Features(x, self.labels(part), ids, dataset.classes, blocks, self.extraction.made_by)
+
+    def labels(self, part: tuple[int, ...]) -> NDArray[np.int64]:
+        """Return the class ids of one part."""
+        return self.scan.dataset.class_ids(part)
+
+    def baseline_inputs(self, part: tuple[int, ...]) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Return what the baseline without a source learns from, of the photos or recordings of one part."""
+        assert not isinstance(self.extraction.summary, TextSummary)
+        return self.extraction.summary.baseline_inputs[np.asarray(part, dtype=np.intp)]
+
+
+def example_counts(dataset: Dataset, parts: Parts | PretrainSplits) -> dict[str, int]:
+    """Return how many examples each part holds, and how many are of no use, as `result.json` states it."""
+    counts = {name: len(getattr(parts, name)) for name in ("train", "validation", "test")}
+    return {**counts, "skipped": len(dataset.skipped), "ignored": dataset.ignored}
 
 
 def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) -> PreparedData:
@@ -51,10 +98,16 @@ def source_for(dataset: Dataset, options: FitOptions) -> Source:
     """Open the source that was asked for, or the default of the kind of data.
 
     Raises:
-        UsageError: it reads examples of another kind.
+        UsageError: it reads examples of another kind; or none is named, and there is no default (for recordings).
     """
+    default = dataset.modality.default_source
+    uri = options.source if options.source is not None else default
+    if uri is None:
+        raise UsageError(
+            f"{dataset.items} need a source that is named, since none comes with headstart", "no --source", MAKE_ONE
+        )
     source = open_source(
-        options.source if options.source is not None else default_source(dataset),
+        uri,
         weights=options.weights,
         layer=options.layer,
         seed=options.seed,
@@ -68,21 +121,29 @@ def source_for(dataset: Dataset, options: FitOptions) -> Source:
         raise UsageError(
             f"a source for {dataset.name} must read {dataset.items}",
             f"{source.info.uri}, which reads {MODALITIES[source.info.kind].plural}",
-            f"use {dataset.modality.default_source}, or leave --source out"
-            if dataset.modality.default_source
-            else MAKE_ONE,
+            f"use {default}, or leave --source out" if default else MAKE_ONE,
         )
     return source
 
 
-def default_source(dataset: Dataset) -> str:
-    """Return the URI of the source for this kind of data, where none is named.
+def as_network(prepared: PreparedData, what: str, source: Source | None = None) -> Source:
+    """Return a source whose weights can learn: a torch network as it is, a file of word vectors as an embedding layer.
+
+    Args:
+        prepared: the data; the words of its texts are those of the layer.
 
     Raises:
-        UsageError: there is none for recordings.
+        SourceError: it is a graph that only computes, or a table of token vectors.
     """
-    if dataset.modality.default_source is None:
-        raise UsageError(
-            f"{dataset.items} need a source that is named, since none comes with headstart", "no --source", MAKE_ONE
-        )
-    return dataset.modality.default_source
+    source = source if source is not None else prepared.source
+    dataset, parts = prepared.scan.dataset, prepared.parts
+    network = source.as_trainable(
+        lambda: texts_at(dataset, parts.train), lambda: texts_at(dataset, (*parts.validation, *parts.test))
+    )
+    if network is not None:
+        return network
+    raise SourceError(
+        f"{what} needs a source that is a torch network",
+        f"{source.info.uri}, {'a table of vectors' if source.info.kind == 'text' else 'a graph that only computes'}",
+        f"leave it out, or take a network from {MODALITIES[source.info.kind].trainable_sources}",
+    )

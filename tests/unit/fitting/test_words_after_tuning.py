@@ -11,8 +11,7 @@ import pytest
 from toy_texts import write_csv
 
 import headstart as hs
-from headstart.fitting.words import TextBaseline
-from headstart.fitting.words_after_tuning import TunedStackedHead, stack_after_tuning
+from headstart.fitting.words import TextBaseline, TunedStackedHead, stack_after_tuning
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import choose_head
 from headstart.heads.stacking import Stacking

@@ -1,3 +1,0 @@
-"""The version of `result.json`, which every command writes."""
-
-SCHEMA = 1
