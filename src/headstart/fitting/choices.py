@@ -70,7 +70,7 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSe
     """
     train = prepared.parts.train
     names = [name for name in prepared.source.auto_layers if name in prepared.source.info.layers]
-    numbers = [prepared.extraction.x[np.asarray(train, dtype=np.intp)], prepared.labels(train)]
+    numbers: list[NDArray[Any]] = [prepared.extraction.x[np.asarray(train, dtype=np.intp)], prepared.labels(train)]
     inputs = {
         "classes": list(prepared.scan.dataset.classes),
         "blocks": [[block.name, block.width] for block in prepared.extraction.blocks],
