@@ -44,8 +44,7 @@ ORDER = {
     "ship": "schema tfidf_member bundle card upload",
     "run": "clock folder option_model options prepare",
     "fitting": "words choices predictor tuning result page fit",
-    "comparison": "options untrained_arms random_network budget curve trained_arms outcome_store splits experiment"
-    " result compare multi_source",
+    "comparison": "options untrained_arms budget trained_arms outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
     "cli": "messages command running demo_data predictions source_table fit compare pretrain predict sources demo app"
     " reference",

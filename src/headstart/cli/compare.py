@@ -13,15 +13,14 @@ from headstart.comparison.options import CompareOptions
 def compare(data: str, chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Compare a source, or several one after the other, with training from scratch, and write the folder."""
     from headstart.cli.running import run_command
-    from headstart.comparison.compare import run_compare
-    from headstart.comparison.multi_source import run_several, write_several
+    from headstart.comparison.compare import run_compare, run_several, write_several
     from headstart.comparison.result import write_comparison
     from headstart.run.folder import new_out
 
     out, sources = chosen.get("out") or new_out("compare"), list(dict.fromkeys(chosen.get("source", ())))
     options = CompareOptions(**{**chosen, "out": out, "source": sources[0] if len(sources) == 1 else None})
     if len(sources) > 1:
-        work = partial(run_several, data, options, sources, compare=run_compare)
+        work = partial(run_several, data, options, sources)
         run_command(out, display, work, write_several, resume=options.resume)
     else:
         run_command(out, display, partial(run_compare, data, options), write_comparison, resume=options.resume)

@@ -109,14 +109,7 @@ class Plan:
         return sum(cell.runs * (self.training_cost(cell) + self.measuring_cost(cell)) for cell in cells)
 
 
-def plan_scratch(
-    sizes: Sequence[int], a_pass: Callable[[int], float], cells: Sequence[ExperimentCell], left: float
-) -> Plan:
-    """Return how scratch is run: at the largest size at which all of its epochs fit, else at the smallest."""
-    return _first_that_fits([Plan("all", size, EPOCH_RATIO, a_pass(size)) for size in sizes], cells, left)
-
-
-def plan_tuned(
+def plan_arm(
     sizes: Sequence[int],
     a_pass: Callable[[int], float],
     cells: Sequence[ExperimentCell],
@@ -125,19 +118,20 @@ def plan_tuned(
     mode: str | None,
     stages: int,
 ) -> Plan:
-    """Return how tuning is run: all weights where that is affordable, else the last stage on cached activations.
+    """Return how an arm is run in the seconds left: at the largest size at which all of its epochs fit.
 
     Args:
-        mode: which weights learn; None lets the budget decide.
+        sizes: at which the network may learn, the largest first.
+        a_pass: gives the seconds of a picture through the network at a size.
+        mode: which weights learn; None for all where that is affordable, else the last stage on cached activations.
         stages: of the network; activations can be cached between two.
     """
-    if mode is not None:
-        plans = [
-            Plan(mode, size, EPOCH_RATIO, a_pass(size)) for size in (sizes[:1] if mode.startswith("last:") else sizes)
-        ]
-    else:
+    if mode is None:
         plans = [Plan("all", size, EPOCH_RATIO, a_pass(size)) for size in sizes[:3]]
         plans += [Plan("last:1", 0, EPOCH_RATIO, a_pass(0))] if stages > 1 else []
+    else:
+        tried = sizes[:1] if mode.startswith("last:") else sizes
+        plans = [Plan(mode, size, EPOCH_RATIO, a_pass(size)) for size in tried]
     return _first_that_fits(plans, cells, left)
 
 

@@ -19,16 +19,15 @@ from headstart.comparison.budget import (
     affordable_sizes,
     batch_for,
     pass_timer,
-    plan_scratch,
-    plan_tuned,
+    plan_arm,
 )
 from headstart.comparison.options import CompareOptions
 from headstart.comparison.outcome_store import Outcomes
-from headstart.comparison.random_network import random_network
 from headstart.comparison.splits import MIN_SEEDS, ExperimentSplits, LabelSplit
-from headstart.comparison.trained_arms import ArmConfig, horizontal_flip_keeps_labels, train_arm
+from headstart.comparison.trained_arms import ArmConfig, horizontal_flip_keeps_labels, random_network, train_arm
 from headstart.comparison.untrained_arms import run_untrained_arms, trained_layer
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
+from headstart.judge.benefit.results import Outcome
 from headstart.run.clock import Clock
 from headstart.run.prepare import PreparedData, as_network
 from headstart.tune.settings import AUTO, NONE
@@ -100,7 +99,7 @@ class Experiment:
                     if expected > UNTRAINED_SHARE * self.options.budget:
                         self.splits.drop_from(label_split.seed)
                         break
-                if any(self.outcomes.get(arm, label_split.labels, label_split.seed) is None for arm in UNTRAINED):
+                if any(self._outcome(label_split, arm) is None for arm in UNTRAINED):
                     with self.clock.part("head"):
                         outcomes = run_untrained_arms(
                             label_split.prepared, layer, seed=label_split.seed, extraction=extraction
@@ -124,7 +123,7 @@ class Experiment:
             (label_split, arm)
             for label_split in self.splits.every()
             for arm in plans
-            if not self._is_done(label_split, arm)
+            if self._outcome(label_split, arm) is None
         ]
         costs = [plans[arm].training_cost(self._cell(label_split, arm)) for label_split, arm in waiting]
         measuring = [plans[arm].measuring_cost(self._cell(label_split, arm)) for label_split, arm in waiting]
@@ -145,7 +144,7 @@ class Experiment:
             (outcome, label_split, arm)
             for label_split in self.splits.every()
             for arm in plans
-            if (outcome := self.outcomes.get(arm, label_split.labels, label_split.seed)) is not None and outcome.cut
+            if (outcome := self._outcome(label_split, arm)) is not None and outcome.cut
         ]
         for outcome, label_split, arm in sorted(cut, key=lambda entry: int(entry[0].epochs[-1])):
             plan, cell, seconds = plans[arm], self._cell(label_split, arm), float(outcome.seconds[-1])
@@ -156,8 +155,8 @@ class Experiment:
             with self._guarded(arm):
                 self._train(label_split, arm, plan, min(left, whole), flip=flip)
 
-    def _is_done(self, label_split: LabelSplit, arm: str) -> bool:
-        return self.outcomes.get(arm, label_split.labels, label_split.seed) is not None
+    def _outcome(self, label_split: LabelSplit, arm: str) -> Outcome | None:
+        return self.outcomes.get(arm, label_split.labels, label_split.seed)
 
     def _drop_unaffordable_seeds(self, plans: Mapping[str, Plan]) -> None:
         """Leave out seeds that the budget does not suffice for, down to the fewest that give an interval."""
@@ -187,9 +186,10 @@ class Experiment:
         sizes, a_pass = affordable_sizes(source, self.prepared, SMALLEST_SIDE[arm]), pass_timer(source, self.prepared)
         if arm == SCRATCH:
             random_network(self.prepared, seed=self.options.seed)  # fails here, where the architecture is not known
-            return asdict(plan_scratch(sizes, a_pass, cells, left))
-        mode = None if self.options.tune == AUTO else self.options.tune
-        return asdict(plan_tuned(sizes, a_pass, cells, left, mode=mode, stages=len(source.stages)))
+            mode: str | None = "all"
+        else:
+            mode = None if self.options.tune == AUTO else self.options.tune
+        return asdict(plan_arm(sizes, a_pass, cells, left, mode=mode, stages=len(source.stages)))
 
     def _train(self, label_split: LabelSplit, arm: str, plan: Plan, budget: float, *, flip: bool) -> None:
         """Run an arm in one seed; of two runs, the one with more epochs stands.
@@ -201,7 +201,7 @@ class Experiment:
         source = (
             random_network(self.prepared, seed=label_split.seed) if scratch else as_network(self.prepared, "training")
         )
-        before, cell = self.outcomes.get(arm, label_split.labels, label_split.seed), self._cell(label_split, arm)
+        before, cell = self._outcome(label_split, arm), self._cell(label_split, arm)
         config = ArmConfig(
             arm,
             plan.mode,

@@ -72,7 +72,15 @@ class Outcomes:
         if name not in self._outcomes and self.folder is not None:
             checkpoint = newest(self.folder / name, self._say)
             if checkpoint is not None:
-                self._outcomes[name] = _unpacked(checkpoint)
+                arrays, state = checkpoint.tensors, checkpoint.state
+                self._outcomes[name] = Outcome(
+                    arrays["epochs"],
+                    arrays["right"],
+                    arrays["loss"],
+                    arrays["seconds"],
+                    cut=bool(state["cut"]),
+                    note=str(state["note"]),
+                )
         return self._outcomes.get(name)
 
     def put(self, arm: str, labels: str, seed: int, outcome: Outcome) -> None:
@@ -81,30 +89,14 @@ class Outcomes:
         self._outcomes[name] = outcome
         if self.folder is not None:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-            save(self.folder / name, _packed(outcome))
+            tensors = {
+                "epochs": outcome.epochs.astype(np.int64),
+                "right": outcome.right,
+                "loss": outcome.loss.astype(np.float32),
+                "seconds": outcome.seconds.astype(np.float64),
+            }
+            save(self.folder / name, Checkpoint(0, tensors, {"cut": outcome.cut, "note": outcome.note}))
 
 
 def _name(arm: str, labels: str, seed: int) -> str:
     return f"{arm}-{labels}-seed{seed}"
-
-
-def _packed(outcome: Outcome) -> Checkpoint:
-    tensors = {
-        "epochs": outcome.epochs.astype(np.int64),
-        "right": outcome.right,
-        "loss": outcome.loss.astype(np.float32),
-        "seconds": outcome.seconds.astype(np.float64),
-    }
-    return Checkpoint(0, tensors, {"cut": outcome.cut, "note": outcome.note})
-
-
-def _unpacked(checkpoint: Checkpoint) -> Outcome:
-    arrays = checkpoint.tensors
-    return Outcome(
-        arrays["epochs"],
-        arrays["right"],
-        arrays["loss"],
-        arrays["seconds"],
-        cut=bool(checkpoint.state["cut"]),
-        note=str(checkpoint.state["note"]),
-    )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
+from headstart.base.errors import SourceError
 from headstart.base.progress import Progress
-from headstart.comparison.curve import TestCurve, TestTracker
-from headstart.comparison.random_network import with_batchnorm_statistics
 from headstart.comparison.untrained_arms import trained_layer
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing
@@ -20,12 +21,15 @@ from headstart.data.split import hold_out
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract_again
 from headstart.features.features import Features
+from headstart.heads.linear import softmax
 from headstart.heads.select import fit_ridge
 from headstart.judge.benefit.gains import SCRATCH
 from headstart.judge.benefit.results import Outcome, measured_epochs
-from headstart.run.prepare import PreparedData
+from headstart.judge.metrics import log_losses
+from headstart.run.prepare import PreparedData, as_network
 from headstart.sources.base import Source
 from headstart.sources.layers import select
+from headstart.sources.registry import open_source
 from headstart.tune.training.trackers import Tracker
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ RATE_DIVISOR, MAX_ATTEMPTS = 3.0, 3
 """A run whose loss explodes starts again at a rate so many times lower; so many runs at most."""
 FLIP_SHARE = 0.25
 """The share of the labels on which it is decided whether a mirrored picture keeps its label."""
+STATISTICS_BATCH, STATISTICS_PICTURES = 32, 512
+"""The pictures of a batch over which BatchNorm's first statistics are taken, and at most so many in all."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,59 @@ class ArmConfig:
     batch_size: int
     budget: float | None = None
     name: str = ""
+
+
+class TestCurve:
+    """What an arm predicts on the test examples after some epochs and after the last one."""
+
+    __test__ = False  # no test of pytest
+
+    def __init__(self, y: NDArray[np.int64], epochs: Set[int]) -> None:
+        self._y, self._epochs = y, epochs
+        self.right: dict[int, NDArray[np.bool_]] = {}
+        self.loss: dict[int, NDArray[np.float32]] = {}
+
+    def record(self, epoch: int, last: bool, scores_of: Callable[[], NDArray[np.float32]]) -> None:
+        """Compute the scores and keep what is right and the log losses, where the epoch is one to measure.
+
+        Raises:
+            ArithmeticError: the scores of the untrained network are not finite.
+        """
+        if not last and epoch not in self._epochs:
+            return
+        scores = scores_of()
+        if not np.isfinite(scores).all():
+            if not epoch:
+                raise ArithmeticError("the scores of the network are not finite before it has learned")
+            return  # its loss has exploded: the run ends, and the point before it stands
+        probabilities = softmax(scores)
+        self.right[epoch] = probabilities.argmax(axis=1) == self._y
+        self.loss[epoch] = log_losses(probabilities, self._y).astype(np.float32)
+
+
+class TestTracker:
+    """A tracker that passes on the numbers of each epoch with those of the test examples; validation has none."""
+
+    __test__ = False
+
+    def __init__(self, tracker: Tracker, curve: TestCurve) -> None:
+        self._tracker, self._curve = tracker, curve
+
+    def started(self, details: Mapping[str, Any]) -> None:
+        """Pass the details on."""
+        self._tracker.started(details)
+
+    def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
+        """Pass on the numbers that are finite, and those that were measured on the test examples."""
+        shown = {name: value for name, value in numbers.items() if np.isfinite(value)}
+        if epoch in self._curve.right:
+            shown["test/accuracy"] = float(self._curve.right[epoch].mean())
+            shown["test/loss"] = float(self._curve.loss[epoch].mean())
+        self._tracker.epoch(shown, epoch=epoch)
+
+    def finished(self, details: Mapping[str, Any]) -> None:
+        """Pass the details on."""
+        self._tracker.finished(details)
 
 
 def train_arm(
@@ -242,3 +301,53 @@ def horizontal_flip_keeps_labels(prepared: PreparedData, source: Source) -> bool
     problem = tuning_problem(replace(prepared, parts=replace(parts, train=train, test=validation)), source)
     features = prepared.features(problem.layer, validation)
     return flip_keeps_labels(replace(problem, x_validation=features.x), torch.device("cpu"))
+
+
+def random_network(prepared: PreparedData, *, seed: int) -> Source:
+    """Return the network of the data's source with random weights.
+
+    Raises:
+        SourceError: it is no network that could learn, or its architecture is not known.
+    """
+    source = prepared.source
+    own = source.anew(seed)
+    if own is not None:
+        return as_network(prepared, "training", own)
+    if source.opened is None:
+        raise SourceError(
+            "scratch needs a source that was opened by its URI", source.info.uri, "give the URI, or leave scratch out"
+        )
+    return as_network(prepared, "scratch", open_source(**{**source.opened, "weights": "none", "seed": seed}))
+
+
+def with_batchnorm_statistics(source: Source, prepared: PreparedData) -> Source:
+    """Return a network whose BatchNorm has the statistics of the labelled pictures; no weight has learned.
+
+    Random weights have no statistics: in training mode the network gives other features than those that a head was
+    fitted on in inference mode.
+    """
+    import torch
+
+    from headstart.sources.networks.tapped import Tapped
+    from headstart.tune.network.param_groups import has_statistics, statistics_of
+
+    preprocessing = source.preprocessing
+    if not isinstance(preprocessing, Preprocessing):
+        return source
+    body = copy.deepcopy(source.module())
+    norms: Any = {name: module for name, module in body.named_modules() if has_statistics(module)}
+    if not norms:
+        return source
+    for module in norms.values():
+        module.reset_running_stats()
+        module.momentum = None  # the mean over all batches
+        module.training = True
+    network = Tapped(body, preprocessing, source.taps[:1])
+    dataset, train = prepared.scan.dataset, prepared.parts.train
+    positions = train[:: -(-len(train) // STATISTICS_PICTURES)]
+    with torch.inference_mode():
+        for start in range(0, len(positions), STATISTICS_BATCH):
+            batch = [dataset.read(position) for position in positions[start : start + STATISTICS_BATCH]]
+            network(torch.from_numpy(np.asarray(source.prepare_all(batch))))
+    statistics = statistics_of(body, list(norms))
+    return source.with_weights({name.removeprefix("body."): tensor.numpy() for name, tensor in statistics.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.comparison.budget import ExperimentCell, Limits, Plan, batch_for, plan_scratch, plan_tuned
+from headstart.comparison.budget import ExperimentCell, Limits, Plan, batch_for, plan_arm
 from headstart.judge.benefit.results import COARSE_EPOCH_RATIO, EPOCH_RATIO
 
 LIMITS = Limits()
@@ -12,11 +12,11 @@ SECONDS = {0: 0.04, 128: 0.025, 64: 0.015}
 
 
 def scratch(left: float) -> Plan:
-    return plan_scratch(list(SECONDS), SECONDS.__getitem__, SCRATCH, left)
+    return plan_arm(list(SECONDS), SECONDS.__getitem__, SCRATCH, left, mode="all", stages=3)
 
 
 def tuned(left: float, mode: str | None = None) -> Plan:
-    return plan_tuned(list(SECONDS), SECONDS.__getitem__, TUNED, left, mode=mode, stages=3)
+    return plan_arm(list(SECONDS), SECONDS.__getitem__, TUNED, left, mode=mode, stages=3)
 
 
 def test_scratch_runs_at_the_largest_size_whose_epochs_all_fit() -> None:

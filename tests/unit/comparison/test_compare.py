@@ -20,8 +20,7 @@ from headstart.base.errors import DataError, UsageError
 from headstart.base.progress import Progress, Step
 from headstart.cli.app import app
 from headstart.comparison.budget import Limits
-from headstart.comparison.compare import run_compare
-from headstart.comparison.multi_source import run_several, write_several
+from headstart.comparison.compare import run_compare, run_several, write_several
 from headstart.comparison.options import CompareOptions, label_numbers
 from headstart.comparison.outcome_store import Outcomes
 from headstart.comparison.result import ComparisonResult, write_comparison
