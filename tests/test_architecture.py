@@ -46,8 +46,7 @@ ORDER = {
     "fitting": "words choices predictor tuning result page fit",
     "comparison": "options untrained_arms budget trained_arms outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
-    "cli": "messages command running demo_data predictions source_table fit compare pretrain predict sources demo app"
-    " reference",
+    "cli": "messages command running fit compare pretrain predict sources demo app reference",
 }
 """The children of each package, bottom up: a child imports only those before it."""
 

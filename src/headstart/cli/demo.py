@@ -1,15 +1,37 @@
-"""`headstart demo`."""
+"""`headstart demo`: name a surface from a small patch of a real photograph.
+
+The photographs are those inside scikit-image. Each is cut in two: training patches come from the left half and test
+patches from the right, so that no pixel is on both sides.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from headstart.base.errors import missing_extra
 from headstart.cli.command import DisplayOptions, command_of
 from headstart.cli.messages import show
 from headstart.run.option_model import Options, option
 from headstart.run.options import FitOptions
+
+SURFACES = {
+    "brick wall": "brick.png",
+    "cat": "chelsea.png",
+    "coins": "coins.png",
+    "galaxies": "hubble_deep_field.jpg",
+    "grass": "grass.png",
+    "gravel": "gravel.png",
+    "moon": "moon.png",
+    "motorcycle": "motorcycle_left.png",
+    "printed page": "page.png",
+    "retina": "retina.jpg",
+    "tissue": "ihc.png",
+}
+SIDE = 80  # pixels of a patch: small enough that raw pixels say little, large enough to show the texture
+MARGIN = 0.15  # share of a photograph left out at each border: the retina stands on black
 
 
 class DemoOptions(Options):
@@ -23,7 +45,6 @@ class DemoOptions(Options):
 
 def demo(chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Fit a classifier that names a surface from a small patch of a photograph."""
-    from headstart.cli.demo_data import write_surfaces
     from headstart.cli.running import run_command
     from headstart.fitting.fit import run_fit
     from headstart.fitting.result import write_out
@@ -41,6 +62,40 @@ def demo(chosen: dict[str, Any], display: DisplayOptions) -> None:
         )
     if not display.as_json:
         show("To fit your own photos, one folder per class:  headstart fit YOUR_FOLDER")
+
+
+def write_surfaces(folder: Path, *, train: int = 12, test: int = 12, seed: int = 0) -> Path:
+    """Write the patches as PNG files into `folder/train/CLASS/` and `folder/test/CLASS/`, and return `folder`.
+
+    Raises:
+        MissingExtra: scikit-image, whose photographs these are, is not installed.
+    """
+    import numpy as np
+    from PIL import Image
+
+    photographs = _photographs()
+    rng = np.random.default_rng(seed)
+    for surface, file in SURFACES.items():
+        picture = Image.open(photographs / file).convert("RGB")
+        middle, right = picture.width // 2, int(picture.width * (1 - MARGIN))
+        top, bottom = int(picture.height * MARGIN), int(picture.height * (1 - MARGIN))
+        for part, count, (low, high) in (
+            ("train", train, (picture.width - right, middle)),
+            ("test", test, (middle, right)),
+        ):
+            target = folder / part / surface
+            target.mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                x, y = int(rng.integers(low, high - SIDE + 1)), int(rng.integers(top, bottom - SIDE + 1))
+                picture.crop((x, y, x + SIDE, y + SIDE)).save(target / f"{number:03d}.png")
+    return folder
+
+
+def _photographs() -> Path:
+    package = importlib.util.find_spec("skimage")
+    if package is None or not package.submodule_search_locations:
+        raise missing_extra("the demonstration", "scikit-image", extra="demo")
+    return Path(package.submodule_search_locations[0]) / "data"
 
 
 command = command_of(

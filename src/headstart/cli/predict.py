@@ -1,15 +1,28 @@
-"""`headstart predict`."""
+"""`headstart predict`: classes and probabilities as lines, as CSV or as one JSON object."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from headstart.base.errors import UsageError, list_some, one_line
+from headstart.base.progress import Progress
 from headstart.cli.command import DisplayOptions, command_of
 from headstart.cli.messages import show
+from headstart.data.modality import MODALITIES
 from headstart.run.option_model import flag, option
 from headstart.run.options import EngineOptions, TableOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from headstart.data.dataset import Skipped
 
 
 class PredictOptions(EngineOptions, TableOptions):
@@ -24,7 +37,6 @@ class PredictOptions(EngineOptions, TableOptions):
 def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Predict the class of every input, and print the predictions or write them as CSV."""
     from headstart.base.disk import write_atomic
-    from headstart.cli.predictions import as_csv, as_json_object, as_lines, predict_inputs
     from headstart.cli.running import prepare_display
 
     options = PredictOptions(**chosen)
@@ -45,6 +57,110 @@ def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: Di
         print("\n".join(as_lines(predictions, every_class=options.every_class)))
     else:
         show(f"Predictions: {options.out}")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The classes that a bundle gave to some inputs.
+
+    Attributes:
+        probabilities: float32 of shape (n, c), rows summing to 1.
+    """
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    skipped: tuple[Skipped, ...]
+    bundle: Path
+    task: str
+
+    def rows(self) -> Iterator[tuple[str, str, float, NDArray[np.float32]]]:
+        """Yield input, class, its probability and all probabilities."""
+        for name, row in zip(self.ids, self.probabilities, strict=True):
+            best = int(row.argmax())
+            yield name, self.classes[best], float(row[best]), row
+
+
+def predict_inputs(
+    bundle: Path,
+    inputs: Sequence[str],
+    *,
+    engine: str,
+    out: Path | None,
+    progress: Progress,
+    columns: Mapping[str, str] | None = None,
+) -> Labelled:
+    """Load a bundle and predict the class of every input.
+
+    Raises:
+        UsageError: the bundle or an input cannot be used, no input could be read, or `out` cannot be written.
+    """
+    from headstart.base.disk import check_writable
+    from headstart.data.readers.open import open_inputs
+    from headstart.model import load
+
+    if out is not None:
+        if out.is_dir():
+            raise UsageError("--out must be the path of a CSV file", f"the folder {out}", f"give {out / 'preds.csv'}")
+        check_writable(out.absolute().parent, what="the folder of --out")
+    nested = bundle / "bundle"
+    model = load(nested if nested.is_dir() else bundle, engine=engine)
+    modality = MODALITIES[model.source.info.kind]
+    predictions = model.predict_dataset(open_inputs(inputs, kind=modality.kind, columns=columns), progress=progress)
+    for skip in predictions.skipped:
+        progress.say(f"Skipped {skip.id}: {skip.reason}")
+    if not predictions.ids:
+        reasons = list_some([f"{skip.id}: {skip.reason}" for skip in predictions.skipped], separator="; ")
+        raise UsageError(
+            f"INPUT must hold some {modality.plural} that can be read", reasons or "none", "give other inputs"
+        )
+    return Labelled(
+        predictions.ids, model.classes, predictions.probabilities, predictions.skipped, bundle, modality.task
+    )
+
+
+def as_lines(labelled: Labelled, *, every_class: bool) -> Iterator[str]:
+    """Yield one line an input: its name, its class, the probability."""
+    wide = max(len(one_line(name)) for name in labelled.ids)
+    for name, label, probability, row in labelled.rows():
+        line = f"{one_line(name):<{wide}}  {one_line(label)}  {probability:.3f}"
+        if every_class:
+            each = zip(labelled.classes, row, strict=True)
+            line += "  (" + ", ".join(f"{one_line(name)} {value:.3f}" for name, value in each) + ")"
+        yield line
+
+
+def as_csv(labelled: Labelled, *, every_class: bool) -> str:
+    """Return a CSV with the columns path, label and probability, and one for each class where `every_class`."""
+    from headstart.data.readers.tables import safe_cell
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    classes = labelled.classes if every_class else ()
+    writer.writerow(["path", "label", "probability", *(safe_cell(f"p({name})") for name in classes)])
+    for name, label, probability, row in labelled.rows():
+        shown = [f"{value:.6f}" for value in row] if every_class else []
+        writer.writerow([safe_cell(name), safe_cell(label), f"{probability:.6f}", *shown])
+    return text.getvalue()
+
+
+def as_json_object(labelled: Labelled, *, every_class: bool) -> dict[str, Any]:
+    """Return the predictions as one plain object."""
+    predictions = []
+    for name, label, probability, row in labelled.rows():
+        prediction: dict[str, Any] = {"path": name, "label": label, "probability": round(probability, 6)}
+        if every_class:
+            prediction["probabilities"] = {
+                label: round(float(value), 6) for label, value in zip(labelled.classes, row, strict=True)
+            }
+        predictions.append(prediction)
+    return {
+        "schema": 1,
+        "task": labelled.task,
+        "bundle": str(labelled.bundle),
+        "predictions": predictions,
+        "skipped": [{"path": skip.id, "reason": skip.reason} for skip in labelled.skipped],
+    }
 
 
 command = command_of(

@@ -14,7 +14,7 @@ from recordings import recording, tone
 import headstart as hs
 from headstart.base.errors import DataError, UsageError
 from headstart.base.progress import Progress
-from headstart.cli.source_table import as_table, as_text
+from headstart.cli.sources import as_table, as_text
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.readers.open import open_inputs
 from headstart.fitting.fit import fit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from headstart.cli.source_table import as_rows, as_table, as_text
+from headstart.cli.sources import as_rows, as_table, as_text
 from headstart.sources.catalogue import CatalogueRow
 from headstart.testing import ToySource
 
