@@ -82,14 +82,10 @@ class PretrainResult:
         return self.test.gate
 
     @property
-    def simple(self) -> str:
-        """The name of the simple baseline."""
-        return self.inputs.scan.dataset.modality.baseline
-
-    @property
     def verdict(self) -> str:
         """The comparison with both baselines in one sentence."""
-        return self.gate.sentence(self.inputs.scan.dataset.items, len(self.test.y), self.simple)
+        dataset = self.inputs.scan.dataset
+        return self.gate.sentence(dataset.items, len(self.test.y), dataset.modality.baseline)
 
     def write(self, out: Path) -> None:
         """Write the source as a folder that `file:OUT` opens, in one step; what a stopped run left there is gone.
@@ -104,26 +100,22 @@ class PretrainResult:
                 "train longer or on more data, or write it as it is, marked as ungated: the same command with "
                 "--resume --force",
             )
-        write_folder(out, self.members())
-
-    def members(self) -> dict[str, bytes]:
-        """Return the files of the folder and their bytes."""
         from headstart.judge.report.fit_page import render
         from headstart.ship.card import source_card
 
-        weights = self.weights()
+        weights = self._weights()
         parameters = sum(weight.numel() for weight in self.network.body.parameters())
         card = source_card(self.result, parameters=parameters, size=len(weights))
-        return {
+        members = {
             WEIGHTS: weights,
-            PAGE: render(self.page()).encode("utf-8", "backslashreplace"),
+            PAGE: render(self._page()).encode("utf-8", "backslashreplace"),
             CARD: card.encode("utf-8", "backslashreplace"),
             RESULT: json.dumps(self.result, indent=1, allow_nan=False).encode(),
-            DESCRIPTION: to_json(self.description(sha256(weights))),
+            DESCRIPTION: to_json(self._description(sha256(weights))),
         }
+        write_folder(out, members)
 
-    def weights(self) -> bytes:
-        """Return the weights as the bytes of a safetensors file, in half precision where that was asked for."""
+    def _weights(self) -> bytes:
         import torch
         from safetensors.torch import save
 
@@ -132,8 +124,7 @@ class PretrainResult:
         weights = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
         return save({name: tensor.detach().cpu().to(kind).contiguous() for name, tensor in weights.items()})
 
-    def page(self) -> Report:
-        """Return what the HTML page shows."""
+    def _page(self) -> Report:
         probabilities = self.test.probabilities
         provenance = {
             "Architecture": self.network.arch,
@@ -153,8 +144,7 @@ class PretrainResult:
             provenance=tuple(provenance.items()),
         )
 
-    def description(self, digest: str) -> SourceDescription:
-        """Return the content of `source.json`, with the sha256 of the weights."""
+    def _description(self, digest: str) -> SourceDescription:
         network, dataset = self.network, self.inputs.scan.dataset
         return SourceDescription(
             graph=LIBRARY,
@@ -198,29 +188,19 @@ def build_pretrain_result(
         "baselines": {"majority": gate.majority, "simple": gate.simple},
         "per_class": metrics["per_class"],
         "confusion": metrics["confusion"],
-        "training": training(trained),
+        "training": {
+            "epochs": len(trained.history) - 1,
+            "planned": trained.planned,
+            "best": trained.best,
+            "why": trained.stop_reason,
+            "images_per_second": round(trained.images_per_second, 1),
+            "images": trained.images,
+            "history": [epoch.as_dict() for epoch in trained.history],
+        },
         "data": {"name": dataset.name, "fingerprint": inputs.scan.fingerprint},
         "licence": options.licence or "not stated",
         "command": inputs.command,
-        "warnings": list(dict.fromkeys((*inputs.notes, *ungated(gate)))),
+        "warnings": list(dict.fromkeys((*inputs.notes, *(() if gate.passed else (UNGATED,))))),
         "seconds": clock.read(),
     }
     return PretrainResult(inputs, network, trained, test, result)
-
-
-def training(trained: TrainResult) -> dict[str, Any]:
-    """Return the result of training as plain values, ready for JSON."""
-    return {
-        "epochs": len(trained.history) - 1,
-        "planned": trained.planned,
-        "best": trained.best,
-        "why": trained.stop_reason,
-        "images_per_second": round(trained.images_per_second, 1),
-        "images": trained.images,
-        "history": [epoch.as_dict() for epoch in trained.history],
-    }
-
-
-def ungated(gate: Gate) -> tuple[str, ...]:
-    """Return what a user must be told of a source that did not pass the gate; nothing where it did."""
-    return () if gate.passed else (UNGATED,)
