@@ -33,14 +33,10 @@ NAMED_VERSIONS = ("headstart", "numpy", "safetensors", "torch", "openvino", "tim
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says about a data set.
-
-    Attributes:
-        probabilities: float32 of shape (n, c), rows summing to 1.
-    """
+    """What a model says about a data set."""
 
     ids: tuple[str, ...]
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.float32]  # float32 of shape (n, c), rows summing to 1
     skipped: tuple[Skipped, ...]
 
 

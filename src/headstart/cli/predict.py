@@ -61,15 +61,11 @@ def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: Di
 
 @dataclass(frozen=True)
 class Labelled:
-    """The classes that a bundle gave to some inputs.
-
-    Attributes:
-        probabilities: float32 of shape (n, c), rows summing to 1.
-    """
+    """The classes that a bundle gave to some inputs."""
 
     ids: tuple[str, ...]
     classes: tuple[str, ...]
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.float32]  # float32 of shape (n, c), rows summing to 1
     skipped: tuple[Skipped, ...]
     bundle: Path
     task: str

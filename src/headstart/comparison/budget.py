@@ -39,17 +39,13 @@ SMALL_BATCH, BATCH, FEW_LABELS = 16, 32, 200
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds a comparison beside its options.
-
-    Attributes:
-        steps: the steps after which an arm has usually learned what it can from a few hundred labels.
-        reserve: the share of the budget that is kept for what comes after training.
-    """
+    """What bounds a comparison beside its options."""
 
     epochs: Mapping[str, tuple[int, int]] = field(default_factory=lambda: {SCRATCH: (20, 120), TUNED: (8, 30)})
+    # the steps after which an arm has usually learned what it can from a few hundred labels
     steps: Mapping[str, int] = field(default_factory=lambda: {SCRATCH: 600, TUNED: 150})
     shares: Mapping[str, float] = field(default_factory=lambda: {SCRATCH: 0.65, TUNED: 0.35})
-    reserve: float = 0.06
+    reserve: float = 0.06  # the share of the budget that is kept for what comes after training
 
     def epochs_for(self, arm: str, labels: int) -> int:
         """Return how many epochs an arm is meant to have with so many labels: more where they are few."""
@@ -74,18 +70,12 @@ class ExperimentCell:
 
 @dataclass(frozen=True)
 class Plan:
-    """How an arm that learns is to be run.
-
-    Attributes:
-        size: side of its pictures in pixels; 0 for the source's own.
-        pace: each epoch after which it is measured is so many times the one before.
-        a_pass: seconds that a picture takes through the network at that size.
-    """
+    """How an arm that learns is to be run."""
 
     mode: str
-    size: int
-    pace: float
-    a_pass: float
+    size: int  # side of its pictures in pixels; 0 for the source's own
+    pace: float  # each epoch after which it is measured is so many times the one before
+    a_pass: float  # seconds that a picture takes through the network at that size
 
     @property
     def caches(self) -> bool:

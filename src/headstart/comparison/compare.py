@@ -94,15 +94,10 @@ def run_compare(
 
 @dataclass(frozen=True)
 class MultiSourceResult:
-    """Comparisons of several sources.
+    """Comparisons of several sources."""
 
-    Attributes:
-        result: that of the source to use, and under `sources` a row for each.
-        verdict: the sentence of each source, the best first, in a line each.
-    """
-
-    result: dict[str, Any]
-    verdict: str
+    result: dict[str, Any]  # that of the source to use, and under `sources` a row for each
+    verdict: str  # the sentence of each source, the best first, in a line each
 
 
 def run_several(

@@ -48,23 +48,16 @@ STATISTICS_BATCH, STATISTICS_PICTURES = 32, 512
 
 @dataclass(frozen=True)
 class ArmConfig:
-    """How an arm learns.
+    """How an arm learns."""
 
-    Attributes:
-        arm: `scratch` or `tuned`.
-        mode: which weights learn: `all`, or a mode of tuning.
-        pace: each epoch after which it is measured is so many times the one before.
-        budget: seconds for learning; None for as many as its epochs need.
-    """
-
-    arm: str
-    mode: str
+    arm: str  # `scratch` or `tuned`
+    mode: str  # which weights learn: `all`, or a mode of tuning
     size: int
     horizontal_flip: bool
-    pace: float
+    pace: float  # each epoch after which it is measured is so many times the one before
     epochs: int
     batch_size: int
-    budget: float | None = None
+    budget: float | None = None  # seconds for learning; None for as many as its epochs need
     name: str = ""
 
 

@@ -32,13 +32,9 @@ class LayerSelection:
 
 @dataclass(frozen=True)
 class BaselineResult:
-    """What needs no source: raw pixels or TF-IDF with logistic regression.
+    """What needs no source: raw pixels or TF-IDF with logistic regression."""
 
-    Attributes:
-        probabilities: float32 of shape (n, c), of the test examples.
-    """
-
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.float32]  # float32 of shape (n, c), of the test examples
     text_baseline: TextBaseline | None = None
 
 

@@ -21,26 +21,19 @@ from headstart.sources.base import Source
 
 @dataclass(frozen=True)
 class FittedPredictor:
-    """What names the classes of the test examples: a source, frozen or tuned, and a head on its features.
-
-    Attributes:
-        engine: name and precision of the engine that made them.
-        probabilities: float32 of shape (n, c), of the test examples.
-        tuning: what came of tuning, in plain values; None where nothing was tuned.
-        text_head: the head on words whose scores are added to those of `head`; None where there is none.
-        stacking: what stacking the two was worth; None where it was not tried.
-    """
+    """What names the classes of the test examples: a source, frozen or tuned, and a head on its features."""
 
     source: Source
     head: LinearHead
     layer: str
     blocks: tuple[Block, ...]
-    engine: str
-    probabilities: NDArray[np.float32]
-    tuning: dict[str, Any] | None = None
+    engine: str  # name and precision of the engine that made them
+    probabilities: NDArray[np.float32]  # float32 of shape (n, c), of the test examples
+    tuning: dict[str, Any] | None = None  # what came of tuning, in plain values; None where nothing was tuned
     notes: tuple[str, ...] = ()
+    # the head on words whose scores are added to those of `head`; None where there is none
     text_head: TfidfHead | None = None
-    stacking: Stacking | None = None
+    stacking: Stacking | None = None  # what stacking the two was worth; None where it was not tried
 
 
 @dataclass(frozen=True)

@@ -37,22 +37,14 @@ class FitResult:
 
 @dataclass(frozen=True)
 class TestMeasures:
-    """What a predictor and both baselines reach on the test part.
+    """What a predictor and both baselines reach on the test part."""
 
-    Attributes:
-        metrics: of the predictor, as `judge.metrics.evaluate` returns them.
-        majority: accuracy of the commonest class of the train part.
-        baseline: accuracy of the baseline without a source.
-        gain: accuracy of the predictor minus that of this baseline, paired.
-        source_alone: of texts, accuracy of the chosen head without words beside it; None elsewhere.
-    """
-
-    metrics: Mapping[str, Any]
-    majority: float
+    metrics: Mapping[str, Any]  # of the predictor, as `judge.metrics.evaluate` returns them
+    majority: float  # accuracy of the commonest class of the train part
     majority_class: str
-    baseline: float
-    gain: Interval
-    source_alone: float | None = None
+    baseline: float  # accuracy of the baseline without a source
+    gain: Interval  # accuracy of the predictor minus that of this baseline, paired
+    source_alone: float | None = None  # of texts, accuracy of the chosen head without words beside it; None elsewhere
 
 
 def measure(fitted: Fitted, *, seed: int) -> TestMeasures:

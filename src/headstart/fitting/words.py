@@ -35,30 +35,20 @@ MAX_WORDS_LOOKED_UP = 5_000  # the commonest
 
 @dataclass(frozen=True)
 class TextBaseline:
-    """The simple baseline of texts: logistic regression on TF-IDF of words and pairs of words.
+    """The simple baseline of texts: logistic regression on TF-IDF of words and pairs of words."""
 
-    Attributes:
-        choice: the head, fitted on the training texts, and its out-of-fold probabilities.
-        probabilities: of the test texts, float32 of shape (m, c).
-    """
-
-    choice: TfidfChoice
+    choice: TfidfChoice  # the head, fitted on the training texts, and its out-of-fold probabilities
     train: tuple[str, ...]
     test: tuple[str, ...]
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.float32]  # of the test texts, float32 of shape (m, c)
 
 
 @dataclass(frozen=True)
 class StackedHead:
-    """A head on source features, with the text baseline's stacked on it where that is worth it.
+    """A head on source features, with the text baseline's stacked on it where that is worth it."""
 
-    Attributes:
-        head: on the features; its share is folded in where there is a `text_head`.
-        text_head: on the words, its share folded in; None where words add nothing to the source.
-    """
-
-    head: LinearHead
-    text_head: TfidfHead | None
+    head: LinearHead  # on the features; its share is folded in where there is a `text_head`
+    text_head: TfidfHead | None  # on the words, its share folded in; None where words add nothing to the source
     stacking: Stacking
 
     @property
@@ -165,13 +155,9 @@ def _strongest(
 
 @dataclass(frozen=True)
 class TunedStackedHead(StackedHead):
-    """A tuned source's head with the text baseline's stacked on it, beside the frozen source's.
+    """A tuned source's head with the text baseline's stacked on it, beside the frozen source's."""
 
-    Attributes:
-        frozen_log_loss: of the frozen source with its words, on the examples that evaluated tuning.
-    """
-
-    frozen_log_loss: float
+    frozen_log_loss: float  # of the frozen source with its words, on the examples that evaluated tuning
 
     @property
     def improves(self) -> bool:

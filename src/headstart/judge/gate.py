@@ -13,20 +13,13 @@ from headstart.judge.intervals import Interval, paired_difference, wilson
 
 @dataclass(frozen=True)
 class Gate:
-    """The accuracy of a network beside that of both naive baselines, on the same held-out examples.
-
-    Attributes:
-        majority: accuracy of always predicting the most frequent class, 0..1.
-        simple: accuracy of the simple baseline, 0..1.
-        over_majority: accuracy of the network minus that of the most frequent class, -1..1.
-        over_simple: accuracy of the network minus that of the simple baseline, -1..1.
-    """
+    """The accuracy of a network beside that of both naive baselines, on the same held-out examples."""
 
     accuracy: Interval
-    majority: float
-    simple: float
-    over_majority: Interval
-    over_simple: Interval
+    majority: float  # accuracy of always predicting the most frequent class, 0..1
+    simple: float  # accuracy of the simple baseline, 0..1
+    over_majority: Interval  # accuracy of the network minus that of the most frequent class, -1..1
+    over_simple: Interval  # accuracy of the network minus that of the simple baseline, -1..1
 
     @property
     def passed(self) -> bool:

@@ -127,16 +127,12 @@ def paired_difference(
 
 
 class Estimate(NamedTuple):
-    """A figure that seeds and test examples both make uncertain.
-
-    Attributes:
-        detectable: the smallest true figure that 80 of 100 such experiments would distinguish from 0.
-    """
+    """A figure that seeds and test examples both make uncertain."""
 
     value: float
     low: float
     high: float
-    detectable: float
+    detectable: float  # the smallest true figure that 80 of 100 such experiments would distinguish from 0
 
     @property
     def sign(self) -> int:
@@ -261,17 +257,11 @@ def proportion(
 
 @dataclass(frozen=True)
 class _Results:
-    """Results of several arms on the same seeds and examples.
+    """Results of several arms on the same seeds and examples."""
 
-    Attributes:
-        x: float64 of shape (s, n, p): all points of all arms; 0 where an example was not tested.
-        tested: float64 of shape (s, n): 1 where it was.
-        ends: where the points of each arm end but the last.
-    """
-
-    x: NDArray[np.float64]
-    tested: NDArray[np.float64]
-    ends: tuple[int, ...]
+    x: NDArray[np.float64]  # float64 of shape (s, n, p): all points of all arms; 0 where an example was not tested
+    tested: NDArray[np.float64]  # float64 of shape (s, n): 1 where it was
+    ends: tuple[int, ...]  # where the points of each arm end but the last
 
     @classmethod
     def of(cls, arms: Sequence[NDArray[Any]], tested: NDArray[np.bool_] | None) -> Self:

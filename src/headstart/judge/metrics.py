@@ -18,18 +18,12 @@ MIN_PROBABILITY = 1e-7  # smaller ones count as this much: float32 rounds them t
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """How pages and model cards show a metric.
-
-    Attributes:
-        hub_type: the type of metric that the Hugging Face hub knows it by.
-        meaning: what it measures; `{items}` stands for the noun of the examples.
-        percent: whether it is a share, shown in percent.
-    """
+    """How pages and model cards show a metric."""
 
     title: str
-    hub_type: str
-    meaning: str
-    percent: bool = True
+    hub_type: str  # the type of metric that the Hugging Face hub knows it by
+    meaning: str  # what it measures; `{items}` stands for the noun of the examples
+    percent: bool = True  # whether it is a share, shown in percent
 
     def format(self, value: float) -> str:
         """Return a value of it as text."""
@@ -50,15 +44,10 @@ METRICS = {
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Test examples of similar confidence.
+    """Test examples of similar confidence."""
 
-    Attributes:
-        confidence: their mean probability of the predicted class, 0..1.
-        accuracy: the share of them that is classified correctly, 0..1.
-    """
-
-    confidence: float
-    accuracy: float
+    confidence: float  # their mean probability of the predicted class, 0..1
+    accuracy: float  # the share of them that is classified correctly, 0..1
     count: int
 
 

@@ -32,19 +32,13 @@ WEIGHTS, CARD, PAGE = "weights.safetensors", "README.md", "report.html"
 
 @dataclass(frozen=True)
 class RunInputs:
-    """The data and the options of a run.
+    """The data and the options of a run."""
 
-    Attributes:
-        data: a path or examples, as they were passed.
-        examples: how many are in each part, as `result.json` holds it.
-        notes: what was noticed about the data, one sentence each.
-    """
-
-    data: Any
+    data: Any  # a path or examples, as they were passed
     options: PretrainOptions
     scan: Scan
-    examples: dict[str, int]
-    notes: tuple[str, ...]
+    examples: dict[str, int]  # how many are in each part, as `result.json` holds it
+    notes: tuple[str, ...]  # what was noticed about the data, one sentence each
 
     @property
     def command(self) -> str:
@@ -54,15 +48,10 @@ class RunInputs:
 
 @dataclass(frozen=True)
 class TestResult:
-    """The predictions of a network on the test examples, and its comparison with both naive baselines.
+    """The predictions of a network on the test examples, and its comparison with both naive baselines."""
 
-    Attributes:
-        probabilities: float32 of shape (n, c).
-        y: class ids, int64 of shape (n,).
-    """
-
-    probabilities: NDArray[np.float32]
-    y: NDArray[np.int64]
+    probabilities: NDArray[np.float32]  # float32 of shape (n, c)
+    y: NDArray[np.int64]  # class ids, int64 of shape (n,)
     gate: Gate
 
 

@@ -36,21 +36,15 @@ DIGEST = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class SourceIdentity:
-    """Which source a bundle stands on, and how to get it.
-
-    Attributes:
-        revision: the resolved commit or package version.
-        get: how to get it on another machine, as one sentence or command.
-        included: whether the bundle holds the weights itself.
-        opened: arguments of `open_source` besides the URI that give the source again (arch, size, weights, seed).
-    """
+    """Which source a bundle stands on, and how to get it."""
 
     uri: str
-    revision: str
+    revision: str  # the resolved commit or package version
     sha256: str
     licence: str
-    get: str
-    included: bool = False
+    get: str  # how to get it on another machine, as one sentence or command
+    included: bool = False  # whether the bundle holds the weights itself
+    # arguments of `open_source` besides the URI that give the source again (arch, size, weights, seed)
     opened: dict[str, Any] = field(default_factory=dict)
 
 
@@ -87,33 +81,22 @@ class DataIdentity:
 
 @dataclass(frozen=True)
 class TuningIdentity:
-    """How the weights of the source were tuned; what has changed of them is a member of the bundle.
+    """How the weights of the source were tuned; what has changed of them is a member of the bundle."""
 
-    Attributes:
-        way: `last:2`, `all at 128 px` and the like.
-    """
-
-    way: str
+    way: str  # `last:2`, `all at 128 px` and the like
     sha256: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The description of a bundle.
+    """The description of a bundle."""
 
-    Attributes:
-        task: `image-classification` and the like.
-        classes: class names; their positions are the columns of the head.
-        preprocessing: how the source prepares an example, as plain values.
-        blocks: the columns of the features, in order.
-    """
-
-    task: str
-    classes: list[str]
+    task: str  # `image-classification` and the like
+    classes: list[str]  # class names; their positions are the columns of the head
     source: SourceIdentity
-    preprocessing: dict[str, Any]
+    preprocessing: dict[str, Any]  # how the source prepares an example, as plain values
     layer: str
-    blocks: list[BlockWidth]
+    blocks: list[BlockWidth]  # the columns of the features, in order
     head: HeadIdentity
     calibration: Calibration
     data: DataIdentity
@@ -123,21 +106,16 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The content of a bundle.
-
-    Attributes:
-        head: the linear map; float32 weight of shape (d, c) and bias of shape (c,).
-        report: the result of the run that made it (`result.json`), as plain values.
-        tuned: the source's weights that have changed, float32, by name, or the word vectors that have, with their
-            places and words; empty where none has.
-        terms: a head on the words of texts, whose scores are added to those of `head`; None for none.
-    """
+    """The content of a bundle."""
 
     manifest: Manifest
-    head: LinearHead
-    report: dict[str, Any]
+    head: LinearHead  # the linear map; float32 weight of shape (d, c) and bias of shape (c,)
+    report: dict[str, Any]  # the result of the run that made it (`result.json`), as plain values
     card: str
+    # the source's weights that have changed, float32, by name, or the word vectors that have, with their places and
+    # words; empty where none has
     tuned: dict[str, NDArray[Any]] = field(default_factory=dict)
+    # a head on the words of texts, whose scores are added to those of `head`; None for none
     terms: TfidfHead | None = None
 
 

@@ -29,17 +29,12 @@ NETWORKS = (SCRATCH, FROZEN, TUNED)
 
 @dataclass(frozen=True)
 class TimeToThreshold:
-    """When the source reaches the level at which scratch ends (Taylor & Stone 2009).
+    """When the source reaches the level at which scratch ends (Taylor & Stone 2009)."""
 
-    Attributes:
-        epoch: the first measured one at which its accuracy is as high; 0 for before any training; None for never.
-        seconds: until then, features and head included; None for never.
-        scratch_epochs: of scratch, to its end.
-    """
-
+    # the first measured one at which its accuracy is as high; 0 for before any training; None for never
     epoch: int | None
-    seconds: float | None
-    scratch_epochs: int
+    seconds: float | None  # until then, features and head included; None for never
+    scratch_epochs: int  # of scratch, to its end
     scratch_seconds: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -49,33 +44,21 @@ class TimeToThreshold:
 
 @dataclass(frozen=True)
 class Gains:
-    """What the source gains at one number of labels; None where an arm for it is missing.
+    """What the source gains at one number of labels; None where an arm for it is missing."""
 
-    Attributes:
-        per_class: labels of each class; None for all.
-        transfer: the arm that stands for the source: the tuned or the frozen one, whichever ends higher.
-        control: the arm that it is compared with: `scratch`, or `simple` where scratch could not be run.
-        start: difference of accuracy before any training of the network, both with a head in closed form.
-        slope: difference of accuracy gained per epoch up to epoch `slope_epochs`.
-        slope_epochs: up to which epoch slopes are taken; 0 where an arm has no epochs.
-        reached: whether both curves are flat there; where not, each level is a lower bound.
-        loss: start and asymptote of log loss, in nats; below 0 is better.
-        over_simple: final accuracy of each network minus that of the simple baseline.
-    """
-
-    per_class: int | None
+    per_class: int | None  # labels of each class; None for all
     labels: float
-    transfer: str
-    control: str
-    start: Estimate | None
-    slope: Estimate | None
-    slope_epochs: int
+    transfer: str  # the arm that stands for the source: the tuned or the frozen one, whichever ends higher
+    control: str  # the arm that it is compared with: `scratch`, or `simple` where scratch could not be run
+    start: Estimate | None  # difference of accuracy before any training of the network, both with a head in closed form
+    slope: Estimate | None  # difference of accuracy gained per epoch up to epoch `slope_epochs`
+    slope_epochs: int  # up to which epoch slopes are taken; 0 where an arm has no epochs
     asymptote: Estimate | None
-    reached: bool
+    reached: bool  # whether both curves are flat there; where not, each level is a lower bound
     balanced: tuple[Estimate | None, Estimate | None]
-    loss: tuple[Estimate | None, Estimate | None]
+    loss: tuple[Estimate | None, Estimate | None]  # start and asymptote of log loss, in nats; below 0 is better
     threshold: TimeToThreshold | None
-    over_simple: dict[str, Estimate]
+    over_simple: dict[str, Estimate]  # final accuracy of each network minus that of the simple baseline
     asymptotes: dict[str, Estimate]
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,19 +81,12 @@ class Gains:
 
 @dataclass(frozen=True)
 class LabelsSaved:
-    """How many labels the source saves.
+    """How many labels the source saves."""
 
-    Attributes:
-        count: all labels that scratch had, minus those with which the source is as accurate.
-        needed: with how many labels it is as accurate; None where it never is.
-        at_least: whether it is as accurate with the fewest labels that were tried: then it may save more.
-        area: mean gain in accuracy over the numbers of labels, on a scale of their logarithm.
-    """
-
-    count: Estimate
-    needed: float | None
-    at_least: bool
-    area: Estimate
+    count: Estimate  # all labels that scratch had, minus those with which the source is as accurate
+    needed: float | None  # with how many labels it is as accurate; None where it never is
+    at_least: bool  # whether it is as accurate with the fewest labels that were tried: then it may save more
+    area: Estimate  # mean gain in accuracy over the numbers of labels, on a scale of their logarithm
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the area as plain values, ready for JSON."""

@@ -20,58 +20,40 @@ EPOCH_RATIO, COARSE_EPOCH_RATIO = 1.2, 1.6
 
 @dataclass(frozen=True)
 class ComparisonMeta:
-    """What was compared.
-
-    Attributes:
-        simple: name of the simple baseline, such as `raw pixels with logistic regression`.
-        items: plural noun for the examples, such as `photos`.
-        overlap: test examples of a split over its training examples, where the splits of the seeds overlap; else 0.
-    """
+    """What was compared."""
 
     source: str
-    simple: str
-    items: str
+    simple: str  # name of the simple baseline, such as `raw pixels with logistic regression`
+    items: str  # plural noun for the examples, such as `photos`
+    # test examples of a split over its training examples, where the splits of the seeds overlap; else 0
     overlap: float = 0.0
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of one arm in one seed.
+    """The results of one arm in one seed."""
 
-    Attributes:
-        right: bool of shape (p, n): whether each test example was classified correctly.
-        loss: float32 of shape (p, n): log loss of each, in nats.
-        seconds: float64 of shape (p,): since the arm began, the time of measuring left out.
-        cut: whether it ended before its planned number of epochs.
-        note: how it was run, such as the size of its pictures and what was trained; may be empty.
-    """
-
-    epochs: NDArray[np.int64]
-    right: NDArray[np.bool_]
-    loss: NDArray[np.float32]
-    seconds: NDArray[np.float64]
-    cut: bool = False
-    note: str = ""
+    epochs: NDArray[
+        np.int64
+    ]  # ascending, int64 of shape (p,): the epoch of each point; 0 alone for an arm without epochs
+    right: NDArray[np.bool_]  # bool of shape (p, n): whether each test example was classified correctly
+    loss: NDArray[np.float32]  # float32 of shape (p, n): log loss of each, in nats
+    seconds: NDArray[np.float64]  # float64 of shape (p,): since the arm began, the time of measuring left out
+    cut: bool = False  # whether it ended before its planned number of epochs
+    note: str = ""  # how it was run, such as the size of its pictures and what was trained; may be empty
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The results of one arm in every seed, at the same epochs.
+    """The results of one arm in every seed, at the same epochs."""
 
-    Attributes:
-        epochs: ascending, int64 of shape (p,).
-        right: bool of shape (s, p, n); False where an example was not tested.
-        loss: float32 of shape (s, p, n), in nats; 0 where an example was not tested.
-        note: how it was run, in the seed that had the fewest epochs.
-    """
-
-    epochs: NDArray[np.int64]
-    right: NDArray[np.bool_]
-    loss: NDArray[np.float32]
-    seconds: NDArray[np.float64]
-    cut: bool
-    note: str
+    epochs: NDArray[np.int64]  # ascending, int64 of shape (p,)
+    right: NDArray[np.bool_]  # bool of shape (s, p, n); False where an example was not tested
+    loss: NDArray[np.float32]  # float32 of shape (s, p, n), in nats; 0 where an example was not tested
+    seconds: NDArray[np.float64]  # float64 of shape (s, p)
+    cut: bool  # whether it ended early in any seed
+    note: str  # how it was run, in the seed that had the fewest epochs
 
     @property
     def tail(self) -> NDArray[np.bool_]:
@@ -96,19 +78,12 @@ class LearningCurve:
 
 @dataclass(frozen=True)
 class ArmResults:
-    """The results of every arm at one number of labels, on the same splits and test examples.
+    """The results of every arm at one number of labels, on the same splits and test examples."""
 
-    Attributes:
-        per_class: training labels of each class; None for all of them.
-        labels: training labels in all, on average over seeds.
-        arms: results by the arm's name; all have the same seeds.
-        tested: bool of shape (s, n): which examples each seed tested.
-    """
-
-    per_class: int | None
-    labels: float
-    arms: Mapping[str, LearningCurve]
-    tested: NDArray[np.bool_]
+    per_class: int | None  # training labels of each class; None for all of them
+    labels: float  # training labels in all, on average over seeds
+    arms: Mapping[str, LearningCurve]  # results by the arm's name; all have the same seeds
+    tested: NDArray[np.bool_]  # bool of shape (s, n): which examples each seed tested
 
     def first_seeds(self, count: int) -> ArmResults:
         """Return the results of the first seeds."""

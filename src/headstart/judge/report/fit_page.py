@@ -33,53 +33,35 @@ STEP_TITLES = {
 
 @dataclass(frozen=True)
 class ShownExample:
-    """One test example to look at.
-
-    Attributes:
-        probability: of the predicted class, 0..1.
-        thumbnail: a small JPEG; empty where there is no picture.
-        text: the beginning of a text; empty where there is none.
-    """
+    """One test example to look at."""
 
     id: str
     truth: str
     predicted: str
-    probability: float
-    thumbnail: bytes = b""
-    text: str = ""
+    probability: float  # of the predicted class, 0..1
+    thumbnail: bytes = b""  # a small JPEG; empty where there is no picture
+    text: str = ""  # the beginning of a text; empty where there is none
 
 
 @dataclass(frozen=True)
 class CandidateRow:
-    """A head that was compared with the others.
-
-    Attributes:
-        log_loss: out of fold, on training examples; None where it was not measured.
-        spread: standard error of `log_loss`.
-        chosen: whether it is the one in the bundle.
-        note: a remark, such as its leave-one-out error.
-    """
+    """A head that was compared with the others."""
 
     head: str
     layer: str
     penalty: float | None = None
-    log_loss: float | None = None
-    spread: float | None = None
-    chosen: bool = False
-    note: str = ""
+    log_loss: float | None = None  # out of fold, on training examples; None where it was not measured
+    spread: float | None = None  # standard error of `log_loss`
+    chosen: bool = False  # whether it is the one in the bundle
+    note: str = ""  # a remark, such as its leave-one-out error
 
 
 @dataclass(frozen=True)
 class ClassWords:
-    """The words with the largest weights for each class.
+    """The words with the largest weights for each class."""
 
-    Attributes:
-        by: the features that the weights belong to: `TF-IDF` or `word vectors`.
-        classes: each class with its words, strongest first.
-    """
-
-    by: str
-    classes: tuple[tuple[str, tuple[str, ...]], ...]
+    by: str  # the features that the weights belong to: `TF-IDF` or `word vectors`
+    classes: tuple[tuple[str, tuple[str, ...]], ...]  # each class with its words, strongest first
 
 
 @dataclass(frozen=True)
@@ -92,29 +74,20 @@ class Note:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page shows, as plain values.
-
-    Attributes:
-        result: the content of `result.json`.
-        confusion: int64 of shape (c, c); test examples, rows by true class, columns by predicted class.
-        mistakes: the most confident mistakes, worst first.
-        unsure: the least confident predictions, the lowest confidence first.
-        notes: duplicates, conflicts, and what the readers changed or noticed.
-        candidates: the heads that were compared, best first.
-        provenance: names and values: source, licence, sha256, seed, versions, data fingerprint.
-    """
+    """What the page shows, as plain values."""
 
     title: str
-    result: dict[str, Any]
+    result: dict[str, Any]  # the content of `result.json`
     verdict: str
-    confusion: NDArray[np.int64]
+    confusion: NDArray[np.int64]  # int64 of shape (c, c); test examples, rows by true class, columns by predicted class
     reliability: tuple[CalibrationBin, ...] = ()
-    mistakes: tuple[ShownExample, ...] = ()
-    unsure: tuple[ShownExample, ...] = ()
+    mistakes: tuple[ShownExample, ...] = ()  # the most confident mistakes, worst first
+    unsure: tuple[ShownExample, ...] = ()  # the least confident predictions, the lowest confidence first
     skipped: tuple[Skipped, ...] = ()
-    notes: tuple[Note, ...] = ()
-    candidates: tuple[CandidateRow, ...] = ()
+    notes: tuple[Note, ...] = ()  # duplicates, conflicts, and what the readers changed or noticed
+    candidates: tuple[CandidateRow, ...] = ()  # the heads that were compared, best first
     words: tuple[ClassWords, ...] = ()
+    # names and values: source, licence, sha256, seed, versions, data fingerprint
     provenance: tuple[tuple[str, str], ...] = ()
     bundle: str = "bundle"
 
