@@ -36,11 +36,8 @@ def run_command(
 ) -> None:
     """Do the work of one command, write its folder, and print its notes, its verdict and its paths.
 
-    Args:
-        work: returns a result with `result` (what goes into result.json) and `verdict` (text).
-
-    Raises:
-        UsageError: the folder is not one that a run may write into.
+    `work` returns a result with `result` (what goes into result.json) and `verdict` (text); `write` writes the folder,
+    and returns lines that name what is there. UsageError says that a run may not write into the folder.
     """
     from headstart.run.folder import CHECKPOINTS, check_out
 

@@ -108,11 +108,7 @@ def run_several(
     *,
     compare: Callable[[Any, CompareOptions, Progress], ComparisonResult] = run_compare,
 ) -> MultiSourceResult:
-    """Compare each source with its share of the budget; one that was done before a stop is not compared again.
-
-    Raises:
-        UsageError: the data, a source or an option cannot be used.
-    """
+    """Compare each source in its share of the budget, but none that a stopped run has done (UsageError as of one)."""
     if options.weights != "pretrained" or options.arch is not None:
         raise UsageError("--weights and --arch belong to one source", f"{len(sources)} sources", "name one --source")
     checkpoints = options.checkpoints

@@ -80,11 +80,7 @@ def build_comparison_result(experiment: Experiment) -> ComparisonResult:
 
 
 def arm_results(experiment: Experiment, number: int | None, positions: Sequence[int]) -> ArmResults:
-    """Return the outcomes of all arms at one number of labels, side by side.
-
-    Args:
-        positions: of the examples that any seed tested, ascending.
-    """
+    """Return the results of all arms at one number of labels; `positions` are those that any seed tested, ascending."""
     column_of = {position: column for column, position in enumerate(positions)}
     splits = experiment.splits.of_number(number)
     columns = [np.array([column_of[position] for position in one.prepared.parts.test], dtype=np.intp) for one in splits]

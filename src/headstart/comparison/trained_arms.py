@@ -72,7 +72,7 @@ class TestCurve:
         self.loss: dict[int, NDArray[np.float32]] = {}
 
     def record(self, epoch: int, last: bool, scores_of: Callable[[], NDArray[np.float32]]) -> None:
-        """Compute the scores and keep what is right and the log losses, where the epoch is one to measure.
+        """Keep what is right and the log losses, where the epoch is one to measure.
 
         Raises:
             ArithmeticError: the scores of the untrained network are not finite.

@@ -22,8 +22,7 @@ from headstart.sources.layers import AUTO, POOL
 def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extraction: float) -> dict[str, Outcome]:
     """Return the outcomes of both baselines, of the frozen source and of its closed-form head.
 
-    Args:
-        extraction: seconds that the features of one example took; those of the training part count as the arm's.
+    `extraction` is the seconds that the features of one example took; those of the training part count as the arm's.
     """
     train, test = prepared.parts.train, prepared.parts.test
     y, y_test = prepared.labels(train), prepared.labels(test)

@@ -32,11 +32,7 @@ class PickedExamples:
 
 
 def pick_examples(prepared: PreparedData, probabilities: NDArray[np.float32]) -> PickedExamples:
-    """Return the test examples to look at, with a small picture or the beginning of each.
-
-    Args:
-        probabilities: of the test examples, float32 of shape (n, c).
-    """
+    """Return the test examples, of probabilities (n, c), to look at, with a small picture or the beginning of each."""
     dataset, test = prepared.scan.dataset, prepared.parts.test
     y, best, confidence = prepared.labels(test), probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(best != y)

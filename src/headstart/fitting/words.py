@@ -190,10 +190,8 @@ def stack_after_tuning(
 ) -> TunedStackedHead:
     """Return a tuned head with the text baseline stacked on it, and the log loss that the frozen one has with it.
 
-    Both sources were fitted without the examples that evaluated tuning, so the shares are fitted on these.
-
-    Args:
-        tuned: the tuned head, and its probabilities of the examples that evaluated tuning, of shape (m, c).
+    Both sources were fitted without the examples that evaluated tuning, so the shares are fitted on these. `tuned` is
+    the tuned head and its probabilities of these, of shape (m, c).
     """
     head, probabilities = tuned
     words, weights = _unseen_probabilities(prepared, problem, text_baseline)

@@ -33,7 +33,7 @@ def pixel_baseline(
     seed: int,
     limit: int = MAX_BASELINE_EXAMPLES,
 ) -> NDArray[np.float32]:
-    """Return class probabilities of test pictures by logistic regression on their raw pixels.
+    """Return class probabilities of test pictures, float32 of shape (m, c), by logistic regression on their raw pixels.
 
     Of more than `limit` training pictures, it is fitted on so many drawn at random.
 
@@ -42,9 +42,6 @@ def pixel_baseline(
         y: class ids of the training pictures, of shape (n,), in 0..c-1.
         test: pixels of shape (m, d), 0..255.
         seed: of that draw, and of the folds that choose the strength of the penalty.
-
-    Returns:
-        float32 of shape (m, c).
 
     Raises:
         UsageError: fewer than two classes with examples.
@@ -62,15 +59,12 @@ def mfcc_baseline(
     seed: int,
     limit: int = MAX_BASELINE_EXAMPLES,
 ) -> NDArray[np.float32]:
-    """Return class probabilities of test recordings by logistic regression on mean and spread of MFCC.
+    """Return class probabilities (m, c) of test recordings by logistic regression on mean and spread of MFCC.
 
     Args:
         train: those statistics of the training recordings, float32 of shape (n, d).
         y: class ids of shape (n,), in 0..c-1.
         test: those of the test recordings, float32 of shape (m, d).
-
-    Returns:
-        float32 of shape (m, c).
     """
     return _regression(train, y, test, np.asarray, c=c, seed=seed, limit=limit)
 

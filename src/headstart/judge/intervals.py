@@ -65,8 +65,7 @@ def mean_of_proportions(successes: NDArray[np.integer], n: NDArray[np.integer]) 
 def resample_counts(strata: NDArray[np.integer], *, seed: int, resamples: int = RESAMPLES) -> NDArray[np.float32]:
     """Return how often each example is drawn in each bootstrap resample, float32 of shape (resamples, n).
 
-    Args:
-        strata: of shape (n,); examples are redrawn within their stratum, so that no class vanishes.
+    Examples are redrawn within their stratum (`strata`, of shape (n,)), so that no class vanishes.
     """
     rng = np.random.default_rng(seed)
     n = len(strata)

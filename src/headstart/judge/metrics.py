@@ -54,15 +54,11 @@ class CalibrationBin:
 def evaluate(
     probabilities: NDArray[np.floating], y: NDArray[np.int64], classes: Sequence[str], *, seed: int = 0
 ) -> dict[str, Any]:
-    """Return the metrics of `probabilities`, in the shape of `result.json`.
+    """Return the metrics of `probabilities` (n, c), whose rows sum to 1, in the shape of `result.json`.
 
     Accuracy has a Wilson interval, balanced accuracy one made of the classes' Wilson intervals, macro-F1, log loss
-    and ECE a bootstrap one from 1000 resamples within each class. Classes without an example in `y` are left out
+    and ECE a bootstrap one from 1000 resamples within each class. Classes without an example in `y` (n,) are left out
     of balanced accuracy and macro-F1.
-
-    Args:
-        probabilities: of shape (n, c), rows summing to 1.
-        y: true class ids of shape (n,), in 0..c-1.
 
     Returns:
         `accuracy`, `balanced_accuracy`, `macro_f1`, `log_loss` (nats) and `ece` (see `calibration_error`), each
@@ -118,11 +114,7 @@ def log_losses(probabilities: NDArray[np.floating], y: NDArray[np.integer]) -> N
 def calibration_bins(
     confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 10
 ) -> tuple[CalibrationBin, ...]:
-    """Return test examples in bins of equal width by confidence, empty ones left out.
-
-    Args:
-        confidence: probability of the predicted class, of shape (n,), 0..1.
-    """
+    """Return test examples in bins of equal width by confidence (n,) in the predicted class, empty ones left out."""
     columns = np.minimum((confidence * bins).astype(np.intp), bins - 1)
     count = np.bincount(columns, minlength=bins)
     means, accuracy = (np.bincount(columns, values, bins) / np.maximum(count, 1) for values in (confidence, correct))

@@ -201,8 +201,7 @@ def split_examples(scanned: Scan, *, seed: int) -> tuple[PretrainSplits, tuple[s
 def recording_input(splits: PretrainSplits, seconds: float | None) -> tuple[float, int] | None:
     """Return how many seconds of each recording a network reads, and at what rate in Hz; None of pictures.
 
-    Args:
-        seconds: of the options; None for what 95 in 100 recordings last, at most `MAX_SECONDS`.
+    Without `seconds` that is what 95 in 100 recordings last, at most `MAX_SECONDS`.
     """
     dataset = splits.dataset
     if dataset.kind != "sound":
@@ -234,11 +233,7 @@ def train_network(
     trackers: Sequence[Tracker],
     progress: Progress,
 ) -> TrainResult:
-    """Train the network; its best weights are left in place.
-
-    Raises:
-        UsageError: the budget ends before one epoch.
-    """
+    """Train the network; its best weights are left in place. UsageError says that the budget ends before one epoch."""
     from headstart.tune.from_scratch import recipe_for, train_from_scratch
 
     usual = recipe_for(splits)

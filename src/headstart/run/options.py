@@ -30,11 +30,7 @@ Seconds = Annotated[float, BeforeValidator(seconds_of)]
 
 
 def columns_of(value: Any) -> Any:
-    """Return the columns that a text such as `path=file,label=class` names, by our words; a mapping as it is.
-
-    Raises:
-        UsageError: a part of the text is not of that form.
-    """
+    """Return the columns, by our words, that a text such as `path=file` names (else UsageError); a mapping as it is."""
     if not isinstance(value, str):
         return value
     pairs = [part.partition("=") for part in value.split(",")]

@@ -15,11 +15,7 @@ FLOATS = ("idf", "weight", "bias")
 def checked_tfidf_head(
     arrays: dict[str, NDArray[np.generic]], classes: int, refuse: Callable[[str], Exception]
 ) -> TfidfHead:
-    """Return the head that `TfidfHead.to_arrays` made arrays of.
-
-    Args:
-        refuse: makes the error for arrays that are none of such a head.
-    """
+    """Return the head that `TfidfHead.to_arrays` made arrays of; `refuse` makes the error for arrays that are none."""
     if arrays.keys() != {"names", *FLOATS} or arrays["names"].dtype != np.uint8:
         raise refuse(f"the arrays {', '.join(sorted(arrays))}")
     for name in FLOATS:

@@ -183,8 +183,7 @@ def compute_labels_saved(
 ) -> LabelsSaved | None:
     """Return how many labels an arm saves against scratch; None where fewer than two numbers of labels have both arms.
 
-    Args:
-        results: by number of labels, the fewest first.
+    `results` are by number of labels, the fewest first.
     """
     both = [one for one in results if {transfer, SCRATCH} <= one.arms.keys()]
     if len(both) < 2:
@@ -226,13 +225,12 @@ def labels_to_reach(
 ) -> NDArray[np.float64]:
     """Return with how many labels a curve first reaches its threshold, between two points along their logarithm.
 
+    It is float64 of shape (b,): the fewest labels where the curve begins above, and the most where it never gets there.
+
     Args:
         curves: accuracies of shape (b, k).
         thresholds: accuracies of shape (b,).
         labels: ascending, of shape (k,).
-
-    Returns:
-        float64 of shape (b,): the fewest labels where the curve begins above, and the most where it never gets there.
     """
     places = np.log2(labels)
     crossing = np.full(len(curves), places[-1])

@@ -34,9 +34,7 @@ class ComparisonMeta:
 class Outcome:
     """The results of one arm in one seed."""
 
-    epochs: NDArray[
-        np.int64
-    ]  # ascending, int64 of shape (p,): the epoch of each point; 0 alone for an arm without epochs
+    epochs: NDArray[np.int64]  # ascending, int64 of shape (p,); 0 alone for an arm without epochs
     right: NDArray[np.bool_]  # bool of shape (p, n): whether each test example was classified correctly
     loss: NDArray[np.float32]  # float32 of shape (p, n): log loss of each, in nats
     seconds: NDArray[np.float64]  # float64 of shape (p,): since the arm began, the time of measuring left out
@@ -103,8 +101,7 @@ def measured_epochs(epochs: int, ratio: float = EPOCH_RATIO) -> set[int]:
 def stack_seeds(outcomes: Sequence[Outcome], positions: Sequence[NDArray[np.intp]], n: int) -> LearningCurve:
     """Return the outcomes of several seeds as one curve; between two of its points, a seed keeps the earlier results.
 
-    Args:
-        positions: the columns of each seed's test examples among the n of all seeds.
+    `positions` are the columns of each seed's test examples among the n of all seeds.
     """
     epochs = np.unique(np.concatenate([outcome.epochs for outcome in outcomes]))
     shape = (len(outcomes), len(epochs), n)

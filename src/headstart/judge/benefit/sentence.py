@@ -126,11 +126,7 @@ def _detectable(difference: float) -> str:
 
 
 def table(result: dict[str, Any]) -> list[str]:
-    """Return the lines of a table of the arms and of the benefits.
-
-    Args:
-        result: a comparison in plain values, as `Benefit.as_dict` returns it.
-    """
+    """Return the lines of a table of the arms and of the benefits, from what `Benefit.as_dict` returns."""
     rows: list[tuple[str, ...]] = [("arm", "accuracy", "95 % interval", "log loss", "epochs", "seconds")]
     for name, arm in result["arms"].items():
         title = "simple baseline" if name == "baseline" else name

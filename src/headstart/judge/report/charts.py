@@ -98,12 +98,9 @@ def _shades(shares: NDArray[np.float64]) -> list[tuple[str, float]]:
 
 
 def loss_chart(losses: Mapping[str, Sequence[float | None]], reference: tuple[str, float]) -> LineChart | None:
-    """Return the chart of validation log losses, epoch by epoch; None where no run has two finite ones.
+    """Return the chart of log losses by run, epoch by epoch, in nats; None where no run has two finite ones.
 
-    The dot of each line is its best epoch.
-
-    Args:
-        losses: of each run, its log loss after each epoch, in nats; None where it was not finite.
+    A loss is None where it was not finite. The dot of each line is its best epoch; `reference` is a level beside.
     """
     finite = [[(epoch, loss) for epoch, loss in enumerate(run) if loss is not None] for run in losses.values()]
     drawn = [(index, name, run) for index, (name, run) in enumerate(zip(losses, finite, strict=True)) if len(run) > 1]
@@ -128,11 +125,7 @@ def loss_chart(losses: Mapping[str, Sequence[float | None]], reference: tuple[st
 
 
 def accuracy_over_epochs(arms: Mapping[str, Any]) -> LineChart | None:
-    """Return the chart of accuracy over epochs, on a scale of their logarithm; None where no arm has epochs.
-
-    Args:
-        arms: as `Benefit.arms` returns them.
-    """
+    """Return the chart of accuracy over epochs, on a scale of their logarithm; None where no arm has epochs."""
     curves = {
         name: [(math.log2(1 + one["epoch"]), one["accuracy"], one["low"], one["high"]) for one in arm["curve"]]
         for name, arm in arms.items()
@@ -147,11 +140,7 @@ def accuracy_over_epochs(arms: Mapping[str, Any]) -> LineChart | None:
 
 
 def accuracy_over_labels(arms: Mapping[str, Any]) -> LineChart | None:
-    """Return the chart of accuracy over labels, on a scale of their logarithm; None where there is one number of them.
-
-    Args:
-        arms: as `Benefit.arms` returns them.
-    """
+    """Return the chart of accuracy over labels, on a logarithmic scale; None where there is one number of them."""
     curves = {
         name: [
             (math.log2(one["labels"]), *(one["accuracy"][end] for end in ("value", "low", "high")))
@@ -170,9 +159,6 @@ def benefit_bars(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the three benefits on one axis that holds 0, as far as they were measured.
 
     `value`, `low` and `high` are in `unit`; the positions are percentages of the axis from the left.
-
-    Args:
-        result: as `Benefit.as_dict` returns it.
     """
     measured = {name: result[name] for name in BENEFIT_UNITS if result[name]["value"] is not None}
     low = min([0.0, *(gap["low"] for gap in measured.values())])
@@ -205,8 +191,7 @@ def _accuracy_chart(
 ) -> LineChart:
     """Return lines with bands, and levels, under an axis of accuracy with round ends.
 
-    Args:
-        curves: of each arm, the points: position, accuracy, and the ends of its interval.
+    The points of a curve are position, accuracy, and the ends of its interval.
     """
     positions = [point[0] for points in curves.values() for point in points]
     values = [value for points in curves.values() for point in points for value in point[1:]] + list(levels.values())

@@ -29,11 +29,7 @@ def render_comparison(title: str, result: dict[str, Any]) -> str:
 
 
 def render_svg(result: dict[str, Any]) -> str:
-    """Return the learning curves and the benefits as the text of one SVG file.
-
-    Args:
-        result: a comparison in plain values, as `Benefit.as_dict` returns it.
-    """
+    """Return the learning curves and the benefits of a comparison as the text of one SVG file."""
     epochs, labels = charts.accuracy_over_epochs(result["arms"]), charts.accuracy_over_labels(result["arms"])
     drawn = [("epoch", epochs), ("labels", labels)]
     return template("comparison.svg.j2").render(
