@@ -12,7 +12,8 @@ from headstart.base.progress import Progress
 from headstart.fitting.choices import fit_baseline, select_layer_and_head
 from headstart.fitting.page import build_page, pick_examples
 from headstart.fitting.predictor import Fitted, frozen_predictor, stacked_predictor
-from headstart.fitting.result import FitResult, build_model, build_result, build_verdict, measure, write_out
+from headstart.fitting.result import FitResult, build_model, build_result, measure, write_out
+from headstart.judge.report.fit_page import verdict
 from headstart.model import Model
 from headstart.run.clock import Clock
 from headstart.run.option_model import documented
@@ -104,5 +105,5 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         examples = pick_examples(prepared, fitted.predictor.probabilities)
     result = build_result(fitted, measures, tune=options.tuning.mode, seed=seed, seconds=clock.read())
     model = build_model(fitted, result)
-    page = build_page(fitted, model, examples, build_verdict(result, measures))
-    return FitResult(model, result, page.verdict, page)
+    sentence = verdict(result, measures.gain, commonest=measures.majority_class)
+    return FitResult(model, result, sentence, build_page(fitted, model, examples, sentence))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,8 @@ THUMBNAIL = 144  # pixels of the longer side
 TEXT_SHOWN = 280  # characters
 
 
-@dataclass(frozen=True)
-class PickedExamples:
-    """Test examples to look at: the mistakes made with most confidence, and the predictions with the least."""
-
-    mistakes: tuple[report.ShownExample, ...]
-    unsure: tuple[report.ShownExample, ...]
+PickedExamples = tuple[tuple[report.ShownExample, ...], tuple[report.ShownExample, ...]]
+"""Test examples to look at: the mistakes made with most confidence, and the predictions with the least."""
 
 
 def pick_examples(prepared: PreparedData, probabilities: NDArray[np.float32]) -> PickedExamples:
@@ -50,21 +45,22 @@ def pick_examples(prepared: PreparedData, probabilities: NDArray[np.float32]) ->
         )
 
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")]
-    return PickedExamples(shown(surest), shown(np.argsort(confidence, kind="stable")))
+    return shown(surest), shown(np.argsort(confidence, kind="stable"))
 
 
 def build_page(fitted: Fitted, model: Model, examples: PickedExamples, verdict: str) -> report.Report:
     """Return what the page shows."""
     prepared, probabilities = fitted.prepared, fitted.predictor.probabilities
     dataset, y = prepared.scan.dataset, prepared.labels(prepared.parts.test)
+    mistakes, unsure = examples
     return report.Report(
         title=dataset.name,
         result=model.report,
         verdict=verdict,
         confusion=np.array(model.report["confusion"], dtype=np.int64),
         reliability=calibration_bins(probabilities.max(axis=1), probabilities.argmax(axis=1) == y),
-        mistakes=examples.mistakes,
-        unsure=examples.unsure,
+        mistakes=mistakes,
+        unsure=unsure,
         skipped=dataset.skipped,
         notes=_notes(prepared, model.report["warnings"]),
         candidates=_candidates(fitted),

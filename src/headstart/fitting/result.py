@@ -136,11 +136,6 @@ def _warnings(fitted: Fitted) -> list[str]:
     return list(dict.fromkeys([*skipped, *notes]))
 
 
-def build_verdict(result: dict[str, Any], measures: TestMeasures) -> str:
-    """Return the result in one sentence."""
-    return report.verdict(result, measures.gain, commonest=measures.majority_class)
-
-
 def build_model(fitted: Fitted, result: dict[str, Any]) -> Model:
     """Return the classifier, with `result` as its report."""
     scanned, predictor = fitted.prepared.scan, fitted.predictor

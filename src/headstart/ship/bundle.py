@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ from headstart.base.hashing import sha256, sha256_json
 from headstart.heads.linear import LinearHead
 from headstart.heads.tfidf import TfidfHead
 from headstart.ship.schema import SchemaError, build_dataclass
-from headstart.ship.tfidf_member import checked_tfidf_head
 
 SCHEMA = 1
 MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"
 TUNED, WORDS = "tuned.safetensors", "words.safetensors"
+WORDS_FLOATS = ("idf", "weight", "bias")
 TUNED_TYPES = (np.float32, np.int32, np.uint8)
 """Weights; and of word vectors, the places and the letters of their words."""
 OPTIONAL = frozenset({TUNED, WORDS})
@@ -329,6 +330,26 @@ def _check_head(manifest: Manifest, head: LinearHead, folder: Path) -> None:
         raise BundleError(f"classes of {folder} must be two or more, all different", manifest.classes, SAVE_AGAIN)
     if not (math.isfinite(head.temperature) and head.temperature > 0):
         raise BundleError(f"temperature of {folder} must be above 0", head.temperature, SAVE_AGAIN)
+
+
+def checked_tfidf_head(
+    arrays: dict[str, NDArray[np.generic]], classes: int, refuse: Callable[[str], Exception]
+) -> TfidfHead:
+    """Return the head that `TfidfHead.to_arrays` made arrays of; `refuse` makes the error for arrays that are none."""
+    if arrays.keys() != {"names", *WORDS_FLOATS} or arrays["names"].dtype != np.uint8:
+        raise refuse(f"the arrays {', '.join(sorted(arrays))}")
+    for name in WORDS_FLOATS:
+        if arrays[name].dtype != np.float32 or not np.isfinite(arrays[name]).all():
+            raise refuse(f"{name} of {arrays[name].dtype}, or not finite")
+    try:
+        head = TfidfHead.from_arrays(arrays)
+    except ValueError as error:
+        raise refuse("words that are not UTF-8") from error
+    terms = len(head.vocabulary.terms)
+    for name, shape in {"idf": (terms,), "weight": (terms, classes), "bias": (classes,)}.items():
+        if arrays[name].shape != shape:
+            raise refuse(f"{name} of shape {arrays[name].shape} for {terms} words")
+    return head
 
 
 def _read_report(folder: Path, data: bytes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,6 @@ from headstart.judge.intervals import Interval
 from headstart.judge.metrics import METRICS, CalibrationBin, per_class
 from headstart.judge.report import charts
 from headstart.judge.report.page import percent, template
-from headstart.judge.report.usage import how_to_use
 
 MAX_TABLE_CLASSES = 12  # a confusion matrix of more columns is drawn as a heat map
 MAX_CONFUSED_PAIRS = 10
@@ -133,7 +133,7 @@ def render(report: Report) -> str:
         skipped=_group_by_reason(report.skipped),
         notes=_notes(report),
         steps=_steps(report.result),
-        how=how_to_use(report.result, bundle=report.bundle),
+        how=_how_to_use(report.result, report.bundle),
         tuning=_tuning(report.result),
         training=_training(report.result),
         shown_rows=MAX_SHOWN_CLASSES,
@@ -254,3 +254,19 @@ def _training(result: dict[str, Any]) -> dict[str, Any] | None:
     losses = {"training": [epoch["loss"] for epoch in training["history"]]}
     uniform = "uniform probabilities", math.log(len(result["classes"]))
     return {**training, "chart": charts.loss_chart(losses, uniform)}
+
+
+def _how_to_use(result: dict[str, Any], bundle: str) -> dict[str, str]:
+    """Return the two ways to use a bundle, or the source that was trained."""
+    modality = modality_of_task(result["task"])
+    if "training" in result:
+        return {
+            "shell": f"headstart fit YOUR_{modality.plural.upper()} --source {shlex.quote(result['source'])}",
+            "python": f"source = hs.open_source({result['source']!r})",
+            "call": f"source.encode([{modality.sample_item!r}])",
+        }
+    return {
+        "shell": f"headstart predict {shlex.quote(bundle)} {modality.sample_file}",
+        "python": f"model = hs.load({bundle!r})",
+        "call": f"model.predict([{modality.sample_item!r}])",
+    }
