@@ -203,7 +203,7 @@ def test_far_too_little_data_is_refused_with_the_number(tmp_path: Path) -> None:
 def test_a_disk_that_fills_keeps_what_stood_there__DSK_02(developed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    from headstart.base import atomic as folders
+    from headstart.base import disk as folders
 
     before = {path.name: path.read_bytes() for path in developed.iterdir()}
     made = poor(developed, force=True)
