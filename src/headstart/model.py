@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ class Model:
             source=SourceIdentity(
                 info.uri, info.revision, info.sha256, info.licence, how_to_get(info), opened=_arguments(base)
             ),
-            preprocessing=_as_json(asdict(self.source.preprocessing)),
+            preprocessing=bundle.plain_values(self.source.preprocessing),
             layer=self.layer,
             blocks=[bundle.BlockWidth(block.name, block.width) for block in self.blocks],
             head=bundle.HeadIdentity(self.head.kind, float(self.head.penalty)),
@@ -229,10 +228,10 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
         # A tuned network of pictures may want them at another size.
         preprocessing = preprocessing_from(manifest.preprocessing)
         return _with_weights(source, tuned, manifest, preprocessing).at(manifest.layer)
-    if _as_json(asdict(source.preprocessing)) != manifest.preprocessing:
+    if bundle.plain_values(source.preprocessing) != manifest.preprocessing:
         raise BundleError(
             f"the preprocessing of {identity.uri} must be that of the bundle, {manifest.preprocessing}",
-            _as_json(asdict(source.preprocessing)),
+            bundle.plain_values(source.preprocessing),
             f"install the versions that made it: {_pinned(manifest.versions)}",
         )
     if manifest.tuning is not None:
@@ -280,11 +279,6 @@ def _pinned_uri(identity: SourceIdentity | SourceInfo) -> str:
     return (
         f"{identity.uri.partition('@')[0]}@{identity.revision}" if COMMIT.fullmatch(identity.revision) else identity.uri
     )
-
-
-def _as_json(values: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(values))
-    return plain
 
 
 def _widths(blocks: tuple[Block, ...]) -> str:

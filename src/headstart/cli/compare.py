@@ -15,15 +15,14 @@ def compare(data: str, chosen: dict[str, Any], display: DisplayOptions) -> None:
     from headstart.cli.running import run_command
     from headstart.comparison.compare import run_compare, run_several, write_several
     from headstart.comparison.result import write_comparison
-    from headstart.run.folder import new_out
 
-    out, sources = chosen.get("out") or new_out("compare"), list(dict.fromkeys(chosen.get("source", ())))
-    options = CompareOptions(**{**chosen, "out": out, "source": sources[0] if len(sources) == 1 else None})
+    sources = list(dict.fromkeys(chosen.get("source", ())))
     if len(sources) > 1:
-        work = partial(run_several, data, options, sources)
-        run_command(out, display, work, write_several, resume=options.resume)
+        chosen = {**chosen, "source": None}
+        run_command("compare", CompareOptions, chosen, display, partial(run_several, data, sources), write_several)
     else:
-        run_command(out, display, partial(run_compare, data, options), write_comparison, resume=options.resume)
+        chosen = {**chosen, "source": sources[0] if sources else None}
+        run_command("compare", CompareOptions, chosen, display, partial(run_compare, data), write_comparison)
 
 
 command = command_of(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +49,11 @@ def demo(chosen: dict[str, Any], display: DisplayOptions) -> None:
     from headstart.cli.running import run_command
     from headstart.fitting.fit import run_fit
     from headstart.fitting.result import write_out
-    from headstart.run.folder import new_out
 
-    options = DemoOptions(**chosen)
-    out = options.out or new_out("demo")
+    seed = DemoOptions(**chosen).seed
     with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-        photos = write_surfaces(Path(folder) / "surfaces", seed=options.seed)
-        run_command(
-            out,
-            display,
-            lambda progress: run_fit(photos, FitOptions(seed=options.seed), progress),
-            write_out,
-        )
+        photos = write_surfaces(Path(folder) / "surfaces", seed=seed)
+        run_command("demo", FitOptions, chosen, display, partial(run_fit, photos), write_out)
     if not display.as_json:
         show("To fit your own photos, one folder per class:  headstart fit YOUR_FOLDER")
 

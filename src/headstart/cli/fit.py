@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from headstart.cli.command import DisplayOptions, command_of
@@ -20,11 +21,8 @@ def fit(data: str, chosen: dict[str, Any], display: DisplayOptions) -> None:
     from headstart.cli.running import run_command
     from headstart.fitting.fit import run_fit
     from headstart.fitting.result import write_out
-    from headstart.run.folder import new_out
 
-    out = chosen.get("out") or new_out("fit")
-    options = FitOptions(**{**chosen, "out": out})
-    run_command(out, display, lambda progress: run_fit(data, options, progress), write_out, resume=options.resume)
+    run_command("fit", FitOptions, chosen, display, partial(run_fit, data), write_out)
 
 
 command = command_of(

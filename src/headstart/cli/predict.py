@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from headstart.data.dataset import Skipped
+    from headstart.model import Model, Predictions
 
 
 class PredictOptions(EngineOptions, TableOptions):
@@ -40,7 +39,7 @@ def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: Di
     from headstart.cli.running import prepare_display
 
     options = PredictOptions(**chosen)
-    predictions = predict_inputs(
+    model, predictions = predict_inputs(
         bundle,
         inputs,
         engine=options.engine,
@@ -49,32 +48,14 @@ def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: Di
         columns=options.column_names,
     )
     if options.out is not None:
-        text = as_csv(predictions, every_class=options.every_class)
+        text = as_csv(model, predictions, every_class=options.every_class)
         write_atomic(options.out, text.encode("utf-8", "backslashreplace"))
     if display.as_json:
-        print(json.dumps(as_json_object(predictions, every_class=options.every_class)))
+        print(json.dumps(as_json_object(model, predictions, bundle=bundle, every_class=options.every_class)))
     elif options.out is None:
-        print("\n".join(as_lines(predictions, every_class=options.every_class)))
+        print("\n".join(as_lines(model, predictions, every_class=options.every_class)))
     else:
         show(f"Predictions: {options.out}")
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The classes that a bundle gave to some inputs."""
-
-    ids: tuple[str, ...]
-    classes: tuple[str, ...]
-    probabilities: NDArray[np.float32]  # float32 of shape (n, c), rows summing to 1
-    skipped: tuple[Skipped, ...]
-    bundle: Path
-    task: str
-
-    def rows(self) -> Iterator[tuple[str, str, float, NDArray[np.float32]]]:
-        """Yield input, class, its probability and all probabilities."""
-        for name, row in zip(self.ids, self.probabilities, strict=True):
-            best = int(row.argmax())
-            yield name, self.classes[best], float(row[best]), row
 
 
 def predict_inputs(
@@ -85,7 +66,7 @@ def predict_inputs(
     out: Path | None,
     progress: Progress,
     columns: Mapping[str, str] | None = None,
-) -> Labelled:
+) -> tuple[Model, Predictions]:
     """Load a bundle and predict the class of every input.
 
     Raises:
@@ -110,52 +91,56 @@ def predict_inputs(
         raise UsageError(
             f"INPUT must hold some {modality.plural} that can be read", reasons or "none", "give other inputs"
         )
-    return Labelled(
-        predictions.ids, model.classes, predictions.probabilities, predictions.skipped, bundle, modality.task
-    )
+    return model, predictions
 
 
-def as_lines(labelled: Labelled, *, every_class: bool) -> Iterator[str]:
+def _rows(model: Model, predictions: Predictions) -> Iterator[tuple[str, str, float, NDArray[np.float32]]]:
+    """Yield input, class, its probability and all probabilities."""
+    for name, row in zip(predictions.ids, predictions.probabilities, strict=True):
+        best = int(row.argmax())
+        yield name, model.classes[best], float(row[best]), row
+
+
+def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> Iterator[str]:
     """Yield one line an input: its name, its class, the probability."""
-    wide = max(len(one_line(name)) for name in labelled.ids)
-    for name, label, probability, row in labelled.rows():
+    wide = max(len(one_line(name)) for name in predictions.ids)
+    for name, label, probability, row in _rows(model, predictions):
         line = f"{one_line(name):<{wide}}  {one_line(label)}  {probability:.3f}"
         if every_class:
-            each = zip(labelled.classes, row, strict=True)
+            each = zip(model.classes, row, strict=True)
             line += "  (" + ", ".join(f"{one_line(name)} {value:.3f}" for name, value in each) + ")"
         yield line
 
 
-def as_csv(labelled: Labelled, *, every_class: bool) -> str:
+def as_csv(model: Model, predictions: Predictions, *, every_class: bool) -> str:
     """Return a CSV with the columns path, label and probability, and one for each class where `every_class`."""
     from headstart.data.readers.tables import safe_cell
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    classes = labelled.classes if every_class else ()
+    classes = model.classes if every_class else ()
     writer.writerow(["path", "label", "probability", *(safe_cell(f"p({name})") for name in classes)])
-    for name, label, probability, row in labelled.rows():
+    for name, label, probability, row in _rows(model, predictions):
         shown = [f"{value:.6f}" for value in row] if every_class else []
         writer.writerow([safe_cell(name), safe_cell(label), f"{probability:.6f}", *shown])
     return text.getvalue()
 
 
-def as_json_object(labelled: Labelled, *, every_class: bool) -> dict[str, Any]:
+def as_json_object(model: Model, predictions: Predictions, *, bundle: Path, every_class: bool) -> dict[str, Any]:
     """Return the predictions as one plain object."""
-    predictions = []
-    for name, label, probability, row in labelled.rows():
+    shown = []
+    for name, label, probability, row in _rows(model, predictions):
         prediction: dict[str, Any] = {"path": name, "label": label, "probability": round(probability, 6)}
         if every_class:
-            prediction["probabilities"] = {
-                label: round(float(value), 6) for label, value in zip(labelled.classes, row, strict=True)
-            }
-        predictions.append(prediction)
+            each = zip(model.classes, row, strict=True)
+            prediction["probabilities"] = {label: round(float(value), 6) for label, value in each}
+        shown.append(prediction)
     return {
         "schema": 1,
-        "task": labelled.task,
-        "bundle": str(labelled.bundle),
-        "predictions": predictions,
-        "skipped": [{"path": skip.id, "reason": skip.reason} for skip in labelled.skipped],
+        "task": MODALITIES[model.source.info.kind].task,
+        "bundle": str(bundle),
+        "predictions": shown,
+        "skipped": [{"path": skip.id, "reason": skip.reason} for skip in predictions.skipped],
     }
 
 

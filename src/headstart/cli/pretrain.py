@@ -14,11 +14,8 @@ def pretrain(data: str, chosen: dict[str, Any], display: DisplayOptions) -> None
     """Train a source and write its folder."""
     from headstart.cli.running import run_command
     from headstart.pretraining.pretrain import run_pretrain, write_source
-    from headstart.run.folder import new_out
 
-    out = chosen.get("out") or new_out("pretrain")
-    options = PretrainOptions(**{**chosen, "out": out})
-    run_command(out, display, partial(run_pretrain, data, options), write_source, resume=options.resume)
+    run_command("pretrain", PretrainOptions, chosen, display, partial(run_pretrain, data), write_source)
 
 
 command = command_of(

@@ -7,13 +7,16 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from headstart.base.progress import Progress, progress_for
 from headstart.cli.command import DisplayOptions
 from headstart.cli.messages import show
+from headstart.run.options import RunOptions
+
+AnyOptions = TypeVar("AnyOptions", bound=RunOptions)
 
 
 def prepare_display(display: DisplayOptions) -> Progress:
@@ -27,24 +30,26 @@ def prepare_display(display: DisplayOptions) -> Progress:
 
 
 def run_command(
-    out: Path,
+    name: str,
+    options: type[AnyOptions],
+    chosen: Mapping[str, Any],
     display: DisplayOptions,
-    work: Callable[[Progress], Any],
+    work: Callable[[AnyOptions, Progress], Any],
     write: Callable[[Path, Any], list[str]],
-    *,
-    resume: bool = False,
 ) -> None:
     """Do the work of one command, write its folder, and print its notes, its verdict and its paths.
 
     `work` returns a result with `result` (what goes into result.json) and `verdict` (text); `write` writes the folder,
     and returns lines that name what is there. UsageError says that a run may not write into the folder.
     """
-    from headstart.run.folder import CHECKPOINTS, check_out
+    from headstart.run.folder import CHECKPOINTS, check_out, new_out
 
+    out = chosen.get("out") or new_out(name)
+    values = options(**{**chosen, "out": out})
     progress = prepare_display(display)
-    check_out(out, resume=resume)
+    check_out(out, resume=values.resume)
     try:
-        run = work(progress)
+        run = work(values, progress)
     except (KeyboardInterrupt, SystemExit):
         if (out / CHECKPOINTS).is_dir() and not display.as_json:
             show(f"Stopped. To continue, run the same command with --out {out} --resume.", sys.stderr)

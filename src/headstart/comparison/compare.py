@@ -102,8 +102,8 @@ class MultiSourceResult:
 
 def run_several(
     data: Any,
-    options: CompareOptions,
     sources: Sequence[str],
+    options: CompareOptions,
     progress: Progress,
     *,
     compare: Callable[[Any, CompareOptions, Progress], ComparisonResult] = run_compare,

@@ -164,7 +164,7 @@ class Experiment:
             needed = sum(plan.cost(self._cells(arm)) for arm, plan in plans.items())
             if SCARCE_SHARE * needed <= self.left:
                 return
-            self.splits.drop_last()
+            self.splits.drop_from(max(seed for seeds in self.splits.seeds.values() for seed in seeds))
 
     def _cell(self, label_split: LabelSplit, arm: str, runs: int = 1) -> ExperimentCell:
         parts = label_split.prepared.parts

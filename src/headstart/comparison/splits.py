@@ -131,7 +131,3 @@ class ExperimentSplits:
         before = self.most_seeds
         self.seeds = {number: [one for one in seeds if one < seed] for number, seeds in self.seeds.items()}
         self.dropped = (self.most_seeds, max(before, self.dropped[1]))
-
-    def drop_last(self) -> None:
-        """Leave out the last seed."""
-        self.drop_from(max(seed for seeds in self.seeds.values() for seed in seeds))

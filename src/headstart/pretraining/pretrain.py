@@ -46,7 +46,7 @@ from headstart.tune.training.trackers import Tracker, open_trackers
 if TYPE_CHECKING:
     from headstart.sources.base import Source
     from headstart.tune.from_scratch import PretrainSplits, UntrainedNetwork
-    from headstart.tune.training.task import TrainResult
+    from headstart.tune.training.task import Recipe, TrainResult
 
 TIMED_RECORDINGS, MIN_SECONDS, MAX_SECONDS = 1000, 0.1, 10.0
 """The recordings whose length is looked at, and the bounds of the seconds that a network reads by default."""
@@ -234,22 +234,13 @@ def train_network(
     progress: Progress,
 ) -> TrainResult:
     """Train the network; its best weights are left in place. UsageError says that the budget ends before one epoch."""
-    from headstart.tune.from_scratch import recipe_for, train_from_scratch
+    from headstart.tune.from_scratch import train_from_scratch
 
-    usual = recipe_for(splits)
-    recipe = replace(
-        usual,
-        epochs=options.epochs,
-        patience=options.epochs,
-        learning_rate=options.learning_rate or usual.learning_rate,
-        batch_size=options.batch_size or usual.batch_size,
-        seed=options.seed,
-    )
     grey = network.preprocessing.channels == "grey"
     trained = train_from_scratch(
         network,
         splits,
-        recipe,
+        _recipe(splits, options),
         augment=options.augment != "none",
         horizontal_flip=not grey if options.horizontal_flip is None else options.horizontal_flip,
         budget=options.budget,
@@ -268,6 +259,20 @@ def train_network(
             "give more time, or a smaller --size or architecture, and another --out",
         )
     return trained
+
+
+def _recipe(splits: PretrainSplits, options: PretrainOptions) -> Recipe:
+    from headstart.tune.from_scratch import recipe_for
+
+    usual = recipe_for(splits)
+    return replace(
+        usual,
+        epochs=options.epochs,
+        patience=options.epochs,
+        learning_rate=options.learning_rate or usual.learning_rate,
+        batch_size=options.batch_size or usual.batch_size,
+        seed=options.seed,
+    )
 
 
 def evaluate_network(

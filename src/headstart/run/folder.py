@@ -50,7 +50,8 @@ def check_out(out: Path, *, resume: bool = False) -> None:
             f"{out} holds other things",
             "name another folder",
         )
-    check_writable(out if out.exists() else _first_that_exists(out), what="--out")
+    there = out if out.exists() else next(folder for folder in out.absolute().parents if folder.exists())
+    check_writable(there, what="--out")
 
 
 def _ours(out: Path) -> bool:
@@ -62,7 +63,3 @@ def _ours(out: Path) -> bool:
         return "schema" in json.loads((out / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
-
-
-def _first_that_exists(out: Path) -> Path:
-    return next(folder for folder in out.absolute().parents if folder.exists())

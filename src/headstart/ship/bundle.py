@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from headstart.base.disk import restore, write_folder
 from headstart.base.errors import BundleError, list_some
 from headstart.base.hashing import sha256, sha256_json
+from headstart.data.images.preprocessing import Preprocessing
 from headstart.heads.linear import LinearHead
 from headstart.heads.tfidf import TfidfHead
 from headstart.ship.schema import SchemaError, build_dataclass
+from headstart.sources.base import TextPreprocessing
 
 SCHEMA = 1
 MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"
@@ -140,7 +142,7 @@ def save(folder: Path, bundle: Bundle) -> None:
     }
     content = {
         "schema": SCHEMA,
-        **_plain(bundle.manifest),
+        **plain_values(bundle.manifest),
         "members": {name: sha256(data) for name, data in members.items()},
     }
     write_folder(folder, {**members, MANIFEST: _pretty({**content, "checksum": sha256_json(content)})})
@@ -366,9 +368,9 @@ def _damaged(folder: Path, name: str, fault: str) -> BundleError:
     return BundleError(f"{name} in {folder} must be as it was written", fault, SAVE_AGAIN)
 
 
-def _plain(manifest: Manifest) -> dict[str, Any]:
-    """Return the manifest as JSON holds it (tuples become lists)."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(manifest), allow_nan=False))
+def plain_values(record: Manifest | Preprocessing | TextPreprocessing) -> dict[str, Any]:
+    """Return a dataclass as JSON holds it (tuples become lists)."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(record), allow_nan=False))
     return plain
 
 

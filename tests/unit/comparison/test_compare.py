@@ -278,8 +278,8 @@ def test_several_sources_share_the_budget_and_the_best_comes_first(tmp_path: Pat
     several = partial(
         run_several,
         None,
-        CompareOptions(budget=90.0, out=tmp_path),
         ["toy:a", "toy:b", "toy:c"],
+        CompareOptions(budget=90.0, out=tmp_path),
         Progress(),
         compare=compared,
     )
@@ -316,7 +316,7 @@ def test_training_photos_that_the_test_part_holds_too_can_be_left_out(photos: Pa
 def test_the_weights_of_one_source_are_not_those_of_several(tmp_path: Path) -> None:
     for how in ({"weights": "some.pth"}, {"arch": "timm:resnet18"}):
         with pytest.raises(UsageError, match="--weights and --arch belong to one source; found 2 sources"):
-            run_several(tmp_path, options(tmp_path, **how), ["one", "other"], Progress(), compare=run_compare)
+            run_several(tmp_path, ["one", "other"], options(tmp_path, **how), Progress())
 
 
 def test_numbers_of_labels() -> None:

@@ -37,10 +37,6 @@ class TimeToThreshold:
     scratch_epochs: int  # of scratch, to its end
     scratch_seconds: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the numbers, ready for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Gains:
@@ -74,7 +70,7 @@ class Gains:
             "asymptote": {**_plain(self.asymptote), "reached": self.reached},
             "balanced_accuracy": {end: _plain(gap) for end, gap in zip(ends, self.balanced, strict=True)},
             "log_loss": {end: _plain(gap) for end, gap in zip(ends, self.loss, strict=True)},
-            "reach": None if self.threshold is None else self.threshold.as_dict(),
+            "reach": None if self.threshold is None else asdict(self.threshold),
             "over_simple": {name: gap.as_dict() for name, gap in self.over_simple.items()},
         }
 

@@ -8,6 +8,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup, escape
+
 from headstart.base.errors import list_some, one_line
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ MAX_SENTENCE = 2000  # characters
 def template(name: str) -> Template:
     """Return a page's template by its file; whatever it prints is first brought onto one line, then escaped."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
-    from markupsafe import Markup
 
     folder = files("headstart.judge.report")
     environment: Environment = Environment(
@@ -44,22 +45,16 @@ def template(name: str) -> Template:
 
 
 def _data_uri(jpeg: bytes) -> str:
-    from markupsafe import Markup
-
     return Markup("data:image/jpeg;base64,") + base64.b64encode(jpeg).decode("ascii")
 
 
 def _whole(sentence: str) -> str:
     """Return a sentence of ours in full, where other text is cut after a few hundred characters."""
-    from markupsafe import escape
-
     return escape(one_line(sentence, MAX_SENTENCE).replace(" %", "\N{NO-BREAK SPACE}%"))
 
 
 def _listed(names: Sequence[str]) -> str:
     """Return the first few names and how many more there are."""
-    from markupsafe import escape
-
     return escape(list_some(names, LISTED_NAMES))
 
 
