@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from threading import Lock
-from types import TracebackType
 from typing import Any
 
 SMALL = 2e9
@@ -32,9 +31,7 @@ class OneThreadAProduct:
                 self._limiter = _controller().limit(limits=1, user_api="blas")
             self._inside += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if not self._inside:

@@ -106,22 +106,11 @@ class Subtree:
     """One folder of a tree, as a tree."""
 
     def __init__(self, tree: Tree, folder: str) -> None:
-        self.where = f"{tree.where}/{folder}"
-        self._tree, self._prefix = tree, f"{folder}/"
-
-    @cached_property
-    def files(self) -> Sequence[File]:
-        """Every file, sorted by path."""
+        self.where, self._tree, self._prefix = f"{tree.where}/{folder}", tree, f"{folder}/"
         start = len(self._prefix)
-        return [File(file.path[start:], file.problem) for file in self._tree.files if self._owns(file.path)]
-
-    @cached_property
-    def folders(self) -> AbstractSet[str]:
-        """The path of every folder."""
-        return {path[len(self._prefix) :] for path in self._tree.folders if self._owns(path)}
-
-    def _owns(self, path: str) -> bool:
-        return path.startswith(self._prefix)
+        below = [file for file in tree.files if file.path.startswith(self._prefix)]
+        self.files = [File(file.path[start:], file.problem) for file in below]
+        self.folders = {path[start:] for path in tree.folders if path.startswith(self._prefix)}
 
     def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
         """Return the bytes of one file; raises BadExample."""

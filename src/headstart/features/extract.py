@@ -90,10 +90,7 @@ def extract_again(
     keep: bool = True,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Return the features of some examples of a data set that was read before, by another source.
-
-    Raises DataError where an example cannot be read any more, or has changed since.
-    """
+    """Return features of some examples of a data set read before, by another source; DataError if one has changed."""
     extraction = extract(
         scan.dataset.keep(list(positions)),
         source,

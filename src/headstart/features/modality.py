@@ -99,10 +99,7 @@ EXTRACTION_PROFILES: dict[Kind, ExtractionProfile] = {
 
 
 def order_by_length(lengths: NDArray[np.int64]) -> list[int]:
-    """Return the rows of texts: first a sample of all lengths, on which engines are judged, then the rest.
-
-    Both parts are ordered from the longest text to the shortest.
-    """
+    """Return the rows of texts: a sample of all lengths to judge engines on, then the rest; both longest first."""
     order = np.argsort(-lengths, kind="stable")
     sample = np.zeros(len(order), dtype=bool)
     sample[np.linspace(0, max(len(order) - 1, 0), min(PARITY_SAMPLE, len(order))).astype(int)] = True

@@ -97,10 +97,7 @@ def check_training_rows(x: NDArray[np.floating], y: NDArray[np.int64], c: int) -
 def choose_ridge_penalty(
     task: CrossValidationTask, penalties: Sequence[float] = ridge.RIDGE_PENALTIES
 ) -> tuple[float, float]:
-    """Return the penalty with the least leave-one-out squared error of ridge, and that error.
-
-    The error is the weighted mean over rows and classes, for targets +1 and -1.
-    """
+    """Return the penalty of ridge with the least leave-one-out squared error (targets +-1), and that weighted mean."""
     targets = ridge.plus_minus_one(task.y, task.c)
     left_out = ridge.leave_out_scores(task.principal, task.y, task.c, penalties=penalties, groups=task.groups)
     weights = task.test_weights

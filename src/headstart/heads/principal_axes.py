@@ -42,7 +42,7 @@ class PrincipalRows:
             dual = self.weights[:, None] * (self.rows @ (coefficients / self.eigenvalues[:, None]))
             weight = np.empty((self.x.shape[1], coefficients.shape[1]))
             for columns in block_slices(self.x.shape[1]):
-                weight[columns] = standardised(self.x, self.centre, self.scale, columns=columns).T @ dual
+                weight[columns] = standardised(self.x[:, columns], self.centre[columns], self.scale[columns]).T @ dual
         weight *= self.scale[:, None]
         bias = intercept - self.centre @ weight
         return np.asarray(weight, np.float32), np.asarray(bias, np.float32)
@@ -79,10 +79,10 @@ def principal_rows(x: NDArray[np.floating], weights: NDArray[np.float64], scale:
     gram = np.zeros((d, d) if by_rows else (n, n))
     for part in block_slices(n if by_rows else d):
         if by_rows:
-            piece = standardised(x, centre, scale, rows=part) * root[part]
+            piece = standardised(x[part], centre, scale) * root[part]
             gram += piece.T @ piece
         else:
-            piece = standardised(x, centre, scale, columns=part) * root
+            piece = standardised(x[:, part], centre[part], scale[part]) * root
             gram += piece @ piece.T
     eigenvalues, axes = np.linalg.eigh(gram)
     del gram
@@ -96,21 +96,16 @@ def principal_rows(x: NDArray[np.floating], weights: NDArray[np.float64], scale:
     axes = axes.astype(dtype)
     rows = np.empty((n, len(keep)), dtype)
     for part in block_slices(n):
-        rows[part] = standardised(x, centre, scale, rows=part).astype(dtype) @ axes
+        rows[part] = standardised(x[part], centre, scale).astype(dtype) @ axes
     return PrincipalRows(rows, eigenvalues, weights, x, centre, scale, axes)
 
 
 def standardised(
-    x: NDArray[np.floating],
-    centre: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    *,
-    rows: slice = slice(None),
-    columns: slice = slice(None),
+    x: NDArray[np.floating], centre: NDArray[np.float64], scale: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return a piece of `(x - centre) * scale` in float64."""
-    piece: NDArray[np.float64] = x[rows, columns] - centre[columns]
-    piece *= scale[columns]
+    """Return `(x - centre) * scale` in float64."""
+    piece: NDArray[np.float64] = x - centre
+    piece *= scale
     return piece
 
 

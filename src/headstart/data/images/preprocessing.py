@@ -108,10 +108,7 @@ def shorter_side(data: bytes) -> int:
 
 
 def thumbnail(data: bytes, side: int = 96) -> bytes:
-    """Return a small upright JPEG of the picture in `data`, its longer side `side` pixels at most.
-
-    Raises BadExample as `decode`, and never on what `decode` accepts.
-    """
+    """Return a small upright JPEG of the picture in `data`, `side` pixels at most; raises BadExample as `decode`."""
     from PIL import Image
 
     stored = _read(data, lambda width, height: MARGIN * side / max(width, height), background=255)
@@ -125,10 +122,7 @@ def thumbnail(data: bytes, side: int = 96) -> bytes:
 
 
 def small_pixels(prepared: NDArray[np.uint8], side: int = 16) -> NDArray[np.uint8]:
-    """Return what `decode` returned, averaged over `side` x `side` boxes: uint8 of shape (side * side * 3,).
-
-    One channel is repeated into three.
-    """
+    """Return a decoded picture averaged over `side` x `side` boxes, three channels each: uint8 (side * side * 3,)."""
     height, width, channels = prepared.shape
     if height % side or width % side:
         from PIL import Image

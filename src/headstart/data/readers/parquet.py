@@ -20,7 +20,6 @@ from headstart.base.errors import DataError
 from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import MAX_BYTES
 from headstart.data.labels import Listing, class_name_of
-from headstart.data.modality import Kind
 from headstart.data.readers.manifest import split_cell
 from headstart.data.readers.tables import CONTENT, Table, find_columns, name_labels
 
@@ -181,23 +180,18 @@ def from_pictures(
             listing.add(f"{table.path.name}#{row}", label, start + row, split=part, group=group)
         start += len(table)
     files = [table for table, _ in tables]
+    kinds = {CONTENT[table.content] for table in files}
+    if len(kinds) > 1:
+        received = "pictures in some, recordings in others"
+        raise DataError(f"the tables of {where} must be alike", received, "make them so")
     dataset = listing.dataset(
         _Pictures(files, listing.contents),
         name=name,
-        kind=_kind(tables, where),
+        kind=kinds.pop(),
         where=where,
         do="give rows of at least two labels",
     )
     return replace(dataset, runs=_runs(files))
-
-
-def _kind(tables: Sequence[tuple[ParquetTable, Split | None]], where: str) -> Kind:
-    kinds = {CONTENT[table.content] for table, _ in tables}
-    if len(kinds) > 1:
-        raise DataError(
-            f"the tables of {where} must be alike", "pictures in some, recordings in others", "make them so"
-        )
-    return kinds.pop()
 
 
 def _runs(tables: Sequence[ParquetTable]) -> tuple[int, int] | None:
