@@ -39,7 +39,7 @@ ORDER = {
     "judge.benefit": "results gains sentence benefit",
     "tune": "settings network training problem inputs frozen_checks from_scratch result trial attempt search",
     "tune.training": "checkpoint task run_state schedule signals trackers loop",
-    "tune.network": "readers classifier trace frozen_prefix fused_batchnorm lora param_groups",
+    "tune.network": "readers classifier frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
     "ship": "schema bundle card upload",
     "run": "clock folder option_model options prepare",

@@ -282,11 +282,11 @@ def evaluate_network(
     from headstart.tune.from_scratch import probabilities_of
 
     dataset = splits.dataset
-    y, c = splits.labels(splits.test), len(dataset.classes)
+    y, c = dataset.class_ids(splits.test), len(dataset.classes)
     with progress.step("Testing"), clock.part("extract"):
         probabilities = probabilities_of(network, splits, splits.test)
     known = (*splits.train, *splits.validation)
-    majority = majority_baseline(splits.labels(known), c, len(y))
+    majority = majority_baseline(dataset.class_ids(known), c, len(y))
     if len(known) > MAX_BASELINE_EXAMPLES:
         known = tuple(np.random.default_rng(seed).permutation(np.array(known))[:MAX_BASELINE_EXAMPLES].tolist())
     with clock.part("head"):
@@ -294,7 +294,7 @@ def evaluate_network(
             baseline_inputs(dataset, positions, network.preprocessing, progress) for positions in (known, splits.test)
         )
         with progress.step("Fitting the simple baseline"):
-            simple = SIMPLE_BASELINES[dataset.kind](x, splits.labels(known), x_test, c=c, seed=seed)
+            simple = SIMPLE_BASELINES[dataset.kind](x, dataset.class_ids(known), x_test, c=c, seed=seed)
     return TestResult(probabilities, y, judge_gate(probabilities, majority, simple, y, seed=seed))
 
 

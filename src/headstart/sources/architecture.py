@@ -16,28 +16,17 @@ from headstart.sources.taps import Tap
 
 @dataclass(frozen=True)
 class Architecture:
-    """What an architecture is, whatever its weights.
+    """What an architecture is, whatever its weights."""
 
-    Attributes:
-        parameters: number of weights, without the classifier.
-        classes: how many classes its own classifier has; 0 for none.
-        taps: where its standard blocks are taken.
-        more: where the blocks are taken that only a layer's name asks for.
-        hub: where its trained weights are: a repository of the Hugging Face hub, or an address; empty for none.
-        licence: of those weights, as the library states it; empty where it does not.
-        tag: which of its trained weights the name stands for.
-        notes: what the user of its weights must be told, one line each.
-    """
-
-    parameters: int
-    classes: int
+    parameters: int  # number of weights, without the classifier
+    classes: int  # how many classes its own classifier has; 0 for none
     preprocessing: Preprocessing
-    taps: tuple[Tap, ...]
-    more: tuple[Tap, ...] = ()
-    hub: str = ""
-    licence: str = ""
-    tag: str = ""
-    notes: tuple[str, ...] = ()
+    taps: tuple[Tap, ...]  # where its standard blocks are taken
+    more: tuple[Tap, ...] = ()  # where the blocks are taken that only a layer's name asks for
+    hub: str = ""  # where its trained weights are: a repository of the Hugging Face hub, or an address; empty for none
+    licence: str = ""  # of those weights, as the library states it; empty where it does not
+    tag: str = ""  # which of its trained weights the name stands for
+    notes: tuple[str, ...] = ()  # what the user of its weights must be told, one line each
 
 
 def remembered(key: Mapping[str, Any], inspect: Callable[[], Architecture]) -> Architecture:

@@ -43,49 +43,29 @@ Weights = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class TextPreprocessing:
-    """How a source wants its texts.
+    """How a source wants its texts."""
 
-    Attributes:
-        tokenizer: sha256 of what cuts a text into tokens.
-        limit: how many tokens of a text are read; 0 for all.
-        long: what becomes of a longer text: `cut`, or `chunks`: its features are the mean over pieces.
-        prefix: what is put before each text.
-        lower: whether it is lower-cased before it is cut into tokens.
-    """
-
-    tokenizer: str
-    limit: int = 0
-    long: Literal["cut", "chunks"] = "cut"
-    prefix: str = ""
-    lower: bool = False
+    tokenizer: str  # sha256 of what cuts a text into tokens
+    limit: int = 0  # how many tokens of a text are read; 0 for all
+    long: Literal["cut", "chunks"] = "cut"  # what becomes of a longer text: `chunks` are averaged
+    prefix: str = ""  # what is put before each text
+    lower: bool = False  # whether it is lower-cased before it is cut into tokens
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells one set of weights from another, known without torch.
+    """What tells one set of weights from another, known without torch."""
 
-    Attributes:
-        uri: `provider:name[@revision]`.
-        architecture: the network's name in its library, or what builds it; the fingerprint of features holds it.
-        parameters: number of weights, without the classifier that is not used.
-        classes: how many classes its own classifier has; 0 for none.
-        revision: the resolved commit or package version.
-        sha256: of the weights file; for random weights, of how they are drawn.
-        trained_on: task and data it was trained on.
-        arch: URI of the architecture, for a bare checkpoint: what `open_source(uri, arch=…)` needs; empty otherwise.
-        notes: what its user must be told, one line each, such as a classifier that was left out.
-    """
-
-    uri: str
-    architecture: str
-    parameters: int
-    classes: int = 0
+    uri: str  # `provider:name[@revision]`
+    architecture: str  # the network's name in its library, or what builds it
+    parameters: int  # number of weights, without the classifier that is not used
+    classes: int = 0  # how many classes its own classifier has; 0 for none
     licence: str = "not stated"
-    revision: str = ""
-    sha256: str = ""
-    trained_on: str = "not stated"
-    arch: str = ""
-    notes: tuple[str, ...] = ()
+    revision: str = ""  # the resolved commit or package version
+    sha256: str = ""  # of the weights file; for random weights, of how they are drawn
+    trained_on: str = "not stated"  # task and data it was trained on
+    arch: str = ""  # URI of the architecture, for a bare checkpoint: what `open_source(uri, arch=…)` needs
+    notes: tuple[str, ...] = ()  # what its user must be told, one line each
 
     def as_random(self, seed: int, *, library: str) -> Identity:
         """Return the identity of the same network with random weights: how they are drawn stands for their bytes.
@@ -113,21 +93,14 @@ class Identity:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a source is, as `headstart sources URI --json` prints it; what is not named here is as in its `Identity`.
-
-    Attributes:
-        kind: what it reads.
-        feature_size: width of the features of its layer; of `pool`, where the layer is `auto`.
-        input: its preprocessing as plain values.
-        layers: names that `layer=` accepts.
-    """
+    """What a source is, as `headstart sources URI --json` prints it; what is not named here is as in its `Identity`."""
 
     uri: str
-    kind: Kind
+    kind: Kind  # what it reads
     parameters: int
-    feature_size: int
-    input: dict[str, Any]
-    layers: tuple[str, ...]
+    feature_size: int  # width of the features of its layer; of `pool`, where the layer is `auto`
+    input: dict[str, Any]  # its preprocessing as plain values
+    layers: tuple[str, ...]  # names that `layer=` accepts
     licence: str
     revision: str
     sha256: str
@@ -241,8 +214,6 @@ class Source(ABC):
 
     def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> Source:
         """Return the source with some of its weights changed, by learning on the user's own data.
-
-        `preprocessing` is how the changed network wants its pictures; as before by default.
 
         Raises:
             SourceError: its weights cannot change, or these are not of its names and shapes.

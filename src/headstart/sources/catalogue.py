@@ -25,19 +25,12 @@ TORCHVISION_NAMES = re.compile(r"^@register_model\((?:name=\"(\w+)\")?\)\n(?:@.*
 
 @dataclass(frozen=True)
 class CatalogueRow:
-    """One source that can be used without a network.
+    """One source that can be used without a network."""
 
-    Attributes:
-        uri: what `open_source` takes.
-        place: where its weights are: a package, or whose cache.
-        info: what it is; None where it cannot be opened.
-        problem: why it cannot, as one line; empty where it can.
-    """
-
-    uri: str
-    place: str
-    info: SourceInfo | None
-    problem: str = ""
+    uri: str  # what `open_source` takes
+    place: str  # where its weights are: a package, or whose cache
+    info: SourceInfo | None  # what it is; None where it cannot be opened
+    problem: str = ""  # why it cannot, as one line; empty where it can
 
 
 def listing() -> tuple[CatalogueRow, ...]:

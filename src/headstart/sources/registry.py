@@ -11,7 +11,7 @@ from typing import Any, cast
 from headstart.base.errors import UsageError, did_you_mean, missing_extra
 from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
-from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Provider, Spec, parse
+from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Provider, Spec, parse, refuse_long_texts
 
 __all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
 
@@ -73,9 +73,7 @@ def _opened(spec: Spec, weights: str, *, seed: int, arch: str | None, size: int 
         sized = {"size": size}
     if long != "cut":
         if spec.provider not in READERS:
-            raise UsageError(
-                f"{spec.uri} must read texts, piece by piece", f"--long-texts {long}", "leave --long-texts out"
-            )
+            refuse_long_texts(spec, long)
         sized = {"long": long}
     if weights not in WEIGHTS:
         if not Path(weights).expanduser().exists():
@@ -88,9 +86,8 @@ def _opened(spec: Spec, weights: str, *, seed: int, arch: str | None, size: int 
             raise UsageError(f"{spec.uri} names its weights itself", f"weights {weights!r}", "give one of the two")
         spec, arch, weights = Spec(FILE, weights), spec.uri, "pretrained"
     if spec.provider == FILE:
-        opened = _load(PROVIDERS[FILE], spec).open_named(spec, weights=weights, seed=seed, arch=arch, **sized)
-        return cast(Source, opened)
-    if arch is not None:
+        sized["arch"] = arch
+    elif arch is not None:
         raise UsageError(
             f"{spec.uri} has an architecture of its own", f"arch {arch!r}", f"leave it out, or name {FILE}:PATH"
         )

@@ -14,22 +14,13 @@ POOLINGS = ("cls", "mean", "max", "mean_sqrt_len_tokens")
 
 @dataclass(frozen=True)
 class Tap:
-    """One block of features and where it is taken.
+    """One block of features and where it is taken."""
 
-    Attributes:
-        name: the block's name, such as `pool`, `stage4.avg` or `final.max`.
-        width: how many features it has.
-        reduce: `pool` is the network's own pooled, penultimate output; `avg` and `max` run over positions; `flatten`
-            keeps every position.
-        module: the part of the network whose output is taken, in torch's dotted form; empty for its final map.
-        channels_last: whether that output is (n, ..., c) and not (n, c, h, w).
-    """
-
-    name: str
-    width: int
-    reduce: Literal["pool", "avg", "max", "flatten"]
-    module: str = ""
-    channels_last: bool = False
+    name: str  # the block's name, such as `pool`, `stage4.avg` or `final.max`.
+    width: int  # how many features it has
+    reduce: Literal["pool", "avg", "max", "flatten"]  # `pool` is the network's own; `flatten` keeps every position
+    module: str = ""  # the part whose output is taken, in torch's dotted form; empty for the final map
+    channels_last: bool = False  # whether that output is (n, ..., c) and not (n, c, h, w).
 
     @property
     def block(self) -> Block:
@@ -39,19 +30,13 @@ class Tap:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network whose output can be taken; `module` and `channels_last` are as in `Tap`.
+    """A part of a network whose output can be taken; `module` and `channels_last` are as in `Tap`."""
 
-    Attributes:
-        name: what it is called in layers.
-        width: channels of its output.
-        positions: of that output: height times width, or tokens.
-    """
-
-    name: str
+    name: str  # what it is called in layers
     module: str
-    width: int
+    width: int  # channels of its output
     channels_last: bool = False
-    positions: int = 0
+    positions: int = 0  # of that output: height times width, or tokens
 
 
 def taps(
@@ -59,11 +44,8 @@ def taps(
 ) -> tuple[Tap, ...]:
     """Return the taps of a network: `pool`, its late stages averaged, the last of them and the final map max-pooled.
 
-    Args:
-        pool: width of the pooled features.
-        stages: the stages to average, first to last.
-        final: the final map; None where the network has none.
-        max_pooled: names of the stages to max-pool as well; the last two by default.
+    `pool` is the width of the pooled features; `final` is None where the network has no such map; the stages named in
+    `max_pooled`, the last two by default, are max-pooled as well.
     """
     last = [stage.name for stage in stages[-2:]] if max_pooled is None else list(max_pooled)
     chosen = [Tap("pool", pool, "pool")]
@@ -92,14 +74,8 @@ def more_taps(standard: Sequence[Tap], stages: Sequence[Stage], final: Stage | N
 
 @dataclass(frozen=True)
 class Pooling:
-    """How the vectors of tokens become one.
+    """How the vectors of tokens become one."""
 
-    Attributes:
-        operation: one of `POOLINGS`.
-        normalise: whether the result is scaled to unit length.
-        layers: further layers whose mean is taken, counted from 0.
-    """
-
-    operation: str
-    normalise: bool
-    layers: tuple[int, ...]
+    operation: str  # one of `POOLINGS`
+    normalise: bool  # whether the result is scaled to unit length
+    layers: tuple[int, ...]  # further layers whose mean is taken, counted from 0

@@ -12,21 +12,13 @@ ENTRY_POINTS = "headstart.sources"
 
 @dataclass(frozen=True)
 class Provider:
-    """Where a provider's file is, and what it needs.
+    """Where a provider's file is, and what it needs."""
 
-    Attributes:
-        module: the file in `headstart.sources.providers`; imported when the provider is first asked for.
-        library: the library that the file imports at its top, where an extra of this package brings it.
-        extra: that extra; None where the library is a dependency of the package itself.
-        example: a name that the provider knows, for messages.
-        path: whether a name is a path, in which `@` is a letter like any other, and which has no revision.
-    """
-
-    module: str
-    example: str
-    library: str | None = None
-    extra: str | None = None
-    path: bool = False
+    module: str  # the file in `headstart.sources.providers`; imported when the provider is first asked for.
+    example: str  # a name that the provider knows, for messages
+    library: str | None = None  # the library that the file imports at its top, where an extra of this package brings it
+    extra: str | None = None  # that extra; None where the library is a dependency of the package itself
+    path: bool = False  # whether a name is a path, in which `@` is a letter like any other, and which has no revision
 
 
 PROVIDERS = {

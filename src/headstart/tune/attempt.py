@@ -36,23 +36,14 @@ REFIT_ALPHAS = (0.5, 1.0)  # where the head is fitted again as well, which takes
 
 @dataclass(frozen=True)
 class SearchLimits:
-    """The limits of a search.
+    """The limits of a search."""
 
-    Attributes:
-        rung_share: share of the remaining budget that goes into a rung of several configurations.
-        rung_seconds: below them a rung says little of a configuration.
-        parts: parts of the training examples; the first of them evaluates the search, the others confirm it.
-        hopeless_parts: parts of a confirmation without any gain together, after which it ends.
-        retrained_share: share of the evaluated epochs that the final model must have learned for.
-        gain: nats that tuning must gain at least: what rounding alone gains is steady, and nothing.
-    """
-
-    rung_share: float = 0.4
-    rung_seconds: float = 60.0
-    parts: int = 5
-    hopeless_parts: int = 2
-    retrained_share: float = 0.5
-    gain: float = 1e-3
+    rung_share: float = 0.4  # share of the remaining budget that goes into a rung of several configurations
+    rung_seconds: float = 60.0  # below them a rung says little of a configuration
+    parts: int = 5  # parts of the training examples; the first of them evaluates the search, the others confirm it
+    hopeless_parts: int = 2  # parts of a confirmation without any gain together, after which it ends
+    retrained_share: float = 0.5  # share of the evaluated epochs that the final model must have learned for
+    gain: float = 1e-3  # nats that tuning must gain at least: what rounding alone gains is steady, and nothing
 
 
 @dataclass(frozen=True)

@@ -43,22 +43,14 @@ SIZES = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 
 @dataclass(frozen=True)
 class UntrainedNetwork:
-    """A network with random weights, ready to learn.
+    """A network with random weights, ready to learn."""
 
-    Attributes:
-        arch: URI of the architecture.
-        body: the module, with a classifier of as many classes as the data.
-        taps: where its blocks are taken, `pool` first.
-        extra_taps: taps that are taken only where a layer names them.
-        progressive: whether it accepts the smaller pictures of the first epochs.
-    """
-
-    arch: str
-    body: nn.Module
+    arch: str  # URI of the architecture
+    body: nn.Module  # the module, with a classifier of as many classes as the data
     preprocessing: Preprocessing
-    taps: tuple[Tap, ...]
-    extra_taps: tuple[Tap, ...]
-    progressive: bool
+    taps: tuple[Tap, ...]  # where its blocks are taken, `pool` first
+    extra_taps: tuple[Tap, ...]  # taps that are taken only where a layer names them
+    progressive: bool  # whether it accepts the smaller pictures of the first epochs
 
 
 @dataclass(frozen=True)
@@ -69,10 +61,6 @@ class PretrainSplits:
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
-
-    def labels(self, positions: Sequence[int]) -> NDArray[np.int64]:
-        """Return the class ids of the examples at `positions`, int64 of shape (n,)."""
-        return self.dataset.class_ids(positions)
 
 
 def recipe_for(splits: PretrainSplits) -> Recipe:
@@ -89,7 +77,6 @@ def untrained_network(
     """Return a network with random weights for so many classes.
 
     Args:
-        source: the architecture with random weights.
         size: side of the input in pixels, for recordings mel bands; 0 for the architecture's own.
         seed: of the weights of its classifier.
         recording: for recordings, how many seconds of each it reads, and at what sampling rate in Hz.
@@ -132,14 +119,8 @@ def train_from_scratch(
 ) -> TrainResult:
     """Train a network from random weights and leave its best weights in `network.body`, in inference mode.
 
-    What is not named here is as for `training.loop.train`, which also says what else is raised.
-
-    Args:
-        augment: whether pictures vary from epoch to epoch.
-        horizontal_flip: whether a horizontally flipped picture keeps its label.
-
-    Raises:
-        DataError: a picture cannot be read any more.
+    Pictures vary from epoch to epoch where `augment`; a horizontally flipped one keeps its label where
+    `horizontal_flip`. All else is as for `training.loop.train`.
     """
     preprocessing = network.preprocessing
     options = {"augment": augment, "horizontal_flip": horizontal_flip}
@@ -173,7 +154,7 @@ def probabilities_of(
 
 
 def _stream(network: UntrainedNetwork, splits: PretrainSplits, positions: Sequence[int], **options: Any) -> Stream:
-    return Stream(splits.dataset, positions, splits.labels(positions), network.preprocessing, **options)
+    return Stream(splits.dataset, positions, splits.dataset.class_ids(positions), network.preprocessing, **options)
 
 
 def pretrain_task(network: UntrainedNetwork, train: Stream, validation: Stream) -> Task:

@@ -21,38 +21,22 @@ from headstart.tune.training.task import Recipe
 
 @dataclass(frozen=True)
 class TuningProblem:
-    """The data, the source, and the head that tuning starts from and has to beat.
-
-    Attributes:
-        keys: the content hash of each example of `dataset`.
-        train_positions: positions of the n examples to learn from.
-        validation_positions: positions of the m examples that tuning is evaluated on.
-        y_train: class ids of the training examples, int64 of shape (n,).
-        y_validation: class ids of the validation examples, int64 of shape (m,).
-        layer: the layer that the features are taken at.
-        head: the kind, penalty and temperature that were chosen.
-        x_train: features of the training examples, float32 of shape (n, d), at the source's own input size.
-        x_validation: features of the validation examples, float32 of shape (m, d).
-        c: number of classes.
-        cache: folder for arrays that do not fit into memory.
-        held_out: whether the validation examples were held out of the training part, so that the final model may learn
-            from them as well.
-    """
+    """The data, the source, and the head that tuning starts from and has to beat."""
 
     dataset: Dataset
-    keys: tuple[str, ...]
-    train_positions: tuple[int, ...]
-    validation_positions: tuple[int, ...]
-    y_train: NDArray[np.int64]
-    y_validation: NDArray[np.int64]
+    keys: tuple[str, ...]  # the content hash of each example of `dataset`
+    train_positions: tuple[int, ...]  # of the n examples to learn from
+    validation_positions: tuple[int, ...]  # of the m examples that tuning is evaluated on
+    y_train: NDArray[np.int64]  # class ids, of shape (n,)
+    y_validation: NDArray[np.int64]  # of shape (m,)
     source: Source
-    layer: str
-    head: LinearHead
-    x_train: NDArray[np.float32]
-    x_validation: NDArray[np.float32]
-    c: int
-    cache: Path
-    held_out: bool = False
+    layer: str  # the layer that the features are taken at
+    head: LinearHead  # the kind, penalty and temperature that were chosen
+    x_train: NDArray[np.float32]  # features, of shape (n, d), at the source's own input size
+    x_validation: NDArray[np.float32]  # of shape (m, d)
+    c: int  # number of classes
+    cache: Path  # folder for arrays that do not fit into memory
+    held_out: bool = False  # whether validation is of the training part, so that the final model may learn from it
 
     def without_validation(self) -> TuningProblem:
         """Return the problem in which every example is a training example."""
@@ -97,30 +81,18 @@ class TuningProblem:
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """How a trial tunes.
+    """How a trial tunes."""
 
-    Attributes:
-        mode: `norm`, `lora`, `last:N` or `all`.
-        size: side of the network's input, in pixels; 0 for the source's own.
-        horizontal_flip: whether a horizontally flipped picture keeps its label.
-        augmented_views: augmented views of each example, where activations are cached.
-        train_batchnorm: whether the BatchNorm layers that learn run in training mode.
-        contrastive: whether the body learns from pairs before a head is fitted (see `inputs.contrastive`).
-        class_names: whether the name of each class is one more example of it (see `frozen_checks`).
-        cache_activations: whether the activations of the frozen layers may be cached at all.
-        layer_decay: learning rate of a stage, as a share of that of the stage above it; 1 for random weights.
-    """
-
-    mode: str
-    size: int = 0
+    mode: str  # `norm`, `lora`, `last:N` or `all`
+    size: int = 0  # side of the network's input, in pixels; 0 for the source's own
     augment: str = "light"
-    horizontal_flip: bool = False
-    augmented_views: int = 4
-    train_batchnorm: bool = False
-    contrastive: bool = False
-    class_names: bool = False
-    cache_activations: bool = True
-    layer_decay: float = LAYER_DECAY
+    horizontal_flip: bool = False  # whether a horizontally flipped picture keeps its label
+    augmented_views: int = 4  # augmented views of each example, where activations are cached
+    train_batchnorm: bool = False  # whether the BatchNorm layers that learn run in training mode
+    contrastive: bool = False  # whether the body learns from pairs before a head is fitted (`inputs.contrastive`)
+    class_names: bool = False  # whether the name of each class is one more example of it (`frozen_checks`)
+    cache_activations: bool = True  # whether the activations of the frozen layers may be cached at all
+    layer_decay: float = LAYER_DECAY  # rate of a stage, as a share of that above it; 1 for random weights
     recipe: Recipe = field(default_factory=Recipe)
 
     @property

@@ -20,19 +20,12 @@ from headstart.tune.training.task import EpochResult
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model on n validation examples.
+    """A model on n validation examples."""
 
-    Attributes:
-        losses: log loss of each example in nats, after calibration, times its weight; float64 of shape (n,).
-        correct: whether each example is classified correctly, bool of shape (n,).
-        weights: weight of each example, which follows from its class; float64 of shape (n,).
-        temperature: the one that calibrates the model on these examples.
-    """
-
-    losses: NDArray[np.float64]
-    correct: NDArray[np.bool_]
-    weights: NDArray[np.float64]
-    temperature: float = 1.0
+    losses: NDArray[np.float64]  # of each example, in nats, after calibration, times its weight; of shape (n,)
+    correct: NDArray[np.bool_]  # whether each example is classified correctly, of shape (n,)
+    weights: NDArray[np.float64]  # of each example, which follows from its class; of shape (n,)
+    temperature: float = 1.0  # the one that calibrates the model on these examples
 
     @property
     def log_loss(self) -> float:
@@ -77,29 +70,18 @@ def gain(frozen: Evaluation, tuned: Evaluation, *, seed: int) -> Interval:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One trial, evaluated on the validation examples.
-
-    Attributes:
-        log_loss: in nats, after calibration.
-        accuracy: 0..1.
-        gain: reduction of log loss against the frozen source, with its paired interval; above 0 is better.
-        alpha: how far from start to end the weights stand (WiSE-FT).
-        refit_head: whether the head was fitted again on the features of the body that stands there.
-        stop_reason: why its last run ended.
-        history: its epochs, over all its runs.
-        cached: whether its epochs ran from cached activations.
-    """
+    """One trial, evaluated on the validation examples."""
 
     name: str
-    log_loss: float
-    accuracy: float
-    gain: Interval
-    alpha: float
-    refit_head: bool
-    stop_reason: str
-    history: tuple[EpochResult, ...]
+    log_loss: float  # in nats, after calibration
+    accuracy: float  # 0..1
+    gain: Interval  # reduction of log loss against the frozen source, with its paired interval; above 0 is better
+    alpha: float  # how far from start to end the weights stand (WiSE-FT)
+    refit_head: bool  # whether the head was fitted again on the features of the body that stands there
+    stop_reason: str  # why its last run ended
+    history: tuple[EpochResult, ...]  # its epochs, over all its runs
     images_per_second: float
-    cached: bool
+    cached: bool  # whether its epochs ran from cached activations
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, ready for JSON."""
@@ -119,21 +101,13 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The best trial, evaluated on examples that took no part in choosing it.
+    """The best trial, evaluated on examples that took no part in choosing it."""
 
-    Attributes:
-        parts: sets of training examples that were held out in turn.
-        examples: number of examples in all of them.
-        frozen: log loss in nats and accuracy, 0..1, of the frozen source on them.
-        tuned: the same of the best trial, learned each time from all the others.
-        gain: reduction of log loss, with its paired interval; above 0 is better.
-    """
-
-    parts: int
-    examples: int
-    frozen: tuple[float, float]
-    tuned: tuple[float, float]
-    gain: Interval
+    parts: int  # sets of training examples that were held out in turn
+    examples: int  # number of examples in all of them
+    frozen: tuple[float, float]  # log loss in nats and accuracy, 0..1, of the frozen source on them
+    tuned: tuple[float, float]  # the same of the best trial, learned each time from all the others
+    gain: Interval  # reduction of log loss, with its paired interval; above 0 is better
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, ready for JSON."""
@@ -148,30 +122,17 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The result of tuning.
+    """The result of tuning."""
 
-    Attributes:
-        source: the tuned source; None unless it is better than the frozen one beyond the interval.
-        head: its head, which takes its features at `layer`; None and empty without it.
-        config_name: the name of the best configuration; empty where nothing could be tried.
-        frozen: log loss and accuracy of the frozen source on the validation examples.
-        trials: every trial, best first.
-        confirmation: the best trial on further examples; None where there was no such evaluation.
-        notes: what its user must know, one sentence each.
-        validation_probabilities: class probabilities of the validation examples, float32 of shape (m, c), by the model
-            as it was evaluated; None without a tuned source.
-    """
-
-    source: Source | None
-    head: LinearHead | None
+    source: Source | None  # the tuned source; None unless it is better than the frozen one beyond the interval
+    head: LinearHead | None  # its head, on features at `layer`; None without it
     layer: str
-    config_name: str
-    frozen: tuple[float, float]
-    trials: tuple[TrialResult, ...]
-    confirmation: Confirmation | None
-    notes: tuple[str, ...]
+    frozen: tuple[float, float]  # log loss and accuracy of the frozen source on the validation examples
+    trials: tuple[TrialResult, ...]  # every trial, best first
+    confirmation: Confirmation | None  # the best trial on further examples, where there was such an evaluation
+    notes: tuple[str, ...]  # what its user must know, one sentence each
     device: str
-    validation_probabilities: NDArray[np.float32] | None = None
+    validation_probabilities: NDArray[np.float32] | None = None  # of shape (m, c), as evaluated
 
     @property
     def kept(self) -> bool:
@@ -182,7 +143,7 @@ class Tuning:
         """Return it as plain values, ready for JSON."""
         return {
             "kept": self.kept,
-            "way": self.config_name,
+            "way": self.trials[0].name if self.trials else "",
             "frozen": _loss_and_accuracy(self.frozen),
             "device": self.device,
             "confirmed": None if self.confirmation is None else self.confirmation.as_dict(),

@@ -239,7 +239,6 @@ class Search:
             source=None,
             head=None,
             layer="",
-            config_name=results[0].name if results else "",
             frozen=(frozen.log_loss, frozen.accuracy),
             trials=results,
             confirmation=confirmation,
@@ -254,7 +253,7 @@ class Search:
 
     def _with_source(self, tuning: Tuning, best: Attempt, end: float | None) -> Tuning:
         """Return the result with the tuned source, which has learned again from every example where that is due."""
-        trial, name = best.trial, tuning.config_name
+        trial, name = best.trial, best.result.name
         scores = trial.validation_scores()
         temperature = evaluate(self.problem, scores).temperature
         if self.problem.held_out:

@@ -23,35 +23,21 @@ SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class Settings:
-    """How `fit` tunes.
+    """How `fit` tunes."""
 
-    Attributes:
-        mode: which source weights also learn; one of `MODES`.
-        budget: seconds; None for as many as the epochs need, and ten minutes for `auto`.
-        epochs: at most, in one run.
-        learning_rate: the highest one; None for that of the mode.
-        size: of the network's input, in pixels; None for the source's own.
-        augmented_views: augmented views of each example, where the activations of the frozen layers are cached.
-        batchnorm: `keep` for running statistics that stay, `train` for BatchNorm of what learns in training mode.
-        mixup: alpha (Zhang et al. 2018); 0 for none.
-        label_smoothing: share of each label that is spread over all classes; 0 for none.
-        patience: epochs without a better validation loss, after which training stops.
-        tensorboard: folder for TensorBoard's files.
-    """
-
-    mode: str = NONE
-    budget: float | None = None
-    epochs: int = 10
-    learning_rate: float | None = None
+    mode: str = NONE  # which source weights also learn; one of `MODES`
+    budget: float | None = None  # seconds; None for as many as the epochs need, and ten minutes for `auto`
+    epochs: int = 10  # at most, in one run
+    learning_rate: float | None = None  # the highest one; None for that of the mode
     batch_size: int = 32
-    size: int | None = None
+    size: int | None = None  # of the network's input, in pixels; None for the source's own
     augment: str = "light"
-    augmented_views: int = 4
-    batchnorm: str = "keep"
-    mixup: float = 0.0
-    label_smoothing: float = 0.0
-    patience: int = 5
-    tensorboard: Path | None = None
+    augmented_views: int = 4  # of each example, where the activations of the frozen layers are cached
+    batchnorm: str = "keep"  # `keep` for running statistics that stay, `train` for those of what learns
+    mixup: float = 0.0  # alpha (Zhang et al. 2018); 0 for none
+    label_smoothing: float = 0.0  # share of each label that is spread over all classes; 0 for none
+    patience: int = 5  # epochs without a better validation loss, after which training stops
+    tensorboard: Path | None = None  # folder for TensorBoard's files
     track: str | None = None
 
     def check(self) -> None:

@@ -19,6 +19,7 @@ from headstart.base.progress import Progress
 from headstart.heads.select import refit
 from headstart.sources.base import Source
 from headstart.sources.layers import select
+from headstart.sources.networks.tapped import Span, spans
 from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline
 from headstart.tune.inputs.by_modality import PIPELINES
 from headstart.tune.inputs.contrastive import Paired, contrastive_loss
@@ -27,9 +28,8 @@ from headstart.tune.network import lora
 from headstart.tune.network.classifier import Classifier, joined_blocks
 from headstart.tune.network.frozen_prefix import FrozenPrefix
 from headstart.tune.network.fused_batchnorm import find_pairs, fused
-from headstart.tune.network.param_groups import choose_groups, set_modes, stages_of, statistics_of, used_weights
+from headstart.tune.network.param_groups import choose_groups, set_modes, statistics_of, used_weights
 from headstart.tune.network.readers import Inputs
-from headstart.tune.network.trace import Span, spans
 from headstart.tune.problem import TrialConfig, TuningProblem
 from headstart.tune.settings import LORA
 from headstart.tune.training.loop import train
@@ -55,16 +55,10 @@ CACHING_SHARE = 0.4
 
 
 class Interpolation(NamedTuple):
-    """A point between the start and the end of training, as in WiSE-FT (Wortsman et al. 2022).
+    """A point between the start and the end of training, as in WiSE-FT (Wortsman et al. 2022)."""
 
-    Attributes:
-        alpha: how far body and head are from the start (0) towards the end (1).
-        refit_head: whether the head is fitted again on the features of the body that stands there, with the kind and
-            penalty that were chosen for the frozen source, instead of being interpolated.
-    """
-
-    alpha: float
-    refit_head: bool
+    alpha: float  # how far body and head are from the start (0) towards the end (1)
+    refit_head: bool  # whether the head, instead, is fitted again on the features there, with its kind and penalty
 
 
 class TuningTrial:
@@ -104,7 +98,7 @@ class TuningTrial:
         self.groups = choose_groups(
             self.body,
             config.mode,
-            stages=stages_of(problem.source.stages, ran),
+            ends=problem.source.stages,
             ran=ran,
             used=self.used,
             train_batchnorm=config.train_batchnorm,

@@ -28,12 +28,7 @@ MIN_SQUASHED_SIDE = 384  # pixels; ConvNeXt's processor squashes to this size an
 def preprocessing_of(settings: Mapping[str, Any], model_type: str, uri: str) -> Preprocessing:
     """Return the preprocessing that `preprocessor_config.json` describes, completed by the library's own defaults.
 
-    Args:
-        settings: what the file holds.
-        model_type: of the network, by which the library finds the processor of older files.
-
-    Raises:
-        SourceError: it is not of pictures, or has a step that is not ours.
+    By `model_type` the library finds the processor of older files. SourceError where a step is not ours.
     """
     try:
         values = library_processor(settings, model_type).to_dict()

@@ -31,9 +31,7 @@ def look_for_architecture(
 ) -> Architecture:
     """Return what a network is, found by running it once on a blank picture; `where` are arguments of `look_for_taps`.
 
-    Args:
-        classes: how many classes its classifier has; 0 for none.
-        classifier: the part whose weights are not counted; None for none.
+    The weights of `classifier` are not counted; `classes` is 0 without one.
     """
     standard, more = look_for_taps(body, blank, **where)
     unused = sum(weight.numel() for weight in classifier.parameters()) if classifier is not None else 0

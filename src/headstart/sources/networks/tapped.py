@@ -1,4 +1,4 @@
-"""Taps: one pass through a torch network that yields its pooled features and what its late stages say.
+"""Taps: one pass through a torch network that yields its features; and what its parts return, and when they run.
 
 Imports torch: only the files that build a network import this one, and only when they do.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
@@ -102,12 +104,56 @@ def seen(body: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Give a dict that fills with what the modules `names` of `body` return, the first of several, in this context."""
     outputs: dict[str, Any] = {}
 
-    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, inputs, output: outputs.update({name: output[0] if isinstance(output, tuple) else output})
+    def keep(name: str, output: Any) -> None:
+        outputs[name] = output[0] if isinstance(output, tuple) else output
 
-    hooks = [body.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-    try:
+    with watching({name: body.get_submodule(name) for name in names}, keep):
         yield outputs
+
+
+@dataclass(frozen=True)
+class Span:
+    """When a module ran: its first beginning and last end, in ticks that count those of all modules."""
+
+    first: int
+    last: int
+
+
+def spans(body: nn.Module, run: Callable[[], Any]) -> dict[str, Span]:
+    """Return the span of each module of `body` that `run` calls, by name; those that it passes by are absent."""
+    ticks = count()
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+
+    def begin(name: str, inputs: Any) -> None:
+        first.setdefault(name, next(ticks))
+
+    def end(name: str, output: Any) -> None:
+        last[name] = next(ticks)
+
+    with watching(parts_of(body), end, begin):
+        run()
+    return {name: Span(first[name], last[name]) for name in last}
+
+
+def parts_of(body: nn.Module) -> dict[str, nn.Module]:
+    """Return every module of `body` by name, itself apart."""
+    return {name: module for name, module in body.named_modules() if name}
+
+
+@contextmanager
+def watching(
+    modules: Mapping[str, nn.Module],
+    end: Callable[[str, Any], None],
+    begin: Callable[[str, Any], None] = lambda name, inputs: None,
+) -> Iterator[None]:
+    """Call `begin(name, inputs)` before each of the modules runs and `end(name, output)` after it, inside the block."""
+    hooks = []
+    for name, module in modules.items():
+        hooks.append(module.register_forward_pre_hook(lambda _, inputs, name=name: begin(name, inputs)))
+        hooks.append(module.register_forward_hook(lambda _, inputs, output, name=name: end(name, output)))
+    try:
+        yield
     finally:
         for hook in hooks:
             hook.remove()

@@ -76,21 +76,13 @@ def _attended(base: Any, final: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Family:
-    """How the networks of one `model_type` are built and pooled.
+    """How the networks of one `model_type` are built and pooled."""
 
-    Attributes:
-        bare: the class of the network without a classifier.
-        pool: how its classifier pools, of pictures.
-        classifier: the class with a classifier; empty for none.
-        dense: whether the bare class has a dense layer after pooling, which no classifier uses, unless told otherwise.
-        vision: whether the settings are those of a pair of towers, of which `vision_config` is taken.
-    """
-
-    bare: str
-    pool: Pool = _mean
-    classifier: str = ""
-    dense: bool = False
-    vision: bool = False
+    bare: str  # the class of the network without a classifier
+    pool: Pool = _mean  # how its classifier pools, of pictures
+    classifier: str = ""  # the class with a classifier; empty for none
+    dense: bool = False  # whether the bare class has a dense layer after pooling, which no classifier uses
+    vision: bool = False  # whether the settings are those of a pair of towers, of which `vision_config` is taken
 
 
 def _family(stem: str, pool: Pool, *, dense: bool = False) -> Family:
@@ -167,23 +159,11 @@ def build_classifier(
         SourceError: transformers cannot build it, or the weights are not those of its body, every one of them.
     """
     family = FAMILIES[settings["model_type"]]
-    model, notes = _build(family, settings, state, where=where, unused=UNUSED_BY_IMAGES)
+    model, notes = build_network(family, settings, state, where=where, unused=UNUSED_BY_IMAGES)
     return Steps(model, family.pool), notes
 
 
-def build_bare(
-    family: Family, settings: Mapping[str, Any], state: dict[str, Tensor] | None, *, where: str, unused: tuple[str, ...]
-) -> Any:
-    """Return a network without a classifier as transformers builds it; see `build_classifier`.
-
-    `unused` are the beginnings of the names of tensors that it does not need.
-    """
-    # Eager attention can be traced for batches of any size.
-    settings = {**settings, "architectures": None}
-    return _build(family, settings, state, where=where, unused=unused, attention="eager")[0]
-
-
-def _build(
+def build_network(
     family: Family,
     settings: Mapping[str, Any],
     state: dict[str, Tensor] | None,
@@ -192,48 +172,39 @@ def _build(
     unused: tuple[str, ...],
     attention: str | None = None,
 ) -> tuple[Any, tuple[str, ...]]:
+    """Return a network as transformers builds it, and what must be told of it; see `build_classifier`.
+
+    `unused` are the beginnings of the names of tensors that it does not need.
+    """
     kind, config = _class_and_config(family, settings)
     if attention is not None:
         config._attn_implementation = attention
     options = {"add_pooling_layer": False} if family.dense and kind.__name__ == family.bare else {}
     if state is None:
-        try:
+        with _building(settings.get("model_type")):
             return kind(config, **options).eval(), ()
-        except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-            raise _cannot_build(settings, error) from error
-    model, report = _load(kind, config, state, options)
-    return model, _check_loaded(model, report, where, unused)
+    with _building(config.model_type):
+        # By transformers' own table of names, which knows those of every version; the report is what it did not use.
+        model, report = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=dict(state),
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **options,
+        )
+    return model.eval(), _check_loaded(model, report, where, unused)
 
 
 def _class_and_config(family: Family, settings: Mapping[str, Any]) -> tuple[Any, Any]:
     stated = (settings.get("architectures") or [""])[0]
     plain = {name: value for name, value in settings.items() if name not in ("dtype", "torch_dtype")}
-    try:
-        with _quiet():
-            config = transformers.AutoConfig.for_model(**plain)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise _cannot_build(settings, error) from error
+    with _building(settings.get("model_type")):
+        config = transformers.AutoConfig.for_model(**plain)
     if family.vision:
         config = config.vision_config
     return getattr(transformers, family.classifier if stated and stated == family.classifier else family.bare), config
-
-
-def _load(kind: Any, config: Any, state: dict[str, Tensor], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Load by transformers' own table of names, which knows those of every version, and return what it did not use."""
-    try:
-        with _quiet():
-            model, report = kind.from_pretrained(
-                None,
-                config=config,
-                state_dict=dict(state),
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **options,
-            )
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise _cannot_build(config.to_dict(), error) from error
-    return model.eval(), report
 
 
 def _check_loaded(model: Any, report: Mapping[str, Any], where: str, unused: tuple[str, ...]) -> tuple[str, ...]:
@@ -283,26 +254,27 @@ def _is_unused(name: str, unused: tuple[str, ...]) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' bar and table of names off the screen: what they say is checked here."""
+def _building(model_type: object) -> Iterator[None]:
+    """Raise SourceError where transformers cannot build a network in the block; its bar and table of names are off.
+
+    What they say is checked here.
+    """
     logging: Any = transformers.utils.logging
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
     try:
         yield
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise SourceError(
+            f"transformers must be able to build a {model_type} network from config.json",
+            str(error).partition("\n")[0] or type(error).__name__,
+            "name another source",
+        ) from error
     finally:
         logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()
-
-
-def _cannot_build(settings: Mapping[str, Any], error: Exception) -> SourceError:
-    return SourceError(
-        f"transformers must be able to build a {settings.get('model_type')} network from config.json",
-        str(error).partition("\n")[0] or type(error).__name__,
-        "name another source",
-    )
 
 
 def inspect_transformers(body: Any, processor: Mapping[str, Any], uri: str) -> Architecture:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from headstart.sources.networks.bert import mean_of_tokens
-from headstart.sources.networks.transformers_image import Family, build_bare
+from headstart.sources.networks.transformers_image import Family, build_network
 from headstart.sources.taps import Pooling
 
 TEXT_FAMILIES = {
@@ -64,4 +64,7 @@ def build_encoder(
 ) -> Encoder:
     """Return the encoder in inference mode; arguments and errors are those of `transformers_image.build_classifier`."""
     family = TEXT_FAMILIES[settings["model_type"]]
-    return Encoder(build_bare(family, settings, state, where=where, unused=UNUSED_BY_TEXTS), pooling).eval()
+    bare = {**settings, "architectures": None}
+    # Eager attention can be traced for batches of any size.
+    model, _ = build_network(family, bare, state, where=where, unused=UNUSED_BY_TEXTS, attention="eager")
+    return Encoder(model, pooling).eval()

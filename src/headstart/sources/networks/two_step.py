@@ -20,14 +20,9 @@ POOLING_PARTS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.Ma
 class Split(nn.Module):
     """A classifier cut in two: `forward_features` ends at its last map, `forward_head` goes on from there.
 
-    The cut is found by tracing the body's own `forward`, with its children as the steps, and running it once.
-
-    Args:
-        body: takes pictures of shape (n, c, h, w) and returns scores of shape (n, k).
-        blank: float32 of shape (1, c, h, w), of the size that the network wants.
-
-    Raises:
-        SourceError: the network has no such form; the message says what is missing.
+    The cut is found by tracing the body's own `forward`, with its children as the steps, and running it once on a blank
+    picture, float32 of shape (1, c, h, w). The body returns scores of shape (n, k); SourceError says where it has
+    another form.
     """
 
     def __init__(self, body: nn.Module, blank: Tensor) -> None:

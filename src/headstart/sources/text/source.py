@@ -36,9 +36,7 @@ MAX_PIECES = 64
 class Tokenizer:
     """Cuts texts into token ids as a `tokenizer.json` says; safe to call from several threads.
 
-    Args:
-        reading: how much of a text is read.
-        special: whether a piece begins and ends with the marks that the file puts there ([CLS] … [SEP]).
+    Unless `special` is off, a piece begins and ends with the marks that the file puts there ([CLS] … [SEP]).
 
     Raises:
         SourceError: there is no such file, or it describes no tokenizer.
@@ -92,12 +90,9 @@ def _opened(path: Path) -> Any:
 
 
 def layer_taps(width: int, more: Sequence[int], stages: Sequence[str]) -> tuple[Tap, ...]:
-    """Return the taps of an encoder: `pool`, and the mean over tokens of further layers.
+    """Return the taps of an encoder: `pool`, and the mean over tokens of further layers, counted from 0.
 
-    Args:
-        width: of a token's vector.
-        more: those layers, counted from 0.
-        stages: the parts of the network that are its layers, first to last; empty where they are not told apart.
+    `stages` are the parts of the network that are its layers, first to last; empty where they are not told apart.
     """
     taps = [Tap("pool", width, "pool")]
     for layer in more:

@@ -39,44 +39,27 @@ _NUMERIC[list(b"0123456789+-.eE ")] = False
 
 @dataclass(frozen=True)
 class WordFileInfo:
-    """What is known of a file of word vectors.
+    """What is known of a file of word vectors."""
 
-    Attributes:
-        form: `text` or `binary`.
-        words: how many it holds.
-        width: of a vector.
-        sha256: of the file as it was given.
-        broken: how many lines were left out.
-        notes: what its user must be told, one sentence each.
-    """
-
-    form: str
-    words: int
-    width: int
-    sha256: str
-    broken: int = 0
-    notes: tuple[str, ...] = ()
+    form: str  # `text` or `binary`
+    words: int  # how many it holds
+    width: int  # of a vector
+    sha256: str  # of the file as it was given
+    broken: int = 0  # how many lines were left out
+    notes: tuple[str, ...] = ()  # what its user must be told, one sentence each
 
 
 @dataclass(frozen=True)
 class WordIndex:
-    """Where each word of a file, unpacked, stands.
-
-    Attributes:
-        hashes: uint64, ascending, one a word.
-        starts: int64, where the line (record) of each of these words begins.
-        ends: int64, where its numbers end; what stands before them is the word and a space.
-        sizes: int32, bytes of each word.
-        ranks: int32, the place of each word in the file, counted from 0.
-    """
+    """Where each word of a file, unpacked, stands."""
 
     path: Path
     about: WordFileInfo
-    hashes: NDArray[np.uint64]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    sizes: NDArray[np.int32]
-    ranks: NDArray[np.int32]
+    hashes: NDArray[np.uint64]  # ascending, one a word
+    starts: NDArray[np.int64]  # where the line (record) of each of these words begins
+    ends: NDArray[np.int64]  # where its numbers end; what stands before them is the word and a space
+    sizes: NDArray[np.int32]  # bytes of each word
+    ranks: NDArray[np.int32]  # the place of each word in the file, counted from 0
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,7 @@ class WordSource(Source):
     def __init__(
         self, uri: str, index: WordIndex, *, seed: int | None = None, learned: LearnedVectors | None = None
     ) -> None:
-        learned = learned or LearnedVectors.none(index.about.width)
+        learned = learned or LearnedVectors(np.empty(0, np.int32), np.empty((0, index.about.width), np.float32), ())
         self.index, self.seed = index, seed
         self.vectors = Vectors(index, seed, learned)
         about = index.about
@@ -86,12 +86,9 @@ class WordSource(Source):
         Raises:
             BadExample: the bytes are no text, or a blank one.
         """
-        count, ids = 0, []
-        for places in self._looked_up(text_of(data)):
-            count += 1
-            ids += places
-        known = np.array(ids, dtype=np.int32)
-        return Tokens((known,), count, min(len(known), count))
+        places = [self.vectors.find(word) for word in WORD.findall(text_of(data))]
+        known = np.array([place for of_word in places for place in of_word], dtype=np.int32)
+        return Tokens((known,), len(places), min(len(known), len(places)))
 
     def unknown(self, texts: Iterable[str]) -> Counter[str]:
         """Return the words of texts that the file does not know, in lower case, and how often each comes."""
@@ -126,19 +123,14 @@ class WordSource(Source):
     def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> WordSource:
         """Return the source with some of its vectors changed; SourceError where the arrays do not fit together.
 
-        Args:
-            weights: `places` of the vectors that have changed, int32, `vectors`, float32, and `words`, those that the
-                file does not know, as UTF-8 with a line break between two.
+        `weights` are `places` of the vectors that have changed, int32, `vectors`, float32, and `words`, those that the
+        file does not know, as UTF-8 with a line break between two.
         """
         changed = {name: np.asarray(array, order="C") for name, array in weights.items()}
         tuned = WordSource(self.identity.uri, self.index, seed=self.seed, learned=_checked_vectors(self, changed))
         tuned.identity = self.identity.as_tuned(changed)
         tuned.base, tuned.weights, tuned.layer = self, changed, self.layer
         return tuned
-
-    def _looked_up(self, text: str) -> Iterator[list[int]]:
-        for word in WORD.findall(text):
-            yield self.vectors.find(word)
 
     def _lookup(self) -> Callable[[Sequence[Tokens]], NDArray[np.float32]]:
         from scipy.sparse import csr_array

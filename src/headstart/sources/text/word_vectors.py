@@ -17,22 +17,11 @@ CLITIC = re.compile(r"(?i)(.+?)(n['’]t|['’]\w+)")
 
 @dataclass(frozen=True)
 class LearnedVectors:
-    """Vectors that stand in for those of a file.
+    """Vectors that stand in for those of a file."""
 
-    Attributes:
-        places: of their words in the index, ascending, int32 of shape (k,); those of new words follow on the last.
-        vectors: float32 of shape (k, width).
-        new: words in lower case that the file does not know.
-    """
-
-    places: NDArray[np.int32]
-    vectors: NDArray[np.float32]
-    new: tuple[str, ...]
-
-    @classmethod
-    def none(cls, width: int) -> LearnedVectors:
-        """Return no vectors at all."""
-        return cls(np.empty(0, np.int32), np.empty((0, width), np.float32), ())
+    places: NDArray[np.int32]  # of their words in the index, ascending; those of new words follow on the last
+    vectors: NDArray[np.float32]  # of shape (k, width)
+    new: tuple[str, ...]  # words in lower case that the file does not know
 
 
 class Vectors:

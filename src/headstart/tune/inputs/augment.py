@@ -33,19 +33,12 @@ which share of frames, or of bands, each covers at most."""
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """How far a strength goes.
+    """How far a strength goes."""
 
-    Attributes:
-        area: least share of the picture's area that a crop keeps.
-        jitter: brightness, contrast and saturation are each multiplied by 1 - jitter to 1 + jitter.
-        degrees: most that a view is turned either way.
-        erasing: probability that a rectangle is erased.
-    """
-
-    area: float
-    jitter: float
-    degrees: float = 0.0
-    erasing: float = 0.0
+    area: float  # least share of the picture's area that a crop keeps
+    jitter: float  # brightness, contrast and saturation are each multiplied by 1 - jitter to 1 + jitter
+    degrees: float = 0.0  # most that a view is turned either way
+    erasing: float = 0.0  # probability that a rectangle is erased
 
 
 _LIMITS = {"light": _Limits(area=0.6, jitter=0.2), "strong": _Limits(area=0.25, jitter=0.4, degrees=15, erasing=0.25)}
@@ -53,19 +46,13 @@ _LIMITS = {"light": _Limits(area=0.6, jitter=0.2), "strong": _Limits(area=0.25, 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """The numbers behind one view.
+    """The numbers behind one view."""
 
-    Attributes:
-        box: left, top, right and bottom of the crop, in pixels of the picture, fractions of pixels included.
-        light: factors of brightness, contrast and saturation.
-        erased: left, top, right and bottom of the erased rectangle, in pixels of the view.
-    """
-
-    box: tuple[float, float, float, float]
+    box: tuple[float, float, float, float]  # left, top, right, bottom of the crop, in pixels and fractions
     flipped: bool
-    light: tuple[float, float, float]
+    light: tuple[float, float, float]  # factors of brightness, contrast and saturation
     degrees: float
-    erased: tuple[int, int, int, int] | None
+    erased: tuple[int, int, int, int] | None  # left, top, right, bottom of what is erased, in pixels of the view
 
 
 @dataclass(frozen=True)

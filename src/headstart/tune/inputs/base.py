@@ -26,26 +26,22 @@ DecodedCache = dict[Any, Any]
 
 
 class ActivationCache:
-    """The activations of the frozen prefix, for several augmented views of each example.
+    """The activations of the frozen prefix, of so many shapes an example, for several augmented views of each.
 
-    Args:
-        shapes: of what is cached of one example.
-        y: class ids, int64 of shape (n,).
-        batches: rows that are computed together.
-        views: how many of each example there are.
-        folder: where the file lies; None keeps everything in memory.
+    Rows in one of the `batches` are computed together. Without `folder` everything is in memory.
     """
 
     def __init__(
         self,
         shapes: Sequence[Sequence[int]],
-        y: NDArray[np.int64],
+        examples: Examples,
         batches: Sequence[NDArray[np.intp]],
         *,
         views: int,
         folder: Path | None,
     ) -> None:
-        self.y, self.batches, self.views = y, batches, views
+        self.y, self.batches, self.views = examples.y, batches, views
+        self.lengths: NDArray[np.int64] = getattr(examples, "lengths", np.ones(len(self.y), np.int64))
         self.parts = [self._part(number, tuple(shape), folder) for number, shape in enumerate(shapes)]
 
     def _part(self, number: int, shape: tuple[int, ...], folder: Path | None) -> Any:
@@ -83,6 +79,7 @@ class InputPipeline(ABC):
     """
 
     learning_rates: ClassVar[Mapping[str, float]]
+    cache: ClassVar[type[ActivationCache]] = ActivationCache
     has_own_size: bool = True
     views: int = 1
     preprocessing: Preprocessing | None = None
@@ -115,14 +112,18 @@ class InputPipeline(ABC):
         """Return which training rows, and which validation rows, are best computed together, each once."""
 
     @abstractmethod
+    def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
+        """Return the bytes that cached activations take; 0 where they cannot be cached."""
+
     def activation_caches(
         self, shapes: Sequence[Sequence[int]], folder: Path | None
     ) -> tuple[ActivationCache, ActivationCache]:
         """Return empty caches for the activations of the training and of the validation examples."""
-
-    @abstractmethod
-    def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
-        """Return the bytes that cached activations take; 0 where they cannot be cached."""
+        train, validation = (
+            self.cache(shapes, examples, batches, views=views, folder=folder)
+            for examples, batches, views in zip(self.examples(), self.batches(), (self.views, 1), strict=True)
+        )
+        return train, validation
 
 
 def shuffled(count: int, *, epoch: int, batch_size: int, seed: int) -> list[NDArray[np.intp]]:

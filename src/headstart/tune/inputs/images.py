@@ -18,7 +18,7 @@ from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.tune.inputs.augment import Augmentation, ImageAugmentation, SpectrogramAugmentation
-from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline, in_order, shuffled
+from headstart.tune.inputs.base import BATCH, DecodedCache, InputPipeline, in_order, shuffled
 from headstart.tune.inputs.row_store import Rows, RowSubset, place_for
 from headstart.tune.network.readers import Inputs, PictureReader
 from headstart.tune.problem import TrialConfig, TuningProblem
@@ -182,16 +182,6 @@ class ImagePipeline(InputPipeline):
     def batches(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
         """Return the rows in their order, in batches."""
         return in_order(len(self.problem.y_train)), in_order(len(self.problem.y_validation), 2 * BATCH)
-
-    def activation_caches(
-        self, shapes: Sequence[Sequence[int]], folder: Path | None
-    ) -> tuple[ActivationCache, ActivationCache]:
-        """Return empty caches."""
-        train, validation = self.batches()
-        return (
-            ActivationCache(shapes, self.problem.y_train, train, views=self.views, folder=folder),
-            ActivationCache(shapes, self.problem.y_validation, validation, views=1, folder=folder),
-        )
 
     def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
         """Return the bytes that cached activations take."""

@@ -45,7 +45,8 @@ class Rows:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             self._folder = folder
-            self._file = _nameless_file(folder)
+            self._file, name = tempfile.mkstemp(dir=folder)
+            Path(name).unlink()
             weakref.finalize(self, os.close, self._file)
 
     def __setitem__(self, row: int, values: NDArray[Any]) -> None:
@@ -105,10 +106,3 @@ class RaggedRows:
                 np.concatenate([np.arange(start, start + n) for start, n in zip(starts, lengths, strict=True)])
             )
         return padded
-
-
-def _nameless_file(folder: Path) -> int:
-    """Return the descriptor of a new file in `folder` that has no name: it is gone when it is closed."""
-    descriptor, name = tempfile.mkstemp(dir=folder)
-    Path(name).unlink()
-    return descriptor

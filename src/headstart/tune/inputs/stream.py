@@ -33,15 +33,8 @@ class Stream:
 
     An augmented picture is moved by a few pixels, its edge repeated, and flipped or not; a recording begins anywhere,
     where it is longer than what the network reads, is moved in time and masked (`SpectrogramAugmentation`). All of it
-    follows from the seed, the epoch and the example's row alone.
-
-    Args:
-        dataset: the examples.
-        positions: of those in question.
-        y: their class ids, int64 of shape (n,).
-        augment: whether they vary from epoch to epoch.
-        horizontal_flip: whether a horizontally flipped picture keeps its label.
-        progressive: whether the first epochs see smaller pictures.
+    follows from the seed, the epoch and the example's row alone. Where `progressive`, the first epochs see smaller
+    ones.
     """
 
     def __init__(

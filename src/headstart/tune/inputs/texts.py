@@ -60,17 +60,6 @@ class TextActivationCache(ActivationCache):
     The first of the shapes is that of a text's tokens.
     """
 
-    def __init__(
-        self,
-        shapes: Sequence[Sequence[int]],
-        examples: Texts,
-        batches: Sequence[NDArray[np.intp]],
-        *,
-        folder: Path | None,
-    ) -> None:
-        self.lengths = examples.lengths
-        super().__init__(shapes, examples.y, batches, views=1, folder=folder)
-
     def _part(self, number: int, shape: tuple[int, ...], folder: Path | None) -> Any:
         return Rows(len(self.y), shape, np.float32, folder) if number else RaggedRows(self.lengths, shape[-1], folder)
 
@@ -98,6 +87,7 @@ class TextPipeline(InputPipeline):
         "pairs": 9e-5,
         "scratch": 1e-4,
     }
+    cache = TextActivationCache
 
     def __init__(
         self, problem: TuningProblem, config: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
@@ -146,16 +136,6 @@ class TextPipeline(InputPipeline):
     def batches(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
         """Return the rows of texts of nearly one length, longest first."""
         train, validation = (list(packs(texts.lengths)) for texts in self._texts)
-        return train, validation
-
-    def activation_caches(
-        self, shapes: Sequence[Sequence[int]], folder: Path | None
-    ) -> tuple[ActivationCache, ActivationCache]:
-        """Return empty caches."""
-        train, validation = (
-            TextActivationCache(shapes, texts, batches, folder=folder)
-            for texts, batches in zip(self._texts, self.batches(), strict=True)
-        )
         return train, validation
 
     def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
 from headstart.sources.base import Source
 from headstart.sources.layers import FAINT
@@ -28,15 +27,10 @@ STEEP = 1e-3
 
 
 class Classifier(nn.Module):
-    """Class scores, float32 of shape (n, c), of what a reader is given.
+    """Class scores, float32 of shape (n, c), of what a reader is given, from a head on.
 
-    The head stands on features of zero mean and unit spread, so that one rate suits every source; `head` folds that
-    into the plain linear head again.
-
-    Args:
-        reader: the body and the blocks of the layer.
-        head: what it starts from.
-        x: the features that the head was fitted on, float32 of shape (n, d); they give mean and spread.
+    The head stands on features of zero mean and unit spread, as of `x` (n, d), which it was fitted on, so that one rate
+    suits every source; `head` folds that into the plain linear head again.
     """
 
     mean: Tensor
@@ -57,11 +51,6 @@ class Classifier(nn.Module):
     def body(self) -> nn.Module:
         """The network, which tuning changes."""
         return self.reader.body
-
-    @property
-    def blocks(self) -> tuple[Block, ...]:
-        """The blocks that the head reads."""
-        return tuple(tap.block for tap in self.reader.taps)
 
     def set_head(self, head: LinearHead) -> None:
         """Set the linear map to that of a head on the features that `layers.select` gives."""

@@ -14,24 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headstart.sources.networks.tapped import seen
+from headstart.sources.networks.tapped import Span, parts_of, seen, watching
 from headstart.tune.network.classifier import Classifier
 from headstart.tune.network.readers import Inputs
-from headstart.tune.network.trace import Span, watching
 
 CLOSE = 1e-3
 """How far scores from the cached activations may differ from those of the whole network, relative to their spread."""
 
 
 class FrozenPrefix:
-    """Everything of a classifier up to the output of one module, and the passes that begin there.
-
-    Args:
-        network: the classifier.
-        boundary: the module whose output is cached.
-        ran: when the body's modules run.
-        blank: two examples.
-    """
+    """Everything of a classifier up to the output of one module, and passes from there on; `blank` are two examples."""
 
     def __init__(self, network: Classifier, boundary: str, ran: Mapping[str, Span], blank: Inputs) -> None:
         self.network, self.boundary = network, boundary
@@ -51,7 +43,7 @@ class FrozenPrefix:
     def _outputs(self, inputs: Inputs) -> dict[str, Any]:
         """Return the output of every module of the body, by name."""
         outputs: dict[str, Any] = {}
-        with torch.no_grad(), watching(self.network.body, lambda name: None, outputs.__setitem__):
+        with torch.no_grad(), watching(parts_of(self.network.body), outputs.__setitem__):
             self.network.features(*inputs)
         return outputs
 
@@ -151,10 +143,8 @@ def _can_be_skipped(probes: Sequence[Any]) -> bool:
 def _resized(probes: Sequence[Any], *, count: int, like: Tensor) -> Any:
     """Return tensors of the right shape for `count` examples, at no cost and of no meaning; the rest as it is.
 
-    Args:
-        probes: the output for one example, for two, and where examples have a length, for two longer ones.
-        count: of examples.
-        like: the boundary's output for them; its second axis is their length, where they have one.
+    `probes` are the output for one example, for two, and where examples have a length, for two longer ones; `like` is
+    the boundary's output for them, whose second axis is their length.
     """
     single, double = probes[0], probes[1]
     if isinstance(single, Tensor):

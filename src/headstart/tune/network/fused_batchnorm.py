@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headstart.tune.network.trace import watching
+from headstart.sources.networks.tapped import parts_of, watching
 
 CLOSE = 1e-3
 """How far the outputs of the fused network may differ from the plain one's, relative to their spread."""
@@ -24,11 +24,7 @@ CLOSE = 1e-3
 def find_pairs(body: nn.Module, run: Callable[[], Tensor]) -> tuple[tuple[str, str], ...]:
     """Return the convolutions whose output goes into a BatchNorm and nowhere else, each with it.
 
-    What `run` gives must stay the same with all of them fused; otherwise there are none.
-
-    Args:
-        body: the network.
-        run: runs it on a picture; returns a tensor.
+    What `run` gives, a tensor, must stay the same with all of them fused; otherwise there are none.
     """
     outputs: dict[int, tuple[str, Tensor]] = {}  # keeps the tensors alive, so that no address is used twice
     calls: dict[str, int] = {}
@@ -39,21 +35,14 @@ def find_pairs(body: nn.Module, run: Callable[[], Tensor]) -> tuple[tuple[str, s
         if isinstance(body.get_submodule(name), nn.Conv2d):
             outputs[id(output)] = (name, output)
 
-    def given_to(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def note(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if inputs and id(inputs[0]) in outputs:
-                pairs[outputs[id(inputs[0])][0]] = name
+    def begin(name: str, inputs: Any) -> None:
+        norm = body.get_submodule(name)
+        foldable = isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.affine
+        if foldable and inputs and id(inputs[0]) in outputs:
+            pairs[outputs[id(inputs[0])][0]] = name
 
-        return note
-
-    norms = {name: module for name, module in body.named_modules() if _foldable(module)}
-    hooks = [module.register_forward_pre_hook(given_to(name)) for name, module in norms.items()]
-    try:
-        with torch.inference_mode(), watching(body, lambda name: None, end):
-            plain = run()
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.inference_mode(), watching(parts_of(body), end, begin):
+        plain = run()
     fusable = tuple((conv, norm) for conv, norm in pairs.items() if calls[conv] == calls[norm] == 1)
     with torch.inference_mode(), fused(body, fusable):
         same = torch.allclose(run(), plain, rtol=CLOSE, atol=CLOSE * float(plain.std()))
@@ -125,7 +114,3 @@ def _after(norm: Any, values: Tensor) -> Tensor:
         step = getattr(norm, part, None)
         values = step(values) if isinstance(step, nn.Module) else values
     return values
-
-
-def _foldable(module: nn.Module) -> bool:
-    return isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.affine

@@ -17,12 +17,9 @@ PLAIN = (nn.Linear, nn.Conv2d)
 
 
 def adapt(body: nn.Module, used: Collection[str], *, seed: int, rank: int = RANK) -> tuple[str, ...]:
-    """Put adapters of one rank beside the matrices and kernels of `body` (LoRA, Hu et al. 2022), in place.
+    """Put adapters of one rank beside the matrices and kernels of `body` (LoRA, Hu et al. 2022); return their names.
 
     At first they add nothing. Depthwise convolutions have none. `used` are the weights that the features depend on.
-
-    Returns:
-        The names of the parts that have adapters.
 
     Raises:
         MissingExtra: peft is not installed.

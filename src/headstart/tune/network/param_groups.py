@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from headstart.base.errors import UsageError
-from headstart.tune.network.trace import Span
+from headstart.sources.networks.tapped import Span
 from headstart.tune.settings import ALL, LAST, LORA, NORM
 
 LAYER_DECAY = 0.75
@@ -20,32 +20,19 @@ LAYER_DECAY = 0.75
 
 @dataclass(frozen=True)
 class Groups:
-    """What learns in a body.
+    """What learns in a body."""
 
-    Attributes:
-        mode: `norm`, `lora`, `last:N` or `all`.
-        lr_scales: learning rate of each weight that learns, by name, as a share of the body's, in 0..1.
-        boundary: the module after whose output everything that learns comes; empty where that is the whole body.
-        training: the modules that run in training mode, so that their dropout drops; BatchNorm is not among them
-            unless asked.
-    """
-
-    mode: str
-    lr_scales: Mapping[str, float]
-    boundary: str
-    training: frozenset[str]
-
-
-def stages_of(modules: Iterable[str], ran: Mapping[str, Span]) -> list[str]:
-    """Return those of the modules that run, which end the stages of a network, first to last."""
-    return sorted({name for name in modules if name in ran}, key=lambda name: ran[name].last)
+    mode: str  # `norm`, `lora`, `last:N` or `all`
+    lr_scales: Mapping[str, float]  # learning rate of each weight that learns, as a share, 0..1, of the body's
+    boundary: str  # the module after whose output everything that learns comes; empty where that is the whole body
+    training: frozenset[str]  # modules in training mode, so that dropout drops; BatchNorm only where asked
 
 
 def choose_groups(
     body: nn.Module,
     mode: str,
     *,
-    stages: Sequence[str],
+    ends: Iterable[str],
     ran: Mapping[str, Span],
     used: Collection[str],
     train_batchnorm: bool = False,
@@ -53,12 +40,11 @@ def choose_groups(
 ) -> Groups:
     """Return what learns under `mode`.
 
-    Weights that no pass uses, such as those of the source's own classifier, never learn. Weights that stand beside
-    the stages and not in one (position embeddings) learn under `all` alone.
+    Weights that no pass uses, such as those of the source's own classifier, never learn. Weights that stand beside the
+    stages and not in one (position embeddings) learn under `all` alone.
 
     Args:
-        stages: of the body, first to last.
-        ran: when its modules run.
+        ends: the modules that end the stages of the body, in any order; one that does not run ends none.
         used: names of the weights that its features depend on.
         train_batchnorm: whether BatchNorm of what learns runs in training mode, and its running statistics move.
         layer_decay: the rate of a stage, as a share of that of the stage above it.
@@ -66,6 +52,7 @@ def choose_groups(
     Raises:
         UsageError: `last:N` with N beyond the stages, or nothing that could learn.
     """
+    stages = sorted({name for name in ends if name in ran}, key=lambda name: ran[name].last)
     boundary = _boundary(mode, stages)
     after = -1 if not boundary else ran[boundary].last
     active = {name for name, span in ran.items() if span.first > after}

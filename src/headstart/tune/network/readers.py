@@ -45,10 +45,8 @@ class Reader(nn.Module, ABC):
     def stand_in(self, activations: Tensor, rest: Inputs, *, empty: bool) -> Inputs:
         """Return inputs of the right form and no meaning, for a pass that begins behind the boundary.
 
-        Args:
-            activations: the output of the boundary, a row an example.
-            rest: what `rest` returned for them.
-            empty: whether there may be no example in them, which costs nothing.
+        `activations` are the output of the boundary, and `rest` what `rest` returned; an `empty` pass, which costs
+        nothing, has no example in it.
         """
 
     @staticmethod

@@ -34,17 +34,11 @@ ABSENT = "not given"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a run needs to go on as if it had never stopped.
+    """All that a run needs to go on as if it had never stopped."""
 
-    Attributes:
-        step: optimizer steps done.
-        tensors: at least one, by name: weights and the optimizer's moments; of float32, float64, int64, uint8 or bool.
-        state: everything else as plain JSON values: text as keys, finite numbers.
-    """
-
-    step: int
-    tensors: Mapping[str, NDArray[Any]]
-    state: dict[str, Any]
+    step: int  # optimizer steps done
+    tensors: Mapping[str, NDArray[Any]]  # at least one, of a dtype among `DTYPES`
+    state: dict[str, Any]  # everything else as plain JSON values: text as keys, finite numbers
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:

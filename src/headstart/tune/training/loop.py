@@ -169,7 +169,9 @@ class _Run:
     def _learn(self, rows: NDArray[np.intp], inputs: tuple[Tensor, ...], steps: int) -> str:
         """Take one step; return why the run must end, or nothing."""
         state = self.state
-        rate = self.recipe.learning_rate * learning_rate_share(self._scheduled_step(steps), steps)
+        # A later rate is due where the budget is used up faster than the steps.
+        due = 0 if self.budget is None else int(steps * state.seconds / self.budget)
+        rate = self.recipe.learning_rate * learning_rate_share(max(state.step, due), steps)
         for group in self.tensors.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
         loss, correct = self._gradients(rows, inputs)
@@ -187,12 +189,6 @@ class _Run:
         state.seen += len(rows)
         state.learned += len(rows)
         return ""
-
-    def _scheduled_step(self, steps: int) -> int:
-        """Return the step whose rate is due: a later one where the budget is used up faster than the steps."""
-        if self.budget is None:
-            return self.state.step
-        return max(self.state.step, int(steps * self.state.seconds / self.budget))
 
     def _gradients(self, rows: NDArray[np.intp], inputs: tuple[Tensor, ...]) -> tuple[float, int]:
         """Return loss and number correct of one batch, its gradients left on the weights; in halves where it must."""

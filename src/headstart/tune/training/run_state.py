@@ -19,9 +19,7 @@ from headstart.tune.training.task import Task, load_tensors
 class MovingAverage:
     """An exponential moving average of tensors (Polyak & Juditsky 1992), short at first: the start is forgotten.
 
-    Args:
-        tensors: what training changes in place, by name; counters and other whole numbers are left as they are.
-        decay: share of the average that a step keeps, 0..1.
+    A step keeps a share of it, at most `decay`, 0..1. Whole numbers, such as counters, are left as they are.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], decay: float) -> None:
@@ -54,39 +52,23 @@ class MovingAverage:
 
 @dataclass
 class RunState:
-    """Everything of a run that is no tensor.
+    """Everything of a run that is no tensor."""
 
-    Attributes:
-        epoch: epochs done.
-        batch: batches done of the epoch under way.
-        step: optimizer steps done.
-        planned: epochs in all.
-        micro_batches: pieces that a batch is computed in.
-        best: number of the best epoch.
-        learning_seconds: of `seconds`, those of optimizer steps.
-        loss: sum of the losses of the epoch under way, in nats.
-        correct: examples of it that were classified correctly, of the `seen` ones.
-        learned: examples of all epochs.
-        stop_reason: why the run ended; empty while it goes on.
-        costs: planned seconds of an epoch of each kind.
-        history: the epochs done, as plain values.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    planned: int = 0
-    micro_batches: int = 1
-    best: int = 0
+    epoch: int = 0  # epochs done
+    batch: int = 0  # batches done of the epoch under way
+    step: int = 0  # optimizer steps done
+    planned: int = 0  # epochs in all
+    micro_batches: int = 1  # pieces that a batch is computed in
+    best: int = 0  # number of the best epoch
     seconds: float = 0.0
-    learning_seconds: float = 0.0
-    loss: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    learned: int = 0
-    stop_reason: str = ""
-    costs: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    learning_seconds: float = 0.0  # of them, those of optimizer steps
+    loss: float = 0.0  # sum of the losses of the epoch under way, in nats
+    correct: int = 0  # examples of it that were classified correctly
+    seen: int = 0  # examples of it
+    learned: int = 0  # examples of all epochs
+    stop_reason: str = ""  # empty while the run goes on
+    costs: dict[str, float] = field(default_factory=dict)  # planned seconds of an epoch of each kind
+    history: list[dict[str, Any]] = field(default_factory=list)  # the epochs done, as plain values
 
 
 @dataclass
@@ -124,10 +106,8 @@ def load_run(
 ) -> RunState | None:
     """Set task and tensors to the newest checkpoint in `folder`, and return its state; None where there is none.
 
-    `say` is called with one line for each damaged checkpoint.
-
-    Raises:
-        UsageError: the checkpoint is of another run, whose `identity` or weights differ.
+    `say` is called with one line for each damaged checkpoint; UsageError where `identity` or weights are of another
+    run.
     """
     checkpoint = newest(folder, say)
     if checkpoint is None:

@@ -28,13 +28,9 @@ def learning_rate_share(step: int, steps: int) -> float:
 
 
 def affordable_epochs(task: Task, costs: Mapping[str, float], *, done: int, limit: int, left: float) -> int:
-    """Return how many epochs, those done included, end within the time that is left; at least those done.
+    """Return how many epochs, of at most `limit`, end within the seconds that are `left`; at least those done.
 
-    Args:
-        task: whose plan says of which kind each epoch is.
-        costs: seconds of an epoch of each kind.
-        limit: the most epochs in all.
-        left: seconds.
+    The plan of the task says of which kind each epoch is; `costs` are seconds of an epoch of each kind.
     """
     few, many = done, limit
     while few < many:

@@ -35,19 +35,12 @@ EpochCallback = Callable[[int, bool, Callable[[], NDArray[np.float32]]], None]
 
 @dataclass(frozen=True)
 class Weight:
-    """A tensor that learns.
+    """A tensor that learns."""
 
-    Attributes:
-        name: unique.
-        tensor: its values, changed in place.
-        lr_scale: its learning rate, as a share of the recipe's.
-        decays: whether weight decay applies to it: not to vectors, nor to tables of which a batch meets few rows.
-    """
-
-    name: str
-    tensor: Tensor
-    lr_scale: float
-    decays: bool = True
+    name: str  # unique
+    tensor: Tensor  # its values, changed in place
+    lr_scale: float  # its learning rate, as a share of the recipe's
+    decays: bool = True  # weight decay applies to it: not to vectors, nor to tables of which a batch meets few rows
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class Objective:
 
     Attributes:
         outputs: from the inputs of n examples, of shape (n, d).
-        losses: from these outputs and the class ids, the loss of each example, and how many are classified correctly.
+        losses: of each, from outputs and class ids; and how many are right.
         refit_head: fits what no gradient reaches, before the weights are evaluated.
     """
 
@@ -69,30 +62,23 @@ class Objective:
 class Task:
     """What is learned.
 
-    Attributes:
-        scores: class scores of shape (n, c) from the inputs of n examples.
-        set_training: `set_training(training=…)` puts the network in training mode or in inference mode.
-        statistics: tensors that training moves without a gradient (running means), by name.
-        validation_batches: rows of `validation` that are scored together, each once; empty for its own order.
-        objective: what is minimised; None for the cross-entropy of the class scores.
-        plan: receives the number of epochs, and returns the kind of each; epochs of one kind cost alike.
-        on_epoch: called after each epoch, while the weights stand as they are evaluated; its time is not counted.
-        validates: whether the validation examples are scored after each epoch; where not, the last epoch counts.
+    `plan` receives the number of epochs; those of one kind cost alike. `on_epoch` is called after each, while the
+    weights stand as they are evaluated.
     """
 
     weights: Sequence[Weight]
-    scores: Callable[..., Tensor]
-    set_training: Callable[..., None]
+    scores: Callable[..., Tensor]  # class scores of shape (n, c) from the inputs of n examples
+    set_training: Callable[..., None]  # `set_training(training=…)` puts the network in training or in inference mode
     train: Examples
     validation: Examples
     c: int
-    statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)  # what training moves without a gradient
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    validation_batches: Sequence[NDArray[np.intp]] = ()
-    objective: Objective | None = None
-    plan: Callable[[int], Sequence[int]] = lambda epochs: [0] * epochs
-    on_epoch: EpochCallback = lambda epoch, last, scores: None
-    validates: bool = True
+    validation_batches: Sequence[NDArray[np.intp]] = ()  # rows scored together; empty for any
+    objective: Objective | None = None  # None for the cross-entropy of the class scores
+    plan: Callable[[int], Sequence[int]] = lambda epochs: [0] * epochs  # the kind of each epoch
+    on_epoch: EpochCallback = lambda epoch, last, scores: None  # its time is not counted
+    validates: bool = True  # whether each epoch is scored; where not, the last one counts
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -102,56 +88,32 @@ class Task:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a task is learned.
+    """How a task is learned."""
 
-    Attributes:
-        epochs: at most.
-        learning_rate: the highest learning rate of AdamW.
-        batch_size: examples a step.
-        patience: epochs without a better validation log loss, after which training stops.
-        weight_decay: of matrices and kernels alone.
-        max_gradient_norm: above it the gradient is scaled down.
-        mixup: alpha of the beta distribution (Zhang et al. 2018); 0 for none.
-        label_smoothing: share of each label that is spread over all classes (Szegedy et al. 2016).
-        ema_decay: share of the moving average of the weights that a step keeps; 0 for no average. The average is
-            evaluated and returned.
-        keep_last: whether the last epoch counts, instead of the one that does best on the validation examples.
-        micro_batches: pieces that a batch is computed in, one after the other, to save memory.
-        seed: of order, augmentation, dropout and mixup.
-    """
-
-    epochs: int = 20
-    learning_rate: float = 1e-3
-    batch_size: int = 32
-    patience: int = 5
-    weight_decay: float = 0.02
-    max_gradient_norm: float = 1.0
-    mixup: float = 0.0
-    label_smoothing: float = 0.0
-    ema_decay: float = 0.0
-    keep_last: bool = False
-    micro_batches: int = 1
-    seed: int = 0
+    epochs: int = 20  # at most
+    learning_rate: float = 1e-3  # the highest learning rate of AdamW
+    batch_size: int = 32  # examples a step
+    patience: int = 5  # epochs without a better validation log loss, after which training stops
+    weight_decay: float = 0.02  # of matrices and kernels alone
+    max_gradient_norm: float = 1.0  # above it the gradient is scaled down
+    mixup: float = 0.0  # alpha of the beta distribution (Zhang et al. 2018); 0 for none
+    label_smoothing: float = 0.0  # share of each label that is spread over all classes (Szegedy et al. 2016)
+    ema_decay: float = 0.0  # share of the weights' moving average, which is returned, that a step keeps; 0 for none
+    keep_last: bool = False  # whether the last epoch counts, instead of the best on the validation examples
+    micro_batches: int = 1  # pieces that a batch is computed in, one after the other, to save memory
+    seed: int = 0  # of order, augmentation, dropout and mixup
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch; epoch 0 is the start, which has learned nothing yet.
-
-    Attributes:
-        train_loss: mean over its batches, in nats; NaN for epoch 0.
-        train_accuracy: share classified correctly while learning, 0..1; NaN for epoch 0.
-        loss: log loss on the validation examples, after calibration, each class weighted as `class_weights` has it.
-        accuracy: on the validation examples, 0..1.
-        seconds: since the run began, those before a resume included.
-    """
+    """One epoch; epoch 0 is the start, which has learned nothing yet."""
 
     epoch: int
-    train_loss: float
-    train_accuracy: float
-    loss: float
-    accuracy: float
-    seconds: float
+    train_loss: float  # mean over its batches, in nats; NaN for epoch 0
+    train_accuracy: float  # share classified correctly while learning, 0..1; NaN for epoch 0
+    loss: float  # log loss on the validation examples, after calibration, each class weighted as `class_weights` has it
+    accuracy: float  # on the validation examples, 0..1
+    seconds: float  # since the run began, those before a resume included
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, with None where a number is NaN, which JSON does not have."""
@@ -160,29 +122,17 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The result of a run; the weights of the task are those of its best epoch.
+    """The result of a run; the weights of the task are those of its best epoch."""
 
-    Attributes:
-        history: every epoch, the start first.
-        best: the number of the best epoch; 0 where nothing was better than the start.
-        stop_reason: `epochs`, `patience`, `budget`, `short` (a budget too short for one epoch) or `exploded`.
-        start: the weights that it started from, by name.
-        planned: how many epochs were planned.
-        images_per_second: examples learned from per second, validation apart.
-        images: examples learned from, those of all epochs.
-        costs: planned seconds of an epoch of each kind; empty without a budget.
-        seconds_before_resume: that it had taken when it was resumed.
-    """
-
-    history: tuple[EpochResult, ...]
-    best: int
-    stop_reason: str
-    start: Mapping[str, Tensor]
-    planned: int
-    images_per_second: float
-    images: int = 0
-    costs: Mapping[str, float] = field(default_factory=dict)
-    seconds_before_resume: float = 0.0
+    history: tuple[EpochResult, ...]  # every epoch, the start first
+    best: int  # the number of the best epoch; 0 where nothing was better than the start
+    stop_reason: str  # `epochs`, `patience`, `budget`, `short` (a budget too short for one epoch) or `exploded`
+    start: Mapping[str, Tensor]  # the weights that it started from, by name
+    planned: int  # how many epochs were planned
+    images_per_second: float  # examples learned from per second, validation apart
+    images: int = 0  # examples learned from, those of all epochs
+    costs: Mapping[str, float] = field(default_factory=dict)  # seconds of each kind of epoch, for a budget
+    seconds_before_resume: float = 0.0  # that it had taken when it was resumed
 
 
 def validation_scores(task: Task, *, batch_size: int = 64) -> NDArray[np.float32]:
@@ -218,11 +168,7 @@ def batch_loss(
 ) -> tuple[Tensor, int]:
     """Return the weighted sum of the losses of some examples in nats, and how many are classified correctly.
 
-    Args:
-        inputs: a row of each tensor an example.
-        y: class ids, int64 of shape (n,).
-        class_weights: float32 of shape (c,).
-        seed: of mixup.
+    `inputs` hold a row of each tensor an example; `y` is int64 of shape (n,); `seed` is that of mixup.
     """
     if task.objective is not None:
         with precision(task.device):
@@ -242,13 +188,8 @@ def batch_loss(
 def mixup(inputs: Tensor, targets: Tensor, *, alpha: float, seed: int) -> tuple[Tensor, Tensor]:
     """Return a batch whose examples are each mixed with another one, and its targets (mixup; Zhang et al. 2018).
 
-    One share, of Beta(alpha, alpha), serves the whole batch, as in the paper's own experiments.
-
-    Args:
-        inputs: floats of shape (n, …): prepared inputs, or features.
-        targets: floats of shape (n, classes): one-hot or probabilities.
-        alpha: > 0; the larger, the nearer to halves.
-        seed: of the share and of the pairs.
+    One share, of Beta(alpha, alpha), serves the whole batch, as in the paper's own experiments. Inputs are floats of
+    shape (n, …), prepared inputs or features; targets of shape (n, classes), one-hot or probabilities.
     """
     rng = np.random.default_rng(seed)
     share = float(rng.beta(alpha, alpha))

@@ -42,12 +42,7 @@ class Tracker(Protocol):
 
 
 def open_trackers(*, tensorboard: Path | None, track: str | None, progress: Progress | None = None) -> list[Tracker]:
-    """Return the trackers that the options name, before any costly work: what they lack is an error at once.
-
-    Raises:
-        UsageError: an unknown tracker, or a folder that cannot be written.
-        MissingExtra: a library is not installed.
-    """
+    """Return the trackers that the options name, before any costly work: what they lack is an error at once."""
     trackers: list[Tracker] = []
     if tensorboard is not None:
         trackers.append(FailSafeTracker(TensorBoard(tensorboard), errors=(OSError,), progress=progress))

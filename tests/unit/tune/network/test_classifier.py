@@ -44,7 +44,7 @@ def test_joined_blocks_are_those_of_select(tmp_path: Path) -> None:
     with torch.inference_mode():
         blocks = network.features(pictures)
     raw = torch.cat(blocks, 1).numpy()
-    expected, _ = select(raw, network.blocks, "joined")
+    expected, _ = select(raw, [tap.block for tap in network.reader.taps], "joined")
     np.testing.assert_allclose(joined_blocks(blocks).numpy(), expected, atol=1e-6)
 
 
