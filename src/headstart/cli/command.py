@@ -87,10 +87,7 @@ def command_of(
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
     app.command(
-        name,
-        cls=GroupedCommand,
-        epilog="\n".join(examples),
-        context_settings={"help_option_names": ["-h", "--help"]},
+        name, cls=GroupedCommand, epilog="\n".join(examples), context_settings={"help_option_names": ["-h", "--help"]}
     )(call)
     return typer.main.get_command(app)
 

@@ -66,9 +66,5 @@ def stacked_predictor(
     test = prepared.features(frozen.layer, prepared.parts.test)
     probabilities = softmax(stacked.head.scores(test.x) + stacked.text_head.scores(text_baseline.test))
     return replace(
-        frozen,
-        head=stacked.head,
-        text_head=stacked.text_head,
-        stacking=stacked.stacking,
-        probabilities=probabilities,
+        frozen, head=stacked.head, text_head=stacked.text_head, stacking=stacked.stacking, probabilities=probabilities
     )

@@ -66,11 +66,7 @@ def tuned_predictor(
             "data": prepared.scan.fingerprint,
             "source": prepared.source.info.sha256,
             "layer": layers.chosen,
-            "examples": [
-                len(problem.train_positions),
-                len(problem.validation_positions),
-                len(prepared.parts.test),
-            ],
+            "examples": [len(problem.train_positions), len(problem.validation_positions), len(prepared.parts.test)],
         },
         trackers=trackers,
         progress=progress,

@@ -236,11 +236,7 @@ def difference(
 
 
 def proportion(
-    results: NDArray[Any],
-    *,
-    tested: NDArray[np.bool_] | None = None,
-    overlap: float = 0.0,
-    seed: int = 0,
+    results: NDArray[Any], *, tested: NDArray[np.bool_] | None = None, overlap: float = 0.0, seed: int = 0
 ) -> Estimate:
     """Return the mean of results in 0..1, of shape (n,) or (s, n), with its interval over seeds and examples."""
     (estimate,) = crossed_bootstrap(

@@ -27,13 +27,7 @@ from headstart.features.modality import EXTRACTION_PROFILES, TextSummary
 from headstart.judge.baselines import MAX_BASELINE_EXAMPLES, SIMPLE_BASELINES, majority_baseline
 from headstart.judge.gate import judge_gate
 from headstart.pretraining.options import PretrainOptions
-from headstart.pretraining.result import (
-    CARD,
-    PretrainResult,
-    RunInputs,
-    TestResult,
-    build_pretrain_result,
-)
+from headstart.pretraining.result import CARD, PretrainResult, RunInputs, TestResult, build_pretrain_result
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT, new_out
 from headstart.run.option_model import documented

@@ -88,13 +88,7 @@ def source_card(result: dict[str, Any], *, parameters: int, size: int) -> str:
 
 
 def _metadata(
-    name: str,
-    task: str,
-    base: str,
-    values: Mapping[str, float],
-    *,
-    metrics: list[str],
-    base_model: str | None = None,
+    name: str, task: str, base: str, values: Mapping[str, float], *, metrics: list[str], base_model: str | None = None
 ) -> str:
     """Return the YAML header.
 

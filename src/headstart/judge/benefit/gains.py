@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.judge.benefit.results import (
-    ArmResults,
-    LearningCurve,
-    accuracies,
-    example_slopes,
-    is_flat,
-    slope_epochs,
-)
+from headstart.judge.benefit.results import ArmResults, LearningCurve, accuracies, example_slopes, is_flat, slope_epochs
 from headstart.judge.intervals import Estimate, crossed_bootstrap, difference
 
 MAJORITY, SIMPLE, SCRATCH, START, FROZEN, TUNED = "majority", "simple", "scratch", "start", "frozen", "tuned"
