@@ -68,7 +68,7 @@ def command_of(
     arguments: Sequence[Argument] = (),
     examples: Sequence[str],
 ) -> Any:
-    """Return a command that takes arguments and the options of a model.
+    """Return a command that takes arguments and the options of a model, which is its attribute `options`.
 
     Args:
         work: is called with the arguments, with the options that were named, and with those of the display.
@@ -89,7 +89,9 @@ def command_of(
     app.command(
         name, cls=GroupedCommand, epilog="\n".join(examples), context_settings={"help_option_names": ["-h", "--help"]}
     )(call)
-    return typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
+    command.options = options
+    return command
 
 
 def _argument(argument: Argument) -> inspect.Parameter:

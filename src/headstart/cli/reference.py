@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headstart.cli.app import SUMMARIES
+from headstart.cli.app import SUMMARIES, command_named
 from headstart.cli.command import DisplayOptions
-from headstart.cli.demo import DemoOptions
-from headstart.cli.predict import PredictOptions
-from headstart.cli.sources import SourcesOptions
-from headstart.comparison.options import CompareOptions
-from headstart.pretraining.options import PretrainOptions
 from headstart.run.option_model import GROUPS, Options, flag_of, metadata_of
-from headstart.run.options import FitOptions
 
-MODELS: dict[str, type[Options]] = {
-    "fit": FitOptions,
-    "predict": PredictOptions,
-    "compare": CompareOptions,
-    "pretrain": PretrainOptions,
-    "sources": SourcesOptions,
-    "demo": DemoOptions,
-}
+MODELS: dict[str, type[Options]] = {name: command_named(name).options for name in SUMMARIES}
 HEADER = """# Options
 
 This page is made from the models of the options by `python -m headstart.cli.reference`; a test holds it current.

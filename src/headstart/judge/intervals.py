@@ -235,19 +235,26 @@ def difference(
     return estimate
 
 
-def proportion(
+def proportions(
     results: NDArray[Any], *, tested: NDArray[np.bool_] | None = None, overlap: float = 0.0, seed: int = 0
-) -> Estimate:
-    """Return the mean of results in 0..1, of shape (n,) or (s, n), with its interval over seeds and examples."""
-    (estimate,) = crossed_bootstrap(
-        [np.atleast_2d(results)[:, None, :]],
+) -> list[Estimate]:
+    """Return the mean of results in 0..1, of shape (s, p, n), at each point, with intervals over seeds and examples."""
+    estimates = crossed_bootstrap(
+        [results],
         lambda means: means[0],
         tested=tested,
         pseudo_results=((1.0,), (0.0,)),
         overlap=overlap,
         seed=seed,
     )
-    return estimate.clipped(0.0, 1.0)
+    return [estimate.clipped(0.0, 1.0) for estimate in estimates]
+
+
+def proportion(
+    results: NDArray[Any], *, tested: NDArray[np.bool_] | None = None, overlap: float = 0.0, seed: int = 0
+) -> Estimate:
+    """Return the mean of results in 0..1, of shape (n,) or (s, n), with its interval over seeds and examples."""
+    return proportions(np.atleast_2d(results)[:, None, :], tested=tested, overlap=overlap, seed=seed)[0]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from headstart.judge.benefit.gains import (
 )
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, LearningCurve, is_flat
 from headstart.judge.benefit.sentence import sentence, table
-from headstart.judge.intervals import Estimate, crossed_bootstrap, difference, proportion
+from headstart.judge.intervals import Estimate, difference, proportion, proportions
 
 BENEFIT, HARM, NONE, BASELINE = "benefit", "harm", "none", "baseline"
 
@@ -199,20 +199,13 @@ def _curve_points(curve: LearningCurve, tested: NDArray[np.bool_], meta: Compari
     if len(curve.epochs) < 2:
         return []
     losses = curve.loss.sum(axis=(0, 2), dtype=np.float64) / tested.sum()
-    bands = crossed_bootstrap(
-        [curve.right],
-        lambda means: means[0],
-        tested=tested,
-        pseudo_results=((1.0,), (0.0,)),
-        overlap=meta.overlap,
-        seed=meta.seed,
-    )
+    bands = proportions(curve.right, tested=tested, overlap=meta.overlap, seed=meta.seed)
     return [
         {
             "epoch": int(epoch),
             "accuracy": band.value,
-            "low": max(0.0, band.low),
-            "high": min(1.0, band.high),
+            "low": band.low,
+            "high": band.high,
             "log_loss": float(loss),
             "seconds": float(seconds),
         }
