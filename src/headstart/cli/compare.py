@@ -19,7 +19,8 @@ def compare(data: str, chosen: dict[str, Any], display: DisplayOptions) -> None:
     sources = list(dict.fromkeys(chosen.get("source", ())))
     if len(sources) > 1:
         chosen = {**chosen, "source": None}
-        run_command("compare", CompareOptions, chosen, display, partial(run_several, data, sources), write_several)
+        work = partial(run_several, data, sources, compare=run_compare)
+        run_command("compare", CompareOptions, chosen, display, work, write_several)
     else:
         chosen = {**chosen, "source": sources[0] if sources else None}
         run_command("compare", CompareOptions, chosen, display, partial(run_compare, data), write_comparison)

@@ -106,7 +106,7 @@ def run_several(
     options: CompareOptions,
     progress: Progress,
     *,
-    compare: Callable[[Any, CompareOptions, Progress], ComparisonResult] = run_compare,
+    compare: Callable[[Any, CompareOptions, Progress], ComparisonResult],
 ) -> MultiSourceResult:
     """Compare each source in its share of the budget, but none that a stopped run has done (UsageError as of one)."""
     if options.weights != "pretrained" or options.arch is not None:

@@ -316,7 +316,7 @@ def test_training_photos_that_the_test_part_holds_too_can_be_left_out(photos: Pa
 def test_the_weights_of_one_source_are_not_those_of_several(tmp_path: Path) -> None:
     for how in ({"weights": "some.pth"}, {"arch": "timm:resnet18"}):
         with pytest.raises(UsageError, match="--weights and --arch belong to one source; found 2 sources"):
-            run_several(tmp_path, ["one", "other"], options(tmp_path, **how), Progress())
+            run_several(tmp_path, ["one", "other"], options(tmp_path, **how), Progress(), compare=run_compare)
 
 
 def test_numbers_of_labels() -> None:
