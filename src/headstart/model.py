@@ -75,11 +75,7 @@ class Model:
     def predict_proba(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return class probabilities, float32 of shape (n, c), rows summing to 1 and columns as in `classes`.
 
-        Args:
-            items: as for `predict`.
-
-        Raises:
-            UsageError: an item cannot be read; the message names it.
+        Items and errors are those of `predict`.
         """
         from headstart.data.readers.in_memory import from_items
 
@@ -96,8 +92,7 @@ class Model:
     ) -> Predictions:
         """Return what the model says about every readable example of `dataset`, and what was skipped.
 
-        Args:
-            engine: `auto`, `torch` or `openvino`; None takes the model's own.
+        `engine` is `auto`, `torch` or `openvino`; None takes the model's own.
         """
         from headstart.features.extract import extract
         from headstart.sources.layers import select

@@ -62,11 +62,8 @@ class PlantedSource(ToySource):
     """The toy network with weights that tell the direction of stripes, whatever their colour and place.
 
     Its first stage holds slopes in eight directions, the others pass them on: what it knows is known, so that a
-    comparison can be tested on it.
-
-    Args:
-        seed: of the order of weights, where they are shuffled.
-        shuffled: whether each tensor's weights are in random order, so that nothing is known any more.
+    comparison can be tested on it. Where they are `shuffled`, each tensor's weights are in random order and nothing is
+    known any more.
     """
 
     def __init__(self, seed: int = 0, *, shuffled: bool = False) -> None:
@@ -138,10 +135,8 @@ def _toy_network(seed: int) -> nn.Module:
 def toy_photos(folder: Path, classes: int | Sequence[str] = ("cat", "dog"), per_class: int = 10, seed: int = 0) -> Path:
     """Write small photos that can be learnt, one folder a class, JPEG and PNG by turns, and return `folder`.
 
-    A class has a colour and a direction of stripes; each photo adds its own brightness, place and noise.
-
-    Args:
-        seed: of what differs between photos; the same seed writes the same bytes.
+    A class has a colour and a direction of stripes; each photo adds its own brightness, place and noise. The same seed
+    writes the same bytes.
     """
     from PIL import Image
 
@@ -164,10 +159,8 @@ def toy_stripes(
 ) -> tuple[list[NDArray[np.uint8]], list[str]]:
     """Return small pictures whose class is the direction of their stripes, and their labels.
 
-    Colours, contrast and place of the stripes say nothing of it: raw pixels hardly help.
-
-    Args:
-        noise: standard deviation of what is added to each pixel; pictures lie in 0..1.
+    Colours, contrast and place of the stripes say nothing of it: raw pixels hardly help. Pictures lie in 0..1, and
+    `noise` of that standard deviation is added to each pixel.
     """
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[:SIDE, :SIDE]

@@ -70,9 +70,8 @@ def command_of(
 ) -> Any:
     """Return a command that takes arguments and the options of a model, which is its attribute `options`.
 
-    Args:
-        work: is called with the arguments, with the options that were named, and with those of the display.
-        arguments: what stands on the command line without a flag.
+    `work` is called with the arguments, which stand on the command line without a flag, with the options that were
+    named, and with those of the display.
     """
     words = [word for word, *_ in arguments]
     parameters = [*map(_argument, arguments), *parameters_of(options), *parameters_of(DisplayOptions)]

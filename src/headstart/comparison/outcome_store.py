@@ -21,9 +21,7 @@ IDENTITY = "comparison.json"
 class Outcomes:
     """Outcomes on disk, each written as soon as it is there, so that a stopped comparison continues behind them.
 
-    Args:
-        folder: where; None keeps them in memory alone.
-        say: is called with a sentence about a damaged outcome.
+    Without a folder they are kept in memory alone. `say` is called with a sentence about a damaged outcome.
     """
 
     def __init__(self, folder: Path | None, say: Callable[[str], None]) -> None:

@@ -59,12 +59,9 @@ def mfcc_baseline(
     seed: int,
     limit: int = MAX_BASELINE_EXAMPLES,
 ) -> NDArray[np.float32]:
-    """Return class probabilities (m, c) of test recordings by logistic regression on mean and spread of MFCC.
+    """Return class probabilities of test recordings by logistic regression on mean and spread of MFCC, float32.
 
-    Args:
-        train: those statistics of the training recordings, float32 of shape (n, d).
-        y: class ids of shape (n,), in 0..c-1.
-        test: those of the test recordings, float32 of shape (m, d).
+    The rest is as for `pixel_baseline`.
     """
     return _regression(train, y, test, np.asarray, c=c, seed=seed, limit=limit)
 

@@ -30,14 +30,11 @@ class Interval(NamedTuple):
 
 
 def wilson(successes: float, n: int) -> Interval:
-    """Return a proportion with its score interval (Wilson 1927); it keeps its rate for few examples and near 0 and 1.
+    """Return `successes` (0..n) of n >= 1 as a proportion with its score interval (Wilson 1927).
 
-    `scipy.stats.binomtest(k, n).proportion_ci(method="wilson")` gives the same to 1e-12 (`tests/golden`), but importing
-    scipy.stats costs 1.4 s of CPU, which is as long as a whole `fit` on cached features, and each call 1.7 ms.
-
-    Args:
-        successes: 0..n.
-        n: at least 1.
+    It keeps its rate for few examples and near 0 and 1. `scipy.stats.binomtest(k, n).proportion_ci(method="wilson")`
+    gives the same to 1e-12 (`tests/golden`), but importing scipy.stats costs 1.4 s of CPU, which is as long as a whole
+    `fit` on cached features, and each call 1.7 ms.
     """
     share = successes / n
     shrunk = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
@@ -46,14 +43,10 @@ def wilson(successes: float, n: int) -> Interval:
 
 
 def mean_of_proportions(successes: NDArray[np.integer], n: NDArray[np.integer]) -> Interval:
-    """Return the mean of independent proportions, such as recalls of classes, with its interval.
+    """Return the mean of c independent proportions, such as recalls of classes, with its interval.
 
-    The distances to the Wilson limits of each are added in squares (MOVER, Zou & Donner 2008), which holds where
-    every proportion is 1 and a bootstrap would claim certainty.
-
-    Args:
-        successes: of shape (c,).
-        n: trials of each, of shape (c,), at least 1.
+    The distances to the Wilson limits of each are added in squares (MOVER, Zou & Donner 2008), which holds where every
+    proportion is 1 and a bootstrap would claim certainty. Each has at least one trial.
     """
     parts = np.array([wilson(float(s), int(m)) for s, m in zip(successes, n, strict=True)])
     value = parts[:, 0].mean()
@@ -107,15 +100,11 @@ def bootstrap_mean(values: NDArray[np.floating], *, seed: int, resamples: int = 
 def paired_difference(
     first: NDArray[np.bool_] | NDArray[np.floating], second: NDArray[np.bool_] | NDArray[np.floating], *, seed: int
 ) -> Interval:
-    """Return the mean of `first - second` on the same examples, with its interval.
+    """Return the mean of `first - second`, of shape (n,), on the same examples, with its interval.
 
-    Args:
-        first: of shape (n,), whether each example is classified correctly (bool), or a score of it.
-        second: of shape (n,), the same of another model.
-
-    Returns:
-        The difference of the two means. For bool one win and one loss are added to the resampled data (Agresti & Min
-        2005), so that two models that never differ are not declared equal for certain.
+    Both say whether each example is classified correctly (bool), or give a score of it. For bool one win and one loss
+    are added to the resampled data (Agresti & Min 2005), so that two models that never differ are not declared equal
+    for certain.
     """
     difference = first.astype(np.float64) - second.astype(np.float64)
     value = float(difference.mean())

@@ -103,11 +103,7 @@ def pretrain(  # noqa: PLR0913
 
 
 def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> PretrainResult:
-    """Do the work up to the gate: read, split, train, evaluate.
-
-    Raises:
-        UsageError: the data, the architecture or an option cannot be used; or the budget ends before one epoch.
-    """
+    """Do the work up to the gate: read, split, train, evaluate. UsageError: an option or the data cannot be used."""
     clock = Clock()
     set_passive_omp_wait()
     if options.push_to_hub is not None:
@@ -145,11 +141,7 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
 
 
 def open_architecture(uri: str, *, seed: int) -> TorchSource:
-    """Return an architecture with random weights.
-
-    Raises:
-        SourceError: no such architecture, or no network of torch that reads pictures.
-    """
+    """Return an architecture with random weights; SourceError where it is no torch network that reads pictures."""
     source = open_source(uri, weights="none", seed=seed)
     if not isinstance(source, TorchSource):
         raise SourceError("--arch must name a torch network", repr(uri), "name one, such as timm:resnet18")

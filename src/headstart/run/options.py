@@ -120,11 +120,7 @@ class RunOptions(Options):
 
     @classmethod
     def for_run(cls, arguments: Mapping[str, Any]) -> Self:
-        """Return the options among the arguments of a function, proved to name a folder that a run may write into.
-
-        Raises:
-            UsageError: an option cannot be used, or the folder holds other things.
-        """
+        """Return the options among a function's arguments, proved (UsageError) to name a folder for a run."""
         options = cls.taken_from(arguments)
         if options.out is not None:
             check_out(options.out, resume=options.resume)

@@ -129,9 +129,6 @@ def source_for(dataset: Dataset, options: FitOptions) -> Source:
 def as_network(prepared: PreparedData, what: str, source: Source | None = None) -> Source:
     """Return a source whose weights can learn: a torch network as it is, a file of word vectors as an embedding layer.
 
-    Args:
-        prepared: the data; the words of its texts are those of the layer.
-
     Raises:
         SourceError: it is a graph that only computes, or a table of token vectors.
     """

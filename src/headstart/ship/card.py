@@ -56,12 +56,7 @@ def bundle_card(manifest: Manifest, result: dict[str, Any]) -> str:
 
 
 def source_card(result: dict[str, Any], *, parameters: int, size: int) -> str:
-    """Return the card of a source that was trained from scratch, as Markdown under a YAML header.
-
-    Args:
-        parameters: number of weights, the classifier included.
-        size: of the weights' file, in bytes.
-    """
+    """Return the card of a source trained from scratch, of so many weights and bytes: Markdown with a YAML header."""
     training, data, items = result["training"], result["data"], modality_of_task(result["task"]).plural
     accuracy = {"accuracy": round(result["gate"]["accuracy"]["value"], 6)}
     return _card(
@@ -90,14 +85,7 @@ def source_card(result: dict[str, Any], *, parameters: int, size: int) -> str:
 def _metadata(
     name: str, task: str, base: str, values: Mapping[str, float], *, metrics: list[str], base_model: str | None = None
 ) -> str:
-    """Return the YAML header.
-
-    Args:
-        task: as Hugging Face names it.
-        base: URI of the source, or of the architecture.
-        values: test metrics by their key in `result.json`.
-        base_model: the repository on the Hugging Face hub whose weights the model stands on.
-    """
+    """Return the YAML header; `base` is the URI of the source or architecture, `base_model` a repository of the hub."""
     from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
     name = one_line(name) or "data"

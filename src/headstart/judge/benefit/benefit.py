@@ -148,11 +148,9 @@ def compute_benefit(
     failures: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> Benefit:
-    """Return the transfer benefit of a source, from the results of every arm.
+    """Return the transfer benefit of a source, from the results of every arm by number of labels, the fewest first.
 
-    Args:
-        results: by number of labels, the fewest first; each with an arm that uses the source.
-        y: class ids of the test examples of all seeds, of shape (n,).
+    `y` are the class ids of the test examples of all seeds, `ids` their ids in the data set.
     """
     gains = tuple(compute_gains(one, y, overlap=meta.overlap, seed=meta.seed) for one in results)
     saved = compute_labels_saved(results, gains[-1].transfer, overlap=meta.overlap, seed=meta.seed)

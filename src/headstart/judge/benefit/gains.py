@@ -88,14 +88,11 @@ def _plain(gap: Estimate | None) -> dict[str, float | None]:
 
 
 def compute_gains(results: ArmResults, y: NDArray[np.int64], *, overlap: float, seed: int) -> Gains:
-    """Return what the source gains at one number of labels.
+    """Return what the source gains at one number of labels; at least one arm uses it.
 
     Start and asymptotes, which decide the verdict, hold together 95 times in 100, and so do the differences from the
-    simple baseline; every other interval holds by itself.
-
-    Args:
-        results: of every arm; at least one uses the source.
-        overlap: test examples of a split over its training examples, where splits overlap; else 0.
+    simple baseline; every other interval holds by itself. `overlap` is the number of test examples of a split over that
+    of its training examples, where splits overlap; else 0.
     """
     arms, tested = results.arms, results.tested
     control = SCRATCH if SCRATCH in arms else SIMPLE
@@ -215,11 +212,7 @@ def labels_to_reach(
     """Return with how many labels a curve first reaches its threshold, between two points along their logarithm.
 
     It is float64 of shape (b,): the fewest labels where the curve begins above, and the most where it never gets there.
-
-    Args:
-        curves: accuracies of shape (b, k).
-        thresholds: accuracies of shape (b,).
-        labels: ascending, of shape (k,).
+    Curves are accuracies of shape (b, k), thresholds of shape (b,), and labels ascending, of shape (k,).
     """
     places = np.log2(labels)
     crossing = np.full(len(curves), places[-1])

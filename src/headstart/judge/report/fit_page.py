@@ -95,9 +95,8 @@ class Report:
 def verdict(result: dict[str, Any], gap: Interval, *, commonest: str = "") -> str:
     """Return the result in one sentence: test accuracy with its interval, against both baselines.
 
-    Args:
-        gap: accuracy minus that of the simple baseline on the same test examples, -1..1, with its 95 % interval.
-        commonest: the class that the majority baseline always predicts.
+    `gap` is the accuracy minus that of the simple baseline on the same test examples, -1..1; `commonest` is the class
+    that the majority baseline always predicts.
     """
     accuracy, items, count = result["test"]["accuracy"], _items(result), result["examples"]["test"]
     simple = modality_of_task(result["task"]).baseline
