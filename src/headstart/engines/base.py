@@ -87,16 +87,13 @@ class Engine(Protocol):
         """Return the blocks side by side, float32 of shape (n, sum of widths)."""
 
 
-def packs(lengths: NDArray[np.int64], budget: int = BUDGET) -> Iterator[NDArray[np.intp]]:
-    """Yield the positions of each batch: longest first, of nearly equal lengths, together within the budget.
-
-    A batch has `budget` tokens at most, padding included; a piece that is longer stands alone.
-    """
+def packs(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.intp]]:
+    """Yield the positions of each batch: longest first, of nearly equal lengths, within BUDGET, or one piece alone."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
         longest = padded_length(int(lengths[order[start]]))
-        count = max(1, budget // longest)
+        count = max(1, BUDGET // longest)
         yield order[start : start + count]
         start += count
 

@@ -23,6 +23,7 @@ from headstart.heads.principal_axes import PrincipalRows
 ROWS_PER_BLOCK = 512  # their scores stay in the processor's cache
 MIN_HEADS_TO_SORT = 64  # at once; with fewer, leaving out those that a block does not teach costs more than it saves
 MIN_WORK_FOR_THREADS = 1e7  # multiplications in one look at all rows
+MAX_STEPS = 300  # of L-BFGS for each penalty
 MAX_HALVINGS = 15  # of one step
 ARMIJO = 1e-4  # share of the predicted descent that a step must bring
 
@@ -107,7 +108,6 @@ def fit_convex(
     penalties: Sequence[float],
     weights: NDArray[np.float64],
     tolerance: float = 1e-5,
-    steps: int = 300,
     threads: int | None = None,
 ) -> Iterator[FoldHeads]:
     """Yield the heads that minimise `loss + penalty/2 |coefficients|^2`, each started from the one before.
@@ -135,7 +135,7 @@ def fit_convex(
         with _block_map(threads) as run:
             losses = _penalised_losses(loss, blocks, penalty, units, run)
             start = (raw / units).reshape(m, -1)
-            raw = minimise(losses, start, tolerance=tolerance, steps=steps).reshape(m, c, -1) * units
+            raw = minimise(losses, start, tolerance=tolerance, steps=MAX_STEPS).reshape(m, c, -1) * units
         yield FoldHeads(raw[..., :k], raw[..., k])
 
 

@@ -94,22 +94,16 @@ class LayerChoice:
     principal: PrincipalRows
 
 
-def choose_layer(
-    layers: Iterable[tuple[str, NDArray[np.floating]]],
-    y: NDArray[np.int64],
-    c: int,
-    *,
-    groups: Sequence[str] | None = None,
-) -> LayerChoice:
+def choose_layer(layers: Iterable[tuple[str, NDArray[np.floating]]], y: NDArray[np.int64], c: int) -> LayerChoice:
     """Return the layer on which ridge regression has the least leave-one-out squared error.
 
-    Layers are names and features of shape (n, d); a generator need hold no more than one of them at a time. Examples of
-    one group, of n names, are left out together. Raises UsageError as `choose_head` does, and where there is no layer.
+    Layers are names and features of shape (n, d); a generator need hold no more than one of them at a time. Raises
+    UsageError as `choose_head` does, and where there is no layer.
     """
     errors: dict[str, float] = {}
     best: tuple[str, PrincipalRows] | None = None
     for layer, x in layers:
-        task = cross_validation_task(x, y, c, seed=0, folds=2, groups=groups)
+        task = cross_validation_task(x, y, c, seed=0, folds=2)
         _, error = choose_ridge_penalty(task)
         if error < min(errors.values(), default=np.inf):
             best = layer, task.principal
@@ -184,13 +178,13 @@ def fit_ridge(features: Features, *, penalties: Sequence[float] = RIDGE_PENALTIE
 
 
 def fit_logistic(
-    x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, penalties: Sequence[float], seed: int, folds: int = 3
+    x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, penalties: Sequence[float], seed: int
 ) -> LinearHead:
     """Fit a calibrated multinomial logistic head and keep the penalty with the least log loss on unseen examples.
 
     Penalties and errors are as in `fit_ridge`, the strongest penalty first.
     """
-    task = cross_validation_task(x, y, c, seed=seed, folds=folds)
+    task = cross_validation_task(x, y, c, seed=seed, folds=3)
     return _fit_on_all_rows(task, cross_validate(task, "logistic", penalties), c)
 
 

@@ -162,7 +162,7 @@ def count_terms(texts: Sequence[str]) -> TermCounts:
     return TermCounts(column_of, np.array(columns, np.int32), np.array(counts, np.float32), np.array(starts, np.int64))
 
 
-def choose_tfidf(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int, folds: int = 3) -> TfidfChoice:
+def choose_tfidf(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int) -> TfidfChoice:
     """Fit logistic regression on TF-IDF, with the penalty that has the least log loss on unseen texts.
 
     Equal texts stand in one fold; `y` are class ids of shape (n,), in 0..c-1.
@@ -171,7 +171,7 @@ def choose_tfidf(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: in
     vocabulary = counts.vocabulary()
     x = counts.vectors(vocabulary)
     contents = (text.encode("utf-8", "surrogatepass") for text in texts)
-    labelled = label_folds(contents, y, np.ones(len(y)), folds=folds, seed=seed)
+    labelled = label_folds(contents, y, np.ones(len(y)), folds=3, seed=seed)
     trial = best_trial(labelled, "logistic", TFIDF_PENALTIES, _out_of_fold_scores(x, labelled))
     path = _fit_sparse(x, labelled.y, labelled.c, [each for each in TFIDF_PENALTIES if each >= trial.penalty])
     *_, (weight, bias) = path

@@ -25,24 +25,19 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in SUFFIXES.value
 
 MAX_PIXELS = 64 * 2**20  # 192 MiB as RGB; above every common camera, below what a bomb needs
 
-_MAGIC: tuple[tuple[bytes, Format], ...] = (
+_Beginning = bytes | tuple[bytes, ...]  # of a file, or several of which it has one
+_MAGIC: tuple[tuple[_Beginning, Format], ...] = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"GIF87a", "gif"),
-    (b"GIF89a", "gif"),
+    ((b"GIF87a", b"GIF89a"), "gif"),
     (b"BM", "bmp"),
-    (b"II*\x00", "tiff"),
-    (b"MM\x00*", "tiff"),
-    (b"II+\x00", "tiff"),
-    (b"MM\x00+", "tiff"),
+    ((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "tiff"),
 )
 _BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
-_REFUSED: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"%!PS", "EPS"),
-    (0, b"\xc5\xd0\xd3\xc6", "EPS"),
+_REFUSED: tuple[tuple[int, _Beginning, str], ...] = (
+    (0, (b"%!PS", b"\xc5\xd0\xd3\xc6"), "EPS"),
     (0, b"8BPS", "PSD"),
-    (0, b"\xd7\xcd\xc6\x9a", "WMF"),
-    (0, b"\x01\x00\x09\x00\x00\x03", "WMF"),
+    (0, (b"\xd7\xcd\xc6\x9a", b"\x01\x00\x09\x00\x00\x03"), "WMF"),
     (40, b" EMF", "EMF"),
     (0, b"SIMPLE  =", "FITS"),
     (0, b"\x89HDF", "HDF5"),
@@ -52,8 +47,7 @@ _REFUSED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x00\x00\x02\x00", "CUR"),
     (0, b"icns", "ICNS"),
     (0, b"\x01\xda", "SGI"),
-    (4, b"\x11\xaf", "FLI"),
-    (4, b"\x12\xaf", "FLI"),
+    (4, (b"\x11\xaf", b"\x12\xaf"), "FLI"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (4, b"jP  \r\n\x87\n", "JPEG 2000"),
     (0, b"\xff\x0a", "JPEG XL"),
@@ -65,19 +59,15 @@ _REFUSED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x0a\x05\x01\x08", "PCX"),
     (8, b"CR\x02\x00", "CR2"),
 )
-_OTHERS: tuple[tuple[bytes, str], ...] = (
+_OTHERS: tuple[tuple[_Beginning, str], ...] = (
     (b"%PDF", "PDF"),
-    (b"PK\x03\x04", "ZIP"),
-    (b"PK\x05\x06", "ZIP"),
+    ((b"PK\x03\x04", b"PK\x05\x06"), "ZIP"),
     (b"\x1f\x8b", "gzip"),
     (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
     (b"Rar!", "RAR"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a program"),
-    (b"RIFF", "sound or video"),
-    (b"ID3", "sound"),
-    (b"OggS", "sound or video"),
-    (b"fLaC", "sound"),
+    ((b"\x7fELF", b"MZ"), "a program"),
+    ((b"RIFF", b"OggS"), "sound or video"),
+    ((b"ID3", b"fLaC"), "sound"),
     (b"\x1aE\xdf\xa3", "video"),
     (b"SQLite format 3", "SQLite"),
     (b"version https://git-lfs", "a Git LFS pointer"),

@@ -83,10 +83,8 @@ def decode(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     The result is that of a full decode, a resize of the shorter side to `resize` and a centre crop, as torchvision and
     timm do it. Only the part inside the crop is resized, and a JPEG is decoded at 1/8, 1/4 or 1/2 scale where that
     leaves `MARGIN` times the pixels asked for. Any size from 1 x 1 to `formats.MAX_PIXELS` is used. Where the crop is
-    larger than the resized picture, the rest is `background`.
-
-    Raises:
-        BadExample: the bytes are no accepted picture, truncated, broken, or too many pixels.
+    larger than the resized picture, the rest is `background`. Raises BadExample where the bytes are no accepted
+    picture, truncated, broken, or too many pixels.
     """
     stored = _read(data, lambda width, height: _scale_needed(preprocessing, width, height), preprocessing.background)
     window = _window(preprocessing, *stored.upright)
