@@ -154,8 +154,7 @@ def vectors(data: Path, work: str) -> None:
     from headstart.judge.intervals import difference
     from headstart.comparison.budget import Limits, batch_for
     from headstart.judge.benefit.results import COARSE_EPOCH_RATIO
-    from headstart.comparison.trained_arms import random_network
-    from headstart.comparison.trained_arms import ArmConfig, train_arm
+    from headstart.comparison.arms import ArmConfig, random_network, train_arm
     from headstart.run.prepare import as_network
     from headstart.run.options import FitOptions
     from headstart.run.prepare import prepare

@@ -43,8 +43,8 @@ ORDER = {
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
     "ship": "schema bundle card upload",
     "run": "clock folder option_model options prepare",
-    "fitting": "words choices predictor tuning result page fit",
-    "comparison": "options untrained_arms budget trained_arms outcome_store splits experiment result compare",
+    "fitting": "words predictor tuning result page fit",
+    "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
     "cli": "messages command running fit compare pretrain predict sources demo app reference",
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.comparison.untrained_arms import trained_layer
+from headstart.comparison.arms import trained_layer
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing, shorter_side
 from headstart.data.text import Tokens

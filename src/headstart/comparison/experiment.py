@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import HeadstartError, UsageError
 from headstart.base.progress import Progress
+from headstart.comparison.arms import (
+    ArmConfig,
+    horizontal_flip_keeps_labels,
+    random_network,
+    run_untrained_arms,
+    train_arm,
+    trained_layer,
+)
 from headstart.comparison.budget import (
     SMALLEST_SIDE,
     ExperimentCell,
@@ -24,8 +32,6 @@ from headstart.comparison.budget import (
 from headstart.comparison.options import CompareOptions
 from headstart.comparison.outcome_store import Outcomes
 from headstart.comparison.splits import MIN_SEEDS, ExperimentSplits, LabelSplit
-from headstart.comparison.trained_arms import ArmConfig, horizontal_flip_keeps_labels, random_network, train_arm
-from headstart.comparison.untrained_arms import run_untrained_arms, trained_layer
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
 from headstart.judge.benefit.results import Outcome
 from headstart.run.clock import Clock

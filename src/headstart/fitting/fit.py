@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.progress import Progress
-from headstart.fitting.choices import fit_baseline, select_layer_and_head
 from headstart.fitting.page import build_page, pick_examples
-from headstart.fitting.predictor import Fitted, frozen_predictor, stacked_predictor
+from headstart.fitting.predictor import Fitted, fit_baseline, frozen_predictor, select_layer_and_head, stacked_predictor
 from headstart.fitting.result import FitResult, build_model, build_result, measure, write_out
 from headstart.judge.report.fit_page import verdict
 from headstart.model import Model

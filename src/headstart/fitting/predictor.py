@@ -1,22 +1,45 @@
-"""What names the classes of the test examples: the source as it is, or with the text baseline stacked on it."""
+"""From features to a predictor: the layer, the head and the baseline that are chosen, and what names the classes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.cache import Arrays, ResultCache
+from headstart.base.config import cache_dir
+from headstart.base.hashing import sha256
+from headstart.data.text import texts_at
 from headstart.engines.base import Block
-from headstart.fitting.choices import BaselineResult, LayerSelection
-from headstart.fitting.words import TextBaseline, stack_text_baseline
+from headstart.fitting.words import TextBaseline, fit_text_baseline, stack_text_baseline
 from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.select import HeadChoice
+from headstart.heads.select import CHOICE_VERSION, HeadChoice, affordable_kinds, choose_head, choose_layer
 from headstart.heads.stacking import Stacking
-from headstart.heads.tfidf import TfidfHead
+from headstart.heads.tfidf import TfidfChoice, TfidfHead
+from headstart.judge.baselines import SIMPLE_BASELINES
 from headstart.run.prepare import PreparedData
 from headstart.sources.base import Source
+from headstart.sources.layers import AUTO
+
+
+@dataclass(frozen=True)
+class LayerSelection:
+    """The layer that was chosen, and the leave-one-out squared error of each one that was tried."""
+
+    chosen: str
+    errors: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """What needs no source: raw pixels or TF-IDF with logistic regression."""
+
+    probabilities: NDArray[np.float32]  # float32 of shape (n, c), of the test examples
+    text_baseline: TextBaseline | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +68,111 @@ class Fitted:
     choice: HeadChoice
     baseline: BaselineResult
     predictor: FittedPredictor
+
+
+def remembered_choice(
+    what: str,
+    arrays: Sequence[NDArray[Any]],
+    inputs: Mapping[str, Any],
+    choose: Callable[[], tuple[dict[str, Any], Arrays]],
+) -> tuple[dict[str, Any], Arrays]:
+    """Return what `choose` returned before for the same numbers, inputs and code that chooses, or what it returns now.
+
+    That is plain values and arrays.
+    """
+    made_by = {"version": CHOICE_VERSION, "numpy": version("numpy"), "scipy": version("scipy")}
+    numbers = [[str(array.dtype), list(array.shape), sha256(np.ascontiguousarray(array).data)] for array in arrays]
+    key = {"what": what, "numbers": numbers, **inputs, **made_by}
+    cache = ResultCache(cache_dir() / "choices")
+    parts = cache.get(key)
+    if parts is None:
+        parts = choose()
+        cache.put(key, *parts)
+    return parts
+
+
+def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSelection, HeadChoice]:
+    """Choose the layer by leave-one-out error where it is left open, then the head by cross-validation.
+
+    What was chosen before for the same features, labels and seed is remembered, and not chosen again.
+    """
+    train = prepared.parts.train
+    names = [name for name in prepared.source.auto_layers if name in prepared.source.info.layers]
+    numbers: list[NDArray[Any]] = [prepared.extraction.x[np.asarray(train, dtype=np.intp)], prepared.labels(train)]
+    inputs = {
+        "classes": list(prepared.scan.dataset.classes),
+        "blocks": [[block.name, block.width] for block in prepared.extraction.blocks],
+        "layer": prepared.source.layer,
+        "tried": names,
+        "seed": seed,
+    }
+
+    def choose() -> tuple[dict[str, Any], Arrays]:
+        layers, choice = _choose(prepared, names, seed)
+        plain, arrays = choice.to_parts()
+        errors = {name: float(error) for name, error in layers.errors.items()}
+        return {"layer": layers.chosen, "errors": errors, "choice": plain}, arrays
+
+    plain, arrays = remembered_choice("choice", numbers, inputs, choose)
+    return LayerSelection(plain["layer"], plain["errors"]), HeadChoice.from_parts(plain["choice"], arrays)
+
+
+def _choose(prepared: PreparedData, names: Sequence[str], seed: int) -> tuple[LayerSelection, HeadChoice]:
+    dataset, train = prepared.scan.dataset, prepared.parts.train
+    labels = prepared.labels(train)
+    layer = prepared.source.layer
+    if layer != AUTO or len(names) == 1:
+        layer = names[0] if layer == AUTO else layer
+        layers, principal = LayerSelection(layer, {}), None
+    else:
+        candidates = ((name, prepared.features(name, train).x) for name in names)
+        layer_choice = choose_layer(candidates, labels, len(dataset.classes))
+        layers, principal = LayerSelection(layer_choice.layer, dict(layer_choice.errors)), layer_choice.principal
+    x = prepared.features(layers.chosen, train).x
+    choice = choose_head(x, labels, dataset.classes, seed=seed, principal=principal)
+    if principal is None or layers.chosen == names[0]:
+        return layers, choice
+    narrow = prepared.features(names[0], train).x
+    present = len(np.unique(labels))
+    kinds, narrow_kinds = (affordable_kinds(len(labels), min(rows.shape), present)[0] for rows in (x, narrow))
+    if len(narrow_kinds) > len(kinds):
+        # The wider layer leaves time for fewer kinds of head: the narrower one may end up better.
+        narrow_choice = choose_head(narrow, labels, dataset.classes, seed=seed)
+        if narrow_choice.log_loss < choice.log_loss:
+            return LayerSelection(names[0], layers.errors), narrow_choice
+    return layers, choice
+
+
+def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
+    """Return what the simple baseline of this kind of examples says of the test part; it too is remembered."""
+    if prepared.scan.dataset.kind == "text":
+        text_baseline = _fit_text_baseline(prepared, seed)
+        return BaselineResult(text_baseline.probabilities, text_baseline)
+    parts, c = prepared.parts, len(prepared.scan.dataset.classes)
+    kind, y = prepared.scan.dataset.kind, prepared.labels(parts.train)
+    train, test = prepared.baseline_inputs(parts.train), prepared.baseline_inputs(parts.test)
+
+    def choose() -> tuple[dict[str, Any], Arrays]:
+        return {}, {"probabilities": SIMPLE_BASELINES[kind](train, y, test, c=c, seed=seed)}
+
+    _, arrays = remembered_choice(f"simple {kind}", [train, y, test], {"classes": c, "seed": seed}, choose)
+    return BaselineResult(arrays["probabilities"])
+
+
+def _fit_text_baseline(prepared: PreparedData, seed: int) -> TextBaseline:
+    parts, dataset, hashes = prepared.parts, prepared.scan.dataset, prepared.scan.hashes
+    train, test = texts_at(dataset, parts.train), texts_at(dataset, parts.test)
+    y, c = prepared.labels(parts.train), len(dataset.classes)
+    positions = {"train": parts.train, "test": parts.test}
+    inputs = {name: [hashes[position] for position in part] for name, part in positions.items()}
+
+    def choose() -> tuple[dict[str, Any], Arrays]:
+        text_baseline = fit_text_baseline(train, test, y, c, seed=seed)
+        plain, arrays = text_baseline.choice.to_parts()
+        return plain, {**arrays, "probabilities": text_baseline.probabilities}
+
+    plain, arrays = remembered_choice("words", [y], {**inputs, "classes": c, "seed": seed}, choose)
+    return TextBaseline(TfidfChoice.from_parts(plain, arrays), train, test, arrays["probabilities"])
 
 
 def frozen_predictor(prepared: PreparedData, layers: LayerSelection, choice: HeadChoice) -> FittedPredictor:

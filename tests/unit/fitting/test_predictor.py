@@ -10,7 +10,7 @@ import pytest
 from toy_texts import sentences, write_csv
 
 import headstart as hs
-from headstart.fitting import choices
+from headstart.fitting import predictor
 from headstart.testing import toy_photos
 
 
@@ -26,9 +26,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return call
 
-    monkeypatch.setattr(choices, "choose_head", counting("choose_head", choices.choose_head))
-    monkeypatch.setattr(choices, "fit_text_baseline", counting("fit_text_baseline", choices.fit_text_baseline))
-    baselines = choices.SIMPLE_BASELINES
+    monkeypatch.setattr(predictor, "choose_head", counting("choose_head", predictor.choose_head))
+    monkeypatch.setattr(predictor, "fit_text_baseline", counting("fit_text_baseline", predictor.fit_text_baseline))
+    baselines = predictor.SIMPLE_BASELINES
     monkeypatch.setitem(baselines, "image", counting("pixel_baseline", baselines["image"]))
     return calls
 
@@ -60,6 +60,6 @@ def test_photos_too_and_other_labels_are_another_choice(
     (photos / sorted(path.name for path in photos.iterdir())[0]).rename(photos / "zebra")
     hs.fit(photos, **how)
     assert counted["choose_head"] == 2
-    monkeypatch.setattr(choices, "CHOICE_VERSION", 10_000)
+    monkeypatch.setattr(predictor, "CHOICE_VERSION", 10_000)
     hs.fit(photos, **how)
     assert counted["choose_head"] == 3

@@ -1,4 +1,4 @@
-"""The arms of a comparison that learn: the same network from random weights, and the source, tuned."""
+"""The arms of a comparison: baselines, frozen source, and, trained, the network from random weights and tuned."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.progress import Progress
-from headstart.comparison.untrained_arms import trained_layer
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.split import hold_out
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract_again
 from headstart.features.features import Features
+from headstart.fitting.predictor import fit_baseline, frozen_predictor, select_layer_and_head, stacked_predictor
 from headstart.heads.linear import softmax
 from headstart.heads.select import fit_ridge
-from headstart.judge.benefit.gains import SCRATCH
+from headstart.judge.baselines import majority_baseline
+from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START
 from headstart.judge.benefit.results import Outcome, measured_epochs
 from headstart.judge.metrics import log_losses
 from headstart.run.prepare import PreparedData, as_network
 from headstart.sources.base import Source
-from headstart.sources.layers import select
+from headstart.sources.layers import AUTO, POOL, select
 from headstart.sources.registry import open_source
 from headstart.tune.training.trackers import Tracker
 
@@ -44,6 +45,45 @@ FLIP_SHARE = 0.25
 """The share of the labels on which it is decided whether a mirrored picture keeps its label."""
 STATISTICS_BATCH, STATISTICS_PICTURES = 32, 512
 """The pictures of a batch over which BatchNorm's first statistics are taken, and at most so many in all."""
+
+
+def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extraction: float) -> dict[str, Outcome]:
+    """Return the outcomes of both baselines, of the frozen source and of its closed-form head.
+
+    `extraction` is the seconds that the features of one example took; those of the training part count as the arm's.
+    """
+    train, test = prepared.parts.train, prepared.parts.test
+    y, y_test = prepared.labels(train), prepared.labels(test)
+    features = extraction * len(train)
+    outcomes = {MAJORITY: _outcome_of(majority_baseline(y, len(prepared.scan.dataset.classes), len(test)), y_test, 0.0)}
+    start = time.perf_counter()
+    baseline = fit_baseline(prepared, seed=seed)
+    outcomes[SIMPLE] = _outcome_of(baseline.probabilities, y_test, time.perf_counter() - start)
+    start = time.perf_counter()
+    head = fit_ridge(prepared.features(layer, train))
+    probabilities = head.predict_proba(prepared.features(layer, test).x)
+    seconds = features + time.perf_counter() - start
+    outcomes[START] = _outcome_of(probabilities, y_test, seconds, f"ridge on {layer}")
+    start = time.perf_counter()
+    layers, choice = select_layer_and_head(prepared, seed=seed)
+    frozen = frozen_predictor(prepared, layers, choice)
+    if baseline.text_baseline is not None:
+        frozen = stacked_predictor(prepared, frozen, choice, baseline.text_baseline)
+    note = f"{choice.head.kind}{'' if frozen.text_head is None else ' + words'} on {layers.chosen}"
+    outcomes[FROZEN] = _outcome_of(frozen.probabilities, y_test, features + time.perf_counter() - start, note)
+    return outcomes
+
+
+def _outcome_of(probabilities: NDArray[np.floating], y: NDArray[np.int64], seconds: float, note: str = "") -> Outcome:
+    """Return the outcome of an arm without epochs, from probabilities of shape (n, c)."""
+    right = probabilities.argmax(axis=1) == y
+    losses = log_losses(probabilities, y).astype(np.float32)
+    return Outcome(np.zeros(1, np.int64), right[None], losses[None], np.array([seconds]), note=note)
+
+
+def trained_layer(source: Source) -> str:
+    """Return the layer whose features the head of a network that learns gets: `pool`, unless another is named."""
+    return POOL if source.layer == AUTO else source.layer
 
 
 @dataclass(frozen=True)
