@@ -13,11 +13,9 @@ from typer.core import TyperArgument, TyperCommand
 
 from headstart.run.option_model import GROUPS, Options, flag, flag_of, metadata_of
 
-FIRST_COLUMN = 27
-"""Columns of the help for the names of options, where they fit."""
+FIRST_COLUMN = 27  # columns of the help for the names of options, where they fit
 
-Argument = tuple[str, Any, str, str]
-"""Name, annotation, metavar and help of an argument of a command."""
+Argument = tuple[str, Any, str, str]  # name, annotation, metavar and help of an argument of a command
 
 
 class DisplayOptions(Options):

@@ -7,8 +7,7 @@ import sys
 import textwrap
 from typing import TextIO
 
-MAX_COLUMNS = 120
-"""Lines on a terminal are no longer than this, for long ones are hard to read."""
+MAX_COLUMNS = 120  # lines on a terminal are no longer than this, for long ones are hard to read
 
 
 def show(text: str, stream: TextIO | None = None) -> None:

@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 
 RATE_DIVISOR, MAX_ATTEMPTS = 3.0, 3
 """A run whose loss explodes starts again at a rate so many times lower; so many runs at most."""
-FLIP_SHARE = 0.25
-"""The share of the labels on which it is decided whether a mirrored picture keeps its label."""
+FLIP_SHARE = 0.25  # the share of the labels on which it is decided whether a mirrored picture keeps its label
 STATISTICS_BATCH, STATISTICS_PICTURES = 32, 512
 """The pictures of a batch over which BatchNorm's first statistics are taken, and at most so many in all."""
 

@@ -20,21 +20,15 @@ from headstart.judge.benefit.results import COARSE_EPOCH_RATIO, EPOCH_RATIO, mea
 from headstart.run.prepare import PreparedData
 from headstart.sources.base import Source
 
-BACKWARD = 3.0
-"""What a picture costs to learn from, in passes through the network."""
-CACHED_SHARE = 0.2
-"""The share of a pass that is left where the activations of the frozen layers are cached."""
-CACHED_VIEWS = 4
-"""The views of each picture whose activations are cached."""
-SAMPLED_PICTURES = 32
-"""The pictures whose size is looked at."""
+BACKWARD = 3.0  # what a picture costs to learn from, in passes through the network
+CACHED_SHARE = 0.2  # the share of a pass that is left where the activations of the frozen layers are cached
+CACHED_VIEWS = 4  # the views of each picture whose activations are cached
+SAMPLED_PICTURES = 32  # the pictures whose size is looked at
 SMALLEST_SIDE = {SCRATCH: 32, TUNED: 64}
 """Pixels: what has learned on large pictures finds nothing in much smaller ones; random weights may learn on them."""
 SMALLER_SIDES = (192, 160, 128, 96, 64, 48, 32)
-TIMED_BATCH = 16
-"""The pictures of a batch that is timed."""
-SMALL_BATCH, BATCH, FEW_LABELS = 16, 32, 200
-"""The examples of a step: the smaller number below so many labels."""
+TIMED_BATCH = 16  # the pictures of a batch that is timed
+SMALL_BATCH, BATCH, FEW_LABELS = 16, 32, 200  # the examples of a step: the smaller number below so many labels
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ from headstart.run.prepare import prepare
 from headstart.sources.base import Source
 from headstart.tune.training.trackers import open_trackers
 
-SOURCES = "sources"
-"""The folder that holds one comparison for each of several sources."""
+SOURCES = "sources"  # the folder that holds one comparison for each of several sources
 
 
 @documented(CompareOptions)

@@ -42,18 +42,12 @@ from headstart.tune.training.trackers import Tracker
 if TYPE_CHECKING:
     from headstart.tune.inputs.base import DecodedCache
 
-UNTRAINED_SHARE = 0.4
-"""The share of the budget that baselines and frozen source may take in all seeds."""
-SCARCE_SHARE = 0.4
-"""Where less than this share of the seconds that training is planned to take is left, seeds are left out."""
-LEARNING_SHARE = 0.6
-"""The share of the seconds left that learning has at least, however long measuring takes."""
-MIN_RUN_SECONDS = 5.0
-"""What a run may take at least, while the budget lasts: the planned costs hold no overhead."""
-RERUN_FACTOR = 1.5
-"""A run that was cut is run again where at least so many times its seconds are left."""
-RERUN_MARGIN = 1.2
-"""A run that is run again may take so many times the seconds that all of its epochs are expected to take."""
+UNTRAINED_SHARE = 0.4  # the share of the budget that baselines and frozen source may take in all seeds
+SCARCE_SHARE = 0.4  # where less than this share of the seconds that training is planned to take is left, seeds go
+LEARNING_SHARE = 0.6  # the share of the seconds left that learning has at least, however long measuring takes
+MIN_RUN_SECONDS = 5.0  # what a run may take at least, while the budget lasts: the planned costs hold no overhead
+RERUN_FACTOR = 1.5  # a run that was cut is run again where at least so many times its seconds are left
+RERUN_MARGIN = 1.2  # it may then take so many times the seconds that all of its epochs are expected to take
 UNTRAINED = (MAJORITY, SIMPLE, START, FROZEN)
 
 

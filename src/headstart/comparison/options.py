@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 else:
     Source = Any
 
-ALL = "all"
-"""What all labels of each class are called, where the numbers of labels are named."""
+ALL = "all"  # what all labels of each class are called, where the numbers of labels are named
 IDENTITY = (
     "long_texts",
     "labels_per_class",

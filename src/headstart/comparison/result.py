@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,19 +121,10 @@ def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
 
 
 def _warnings(experiment: Experiment, benefit: Benefit) -> list[str]:
-    prepared = experiment.prepared
-    dataset = prepared.scan.dataset
-    skipped = [f"{len(dataset.skipped)} broken examples were skipped."] if dataset.skipped else []
-    notes = (
-        *prepared.source.info.notes,
-        *dataset.notes,
-        *prepared.scan.notes,
-        *experiment.splits.parts.notes,
-        *prepared.extraction.notes,
-        *experiment.notes,
-        *_cut_short(experiment, benefit),
-    )
-    return list(dict.fromkeys([*skipped, *notes]))
+    prepared = replace(experiment.prepared, parts=experiment.splits.parts)
+    count = len(prepared.scan.dataset.skipped)
+    skipped = [f"{count} broken examples were skipped."] if count else []
+    return list(dict.fromkeys([*skipped, *prepared.notes, *experiment.notes, *_cut_short(experiment, benefit)]))
 
 
 def _cut_short(experiment: Experiment, benefit: Benefit) -> list[str]:

@@ -13,8 +13,7 @@ from headstart.run.prepare import PreparedData
 DEFAULT_LABELS = (5, 10, 20, None)
 FEW_LABELS, SEEDS_OF_FEW_LABELS = 10, 5
 """Below so many labels per class there are at least so many seeds: one draw of few labels says little."""
-MIN_SEEDS = 3
-"""As many seeds stay where the budget does not suffice for all of them."""
+MIN_SEEDS = 3  # as many seeds stay where the budget does not suffice for all of them
 
 
 @dataclass(frozen=True)

@@ -124,11 +124,7 @@ def _warnings(fitted: Fitted) -> list[str]:
         [f"{len(dataset.skipped)} broken examples were skipped; the report lists them."] if dataset.skipped else []
     )
     notes = (
-        *prepared.source.info.notes,
-        *dataset.notes,
-        *prepared.scan.notes,
-        *prepared.parts.notes,
-        *extraction.notes,
+        *prepared.notes,
         *(truncation_report(extraction, prepared.source)[1] if dataset.kind == "text" else ()),
         *fitted.choice.notes,
         *fitted.predictor.notes,

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from headstart.tune.problem import TuningProblem
     from headstart.tune.result import Tuning
 
-HELD_OUT = 0.2
-"""Share of the train part that judges tuning, where the data has no validation part of its own."""
+HELD_OUT = 0.2  # share of the train part that judges tuning, where the data has no validation part of its own
 
 
 def tuned_predictor(

@@ -44,14 +44,12 @@ if TYPE_CHECKING:
 
 TIMED_RECORDINGS, MIN_SECONDS, MAX_SECONDS = 1000, 0.1, 10.0
 """The recordings whose length is looked at, and the bounds of the seconds that a network reads by default."""
-MAX_SAMPLING_RATE = 16_000
-"""In Hz; speech and most everyday sounds are told apart by what lies below 8 kHz."""
+MAX_SAMPLING_RATE = 16_000  # in Hz; speech and most everyday sounds are told apart by what lies below 8 kHz
 MAX_VALIDATION, VALIDATION_SHARE = 2000, 0.1
 """At most so many pictures choose the best epoch, and at most this share of those to learn from."""
 WEIGHTS_PER_EXAMPLE = 20_000
 """With more weights than this for each example, a network learns the examples by heart and nothing else."""
-READ_AHEAD = 64
-"""The examples that are read ahead of the one that is used."""
+READ_AHEAD = 64  # the examples that are read ahead of the one that is used
 
 
 @documented(PretrainOptions)

@@ -9,12 +9,9 @@ from pathlib import Path
 from headstart.base.disk import check_writable
 from headstart.base.errors import UsageError
 
-RESULT, SCHEMA = "result.json", 1
-"""What every command writes, and the version of its form."""
-CHECKPOINTS = "checkpoints"
-"""What a run that was stopped goes on from; gone once the run is done."""
-ARMS = "arms"
-"""What the arms of a comparison answered."""
+RESULT, SCHEMA = "result.json", 1  # what every command writes, and the version of its form
+CHECKPOINTS = "checkpoints"  # what a run that was stopped goes on from; gone once the run is done
+ARMS = "arms"  # what the arms of a comparison answered
 
 
 def new_out(command: str, runs: Path = Path("runs")) -> Path:

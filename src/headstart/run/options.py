@@ -40,8 +40,7 @@ def columns_of(value: Any) -> Any:
     return {word.strip(): name for word, _, name in pairs}
 
 
-Columns = Annotated[dict[str, str], BeforeValidator(columns_of)]
-"""Names of columns, by our words for them."""
+Columns = Annotated[dict[str, str], BeforeValidator(columns_of)]  # names of columns, by our words for them
 
 
 class TableOptions(Options):

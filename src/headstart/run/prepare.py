@@ -47,6 +47,13 @@ class PreparedData:
         """The usable examples, with their hashes."""
         return self.extraction.scan
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its reader must know of the source, the data, the split and the features, one sentence each."""
+        scanned = self.scan
+        found = (self.source.info.notes, scanned.dataset.notes, scanned.notes, self.parts.notes, self.extraction.notes)
+        return tuple(note for notes in found for note in notes)
+
     def features(self, layer: str, part: tuple[int, ...]) -> Features:
         """Return the features of one part, taken at `layer`."""
         dataset = self.scan.dataset

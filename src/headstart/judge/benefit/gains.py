@@ -15,8 +15,7 @@ from headstart.judge.intervals import Estimate, crossed_bootstrap, difference
 
 MAJORITY, SIMPLE, SCRATCH, START, FROZEN, TUNED = "majority", "simple", "scratch", "start", "frozen", "tuned"
 """The arms; `start` is the frozen source with a head in closed form, the others are what their names say."""
-TRANSFER_ARMS = (TUNED, FROZEN)
-"""The arms that use the pretrained source."""
+TRANSFER_ARMS = (TUNED, FROZEN)  # the arms that use the pretrained source
 NETWORKS = (SCRATCH, FROZEN, TUNED)
 
 

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-TAIL_SHARE = 0.2
-"""The last share of the epochs, over which a curve's final accuracy is taken."""
+TAIL_SHARE = 0.2  # the last share of the epochs, over which a curve's final accuracy is taken
 FLAT_GAIN = 0.01
 """A curve is flat where its accuracy over the tail is no more than this above that over as many epochs before it."""
-SLOPE_SHARE = 0.25
-"""The first share of the epochs of the shorter curve, over which slopes are taken."""
+SLOPE_SHARE = 0.25  # the first share of the epochs of the shorter curve, over which slopes are taken
 EPOCH_RATIO, COARSE_EPOCH_RATIO = 1.2, 1.6
 """Each measured epoch is so many times the one before: most happens early. The second, where measuring is costly."""
 
