@@ -136,7 +136,7 @@ class Model:
             ),
             preprocessing=bundle.plain_values(self.source.preprocessing),
             layer=self.layer,
-            blocks=[bundle.BlockWidth(block.name, block.width) for block in self.blocks],
+            blocks=list(self.blocks),
             head=bundle.HeadIdentity(self.head.kind, float(self.head.penalty)),
             calibration=bundle.Calibration(float(self.head.temperature)),
             data=self.data,
@@ -159,7 +159,7 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
     return Model(
         source=_open_source(manifest, loaded.tuned),
         layer=manifest.layer,
-        blocks=tuple(Block(block.name, block.width) for block in manifest.blocks),
+        blocks=tuple(manifest.blocks),
         head=loaded.head,
         classes=tuple(manifest.classes),
         report=loaded.report,

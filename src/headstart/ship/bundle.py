@@ -17,6 +17,7 @@ from headstart.base.disk import restore, write_folder
 from headstart.base.errors import BundleError, list_some
 from headstart.base.hashing import sha256, sha256_json
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
 from headstart.heads.tfidf import TfidfHead
 from headstart.ship.schema import SchemaError, build_dataclass
@@ -49,14 +50,6 @@ class SourceIdentity:
     included: bool = False  # whether the bundle holds the weights itself
     # arguments of `open_source` besides the URI that give the source again (arch, size, weights, seed)
     opened: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class BlockWidth:
-    """Name and width of one block of the features that the head reads."""
-
-    name: str
-    width: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +92,7 @@ class Manifest:
     source: SourceIdentity
     preprocessing: dict[str, Any]  # how the source prepares an example, as plain values
     layer: str
-    blocks: list[BlockWidth]  # the columns of the features, in order
+    blocks: list[Block]  # the columns of the features, in order
     head: HeadIdentity
     calibration: Calibration
     data: DataIdentity

@@ -15,10 +15,10 @@ from safetensors.numpy import save as to_safetensors
 
 from headstart.base.errors import BundleError, UsageError, one_line
 from headstart.base.hashing import sha256, sha256_json
+from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
 from headstart.ship import bundle
 from headstart.ship.bundle import (
-    BlockWidth,
     Bundle,
     Calibration,
     DataIdentity,
@@ -39,7 +39,7 @@ def made() -> Bundle:
         source=SourceIdentity("packaged:toy", "toy 1.0", "0" * 64, "Apache-2.0", "run: pip install toy==1.0"),
         preprocessing={"size": [224, 224], "resize": None, "mean": [0.5, 0.5, 0.5]},
         layer="joined",
-        blocks=[BlockWidth("pool", 4), BlockWidth("stage4", 3)],
+        blocks=[Block("pool", 4), Block("stage4", 3)],
         head=HeadIdentity("ridge", 0.5),
         calibration=Calibration(1.25),
         data=DataIdentity("ants_bees", "1" * 64),

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from headstart.base.errors import one_line
+from headstart.engines.base import Block
 from headstart.ship import card
-from headstart.ship.bundle import BlockWidth, Calibration, DataIdentity, HeadIdentity, Manifest, SourceIdentity
+from headstart.ship.bundle import Calibration, DataIdentity, HeadIdentity, Manifest, SourceIdentity
 
 MANIFEST = Manifest(
     task="image-classification",
@@ -22,7 +23,7 @@ MANIFEST = Manifest(
     source=SourceIdentity("packaged:toy", "toy 1.0", "0" * 64, "Apache-2.0", "run: pip install toy==1.0"),
     preprocessing={"size": [224, 224]},
     layer="joined",
-    blocks=[BlockWidth("pool", 4)],
+    blocks=[Block("pool", 4)],
     head=HeadIdentity("ridge", 0.5),
     calibration=Calibration(1.25),
     data=DataIdentity("ants_bees", "1" * 64),
