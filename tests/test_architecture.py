@@ -23,15 +23,14 @@ ORDER = {
     "engines": "base environment openvino torch select conversion_process",
     "sources": "layers taps base architecture checkpoints hub keras networks uri registry convert graphs text providers"
     " catalogue",
-    "sources.checkpoints": "align keras_file safetensors pth checks read load source_folder",
-    "sources.hub": "client repository weights",
+    "sources.checkpoints": "align keras_file safetensors read load source_folder",
+    "sources.hub": "client repository",
     "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source stages"
     " transformers_image transformers_text two_step",
-    "sources.graphs": "protobuf onnx_check traversal openvino_graph saved_model_check sidecar source",
+    "sources.graphs": "checks traversal openvino_graph source",
     "sources.text": "source word_index word_vectors word_network word_source",
-    "sources.keras": "applications layers library network",
-    "sources.providers": "arch keras file huggingface_text timm huggingface onnx package_files packaged_text packaged"
-    " tfhub torchvision words",
+    "sources.keras": "applications layers network",
+    "sources.providers": "arch keras file timm huggingface onnx packaged tfhub torchvision words",
     "features": "modality features store extraction_pass extract",
     "heads": "folds linear principal_axes convex closed_form cross_validation select tfidf stacking",
     "judge": "intervals metrics baselines report benefit gate",

@@ -15,8 +15,7 @@ from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.engines.environment import without_tensorflow
 from headstart.sources.convert import convert
-from headstart.sources.keras.applications import APPLICATIONS
-from headstart.sources.keras.library import build_application, import_keras
+from headstart.sources.keras.applications import APPLICATIONS, build_application, import_keras
 from headstart.sources.registry import open_source
 
 torch = pytest.importorskip("torch")

@@ -18,6 +18,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from headstart.base.errors import list_some
 
@@ -63,49 +64,43 @@ class Misaligned(ValueError):
 
 
 def align(checkpoint: Shapes, expected: Shapes, *, ordered: bool = True) -> Alignment:
-    """Return the match of the checkpoint's tensors with the architecture's.
+    """Return the match of a checkpoint's tensors, in the file's order, with the architecture's.
 
-    Args:
-        checkpoint: shapes of the checkpoint's tensors by name, in the file's order.
-        expected: shapes of the architecture's.
-        ordered: whether the file's order says anything; safetensors sorts by name.
-
-    Raises:
-        Misaligned: no proof accounts for every tensor, or two do; the message and the lists say where.
+    `ordered` says whether that order means anything; safetensors sorts by name. Misaligned: no proof accounts for every
+    tensor, or two do; the message and the lists say where.
     """
-    checkpoint, expected = without_counters(checkpoint), without_counters(expected)
+    checkpoint, expected = (
+        {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
+        for shapes in (checkpoint, expected)
+    )
     if len(checkpoint) != len(expected):
         raise Misaligned(_count_difference(checkpoint, expected), checkpoint, expected)
     stripped = strip_prefixes(checkpoint, expected)
     if stripped.keys() == expected.keys():
-        _check_shapes(stripped, checkpoint, expected)
+        wrong = [
+            f"{stripped[name]} {checkpoint[stripped[name]]} for {shape}"
+            for name, shape in expected.items()
+            if checkpoint[stripped[name]] != shape
+        ]
+        if wrong:
+            listed = f"{len(wrong)} of the right name and another shape: {list_some(wrong)}"
+            raise Misaligned(listed, checkpoint, expected)
         taken = stripped_prefix(checkpoint, expected)
         return Alignment(stripped, "names", (f"{taken!r} taken off every name",) if taken else ())
     if Counter(checkpoint.values()) != Counter(expected.values()):
         raise Misaligned(_first_difference(checkpoint, expected), checkpoint, expected)
     why = _against_order(checkpoint, expected) if ordered else "the file keeps no order"
     if why is None:
-        return Alignment(dict(zip(expected, checkpoint, strict=True)), "order", (_order_note(checkpoint, expected),))
+        same = Counter(checkpoint.values())
+        silent = sum(same[shape] > 1 and role(name) is None for name, shape in checkpoint.items())
+        note = f"{len(expected)} tensors of other names matched by order and shape"
+        note += f"; {silent} of them only their order tells apart" if silent else ""
+        return Alignment(dict(zip(expected, checkpoint, strict=True)), "order", (note,))
     pairs = by_patterns(checkpoint, expected)
     if pairs is None:
         raise Misaligned(f"{why}, and the names do not tell which tensor is which", checkpoint, expected)
     note = f"{len(pairs)} tensors of other names matched by the patterns of their names and their shapes"
     return Alignment(pairs, "patterns", (note,))
-
-
-def without_counters(shapes: Shapes) -> dict[str, Shape]:
-    """Return the tensors without BatchNorm's counters."""
-    return {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
-
-
-def _check_shapes(names: Mapping[str, str], checkpoint: Shapes, expected: Shapes) -> None:
-    wrong = [
-        f"{names[name]} {checkpoint[names[name]]} for {shape}"
-        for name, shape in expected.items()
-        if checkpoint[names[name]] != shape
-    ]
-    if wrong:
-        raise Misaligned(f"{len(wrong)} of the right name and another shape: {list_some(wrong)}", checkpoint, expected)
 
 
 def strip_prefixes(checkpoint: Iterable[str], expected: Iterable[str]) -> dict[str, str]:
@@ -165,13 +160,6 @@ def _against_order(checkpoint: Shapes, expected: Shapes) -> str | None:
     return None
 
 
-def _order_note(checkpoint: Shapes, expected: Shapes) -> str:
-    same = Counter(checkpoint.values())
-    silent = sum(same[shape] > 1 and role(name) is None for name, shape in checkpoint.items())
-    note = f"{len(expected)} tensors of other names matched by order and shape"
-    return f"{note}; {silent} of them only their order tells apart" if silent else note
-
-
 def by_patterns(checkpoint: Shapes, expected: Shapes) -> dict[str, str] | None:
     """Return the match of `expected` with `checkpoint` pattern by pattern; None where it is not certain."""
     theirs, ours = _group_by_pattern(checkpoint), _group_by_pattern(expected)
@@ -179,12 +167,10 @@ def by_patterns(checkpoint: Shapes, expected: Shapes) -> dict[str, str] | None:
         return None
     pairs: dict[str, str] = {}
     for key, patterns in ours.items():
-        others = theirs[key]
-        chosen = _closest(list(patterns), list(others))
-        if chosen is None:
+        if (chosen := _closest(list(patterns), list(theirs[key]))) is None:
             return None
         for name, match in chosen.items():
-            pairs.update(zip(patterns[name], others[match], strict=True))
+            pairs.update(zip(patterns[name], theirs[key][match], strict=True))
     return pairs
 
 
@@ -212,7 +198,7 @@ def _closest(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str] | Non
     for row, name in enumerate(ours):
         column = max(range(len(theirs)), key=table[row].__getitem__)
         best = table[row][column]
-        rivals = [*(table[row][rival] for rival in range(len(theirs)) if rival != column)]
+        rivals = [table[row][rival] for rival in range(len(theirs)) if rival != column]
         rivals += [table[rival][column] for rival in range(len(ours)) if rival != row]
         if best < MIN_SIMILARITY or best - max(rivals) < MIN_MARGIN:
             return None
@@ -222,24 +208,17 @@ def _closest(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str] | Non
 
 def _similarity(first: str, second: str) -> float:
     """Return the share of words that two patterns have in common, 0..1 (Jaccard's index, with repeats)."""
-    a, b = _words(first), _words(second)
+    spaced = (re.sub(r"([a-z])([A-Z])", r"\1 \2", text).lower() for text in (first, second))
+    a, b = (Counter(re.findall(r"[a-z]+", text)) for text in spaced)
     return (a & b).total() / (a | b).total()
-
-
-def _words(text: str) -> Counter[str]:
-    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", text)
-    return Counter(re.findall(r"[a-z]+", spaced.lower()))
 
 
 def side_by_side(checkpoint: Shapes, expected: Shapes) -> str:
     """Return both lists as text, a position a line: the architecture's tensor, then the checkpoint's."""
-    left = [f"{name} {shape}" for name, shape in expected.items()]
-    right = [f"{name} {shape}" for name, shape in checkpoint.items()]
+    left, right = ([f"{name} {shape}" for name, shape in shapes.items()] for shapes in (expected, checkpoint))
     width = max(map(len, left), default=0)
-    rows = max(len(left), len(right))
-    left += [""] * (rows - len(left))
-    right += [""] * (rows - len(right))
-    return "\n".join(f"{first:<{width}}  {second}".rstrip() for first, second in zip(left, right, strict=True))
+    rows = zip_longest(left, right, fillvalue="")
+    return "\n".join(f"{first:<{width}}  {second}".rstrip() for first, second in rows)
 
 
 def _count_difference(checkpoint: Shapes, expected: Shapes) -> str:

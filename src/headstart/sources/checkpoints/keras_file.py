@@ -10,6 +10,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
+from itertools import count, takewhile
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,7 @@ def read_arrays(path: Path) -> Arrays:
     """Return the arrays of a `.keras`, `.weights.h5` or `.h5` file by name, in the order of the model.
 
     Files of Keras 3 name them by place (`layers/conv2d/vars/0`), older ones `LAYER/WEIGHT`. An optimiser's state is
-    left out.
-
-    Raises:
-        SourceError: the file is damaged or too large, needs a Lambda layer, or reaches outside itself.
+    left out. SourceError: the file is damaged or too large, needs a Lambda layer, or reaches outside itself.
     """
     import h5py
 
@@ -66,19 +64,12 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def match_arrays(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]], *, where: str) -> dict[str, str]:
-    """Return which array of a file is which of a network's, by the place of the latter.
+    """Return which array of the file `where` is which of a network's, by place and in the order of the network.
 
     Files of Keras 3 name arrays by place, and are matched by it; the network may itself be a layer of the model that
     was saved. Older files keep the layers in the order of the model, under names that differ from run to run, and are
-    matched by order and shape; what follows the last of the network's own is left.
-
-    Args:
-        arrays: as `read_arrays` returns them.
-        shapes: of the network's arrays by place, in the order of the network.
-        where: what holds the arrays, for messages.
-
-    Raises:
-        SourceError: an array is missing or of another shape; the message lists the first three.
+    matched by order and shape; what follows the last of the network's own is left. SourceError: an array is missing or
+    of another shape.
     """
     names = dict(zip(shapes, [*arrays, *[""] * len(shapes)], strict=False))
     if any("/vars/" in name for name in arrays):
@@ -170,14 +161,9 @@ def _check_links(file: Any, path: Path) -> None:
 
 def _listed(group: Any, name: str) -> list[str] | None:
     """Return a list of texts among the attributes, None for none; a long one is split into numbered parts."""
-    if name in group.attrs:
-        return [_text(value) for value in group.attrs[name]]
-    parts: list[str] = []
-    number = 0
-    while f"{name}{number}" in group.attrs:
-        parts += [_text(value) for value in group.attrs[f"{name}{number}"]]
-        number += 1
-    return parts if number else None
+    numbered = takewhile(group.attrs.__contains__, (f"{name}{number}" for number in count()))
+    parts = [name] if name in group.attrs else list(numbered)
+    return [_text(value) for part in parts for value in group.attrs[part]] if parts else None
 
 
 def _datasets(root: Any) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,4 @@
-"""Loading a released checkpoint into a named architecture: every weight of the body, or an error.
-
-Imports torch: only the files that build a network import this one, and only when they do.
-"""
+"""Loading a released checkpoint into a named architecture: every weight of the body, or an error; imports torch."""
 
 from __future__ import annotations
 
@@ -16,8 +13,7 @@ from headstart.base.disk import write_atomic
 from headstart.base.errors import SourceError, list_some
 from headstart.base.hashing import sha256
 from headstart.sources.checkpoints.align import COUNTER, Alignment, Misaligned, Shape, align, role, strip_prefixes
-from headstart.sources.checkpoints.checks import check_finite
-from headstart.sources.checkpoints.read import CheckpointTensors
+from headstart.sources.checkpoints.read import CheckpointTensors, check_finite
 
 NAME_ANOTHER = "name the architecture that the weights belong to"
 
@@ -40,11 +36,6 @@ def load_checkpoint(body: nn.Module, checkpoint: CheckpointTensors, *, where: st
 
     A classifier that is absent or has another number of classes is left out; nothing else may be.
 
-    Args:
-        body: the architecture, with random weights.
-        checkpoint: what `read_checkpoint` returns.
-        where: names the file in messages.
-
     Raises:
         SourceError: a weight of the body is missing or one is left over, a shape differs, a number is not finite, or
             which tensor is which is not certain; the message names a file with both lists side by side.
@@ -57,13 +48,19 @@ def load_checkpoint(body: nn.Module, checkpoint: CheckpointTensors, *, where: st
     try:
         alignment, dropped = match(shapes, needed, head, ordered=checkpoint.ordered)
     except Misaligned as error:
-        lists = _write_lists(error.both)
+        data = error.both.encode("utf-8", "backslashreplace")
+        lists = cache_dir() / "sources" / f"unaligned-{sha256(data)[:12]}.txt"
+        lists.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(lists, data)
         raise SourceError(
             f"{where} must fit the architecture tensor by tensor", error, f"{NAME_ANOTHER}; both lists are in {lists}"
         ) from error
     state = {name: tensors[source].to(expected[name].dtype) for name, source in alignment.pairs.items()}
     check_finite({alignment.pairs[name]: tensor for name, tensor in state.items()}, where=where)
-    _check_variances(state, alignment, where)
+    for name, tensor in state.items():
+        if role(name) == "variance" and (tensor < 0).any():
+            found = f"one in {alignment.pairs[name]}, matched by {alignment.method}"
+            raise SourceError(f"{where} must hold no variance below zero", found, NAME_ANOTHER)
     missing, unexpected = body.load_state_dict(state, strict=False)
     left = [name for name in missing if name not in head and not name.endswith(COUNTER)]
     if left or unexpected:
@@ -78,11 +75,7 @@ def load_checkpoint(body: nn.Module, checkpoint: CheckpointTensors, *, where: st
 def match(
     checkpoint: Mapping[str, Shape], expected: Mapping[str, Shape], head: frozenset[str], *, ordered: bool
 ) -> tuple[Alignment, tuple[str, ...]]:
-    """Return the proved match, and which tensors of the checkpoint are a classifier that was left out.
-
-    Raises:
-        Misaligned: there is no proof, with the classifier or without.
-    """
+    """Return the match, and which tensors of the checkpoint are a classifier left out; Misaligned without a proof."""
     try:
         return align(checkpoint, expected, ordered=ordered), ()
     except Misaligned as error:
@@ -143,18 +136,6 @@ def _without_tables(
     return remaining, notes
 
 
-def _check_variances(state: Mapping[str, Tensor], alignment: Alignment, where: str) -> None:
-    wrong = [
-        alignment.pairs[name] for name, tensor in state.items() if role(name) == "variance" and bool((tensor < 0).any())
-    ]
-    if wrong:
-        raise SourceError(
-            f"{where} must hold no variance below zero",
-            f"one in {wrong[0]}, matched by {alignment.method}",
-            NAME_ANOTHER,
-        )
-
-
 def _head_note(
     dropped: tuple[str, ...], checkpoint: Mapping[str, Shape], expected: Mapping[str, Shape], head: frozenset[str]
 ) -> str:
@@ -165,10 +146,39 @@ def _head_note(
     return f"its classifier was left out ({theirs:,} classes where the architecture has {classes:,}): features only"
 
 
-def _write_lists(lists: str) -> str:
-    """Return the path of a file that shows both lists, under the cache."""
-    data = lists.encode("utf-8", "backslashreplace")
-    path = cache_dir() / "sources" / f"unaligned-{sha256(data)[:12]}.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, data)
-    return str(path)
+def load_in_order(body: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
+    """Load `state` into `body` by position: the same tensors under other names, in the same order.
+
+    SourceError: the count, a shape or a kind of number differs, or a number is not finite.
+    """
+    expected = body.state_dict()
+    if len(state) != len(expected):
+        raise SourceError(
+            f"{where} must hold the {len(expected)} tensors of the architecture",
+            f"{len(state)} tensors",
+            NAME_ANOTHER,
+        )
+    paired = dict(zip(expected, state.values(), strict=True))
+    check_shapes(expected, paired, where=where)
+    check_finite(state, where=where)
+    body.load_state_dict(paired, strict=True)
+
+
+def check_shapes(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, where: str) -> None:
+    """Raise SourceError, listing the first three, where a tensor differs in shape or kind from what is wanted."""
+    wrong = [
+        f"{name} {_shown(tensors[name])} for {_shown(tensor)}"
+        for name, tensor in expected.items()
+        if tensors[name].shape != tensor.shape or tensors[name].is_floating_point() != tensor.is_floating_point()
+    ]
+    if wrong:
+        raise SourceError(
+            f"{where} must fit the architecture tensor by tensor",
+            f"{len(wrong)} that do not: {list_some(wrong)}",
+            NAME_ANOTHER,
+        )
+
+
+def _shown(tensor: Tensor) -> str:
+    kind = "" if tensor.is_floating_point() else f" {tensor.dtype}".replace("torch.", "")
+    return f"({', '.join(map(str, tensor.shape))}){kind}"

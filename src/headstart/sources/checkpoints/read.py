@@ -1,22 +1,27 @@
 """Released checkpoints: the named tensors of a file, whatever wraps them, with what was taken off said.
 
-Imports torch: only the files that build a network import this one, and only when they do.
+The archive of a PyTorch checkpoint is checked before torch reads it, and torch reads it without running anything.
+Imports torch.
 """
 
 from __future__ import annotations
 
+import pickle
+import re
+import warnings
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import torch
 from torch import Tensor
 
 from headstart.base.errors import SourceError, list_some
-from headstart.sources.checkpoints import pth
 from headstart.sources.checkpoints.keras_file import SUFFIXES
-from headstart.sources.checkpoints.safetensors import read_safetensors
+from headstart.sources.checkpoints.safetensors import UnsoundFile, read_safetensors
 
 WRAPPERS = (
     "state_dict_ema", "model_ema", "ema_state_dict", "params_ema",
@@ -29,13 +34,19 @@ REFUSED = {".npy": "NumPy", ".npz": "NumPy", ".pkl": "pickle", ".pickle": "pickl
 HDF5, NUMPY = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY"
 SAVE = "save the network's state_dict as safetensors, and name that file"
 
+ZIP = b"PK\x03\x04"
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""How torch's older form starts: the pickle of its magic number."""
+LOCAL_HEADER = 30
+REMEDY = "get the file again from where it came from"
+CONVERT = "load it where you trust its author, and save its state_dict as safetensors"
+
 
 @dataclass(frozen=True)
 class CheckpointTensors:
-    """The tensors of a file.
+    """The tensors of a file by name, in its order.
 
     Attributes:
-        tensors: by name, in the file's order.
         notes: what was taken off around them, one line each.
         ordered: whether that order is the one they were written in; safetensors sorts by name.
     """
@@ -48,15 +59,28 @@ class CheckpointTensors:
 def read_checkpoint(path: Path) -> CheckpointTensors:
     """Return the named tensors of a safetensors or PyTorch file; nothing in it is run.
 
-    Raises:
-        SourceError: another format, a damaged file, code in it, or no network in it; the message says what to do.
+    SourceError: another format, a damaged file, code in it, or no network in it; the message says what to do.
     """
     with path.open("rb") as file:
         start = file.read(16)
     _refuse_others(path, start)
     if path.suffix == ".safetensors" or start[8:9] == b"{":
         return CheckpointTensors(read_safetensors(path), ordered=False)
-    return unwrap(pth.read(path), where=str(path))
+    return unwrap(read_pth(path), where=str(path))
+
+
+def read_repository(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """Return the tensors of a repository's safetensors files, or of its one PyTorch file.
+
+    SourceError: a file is damaged, or holds anything but named tensors of finite numbers; nothing in it is run.
+    """
+    first = paths[0]
+    if first.suffix == ".safetensors":
+        state = {name: tensor for path in paths for name, tensor in read_safetensors(path).items()}
+    else:
+        state = unwrap(read_pth(first), where=str(first)).tensors
+    check_finite(state, where=str(first))
+    return state
 
 
 def is_keras(path: Path) -> bool:
@@ -65,11 +89,7 @@ def is_keras(path: Path) -> bool:
 
 
 def unwrap(content: Any, *, where: str) -> CheckpointTensors:
-    """Return the named tensors inside what a training program saved around them.
-
-    Raises:
-        SourceError: there is no network where programs keep it.
-    """
+    """Return the named tensors in what a training program saved around them; SourceError where there are none."""
     trail: list[str] = []
     while len(trail) < MAX_WRAPPERS and isinstance(content, Mapping) and not _is_network(content):
         name = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
@@ -97,7 +117,7 @@ def _describe(content: Any) -> str:
 def _refuse_others(path: Path, start: bytes) -> None:
     """Raise SourceError where a file is of a format that is not read, by its name or by how it starts."""
     kind = REFUSED.get(path.suffix) or ("NumPy" if start.startswith(NUMPY) else None)
-    if kind is None and start.startswith(pth.ZIP) and _holds_arrays(path):
+    if kind is None and start.startswith(ZIP) and _holds_arrays(path):
         kind = "NumPy"
     if kind is not None:
         raise SourceError(
@@ -115,3 +135,97 @@ def _holds_arrays(path: Path) -> bool:
             return any(name.endswith(".npy") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError):
         return False  # whatever it is, the reader of its format refuses it by name
+
+
+def check_finite(state: Mapping[str, Tensor], *, where: str) -> None:
+    """Raise SourceError, naming the first three, where a tensor holds NaN or an infinity."""
+    broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise SourceError(
+            f"{where} must hold finite numbers only",
+            f"NaN or infinity in {list_some(broken)}",
+            "get the weights again from where they came from",
+        )
+
+
+def read_pth(path: Path) -> Any:
+    """Return what a PyTorch checkpoint holds: tensors, plain values, lists and mappings of these.
+
+    Nothing in the file is run: torch reads it with `weights_only`, and what that refuses is refused here. SourceError:
+    the file is damaged, its archive is not what it says, or it holds code or objects.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LEGACY))
+            if start.startswith(ZIP):
+                check_archive(file)
+            elif start != LEGACY:
+                raise UnsoundFile(f"{_kind(start)}, neither a PyTorch archive nor its older form")
+    except (OSError, UnsoundFile) as error:
+        raise SourceError(f"{path} must be a sound PyTorch checkpoint", error, REMEDY) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
+        raise _refusal(path, error) from error
+
+
+def _kind(start: bytes) -> str:
+    return "a pickle of something else" if start.startswith(b"\x80") else f"a file that starts with {start[:4]!r}"
+
+
+def check_archive(file: BinaryIO) -> None:
+    """Raise UnsoundFile unless the zip archive of a checkpoint is whole, plain, and reads the same from both its ends.
+
+    Members are stored uncompressed and in one folder, the directory and the members' own headers name the same
+    things, and every checksum holds: otherwise two programs can read two different checkpoints from one file.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            names = [member.filename for member in members]
+            if len(set(names)) != len(names):
+                raise UnsoundFile("a zip archive that lists a name twice")
+            if "data.pkl" not in {name.rpartition("/")[2] for name in names}:
+                raise UnsoundFile("a zip archive without data.pkl")
+            for member in members:
+                _check_member(member, file)
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
+        raise UnsoundFile(f"a damaged zip archive ({error})") from error
+    if damaged is not None:
+        raise UnsoundFile(f"a zip archive whose member {damaged!r} fails its checksum")
+
+
+def _check_member(member: zipfile.ZipInfo, file: BinaryIO) -> None:
+    name = member.filename
+    parts = name.split("/")
+    if ".." in parts or not parts[0] or "\\" in name or ":" in parts[0] or member.is_dir():
+        raise UnsoundFile(f"a zip archive with the odd member {name!r}")
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+        raise UnsoundFile(f"a zip archive whose member {name!r} is compressed, which torch never writes")
+    if member.flag_bits & 0x1:
+        raise UnsoundFile(f"a zip archive whose member {name!r} is encrypted")
+    if member.external_attr >> 28 == 0xA:
+        raise UnsoundFile(f"a zip archive whose member {name!r} is a link")
+    file.seek(member.header_offset)
+    header = file.read(LOCAL_HEADER)
+    own_name = file.read(int.from_bytes(header[26:28], "little"))
+    if header[:4] != ZIP or own_name != member.orig_filename.encode("utf-8" if member.flag_bits & 0x800 else "cp437"):
+        raise UnsoundFile(f"a zip archive whose directory and member disagree about {name!r}")
+
+
+def _refusal(path: Path, error: Exception) -> SourceError:
+    message = str(error)
+    code = re.search(r"GLOBAL ([\w.]+)", message)
+    if code is not None:
+        return SourceError(
+            f"{path} must hold tensors and nothing that runs",
+            f"{code[1]}, which could run code; nothing was run",
+            f"get it as safetensors, or {CONVERT}",
+        )
+    if "TorchScript" in message:
+        return SourceError(f"{path} must hold tensors and nothing that runs", "a TorchScript program", CONVERT)
+    first = message.rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
+    return SourceError(f"{path} must be a sound PyTorch checkpoint", first or type(error).__name__, REMEDY)

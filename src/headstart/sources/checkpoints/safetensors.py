@@ -25,11 +25,7 @@ class UnsoundFile(ValueError):
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, in the order of its header.
-
-    Raises:
-        SourceError: the file is truncated, tailed, or its header lies about what follows it; the file is named.
-    """
+    """Return the tensors of a safetensors file, in the order of its header, once `check_safetensors` has passed it."""
     names = check_safetensors(path)
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -45,10 +41,8 @@ def check_safetensors(path: Path) -> list[str]:
     """Return the names of the tensors in the order of the header, once that is proved to be sound.
 
     The length of the header is checked before it is read, and the number of tensors before it is parsed, so that a
-    hostile file costs neither time nor memory.
-
-    Raises:
-        SourceError: the file is truncated, tailed, or its header lies about what follows it; the file is named.
+    hostile file costs neither time nor memory. SourceError: the file is truncated, tailed, or its header lies about
+    what follows it; the file is named.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -72,8 +72,7 @@ def to_json(description: SourceDescription) -> bytes:
 def read_folder(folder: Path) -> SourceDescription:
     """Return what a folder says it is, once every file that it lists has the sha256 that it lists.
 
-    Raises:
-        SourceError: it is no folder of a source, is from a later version, or a file is missing or altered.
+    SourceError: it is no folder of a source, is from a later version, or a file is missing or altered.
     """
     restore(folder)
     path = folder / DESCRIPTION

@@ -5,7 +5,7 @@ Imports OpenVINO: import this file only where a graph is about to be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,24 +20,15 @@ from headstart.sources.taps import Stage, Tap
 
 with without_telemetry():
     import openvino as ov
+    from openvino import frontend
     from openvino import opset13 as ops
-    from openvino.frontend import (
-        FrontEndManager,
-        GeneralFailure,
-        InitializationFailure,
-        NotImplementedFailure,
-        OpConversionFailure,
-        OpValidationFailure,
-    )
 
-FAILURES = (
-    GeneralFailure,
-    InitializationFailure,
-    NotImplementedFailure,
-    OpConversionFailure,
-    OpValidationFailure,
+FAILURES: tuple[type[Exception], ...] = (
+    *(getattr(frontend, name) for name in dir(frontend) if name.endswith("Failure")),
     RuntimeError,
+    UnicodeDecodeError,
 )
+"""OpenVINO's own errors, which have no class in common; it decodes names in a file, and its own messages about them."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,6 @@ class PictureInput:
 
     Attributes:
         size: height and width in pixels; None where the graph leaves it open.
-        channels: 1 or 3.
         channels_last: whether it takes (n, h, w, c) and not (n, c, h, w).
         whole: whether it takes whole numbers in 0..255.
     """
@@ -74,15 +64,11 @@ class GraphTensors:
 
 
 def read(path: Path, framework: str) -> ov.Model:
-    """Return the graph in a file or folder; `framework` is `onnx` or `tf`.
-
-    Raises:
-        SourceError: OpenVINO cannot read it; the message says which operator it lacks.
-    """
-    frontend = FrontEndManager().load_by_framework(framework)
+    """Return the graph in a file of `onnx` or a folder of `tf`; SourceError where OpenVINO cannot read it."""
+    reader = frontend.FrontEndManager().load_by_framework(framework)
     try:
-        return frontend.convert(frontend.load(str(path)))
-    except (*FAILURES, UnicodeDecodeError) as error:  # it decodes the names in a file, and its own messages about them
+        return reader.convert(reader.load(str(path)))
+    except FAILURES as error:
         raise SourceError(
             f"{path} must be a network that OpenVINO can read",
             _reason(str(error)),
@@ -100,11 +86,7 @@ def _reason(message: str) -> str:
 
 
 def find_input(model: ov.Model, where: str) -> PictureInput:
-    """Return where the pictures go in.
-
-    Raises:
-        SourceError: the graph has more than one input, or one that takes no pictures.
-    """
+    """Return where the pictures go in; SourceError where there is another input than one that takes pictures."""
 
     def refused(port: str) -> SourceError:
         return SourceError(
@@ -161,11 +143,7 @@ def count(model: ov.Model, outputs: Sequence[Any]) -> int:
 
 
 def give_size(model: ov.Model, entry: PictureInput, size: tuple[int, int], where: str) -> None:
-    """Give the graph its own batch, or one of 1, and pictures of `size`.
-
-    Raises:
-        SourceError: it takes no pictures of that size.
-    """
+    """Give the graph its own batch, or one of 1, and pictures of `size`; SourceError where it takes none such."""
     batch = model.input(0).partial_shape[0]
     first = batch.get_length() if batch.is_static else 1
     try:
@@ -182,18 +160,16 @@ def give_size(model: ov.Model, entry: PictureInput, size: tuple[int, int], where
 def find_tensors(model: ov.Model, pool: str, where: str) -> GraphTensors:
     """Return the tensors that features and scores can be taken from; `pool` names one, or is empty.
 
-    Raises:
-        SourceError: no such tensor, or no output that could be features.
+    SourceError: no such tensor, or no output that could be features.
     """
     real = [result.input_value(0) for result in model.get_results() if result.get_element_type().is_real()]
     flat = sorted(real, key=lambda value: _rank(value) != 2)
     head = next((classifier for value in flat if (classifier := find_head(value)) is not None), None)
+    chosen = flat[0] if flat else None
     if pool:
         chosen = _named(model, pool, where)
     elif head is not None:
         chosen = head.features
-    else:
-        chosen = flat[0] if flat else None
     if chosen is None or not 2 <= len(sizes(chosen)) <= 4:
         raise SourceError(
             f"{where} must have an output of features or scores, of 2 to 4 axes of fixed sizes",
@@ -203,7 +179,7 @@ def find_tensors(model: ov.Model, pool: str, where: str) -> GraphTensors:
     before = ancestors(chosen)
     nodes = [node for node in model.get_ordered_ops() if node.get_name() in before]
     axes = channel_axes(nodes)
-    maps = {f"stage{at}": classifier for at, classifier in enumerate(last_maps(nodes, axes))}
+    maps = {f"stage{at}": placed for at, placed in enumerate(last_maps(nodes, axes))}
     return GraphTensors(chosen, head, maps, axes)
 
 
@@ -226,23 +202,18 @@ def _named(model: ov.Model, name: str, where: str) -> Any:
     return tensors[name]
 
 
-def stages_of(tensors: GraphTensors) -> Iterator[Stage]:
-    """Yield the stages of a graph, first to last."""
+def describe(tensors: GraphTensors) -> tuple[int, list[Stage], int]:
+    """Return how wide `pool` is, the stages, first to last, and of how many classes the graph gives scores.
+
+    That is 0 for none, and for a lone score, which is no probability.
+    """
+    stages: list[Stage] = []
     for name, (value, axis) in tensors.maps.items():
         shape = sizes(value)
         positions = int(np.prod(shape[1:])) // shape[axis]
-        yield Stage(name, name, shape[axis], channels_last=axis == len(shape) - 1, positions=positions)
-
-
-def pool_width(tensors: GraphTensors) -> int:
-    """Return how many features `pool` has."""
-    return int(_pooled(tensors).get_output_shape(0)[1])
-
-
-def class_count(tensors: GraphTensors) -> int:
-    """Return how many classes the graph gives scores of; 0 for none, and for a lone score, which is no probability."""
+        stages.append(Stage(name, name, shape[axis], channels_last=axis == len(shape) - 1, positions=positions))
     scores = int(np.prod(sizes(tensors.head.scores)[1:])) if tensors.head is not None else 0
-    return scores if scores > 1 else 0
+    return int(_pooled(tensors).get_output_shape(0)[1]), stages, scores if scores > 1 else 0
 
 
 def blocks(tensors: GraphTensors, taps: Sequence[Tap]) -> list[Any]:
@@ -285,14 +256,7 @@ def _rows(value: Any) -> Any:
 def with_pictures(
     model: ov.Model, entry: PictureInput, preprocessing: Preprocessing, outputs: Sequence[Any]
 ) -> ov.Model:
-    """Return a graph from prepared pictures, uint8 of shape (n, h, w, c), to `outputs`; normalised inside.
-
-    Args:
-        model: the graph; it must not be used afterwards.
-        entry: where its pictures go in.
-        preprocessing: the normalisation.
-        outputs: nodes of the graph that are its new outputs.
-    """
+    """Return a graph from prepared pictures, uint8 of shape (n, h, w, c), to `outputs` of `model`, which is used up."""
     (old,) = model.get_parameters()
     pictures = ops.parameter([-1, *preprocessing.size, entry.channels], ov.Type.u8, name="pictures")
     std, mean = (np.asarray(values, dtype=np.float64) for values in (preprocessing.std, preprocessing.mean))

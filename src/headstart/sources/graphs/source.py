@@ -5,8 +5,9 @@ Imports neither OpenVINO nor torch until a network is looked at or run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
-from headstart.base.errors import SourceError, UsageError
+from headstart.base.errors import SourceError, UsageError, did_you_mean
 from headstart.base.hashing import sha256_file, sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Block, Network
 from headstart.engines.select import EXACT, PARITY_SAMPLE, open_engine
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity, Source
-from headstart.sources.graphs.sidecar import SidecarMetadata, read_sidecar
 from headstart.sources.taps import Tap, more_taps, taps
 from headstart.sources.uri import Spec
 
@@ -33,6 +33,35 @@ if TYPE_CHECKING:
 RECIPE = 1
 """Counts up when the same files come to mean other numbers."""
 LATE_STAGES = 4
+SUFFIX = ".preprocessing.json"
+LARGEST = 1 << 16  # bytes
+
+
+def _whole(value: Any, least: int = 1, most: int = 4096) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _numbers(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) in (1, 3)
+        and all(isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < 1e6 for one in value)
+    )
+
+
+KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "size": (lambda value: isinstance(value, list) and len(value) == 2 and all(map(_whole, value)), "[height, width]"),
+    "resize": (lambda value: value is None or _whole(value), "pixels of the shorter side, or null to squash"),
+    "interpolation": (
+        lambda value: value in ("nearest", "bilinear", "bicubic", "lanczos"),
+        "nearest, bilinear, bicubic or lanczos",
+    ),
+    "mean": (_numbers, "a list of a number for each channel, of values in 0..1"),
+    "std": (lambda value: _numbers(value) and min(value) > 0, "a list of a number above 0 for each channel"),
+    "channels": (lambda value: value in ("rgb", "bgr", "grey"), "rgb, bgr or grey"),
+    "background": (lambda value: _whole(value, 0, 255), "a whole number in 0..255"),
+    "pool": (lambda value: isinstance(value, str) and value != "", "the name of a tensor"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,8 +72,7 @@ class FormatDefaults:
         framework: OpenVINO's name of the format.
         size: height and width in pixels, where the graph leaves them open.
         margin: length of the shorter side before the crop, as a multiple of the size.
-        mean: per channel, of values in 0..1.
-        std: per channel.
+        mean: per channel, of values in 0..1; `std` likewise.
     """
 
     framework: str
@@ -73,10 +101,8 @@ class GraphSource(Source):
     """A frozen source whose network is a graph that OpenVINO reads; it cannot be tuned.
 
     Args:
-        uri: `provider:name`.
         path: the file or folder that OpenVINO reads.
         files: all files that its numbers come from.
-        defaults: what its format wants of pictures.
         revision: what its publisher calls this version; empty for none.
     """
 
@@ -86,9 +112,9 @@ class GraphSource(Source):
         self, uri: str, path: Path, files: Sequence[Path], defaults: FormatDefaults, *, revision: str = ""
     ) -> None:
         self._path, self._defaults = path, defaults
-        self._sidecar = read_sidecar(path)
+        changes, self._pool = read_sidecar(path)
         digest = _digest(files, path)
-        architecture = _remembered(path, digest, defaults, self._sidecar)
+        architecture = _remembered(path, digest, defaults, changes, self._pool)
         identity = Identity(
             uri, defaults.framework, architecture.parameters, architecture.classes, revision=revision, sha256=digest
         )
@@ -100,11 +126,7 @@ class GraphSource(Source):
         return self._network([tap.block for tap in taps], {"taps": [asdict(tap) for tap in taps]}, taps)
 
     def module(self) -> torch.nn.Module:
-        """Refuse: there is no torch module.
-
-        Raises:
-            SourceError: always.
-        """
+        """Raise SourceError: there is no torch module."""
         raise SourceError(
             f"{self.info.uri} must be a torch network to be tuned, or run by torch",
             "a graph (ONNX, SavedModel)",
@@ -122,32 +144,25 @@ class GraphSource(Source):
         return engine.run(prepared)
 
     def _network(self, blocks: Sequence[Block], what: dict[str, Any], taps: Sequence[Tap] | None) -> Network:
-        height, width = self.preprocessing.size
-        channels = 1 if self.preprocessing.channels == "grey" else 3
+        shape = (*self.preprocessing.size, 1 if self.preprocessing.channels == "grey" else 3)
         made_of = {
             "recipe": RECIPE,
             "weights": self.identity.sha256,
-            "pool": self._sidecar.pool,
+            "pool": self._pool,
             "preprocessing": asdict(self.preprocessing),
             **what,
         }
-        return Network(
-            sha256_json(made_of),
-            (height, width, channels),
-            tuple(blocks),
-            self.module,
-            graph=lambda: self._graph(taps),
-        )
+        return Network(sha256_json(made_of), shape, tuple(blocks), self.module, graph=lambda: self._graph(taps))
 
     def _graph(self, taps: Sequence[Tap] | None) -> openvino.Model:
-        """Return the graph from pictures to the blocks of `wanted`, or to the probabilities of its own classes."""
+        """Return the graph from pictures to the blocks of `taps`; where there are none, to the probabilities."""
         from headstart.sources.graphs import openvino_graph as graph
 
         where = self.info.uri
         model = graph.read(self._path, self._defaults.framework)
         entry = graph.find_input(model, where)
         graph.give_size(model, entry, self.preprocessing.size, where)
-        tensors = graph.find_tensors(model, self._sidecar.pool, where)
+        tensors = graph.find_tensors(model, self._pool, where)
         if taps is None:
             assert tensors.head is not None
             outputs = [graph.probabilities(tensors.head)]
@@ -174,7 +189,7 @@ def _digest(files: Sequence[Path], path: Path) -> str:
     return sha256_json({str(file.relative_to(root)): sha256_file(file) for file in files})
 
 
-def _remembered(path: Path, digest: str, defaults: FormatDefaults, sidecar: SidecarMetadata) -> Architecture:
+def _remembered(path: Path, digest: str, defaults: FormatDefaults, changes: dict[str, Any], pool: str) -> Architecture:
     try:
         reader = version("openvino")
     except PackageNotFoundError as error:
@@ -187,13 +202,13 @@ def _remembered(path: Path, digest: str, defaults: FormatDefaults, sidecar: Side
         "graph": digest,
         "openvino": reader,
         "defaults": asdict(defaults),
-        "said": {"pool": sidecar.pool, **sidecar.changes},
+        "said": {"pool": pool, **changes},
         "graph recipe": RECIPE,
     }
-    return remembered(key, lambda: _look(path, defaults, sidecar))
+    return remembered(key, lambda: _look(path, defaults, changes, pool))
 
 
-def _look(path: Path, defaults: FormatDefaults, sidecar: SidecarMetadata) -> Architecture:
+def _look(path: Path, defaults: FormatDefaults, changes: dict[str, Any], pool: str) -> Architecture:
     """Return what the graph in `path` looks like, by reading it; nothing is run."""
     from headstart.sources.graphs import openvino_graph as graph
 
@@ -201,20 +216,51 @@ def _look(path: Path, defaults: FormatDefaults, sidecar: SidecarMetadata) -> Arc
     model = graph.read(path, defaults.framework)
     entry = graph.find_input(model, where)
     graph.check_finite(model, where)
-    preprocessing = sidecar.applied(defaults.preprocessing(entry.size, entry.channels, whole=entry.whole))
+    preprocessing = replace(defaults.preprocessing(entry.size, entry.channels, whole=entry.whole), **changes)
     _check(preprocessing, entry.channels, where)
     graph.give_size(model, entry, preprocessing.size, where)
-    tensors = graph.find_tensors(model, sidecar.pool, where)
-    stages = list(graph.stages_of(tensors))
-    standard = taps(graph.pool_width(tensors), stages[-LATE_STAGES:], None)
+    tensors = graph.find_tensors(model, pool, where)
+    width, stages, classes = graph.describe(tensors)
+    standard = taps(width, stages[-LATE_STAGES:], None)
     more = more_taps(standard, stages, None)
-    classes = graph.class_count(tensors)
     return Architecture(graph.count(model, graph.blocks(tensors, standard)), classes, preprocessing, standard, more)
+
+
+def read_sidecar(path: Path) -> tuple[dict[str, Any], str]:
+    """Return what `PATH.preprocessing.json` says: changes to the preprocessing, and the tensor to take as `pool`.
+
+    Both are empty where there is no such file, or it names none. SourceError: it is no JSON object, or has an unknown
+    key or a value that cannot be.
+    """
+    where = path.with_name(path.name + SUFFIX)
+    if not where.exists():
+        return {}, ""
+    try:
+        data = where.read_bytes()
+        settings = json.loads(data) if len(data) <= LARGEST else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _refused(where, "be a JSON object", str(error)) from error
+    if not isinstance(settings, dict):
+        raise _refused(where, "be a small JSON object", f"{len(data):,} bytes of something else")
+    for key, value in settings.items():
+        if key not in KEYS:
+            raise SourceError(
+                f"keys of {where} must be among {', '.join(KEYS)}", repr(key), f"mend it{did_you_mean(key, KEYS)}"
+            )
+        valid, expected = KEYS[key]
+        if not valid(value):
+            raise _refused(where, f"give {expected} as {key}", repr(value))
+    pool = settings.pop("pool", "")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}, pool
+
+
+def _refused(where: Path, must: str, received: str) -> SourceError:
+    return SourceError(f"{where} must {must}", received, "mend the file, or remove it")
 
 
 def _check(preprocessing: Preprocessing, channels: int, where: str) -> None:
     """Raise SourceError unless the preprocessing gives the channels that the graph takes."""
-    sidecar, resize, size = f"{where}.preprocessing.json", preprocessing.resize, preprocessing.size
+    sidecar, resize, size = f"{where}{SUFFIX}", preprocessing.resize, preprocessing.size
     means, deviations = len(preprocessing.mean), len(preprocessing.std)
     if (1 if preprocessing.channels == "grey" else 3) != channels or not {means, deviations} <= {1, channels}:
         raise SourceError(

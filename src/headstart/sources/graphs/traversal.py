@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 ACTIVATIONS = ("Softmax", "LogSoftmax", "Log", "Sigmoid")
@@ -42,7 +43,10 @@ def find_head(value: Any) -> Head | None:
 
     Before the last linear layer may stand a mean over positions and a ReLU, where a softmax says that scores are meant.
     """
-    tensor, softmax = _past_activations(value)
+    tensor, softmax = value, False
+    while _kind(tensor) in (*ACTIVATIONS, *SAME_NUMBERS):
+        softmax = softmax or _kind(tensor) in ("Softmax", "LogSoftmax")
+        tensor = tensor.get_node().input_value(0)
     scores = tensor
     if softmax and _kind(tensor) in ("ReduceMean", "AvgPool"):
         tensor = tensor.get_node().input_value(0)
@@ -54,14 +58,6 @@ def find_head(value: Any) -> Head | None:
         return None
     features = _the_other(tensor.get_node())
     return None if features is None else Head(scores, features)
-
-
-def _past_activations(value: Any) -> tuple[Any, bool]:
-    softmax = False
-    while _kind(value) in (*ACTIVATIONS, *SAME_NUMBERS):
-        softmax = softmax or _kind(value) in ("Softmax", "LogSoftmax")
-        value = value.get_node().input_value(0)
-    return value, softmax
 
 
 def _kind(value: Any) -> str:
@@ -82,28 +78,23 @@ def _is_constant(node: Any, depth: int = 0) -> bool:
     return depth < 8 and bool(inputs) and all(_is_constant(value.get_node(), depth + 1) for value in inputs)
 
 
-def ancestors(value: Any) -> set[str]:
-    """Return the names of the nodes that `value` depends on, its own among them."""
+def ancestors(end: Any) -> set[str]:
+    """Return the names of the nodes that `end` depends on, its own among them."""
     names: set[str] = set()
-    waiting = [value.get_node()]
+    waiting = [end.get_node()]
     while waiting:
         node = waiting.pop()
         if node.get_name() not in names:
             names.add(node.get_name())
-            waiting += [given.get_node() for given in node.input_values()]
+            waiting += [value.get_node() for value in node.input_values()]
     return names
 
 
 def channel_axes(nodes: Sequence[Any]) -> dict[Any, int]:
-    """Return the axis of channels of every tensor where it is known: OpenVINO's convolutions have it second.
-
-    Args:
-        nodes: in the order in which they run.
-    """
+    """Return the axis of channels of every tensor where it is known: OpenVINO's convolutions have it second."""
     axes: dict[Any, int] = {}
     for node in nodes:
-        axis = _axis(node, axes)
-        if axis is not None:
+        if (axis := _axis(node, axes)) is not None:
             axes[node.output(0)] = axis
     return axes
 
@@ -125,12 +116,7 @@ def _axis(node: Any, axes: Mapping[Any, int]) -> int | None:
 
 
 def last_maps(nodes: Sequence[Any], axes: Mapping[Any, int]) -> Iterator[tuple[Any, int]]:
-    """Yield the last map of each resolution, in order; none where attention follows, whose tokens are no map.
-
-    Args:
-        nodes: those that the pooled features depend on, in the order in which they run.
-        axes: of their channels.
-    """
+    """Yield the last map of each resolution, in order; none where attention follows, whose tokens are no map."""
     maps: dict[int, tuple[Any, int]] = {}
     for node in nodes:
         if _is_attention(node):
@@ -139,15 +125,12 @@ def last_maps(nodes: Sequence[Any], axes: Mapping[Any, int]) -> Iterator[tuple[A
         if output is None or output not in axes:
             continue
         axis, shape = axes[output], sizes(output)
-        positions = 1
-        for axis_index, size in enumerate(shape[1:], 1):
-            positions *= size if axis_index != axis else 1
+        positions = prod(size for place, size in enumerate(shape) if place not in (0, axis))
         if positions > 1 and (not maps or positions <= min(maps)):
             maps[positions] = (output, axis)
     yield from maps.values()
 
 
 def _is_attention(node: Any) -> bool:
-    if node.get_type_name() == "ScaledDotProductAttention":
-        return True
-    return node.get_type_name() == "MatMul" and not any(_is_constant(value.get_node()) for value in node.input_values())
+    kind, inputs = node.get_type_name(), [value.get_node() for value in node.input_values()]
+    return kind == "ScaledDotProductAttention" or (kind == "MatMul" and not any(map(_is_constant, inputs)))

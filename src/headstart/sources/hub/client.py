@@ -60,18 +60,11 @@ class HubError(Exception):
 
 
 class RetryPolicy:
-    """What is left of the limits of one file.
-
-    Args:
-        limits: what there is at the start.
-        sleep: waits for so many seconds.
-    """
+    """What is left of the limits of one file."""
 
     def __init__(self, limits: Limits, sleep: Callable[[float], None] = time.sleep) -> None:
         self.limits, self._sleep = limits, sleep
-        self._left = limits.retries
-        self._pause = limits.pause
-        self._since = time.monotonic()
+        self._left, self._pause, self._since = limits.retries, limits.pause, time.monotonic()
 
     def progress(self) -> None:
         """Count the time from here."""
@@ -88,11 +81,7 @@ class RetryPolicy:
         return max(0.01, min(self.limits.silence, self.remaining))
 
     def wait_or_raise(self, failed: HubError) -> None:
-        """Wait before a further try.
-
-        Raises:
-            HubError: `failed` itself, where no try can mend it or none is left.
-        """
+        """Wait before a further try; raise `failed` itself where no try can mend it or none is left."""
         wait = max(failed.wait, self._pause)
         if not failed.retryable or not self._left or wait >= self.remaining:
             raise failed
@@ -109,8 +98,6 @@ class Client:
         endpoint: its address; the token goes there and nowhere else.
         token: who asks; None for nobody.
         agent: what asks.
-        limits: how often, and for how long, a file is asked for again.
-        sleep: waits for so many seconds.
     """
 
     endpoint: str
@@ -124,14 +111,9 @@ class Client:
         return urlsplit(self.endpoint)
 
     def head(self, url: str, *, insist: bool = True) -> Message:
-        """Return the headers of the first answer that says which file it is about.
+        """Return the headers of the first answer that says which file it is about; HubError where there is none.
 
-        Args:
-            url: of the file.
-            insist: whether to ask again where there is no answer at all.
-
-        Raises:
-            HubError: there is none.
+        Without `insist` the hub is not asked again where there is no answer at all.
         """
         policy = RetryPolicy(self.limits, self.sleep)
         while True:
@@ -144,11 +126,7 @@ class Client:
                 policy.wait_or_raise(failed)
 
     def download(self, url: str, part: BinaryIO, size: int) -> None:
-        """Append to `part` what it lacks of `size` bytes.
-
-        Raises:
-            HubError: it cannot be had; what came is in `part`, and the next call goes on from there.
-        """
+        """Append to `part` what it lacks of `size` bytes; at a HubError, the next call goes on from what came."""
         policy = RetryPolicy(self.limits, self.sleep)
         while part.tell() < size:
             try:
@@ -163,7 +141,8 @@ class Client:
         start = part.tell()
         span = {"Range": f"bytes={start}-"} if start else {}
         with self._answer("GET", url, span, policy.timeout) as answer:
-            if start and not _goes_on(answer, start):
+            goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+            if start and not (goes_on and answer.status == HTTPStatus.PARTIAL_CONTENT):
                 part.seek(0)
                 part.truncate()
             _copy(answer, part, size, policy)
@@ -182,7 +161,11 @@ class Client:
                         raise _refusal(answer)
                 return answer
             answer.close()
-            url = _target(url, answer.headers.get("Location", ""))
+            location = answer.headers.get("Location", "")
+            try:
+                url = urljoin(url, location)
+            except ValueError as error:
+                raise HubError(f"a redirect to {location!r}", retryable=False) from error
         raise HubError(f"more than {MAX_REDIRECTS} redirects", retryable=False)
 
     def _headers(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
@@ -213,13 +196,6 @@ def is_loopback(host: str | None) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _target(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError as error:
-        raise HubError(f"a redirect to {location!r}", retryable=False) from error
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int]:
@@ -255,12 +231,6 @@ def _copy(answer: http.client.HTTPResponse, part: BinaryIO, size: int, policy: R
         if part.tell() - marked >= CHUNK_BYTES:
             marked = part.tell()
             policy.progress()
-
-
-def _goes_on(answer: http.client.HTTPResponse, start: int) -> bool:
-    """Return whether the body starts at byte `start`, as it was asked to."""
-    span = answer.headers.get("Content-Range", "")
-    return answer.status == HTTPStatus.PARTIAL_CONTENT and span.startswith(f"bytes {start}-")
 
 
 def _refusal(answer: http.client.HTTPResponse) -> HubError:

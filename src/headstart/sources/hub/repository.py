@@ -7,14 +7,16 @@ The layout of the cache is `models--ORG--NAME/` with `refs/REVISION` (a commit),
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from headstart.base.config import offline
@@ -39,7 +41,6 @@ class HubFile:
     """A file in the cache, its bytes checked.
 
     Attributes:
-        path: where it is.
         commit: of the repository that holds it.
         sha256: of its bytes.
         notes: what its user must be told, one line each.
@@ -50,12 +51,18 @@ class HubFile:
     sha256: str
     notes: tuple[str, ...] = ()
 
+    def json(self) -> Any:
+        """Return the plain values of a file of settings; SourceError where it is no JSON."""
+        try:
+            return json.loads(self.path.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise SourceError(f"{self.path} must be JSON", error, "name another source") from error
+
 
 @dataclass(frozen=True)
 class _FileHeaders:
-    """What the hub says of a file: the commit it answers for, and the name and size of its bytes."""
+    """What the hub says of a file: the name and size of its bytes."""
 
-    commit: str
     etag: str
     size: int
 
@@ -69,7 +76,7 @@ class Repository:
     Args:
         name: `ORG/NAME`.
         revision: branch, tag or commit; None for `main`.
-        uri: the URI of the source, for messages.
+        uri: of the source, for messages.
         client: what asks the hub; by default the hub of `HF_ENDPOINT` is asked, by whoever is logged in.
     """
 
@@ -85,32 +92,22 @@ class Repository:
         self._client = client
 
     def get(self, file: str, *, limit: int | None = None) -> HubFile:
-        """Return a file that the repository must hold.
+        """Return a file that the repository must hold, of at most `limit` bytes.
 
-        Args:
-            file: its path in the repository.
-            limit: the most bytes that it may have; None for any number.
-
-        Raises:
-            SourceError: it is not there, cannot be had, or is not what the hub says it is; the message says what to do.
+        SourceError: it is not there, cannot be had, or is not what the hub says it is; the message says what to do.
         """
-        hub_file = self.find(file, limit=limit)
-        if hub_file is None:
-            raise SourceError(
-                f"{self.uri} must hold {file} at revision {self._shown}", "no such file", "name another source"
-            )
-        return hub_file
+        if (hub_file := self.find(file, limit=limit)) is not None:
+            return hub_file
+        shown = self.revision if self.commit in ("", self.revision) else f"{self.revision} ({self.commit})"
+        raise SourceError(f"{self.uri} must hold {file} at revision {shown}", "no such file", "name another source")
 
     def find(self, file: str, *, limit: int | None = None, needed: bool = True) -> HubFile | None:
         """Return a file of the repository, or None where it has no such file; otherwise as `get`.
 
-        Args:
-            file: its path in the repository.
-            limit: the most bytes that it may have; None for any number.
-            needed: whether a run that is offline must have it; None is returned where it need not.
+        Where it is not `needed`, a run that is offline gets None for what the cache does not hold.
         """
         _check_name(file, self.uri)
-        with self._reraise_cache_errors():
+        try:
             if offline_now() and not self.commit:
                 self.commit = self._last_commit()
             if self.commit and (path := self._snapshot(file)).exists():
@@ -126,6 +123,12 @@ class Repository:
                     f"run once with a network: headstart sources {self.uri}",
                 )
             return self._fetch(file, limit)
+        except OSError as error:
+            raise SourceError(
+                f"{error.filename or self.folder} in the Hugging Face cache must be yours to read and write",
+                error.strerror or one_line(error),
+                "mend its owner or mode, or set HF_HOME to a folder of your own",
+            ) from error
 
     def _fetch(self, file: str, limit: int | None) -> HubFile | None:
         client = self._client or default_client()
@@ -133,7 +136,10 @@ class Repository:
             headers = self._headers(client, file)
         except HubError as failed:
             if failed.code == "EntryNotFound" or (failed.status == 404 and self.commit and not failed.code):
-                self._remember_absence(file)
+                if self.commit:  # so that an offline run need not ask
+                    marker = self._absent(file)
+                    marker.parent.mkdir(parents=True, exist_ok=True)
+                    marker.touch()
                 return None
             if not failed.status and not self.commit and (commit := self._last_commit()):
                 self.commit = commit
@@ -146,8 +152,7 @@ class Repository:
                 f"{headers.size:,} bytes",
                 "name another source",
             )
-        path = self._snapshot(file)
-        if not path.exists():
+        if not (path := self._snapshot(file)).exists():
             self._download(client, file, headers)
         return self._check(path)
 
@@ -163,7 +168,7 @@ class Repository:
             raise HubError(f"commit {commit} in place of {self.commit}", retryable=False)
         if not self.commit:
             self._pin(commit)
-        return _FileHeaders(commit, etag, int(size))
+        return _FileHeaders(etag, int(size))
 
     def _pin(self, commit: str) -> None:
         """Take `commit` for every file, and remember that the revision stands for it."""
@@ -187,15 +192,11 @@ class Repository:
             return ""
         return commit if COMMIT.fullmatch(commit) else ""
 
-    def _remember_absence(self, file: str) -> None:
-        """Remember that the commit has no such file, so that an offline run need not ask."""
-        if self.commit:
-            marker = self._absent(file)
-            marker.parent.mkdir(parents=True, exist_ok=True)
-            marker.touch()
-
     def _download(self, client: Client, file: str, headers: _FileHeaders) -> None:
-        """Put the bytes among the blobs, whole and checked or not at all, and link the file to them."""
+        """Put the bytes among the blobs, whole and checked or not at all, and link the file to them.
+
+        Where the file system has no links, the bytes are put in the place of the file.
+        """
         blob = self.folder / "blobs" / headers.etag
         blob.parent.mkdir(parents=True, exist_ok=True)
         if not blob.exists():
@@ -213,14 +214,17 @@ class Repository:
                             raise self._explain(failed, file) from failed
                         writing.flush()
                         os.fsync(writing.fileno())
-                    self._put_in_place(part, blob, file)
-        _link(self._snapshot(file), blob)
-
-    def _put_in_place(self, part: Path, blob: Path, file: str) -> None:
-        if not _is_sound(part, blob.name):
-            part.unlink()
-            raise self._unsound(f"{file} of {self.uri}")
-        part.replace(blob)
+                    if not _is_sound(part, blob.name):
+                        part.unlink()
+                        raise self._unsound(f"{file} of {self.uri}")
+                    part.replace(blob)
+        path = self._snapshot(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            try:
+                path.symlink_to(os.path.relpath(blob, path.parent))
+            except PermissionError:
+                blob.replace(path)
 
     def _check(self, path: Path) -> HubFile:
         """Return a file of the cache whose bytes are those that its blob is named after."""
@@ -272,18 +276,6 @@ class Repository:
             f"{busy}run again: what came is kept" if failed.retryable else "check HF_ENDPOINT, or name another source",
         )
 
-    @contextmanager
-    def _reraise_cache_errors(self) -> Iterator[None]:
-        """Turn a cache that cannot be read or written into an error that names the path."""
-        try:
-            yield
-        except OSError as error:
-            raise SourceError(
-                f"{error.filename or self.folder} in the Hugging Face cache must be yours to read and write",
-                error.strerror or one_line(error),
-                "mend its owner or mode, or set HF_HOME to a folder of your own",
-            ) from error
-
     def _url(self, client: Client, file: str) -> str:
         revision = quote(self.commit or self.revision, safe="")
         return f"{client.endpoint}/{self.name}/resolve/{revision}/{quote(file)}"
@@ -293,10 +285,6 @@ class Repository:
 
     def _absent(self, file: str) -> Path:
         return self.folder / ".no_exist" / self.commit / file
-
-    @property
-    def _shown(self) -> str:
-        return self.revision if self.commit in ("", self.revision) else f"{self.revision} ({self.commit})"
 
 
 def cache_folder() -> Path:
@@ -332,7 +320,7 @@ def _host() -> str:
 
 
 def _check_name(file: str, uri: str) -> None:
-    """Refuse a file name that leads out of its folder."""
+    """Raise SourceError for a file name that leads out of its folder."""
     parts = file.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in file or "\0" in file:
         raise SourceError(f"the files of {uri} must lie in its own folder", repr(file), "do not use this repository")
@@ -352,16 +340,6 @@ def _is_sound(path: Path, etag: str) -> bool:
         git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
         return etag in (git.hexdigest(), plain.hexdigest())
     return True
-
-
-def _link(path: Path, blob: Path) -> None:
-    """Make `path` a relative link to `blob`, or its bytes where the file system has no links."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        try:
-            path.symlink_to(os.path.relpath(blob, path.parent))
-        except PermissionError:
-            blob.replace(path)
 
 
 def _refuse_stalled(part: Path, limits: Limits) -> Callable[[], None]:

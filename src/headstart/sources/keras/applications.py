@@ -1,4 +1,7 @@
-"""The networks of keras.applications: what is known of each without Keras. All were trained on ImageNet-1k.
+"""The networks of keras.applications: what is known of each without Keras, and Keras itself, on its torch backend.
+
+It builds the networks and draws their random weights; it is imported here and nowhere else, and only when one of these
+functions is called. All were trained on ImageNet-1k.
 
 `applications.csv` has a row for each: the side of its input as it was trained and the smallest that it takes, in
 pixels; the mode of its `preprocess_input`; and of its released weights the file, what the name of the file without the
@@ -8,13 +11,18 @@ classifier ends in, and the hash of either file, md5 or sha256 by length (empty 
 from __future__ import annotations
 
 import csv
+import importlib
 import os
+import random
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from types import ModuleType
+from typing import Any, Literal
 
+from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.engines.environment import set_passive_omp_wait, without_tensorflow
 
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications/"
 OLDER_ADDRESS = "https://storage.googleapis.com/keras-applications/"
@@ -59,3 +67,44 @@ _TABLE = (files("headstart.sources.keras") / "applications.csv").read_text(encod
 APPLICATIONS = {
     row["name"]: Application(int(row["size"]), int(row["least"]), row) for row in csv.DictReader(_TABLE.splitlines())
 }
+
+
+def import_keras() -> ModuleType:
+    """Return Keras on torch, channels last; SourceError where it is set otherwise, or was when it was imported."""
+    remedy = "set KERAS_BACKEND=torch, and channels_last in ~/.keras/keras.json, before Keras is imported"
+    backend = os.environ.setdefault("KERAS_BACKEND", "torch")
+    if backend != "torch":
+        raise SourceError("Keras must run on torch", f"KERAS_BACKEND={backend}", remedy)
+    set_passive_omp_wait()
+    with without_tensorflow():
+        keras = importlib.import_module("keras")
+    settings = (keras.backend.backend(), keras.config.image_data_format())
+    if settings != ("torch", "channels_last"):
+        raise SourceError("Keras must run on torch, with channels last", " and ".join(settings), remedy)
+    return keras
+
+
+def build_application(name: str, *, size: int, top: bool, seed: int = 0, shape_only: bool = False) -> Any:
+    """Return the application as a Keras model, with random weights; Python's own random state is untouched.
+
+    Args:
+        size: side of the input, in pixels.
+        top: with its classifier; without it, its features are averaged over positions.
+        seed: what Keras's initialisers draw from.
+        shape_only: without any weights.
+
+    Raises:
+        SourceError: Keras refuses; the message is its own.
+    """
+    keras = import_keras()
+    head: dict[str, Any] = {"include_top": True} if top else {"include_top": False, "pooling": "avg"}
+    state = random.getstate()
+    random.seed(seed)  # where Keras's initialisers take their seeds from
+    try:
+        with without_tensorflow(), keras.device("meta" if shape_only else "cpu"):
+            return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), **head)
+    except ValueError as error:
+        first = str(error).partition("\n")[0]
+        raise SourceError(f"Keras must be able to build {name!r}", first, "choose another name or size") from error
+    finally:
+        random.setstate(state)

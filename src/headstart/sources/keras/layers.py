@@ -7,7 +7,7 @@ where adapters and fused BatchNorm look for them, its layers turn bfloat16 back 
 given to the device that Keras has chosen, and a step of training took 1 to 4.7 times as long (VGG16, MobileNetV3Large).
 
 Maps are (n, c, h, w) here and (n, h, w, c) in Keras; Keras keeps kernels as (h, w, in, out), torch as (out, in, h, w).
-Imports torch: only the files that build a network import this one, and only when they do.
+Imports torch.
 """
 
 from __future__ import annotations
@@ -71,8 +71,7 @@ class LayerNorm(nn.LayerNorm):
 def parts_of(layer: Any) -> Parts:
     """Return what a Keras layer becomes in torch, with its weights; nothing, where only training needs it.
 
-    Raises:
-        SourceError: a layer, or an activation of one, that has no counterpart here.
+    SourceError: a layer, or an activation of one, that has no counterpart here.
     """
     kind, activation = type(layer).__name__, getattr(getattr(layer, "activation", None), "__name__", "linear")
     if kind not in COUNTERPARTS or activation not in ACTIVATIONS:

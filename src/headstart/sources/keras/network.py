@@ -1,25 +1,21 @@
-"""A Keras model as one torch network in timm's two steps.
-
-Imports torch: only the files that build a network import this one, and only when they do.
-"""
+"""A Keras model as one torch network in timm's two steps; imports torch."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from headstart.sources.keras.layers import parts_of
+from headstart.sources.keras.layers import Affine, parts_of
 
 INPUT = "input"
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What is known of one module of a network.
 
     Attributes:
@@ -36,6 +32,8 @@ class Step:
 class KerasNetwork(nn.Module):
     """A functional model of Keras in torch: `forward_features` to its last map, `forward_head` from there.
 
+    SourceError: a layer has no counterpart in torch.
+
     Attributes:
         layers: its modules by the names of Keras's layers, in the order in which they run.
         steps: the same with what is known of each.
@@ -43,9 +41,6 @@ class KerasNetwork(nn.Module):
         pool: the step that gives pooled features; None where they are the mean of the last map over positions.
         last_use: for each step, and for `input`, the last step that takes its output.
         scores: the step that gives the classifier's output before its softmax; None without a classifier.
-
-    Raises:
-        SourceError: a layer that has no counterpart in torch.
     """
 
     def __init__(self, model: Any) -> None:
@@ -148,3 +143,21 @@ def _final_and_pool(steps: dict[str, Step]) -> tuple[str, str | None]:
     pool = means[-1]
     after = next((name for name, step in steps.items() if pool in step.sources), pool)
     return steps[pool].sources[0], after if steps[after].kind == "LayerNormalization" else pool
+
+
+def find_stages(network: KerasNetwork) -> list[str]:
+    """Return where the stages end: of each resolution the last module through which everything flows.
+
+    At the final map's resolution that is the last of another width, for one of the same width would say the same.
+    """
+    steps = network.steps
+    order = {name: at for at, name in enumerate(steps)}
+    ends: dict[tuple[int, ...], str] = {}
+    latest = order[network.last_use[INPUT]]
+    for name in list(steps)[: order[network.final]]:
+        shape = steps[name].shape
+        is_map = len(shape) == 3 and prod(shape[:2]) > 1 and shape != steps[network.final].shape
+        if is_map and latest <= order[name] and not isinstance(network.layers[name], Affine | nn.ConstantPad2d):
+            ends[shape[:2]] = f"layers.{name}"
+        latest = max(latest, order[network.last_use[name]])
+    return list(ends.values())

@@ -1,6 +1,6 @@
 """Text encoders of transformers, built from their settings, with their weights loaded strictly.
 
-Imports torch and transformers: only `providers.huggingface_text` imports this file, and only when it builds a network.
+Imports torch and transformers: only `providers.huggingface` imports this file, and only when it builds a network.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from headstart.base.errors import SourceError, did_you_mean
@@ -24,11 +25,9 @@ class OwnArchitecture:
     """An architecture of ours.
 
     Attributes:
-        preprocessing: how it wants its pictures.
-        stages: the parts whose output can be taken.
         pool: width of its pooled features.
         parameters: number of weights, without the classifier.
-        build: returns it with weights drawn from torch's own state, for so many classes; imports torch.
+        build: returns it in inference mode, with weights drawn from torch's own state, for so many classes.
     """
 
     preprocessing: Preprocessing
@@ -39,11 +38,7 @@ class OwnArchitecture:
 
 
 def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
-    """Return one of our own architectures, with random weights.
-
-    Raises:
-        SourceError: no such architecture, or trained weights were asked for: there are none.
-    """
+    """Return one of our own architectures, with random weights: SourceError for trained ones, or an unknown name."""
     if spec.name not in ARCHITECTURES:
         raise SourceError(
             f"arch: sources are {', '.join(NAMES)}", repr(spec.name), f"choose one{did_you_mean(spec.name, NAMES)}"
@@ -56,19 +51,12 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
             f"train it (headstart pretrain DATA --arch {spec.uri}), and name the folder as file:FOLDER",
         )
     own = ARCHITECTURES[spec.name]
-    identity = Identity(
-        uri=spec.uri,
-        architecture=f"headstart {spec.name}",
-        parameters=own.parameters,
-        classes=CLASSES,
+    identity = Identity(spec.uri, f"headstart {spec.name}", own.parameters, CLASSES).as_random(
+        seed, library="headstart"
     )
     standard = taps(own.pool, own.stages, None)
     more = more_taps(standard, own.stages, None)
-    identity = identity.as_random(seed, library="headstart")
-
-    def build() -> nn.Module:
-        return build_seeded(lambda: own.build(CLASSES), seed).eval()
-
+    build = partial(build_seeded, partial(own.build, CLASSES), seed)
     return TorchSource(identity, own.preprocessing, standard, build, more=more)
 
 
@@ -78,9 +66,6 @@ def lenet5(classes: int) -> nn.Module:
     The third convolution sees its whole input, as in LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied
     to document recognition", Proceedings of the IEEE 86 (1998). As in most later versions, every map of the second
     convolution reads every map before it, pooling has no weights, and the output is linear.
-
-    Args:
-        classes: how many scores it gives.
     """
     from torch import Tensor, nn
 
@@ -104,14 +89,14 @@ def lenet5(classes: int) -> nn.Module:
         def forward(self, pictures: Tensor) -> Tensor:
             return self.forward_head(self.forward_features(pictures))
 
-    return LeNet5()
+    return LeNet5().eval()
 
 
 def resnet9(classes: int) -> nn.Module:
     """Return ResNet-9 for colour pictures of 64 x 64 pixels, in timm's two steps; see `resnet9.py`."""
     from headstart.sources.networks.resnet9 import ResNet9
 
-    return ResNet9(classes)
+    return ResNet9(classes).eval()
 
 
 LENET5 = OwnArchitecture(

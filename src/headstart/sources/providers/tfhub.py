@@ -12,7 +12,7 @@ from hashlib import sha1
 from pathlib import Path
 
 from headstart.base.errors import SourceError
-from headstart.sources.graphs.saved_model_check import GRAPH, check_saved_model
+from headstart.sources.graphs.checks import SAVED_GRAPH, check_saved_model
 from headstart.sources.graphs.source import FormatDefaults, GraphSource, refuse_random
 from headstart.sources.uri import Spec
 
@@ -24,8 +24,7 @@ HUB_IMAGES = FormatDefaults(framework="tf", size=(224, 224), margin=1.0, mean=(0
 def open_named(spec: Spec, *, weights: str, seed: int) -> GraphSource:
     """Return the network in the folder of a SavedModel, or under a handle of the hub whose folder is on this machine.
 
-    Raises:
-        SourceError: no such folder or handle, or one that is damaged, unsafe, or no network for pictures.
+    SourceError: no such folder or handle, or one that is damaged, unsafe, or no network for pictures.
     """
     refuse_random(spec, weights)
     named = Path(spec.name).expanduser()
@@ -37,7 +36,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> GraphSource:
         return GraphSource(spec.uri, named, check_saved_model(named), HUB_IMAGES)
     places = list(_places(spec.name))
     for folder in places:
-        if (folder / GRAPH).is_file():
+        if (folder / SAVED_GRAPH).is_file():
             revision = spec.name.rpartition("/")[2] if "/" in spec.name else ""
             return GraphSource(spec.uri, folder, check_saved_model(folder), HUB_IMAGES, revision=revision)
     raise SourceError(

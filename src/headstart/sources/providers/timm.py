@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import SourceError, did_you_mean
 from headstart.data.images.preprocessing import Preprocessing
@@ -20,21 +20,19 @@ from headstart.sources.uri import Spec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 WEIGHTS = "model.safetensors"
-LITE_STAGES = ("stage2", "stage4", "stage5", "stage6")  # best over 11 small photo sets, see from_packaged
+LITE_STAGES = ("stage2", "stage4", "stage5", "stage6")  # best over 11 small photo sets, see `packaged`
 LITE_MAX_POOLED = ("stage4", "stage6")
 LOADING_ARGUMENTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 LOADING_ARGUMENTS |= {"scriptable", "exportable"}
 """Arguments of timm's `create_model` that name files or ways of loading."""
-INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
 def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     """Return timm's network `spec.name`, with its weights from the Hugging Face hub or random ones.
 
-    Raises:
-        SourceError: timm knows no such name, it has no weights, or they cannot be had.
+    SourceError: timm knows no such name, it has no weights, or they cannot be had.
     """
     architecture = architecture_of(spec.name)
     identity = Identity(
@@ -54,22 +52,17 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
 
 
 def _fetch(spec: Spec, architecture: Architecture) -> HubFile:
-    """Return the weights file in the Hugging Face cache, downloaded unless it is there already, with what to tell.
-
-    Raises:
-        SourceError: there is none, or it cannot be had.
-    """
+    """Return the weights file in the Hugging Face cache, or download it; SourceError where it cannot be had."""
     if not architecture.hub:
         raise SourceError(
             f"{spec.uri} must have pretrained weights", "timm lists none", "use weights none, or another name"
         )
-    repository = Repository(architecture.hub, spec.revision, uri=spec.uri)
-    return repository.get(WEIGHTS)
+    return Repository(architecture.hub, spec.revision, uri=spec.uri).get(WEIGHTS)
 
 
 def _build_pretrained(name: str, path: Path) -> nn.Module:
     """Return the network with the weights in `path`, in inference mode; timm adapts names that have changed."""
-    from headstart.sources.checkpoints.checks import check_finite
+    from headstart.sources.checkpoints.read import check_finite
     from headstart.sources.checkpoints.safetensors import read_safetensors
 
     check_finite(read_safetensors(path), where=str(path))
@@ -107,8 +100,7 @@ def build_configured(
 
     Args:
         settings: with `architecture`, and perhaps `num_classes`, `pretrained_cfg` and `model_args`.
-        state: its weights; None for torch's next random ones.
-        where: names their file in messages.
+        state: its weights, which lie in the file `where`; None for torch's next random ones.
 
     Raises:
         SourceError: timm knows no such architecture, or the weights do not fit it.
@@ -128,14 +120,10 @@ def build_configured(
     body = _create(str(settings["architecture"]), pretrained_cfg=pretrained or None, **arguments)
     if state is None:
         return body, ()
-    loaded = load_checkpoint(body, CheckpointTensors(_renamed(body, state), ordered=False), where=where)
-    return body, loaded.notes
-
-
-def _renamed(body: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights under the names that timm gives them today, as the network's own file renames them."""
+    # Its own file renames the weights to the names that timm gives them today.
     rename = getattr(sys.modules[type(body).__module__], "checkpoint_filter_fn", None)
-    return dict(rename(state, body)) if rename is not None else state
+    renamed = dict(rename(state, body)) if rename is not None else state
+    return body, load_checkpoint(body, CheckpointTensors(renamed, ordered=False), where=where).notes
 
 
 def architecture_of(name: str) -> Architecture:
@@ -175,11 +163,10 @@ def inspect_timm(body: nn.Module) -> Architecture:
 def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
     _, height, width = config["input_size"]
     squash = config.get("crop_mode") == "squash"
-    filters: dict[str, Interpolation] = {name: name for name in INTERPOLATIONS}
     return Preprocessing(
         size=(height, width),
         resize=None if squash else int(min(height, width) / config["crop_pct"]),
-        interpolation=filters.get(config["interpolation"], "bicubic"),
+        interpolation=config["interpolation"] if config["interpolation"] in INTERPOLATIONS else "bicubic",
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
     )

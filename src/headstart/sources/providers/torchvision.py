@@ -22,6 +22,8 @@ from headstart.sources.uri import Spec
 if TYPE_CHECKING:
     from torch import nn
 
+    from headstart.sources.networks.two_step import Split
+
 LICENCE = "not stated (torchvision's code is BSD-3-Clause)"
 DEFAULT_PIXELS = 224
 
@@ -30,10 +32,8 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     """Return torchvision's classifier `spec.name`, with its trained weights or random ones.
 
     The revision is the name of one set of trained weights, such as `IMAGENET1K_V2`; torchvision's default without.
-    Preprocessing is that of those weights, for random ones too.
-
-    Raises:
-        SourceError: torchvision knows no such name or weights, or they cannot be had.
+    Preprocessing is that of those weights, for random ones too. SourceError: torchvision knows no such name or
+    weights, or they cannot be had.
     """
     key = {"library": "torchvision", "name": spec.name, "weights": spec.revision, "version": version("torchvision")}
     architecture = remembered(key, lambda: look_without_numbers(lambda: _inspect(spec)))
@@ -52,7 +52,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
         return source_of(identity, architecture, lambda: build_random(spec, preprocessing, seed))
     path = _fetch(spec, architecture)
     identity = replace(identity, sha256=sha256_file(path))
-    return source_of(identity, architecture, lambda: _build_pretrained(spec, preprocessing, path))
+    return source_of(identity, architecture, lambda: _build(spec, preprocessing, path))
 
 
 def _inspect(spec: Spec) -> Architecture:
@@ -63,7 +63,7 @@ def _inspect(spec: Spec) -> Architecture:
 
     released = _known_weights(spec)
     preprocessing = _preprocessing(released)
-    body: Any = _split(_create(spec, preprocessing, auxiliary=False), preprocessing)
+    body: Any = _build(spec, preprocessing)
     classes, blank = len(body.classifier.weight), torch.zeros(1, 3, *preprocessing.size)
     return replace(
         look_for_architecture(body, blank, preprocessing, classes=classes, classifier=body.classifier),
@@ -73,41 +73,59 @@ def _inspect(spec: Spec) -> Architecture:
     )
 
 
-def _build_pretrained(spec: Spec, preprocessing: Preprocessing, path: Path) -> nn.Module:
-    """Return the network with the weights in `path`, every one of them used, in inference mode."""
-    from headstart.sources.checkpoints.checks import check_finite, read_pth
-
-    state = read_pth(path)
-    check_finite(state, where=str(path))
-    body = _create(spec, preprocessing, auxiliary=any(name.startswith(("aux", "AuxLogits")) for name in state))
-    try:
-        body.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise SourceError(
-            f"{path} must hold the weights of {spec.uri}",
-            " ".join(str(error).split()),
-            "delete the file, and try again",
-        ) from error
-    return _split(body, preprocessing)
-
-
 def build_random(spec: Spec, preprocessing: Preprocessing, seed: int) -> nn.Module:
-    """Return the network with random weights drawn from `seed`, in inference mode; torch's own state is untouched."""
-    return build_seeded(lambda: _split(_create(spec, preprocessing, auxiliary=False), preprocessing), seed)
+    """Return the network with random weights drawn from `seed`; torch's own state is untouched."""
+    return build_seeded(lambda: _build(spec, preprocessing), seed)
+
+
+def _build(spec: Spec, preprocessing: Preprocessing, path: Path | None = None) -> Split:
+    """Return the network in two steps, in inference mode, with torch's next random weights, or all of those in `path`.
+
+    The classifiers that only training uses are taken off.
+    """
+    import torch
+    from torchvision import models
+
+    from headstart.sources.checkpoints.read import read_repository
+    from headstart.sources.networks.two_step import Split
+
+    state = read_repository([path]) if path is not None else {}
+    options: dict[str, Any] = {}
+    if spec.name in ("googlenet", "inception_v3"):
+        auxiliary = any(name.startswith(("aux", "AuxLogits")) for name in state)
+        options = {"aux_logits": auxiliary, "init_weights": False, "transform_input": True}
+    if spec.name.startswith("vit_"):
+        options = {"image_size": preprocessing.size[0]}
+    body: Any = models.get_model(spec.name, weights=None, **options)
+    if path is not None:
+        try:
+            body.load_state_dict(state, strict=True)
+        except RuntimeError as error:
+            raise SourceError(
+                f"{path} must hold the weights of {spec.uri}",
+                " ".join(str(error).split()),
+                "delete the file, and try again",
+            ) from error
+    for name in ("aux1", "aux2", "AuxLogits"):
+        if getattr(body, name, None) is not None:
+            setattr(body, name, None)
+            body.aux_logits = False
+    return Split(body, torch.zeros(1, 3, *preprocessing.size)).eval()
 
 
 def _fetch(spec: Spec, architecture: Architecture) -> Path:
     """Return the weights file in torch.hub's own cache, downloaded unless it is there already.
 
-    Raises:
-        SourceError: there is none, or it cannot be had, or it is not the one that was released.
+    SourceError: there is none, or it cannot be had, or it is not the one that was released.
     """
     if not architecture.hub:
         raise SourceError(f"{spec.uri} must have trained weights", "torchvision lists none", "use weights none")
     path = hub_folder() / "checkpoints" / architecture.hub.rpartition("/")[2]
     remedy = f"get {architecture.hub} where there is a network and put it at {path}, or use weights none"
+    digest = _digest(path)
     if path.is_file():
-        _check_digest(path, remedy)
+        if not (received := sha256_file(path)).startswith(digest):
+            raise SourceError(f"the sha256 of {path} must begin with {digest}", received, f"delete it, then {remedy}")
         return path
     if offline():
         raise SourceError(f"{spec.uri} needs {path.name}", "offline, and it is not in torch's cache", remedy)
@@ -116,11 +134,16 @@ def _fetch(spec: Spec, architecture: Architecture) -> Path:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(architecture.hub, str(path), hash_prefix=_digest(path), progress=False)
+        torch.hub.download_url_to_file(architecture.hub, str(path), hash_prefix=digest, progress=False)
     except (OSError, RuntimeError) as error:
         first = str(error).strip().partition("\n")[0]
         raise SourceError(f"{spec.uri} needs {path.name}", first, remedy) from error
     return path
+
+
+def _digest(path: Path) -> str:
+    """Return the first digits of the sha256 that torchvision writes at the end of a file's name."""
+    return path.stem.rpartition("-")[2]
 
 
 def hub_folder() -> Path:
@@ -131,19 +154,6 @@ def hub_folder() -> Path:
         return Path(torch.hub.get_dir())
     home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     return Path(os.environ.get("TORCH_HOME", f"{home}/torch")).expanduser() / "hub"
-
-
-def _check_digest(path: Path, remedy: str) -> None:
-    received = sha256_file(path)
-    if not received.startswith(_digest(path)):
-        raise SourceError(
-            f"the sha256 of {path} must begin with {_digest(path)}", received, f"delete it, then {remedy}"
-        )
-
-
-def _digest(path: Path) -> str:
-    """Return the first digits of the sha256 that torchvision writes at the end of a file's name."""
-    return path.stem.rpartition("-")[2]
 
 
 def _known_weights(spec: Spec) -> Any:
@@ -183,28 +193,3 @@ def _preprocessing(released: Any) -> Preprocessing:
         mean=tuple(preset.mean),
         std=tuple(preset.std),
     )
-
-
-def _create(spec: Spec, preprocessing: Preprocessing, *, auxiliary: bool) -> nn.Module:
-    from torchvision import models
-
-    options: dict[str, Any] = {}
-    if spec.name in ("googlenet", "inception_v3"):
-        options = {"aux_logits": auxiliary, "init_weights": False, "transform_input": True}
-    if spec.name.startswith("vit_"):
-        options = {"image_size": preprocessing.size[0]}
-    body: nn.Module = models.get_model(spec.name, weights=None, **options)
-    return body
-
-
-def _split(body: Any, preprocessing: Preprocessing) -> nn.Module:
-    """Return the network in two steps, in inference mode, without the classifiers that only training uses."""
-    import torch
-
-    from headstart.sources.networks.two_step import Split
-
-    for name in ("aux1", "aux2", "AuxLogits"):
-        if getattr(body, name, None) is not None:
-            setattr(body, name, None)
-            body.aux_logits = False
-    return Split(body, torch.zeros(1, 3, *preprocessing.size)).eval()

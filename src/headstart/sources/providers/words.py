@@ -10,10 +10,6 @@ from headstart.sources.uri import Spec
 
 
 def open_named(spec: Spec, *, weights: str, seed: int) -> WordSource:
-    """Return the word vectors in a file, or random vectors for the same words, as the control arm.
-
-    Raises:
-        SourceError: there is no such file, or it holds no word vectors.
-    """
+    """Return the word vectors in a file, or random vectors for the same words; SourceError where there are none."""
     path = Path(spec.name).expanduser()
     return WordSource(spec.uri, open_index(path), seed=seed if weights == "none" else None)

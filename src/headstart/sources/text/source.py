@@ -89,6 +89,11 @@ def _opened(path: Path) -> Any:
     return tokenizer
 
 
+def middle_layers(layers: int) -> tuple[int, ...]:
+    """Return two middle layers, which know more of grammar than the last; fewer of a shallow network."""
+    return tuple(sorted({at for at in (layers // 2 - 1, layers - 3) if 0 <= at < layers - 1}))
+
+
 def layer_taps(width: int, more: Sequence[int], stages: Sequence[str]) -> tuple[Tap, ...]:
     """Return the taps of an encoder: `pool`, and the mean over tokens of further layers, counted from 0.
 

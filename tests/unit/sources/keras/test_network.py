@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import SourceError
 from headstart.engines.environment import without_tensorflow
+from headstart.sources.keras.applications import build_application, import_keras
 from headstart.sources.keras.layers import parts_of
-from headstart.sources.keras.library import build_application, import_keras
 from headstart.sources.keras.network import KerasNetwork, weights_of
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.providers.keras import inspect

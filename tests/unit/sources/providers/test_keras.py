@@ -14,7 +14,7 @@ from keras_models import features_of, photos, randomise, save_released, torch_fe
 from headstart.base.errors import MissingExtra, SourceError, UsageError
 from headstart.engines.environment import without_tensorflow
 from headstart.sources.base import Source
-from headstart.sources.keras.library import build_application, import_keras
+from headstart.sources.keras.applications import build_application, import_keras
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.providers.keras import load
 from headstart.sources.registry import open_source

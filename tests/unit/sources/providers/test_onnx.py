@@ -22,7 +22,7 @@ import headstart as hs
 from headstart.base.errors import SourceError, UsageError
 from headstart.engines import select as choose
 from headstart.sources.graphs import openvino_graph as graph
-from headstart.sources.graphs.onnx_check import check_onnx
+from headstart.sources.graphs.checks import check_onnx
 from headstart.testing import toy_photos
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

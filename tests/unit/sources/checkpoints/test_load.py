@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from headstart.base.errors import SourceError
-from headstart.sources.checkpoints.checks import load_in_order, read_pth
+from headstart.sources.checkpoints.load import load_in_order
+from headstart.sources.checkpoints.read import read_checkpoint
 
 
 def body() -> nn.Module:
@@ -30,7 +31,7 @@ def state() -> dict[str, torch.Tensor]:
 def test_tensors_of_other_names_are_loaded_in_order(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "w.pth")
     network = body()
-    load_in_order(network, read_pth(tmp_path / "w.pth"), where="w.pth")
+    load_in_order(network, read_checkpoint(tmp_path / "w.pth").tensors, where="w.pth")
     for given, held in zip(state.values(), network.state_dict().values(), strict=True):
         assert torch.equal(given, held)
 
@@ -75,7 +76,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     torch.save({"a": _Payload()}, tmp_path / "w.pth")
     with pytest.raises(SourceError, match="must hold tensors and nothing that runs; found eval"):
-        read_pth(tmp_path / "w.pth")
+        read_checkpoint(tmp_path / "w.pth")
     assert not (tmp_path / "ran").exists()
 
 
@@ -85,10 +86,10 @@ def test_a_truncated_file_is_refused(state: dict[str, torch.Tensor], tmp_path: P
     torch.save(state, path)
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(SourceError, match=re.escape(str(path))):
-        read_pth(path)
+        read_checkpoint(path)
 
 
 def test_anything_but_named_tensors_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "w.pth")
-    with pytest.raises(SourceError, match="named tensors and nothing else"):
-        read_pth(tmp_path / "w.pth")
+    with pytest.raises(SourceError, match="must hold named tensors; found a list"):
+        read_checkpoint(tmp_path / "w.pth")

@@ -19,8 +19,8 @@ from headstart.engines.torch import TorchTexts
 from headstart.sources.base import TextPreprocessing
 from headstart.sources.networks import bert
 from headstart.sources.networks.source import build_seeded
-from headstart.sources.providers import package_files as packages
-from headstart.sources.providers.packaged_text import ENCODERS, Means
+from headstart.sources.providers import packaged
+from headstart.sources.providers.packaged import ENCODERS, Means
 from headstart.sources.registry import open_source
 from headstart.sources.text.source import Tokenizer
 
@@ -131,11 +131,11 @@ def test_wordllama_gives_the_vectors_of_its_package_without_its_code() -> None:
     assert found.shape == (2, 256) and np.isfinite(found).all()
     from tokenizers import Tokenizer as Theirs
 
-    path = packages.find_member(ENCODERS["wordllama"].tokenizer, "x")
+    path = packaged.find_member(ENCODERS["wordllama"].tokenizer, "x")
     ids = Theirs.from_file(str(path)).encode("A bank card was lost.", add_special_tokens=False).ids
     from safetensors.numpy import load_file
 
-    table = load_file(packages.find_member(ENCODERS["wordllama"].weights, "x"))["embedding.weight"]
+    table = load_file(packaged.find_member(ENCODERS["wordllama"].weights, "x"))["embedding.weight"]
     np.testing.assert_allclose(found[0], table[ids].astype(np.float32).mean(axis=0), atol=1e-5)
 
 
@@ -162,6 +162,6 @@ def test_what_cannot_be_asked_of_packaged_texts() -> None:
 
 
 def test_an_absent_or_changed_package_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(packages, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="run: pip install wordllama"):
         open_source("packaged:wordllama")
