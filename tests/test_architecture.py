@@ -30,7 +30,7 @@ ORDER = {
     "sources.graphs": "checks traversal openvino_graph source",
     "sources.text": "source word_index word_vectors word_network word_source",
     "sources.keras": "applications layers network",
-    "sources.providers": "arch keras file timm huggingface onnx packaged tfhub torchvision words",
+    "sources.providers": "arch keras file timm huggingface graph packaged torchvision words",
     "features": "modality features store extraction_pass extract",
     "heads": "folds linear principal_axes convex closed_form cross_validation select tfidf stacking",
     "judge": "intervals metrics baselines report benefit gate",

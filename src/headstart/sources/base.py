@@ -58,7 +58,7 @@ class Identity:
 
     uri: str  # `provider:name[@revision]`
     architecture: str  # the network's name in its library, or what builds it
-    parameters: int  # number of weights, without the classifier that is not used
+    parameters: int = 0  # number of weights, without the classifier that is not used
     classes: int = 0  # how many classes its own classifier has; 0 for none
     licence: str = "not stated"
     revision: str = ""  # the resolved commit or package version

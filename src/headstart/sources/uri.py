@@ -30,8 +30,8 @@ PROVIDERS = {
     "arch": Provider("arch", "lenet5"),
     "file": Provider("file", "weights.safetensors", path=True),
     "words": Provider("words", "glove.6B.100d.txt", path=True),
-    "onnx": Provider("onnx", "network.onnx", path=True),
-    "tfhub": Provider("tfhub", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True),
+    "onnx": Provider("graph", "network.onnx", path=True),
+    "tfhub": Provider("graph", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True),
 }
 
 

@@ -42,13 +42,7 @@ MIN_MARGIN = 0.15
 
 @dataclass(frozen=True)
 class Alignment:
-    """A proved match.
-
-    Attributes:
-        pairs: the architecture's names to the checkpoint's.
-        method: `names`, `order` or `patterns`.
-        notes: what the user must be told, one line each.
-    """
+    """A proved match: the architecture's names to the checkpoint's, by names, order or patterns, and notes on that."""
 
     pairs: dict[str, str]
     method: str

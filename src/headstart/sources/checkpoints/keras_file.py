@@ -30,6 +30,8 @@ MAX_DEPTH = 32
 INNER, CONFIG = "model.weights.h5", "config.json"
 OPTIMISERS = ("optimizer", "optimizer_weights", "_optimizer")
 CODE_LAYERS = ("Lambda", "__lambda__", "TFOpLambda", "SlicingOpLambda")
+FAULTS = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+"""What zipfile and h5py raise; the last where a group is in the place of an array, or the other way round."""
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -54,10 +56,8 @@ def read_arrays(path: Path) -> Arrays:
             arrays = _read(file.get("model_weights", file), path, size)
     except SourceError:
         raise
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
+    except FAULTS as error:
         raise _unsound(path, str(error).partition("\n")[0] or type(error).__name__) from error
-    except AttributeError as error:  # a group where an array belongs, or the other way round
-        raise _unsound(path, str(error)) from error
     if not arrays:
         raise _unsound(path, "no arrays")
     return arrays

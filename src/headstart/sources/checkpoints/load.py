@@ -20,12 +20,7 @@ NAME_ANOTHER = "name the architecture that the weights belong to"
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a checkpoint brought.
-
-    Attributes:
-        classifier: whether its classifier is the architecture's, and was loaded too.
-        notes: what the user must be told, one line each.
-    """
+    """What a checkpoint brought: whether its classifier is the architecture's, and notes for its user."""
 
     classifier: bool
     notes: tuple[str, ...]

@@ -83,11 +83,6 @@ def read_repository(paths: Sequence[Path]) -> dict[str, Tensor]:
     return state
 
 
-def is_keras(path: Path) -> bool:
-    """Return whether a file is one of Keras, whose arrays need the layout that `keras:NAME` knows."""
-    return path.suffix in SUFFIXES
-
-
 def unwrap(content: Any, *, where: str) -> CheckpointTensors:
     """Return the named tensors in what a training program saved around them; SourceError where there are none."""
     trail: list[str] = []
@@ -123,7 +118,7 @@ def _refuse_others(path: Path, start: bytes) -> None:
         raise SourceError(
             f"{path} must be safetensors, PyTorch or Keras weights", f"a {kind} file, which is not read", SAVE
         )
-    if is_keras(path) or start.startswith(HDF5):
+    if path.suffix in SUFFIXES or start.startswith(HDF5):
         raise SourceError(
             f"{path} holds Keras weights, which fit a keras: architecture", "another one", "name it: --arch keras:NAME"
         )

@@ -24,7 +24,6 @@ from headstart.engines.select import EXACT, PARITY_SAMPLE, open_engine
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity, Source
 from headstart.sources.taps import Tap, more_taps, taps
-from headstart.sources.uri import Spec
 
 if TYPE_CHECKING:
     import openvino
@@ -169,16 +168,6 @@ class GraphSource(Source):
         else:
             outputs = graph.blocks(tensors, taps)
         return graph.with_pictures(model, entry, self.preprocessing, outputs)
-
-
-def refuse_random(spec: Spec, weights: str) -> None:
-    """Raise SourceError where random weights are asked of a network that comes as a graph."""
-    if weights == "none":
-        raise SourceError(
-            f"{spec.uri} comes with its weights and cannot have others",
-            "weights none",
-            "leave weights out, or name the same architecture in timm: or torchvision:",
-        )
 
 
 def _digest(files: Sequence[Path], path: Path) -> str:

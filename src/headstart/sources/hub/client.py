@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import BinaryIO
 from urllib.error import URLError
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -106,10 +105,6 @@ class Client:
     limits: Limits = Limits()
     sleep: Callable[[float], None] = time.sleep
 
-    @cached_property
-    def _home(self) -> SplitResult:
-        return urlsplit(self.endpoint)
-
     def head(self, url: str, *, insist: bool = True) -> Message:
         """Return the headers of the first answer that says which file it is about; HubError where there is none.
 
@@ -170,16 +165,16 @@ class Client:
 
     def _headers(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
         sent = {"User-Agent": self.agent, "Accept-Encoding": "identity", **headers}
-        if self.token and _origin(urlsplit(url)) == _origin(self._home):
+        if self.token and _origin(url) == _origin(self.endpoint):
             sent["Authorization"] = f"Bearer {self.token}"
         return sent
 
     def _check(self, url: str) -> None:
         """Raise HubError for an address in the clear or on this machine, unless the hub itself is on this machine."""
-        target = urlsplit(url)
+        target, home = urlsplit(url), urlsplit(self.endpoint)
         if target.scheme not in ("http", "https") or not target.hostname:
             raise HubError(f"a redirect to {url!r}", retryable=False)
-        at_home = is_loopback(self._home.hostname)
+        at_home = is_loopback(home.hostname)
         if target.scheme == "http" and not (at_home and is_loopback(target.hostname)):
             raise HubError(f"an address without encryption ({target.scheme}://{target.netloc})", retryable=False)
         if is_loopback(target.hostname) and not at_home:
@@ -198,8 +193,9 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def _origin(url: SplitResult) -> tuple[str, str | None, int]:
-    return url.scheme, url.hostname, url.port or (443 if url.scheme == "https" else 80)
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _send(request: Request, timeout: float) -> http.client.HTTPResponse:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from huggingface_hub import constants
+
 from headstart.base.config import offline
 from headstart.base.disk import process_lock, reraise_disk_errors, write_atomic
 from headstart.base.errors import SourceError, one_line
@@ -38,13 +40,7 @@ SMALL = 8 << 20  # bytes; the most that a file of settings may have
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file in the cache, its bytes checked.
-
-    Attributes:
-        commit: of the repository that holds it.
-        sha256: of its bytes.
-        notes: what its user must be told, one line each.
-    """
+    """A file in the cache, its bytes checked; the commit that it is of, and notes for its user, one line each."""
 
     path: Path
     commit: str
@@ -57,14 +53,6 @@ class HubFile:
             return json.loads(self.path.read_bytes())
         except (ValueError, RecursionError) as error:
             raise SourceError(f"{self.path} must be JSON", error, "name another source") from error
-
-
-@dataclass(frozen=True)
-class _FileHeaders:
-    """What the hub says of a file: the name and size of its bytes."""
-
-    etag: str
-    size: int
 
 
 class Repository:
@@ -107,14 +95,15 @@ class Repository:
         Where it is not `needed`, a run that is offline gets None for what the cache does not hold.
         """
         _check_name(file, self.uri)
+        is_offline = offline() or constants.HF_HUB_OFFLINE
         try:
-            if offline_now() and not self.commit:
+            if is_offline and not self.commit:
                 self.commit = self._last_commit()
             if self.commit and (path := self._snapshot(file)).exists():
                 return self._check(path)
             if self.commit and self._absent(file).exists():
                 return None
-            if offline_now():
+            if is_offline:
                 if not needed:
                     return None
                 raise SourceError(
@@ -133,7 +122,7 @@ class Repository:
     def _fetch(self, file: str, limit: int | None) -> HubFile | None:
         client = self._client or default_client()
         try:
-            headers = self._headers(client, file)
+            etag, size = self._headers(client, file)
         except HubError as failed:
             if failed.code == "EntryNotFound" or (failed.status == 404 and self.commit and not failed.code):
                 if self.commit:  # so that an offline run need not ask
@@ -146,18 +135,15 @@ class Repository:
                 self.notes.append(f"{_host()} does not answer: commit {commit} of {self.name} is used, as last time")
                 return self.find(file, limit=limit)
             raise self._explain(failed, file) from failed
-        if limit is not None and headers.size > limit:
-            raise SourceError(
-                f"{file} of {self.uri} must have at most {limit:,} bytes",
-                f"{headers.size:,} bytes",
-                "name another source",
-            )
+        if limit is not None and size > limit:
+            must = f"{file} of {self.uri} must have at most {limit:,} bytes"
+            raise SourceError(must, f"{size:,} bytes", "name another source")
         if not (path := self._snapshot(file)).exists():
-            self._download(client, file, headers)
+            self._download(client, file, etag, size)
         return self._check(path)
 
-    def _headers(self, client: Client, file: str) -> _FileHeaders:
-        """Ask for a file's commit, name of bytes and size; the first answer settles the commit of them all."""
+    def _headers(self, client: Client, file: str) -> tuple[str, int]:
+        """Ask for the name and size of a file's bytes; the first answer settles the commit of all files."""
         headers = client.head(self._url(client, file), insist=bool(self.commit or not self._last_commit()))
         commit = headers.get("X-Repo-Commit", "")
         etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
@@ -168,7 +154,7 @@ class Repository:
             raise HubError(f"commit {commit} in place of {self.commit}", retryable=False)
         if not self.commit:
             self._pin(commit)
-        return _FileHeaders(etag, int(size))
+        return etag, int(size)
 
     def _pin(self, commit: str) -> None:
         """Take `commit` for every file, and remember that the revision stands for it."""
@@ -192,23 +178,23 @@ class Repository:
             return ""
         return commit if COMMIT.fullmatch(commit) else ""
 
-    def _download(self, client: Client, file: str, headers: _FileHeaders) -> None:
+    def _download(self, client: Client, file: str, etag: str, size: int) -> None:
         """Put the bytes among the blobs, whole and checked or not at all, and link the file to them.
 
         Where the file system has no links, the bytes are put in the place of the file.
         """
-        blob = self.folder / "blobs" / headers.etag
+        blob = self.folder / "blobs" / etag
         blob.parent.mkdir(parents=True, exist_ok=True)
         if not blob.exists():
             part = blob.with_name(blob.name + PART)
             with (
-                reraise_disk_errors(part, headers.size),
+                reraise_disk_errors(part, size),
                 process_lock(_lock_of(part), on_retry=_refuse_stalled(part, client.limits)),
             ):
                 if not blob.exists():  # another process was quicker
                     with part.open("ab") as writing:
                         try:
-                            client.download(self._url(client, file), writing, headers.size)
+                            client.download(self._url(client, file), writing, size)
                         except HubError as failed:
                             writing.flush()
                             raise self._explain(failed, file) from failed
@@ -251,10 +237,9 @@ class Repository:
 
     def _explain(self, failed: HubError, file: str) -> SourceError:
         """Return the one line that says what a refusal of the hub means, and what to do."""
-        page = f"{endpoint()}/{self.name}"
         if failed.code == "GatedRepo" or failed.status == 403:
             return SourceError(
-                f"{self.uri} must be open to you", f"{failed.reason}: no access", f"ask for it at {page}"
+                f"{self.uri} must be open to you", f"{failed.reason}: no access", f"ask for it at {self.page}"
             )
         if failed.status == 401:
             return SourceError(
@@ -267,7 +252,7 @@ class Repository:
             return SourceError(
                 f"{self.uri} must exist on {_host()} at revision {self.revision}",
                 f"{failed.reason}: {missing.get(failed.code, 'no such name or revision')}",
-                f"check the spelling, see {page}",
+                f"check the spelling, see {self.page}",
             )
         busy = f"wait {failed.wait:.0f} s and " if failed.wait else ""
         return SourceError(
@@ -275,6 +260,11 @@ class Repository:
             failed.reason,
             f"{busy}run again: what came is kept" if failed.retryable else "check HF_ENDPOINT, or name another source",
         )
+
+    @property
+    def page(self) -> str:
+        """Its address, for people."""
+        return f"{constants.ENDPOINT}/{self.name}"
 
     def _url(self, client: Client, file: str) -> str:
         revision = quote(self.commit or self.revision, safe="")
@@ -289,34 +279,18 @@ class Repository:
 
 def cache_folder() -> Path:
     """Return huggingface_hub's own cache (`HF_HUB_CACHE`, or `HF_HOME`)."""
-    from huggingface_hub import constants
-
     return Path(constants.HF_HUB_CACHE)
-
-
-def endpoint() -> str:
-    """Return the address of the hub (`HF_ENDPOINT`)."""
-    from huggingface_hub import constants
-
-    return constants.ENDPOINT
-
-
-def offline_now() -> bool:
-    """Return whether `HEADSTART_OFFLINE` or `HF_HUB_OFFLINE` forbids the network."""
-    from huggingface_hub import constants
-
-    return offline() or constants.HF_HUB_OFFLINE
 
 
 def default_client() -> Client:
     """Return what asks the hub of `HF_ENDPOINT`, by the token of whoever is logged in."""
     from huggingface_hub import get_token
 
-    return Client(endpoint().rstrip("/"), get_token(), f"headstart/{version('headstart')}")
+    return Client(constants.ENDPOINT.rstrip("/"), get_token(), f"headstart/{version('headstart')}")
 
 
 def _host() -> str:
-    return urlsplit(endpoint()).netloc
+    return urlsplit(constants.ENDPOINT).netloc
 
 
 def _check_name(file: str, uri: str) -> None:

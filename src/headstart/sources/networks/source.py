@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +29,7 @@ Built = TypeVar("Built")
 
 def source_of(identity: Identity, architecture: Architecture, build: Callable[[], nn.Module]) -> TorchSource:
     """Return the source of a network whose architecture is known; `build` is as for `TorchSource`."""
+    identity = replace(identity, parameters=architecture.parameters, classes=architecture.classes)
     return TorchSource(identity, architecture.preprocessing, architecture.taps, build, more=architecture.more)
 
 

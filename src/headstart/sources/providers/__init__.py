@@ -1,1 +1,1 @@
-"""One file a provider of sources, imported on first use."""
+"""The providers of sources, each imported on first use."""

@@ -17,6 +17,7 @@ from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.hashing import sha256_file, sha256_json
 from headstart.sources.base import Identity
 from headstart.sources.checkpoints import source_folder
+from headstart.sources.checkpoints.keras_file import SUFFIXES
 from headstart.sources.checkpoints.source_folder import SourceDescription
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
@@ -146,10 +147,10 @@ def load_into(shell: TorchSource, path: Path, digest: str) -> tuple[nn.Module, L
     SourceError: the file is not the one of that sha256 any more, is unsound, or does not fit.
     """
     from headstart.sources.checkpoints.load import load_checkpoint
-    from headstart.sources.checkpoints.read import is_keras, read_checkpoint
+    from headstart.sources.checkpoints.read import read_checkpoint
 
     provider, _, name = shell.info.uri.partition(":")
-    if provider == "keras" and is_keras(path):
+    if provider == "keras" and path.suffix in SUFFIXES:
         from headstart.sources.providers.keras import load_file
 
         return load_file(name, shell.preprocessing.size[0], path)

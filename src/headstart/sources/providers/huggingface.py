@@ -20,7 +20,7 @@ from headstart.engines.environment import set_passive_omp_wait
 from headstart.engines.base import STEP
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity, Source, TextPreprocessing
-from headstart.sources.hub.repository import SMALL, HubFile, Repository, endpoint
+from headstart.sources.hub.repository import SMALL, HubFile, Repository
 from headstart.sources.networks.source import Built, TorchSource, build_seeded, source_of
 from headstart.sources.taps import POOLINGS, Pooling
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps, middle_layers
@@ -84,7 +84,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
     made_of = read_model(repository)
     config, library = made_of["config"], made_of["library"]
     name = config.get("architecture") if library == "timm" else config["model_type"]
-    identity = Identity(spec.uri, f"{name} {sha256_json(made_of)[:16]}", parameters=0)
+    identity = Identity(spec.uri, f"{name} {sha256_json(made_of)[:16]}")
     text = config.get("model_type") in TEXT_FAMILIES
     if not text:
         refuse_long_texts(spec, long)
@@ -186,7 +186,6 @@ def find_weights(repository: Repository) -> list[HubFile]:
 
 def read_card(repository: Repository) -> tuple[str, str]:
     """Return the licence and the training data that the model card states, each in one phrase."""
-    page = f"{endpoint()}/{repository.name}"
     card = repository.find(CARD, limit=SMALL, needed=False)
     text = card.path.read_text("utf-8", "replace") if card else ""
     front = re.match(r"---\s*\n(.*?)\n---", text, re.DOTALL)
@@ -194,7 +193,7 @@ def read_card(repository: Repository) -> tuple[str, str]:
     licence = re.search(r"^license:\s*['\"]?([\w.-]+)", head, re.MULTILINE)
     listed = re.search(r"^datasets:[ \t]*((?:\n[ \t]*- .+)+)", head, re.MULTILINE)
     data = ", ".join(line.strip(" -\t'\"") for line in listed[1].strip().splitlines()) if listed else "not stated"
-    return licence[1] if licence else "not stated", f"{data} ({page})"
+    return licence[1] if licence else "not stated", f"{data} ({repository.page})"
 
 
 def _image_source(made_of: dict[str, Any], identity: Identity, files: Sequence[HubFile], *, seed: int) -> TorchSource:
@@ -202,12 +201,7 @@ def _image_source(made_of: dict[str, Any], identity: Identity, files: Sequence[H
     build = cache(lambda: _build(files, seed, partial(_image_network, made_of)))
     key = {**made_of, "weights": identity.sha256 if files else None}
     architecture = remembered(key, lambda: _inspect(made_of, identity.uri, *build()))
-    identity = replace(
-        identity,
-        parameters=architecture.parameters,
-        classes=architecture.classes,
-        notes=(*identity.notes, *architecture.notes),
-    )
+    identity = replace(identity, notes=(*identity.notes, *architecture.notes))
     return source_of(identity, architecture, lambda: build()[0])
 
 

@@ -96,14 +96,7 @@ def identify(uri: str, name: str, side: int, *, top: bool) -> tuple[Identity, Ar
     """
     key = {"library": "keras", "name": name, "size": side, "top": top, "version": version("keras")}
     architecture = remembered(key, lambda: inspect(name, side, top=top))
-    identity = Identity(
-        uri=uri,
-        architecture=f"keras {name}",
-        parameters=architecture.parameters,
-        classes=architecture.classes,
-        trained_on=TRAINED_ON,
-    )
-    return identity, architecture
+    return Identity(uri, f"keras {name}", trained_on=TRAINED_ON), architecture
 
 
 def inspect(name: str, side: int, *, top: bool) -> Architecture:
@@ -230,25 +223,18 @@ def fetch(name: str, *, top: bool) -> Path:
     """
     url, path, digest = APPLICATIONS[name].released(top=top)
     if not path.is_file():
-        _download(name, url, path, digest)
+        must = f"keras:{name} needs its weights, {path.name}"
+        remedy = f"download {url} where there is a network and put it at {path}, or use weights none"
+        if offline():
+            raise SourceError(must, "offline", remedy)
+        keras, cache = import_keras(), str(path.parents[1])
+        try:
+            keras.utils.get_file(path.name, url, cache_subdir="models", cache_dir=cache, file_hash=digest or None)
+        except Exception as error:  # get_file turns whatever went wrong into a bare Exception
+            raise SourceError(must, str(error).partition("\n")[0], remedy) from error
     if digest:
         with path.open("rb") as opened:
             actual = hashlib.file_digest(opened, "md5" if len(digest) == 32 else "sha256").hexdigest()
         if actual != digest:
             raise SourceError(f"{path} must be the file that was released ({digest})", actual, f"remove it: rm {path}")
     return path
-
-
-def _download(name: str, url: str, path: Path, digest: str) -> None:
-    must = f"keras:{name} needs its weights, {path.name}"
-    remedy = f"download {url} where there is a network and put it at {path}, or use weights none"
-    if offline():
-        raise SourceError(must, "offline", remedy)
-
-    keras = import_keras()
-    try:
-        keras.utils.get_file(
-            path.name, url, cache_subdir="models", cache_dir=str(path.parents[1]), file_hash=digest or None
-        )
-    except Exception as error:  # get_file turns whatever went wrong into a bare Exception
-        raise SourceError(must, str(error).partition("\n")[0], remedy) from error

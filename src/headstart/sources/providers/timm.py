@@ -13,7 +13,7 @@ from headstart.base.errors import SourceError, did_you_mean
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity
-from headstart.sources.hub.repository import HubFile, Repository
+from headstart.sources.hub.repository import Repository
 from headstart.sources.networks.source import TorchSource, build_seeded, look_without_numbers, source_of
 from headstart.sources.uri import Spec
 
@@ -38,26 +38,19 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     identity = Identity(
         uri=spec.uri,
         architecture=spec.name,
-        parameters=architecture.parameters,
-        classes=architecture.classes,
         licence=architecture.licence or "not stated",
         trained_on=f"timm tag {architecture.tag or 'none'} (https://huggingface.co/{architecture.hub})",
     )
     if weights == "none":
         identity = identity.as_random(seed, library="timm")
         return source_of(identity, architecture, lambda: build_random(spec.name, seed))
-    file = _fetch(spec, architecture)
-    identity = replace(identity, revision=file.commit, sha256=file.sha256, notes=file.notes)
-    return source_of(identity, architecture, lambda: _build_pretrained(spec.name, file.path))
-
-
-def _fetch(spec: Spec, architecture: Architecture) -> HubFile:
-    """Return the weights file in the Hugging Face cache, or download it; SourceError where it cannot be had."""
     if not architecture.hub:
         raise SourceError(
             f"{spec.uri} must have pretrained weights", "timm lists none", "use weights none, or another name"
         )
-    return Repository(architecture.hub, spec.revision, uri=spec.uri).get(WEIGHTS)
+    file = Repository(architecture.hub, spec.revision, uri=spec.uri).get(WEIGHTS)
+    identity = replace(identity, revision=file.commit, sha256=file.sha256, notes=file.notes)
+    return source_of(identity, architecture, lambda: _build_pretrained(spec.name, file.path))
 
 
 def _build_pretrained(name: str, path: Path) -> nn.Module:

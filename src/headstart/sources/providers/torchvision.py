@@ -40,8 +40,6 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
     identity = Identity(
         uri=spec.uri,
         architecture=f"torchvision {spec.name}",
-        parameters=architecture.parameters,
-        classes=architecture.classes,
         licence=architecture.licence or LICENCE,
         revision=architecture.tag,
         trained_on=f"ImageNet-1k classification ({architecture.tag} of torchvision)",

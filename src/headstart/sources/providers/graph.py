@@ -1,6 +1,7 @@
-"""TensorFlow SavedModels and TensorFlow Hub's modules: `tfhub:FOLDER` or `tfhub:HANDLE`, read without TensorFlow.
+"""Networks that come as graphs: `onnx:PATH`, `tfhub:FOLDER` and `tfhub:HANDLE`, checked before OpenVINO opens them.
 
-Nothing is downloaded: a handle is looked up where TensorFlow Hub and Kaggle's client keep what they have fetched.
+Nothing is downloaded, and TensorFlow is not needed: a handle of TensorFlow Hub is looked up where that and Kaggle's
+client keep what they have fetched.
 """
 
 from __future__ import annotations
@@ -11,23 +12,49 @@ from collections.abc import Iterator
 from hashlib import sha1
 from pathlib import Path
 
-from headstart.base.errors import SourceError
-from headstart.sources.graphs.checks import SAVED_GRAPH, check_saved_model
-from headstart.sources.graphs.source import FormatDefaults, GraphSource, refuse_random
+from headstart.base.errors import SourceError, did_you_mean
+from headstart.sources.graphs.checks import SAVED_GRAPH, check_onnx, check_saved_model
+from headstart.sources.graphs.source import FormatDefaults, GraphSource
 from headstart.sources.uri import Spec
 
+IMAGENET = FormatDefaults(
+    framework="onnx", size=(224, 224), margin=256 / 224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)
+"""An ONNX file says nothing of how it wants its pictures: RGB, resized, cropped and normalised as usual on ImageNet."""
 HUB = "https://tfhub.dev/"
 HUB_IMAGES = FormatDefaults(framework="tf", size=(224, 224), margin=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 """The hub's own convention for pictures: RGB in 0..1."""
 
 
 def open_named(spec: Spec, *, weights: str, seed: int) -> GraphSource:
-    """Return the network in the folder of a SavedModel, or under a handle of the hub whose folder is on this machine.
+    """Return the network in an ONNX file, in the folder of a SavedModel, or under a handle whose folder is here.
 
-    SourceError: no such folder or handle, or one that is damaged, unsafe, or no network for pictures.
+    `PATH.preprocessing.json` can say how it wants its pictures. SourceError: there is none, or one that is damaged,
+    unsafe, or no network for pictures; or random weights are asked for.
     """
-    refuse_random(spec, weights)
-    named = Path(spec.name).expanduser()
+    if weights == "none":
+        raise SourceError(
+            f"{spec.uri} comes with its weights and cannot have others",
+            "weights none",
+            "leave weights out, or name the same architecture in timm: or torchvision:",
+        )
+    path = Path(spec.name).expanduser()
+    if spec.provider == "tfhub":
+        return _open_saved_model(spec, path)
+    if not path.is_file():
+        received = "a folder" if path.is_dir() else "no such file"
+        raise SourceError(f"{spec.uri} must name an ONNX file", received, _remedy(path))
+    return GraphSource(spec.uri, path, check_onnx(path), IMAGENET)
+
+
+def _remedy(path: Path) -> str:
+    if path.is_dir():
+        inside = sorted(entry.name for entry in path.glob("*.onnx"))
+        return f"name the file: {path / inside[0]}" if inside else "name the file itself"
+    return f"check the path{did_you_mean(path.name, [entry.name for entry in path.parent.glob('*.onnx')])}"
+
+
+def _open_saved_model(spec: Spec, named: Path) -> GraphSource:
     if named.is_file():
         raise SourceError(
             f"{spec.uri} must name the folder of a SavedModel", "a file", f"name the folder: {named.parent}"
