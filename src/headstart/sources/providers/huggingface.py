@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.base.errors import SourceError, did_you_mean, missing_extra
 from headstart.base.hashing import sha256_json
-from headstart.engines.environment import set_passive_omp_wait
 from headstart.engines.base import STEP
+from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.architecture import Architecture, remembered
 from headstart.sources.base import Identity, Source, TextPreprocessing
 from headstart.sources.hub.repository import SMALL, HubFile, Repository
