@@ -51,9 +51,8 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
             f"train it (headstart pretrain DATA --arch {spec.uri}), and name the folder as file:FOLDER",
         )
     own = ARCHITECTURES[spec.name]
-    identity = Identity(spec.uri, f"headstart {spec.name}", own.parameters, CLASSES).as_random(
-        seed, library="headstart"
-    )
+    identity = Identity(spec.uri, f"headstart {spec.name}", own.parameters, CLASSES)
+    identity = identity.as_random(seed, library="headstart")
     standard = taps(own.pool, own.stages, None)
     more = more_taps(standard, own.stages, None)
     build = partial(build_seeded, partial(own.build, CLASSES), seed)

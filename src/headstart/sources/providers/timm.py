@@ -55,10 +55,9 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:
 
 def _build_pretrained(name: str, path: Path) -> nn.Module:
     """Return the network with the weights in `path`, in inference mode; timm adapts names that have changed."""
-    from headstart.sources.checkpoints.read import check_finite
-    from headstart.sources.checkpoints.safetensors import read_safetensors
+    from headstart.sources.checkpoints.read import read_repository
 
-    check_finite(read_safetensors(path), where=str(path))
+    read_repository([path])  # sound, and of finite numbers
     return _create(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
 
 
