@@ -37,7 +37,7 @@ class Normalised(nn.Module):
 
     def __init__(self, body: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.body = body
+        self.body, self.shape = body, preprocessing.shape
         shape = (1, -1, 1, 1)
         std = torch.tensor(preprocessing.std, dtype=torch.float64)
         mean = torch.tensor(preprocessing.mean, dtype=torch.float64)

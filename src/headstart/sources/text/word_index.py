@@ -291,10 +291,7 @@ def _binary(file: BinaryIO, start: int, width: int, where: Path) -> tuple[_Lines
 
     record, size = 4 * width, os.fstat(file.fileno()).st_size
     digest = _digest(file)
-    starts: list[int] = []
-    ends: list[int] = []
-    sizes: list[int] = []
-    hashes: list[int] = []
+    entries: list[tuple[int, int, int, int]] = []  # where a record starts and ends, the size of its word, and its hash
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as records:
         position = start
         while position < size:
@@ -303,18 +300,17 @@ def _binary(file: BinaryIO, start: int, width: int, where: Path) -> tuple[_Lines
                 continue
             space = records.find(b" ", position, position + MAX_WORD_BYTES)
             if space <= position or space + 1 + record > size:
-                received = f"record {len(starts) + 1:,}, at byte {position:,}, does not fit it"
+                received = f"record {len(entries) + 1:,}, at byte {position:,}, does not fit it"
                 do = "fetch the file again; its header gives the dimension of every record"
                 raise SourceError(f"the header of {where} must be true: vectors of {width} numbers", received, do)
-            starts.append(position)
-            sizes.append(space - position)
-            hashes.append(hash_of(records[position:space]))
-            position = space + 1 + record
-            ends.append(position)
+            end = space + 1 + record
+            entries.append((position, end, space - position, hash_of(records[position:space])))
+            position = end
+    starts, ends, sizes, hashes = zip(*entries, strict=True) if entries else ((), (), (), ())
     return _Lines(
         [np.array(starts, dtype=np.int64)],
         [np.array(ends, dtype=np.int64)],
         [np.array(sizes, dtype=np.int32)],
         [np.array(hashes, dtype=np.uint64)],
-        seen=len(starts),
+        seen=len(entries),
     ), digest

@@ -139,7 +139,7 @@ def generator(seed: int, key: int | bytes, view: int) -> np.random.Generator:
 
 
 def _draw(rng: np.random.Generator, limits: _Limits, augmentation: ImageAugmentation, shape: tuple[int, ...]) -> _Drawn:
-    # Every view uses up the same numbers in the same order: `mirror` and a strength's parts change nothing else.
+    # Every view uses up the same numbers in the same order: a flip and a strength's parts change nothing else.
     crop, flipped, light, turned, erasing = (rng.random(count) for count in (4, 1, 3, 1, 5))
     factors = 1 + limits.jitter * (2 * light - 1)
     return _Drawn(

@@ -59,7 +59,7 @@ class FrozenPrefix:
         hook = reader.body.get_submodule(self.boundary).register_forward_hook(stop)
         try:
             with seen(reader.body, sorted({tap.module for tap in self.frozen})) as outputs, suppress(_Reached):
-                reader.run(inputs)
+                reader.blocks(inputs, {})
         finally:
             hook.remove()
         return (reached[0], *(reader.block(tap, outputs[tap.module], inputs) for tap in self.frozen))

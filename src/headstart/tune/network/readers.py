@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.networks.bert import mean_of_tokens
 from headstart.sources.networks.tapped import Tapped, reduced
 from headstart.sources.taps import Tap
@@ -32,10 +30,6 @@ class Reader(nn.Module, ABC):
     @abstractmethod
     def block(self, tap: Tap, output: Tensor, inputs: Inputs) -> Tensor:
         """Return the block that `tap` makes of the output of its module."""
-
-    @abstractmethod
-    def run(self, inputs: Inputs) -> None:
-        """Run the body, for the outputs of its modules."""
 
     @abstractmethod
     def probes(self, inputs: Inputs) -> tuple[Inputs, ...]:
@@ -61,10 +55,6 @@ class PictureReader(Reader, Tapped):
     The body has timm's two steps, `forward_features` and `forward_head(…, pre_logits=True)`.
     """
 
-    def __init__(self, body: nn.Module, preprocessing: Preprocessing, taps: Sequence[Tap]) -> None:
-        Tapped.__init__(self, body, preprocessing, taps)
-        self._shape = preprocessing.shape
-
     def blocks(self, inputs: Inputs, cached: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the blocks of the layer; see `Reader.blocks`."""
         return self.with_cached(inputs[0], cached)
@@ -73,11 +63,6 @@ class PictureReader(Reader, Tapped):
         """Return the block of a tap."""
         return reduced(output, tap.reduce, tap.channels_last)
 
-    def run(self, inputs: Inputs) -> None:
-        """Run the body."""
-        body: Any = self.body
-        body.forward_features(self.normalised(inputs[0]))
-
     def probes(self, inputs: Inputs) -> tuple[Inputs, ...]:
         """Return one picture, and two."""
         return (inputs[0][:1],), inputs
@@ -85,7 +70,7 @@ class PictureReader(Reader, Tapped):
     def stand_in(self, activations: Tensor, rest: Inputs, *, empty: bool) -> Inputs:
         """Return blank pictures."""
         count = 0 if empty else len(activations)
-        return (torch.zeros(1, dtype=torch.uint8, device=activations.device).expand(count, *self._shape),)
+        return (torch.zeros(1, dtype=torch.uint8, device=activations.device).expand(count, *self.shape),)
 
     @staticmethod
     def rest(inputs: Inputs) -> Inputs:
@@ -96,7 +81,7 @@ class PictureReader(Reader, Tapped):
 class TextReader(Reader):
     """Reads tokens: ids and mask, int64 of shape (n, length); or (n, pieces, length), where texts are cut into pieces.
 
-    The features of a text in pieces are the mean over them, as `engines.texts.over_pieces` has it; a piece without a
+    The features of a text in pieces are the mean over them, as `engines.base.over_pieces` has it; a piece without a
     token is none. The body takes ids and mask and returns a block for each of `all_taps`, in their order.
     """
 
@@ -118,10 +103,6 @@ class TextReader(Reader):
     def block(self, tap: Tap, output: Tensor, inputs: Inputs) -> Tensor:
         """Return the block of a tap: the mean over tokens, of unit length."""
         return nn.functional.normalize(mean_of_tokens(output, inputs[1]), dim=1)
-
-    def run(self, inputs: Inputs) -> None:
-        """Run the body."""
-        self.body(*inputs)
 
     def probes(self, inputs: Inputs) -> tuple[Inputs, ...]:
         """Return one text, two, and two that are longer."""

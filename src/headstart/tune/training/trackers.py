@@ -76,22 +76,22 @@ class FailSafeTracker:
     def __init__(
         self, tracker: Tracker, *, errors: tuple[type[Exception], ...], progress: Progress | None = None
     ) -> None:
-        self._watcher, self._progress = tracker, progress or Progress()
+        self._tracker, self._progress = tracker, progress or Progress()
         self._errors: tuple[type[Exception], ...] = (UsageError, *errors)
         self._started = self._lost = False
 
     def started(self, details: Mapping[str, Any]) -> None:
         """Pass it on; UsageError where the tracker refuses the first run."""
-        self._call(lambda: self._watcher.started(details))
+        self._call(lambda: self._tracker.started(details))
         self._started = True
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
         """Pass them on."""
-        self._call(lambda: self._watcher.epoch(numbers, epoch=epoch))
+        self._call(lambda: self._tracker.epoch(numbers, epoch=epoch))
 
     def finished(self, details: Mapping[str, Any]) -> None:
         """Pass them on."""
-        self._call(lambda: self._watcher.finished(details))
+        self._call(lambda: self._tracker.finished(details))
 
     def _call(self, method: Callable[[], None]) -> None:
         if self._lost:
@@ -102,7 +102,7 @@ class FailSafeTracker:
             if not self._started:
                 raise
             self._lost = True
-            name = type(self._watcher).__name__
+            name = type(self._tracker).__name__
             self._progress.say(f"{name} failed, and training goes on without it: {error}")
 
 
