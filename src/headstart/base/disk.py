@@ -60,15 +60,10 @@ def check_writable(folder: Path, *, what: str) -> None:
 def process_lock(
     path: Path, *, on_wait: Callable[[], None] | None = None, on_retry: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs; another process, or thread, that wants it waits.
+    """Hold the lock file `path`, which is removed at the end, while the block runs; others that want it wait.
 
-    Args:
-        path: the lock file; it is created, and removed at the end.
-        on_wait: called once if another one holds it.
-        on_retry: called before each further attempt to take it, five times a second; what it raises ends the wait.
-
-    Raises:
-        UsageError: the lock file cannot be written.
+    Others are threads or processes. `on_wait` is called once if one of them holds it, `on_retry` before each further
+    attempt, five times a second: what it raises ends the wait. Raises UsageError where the file cannot be written.
     """
     from filelock import FileLock, Timeout
 

@@ -31,11 +31,9 @@ class Progress:
 
     @contextmanager
     def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
-        """Show one step while the block runs.
+        """Show one step while the block runs; a known `total` gives the time left.
 
-        Args:
-            total: how many items there are, when known; gives the time left.
-            done: how many were done before; they take part in the total and not in the rate.
+        Items that were `done` before take part in the total and not in the rate.
         """
         yield Step()
 

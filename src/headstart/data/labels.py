@@ -30,10 +30,7 @@ MISSING = frozenset({"", "nan", "<na>"})
 
 
 def class_name_of(label: object) -> str | None:
-    """Return a label as the name of its class, exactly as it is spelled, or None where it is missing.
-
-    Numbers keep their own spelling: 1 becomes "1", 1.0 becomes "1.0" and "01" stays "01".
-    """
+    """Return a label as the name of its class, exactly as it is spelled (1, 1.0, 01), or None where it is missing."""
     if label is None or (isinstance(label, float) and math.isnan(label)):
         return None
     text = label.decode("utf-8", "surrogateescape") if isinstance(label, bytes) else str(label)

@@ -34,27 +34,21 @@ class Block:
 
 @dataclass(frozen=True)
 class Network:
-    """A frozen network as an engine sees it: prepared examples in, blocks of features out.
+    """A frozen network as an engine sees it: prepared examples in, blocks of features out."""
 
-    Attributes:
-        fingerprint: sha256 over weights, architecture and normalisation; names what is cached of it.
-        input_shape: (height, width, channels) of one prepared picture, uint8; the normalisation is inside the network.
-            Empty for a network of texts, which takes token ids of any length.
-        blocks: the outputs in order; each is float32 of shape (n, width).
-        module: builds the torch module that takes uint8 (n, height, width, channels) and returns a tuple of blocks.
-            Calling it imports torch; an engine that has a compiled copy never does. Where there is only a graph, it
-            raises SourceError.
-        graph: reads the network as a graph of OpenVINO, with the same input and outputs as `module` and a batch of any
-            size, where it comes as one (ONNX, SavedModel); None where it is a torch module.
-        lookup: gives what turns texts straight into features, float32 of shape (n, width), where the network is but a
-            table of vectors; None elsewhere. No engine has anything to speed up there.
-    """
-
-    fingerprint: str
+    fingerprint: str  # sha256 over weights, architecture and normalisation; names what is cached of it
+    # (height, width, channels) of one prepared picture, uint8; the normalisation is inside the network. Empty for a
+    # network of texts, which takes token ids of any length
     input_shape: tuple[int, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[Block, ...]  # the outputs in order; each is float32 of shape (n, width)
+    # builds the torch module that takes uint8 (n, height, width, channels) and returns a tuple of blocks. Calling it
+    # imports torch; an engine that has a compiled copy never does. Where there is only a graph, it raises SourceError
     module: Callable[[], torch.nn.Module]
+    # reads the network as a graph of OpenVINO, with the same input and outputs as `module` and a batch of any size,
+    # where it comes as one (ONNX, SavedModel); None where it is a torch module
     graph: Callable[[], openvino.Model] | None = None
+    # gives what turns texts straight into features, float32 of shape (n, width), where the network is but a table of
+    # vectors; None elsewhere. No engine has anything to speed up there
     lookup: Callable[[], Lookup] | None = None
 
 

@@ -172,38 +172,29 @@ def _penalised_losses(
     loss: ConvexLoss, blocks: Sequence[_RowBlock], penalty: float, units: NDArray[np.float64], run: BlockMap
 ) -> Losses:
     """Return the function that L-BFGS minimises: of coefficients and intercept, in units of shape (k + 1,)."""
+    dtype = blocks[0].rows.dtype
 
     def losses(point: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         inner = point.reshape(len(point), -1, len(units)) * units
-        heads = FoldHeads(inner[..., :-1], inner[..., -1])
-        values, gradient = _sum_over_blocks(loss, heads, blocks, run)
-        gradient[..., :-1] += penalty * heads.coefficients
+        m, c, k = inner[..., :-1].shape
+        coefficients, intercept = inner[..., :-1].astype(dtype), inner[..., -1].astype(dtype)
+
+        def evaluate(block: _RowBlock) -> tuple[NDArray[np.float64], NDArray[np.floating], NDArray[np.float64]]:
+            scores = FoldHeads(coefficients[block.sets], intercept[block.sets]).scores(block.rows)
+            value, slopes = loss.evaluate(scores, block.y, block.weights)
+            return value, slopes.reshape(-1, len(block.rows)) @ block.rows, slopes.sum(axis=2, dtype=np.float64)
+
+        values, gradient = np.zeros(m), np.zeros((m, c, k + 1))
+        for block, (value, by_coefficient, by_intercept) in zip(blocks, run(evaluate, blocks), strict=True):
+            values[block.sets] += value
+            gradient[block.sets, :, :k] += by_coefficient.reshape(len(block.sets), c, k)  # k may be 0
+            gradient[block.sets, :, k] += by_intercept
+        gradient[..., :-1] += penalty * inner[..., :-1]
         gradient *= units
-        values += penalty / 2 * np.square(heads.coefficients).sum(axis=(1, 2))
-        return values, gradient.reshape(len(point), -1)
+        values += penalty / 2 * np.square(inner[..., :-1]).sum(axis=(1, 2))
+        return values, gradient.reshape(m, -1)
 
     return losses
-
-
-def _sum_over_blocks(
-    loss: ConvexLoss, heads: FoldHeads, blocks: Sequence[_RowBlock], run: BlockMap
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the losses (m,) over all blocks, and their gradient by coefficients and intercept, (m, c, k + 1)."""
-    m, c, k = heads.coefficients.shape
-    dtype = blocks[0].rows.dtype
-    coefficients, intercept = heads.coefficients.astype(dtype), heads.intercept.astype(dtype)
-
-    def evaluate(block: _RowBlock) -> tuple[NDArray[np.float64], NDArray[np.floating], NDArray[np.float64]]:
-        scores = FoldHeads(coefficients[block.sets], intercept[block.sets]).scores(block.rows)
-        value, slopes = loss.evaluate(scores, block.y, block.weights)
-        return value, slopes.reshape(-1, len(block.rows)) @ block.rows, slopes.sum(axis=2, dtype=np.float64)
-
-    values, gradient = np.zeros(m), np.zeros((m, c, k + 1))
-    for block, (value, by_coefficient, by_intercept) in zip(blocks, run(evaluate, blocks), strict=True):
-        values[block.sets] += value
-        gradient[block.sets, :, :k] += by_coefficient.reshape(len(block.sets), c, k)  # k may be 0
-        gradient[block.sets, :, k] += by_intercept
-    return values, gradient
 
 
 @contextmanager
