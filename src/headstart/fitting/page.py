@@ -62,7 +62,7 @@ def build_page(fitted: Fitted, model: Model, examples: PickedExamples, verdict: 
         mistakes=mistakes,
         unsure=unsure,
         skipped=dataset.skipped,
-        notes=_notes(prepared, model.report["warnings"]),
+        notes=_conflicts(prepared),
         candidates=_candidates(fitted),
         provenance=_provenance(model),
         words=_words(fitted),
@@ -77,11 +77,10 @@ def _words(fitted: Fitted) -> tuple[report.ClassWords, ...]:
     return tuple(top_words_per_class(text_baseline, classes, prepared.source, fitted.choice.head, layer))
 
 
-def _notes(prepared: PreparedData, warnings: list[str]) -> tuple[report.Note, ...]:
+def _conflicts(prepared: PreparedData) -> tuple[report.Note, ...]:
     conflicts = tuple(name for conflict in prepared.scan.conflicts for name in conflict.ids)
     items = prepared.scan.dataset.items.capitalize()
-    listed = [report.Note(f"{items} that stand under several labels", conflicts)] if conflicts else []
-    return (*(report.Note(text) for text in warnings), *listed)
+    return (report.Note(f"{items} that stand under several labels", conflicts),) if conflicts else ()
 
 
 def _preview(prepared: PreparedData, position: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.audit import Scan
 from headstart.judge.gate import Gate
 from headstart.judge.metrics import METRICS, calibration_bins, evaluate
-from headstart.judge.report.fit_page import Note, Report
+from headstart.judge.report.fit_page import Report
 from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT, SCHEMA
@@ -129,7 +129,6 @@ class PretrainResult:
             confusion=np.array(self.result["confusion"], dtype=np.int64),
             reliability=calibration_bins(probabilities.max(axis=1), probabilities.argmax(axis=1) == self.test.y),
             skipped=self.inputs.scan.dataset.skipped,
-            notes=tuple(Note(text) for text in self.result["warnings"]),
             provenance=tuple(provenance.items()),
         )
 

@@ -84,7 +84,7 @@ class Report:
     mistakes: tuple[ShownExample, ...] = ()  # the most confident mistakes, worst first
     unsure: tuple[ShownExample, ...] = ()  # the least confident predictions, the lowest confidence first
     skipped: tuple[Skipped, ...] = ()
-    notes: tuple[Note, ...] = ()  # duplicates, conflicts, and what the readers changed or noticed
+    notes: tuple[Note, ...] = ()  # beside the warnings of the result
     candidates: tuple[CandidateRow, ...] = ()  # the heads that were compared, best first
     words: tuple[ClassWords, ...] = ()
     # names and values: source, licence, sha256, seed, versions, data fingerprint
@@ -130,7 +130,7 @@ def render(report: Report) -> str:
         confusion=_confusion(report),
         classes=_class_rows(report),
         skipped=_group_by_reason(report.skipped),
-        notes=_notes(report),
+        notes=[*map(Note, report.result["warnings"]), *report.notes],
         steps=_steps(report.result),
         how=_how_to_use(report.result, report.bundle),
         tuning=_tuning(report.result),
@@ -212,12 +212,6 @@ def _group_by_reason(skipped: Sequence[Skipped]) -> list[tuple[str, list[str]]]:
     for example in skipped:
         grouped.setdefault(example.reason, []).append(example.id)
     return sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0]))
-
-
-def _notes(report: Report) -> list[Note]:
-    """Return the notes, then the warnings of the result that are not among them."""
-    known = {note.text for note in report.notes}
-    return [*report.notes, *(Note(warning) for warning in report.result["warnings"] if warning not in known)]
 
 
 def _steps(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -182,7 +182,6 @@ def test_what_a_reader_looks_for_is_there() -> None:
                 Skipped("a.jpg", "ants", "truncated"),
                 Skipped("z.png", "ants", "zero bytes"),
             ),
-            notes=(Note("The given split is used."),),
             candidates=(CandidateRow("ridge", "joined", 0.5, 0.181, 0.02, chosen=True),),
             bundle="my runs/bundle",
         )
