@@ -250,6 +250,7 @@ def _at_size(source: Source, size: int) -> Source:
 
 def _trial_config(config: ArmConfig, source: Source, seed: int) -> TrialConfig:
     from headstart.tune.inputs.by_modality import learning_rate_of
+    from headstart.tune.problem import TrialConfig
     from headstart.tune.training.task import Recipe
 
     scratch = config.arm == SCRATCH
