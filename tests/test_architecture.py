@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run fitting comparison"
     " pretraining cli __main__",
-    "base": "errors disk hashing cache config memory prefetch progress threads",
+    "base": "errors disk hashing cache config memory processes prefetch progress threads",
     "data": "modality dataset file_tree images text audio labels audit readers split",
     "data.readers": "archives tables class_folders in_memory manifest parquet open",
     "data.images": "formats jpeg pillow preprocessing",

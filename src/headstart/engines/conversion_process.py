@@ -7,7 +7,6 @@ photos: the other process begins it while they are still being read.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.base.processes import python_command, python_environment
 from headstart.data.text import Tokens
 from headstart.engines.base import Batch, Engine, Network
 from headstart.engines.select import Sample, cached_engine_name, folder_of, open_engine
@@ -70,12 +70,12 @@ class ConversionProcess:
     def __init__(self, origin: NetworkOrigin, *, engine: str, cache: Path) -> None:
         task = json.dumps({"origin": asdict(origin), "engine": engine, "cache": str(cache)})
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, task],
+            python_command(__name__, task),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=_environment(),
+            env=python_environment(),
         )
 
     def wait_for_parity(self, sample: Batch, *, say: Callable[[str], None]) -> None:
@@ -101,17 +101,6 @@ class ConversionProcess:
                 with suppress(BrokenPipeError):
                     pipe.close()
         self._process.wait()
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of the process: it finds what this one can import, and nothing in the working folder.
-
-    A user's folder may hold a file `numpy.py` or `json.py`, which must not be taken for the library.
-    """
-    package = os.path.realpath(Path(__file__).parents[2])
-    unsafe = {os.path.realpath(os.curdir)} - {package}
-    paths = [path for path in sys.path if path and os.path.realpath(path) not in unsafe]
-    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _save(path: Path, sample: Batch) -> None:

@@ -19,6 +19,7 @@ EIGHTHS = (1, 2, 4, 8)
 """The scales, in eighths, that libjpeg-turbo has fast code for; 5/8 to 7/8 take longer than the whole picture."""
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _ALONE = frozenset(range(0xD0, 0xD9)) | {0x01}
 _DAMAGE = ("bad huffman code", "bad arithmetic code", "instead of rst")
 
@@ -33,25 +34,27 @@ class Header:
     components: int  # 1 is grey, 3 colour, 4 CMYK
     adobe: bool  # whether the Adobe marker is there, which means that CMYK is stored inverted
     orientation: int  # 1..8 as in EXIF
+    progressive: bool  # whether all scans are held in memory until the last has come
 
 
 def read_header(data: bytes) -> Header:
     """Return what the header of a JPEG says; raises BadExample where it ends before the first scan, or is broken."""
     frame: tuple[int, int, int, int] | None = None
-    adobe, exif, xmp = False, b"", b""
+    adobe, progressive, xmp = False, False, b""
+    exif: list[bytes] = []
     for marker, start, end in _segments(data):
         if marker in _FRAMES and end - start >= 6:
-            frame = struct.unpack_from(">BHHB", data, start)
+            frame, progressive = struct.unpack_from(">BHHB", data, start), marker in _PROGRESSIVE
         elif marker == 0xEE and data.startswith(b"Adobe", start):
             adobe = True
         elif marker == 0xE1 and data.startswith(b"Exif\0\0", start):
-            exif += data[start + 6 : end]
+            exif.append(data[start + 6 : end])
         elif marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/", start):
             xmp = data[start:end]
     if frame is None:
         raise BadExample("broken: no frame header before the first scan")
     precision, height, width, components = frame
-    return Header(width, height, precision, components, adobe, _orientation(exif, xmp))
+    return Header(width, height, precision, components, adobe, _orientation(b"".join(exif), xmp), progressive)
 
 
 def _segments(data: bytes) -> list[tuple[int, int, int]]:

@@ -22,7 +22,15 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import one_line
 from headstart.data.dataset import BadExample
-from headstart.data.images.formats import IMAGE_SUFFIXES, SUFFIXES, Format, check_pixels, claimed_size, sniff
+from headstart.data.images.formats import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    SUFFIXES,
+    Format,
+    check_pixels,
+    claimed_size,
+    sniff,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
 _PLUGINS: dict[Format, str] = {"webp": "WebP", "pnm": "Ppm"}  # the others are named like the format, capitalised
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_BAND_PIXELS = 1 << 20
 
 # What Pillow's decoders have been seen to raise on fuzzed files; DecompressionBombError is none of these and is added.
 _RAISED = (
@@ -51,16 +60,25 @@ _RAISED = (
 )
 
 
-def read_rgb(data: bytes, encoding: Format, background: int) -> tuple[Image, int]:
-    """Return the first frame of a picture as stored, in RGB, and its EXIF orientation (1..8).
+class LargePicture(Exception):
+    """A picture has more pixels than the caller wants to decode in its own process."""
+
+
+def read_rgb(data: bytes, encoding: Format, background: int, most: int = MAX_PIXELS) -> tuple[Image, int]:
+    """Return the first frame of a picture as stored, in RGB or grey, and its EXIF orientation (1..8).
 
     Grey of 16 bits is scaled by its range (for a TIFF of fewer bits, by theirs; for PGM, by its declared maximum);
     integers of 32 bits by their own least and greatest value; floats are taken as 0..1, or scaled by their own least
     and greatest where they leave that. Transparency is laid on `background`, a grey level 0..255. Colour profiles are
     not applied. Raises BadExample: "too many pixels (W x H)" from the header alone, "truncated", or "broken: …" for
-    whatever else the decoder raises.
+    whatever else the decoder raises; and LargePicture where the header tells of more than `most` pixels.
     """
+    if (size := claimed_size(data, encoding)) and size[0] * size[1] > most:  # Pillow's plug-in would allocate them
+        check_pixels(*size)
+        raise LargePicture
     with _opened(data, encoding) as image:
+        if image.width * image.height > most:
+            raise LargePicture
         image.load()
         return _to_rgb(image, background), _orientation(image)
 
@@ -131,7 +149,7 @@ def _reason(error: BaseException, encoding: Format) -> str:
     if behind_end or "truncat" in text.lower() or text == "Missing dimensions":
         return "truncated"
     if isinstance(error, MemoryError):
-        return "broken: asks for more memory than there is"
+        return "needs too much memory"
     if isinstance(error, SyntaxError) or not text or " at 0x" in text:
         return f"broken: not readable as {encoding.upper()}"
     return f"broken: {one_line(text, 80)}"
@@ -147,7 +165,7 @@ def _orientation(image: Image) -> int:
 
 def _to_rgb(image: Image, background: int) -> Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _deep_grey(image).convert("RGB")
+        return _deep_grey(image)
     if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
         from PIL import ImageChops
 
@@ -169,39 +187,55 @@ def _on_background(image: Image, background: int) -> Image:
 
 
 def _deep_grey(image: Image) -> Image:
+    """Return grey of 8 bits, a band of rows at a time: as floats, a picture takes 24 bytes a pixel."""
     from PIL import Image
 
-    values = np.asarray(image)
     tags: dict[int, Any] = dict(getattr(image, "tag_v2", {}))
-    if image.mode == "F":
-        grey = _bytes(_scale_floats(values))
-    elif image.mode == "I" and image.format != "PPM":
-        grey = _bytes(_stretch(values.astype(np.float64)))
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
+        low, high = _range(image)
+        by = 255 / (high - low) if high > low else 0.0
+        base = 0.0 if high > low else 127.5
+
+        def grey(values: NDArray[Any]) -> NDArray[np.uint8]:
+            finite = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
+            return _bytes((finite - low) * by + base)
+
     else:
         bits = min(16, tags.get(_BITS_PER_SAMPLE, (16,))[0])
-        grey = _bytes(np.arange(2**16) * (255 / (2**bits - 1)))[values]
-    if tags.get(_PHOTOMETRIC) == 0:
-        grey = 255 - grey  # TIFF's WhiteIsZero, which Pillow honours for 8 bits only
-    return Image.fromarray(grey)
+        table = _bytes(np.arange(2**16) * (255 / (2**bits - 1)))
+
+        def grey(values: NDArray[Any]) -> NDArray[np.uint8]:
+            levels: NDArray[np.uint8] = table[values]
+            return levels
+
+    converted = Image.new("L", image.size)
+    for top, band in _bands(image):
+        level = grey(band)
+        if tags.get(_PHOTOMETRIC) == 0:
+            level = 255 - level  # TIFF's WhiteIsZero, which Pillow honours for 8 bits only
+        converted.paste(Image.fromarray(level), (0, top))
+    return converted
+
+
+def _bands(image: Image) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield the first row and the values of each band of a picture."""
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+
+
+def _range(image: Image) -> tuple[float, float]:
+    """Return the values that become black and white: floats within 0..1 stay, all else is stretched."""
+    finite = [values[np.isfinite(values)] for _, values in _bands(image)]
+    ends = [(float(values.min()), float(values.max())) for values in finite if values.size]
+    if not ends:
+        raise BadExample("broken: no finite value")
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    return (0.0, 1.0) if image.mode == "F" and low >= 0 and high <= 1 else (low, high)
 
 
 def _bytes(grey: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
-
-
-def _scale_floats(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    finite = values[np.isfinite(values)].astype(np.float64)
-    if not finite.size:
-        raise BadExample("broken: no finite value")
-    if finite.min() >= 0 and finite.max() <= 1:
-        return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=1.0, neginf=0.0) * 255
-    low, high = finite.min(), finite.max()
-    return _stretch(np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low))
-
-
-def _stretch(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = values.min(), values.max()
-    return (values - low) * (255 / (high - low)) if high > low else np.full_like(values, 127.5)
 
 
 class _Quiet:

@@ -5,24 +5,34 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
+from headstart.base.processes import TaskError, run_limited
 from headstart.data.dataset import BadExample
 from headstart.data.images import jpeg
-from headstart.data.images.formats import check_pixels, sniff
-from headstart.data.images.pillow import read_rgb, read_size
+from headstart.data.images.formats import MAX_PIXELS, check_pixels, sniff
+from headstart.data.images.pillow import LargePicture, read_rgb, read_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MARGIN = 1.5
 """A JPEG is decoded at the least scale that leaves this many times the pixels that the resize asks for, per axis."""
+
+DIRECT_PIXELS = 8 << 20
+"""Pictures of more pixels, whose decoder holds all of them, are decoded in a process whose time and memory end."""
+DIRECT_BYTES = (8 << 20, 64 << 20)
+"""So are files of more bytes: any, and JPEG, whose chunks before the pixels are read in no time."""
+MAX_SCANS = 24
+"""So are JPEGs of more scans, each of which is a pass over all pixels; encoders write 10 at most."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +96,7 @@ def decode(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     larger than the resized picture, the rest is `background`. Raises BadExample where the bytes are no accepted
     picture, truncated, broken, or too many pixels.
     """
-    stored = _read(data, lambda width, height: _scale_needed(preprocessing, width, height), preprocessing.background)
-    window = _window(preprocessing, *stored.upright)
-    image = _resized(stored, window, preprocessing.interpolation)
-    image = _padded(image, preprocessing)
-    if preprocessing.channels == "grey":
-        return np.array(image.convert("L"))[:, :, None]
-    pixels: NDArray[np.uint8] = np.array(image)
-    return np.ascontiguousarray(pixels[:, :, ::-1]) if preprocessing.channels == "bgr" else pixels
+    return _bounded(data, partial(_decode, data, preprocessing), "decode_task", **asdict(preprocessing))
 
 
 def shorter_side(data: bytes) -> int:
@@ -107,16 +110,7 @@ def shorter_side(data: bytes) -> int:
 
 def thumbnail(data: bytes, side: int = 96) -> bytes:
     """Return a small upright JPEG of the picture in `data`, `side` pixels at most; raises BadExample as `decode`."""
-    from PIL import Image
-
-    stored = _read(data, lambda width, height: MARGIN * side / max(width, height), background=255)
-    width, height = stored.upright
-    ratio = min(1.0, side / max(width, height))
-    shown = max(1, round(width * ratio)), max(1, round(height * ratio))
-    image = _resized(stored, _Window(*shown, 0, 0, *shown), "bicubic")
-    file = io.BytesIO()
-    Image.fromarray(np.asarray(image)).save(file, "JPEG", quality=82)
-    return file.getvalue()
+    return _bounded(data, partial(_thumbnail, data, side), "thumbnail_task", side=side).tobytes()
 
 
 def small_pixels(prepared: NDArray[np.uint8], side: int = 16) -> NDArray[np.uint8]:
@@ -198,14 +192,77 @@ def _image_bytes(image: Image) -> bytes:
     return file.getvalue()
 
 
-def _read(data: bytes, needed: Callable[[int, int], float], background: int) -> _Stored:
-    """Read a picture, a JPEG at the least scale of at least `needed(upright width, upright height)`."""
+def decode_task(data: bytes, **preprocessing: Any) -> tuple[dict[str, Any], bytes]:
+    """Return what `decode` returns, in the process that `run_limited` bounds."""
+    return _task(lambda: _decode(data, Preprocessing(**preprocessing)))
+
+
+def thumbnail_task(data: bytes, side: int) -> tuple[dict[str, Any], bytes]:
+    """Return what `thumbnail` returns, in the process that `run_limited` bounds."""
+    return _task(lambda: _thumbnail(data, side))
+
+
+def _task(work: Callable[[], NDArray[np.uint8]]) -> tuple[dict[str, Any], bytes]:
+    try:
+        array = work()
+    except BadExample as error:
+        return {"reason": error.reason}, b""
+    return {"shape": array.shape}, array.tobytes()
+
+
+def _bounded(data: bytes, work: Callable[[int], NDArray[np.uint8]], task: str, **arguments: Any) -> NDArray[np.uint8]:
+    """Return the result of `work`, done here where its cost is bounded, else as `task` in a process that is."""
+    scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 0
+    if len(data) <= DIRECT_BYTES[scans > 0] and scans <= MAX_SCANS:
+        with suppress(LargePicture):
+            return work(DIRECT_PIXELS)
+    try:
+        values, result = run_limited(f"{__name__}:{task}", data, **arguments)
+    except TaskError as error:
+        raise BadExample(str(error)) from None
+    if "reason" in values:
+        raise BadExample(values["reason"])
+    return np.frombuffer(bytearray(result), np.uint8).reshape(values["shape"])
+
+
+def _decode(data: bytes, preprocessing: Preprocessing, most: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    stored = _read(data, partial(_scale_needed, preprocessing), preprocessing.background, most)
+    window = _window(preprocessing, *stored.upright)
+    image = _resized(stored, window, preprocessing.interpolation)
+    image = _padded(image, preprocessing)
+    if preprocessing.channels == "grey":
+        return np.array(image.convert("L"))[:, :, None]
+    pixels: NDArray[np.uint8] = np.array(image)
+    return np.ascontiguousarray(pixels[:, :, ::-1]) if preprocessing.channels == "bgr" else pixels
+
+
+def _thumbnail(data: bytes, side: int, most: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Return the bytes of a small JPEG: uint8 of shape (n,)."""
+    from PIL import Image
+
+    stored = _read(data, lambda width, height: MARGIN * side / max(width, height), 255, most)
+    width, height = stored.upright
+    ratio = min(1.0, side / max(width, height))
+    shown = max(1, round(width * ratio)), max(1, round(height * ratio))
+    image = _resized(stored, _Window(*shown, 0, 0, *shown), "bicubic")
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(image)).save(file, "JPEG", quality=82)
+    return np.frombuffer(file.getvalue(), np.uint8)
+
+
+def _read(data: bytes, needed: Callable[[int, int], float], background: int, most: int) -> _Stored:
+    """Read a picture, a JPEG at the least scale of at least `needed(upright width, upright height)`.
+
+    Raises LargePicture where memory grows with its pixels, and it has more than `most`.
+    """
     encoding = sniff(data)
     if encoding == "jpeg":
         header = jpeg.read_header(data)
         check_pixels(header.width, header.height)
         if header.precision != 8:
             raise BadExample(f"format not accepted ({header.precision}-bit JPEG)")
+        if header.progressive and header.width * header.height > most:
+            raise LargePicture
         if header.components in (1, 3):
             sides = (header.width, header.height)
             least = needed(*(reversed(sides) if header.orientation >= 5 else sides))
@@ -215,7 +272,7 @@ def _read(data: bytes, needed: Callable[[int, int], float], background: int) -> 
                 from PIL import Image
 
                 return _Stored(Image.fromarray(pixels), *sides, eighths / 8, header.orientation)
-    image, orientation = read_rgb(data, encoding, background)
+    image, orientation = read_rgb(data, encoding, background, most)
     return _Stored(image, *image.size, 1.0, orientation)
 
 
@@ -263,7 +320,7 @@ def _resized(stored: _Stored, window: _Window, interpolation: str) -> Image:
         Image.Resampling[interpolation.upper()],
         box=(x[0] * per_x, y[0] * per_y, min(x[1] * per_x, stored.image.width), min(y[1] * per_y, stored.image.height)),
     )
-    return _turned(image, stored.orientation)
+    return _turned(image if image.mode == "RGB" else image.convert("RGB"), stored.orientation)
 
 
 def _turned(image: Image, orientation: int) -> Image:

@@ -1,0 +1,222 @@
+"""Python processes of our own: they run nothing of the user's, and a task that takes too much ends with its process.
+
+A decoder that is given a hostile file can take minutes, gigabytes, or the process with it, and a thread in the middle
+of C code cannot be stopped. `run_limited` hands such a task to a worker process, which is started once and reused; the
+operating system ends it where it exceeds the limits, and the next task starts another.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+from headstart.base.config import cores
+
+MAX_SECONDS = 5.0
+"""Of processor that one task may take."""
+MAX_BYTES = 300 << 20
+"""Of memory that one task may take beyond what its process and the file itself hold."""
+MAX_WAIT = 60.0
+"""Seconds that a task may take by the clock, where it neither computes nor ends."""
+INHERITED = frozenset({"PYTHONHOME", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE"})
+"""Variables of Python that a process inherits; the others can make it load code, from the working folder for one."""
+FRAME = struct.Struct(">IQ")
+
+
+class TaskError(Exception):
+    """A task was ended, or its process died; the text is the reason, as a clause."""
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of ours in a process of its own."""
+    return [sys.executable, "-P", "-s", "-m", module, *arguments]
+
+
+def python_environment() -> dict[str, str]:
+    """Return the environment of such a process: it finds what this one can import, and nothing in the working folder.
+
+    A user's folder may hold a file `numpy.py` or `json.py`, which must not be taken for the library.
+    """
+    package = os.path.realpath(Path(__file__).parents[2])
+    unsafe = {os.path.realpath(os.curdir)} - {package}
+    paths = [path for path in sys.path if path and os.path.realpath(path) not in unsafe]
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTHON") or name in INHERITED
+    }
+    return {**inherited, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths))}
+
+
+def run_limited(function: str, data: bytes = b"", **arguments: Any) -> tuple[dict[str, Any], bytes]:
+    """Run a function in a worker process, and return what it returns.
+
+    Args:
+        function: as `module:name`; it is given `data` and the arguments, and returns plain values and bytes.
+        data: its first argument.
+        **arguments: plain values.
+
+    Raises:
+        TaskError: it took more than `MAX_SECONDS` or `MAX_BYTES`, or ended its process.
+    """
+    return _WORKERS.run({"function": function, "arguments": arguments}, data)
+
+
+class _Worker:
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            python_command(__name__),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=python_environment(),
+        )
+
+    def run(self, task: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        timer = threading.Timer(MAX_WAIT, self.process.kill)
+        timer.daemon = True
+        try:
+            timer.start()
+            _write_frame(self.process.stdin, task, data)
+            return _read_frame(self.process.stdout)
+        except (EOFError, BrokenPipeError):
+            raise TaskError(self._cause_of_death()) from None
+        finally:
+            timer.cancel()
+
+    def _cause_of_death(self) -> str:
+        code = self.process.wait()
+        if code == -signal.SIGPROF:
+            return f"takes more than {MAX_SECONDS:.0f} s"
+        if code == -signal.SIGKILL:
+            return f"does not end within {MAX_WAIT:.0f} s, or takes all of the memory there is"
+        return f"ends the process that reads it ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+
+    def close(self) -> None:
+        self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        self.process.wait()
+
+
+class _Workers:
+    """Idle workers, at most one a core; each is started when it is first wanted."""
+
+    def __init__(self) -> None:
+        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        self._started = False
+        self._lock = threading.Lock()
+
+    def run(self, task: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        self._start()
+        worker = self._idle.get() or _Worker()
+        try:
+            values, result = worker.run(task, data)
+        except BaseException:
+            worker.close()
+            self._idle.put(None)
+            raise
+        self._idle.put(worker)
+        if "fault" in values:
+            raise TaskError(str(values["fault"]))
+        return values, result
+
+    def _start(self) -> None:
+        with self._lock:
+            if not self._started:
+                self._started = True
+                for _ in range(cores()):
+                    self._idle.put(None)
+                atexit.register(self._close)
+
+    def _close(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                worker = self._idle.get_nowait()
+                if worker is not None:
+                    worker.close()
+
+
+_WORKERS = _Workers()
+
+
+def _write_frame(file: IO[bytes], values: Mapping[str, Any], data: bytes) -> None:
+    header = json.dumps(values).encode()
+    file.write(FRAME.pack(len(header), len(data)) + header)
+    file.write(data)
+    file.flush()
+
+
+def _read_frame(file: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+    header, data = FRAME.unpack(_read_whole(file, FRAME.size))
+    return json.loads(_read_whole(file, header)), _read_whole(file, data)
+
+
+def _read_whole(file: IO[bytes], size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+def _serve() -> None:
+    """Do the tasks that come on standard input until it ends; Ctrl-C is for the process that waits for them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a library that prints must not write between the answers
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            task, data = _read_frame(sys.stdin.buffer)
+            module, _, name = task["function"].partition(":")
+            function = getattr(import_module(module), name)
+            try:
+                with_limits(MAX_SECONDS, MAX_BYTES)
+                values, result = function(data, **task["arguments"])
+            except MemoryError:
+                values, result = {"fault": f"takes more than {MAX_BYTES >> 20} MiB of memory"}, b""
+            finally:
+                with_limits(None, None)
+            _write_frame(answers, values, result)
+            del data, result
+
+
+def with_limits(seconds: float | None, size: int | None) -> None:
+    """Let this process end after so much processor time, and get no more memory than that; None for no limit.
+
+    Where the system knows neither limit (Windows), only `MAX_WAIT` holds.
+    """
+    try:
+        import resource
+    except ImportError:
+        return
+    signal.setitimer(signal.ITIMER_PROF, seconds or 0)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = hard if size is None else _data_bytes() + size
+    resource.setrlimit(resource.RLIMIT_DATA, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _data_bytes() -> int:
+    """Return the bytes of memory that count against the limit now."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 1 << 30
+    return int(status.partition("VmData:")[2].split()[0]) * 1024
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,95 @@
+"""Processes of our own: they run nothing of the user's, and a task that takes too much ends alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart.base import processes
+from headstart.base.processes import TaskError, python_environment, run_limited
+
+HERE = f"{Path(__file__).stem}:"
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let worker processes import this file."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def echo(data: bytes, **arguments: Any) -> tuple[dict[str, Any], bytes]:
+    print("a library that prints")
+    return {"pid": os.getpid(), **arguments}, data[::-1]
+
+
+def grow(data: bytes) -> tuple[dict[str, Any], bytes]:
+    return {}, bytes(400 << 20)
+
+
+def die(data: bytes) -> tuple[dict[str, Any], bytes]:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return {}, b""
+
+
+def sleep(data: bytes) -> tuple[dict[str, Any], bytes]:
+    time.sleep(60)
+    return {}, b""
+
+
+def test_a_task_runs_in_another_process_which_the_next_one_finds_again() -> None:
+    payload = os.urandom(3 << 20)
+    values, result = run_limited(f"{HERE}echo", payload, number=3)
+    assert (values["number"], result) == (3, payload[::-1])
+    assert values["pid"] != os.getpid()
+    assert run_limited(f"{HERE}echo")[0]["pid"] == values["pid"]
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        ("grow", "takes more than 300 MiB of memory"),
+        ("die", r"ends the process that reads it \(SIGSEGV\)"),
+    ],
+)
+def test_a_task_that_takes_too_much_ends_alone__MEM_02(task: str, reason: str) -> None:
+    with pytest.raises(TaskError, match=reason):
+        run_limited(HERE + task)
+    assert run_limited(f"{HERE}echo", b"ab")[1] == b"ba", "the next task has a process"
+
+
+def test_a_task_has_so_much_processor_time_and_no_more() -> None:
+    code = (
+        "from headstart.base import processes\n"
+        "processes.with_limits(0.2, None)\n"
+        "import time; start = time.monotonic()\n"
+        "while time.monotonic() < start + 30: pass\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGPROF
+
+
+def test_a_task_that_does_nothing_for_ever_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "MAX_WAIT", 0.3)
+    with pytest.raises(TaskError, match="does not end"):
+        run_limited(f"{HERE}sleep")
+
+
+def test_variables_that_load_code_are_not_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend("")
+    for name in ("PYTHONSTARTUP", "PYTHONBREAKPOINT", "PYTHONWARNINGS", "PYTHONUSERBASE", "PYTHONINSPECT"):
+        monkeypatch.setenv(name, str(tmp_path / "evil.py"))
+    environment = python_environment()
+    assert {name for name in environment if name.startswith("PYTHON")} <= {
+        "PYTHONSAFEPATH",
+        "PYTHONPATH",
+        *processes.INHERITED,
+    }
+    assert str(tmp_path) not in environment["PYTHONPATH"].split(os.pathsep)
