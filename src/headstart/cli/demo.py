@@ -59,7 +59,11 @@ def demo(chosen: dict[str, Any], display: DisplayOptions) -> None:
 
 
 def write_surfaces(folder: Path, *, train: int = 12, test: int = 12, seed: int = 0) -> Path:
-    """Write the patches into `folder/train/CLASS/` and `folder/test/CLASS/`; MissingExtra without scikit-image."""
+    """Write the patches as PNG files into `folder/train/CLASS/` and `folder/test/CLASS/`, and return `folder`.
+
+    Raises:
+        MissingExtra: scikit-image, whose photographs these are, is not installed.
+    """
     import numpy as np
     from PIL import Image
 

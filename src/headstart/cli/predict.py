@@ -67,7 +67,11 @@ def predict_inputs(
     progress: Progress,
     columns: Mapping[str, str] | None = None,
 ) -> tuple[Model, Predictions]:
-    """Load a bundle and predict the class of every input; UsageError where one of them, or `out`, cannot be used."""
+    """Load a bundle and predict the class of every input.
+
+    Raises:
+        UsageError: the bundle or an input cannot be used, no input could be read, or `out` cannot be written.
+    """
     from headstart.base.disk import check_writable
     from headstart.data.readers.open import open_inputs
     from headstart.model import load

@@ -56,7 +56,11 @@ def sources(words: list[str] | None, chosen: dict[str, Any], display: DisplayOpt
 
 
 def _named(words: list[str], options: SourcesOptions) -> SourceInfo:
-    """Return what the source is that the words name (else UsageError), opened, or converted into a folder."""
+    """Open the source that the words of the command name, or convert it into a folder, and return what it is.
+
+    Raises:
+        UsageError: the words name no source, or more than one.
+    """
     if words[0] == "convert":
         if len(words) != 2 or options.to is None:
             raise UsageError("a conversion names a source and a folder", " ".join(words), "add keras:NAME --to FOLDER")

@@ -111,7 +111,11 @@ class TestCurve:
         self.loss: dict[int, NDArray[np.float32]] = {}
 
     def record(self, epoch: int, last: bool, scores_of: Callable[[], NDArray[np.float32]]) -> None:
-        """Keep what is right and the log losses at an epoch to measure; ArithmeticError: untrained, and not finite."""
+        """Compute the scores and keep what is right and the log losses, where the epoch is one to measure.
+
+        Raises:
+            ArithmeticError: the scores of the untrained network are not finite.
+        """
         if not last and epoch not in self._epochs:
             return
         scores = scores_of()
@@ -333,7 +337,11 @@ def horizontal_flip_keeps_labels(prepared: PreparedData, source: Source) -> bool
 
 
 def random_network(prepared: PreparedData, *, seed: int) -> Source:
-    """Return the network of the data's source with random weights; SourceError where it is unknown, or cannot learn."""
+    """Return the network of the data's source with random weights.
+
+    Raises:
+        SourceError: it is no network that could learn, or its architecture is not known.
+    """
     source = prepared.source
     own = source.anew(seed)
     if own is not None:

@@ -107,7 +107,11 @@ def run_several(
     *,
     compare: Callable[[Any, CompareOptions, Progress], ComparisonResult],
 ) -> MultiSourceResult:
-    """Compare each source in its share of the budget, but none that a stopped run has done (UsageError as of one)."""
+    """Compare each source with its share of the budget; one that was done before a stop is not compared again.
+
+    Raises:
+        UsageError: the data, a source or an option cannot be used.
+    """
     if options.weights != "pretrained" or options.arch is not None:
         raise UsageError("--weights and --arch belong to one source", f"{len(sources)} sources", "name one --source")
     checkpoints = options.checkpoints

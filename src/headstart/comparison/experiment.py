@@ -194,7 +194,8 @@ class Experiment:
     def _train(self, label_split: LabelSplit, arm: str, plan: Plan, budget: float, *, flip: bool) -> None:
         """Run an arm in one seed; of two runs, the one with more epochs stands.
 
-        UsageError says that the budget is too short for one epoch in the first seed.
+        Raises:
+            UsageError: the budget is too short for one epoch in the first seed.
         """
         scratch = arm == SCRATCH
         source = (

@@ -33,7 +33,11 @@ IDENTITY = (
 
 
 def label_numbers(value: str | Sequence[int | str | None] | None) -> tuple[int | None, ...] | None:
-    """Return numbers of labels per class, ascending, None (all) last; UsageError where one is neither of these."""
+    """Return numbers of labels per class, ascending, None (all) last; of None, None.
+
+    Raises:
+        UsageError: one is neither a number nor `all`.
+    """
     if value is None:
         return None
     numbers: set[int | None] = set()

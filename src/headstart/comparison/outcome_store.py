@@ -29,7 +29,11 @@ class Outcomes:
         self._outcomes: dict[str, Outcome] = {}
 
     def begin(self, identity: Mapping[str, Any]) -> None:
-        """Begin a comparison, or prove (UsageError) that what lies there is of the same one."""
+        """Prove that what lies there is of the same comparison, or begin one.
+
+        Raises:
+            UsageError: it is another one; or the folder cannot be written.
+        """
         if self.folder is None:
             return
         path = self.folder / IDENTITY
@@ -46,7 +50,11 @@ class Outcomes:
         write_atomic(path, canonical_json(storable(dict(identity))))
 
     def remembered(self, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return plain values computed before, so that an arm continues as it began; else compute and write them."""
+        """Return plain values that were computed before, so that an arm continues as it began; else compute them.
+
+        Raises:
+            UsageError: the disk is full or cannot be written.
+        """
         path = None if self.folder is None else self.folder / f"{name}.json"
         if path is not None and path.exists():
             stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

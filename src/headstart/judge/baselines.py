@@ -59,9 +59,9 @@ def mfcc_baseline(
     seed: int,
     limit: int = MAX_BASELINE_EXAMPLES,
 ) -> NDArray[np.float32]:
-    """Return class probabilities of test recordings by logistic regression on mean and spread of MFCC, float32.
+    """Return class probabilities of test recordings by logistic regression on mean and spread of MFCC.
 
-    The rest is as for `pixel_baseline`.
+    The arguments are as for `pixel_baseline`; what is learned from are those statistics, float32 of shape (n, d).
     """
     return _regression(train, y, test, np.asarray, c=c, seed=seed, limit=limit)
 

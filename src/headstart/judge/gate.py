@@ -55,7 +55,7 @@ def judge_gate(
     *,
     seed: int,
 ) -> Gate:
-    """Return the gate of a network, from class probabilities (n, c) of all three and the class ids `y` (n,)."""
+    """Return the gate of a network, from class probabilities of shape (n, c) of all three and class ids (n,)."""
     correct, majority_correct, simple_correct = (
         probabilities.argmax(axis=1) == y for probabilities in (network, majority, simple)
     )

@@ -101,7 +101,11 @@ def pretrain(  # noqa: PLR0913
 
 
 def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> PretrainResult:
-    """Do the work up to the gate: read, split, train, evaluate. UsageError: an option or the data cannot be used."""
+    """Do the work up to the gate: read, split, train, evaluate.
+
+    Raises:
+        UsageError: the data, the architecture or an option cannot be used; or the budget ends before one epoch.
+    """
     clock = Clock()
     set_passive_omp_wait()
     if options.push_to_hub is not None:
@@ -139,7 +143,11 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
 
 
 def open_architecture(uri: str, *, seed: int) -> TorchSource:
-    """Return an architecture with random weights; SourceError where it is no torch network that reads pictures."""
+    """Return an architecture with random weights.
+
+    Raises:
+        SourceError: no such architecture, or no network of torch that reads pictures.
+    """
     source = open_source(uri, weights="none", seed=seed)
     if not isinstance(source, TorchSource):
         raise SourceError("--arch must name a torch network", repr(uri), "name one, such as timm:resnet18")
@@ -217,7 +225,11 @@ def train_network(
     trackers: Sequence[Tracker],
     progress: Progress,
 ) -> TrainResult:
-    """Train the network; its best weights are left in place. UsageError says that the budget ends before one epoch."""
+    """Train the network; its best weights are left in place.
+
+    Raises:
+        UsageError: the budget ends before one epoch.
+    """
     from headstart.tune.from_scratch import train_from_scratch
 
     grey = network.preprocessing.channels == "grey"

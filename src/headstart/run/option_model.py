@@ -62,7 +62,11 @@ class Options(BaseModel):
             field.description = " ".join(str(field.description).split())
 
     def __init__(self, **values: Any) -> None:
-        """Check the values; UsageError where an option is unknown or missing, or cannot have its value."""
+        """Check the values.
+
+        Raises:
+            UsageError: an option is unknown or missing, or cannot have its value.
+        """
         try:
             super().__init__(**values)
         except ValidationError as error:

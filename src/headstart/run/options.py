@@ -30,7 +30,11 @@ Seconds = Annotated[float, BeforeValidator(seconds_of)]
 
 
 def columns_of(value: Any) -> Any:
-    """Return the columns, by our words, that a text such as `path=file` names (else UsageError); a mapping as it is."""
+    """Return the columns that a text such as `path=file,label=class` names, by our words; a mapping as it is.
+
+    Raises:
+        UsageError: a part of the text is not of that form.
+    """
     if not isinstance(value, str):
         return value
     pairs = [part.partition("=") for part in value.split(",")]
@@ -119,7 +123,11 @@ class RunOptions(Options):
 
     @classmethod
     def for_run(cls, arguments: Mapping[str, Any]) -> Self:
-        """Return the options among a function's arguments, proved (UsageError) to name a folder for a run."""
+        """Return the options among the arguments of a function, proved to name a folder that a run may write into.
+
+        Raises:
+            UsageError: an option cannot be used, or the folder holds other things.
+        """
         options = cls.taken_from(arguments)
         if options.out is not None:
             check_out(options.out, resume=options.resume)

@@ -30,7 +30,11 @@ def check_upload(repository: str) -> None:
 
 
 def upload(folder: Path, repository: str) -> str:
-    """Upload a folder in one commit to a repository, made if need be; return its address, or raise UsageError."""
+    """Upload the files of `folder` in one commit, the repository made where there is none, and return its address.
+
+    Raises:
+        UsageError: the hub cannot be reached, or refuses.
+    """
 
     def commit(api: HfApi) -> str:
         api.create_repo(repository, exist_ok=True)
