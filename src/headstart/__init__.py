@@ -7,9 +7,11 @@ worth; a bundle is the folder you ship. Importing this package loads nothing hea
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as of `typing`, which `python -m headstart` would look for in the working folder first
 if TYPE_CHECKING:
+    from typing import Any
+
     from headstart.base.errors import HeadstartError, UsageError
     from headstart.comparison.compare import compare
     from headstart.fitting.fit import fit
