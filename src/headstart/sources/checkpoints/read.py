@@ -44,16 +44,11 @@ CONVERT = "load it where you trust its author, and save its state_dict as safete
 
 @dataclass(frozen=True)
 class CheckpointTensors:
-    """The tensors of a file by name, in its order.
-
-    Attributes:
-        notes: what was taken off around them, one line each.
-        ordered: whether that order is the one they were written in; safetensors sorts by name.
-    """
+    """The tensors of a file by name, in its order."""
 
     tensors: dict[str, Tensor]
-    notes: tuple[str, ...] = ()
-    ordered: bool = True
+    notes: tuple[str, ...] = ()  # what was taken off around them, one line each
+    ordered: bool = True  # whether that order is the one they were written in; safetensors sorts by name
 
 
 def read_checkpoint(path: Path) -> CheckpointTensors:

@@ -34,29 +34,18 @@ AGAIN = "make the folder again, or get its files again"
 
 @dataclass(frozen=True)
 class SourceDescription:
-    """What `source.json` says.
+    """What `source.json` says."""
 
-    Attributes:
-        graph: what builds the network of `arch`: `library`, or `keras` for a converted Keras source.
-        arch: URI of the architecture.
-        origin: what the weights were made from: a URI, or a data set.
-        weights: file name of the weights.
-        members: sha256 of each file beside it.
-        preprocessing: None for that of the architecture.
-        classes: names of its own classes, in order; none where it has no classifier.
-        settings: all other keys, for what builds the network.
-    """
-
-    graph: str
-    arch: str
-    origin: str
-    weights: str
+    graph: str  # what builds the network of `arch`: `library`, or `keras` for a converted Keras source
+    arch: str  # URI of the architecture
+    origin: str  # what the weights were made from: a URI, or a data set
+    weights: str  # file name of the weights
     licence: str
     trained_on: str
-    members: Mapping[str, str]
-    preprocessing: Preprocessing | None = None
-    classes: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    members: Mapping[str, str]  # sha256 of each file beside it
+    preprocessing: Preprocessing | None = None  # None for that of the architecture
+    classes: tuple[str, ...] = ()  # names of its own classes, in order; none where it has no classifier
+    settings: Mapping[str, Any] = field(default_factory=dict)  # all other keys, for what builds the network
 
 
 KEYS = [entry.name for entry in fields(SourceDescription) if entry.name != "settings"]

@@ -33,33 +33,21 @@ FAILURES: tuple[type[Exception], ...] = (
 
 @dataclass(frozen=True)
 class PictureInput:
-    """Where pictures go into a graph.
+    """Where pictures go into a graph."""
 
-    Attributes:
-        size: height and width in pixels; None where the graph leaves it open.
-        channels_last: whether it takes (n, h, w, c) and not (n, c, h, w).
-        whole: whether it takes whole numbers in 0..255.
-    """
-
-    size: tuple[int, int] | None
+    size: tuple[int, int] | None  # height and width in pixels; None where the graph leaves it open
     channels: int
-    channels_last: bool
-    whole: bool
+    channels_last: bool  # whether it takes (n, h, w, c) and not (n, c, h, w)
+    whole: bool  # whether it takes whole numbers in 0..255
 
 
 @dataclass(frozen=True)
 class GraphTensors:
-    """The tensors of a graph that blocks and scores are made of.
+    """The tensors of a graph that blocks and scores are made of."""
 
-    Attributes:
-        pool: the pooled features, or the map that they are averaged from.
-        head: the classifier; None where there is none.
-        maps: the last map of each resolution, by name, as (tensor, axis of channels).
-    """
-
-    pool: Any
-    head: Head | None
-    maps: Mapping[str, tuple[Any, int]]
+    pool: Any  # the pooled features, or the map that they are averaged from
+    head: Head | None  # the classifier; None where there is none
+    maps: Mapping[str, tuple[Any, int]]  # the last map of each resolution, by name, as (tensor, axis of channels)
     axes: Mapping[Any, int]
 
 

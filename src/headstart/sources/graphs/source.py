@@ -65,19 +65,12 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True)
 class FormatDefaults:
-    """What a format's networks want of their pictures where nothing says otherwise.
+    """What a format's networks want of their pictures where nothing says otherwise."""
 
-    Attributes:
-        framework: OpenVINO's name of the format.
-        size: height and width in pixels, where the graph leaves them open.
-        margin: length of the shorter side before the crop, as a multiple of the size.
-        mean: per channel, of values in 0..1; `std` likewise.
-    """
-
-    framework: str
-    size: tuple[int, int]
-    margin: float
-    mean: tuple[float, float, float]
+    framework: str  # OpenVINO's name of the format
+    size: tuple[int, int]  # height and width in pixels, where the graph leaves them open
+    margin: float  # length of the shorter side before the crop, as a multiple of the size
+    mean: tuple[float, float, float]  # per channel, of values in 0..1; `std` likewise
     std: tuple[float, float, float]
 
     def preprocessing(self, size: tuple[int, int] | None, channels: int, *, whole: bool) -> Preprocessing:

@@ -25,34 +25,25 @@ CHUNK_BYTES = 1 << 16  # bytes; fewer than these within the whole of the time wi
 
 @dataclass(frozen=True)
 class Limits:
-    """How often, and for how long, a file is asked for again.
+    """How often, and for how long, a file is asked for again."""
 
-    Attributes:
-        retries: further tries after the first, over all that goes wrong with one file.
-        seconds: without progress, over all tries and the waits between them.
-        silence: seconds that one try waits for the next byte.
-        pause: seconds before the first further try; doubled each time.
-    """
-
-    retries: int = 5
-    seconds: float = 60.0
-    silence: float = 10.0
-    pause: float = 0.5
+    retries: int = 5  # further tries after the first, over all that goes wrong with one file
+    seconds: float = 60.0  # without progress, over all tries and the waits between them
+    silence: float = 10.0  # seconds that one try waits for the next byte
+    pause: float = 0.5  # seconds before the first further try; doubled each time
 
 
 class HubError(Exception):
-    """A hub did not give what was asked.
-
-    Attributes:
-        reason: what it gave instead, as a clause.
-        status: of its answer; 0 where there was none.
-        code: its own word for the reason (`X-Error-Code`), or empty.
-        wait: seconds that it asks to wait.
-        retryable: whether a later try may mend it.
-    """
+    """A hub did not give what was asked."""
 
     def __init__(
-        self, reason: str, *, status: int = 0, code: str = "", wait: float = 0.0, retryable: bool = True
+        self,
+        reason: str,  # what it gave instead, as a clause
+        *,
+        status: int = 0,  # of its answer; 0 where there was none
+        code: str = "",  # its own word for the reason (`X-Error-Code`)
+        wait: float = 0.0,  # seconds that it asks to wait
+        retryable: bool = True,  # whether a later try may mend it
     ) -> None:
         self.reason, self.status, self.code, self.wait, self.retryable = reason, status, code, wait, retryable
         super().__init__(reason)
@@ -91,17 +82,11 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Client:
-    """Requests to one hub.
+    """Requests to one hub."""
 
-    Attributes:
-        endpoint: its address; the token goes there and nowhere else.
-        token: who asks; None for nobody.
-        agent: what asks.
-    """
-
-    endpoint: str
-    token: str | None
-    agent: str
+    endpoint: str  # its address; the token goes there and nowhere else
+    token: str | None  # who asks; None for nobody
+    agent: str  # what asks
     limits: Limits = Limits()
     sleep: Callable[[float], None] = time.sleep
 

@@ -16,17 +16,11 @@ INPUT = "input"
 
 
 class Step(NamedTuple):
-    """What is known of one module of a network.
+    """What is known of one module of a network."""
 
-    Attributes:
-        kind: class of the Keras layer that it comes from.
-        sources: names of the steps, or `input`, whose outputs it takes.
-        shape: of its output in Keras's order, without the batch: (h, w, c) or (c,).
-    """
-
-    kind: str
-    sources: tuple[str, ...]
-    shape: tuple[int, ...]
+    kind: str  # class of the Keras layer that it comes from
+    sources: tuple[str, ...]  # names of the steps, or `input`, whose outputs it takes
+    shape: tuple[int, ...]  # of its output in Keras's order, without the batch: (h, w, c) or (c,)
 
 
 class KerasNetwork(nn.Module):

@@ -22,19 +22,13 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class OwnArchitecture:
-    """An architecture of ours.
-
-    Attributes:
-        pool: width of its pooled features.
-        parameters: number of weights, without the classifier.
-        build: returns it in inference mode, with weights drawn from torch's own state, for so many classes.
-    """
+    """An architecture of ours."""
 
     preprocessing: Preprocessing
     stages: tuple[Stage, ...]
-    pool: int
-    parameters: int
-    build: Callable[[int], nn.Module]
+    pool: int  # width of its pooled features
+    parameters: int  # number of weights, without the classifier
+    build: Callable[[int], nn.Module]  # returns it for so many classes, in inference mode, with torch's next weights
 
 
 def open_named(spec: Spec, *, weights: str, seed: int) -> TorchSource:

@@ -58,22 +58,14 @@ def find_member(member: Member, needed_by: str) -> Path:
 
 @dataclass(frozen=True)
 class PackagedImage:
-    """An EfficientNet-Lite: what is known of it without torch.
-
-    Attributes:
-        architecture: its name in timm; the tensors fit it in order and shape.
-        parameters: number of weights, without the classifier.
-        size: side of the input, in pixels.
-        widths: channels of its seven stages.
-        repeats: blocks of each.
-    """
+    """An EfficientNet-Lite: what is known of it without torch."""
 
     weights: Member
-    architecture: str
-    parameters: int
-    size: int
-    widths: tuple[int, ...]
-    repeats: tuple[int, ...]
+    architecture: str  # its name in timm; the tensors fit it in order and shape
+    parameters: int  # number of weights, without the classifier
+    size: int  # side of the input, in pixels
+    widths: tuple[int, ...]  # channels of its seven stages
+    repeats: tuple[int, ...]  # blocks of each
 
 
 def _lite(
@@ -118,20 +110,14 @@ STAGES = (2, 4, 5, 6)  # averaged; 4 and 6 and the final map are max-pooled as w
 
 @dataclass(frozen=True)
 class PackagedText:
-    """An encoder of texts: what is known of it without torch.
-
-    Attributes:
-        width: of its features.
-        limit: how many tokens of a text it reads; 0 for all.
-        layers: of the network; 0 for a table of vectors.
-    """
+    """An encoder of texts: what is known of it without torch."""
 
     weights: Member
     tokenizer: Member
     parameters: int
-    width: int
-    limit: int
-    layers: int
+    width: int  # of its features
+    limit: int  # how many tokens of a text it reads; 0 for all
+    layers: int  # of the network; 0 for a table of vectors
     licence: str
     trained_on: str
 
