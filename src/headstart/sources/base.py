@@ -47,7 +47,7 @@ class TextPreprocessing:
 
     tokenizer: str  # sha256 of what cuts a text into tokens
     limit: int = 0  # how many tokens of a text are read; 0 for all
-    long: Literal["cut", "chunks"] = "cut"  # what becomes of a longer text: `chunks` are averaged
+    long: Literal["cut", "chunks"] = "cut"  # a longer one is cut, or its chunks averaged
     prefix: str = ""  # what is put before each text
     lower: bool = False  # whether it is lower-cased before it is cut into tokens
 
@@ -256,7 +256,7 @@ class Source(ABC):
         return stacked(examples) if examples else np.empty((0, *self.network().input_shape), dtype=np.uint8)
 
     def at(self, layer: str) -> Self:
-        """Return this source with `encode` set to `layer`; network and weights are shared."""
+        """Return this source with `encode` set to `layer`, or raise UsageError; network and weights are shared."""
         check_layer(layer, self.info.layers)
         source = copy.copy(self)
         source.layer = layer

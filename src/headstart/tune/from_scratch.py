@@ -121,6 +121,9 @@ def train_from_scratch(
 
     Pictures vary from epoch to epoch where `augment`; a horizontally flipped one keeps its label where
     `horizontal_flip`. All else is as for `training.loop.train`.
+
+    Raises:
+        DataError: a picture cannot be read any more; and what `train` raises.
     """
     preprocessing = network.preprocessing
     options = {"augment": augment, "horizontal_flip": horizontal_flip}
@@ -148,7 +151,11 @@ def train_from_scratch(
 def probabilities_of(
     network: UntrainedNetwork, splits: PretrainSplits, positions: Sequence[int]
 ) -> NDArray[np.float32]:
-    """Return the class probabilities of the examples at `positions`, float32 of shape (n, c), in their order."""
+    """Return the class probabilities of the examples at `positions`, float32 of shape (n, c), in their order.
+
+    Raises:
+        DataError: one cannot be read any more.
+    """
     with _stream(network, splits, positions) as examples:
         return torch.from_numpy(validation_scores(pretrain_task(network, examples, examples))).softmax(1).numpy()
 

@@ -82,6 +82,7 @@ def open_index(path: Path) -> WordIndex:
 
     Raises:
         SourceError: there is no such file, it holds no word vectors, or more than 1 % of its lines are broken.
+        UsageError: the cache cannot be written.
     """
     if not path.is_file():
         raise SourceError("words:PATH must be a file of word vectors", f"no file {path}", "check the path")

@@ -68,6 +68,9 @@ class ImageAugmentation:
         horizontal_flip: whether a flipped picture keeps its label: then half of the views, unless `none`, are flipped.
             It holds for most photographs, and never for digits or text.
         size: height and width of a view, at least one pixel.
+
+    Raises:
+        UsageError: an unknown strength, or a size below one pixel.
     """
 
     strength: str
@@ -87,6 +90,9 @@ class ImageAugmentation:
                 of at least `size` where the strength is `none`.
             key: which example it is: its position or its content hash.
             view: which of its views, from 0.
+
+        Raises:
+            UsageError: the shape is none of these.
         """
         if picture.ndim != 3 or picture.shape[2] not in (1, 3):
             raise UsageError("a picture must have the shape (height, width, 1 or 3)", picture.shape, "reshape it")

@@ -52,7 +52,10 @@ def decoded_pictures(
     cache: Path,
     progress: Progress,
 ) -> tuple[Rows, Mapping[int, int]]:
-    """Return the pictures at `positions`, ready to be augmented, and the row of each; the decoded cache keeps them."""
+    """Return the pictures at `positions`, ready to be augmented, and the row of each; the decoded cache keeps them.
+
+    It raises what `decode_rows` does.
+    """
     if preprocessing.size not in decoded_cache:
         rows = decode_rows(dataset, positions, uncropped(preprocessing), cache=cache, progress=progress)
         decoded_cache[preprocessing.size] = rows, {position: row for row, position in enumerate(positions)}

@@ -33,6 +33,9 @@ class Rows:
 
     A file in `folder` is read piece by piece and never mapped, so that it costs no address space; it has no name, and
     is gone with the process. Without `folder` the rows are in memory.
+
+    Raises:
+        UsageError: the disk is full.
     """
 
     def __init__(self, count: int, shape: Sequence[int], dtype: DTypeLike, folder: Path | None) -> None:
@@ -82,7 +85,11 @@ class RowSubset:
 
 
 class RaggedRows:
-    """As many vectors of one width as each example is long, float32, together in one `Rows`."""
+    """As many vectors of one width as each example is long, float32, together in one `Rows`.
+
+    Raises:
+        UsageError: the disk is full.
+    """
 
     def __init__(self, lengths: NDArray[np.int64], width: int, folder: Path | None) -> None:
         self.lengths = lengths

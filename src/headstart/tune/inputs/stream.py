@@ -76,7 +76,11 @@ class Stream:
         return np.array_split(order, -(-len(order) // batch_size))
 
     def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> tuple[Tensor, ...]:
-        """Return the pictures of `rows` as this epoch sees them: uint8 of shape (n, h, w, channels)."""
+        """Return the pictures of `rows` as this epoch sees them: uint8 of shape (n, h, w, channels).
+
+        Raises:
+            DataError: one cannot be read any more.
+        """
         full = self.preprocessing.size[0]
         size = self._sizes[epoch] if self.progressive and epoch < len(self._sizes) else full
         preprocessing = self.preprocessing if size == full else resized(self.preprocessing, size)

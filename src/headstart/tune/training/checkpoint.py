@@ -34,7 +34,7 @@ ABSENT = "not given"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a run needs to go on as if it had never stopped."""
+    """All that a run needs to go on as if it had never stopped; `tensors` are weights and the optimizer's moments."""
 
     step: int  # optimizer steps done
     tensors: Mapping[str, NDArray[Any]]  # at least one, of a dtype among `DTYPES`

@@ -330,7 +330,11 @@ class _Run:
             save_run(self.folder, self.task, self.state, self.tensors, identity=self.identity)
 
     def restore(self) -> bool:
-        """Go back to the newest checkpoint, of the same run; return False where there is none."""
+        """Go back to the newest checkpoint; return False where there is none.
+
+        Raises:
+            UsageError: it is of another run.
+        """
         if self.folder is None:
             return False
         state = load_run(self.folder, self.task, self.tensors, identity=self.identity, say=self.progress.say)

@@ -87,7 +87,7 @@ def copied(task: Task) -> dict[str, Tensor]:
 
 
 def save_run(folder: Path, task: Task, state: RunState, tensors: RunTensors, *, identity: Mapping[str, Any]) -> None:
-    """Write a checkpoint into `folder`."""
+    """Write a checkpoint into `folder`; UsageError where the disk is full."""
     named = {f"now/{name}": tensor for name, tensor in copied(task).items()}
     named |= {f"best/{name}": tensor for name, tensor in tensors.best.items()}
     named |= {f"start/{name}": tensor for name, tensor in tensors.start.items()}

@@ -42,7 +42,12 @@ class Tracker(Protocol):
 
 
 def open_trackers(*, tensorboard: Path | None, track: str | None, progress: Progress | None = None) -> list[Tracker]:
-    """Return the trackers that the options name, before any costly work: what they lack is an error at once."""
+    """Return the trackers that the options name, before any costly work: what they lack is an error at once.
+
+    Raises:
+        UsageError: an unknown tracker, or a folder that cannot be written.
+        MissingExtra: a library is not installed.
+    """
     trackers: list[Tracker] = []
     if tensorboard is not None:
         trackers.append(FailSafeTracker(TensorBoard(tensorboard), errors=(OSError,), progress=progress))
@@ -115,7 +120,12 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Prove that event files can be written to `folder`, beside those of earlier runs."""
+        """Prove that event files can be written to `folder`, beside those of earlier runs.
+
+        Raises:
+            MissingExtra: tensorboard is not installed.
+            UsageError: the folder cannot be made or written.
+        """
         self._writer = _imported("tensorboard.summary.writer.record_writer", "--tensorboard").RecordWriter
         self._event = importlib.import_module("tensorboard.compat.proto.event_pb2").Event
         self._summaries = importlib.import_module("tensorboard.compat.proto.summary_pb2")
@@ -170,7 +180,7 @@ class MLflow:
     error: type[Exception]
 
     def __init__(self, experiment: str) -> None:
-        """Look for MLflow; nothing is filed before `started`."""
+        """Look for MLflow, or raise MissingExtra; nothing is filed before `started`."""
         self._mlflow = _imported("mlflow", "--track mlflow")
         self._entities = importlib.import_module("mlflow.entities")
         self._experiment = experiment
@@ -209,7 +219,7 @@ class WandB:
     error: type[Exception]
 
     def __init__(self, project: str) -> None:
-        """Look for wandb; nothing is filed before `started`."""
+        """Look for wandb, or raise MissingExtra; nothing is filed before `started`."""
         self._wandb = _imported("wandb", "--track wandb")
         self._project = project
         self.error = self._wandb.Error
