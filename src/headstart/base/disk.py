@@ -63,7 +63,10 @@ def process_lock(
     """Hold the lock file `path`, which is removed at the end, while the block runs; others that want it wait.
 
     Others are threads or processes. `on_wait` is called once if one of them holds it, `on_retry` before each further
-    attempt, five times a second: what it raises ends the wait. Raises UsageError where the file cannot be written.
+    attempt, five times a second: what it raises ends the wait.
+
+    Raises:
+        UsageError: the file cannot be written.
     """
     from filelock import FileLock, Timeout
 
@@ -91,7 +94,8 @@ def process_lock(
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader, or a crash, meets the old file or the new one, never a part.
 
-    Raises UsageError where the disk is full or cannot be written; the old file is intact.
+    Raises:
+        UsageError: the disk is full or cannot be written; the old file is intact.
     """
     part = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:

@@ -54,8 +54,10 @@ class Scan:
 def scan(dataset: Dataset, *, progress: Progress, workers: int = 2) -> Scan:
     """Read every example once and return the readable ones, with their hashes.
 
-    Bytes that are no accepted picture, recording or text are skipped here, so that they never reach a decoder. Raises
-    DataError as `check_conflicts` does.
+    Bytes that are no accepted picture, recording or text are skipped here, so that they never reach a decoder.
+
+    Raises:
+        DataError: as `check_conflicts` does.
     """
 
     def examine(positions: range) -> list[Examined]:

@@ -138,8 +138,10 @@ def read_file(
 ) -> bytes:
     """Return the bytes of a regular file on disk, links followed, with `limit`, `absent` and `begin` as in `Tree.read`.
 
-    Devices, pipes and sockets are never opened: opening a pipe would wait for its writer. Raises BadExample where it
-    cannot be read, or does not end up in one of the folders `within` (real paths; empty allows any).
+    Devices, pipes and sockets are never opened: opening a pipe would wait for its writer.
+
+    Raises:
+        BadExample: it cannot be read, or does not end up in one of the folders `within` (real paths; empty allows any).
     """
     try:
         real = os.path.realpath(path)

@@ -97,7 +97,8 @@ class Listing:
 def read_classes(path: Path) -> tuple[str, ...]:
     """Return the class names in a text file, one a line; empty lines and those that begin with `#` are passed over.
 
-    Raises DataError where it cannot be read, or names no class.
+    Raises:
+        DataError: it cannot be read, or names no class.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

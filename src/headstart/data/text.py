@@ -95,7 +95,8 @@ def remarks(data: bytes) -> tuple[str, ...]:
 def text_bytes(item: object) -> bytes:
     """Return a text given from Python as bytes: a str is the text itself, a path is read, bytes pass through.
 
-    Raises BadExample where it is none of these, holds half a surrogate pair, or the file cannot be read.
+    Raises:
+        BadExample: it is none of these, holds half a surrogate pair, or the file cannot be read.
     """
     if isinstance(item, str):
         try:

@@ -42,7 +42,8 @@ def row_key(example: str, made_by: str) -> bytes:
 class Store:
     """Rows of features under `folder`, shared by processes and threads; a killed one loses what it had not committed.
 
-    Raises UsageError where the folder cannot be written.
+    Raises:
+        UsageError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -101,8 +102,9 @@ class Store:
     def put_many(self, rows: Mapping[bytes, StoredRow], *, to_come: int = 0) -> None:
         """Commit `rows`, all or none.
 
-        Raises UsageError where the disk is full, which counts the rows `to_come` as well, or cannot be written; rows
-        committed before are kept.
+        Raises:
+            UsageError: the disk is full, which counts the rows `to_come` as well, or cannot be written; rows committed
+                before are kept.
         """
         values = [(key, *_packed(key, row)) for key, row in rows.items()]
         size = sum(len(value) for _, _, value, _ in values)

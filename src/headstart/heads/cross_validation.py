@@ -56,8 +56,10 @@ def cross_validation_task(
 ) -> CrossValidationTask:
     """Return the task of learning class ids `y` (n,), in 0..c-1, from features `x` (n, d).
 
-    Rows of one group, of n names, are left out together; without groups, rows of equal features are. Raises UsageError
-    where fewer than two classes have examples, or a feature is not finite.
+    Rows of one group, of n names, are left out together; without groups, rows of equal features are.
+
+    Raises:
+        UsageError: fewer than two classes have examples, or a feature is not finite.
     """
     check_training_rows(x, y, c)
     if principal is None:

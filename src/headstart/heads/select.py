@@ -97,8 +97,10 @@ class LayerChoice:
 def choose_layer(layers: Iterable[tuple[str, NDArray[np.floating]]], y: NDArray[np.int64], c: int) -> LayerChoice:
     """Return the layer on which ridge regression has the least leave-one-out squared error.
 
-    Layers are names and features of shape (n, d); a generator need hold no more than one of them at a time. Raises
-    UsageError as `choose_head` does, and where there is no layer.
+    Layers are names and features of shape (n, d); a generator need hold no more than one of them at a time.
+
+    Raises:
+        UsageError: as `choose_head` does, and where there is no layer.
     """
     errors: dict[str, float] = {}
     best: tuple[str, PrincipalRows] | None = None
@@ -169,8 +171,10 @@ def fit_ridge(features: Features, *, penalties: Sequence[float] = RIDGE_PENALTIE
     """Fit a linear head in closed form and keep the penalty with the best leave-one-out error.
 
     Penalties are L2 strengths > 0, in units of standardised features whose rows have unit length on average. The head
-    has standardisation folded in and is calibrated on the left-out scores. Raises UsageError where fewer than two
-    classes have examples, or a feature is not finite.
+    has standardisation folded in and is calibrated on the left-out scores.
+
+    Raises:
+        UsageError: fewer than two classes have examples, or a feature is not finite.
     """
     c = len(features.classes)
     task = cross_validation_task(features.x, features.y, c, seed=0, folds=2)

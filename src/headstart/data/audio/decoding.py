@@ -91,8 +91,10 @@ def sniff(data: bytes) -> Encoding:
 def remarks(data: bytes, name: str) -> tuple[str, ...]:
     """Return what is odd and yet fine about a recording, as clauses to be counted in a report.
 
-    Give the whole file, or more than `MAX_BYTES` of a larger one; of its name only the suffix counts. Raises BadExample
-    where it is no recording, truncated, broken, without samples, or holds NaN or infinity.
+    Give the whole file, or more than `MAX_BYTES` of a larger one; of its name only the suffix counts.
+
+    Raises:
+        BadExample: it is no recording, truncated, broken, without samples, or holds NaN or infinity.
     """
     encoding, clauses = sniff(data), []
     suffix = re.search(r"\.\w+$", name.lower())
@@ -125,7 +127,10 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
 
     Channels are averaged. Another rate is converted by a polyphase filter. Integers and companded samples come on one
     scale, floats as they are. No more of the recording is decoded than is returned. A longer one begins at its first
-    sample where `share` is 0, and so late that its last one is read where it is 1. Raises BadExample as `remarks`.
+    sample where `share` is 0, and so late that its last one is read where it is 1.
+
+    Raises:
+        BadExample: as `remarks`.
     """
     with _opened(data) as file:
         if share and len(data) <= MAX_BYTES and file.frames < _COUNTLESS:
@@ -215,7 +220,8 @@ def _opened(data: bytes) -> Iterator[Any]:
 def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float32]]:
     """Yield the next seconds of an open recording in blocks, float32 of shape (frames, channels).
 
-    Raises BadExample where there is no sample, fewer than the header says, or one that is no number.
+    Raises:
+        BadExample: there is no sample, fewer than the header says, or one that is no number.
     """
     needed = int(np.ceil(seconds * file.samplerate))
     size, read = max(1, BLOCK // file.channels), 0

@@ -77,8 +77,9 @@ _OTHERS: tuple[tuple[_Beginning, str], ...] = (
 def sniff(data: bytes) -> Format:
     """Return the accepted format of `data`, told by its first bytes.
 
-    Raises BadExample: "empty", "format not accepted (EPS)" for a picture that this package does not read, or "not an
-    accepted image (looks like PDF)" for anything else.
+    Raises:
+        BadExample: "empty", "format not accepted (EPS)" for a picture that this package does not read, or "not an
+            accepted image (looks like PDF)" for anything else.
     """
     if not data:
         raise BadExample("empty")
@@ -137,7 +138,10 @@ def claimed_size(data: bytes, encoding: Format) -> tuple[int, int] | None:
     """Return the width and height that the header of a WebP or AVIF claims; None for others, or where it claims none.
 
     Pillow's plug-ins of these two allocate the pixels when they open a file; those of the other formats read the header
-    alone, and tell the size themselves. Raises BadExample where the file is truncated.
+    alone, and tell the size themselves.
+
+    Raises:
+        BadExample: the file is truncated.
     """
     try:
         return {"webp": _webp_size, "avif": _avif_size}[encoding](data) if encoding in ("webp", "avif") else None

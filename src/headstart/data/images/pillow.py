@@ -70,8 +70,12 @@ def read_rgb(data: bytes, encoding: Format, background: int, most: int = MAX_PIX
     Grey of 16 bits is scaled by its range (for a TIFF of fewer bits, by theirs; for PGM, by its declared maximum);
     integers of 32 bits by their own least and greatest value; floats are taken as 0..1, or scaled by their own least
     and greatest where they leave that. Transparency is laid on `background`, a grey level 0..255. Colour profiles are
-    not applied. Raises BadExample: "too many pixels (W x H)" from the header alone, "truncated", or "broken: …" for
-    whatever else the decoder raises; and LargePicture where the header tells of more than `most` pixels.
+    not applied.
+
+    Raises:
+        BadExample: "too many pixels (W x H)" from the header alone, "truncated", or "broken: …" for whatever else the
+            decoder raises.
+        LargePicture: the header tells of more than `most` pixels.
     """
     if (size := claimed_size(data, encoding)) and size[0] * size[1] > most:  # Pillow's plug-in would allocate them
         check_pixels(*size)

@@ -93,8 +93,10 @@ def decode(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     The result is that of a full decode, a resize of the shorter side to `resize` and a centre crop, as torchvision and
     timm do it. Only the part inside the crop is resized, and a JPEG is decoded at 1/8, 1/4 or 1/2 scale where that
     leaves `MARGIN` times the pixels asked for. Any size from 1 x 1 to `formats.MAX_PIXELS` is used. Where the crop is
-    larger than the resized picture, the rest is `background`. Raises BadExample where the bytes are no accepted
-    picture, truncated, broken, or too many pixels.
+    larger than the resized picture, the rest is `background`.
+
+    Raises:
+        BadExample: the bytes are no accepted picture, truncated, broken, or too many pixels.
     """
     return _bounded(data, partial(_decode, data, preprocessing), "decode_task", **asdict(preprocessing))
 
@@ -253,7 +255,8 @@ def _thumbnail(data: bytes, side: int, most: int = MAX_PIXELS) -> NDArray[np.uin
 def _read(data: bytes, needed: Callable[[int, int], float], background: int, most: int) -> _Stored:
     """Read a picture, a JPEG at the least scale of at least `needed(upright width, upright height)`.
 
-    Raises LargePicture where memory grows with its pixels, and it has more than `most`.
+    Raises:
+        LargePicture: memory grows with its pixels, and it has more than `most`.
     """
     encoding = sniff(data)
     if encoding == "jpeg":

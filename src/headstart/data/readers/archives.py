@@ -120,7 +120,8 @@ def is_archive(path: Path) -> bool:
 def open_archive(path: Path) -> Tree:
     """Return the members of a .zip or .tar as a tree.
 
-    Raises DataError where it is compressed as a whole, encrypted, truncated, or holds a member that leads out of it.
+    Raises:
+        DataError: it is compressed as a whole, encrypted, truncated, or holds a member that leads out of it.
     """
     if path.name.lower().endswith(COMPRESSED_TARS):
         raise _compressed(path, path.name[path.name.lower().rindex(".t") :])

@@ -59,7 +59,8 @@ class _FolderListing:
 def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     """Return the labelled pictures or recordings of class folders, or their texts where there is neither.
 
-    Raises DataError where nothing is found, a class folder is empty, or there is only one class.
+    Raises:
+        DataError: nothing is found, a class folder is empty, or there is only one class.
     """
     shown = visible(tree.files)
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))

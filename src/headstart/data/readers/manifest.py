@@ -79,8 +79,10 @@ def from_tables(
 
     A row without a label, or whose text is empty or file missing, is skipped and counted; a path that leads out of the
     folder, and not into `root`, is an error, and nothing is ever fetched from a URL. If not `labelled`, every example
-    has the label "" and there are no classes. Raises DataError where a path leads out, a split is unknown, or there are
-    fewer than two classes.
+    has the label "" and there are no classes.
+
+    Raises:
+        DataError: a path leads out, a split is unknown, or there are fewer than two classes.
     """
     reach = None if root is None else (os.path.abspath(tree.where), os.path.abspath(root))  # noqa: PTH100
     listing = _TableListing(labelled, reach=reach)
@@ -127,8 +129,9 @@ def split_cell(cell: object, where: str) -> Split:
 def inside(text: str, where: str, reach: tuple[str, str] | None = None) -> str:
     """Return a path from a table, tidied, once it is sure to stay inside the table's folder.
 
-    Raises DataError where it is a URL, absolute, or leads out with `..`, unless it leads into one of the two absolute
-    paths of `reach`.
+    Raises:
+        DataError: it is a URL, absolute, or leads out with `..`, unless it leads into one of the two absolute paths of
+            `reach`.
     """
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", text) or text.startswith(("//", "\\\\")):
         kind = "a URL or drive"

@@ -81,8 +81,10 @@ def open_inputs(
     """Return pictures, recordings or texts without labels, for prediction.
 
     Inputs are files, folders (searched to any depth), archives, and tables with a path or text column. The id of an
-    example is its path, with the input in front. Raises DataError where an input does not exist, or holds nothing of
-    that kind.
+    example is its path, with the input in front.
+
+    Raises:
+        DataError: an input does not exist, or holds nothing of that kind.
     """
     if not inputs:
         raise DataError(

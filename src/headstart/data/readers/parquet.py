@@ -37,7 +37,8 @@ _OTHERS = frozenset({"label", "group", "split"})
 class ParquetTable:
     """One Parquet file: its columns (by other names where `columns` says so), and its pictures by row.
 
-    Raises DataError where it is no Parquet file, is damaged, or lacks a column.
+    Raises:
+        DataError: it is no Parquet file, is damaged, or lacks a column.
     """
 
     def __init__(self, path: Path, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> None:
@@ -165,7 +166,8 @@ def from_pictures(
 ) -> Dataset:
     """Return the pictures, or recordings, that Parquet files hold, read when asked for.
 
-    Raises DataError where a column is missing, a split is unknown, or there are fewer than two classes.
+    Raises:
+        DataError: a column is missing, a split is unknown, or there are fewer than two classes.
     """
     listing = Listing(labelled)
     start = 0

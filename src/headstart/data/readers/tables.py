@@ -95,8 +95,11 @@ def find_columns(
     """Return the position of each column we know by our word for it, and our word for that of the examples.
 
     Case does not matter. `columns` gives other names by our words ("path", "label", "group", "split"); an example's
-    column named there counts before the first that is there. Raises DataError where a column that must be there is not,
-    or is there twice, and UsageError where `columns` uses another word.
+    column named there counts before the first that is there.
+
+    Raises:
+        DataError: a column that must be there is not, or is there twice; the message lists those found.
+        UsageError: `columns` uses a word that we do not know.
     """
     words = (*CONTENT, "label", "group", "split")
     names_by_word = {word: word for word in words}
@@ -197,7 +200,8 @@ def _long_fields() -> Iterator[None]:
 def read_lines(data: bytes, where: str, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> Table:
     """Return the table in the bytes of a file of JSON lines; a key that a line lacks is an empty cell.
 
-    Raises DataError where it is no text, a line is no object, or a key is nowhere.
+    Raises:
+        DataError: it is no text, a line is no object, or a key is nowhere.
     """
     text, notes = decode_table(data, where)
     rows: list[tuple[int, dict[str, Any]]] = []
@@ -233,7 +237,8 @@ def is_loaded(data: object) -> bool:
 def tables_of(data: Any, *, columns: Mapping[str, str] | None = None) -> list[tuple[Table, Split | None]]:
     """Return the tables of a data set, or of a dict of them by the name of their part, each with its part.
 
-    Raises DataError where a part has another name, a column is missing, or it holds no texts.
+    Raises:
+        DataError: a part has another name, a column is missing, or it holds no texts.
     """
     if not isinstance(data, Mapping):
         return [(_table(data, "the data set", columns), None)]
