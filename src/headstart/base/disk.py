@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from headstart.base.errors import UsageError
 
 TEMPORARY = ".headstart-part-"  # how the names of files and folders begin that are not whole yet
+_PART = re.compile(rf"{re.escape(TEMPORARY)}(\d+)-")
 RETRY_SECONDS = 0.2
 
 
@@ -107,6 +109,25 @@ def write_atomic(path: Path, data: bytes) -> None:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove the parts of files that processes that died were writing; those of living ones are not touched."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        process = _PART.match(path.name)
+        if process and (int(process[1]) == os.getpid() or not _alive(int(process[1]))):
+            with suppress(OSError):  # a folder in a file's place, or vanished: tidying fails nothing
+                path.unlink()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sync_folder(folder: Path) -> None:

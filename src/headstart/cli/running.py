@@ -47,12 +47,14 @@ def run_command(
     out = chosen.get("out") or new_out(name)
     values = options(**{**chosen, "out": out})
     progress = prepare_display(display)
-    check_out(out, resume=values.resume)
+    check_out(out)
+    if values.resume and not (out / CHECKPOINTS).is_dir():
+        progress.say(f"No run was stopped in {out} after its first checkpoint: this one begins anew")
     try:
         run = work(values, progress)
     except (KeyboardInterrupt, SystemExit):
         if (out / CHECKPOINTS).is_dir() and not display.as_json:
-            show(f"Stopped. To continue, run the same command with --out {out} --resume.", sys.stderr)
+            show(f"Stopped. To continue, run the same command with --out {out}.", sys.stderr)
         raise
     with progress.step("Writing the results"):
         paths = write(out, run)

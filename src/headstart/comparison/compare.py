@@ -20,7 +20,7 @@ from headstart.comparison.result import PAGE, ComparisonResult, build_comparison
 from headstart.judge.benefit.benefit import BENEFIT, Benefit
 from headstart.judge.benefit.gains import FROZEN, TUNED
 from headstart.run.clock import Clock
-from headstart.run.folder import CHECKPOINTS, RESULT
+from headstart.run.folder import CHECKPOINTS, MARK, RESULT, writing
 from headstart.run.option_model import documented
 from headstart.run.prepare import prepare
 from headstart.sources.base import Source
@@ -120,7 +120,7 @@ def run_several(
     for number, uri in enumerate(sources, start=1):
         name = f"{number}-{re.sub(r'[^A-Za-z0-9._-]+', '-', uri).strip('-.')}"[:80]
         folder = checkpoints / name
-        if not (folder / RESULT).exists():
+        if not (folder / RESULT).exists() or (folder / MARK).exists():
             progress.say(f"Source {number} of {len(sources)}: {uri}")
             own = options.changed(source=uri, budget=options.budget / len(sources), out=folder)
             write_comparison(folder, compare(data, own, progress))
@@ -146,9 +146,10 @@ def _rank(result: dict[str, Any]) -> tuple[bool, float]:
 
 def write_several(out: Path, several: MultiSourceResult) -> list[str]:
     """Write the folder of several comparisons, and return lines that name its files."""
-    shutil.rmtree(out / SOURCES, ignore_errors=True)
-    (out / CHECKPOINTS).rename(out / SOURCES)
-    best = out / several.result[SOURCES][0]["folder"]
-    write_atomic(out / PAGE, (best / PAGE).read_bytes())
-    write_atomic(out / RESULT, json.dumps(several.result, indent=1, allow_nan=False).encode())
+    best = out / CHECKPOINTS / Path(several.result[SOURCES][0]["folder"]).name
+    with writing(out):
+        write_atomic(out / PAGE, (best / PAGE).read_bytes())
+        write_atomic(out / RESULT, json.dumps(several.result, indent=1, allow_nan=False).encode())
+        shutil.rmtree(out / SOURCES, ignore_errors=True)
+        (out / CHECKPOINTS).rename(out / SOURCES)
     return [f"Report of the best: {out / PAGE}    Result: {out / RESULT}", f"Each source: {out / SOURCES}"]

@@ -18,7 +18,7 @@ from headstart.judge.benefit.benefit import Benefit, compute_benefit
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, stack_seeds
 from headstart.judge.benefit.sentence import format_points
-from headstart.run.folder import ARMS, CHECKPOINTS, RESULT, SCHEMA
+from headstart.run.folder import ARMS, CHECKPOINTS, RESULT, SCHEMA, writing
 from headstart.run.prepare import example_counts
 
 PAGE = "report.html"
@@ -43,17 +43,17 @@ class ComparisonResult:
 def write_comparison(out: Path, comparison: ComparisonResult) -> list[str]:
     """Write the folder of a comparison with the outcomes of its arms, and return lines that name its files.
 
-    `result.json` comes last, so that its presence says that the rest is there.
+    The outcomes are moved last: a run after a kill goes on from where they were.
     """
     from headstart.judge.report.comparison_page import render_comparison
 
     page = render_comparison(comparison.title, comparison.result)
     result = json.dumps(comparison.result, indent=1, allow_nan=False)
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / PAGE, page.encode("utf-8", "backslashreplace"))
-    shutil.rmtree(out / ARMS, ignore_errors=True)
-    (out / CHECKPOINTS).rename(out / ARMS)
-    write_atomic(out / RESULT, result.encode())
+    with writing(out):
+        write_atomic(out / PAGE, page.encode("utf-8", "backslashreplace"))
+        write_atomic(out / RESULT, result.encode())
+        shutil.rmtree(out / ARMS, ignore_errors=True)
+        (out / CHECKPOINTS).rename(out / ARMS)
     return [f"Report: {out / PAGE}    Result: {out / RESULT}", f"Raw results: {out / ARMS}"]
 
 

@@ -20,7 +20,7 @@ from headstart.judge.intervals import Interval, paired_difference
 from headstart.judge.metrics import METRICS, evaluate
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
-from headstart.run.folder import CHECKPOINTS, RESULT, SCHEMA
+from headstart.run.folder import CHECKPOINTS, RESULT, SCHEMA, writing
 from headstart.run.prepare import example_counts
 from headstart.ship.bundle import DataIdentity
 
@@ -153,9 +153,9 @@ def write_out(out: Path, run: FitResult) -> list[str]:
 
     `result.json` comes last, so that its presence says that the rest is there.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    run.model.save(out / "bundle")
-    write_atomic(out / "report.html", report.render(run.report).encode("utf-8", "backslashreplace"))
-    write_atomic(out / RESULT, json.dumps(run.result, indent=1, allow_nan=False).encode())
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    with writing(out):
+        run.model.save(out / "bundle")
+        write_atomic(out / "report.html", report.render(run.report).encode("utf-8", "backslashreplace"))
+        write_atomic(out / RESULT, json.dumps(run.result, indent=1, allow_nan=False).encode())
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return [f"Report: {out / 'report.html'}", f"Bundle: {out / 'bundle'}    Result: {out / RESULT}"]

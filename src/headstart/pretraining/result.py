@@ -86,8 +86,7 @@ class PretrainResult:
             raise UsageError(
                 "a developed source must beat both naive baselines beyond the interval",
                 self.verdict,
-                "train longer or on more data, or write it as it is, marked as ungated: the same command with "
-                "--resume --force",
+                "train longer or on more data, or write it as it is, marked as ungated: the same command with --force",
             )
         from headstart.judge.report.fit_page import render
         from headstart.ship.card import source_card

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from headstart.base.disk import check_writable
+from headstart.base.disk import TEMPORARY, check_writable, reraise_disk_errors, restore, sweep, sync_folder
 from headstart.base.errors import UsageError
 
 RESULT, SCHEMA = "result.json", 1  # what every command writes, and the version of its form
 CHECKPOINTS = "checkpoints"  # what a run that was stopped goes on from; gone once the run is done
+MARK = f"{TEMPORARY}run"  # lies in the folder while files are written there
 ARMS = "arms"  # what the arms of a comparison answered
 
 
@@ -21,27 +24,16 @@ def new_out(command: str, runs: Path = Path("runs")) -> Path:
     return next(path for path in numbered if not path.exists())
 
 
-def check_out(out: Path, *, resume: bool = False) -> None:
-    """Prove, before any work starts, that a run may write into `out`.
+def check_out(out: Path) -> None:
+    """Prove, before any work starts, that a run may write into `out`, and put back what a killed run moved aside.
+
+    A run that was stopped there goes on, with or without `--resume`: the loop refuses other arguments than it had.
 
     Raises:
-        UsageError: it exists and is not a folder of an earlier run, or cannot be written; a stopped run lies there and
-            is not to be resumed, or none is there to go on with.
+        UsageError: it exists and is not a folder of an earlier run, or cannot be written.
     """
-    stopped = (out / CHECKPOINTS).is_dir()
-    if stopped and not resume:
-        raise UsageError(
-            "--out must not hold a run that was stopped",
-            f"{out / CHECKPOINTS}",
-            "add --resume to go on with it, or remove it to start anew",
-        )
-    if resume and not stopped:
-        raise UsageError(
-            "--resume needs the folder of a run that was stopped",
-            f"{out} without {CHECKPOINTS}",
-            "name it with --out, or leave --resume out",
-        )
-    if out.exists() and not stopped and not _ours(out):
+    restore(out)
+    if out.exists() and not _ours(out):
         raise UsageError(
             "--out must be a new folder, an empty one, or one that an earlier run wrote",
             f"{out} holds other things",
@@ -51,10 +43,27 @@ def check_out(out: Path, *, resume: bool = False) -> None:
     check_writable(there, what="--out")
 
 
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Mark the folder as one of a run while its files are written, so that a run after a kill may go on there.
+
+    Raises:
+        UsageError: the disk is full or cannot be written.
+    """
+    with reraise_disk_errors(out, 1):
+        out.mkdir(parents=True, exist_ok=True)
+        sweep(out)
+        (out / MARK).touch()
+        sync_folder(out)
+    yield
+    (out / MARK).unlink(missing_ok=True)
+
+
 def _ours(out: Path) -> bool:
     if not out.is_dir():
         return False
-    if not any(out.iterdir()):
+    names = {path.name for path in out.iterdir()}
+    if names & {CHECKPOINTS, MARK} or all(name.startswith(TEMPORARY) for name in names):
         return True
     try:
         return "schema" in json.loads((out / RESULT).read_text(encoding="utf-8"))

@@ -114,7 +114,8 @@ class RunOptions(Options):
     seed: int = option(0, "Run", "N", least=0)
     """The seed of every random choice: splits, folds, weights and intervals. The default is 0."""
     resume: bool = flag("Run")
-    """Continue the stopped run in the folder of --out. By default such a folder is refused."""
+    """Continue the stopped run in the folder of --out, and say so where there is none. By default it is continued too,
+    in silence."""
 
     @property
     def checkpoints(self) -> Path | None:
@@ -130,7 +131,7 @@ class RunOptions(Options):
         """
         options = cls.taken_from(arguments)
         if options.out is not None:
-            check_out(options.out, resume=options.resume)
+            check_out(options.out)
         return options
 
 

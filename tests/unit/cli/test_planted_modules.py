@@ -21,7 +21,7 @@ SLOW = pytest.mark.slow
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of photos with modules among them that leave a trace where they run."""
-    folder = toy_photos(tmp_path_factory.mktemp("planted") / "photos", per_class=12)
+    folder = toy_photos(tmp_path_factory.mktemp("planted") / "photos", per_class=40)
     for name in PLANTED:
         (folder / f"{name}.py").write_text(f"open({str(folder.parent / 'run')!r}, 'a').write({name!r})\n")
     return folder

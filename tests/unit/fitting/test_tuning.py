@@ -175,22 +175,14 @@ def stopped(photos: Path, out: Path, number: int) -> subprocess.CompletedProcess
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_says_how_to_go_on_and_refuses_other_arguments__DSK_11(
+def test_a_run_that_is_stopped_goes_on_with_the_same_command_and_refuses_other_arguments__DSK_11(
     photos: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     done = stopped(photos, out, signal.SIGTERM)
     assert done.returncode == 143
-    assert "--resume" in done.stderr
-    with pytest.raises(hs.HeadstartError, match="add --resume"):
-        check_out(out)
-    other = subprocess.run(
-        command(photos, out, "--resume", "--learning-rate", "0.5"), capture_output=True, text=True, check=False
-    )
+    assert "run the same command with --out" in done.stderr
+    check_out(out)
+    other = subprocess.run(command(photos, out, "--learning-rate", "0.5"), capture_output=True, text=True, check=False)
     assert other.returncode == 2
     assert re.search(r"learning_rate: \S+ then, 0\.5 now", other.stderr.splitlines()[-1])
-
-
-def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(hs.HeadstartError, match="--resume needs the folder of a run that was stopped"):
-        check_out(tmp_path / "none", resume=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.disk import TEMPORARY, reraise_disk_errors, write_atomic
+from headstart.base.disk import reraise_disk_errors, sweep, write_atomic
 from headstart.base.errors import SourceError, UsageError, one_line
 from headstart.base.hashing import sha256, sha256_json
 from headstart.sources.checkpoints.safetensors import MAX_HEADER_BYTES, UnsoundFile, check_safetensors
@@ -27,7 +26,6 @@ from headstart.sources.checkpoints.safetensors import MAX_HEADER_BYTES, UnsoundF
 Value = TypeVar("Value")
 DTYPES = frozenset(np.dtype(kind) for kind in ("float32", "float64", "int64", "uint8", "bool"))
 NAME = re.compile(r"step-(\d{9,})\.safetensors")
-PART = re.compile(rf"{re.escape(TEMPORARY)}(\d+)-{NAME.pattern}")
 METADATA = "headstart"
 ABSENT = "not given"
 
@@ -56,7 +54,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise UsageError(f"{path} must be free for a checkpoint", "a folder", "remove it, and resume")
-    _sweep(folder)
+    sweep(folder)
     write_atomic(path, data)
     files = [(step, file) for step, file in _found(folder) if file.is_file() and step != checkpoint.step]
     before = max((step for step, _ in files if step < checkpoint.step), default=None)
@@ -70,7 +68,7 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
 
     A damaged one is reported to `say`, removed so that it takes no sound one's place, and the one before it is tried.
     """
-    _sweep(folder)
+    sweep(folder)
     for step, path in reversed(_found(folder)):
         try:
             return _read(path, step)
@@ -85,7 +83,7 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
 
 def clear(folder: Path) -> None:
     """Remove the checkpoints in `folder`, and the folder too if nothing else is in it."""
-    _sweep(folder)
+    sweep(folder)
     for _, path in _found(folder):
         _remove(path)
     with suppress(OSError):
@@ -178,24 +176,6 @@ def _found(folder: Path) -> list[tuple[int, Path]]:
         return []
     named = ((NAME.fullmatch(path.name), path) for path in folder.iterdir())
     return sorted((int(match[1]), path) for match, path in named if match)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what runs that died in `save` left behind; the file that a living process is writing is not touched."""
-    for path in folder.glob(f"{TEMPORARY}*"):
-        match = PART.fullmatch(path.name)
-        if match and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
-            _remove(path)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _remove(path: Path) -> None:
