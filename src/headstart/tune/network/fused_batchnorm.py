@@ -2,8 +2,8 @@
 
 The weights stay what they are, and so do their gradients: each step folds scale and shift into the convolution's
 weight, which is small, instead of running over its output, which is large. On two busy cores, in float32,
-plain steps took 1.19 times as long with EfficientNet-Lite0, 1.18 with ResNet-18 and 1.03 with ResNet-50, and passes
-without gradients, of which evaluation consists, 1.14, 1.45 and 1.14 times (medians of pairs that took turns).
+plain steps took 1.13 and 1.19 times as long with EfficientNet-Lite0, 1.18 and 1.22 with ResNet-18, 1.03 and 1.05 with
+ResNet-50 (medians of pairs that took turns, in two runs); of passes without gradients the runs do not agree.
 """
 
 from __future__ import annotations
