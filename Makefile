@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format types check clean
+.PHONY: demo test test-slow lint format types check clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,9 @@ demo: $(VENV)/.installed  ## the main job on real photographs
 
 test: $(VENV)/.installed  ## the test suite
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.installed  ## the suite of reliability (half an hour), with its table at the end
+	$(BIN)/python -m pytest -m slow --dist load tests/reliability
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -137,7 +138,7 @@ def _unpack(path: Path, plain: Path) -> None:
         with reraise_disk_errors(plain, path.stat().st_size), gzip.open(path) as packed, part.open("wb") as file:
             shutil.copyfileobj(packed, file, CHUNK_BYTES)
         part.replace(plain)
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise SourceError(f"{path} must be a whole gzip file", error, "fetch it again") from error
     finally:
         with suppress(OSError):

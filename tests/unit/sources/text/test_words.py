@@ -155,9 +155,10 @@ def test_absent_files_and_cut_gzip_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no file"):
         open_source(f"words:{tmp_path / 'gone.txt'}")
     data = write(tmp_path, "gz").read_bytes()
-    (tmp_path / "cut.gz").write_bytes(data[: len(data) // 2])
-    with pytest.raises(SourceError, match="must be a whole gzip file"):
-        open_source(f"words:{tmp_path / 'cut.gz'}")
+    for damaged in (data[: len(data) // 2], data[:40] + bytes(byte ^ 0x55 for byte in data[40:])):
+        (tmp_path / "cut.gz").write_bytes(damaged)
+        with pytest.raises(SourceError, match="must be a whole gzip file"):
+            open_source(f"words:{tmp_path / 'cut.gz'}")
 
 
 def test_a_vector_that_is_not_finite_is_named_when_it_is_wanted(tmp_path: Path) -> None:
