@@ -6,6 +6,7 @@ Imports soundfile (libsndfile) on first use: WAV, FLAC, Ogg, MP3, AIFF and AU, t
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import struct
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import missing_extra, one_line
+from headstart.data.audio.lengths import mend_flac, mend_mp3
 from headstart.data.dataset import BadExample
 from headstart.data.file_tree import MAX_BYTES, read_file
 from headstart.data.images import formats
@@ -100,7 +102,7 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
     suffix = re.search(r"\.\w+$", name.lower())
     if suffix and suffix[0] in SOUND_SUFFIXES and suffix[0] not in SUFFIXES[encoding]:
         clauses.append(f"{encoding.upper()} named {suffix[0]}, read by content")
-    with _opened(data) as file:
+    with _opened(data, LOOKED_AT, clauses) as file:
         if file.samplerate not in USUAL:
             clauses.append(f"sampled at {file.samplerate:,} Hz (resampled where the source reads another rate)")
         if file.channels > 1:
@@ -117,7 +119,7 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
 
 def length(data: bytes) -> tuple[float, int]:
     """Return seconds and rate (Hz) of the recording in `data`, as its header says; raises BadExample as `remarks`."""
-    with _opened(data) as file:
+    with _opened(data, math.inf) as file:
         frames = file.frames if file.frames < _COUNTLESS else 0
         return frames / file.samplerate, int(file.samplerate)
 
@@ -132,7 +134,7 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
     Raises:
         BadExample: as `remarks`.
     """
-    with _opened(data) as file:
+    with _opened(data, math.inf if share else seconds) as file:
         if share and len(data) <= MAX_BYTES and file.frames < _COUNTLESS:
             file.seek(int(share * max(0.0, file.frames - seconds * file.samplerate)))
         ratio = Fraction(rate, file.samplerate).limit_denominator(FINEST)
@@ -193,8 +195,11 @@ class _Bytes(io.BytesIO):
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Any]:
-    """Give the recording in `data` as an open `soundfile.SoundFile`; its errors become BadExample."""
+def _opened(data: bytes, seconds: float, clauses: list[str] | None = None) -> Iterator[Any]:
+    """Give the recording in `data` as an open `soundfile.SoundFile`; its errors become BadExample.
+
+    Of it `seconds` are read, all where they are infinite. What its header says wrongly is added to `clauses`.
+    """
     encoding = sniff(data)
     try:
         import soundfile
@@ -202,6 +207,9 @@ def _opened(data: bytes) -> Iterator[Any]:
         raise missing_extra("recordings", "soundfile", extra="audio") from error
     if len(data) <= MAX_BYTES:
         _check_whole(data, encoding)
+        data, clause = _mended(data, encoding, seconds)
+        if clause and clauses is not None:
+            clauses.append(clause)
     try:
         with soundfile.SoundFile(_Bytes(data)) as file:
             low, high = RATES
@@ -215,6 +223,12 @@ def _opened(data: bytes) -> Iterator[Any]:
         raise BadExample(f"broken: {message}") from error
     except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise BadExample(f"broken: {one_line(error, 80)}") from error
+
+
+def _mended(data: bytes, encoding: Encoding, seconds: float) -> tuple[bytes, str]:
+    if encoding == "mp3":
+        return mend_mp3(data, min(seconds, LOOKED_AT), whole=math.isinf(seconds))
+    return mend_flac(data) if encoding == "flac" else (data, "")
 
 
 def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float32]]:
@@ -236,7 +250,8 @@ def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float
         yield block
     if not read:
         raise BadExample("no samples" if len(data) <= MAX_BYTES else "too large")
-    if read < min(needed, claimed) and len(data) <= MAX_BYTES:
+    # Of an MP3 it is no more than an estimate, or what its header says of frames that are missing.
+    if read < min(needed, claimed) and file.format != "MP3" and len(data) <= MAX_BYTES:
         raise BadExample(f"truncated (its header says {file.frames:,} samples, {read:,} are there)")
 
 
