@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run fitting comparison"
     " pretraining cli __main__",
-    "base": "errors disk hashing cache config memory processes prefetch progress threads",
+    "base": "errors schema disk hashing cache config memory processes prefetch progress threads",
     "data": "modality dataset file_tree images text audio labels audit readers split",
     "data.readers": "archives tables class_folders in_memory manifest parquet open",
     "data.images": "formats jpeg pillow preprocessing",
@@ -40,7 +40,7 @@ ORDER = {
     "tune.training": "checkpoint task run_state schedule signals trackers loop",
     "tune.network": "readers classifier frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
-    "ship": "schema bundle card upload",
+    "ship": "bundle card upload",
     "run": "clock folder option_model options prepare",
     "fitting": "words predictor tuning result page fit",
     "comparison": "options arms budget outcome_store splits experiment result compare",

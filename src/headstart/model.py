@@ -105,11 +105,20 @@ class Model:
                 _widths(blocks),
                 "open the source that the model was fitted with",
             )
-        scores, readable = self.head.scores(x), extraction.scan.dataset
-        if self.terms is not None:
-            scores = scores + self.terms.scores(texts_at(readable, range(len(readable))))
+        readable = extraction.scan.dataset
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = self.head.scores(x)
+            if self.terms is not None:
+                scores = scores + self.terms.scores(texts_at(readable, range(len(readable))))
+            probabilities = softmax(scores / np.float32(self.head.temperature))
+        if not np.isfinite(probabilities).all():
+            raise BundleError(
+                f"the head on {self.source.info.uri} must give finite scores",
+                "NaN or infinity: its weights are too large, or its features not finite",
+                "fit the model again, or fetch its bundle again",
+            )
         ids = tuple(example.id for example in readable.examples)
-        return Predictions(ids, softmax(scores / np.float32(self.head.temperature)), readable.skipped)
+        return Predictions(ids, probabilities, readable.skipped)
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.
@@ -200,12 +209,6 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
     from headstart.sources.registry import open_source
 
     identity = manifest.source
-    if unknown := sorted(identity.opened.keys() - {"arch", "long", "size", "weights", "seed"}):
-        raise BundleError(
-            "how a bundle's source is opened must be arch, long, size, weights or seed",
-            unknown[0],
-            "fetch the bundle again",
-        )
     try:
         source = open_source(_pinned_uri(identity), **identity.opened)
     except UsageError as error:

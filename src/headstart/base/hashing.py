@@ -1,11 +1,14 @@
-"""Fingerprints: sha256 of bytes, files, arrays and plain values."""
+"""Plain values as JSON, foreign ones too; fingerprints: sha256 of bytes, files, arrays and plain values."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+MAX_JSON_VALUES = 1_000_000
 
 
 def sha256(data: bytes | memoryview) -> str:
@@ -17,6 +20,21 @@ def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's bytes, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def foreign_json(
+    data: bytes, *, most: int = MAX_JSON_VALUES, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
+    """Return the values in JSON that somebody else wrote; `pairs` makes an object of its keys and values.
+
+    ValueError: it is no JSON, or holds more than `most` values: they take up to 30 times their bytes in memory.
+    """
+    if (values := sum(map(data.count, (b",", b"[", b"{")))) > most:
+        raise ValueError(f"JSON of {values:,} values, more than the {most:,} that are read")
+    try:
+        return json.loads(data, object_pairs_hook=pairs)
+    except RecursionError as error:
+        raise ValueError("JSON of values nested too deep") from error
 
 
 def canonical_json(value: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -14,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.disk import restore, write_folder
-from headstart.base.errors import BundleError, list_some
-from headstart.base.hashing import sha256, sha256_json
+from headstart.base.errors import BundleError, list_some, refusing
+from headstart.base.hashing import foreign_json, sha256, sha256_json
+from headstart.base.schema import SchemaError, build_dataclass
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
 from headstart.heads.tfidf import TfidfHead
-from headstart.ship.schema import SchemaError, build_dataclass
 from headstart.sources.base import TextPreprocessing
+from headstart.sources.checkpoints.safetensors import check_header
 
 SCHEMA = 1
 MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"
@@ -33,7 +35,10 @@ OPTIONAL = frozenset({TUNED, WORDS})
 MEMBERS = frozenset({HEAD, REPORT, CARD})
 NEVER_READ = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store", "Thumbs.db"})
 """What git, the Hugging Face hub and file managers leave in a folder; tolerated on loading because nothing opens it."""
-MANIFEST_LIMIT = 1 << 24  # bytes; 10,000 class names of 255 bytes need a sixth of it
+LIMITS = {MANIFEST: 1 << 24, REPORT: 1 << 26, CARD: 1 << 24, HEAD: 1 << 32, TUNED: 1 << 34, WORDS: 1 << 33}
+"""Bytes of each file; 10,000 class names of 255 bytes need a sixth of that of the manifest."""
+OPENED = {"arch": str, "long": str, "size": int, "weights": str, "seed": int}
+"""The arguments of `open_source` that a bundle may name, and their types."""
 SAVE_AGAIN = "fetch the bundle again from where it came, or save the model again"
 DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -158,7 +163,9 @@ def load(folder: Path) -> Bundle:
     if WORDS in members:
         arrays = _arrays(folder, WORDS, members[WORDS])
         terms = checked_tfidf_head(arrays, len(manifest.classes), lambda fault: _damaged(folder, WORDS, fault))
-    return Bundle(manifest, head, _read_report(folder, members[REPORT]), members[CARD].decode(), tuned, terms)
+    with refusing(lambda reason: _damaged(folder, CARD, "bytes that are no UTF-8")):
+        page = members[CARD].decode()
+    return Bundle(manifest, head, _read_report(folder, members[REPORT]), page, tuned, terms)
 
 
 def _in_order(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -198,10 +205,11 @@ def _looks_ours(path: Path) -> bool:
 def _read_manifest(folder: Path) -> tuple[Manifest, dict[str, str]]:
     """Return the manifest and the sha256 of each member."""
     content = _parse_manifest(folder)
-    if content.get("schema") != SCHEMA:
+    schema = content.get("schema")
+    if type(schema) is not int or schema != SCHEMA:
         raise BundleError(
             f"{MANIFEST} in {folder} must be of schema {SCHEMA}",
-            f"schema {content.get('schema')!r}",
+            f"schema {schema!r}",
             "upgrade headstart if a newer one made it: pip install --upgrade headstart",
         )
     claimed = content.pop("checksum", None)
@@ -221,12 +229,10 @@ def _read_manifest(folder: Path) -> tuple[Manifest, dict[str, str]]:
 
 
 def _parse_manifest(folder: Path) -> dict[str, Any]:
-    data = _read(folder, MANIFEST, MANIFEST_LIMIT)
-    try:
-        content = json.loads(data)
+    data = _read(folder, MANIFEST)
+    with refusing(lambda reason: _damaged(folder, MANIFEST, f"bytes that are no JSON ({reason})")):
+        content = foreign_json(data)
         exact = isinstance(content, dict) and _pretty(content) == data
-    except (ValueError, RecursionError) as error:
-        raise _damaged(folder, MANIFEST, "bytes that are no JSON") from error
     if not exact:  # a flipped space, a key given twice: values that the checksum over the parsed content would miss
         raise _damaged(folder, MANIFEST, "bytes that headstart did not write")
     return dict(content)
@@ -234,9 +240,16 @@ def _parse_manifest(folder: Path) -> dict[str, Any]:
 
 def _validated(folder: Path, content: dict[str, Any]) -> Manifest:
     try:
-        return build_dataclass(Manifest, content)
+        manifest = build_dataclass(Manifest, content)
     except SchemaError as error:
         raise BundleError(f"{MANIFEST} in {folder} must be sound", error, SAVE_AGAIN) from error
+    if odd := [name for name, value in manifest.source.opened.items() if type(value) is not OPENED.get(name)]:
+        raise BundleError(
+            f"how a bundle's source is opened must be {', '.join(OPENED)}, texts and whole numbers",
+            f"{odd[0]} {manifest.source.opened[odd[0]]!r}",
+            SAVE_AGAIN,
+        )
+    return manifest
 
 
 def _check_members(folder: Path, digests: dict[str, str]) -> None:
@@ -258,7 +271,7 @@ def _read_member(folder: Path, name: str, digest: str) -> bytes:
     return data
 
 
-def _read(folder: Path, name: str, limit: int | None = None) -> bytes:
+def _read(folder: Path, name: str) -> bytes:
     path = folder / name
     if not folder.is_dir():
         raise BundleError(f"{folder} must be a bundle", "no such folder", "name a folder that `headstart fit` wrote")
@@ -267,8 +280,8 @@ def _read(folder: Path, name: str, limit: int | None = None) -> bytes:
         inside = folder / "bundle"
         remedy = f"name {inside}" if (inside / MANIFEST).is_file() else SAVE_AGAIN
         raise BundleError(f"{name} must be a file in the bundle {folder}", received, remedy)
-    if limit is not None and path.stat().st_size > limit:
-        raise _damaged(folder, name, f"{path.stat().st_size:,} bytes")
+    if path.stat().st_size > LIMITS[name]:
+        raise _damaged(folder, name, f"{path.stat().st_size:,} bytes, more than the {LIMITS[name]:,} that are read")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -276,13 +289,11 @@ def _read(folder: Path, name: str, limit: int | None = None) -> bytes:
 
 
 def _arrays(folder: Path, name: str, data: bytes) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
     from safetensors.numpy import load as from_safetensors
 
-    try:
+    with refusing(lambda reason: _damaged(folder, name, f"bytes that are no safetensors ({reason})")):
+        check_header(io.BytesIO(data))
         return dict(from_safetensors(data))
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise _damaged(folder, name, "bytes that are no safetensors") from error
 
 
 def _check_tuned(folder: Path, manifest: Manifest, tuned: dict[str, NDArray[Any]], *, is_member: bool) -> None:
@@ -312,6 +323,8 @@ def _check_head(manifest: Manifest, head: LinearHead, folder: Path) -> None:
     """Raise BundleError unless the head fits the classes and blocks of the manifest and is made of numbers."""
     rows, columns = sum(block.width for block in manifest.blocks), len(manifest.classes)
     where = f"{HEAD} in {folder}"
+    if narrow := [block.name for block in manifest.blocks if block.width < 1]:
+        raise BundleError(f"blocks of {folder} must have a width of 1 or more", repr(narrow[0]), SAVE_AGAIN)
     for name, array, shape in (("weight", head.weight, (rows, columns)), ("bias", head.bias, (columns,))):
         if array.dtype != np.float32 or array.shape != shape:
             raise BundleError(
@@ -323,8 +336,8 @@ def _check_head(manifest: Manifest, head: LinearHead, folder: Path) -> None:
             raise BundleError(f"{name} of {where} must be finite", "NaN or infinity", SAVE_AGAIN)
     if columns < 2 or len(set(manifest.classes)) != columns:
         raise BundleError(f"classes of {folder} must be two or more, all different", manifest.classes, SAVE_AGAIN)
-    if not (math.isfinite(head.temperature) and head.temperature > 0):
-        raise BundleError(f"temperature of {folder} must be above 0", head.temperature, SAVE_AGAIN)
+    if not 0 < float(np.float32(head.temperature)) < math.inf:
+        raise BundleError(f"temperature of {folder} must be above 0 in float32", head.temperature, SAVE_AGAIN)
 
 
 def checked_tfidf_head(
@@ -348,10 +361,8 @@ def checked_tfidf_head(
 
 
 def _read_report(folder: Path, data: bytes) -> dict[str, Any]:
-    try:
-        report = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(folder, REPORT, "bytes that are no JSON") from error
+    with refusing(lambda reason: _damaged(folder, REPORT, f"bytes that are no JSON ({reason})")):
+        report = foreign_json(data)
     if not isinstance(report, dict):
         raise _damaged(folder, REPORT, f"a {type(report).__name__} instead of an object")
     return report

@@ -125,7 +125,7 @@ def test_key_given_twice(folder: Path) -> None:
     refused(folder, "manifest.json")
 
 
-@pytest.mark.parametrize("schema", [2, 0, "1", None, 1.5, [1]])
+@pytest.mark.parametrize("schema", [2, 0, "1", None, 1.5, [1], True, 1.0])
 def test_version_from_the_future__CKP_12(folder: Path, schema: object) -> None:
     resign(folder, lambda said: said.update(schema=schema))
     refused(folder, "manifest.json", "schema 1", "upgrade headstart")
@@ -169,6 +169,8 @@ def test_path_tricks_in_member_names(folder: Path, name: str) -> None:
         ("layer", 3, "layer"),
         ("calibration", {"temperature": 0.0}, "temperature"),
         ("calibration", {"temperature": -1.0}, "temperature"),
+        ("calibration", {"temperature": 1e-320}, "temperature"),
+        ("blocks", [{"name": "pool", "width": 9}, {"name": "stage4", "width": -2}], "a width of 1 or more"),
         ("calibration", {"temperature": 1.0, "bias": 2.0}, "calibration.bias"),
         ("source", {"uri": "packaged:toy"}, "source.revision"),
         ("blocks", [{"name": "pool", "width": 4}], "shape"),
@@ -178,6 +180,12 @@ def test_path_tricks_in_member_names(folder: Path, name: str) -> None:
 def test_manifest_that_does_not_fit(folder: Path, key: str, value: object, word: str) -> None:
     resign(folder, lambda said: said.update({key: value}))
     refused(folder, word)
+
+
+@pytest.mark.parametrize("opened", [{"seed": True}, {"size": 1e9}, {"arch": None}, {"layer": "pool"}])
+def test_arguments_of_a_source_that_are_none(folder: Path, opened: dict[str, Any]) -> None:
+    resign(folder, lambda said: said["source"].update(opened=opened))
+    refused(folder, "how a bundle's source is opened", *opened)
 
 
 @pytest.mark.parametrize(
@@ -219,10 +227,24 @@ def test_manifest_that_is_none(folder: Path, text: bytes) -> None:
     refused(folder, "manifest.json")
 
 
-def test_huge_manifest_is_not_read(folder: Path) -> None:
-    with (folder / "manifest.json").open("r+b") as file:
+@pytest.mark.parametrize("member", MEMBERS)
+def test_huge_members_are_not_read__CKP_12(folder: Path, member: str) -> None:
+    with (folder / member).open("r+b") as file:
         file.truncate(1 << 34)
-    refused(folder, "manifest.json", "17,179,869,184 bytes")
+    refused(folder, member, "17,179,869,184 bytes")
+
+
+def test_a_card_that_is_no_utf_8(folder: Path) -> None:
+    (folder / "README.md").write_bytes(b"\xff\xfe")
+    resign(folder, lambda said: None)
+    refused(folder, "README.md", "no UTF-8")
+
+
+@pytest.mark.parametrize("text", [b'{"a":[' + b"{}," * 700_000 + b"{}]}", b"[" * 900_000])
+def test_json_that_would_fill_memory_is_not_parsed(folder: Path, text: bytes) -> None:
+    (folder / "report.json").write_bytes(text)
+    resign(folder, lambda said: None)
+    refused(folder, "report.json", "no JSON")
 
 
 def test_no_folder(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
 from headstart.data.audio.decoding import samples
-from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.images.preprocessing import VALUES, Preprocessing
 
 WINDOW = 0.025  # seconds; hop and window are those of most speech and audio networks
 HOP = 0.010
 FLOOR = 80.0
 QUIET = 1e-10  # the least power that is told from none, of a recording whose loudest sample is 1
 MEAN, STD = 0.5, 0.25
+MOST = 1 << 20  # samples a second, samples of a stretch, points, bands or stretches
 BANDS, COEFFICIENTS = 32, 20
 """What a spectrogram is summarised in for the simple baseline."""
 
@@ -169,10 +170,17 @@ def cepstra(prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def preprocessing_from(plain: Mapping[str, Any]) -> Preprocessing:
     """Return the preprocessing that `asdict`, or JSON, made plain values of; TypeError or UsageError if it is none."""
+    for key, (valid, expected) in VALUES.items():
+        value = plain.get(key)
+        if key in plain and not valid(list(value) if isinstance(value, tuple) else value):
+            raise UsageError(f"{key} of a preprocessing must be {expected}", repr(value), "correct it")
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    if "spectrogram" in values:
-        return AudioPreprocessing(**{**values, "spectrogram": Spectrogram(**values["spectrogram"])})
-    return Preprocessing(**values)
+    if "spectrogram" not in values:
+        return Preprocessing(**values)
+    spectrogram = Spectrogram(**values["spectrogram"])
+    if not all(type(number) is int and number <= MOST for number in list(asdict(spectrogram).values())[:6]):
+        raise UsageError(f"a spectrogram must be made of whole numbers up to {MOST:,}", spectrogram, "correct it")
+    return AudioPreprocessing(**{**values, "spectrogram": spectrogram})
 
 
 @lru_cache(maxsize=8)

@@ -59,6 +59,33 @@ class Preprocessing:
         return decode(data, self)
 
 
+def _whole(value: Any, least: int = 1, most: int = 1 << 14) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _numbers(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) in (1, 3)
+        and all(isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < 1e6 for one in value)
+    )
+
+
+VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "size": (lambda value: isinstance(value, list) and len(value) == 2 and all(map(_whole, value)), "[height, width]"),
+    "resize": (lambda value: value is None or _whole(value), "pixels of the shorter side, or null to squash"),
+    "interpolation": (
+        lambda value: value in ("nearest", "bilinear", "bicubic", "lanczos"),
+        "nearest, bilinear, bicubic or lanczos",
+    ),
+    "mean": (_numbers, "a list of a number for each channel, of values in 0..1"),
+    "std": (lambda value: _numbers(value) and min(value) > 0, "a list of a number above 0 for each channel"),
+    "channels": (lambda value: value in ("rgb", "bgr", "grey"), "rgb, bgr or grey"),
+    "background": (lambda value: _whole(value, 0, 255), "a whole number in 0..255"),
+}
+"""What each value of a preprocessing must be, as JSON has it, and that in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Stored:
     """A picture as its file stores it, in RGB, perhaps already smaller."""

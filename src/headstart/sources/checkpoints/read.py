@@ -6,11 +6,9 @@ Imports torch.
 
 from __future__ import annotations
 
-import pickle
 import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from headstart.base.errors import SourceError, list_some
+from headstart.base.errors import SourceError, list_some, refusing
 from headstart.sources.checkpoints.keras_file import SUFFIXES
-from headstart.sources.checkpoints.safetensors import UnsoundFile, read_safetensors
+from headstart.sources.checkpoints.safetensors import MAX_AXES, MAX_NAME, MAX_TENSORS, UnsoundFile, read_safetensors
 
 WRAPPERS = (
     "state_dict_ema", "model_ema", "ema_state_dict", "params_ema",
@@ -38,6 +36,16 @@ ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How torch's older form starts: the pickle of its magic number."""
 LOCAL_HEADER = 30
+MAX_DIRECTORY_BYTES = 100 * MAX_TENSORS
+"""Of the list of members of an archive."""
+MAX_PICKLE_BYTES = 1 << 19
+"""Of the pickle that says which tensor lies where: some 5,000 tensors; in a large file it may be 1 % of the bytes."""
+MAX_READS = MAX_PICKLE_BYTES
+"""How often the reader of torch's older form may turn to the file: once or twice for each step of its pickles."""
+MAX_SHARING = 4
+"""How many times the bytes of a file its tensors may come to; some networks use one tensor twice."""
+BUILDERS = (b"bytearray\n", b"_codecs\n")
+"""What a pickle must not name, though torch would call it: it takes any memory and time for a few bytes."""
 REMEDY = "get the file again from where it came from"
 CONVERT = "load it where you trust its author, and save its state_dict as safetensors"
 
@@ -61,7 +69,7 @@ def read_checkpoint(path: Path) -> CheckpointTensors:
     _refuse_others(path, start)
     if path.suffix == ".safetensors" or start[8:9] == b"{":
         return CheckpointTensors(read_safetensors(path), ordered=False)
-    return unwrap(read_pth(path), where=str(path))
+    return read_pth(path)
 
 
 def read_repository(paths: Sequence[Path]) -> dict[str, Tensor]:
@@ -73,7 +81,7 @@ def read_repository(paths: Sequence[Path]) -> dict[str, Tensor]:
     if first.suffix == ".safetensors":
         state = {name: tensor for path in paths for name, tensor in read_safetensors(path).items()}
     else:
-        state = unwrap(read_pth(first), where=str(first)).tensors
+        state = read_pth(first).tensors
     check_finite(state, where=str(first))
     return state
 
@@ -121,7 +129,7 @@ def _refuse_others(path: Path, start: bytes) -> None:
 
 def _holds_arrays(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(_bounded(file, MAX_DIRECTORY_BYTES)) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError):
         return False  # whatever it is, the reader of its format refuses it by name
@@ -138,27 +146,69 @@ def check_finite(state: Mapping[str, Tensor], *, where: str) -> None:
         )
 
 
-def read_pth(path: Path) -> Any:
-    """Return what a PyTorch checkpoint holds: tensors, plain values, lists and mappings of these.
+def read_pth(path: Path) -> CheckpointTensors:
+    """Return the named tensors of a PyTorch checkpoint, as `unwrap` does.
 
     Nothing in the file is run: torch reads it with `weights_only`, and what that refuses is refused here. SourceError:
-    the file is damaged, its archive is not what it says, or it holds code or objects.
+    the file is damaged, its archive is not what it says, it holds code or objects, or tensors larger than itself.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(LEGACY))
-            if start.startswith(ZIP):
-                check_archive(file)
-            elif start != LEGACY:
-                raise UnsoundFile(f"{_kind(start)}, neither a PyTorch archive nor its older form")
-    except (OSError, UnsoundFile) as error:
-        raise SourceError(f"{path} must be a sound PyTorch checkpoint", error, REMEDY) from error
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
-        raise _refusal(path, error) from error
+    with refusing(lambda reason: _refusal(path, reason)), path.open("rb") as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+        start = file.read(len(LEGACY))
+        if start.startswith(ZIP):
+            check_archive(file)
+        elif start != LEGACY:
+            raise UnsoundFile(f"{_kind(start)}, neither a PyTorch archive nor its older form")
+        source: Any = path if start.startswith(ZIP) else _Bounded(file, steps=MAX_READS)
+        file.seek(0)
+        checkpoint = unwrap(torch.load(source, map_location="cpu", weights_only=True), where=str(path))
+        _check_tensors(checkpoint.tensors, path.stat().st_size)
+    return checkpoint
+
+
+class _Bounded:
+    """A file that is read `steps` times at most, and at most `most` bytes at once; UnsoundFile beyond."""
+
+    def __init__(self, file: BinaryIO, *, steps: int, most: int = 1 << 40) -> None:
+        self._file, self._left, self._most = file, steps, most
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self.readinto = file.readinto  # type: ignore[attr-defined]
+
+    def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        if self._left < 0 or size > self._most:
+            raise UnsoundFile("a list of more tensors than are read")
+        data = self._file.read(self._most + 1 if size < 0 else size)
+        if len(data) > self._most:
+            raise UnsoundFile("a list of more tensors than are read")
+        return data
+
+    def readline(self) -> bytes:
+        self._left -= 1
+        line = self._file.readline(MAX_NAME)
+        if line in BUILDERS:
+            raise UnsoundFile(f"{line.decode().strip()}, which is no tensor")
+        return line
+
+
+def _bounded(file: BinaryIO, most: int) -> Any:
+    """Return a file for zipfile, which reads the whole directory of an archive at once, whatever its size."""
+    return _Bounded(file, steps=1 << 40, most=most)
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], size: int) -> None:
+    """Raise UnsoundFile unless tensors are plain ones, whose numbers lie in their file of `size` bytes."""
+    if len(tensors) > MAX_TENSORS:
+        raise UnsoundFile(f"{len(tensors):,} tensors, more than the {MAX_TENSORS:,} that are read")
+    left = MAX_SHARING * size
+    for name, tensor in tensors.items():
+        plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
+        if len(name) > MAX_NAME or not plain or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise UnsoundFile(f"tensor {name[:MAX_NAME]!r}, which is no plain one")
+        needed = tensor.numel() * tensor.element_size()
+        left -= needed
+        if left < 0 or needed > tensor.untyped_storage().nbytes() or tensor.ndim > MAX_AXES:
+            raise UnsoundFile(f"tensor {name!r} of shape {tuple(tensor.shape)}, more numbers than the file holds")
 
 
 def _kind(start: bytes) -> str:
@@ -171,19 +221,22 @@ def check_archive(file: BinaryIO) -> None:
     Members are stored uncompressed and in one folder, the directory and the members' own headers name the same
     things, and every checksum holds: otherwise two programs can read two different checkpoints from one file.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            names = [member.filename for member in members]
-            if len(set(names)) != len(names):
-                raise UnsoundFile("a zip archive that lists a name twice")
-            if "data.pkl" not in {name.rpartition("/")[2] for name in names}:
-                raise UnsoundFile("a zip archive without data.pkl")
-            for member in members:
-                _check_member(member, file)
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
-        raise UnsoundFile(f"a damaged zip archive ({error})") from error
+    longest = max(MAX_PICKLE_BYTES, file.seek(0, 2) // 100)
+    with zipfile.ZipFile(_bounded(file, max(MAX_DIRECTORY_BYTES, longest))) as archive:
+        members = archive.infolist()
+        names = [member.filename for member in members]
+        if len(set(names)) != len(names):
+            raise UnsoundFile("a zip archive that lists a name twice")
+        if "data.pkl" not in {name.rpartition("/")[2] for name in names}:
+            raise UnsoundFile("a zip archive without data.pkl")
+        for member in members:
+            _check_member(member, file)
+            if member.filename.endswith(".pkl"):
+                if member.file_size > longest:
+                    raise UnsoundFile(f"a {member.filename} of {member.file_size:,} bytes, more than are read")
+                if named := [name for name in BUILDERS if name in archive.read(member)]:
+                    raise UnsoundFile(f"{named[0].decode().strip()}, which is no tensor")
+        damaged = archive.testzip()
     if damaged is not None:
         raise UnsoundFile(f"a zip archive whose member {damaged!r} fails its checksum")
 
@@ -206,16 +259,15 @@ def _check_member(member: zipfile.ZipInfo, file: BinaryIO) -> None:
         raise UnsoundFile(f"a zip archive whose directory and member disagree about {name!r}")
 
 
-def _refusal(path: Path, error: Exception) -> SourceError:
-    message = str(error)
-    code = re.search(r"GLOBAL ([\w.]+)", message)
+def _refusal(path: Path, reason: str) -> SourceError:
+    code = re.search(r"GLOBAL ([\w.]+)", reason)
     if code is not None:
         return SourceError(
             f"{path} must hold tensors and nothing that runs",
             f"{code[1]}, which could run code; nothing was run",
             f"get it as safetensors, or {CONVERT}",
         )
-    if "TorchScript" in message:
+    if "TorchScript" in reason:
         return SourceError(f"{path} must hold tensors and nothing that runs", "a TorchScript program", CONVERT)
-    first = message.rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
-    return SourceError(f"{path} must be a sound PyTorch checkpoint", first or type(error).__name__, REMEDY)
+    first = reason.rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
+    return SourceError(f"{path} must be a sound PyTorch checkpoint", first, REMEDY)

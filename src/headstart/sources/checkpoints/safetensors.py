@@ -6,18 +6,22 @@ and gigabytes, tensors of any number of axes, and of a name that is given twice 
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, refusing
+from headstart.base.hashing import foreign_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_HEADER_BYTES = 8 << 20
-MAX_TENSORS = 100_000
+MAX_TENSORS = 20_000
+MAX_VALUES = 16 * MAX_TENSORS
 MAX_AXES = 16
+MAX_NAME = 1_000
+"""Letters of the name of a tensor."""
 
 
 class UnsoundFile(ValueError):
@@ -27,43 +31,56 @@ class UnsoundFile(ValueError):
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, in the order of its header, once `check_safetensors` has passed it."""
     names = check_safetensors(path)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    with refusing(partial(_refusal, path)):  # a kind of number that torch does not have
+        from safetensors.torch import load_file
 
-    try:
         tensors = load_file(path)
-    except (OSError, ValueError, LookupError, SafetensorError) as error:  # a kind of number that torch does not have
-        raise _refusal(path, error) from error
-    return {name: tensors[name] for name in names}
+        return {name: tensors[name] for name in names}
 
 
 def check_safetensors(path: Path) -> list[str]:
     """Return the names of the tensors in the order of the header, once that is proved to be sound.
 
-    The length of the header is checked before it is read, and the number of tensors before it is parsed, so that a
-    hostile file costs neither time nor memory. SourceError: the file is truncated, tailed, or its header lies about
-    what follows it; the file is named.
+    SourceError: the file is truncated, tailed, or its header lies about what follows it; the file is named.
     """
-    from safetensors import SafetensorError, safe_open
+    with refusing(partial(_refusal, path)):
+        from safetensors import safe_open
 
-    try:
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > MAX_HEADER_BYTES:
-                raise UnsoundFile(f"a header of {length:,} bytes, more than the {MAX_HEADER_BYTES:,} that are read")
-            raw = file.read(length)
-        if raw.count(b'"data_offsets"') > MAX_TENSORS:
-            raise UnsoundFile(f"more than {MAX_TENSORS:,} tensors")
+            names = check_header(file)
         with safe_open(path, framework="np"):
-            pass
-        header = json.loads(raw, object_pairs_hook=_with_each_name_once)
-        header.pop("__metadata__", None)
-        if not header:
-            raise UnsoundFile("no tensor")
-        if odd := [name for name, entry in header.items() if len(entry["shape"]) > MAX_AXES]:
-            raise UnsoundFile(f"tensor {odd[0]!r} of more than {MAX_AXES} axes")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise _refusal(path, error) from error
+            return names
+
+
+def check_header(file: BinaryIO) -> list[str]:
+    """Return the names of the tensors that the header of a safetensors file lists, in its order.
+
+    The length of the header is checked before it is read, and the number of its values before it is parsed, so that a
+    hostile file costs neither time nor memory. UnsoundFile, or another ValueError: it lists no tensors, too many, or
+    odd ones; that they account for every byte of the file is for the library to prove.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER_BYTES:
+        raise UnsoundFile(f"a header of {length:,} bytes, more than the {MAX_HEADER_BYTES:,} that are read")
+    raw = file.read(length)
+    if not raw or len(raw) < length:
+        raise UnsoundFile(f"a header of {length:,} bytes, of which {len(raw):,} are there")
+    header = foreign_json(raw, most=MAX_VALUES, pairs=_with_each_name_once)
+    if not isinstance(header, dict):
+        raise UnsoundFile("a header that is no JSON object")
+    header.pop("__metadata__", None)
+    if not header:
+        raise UnsoundFile("no tensor")
+    if len(header) > MAX_TENSORS:
+        raise UnsoundFile(f"{len(header):,} tensors, more than the {MAX_TENSORS:,} that are read")
+    for name, entry in header.items():
+        if len(name) > MAX_NAME:
+            raise UnsoundFile(f"a tensor with a name of {len(name):,} letters")
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if not isinstance(shape, list):
+            raise UnsoundFile(f"tensor {name!r} without a shape")
+        if len(shape) > MAX_AXES:
+            raise UnsoundFile(f"tensor {name!r} of more than {MAX_AXES} axes")
     return list(header)
 
 
@@ -73,6 +90,6 @@ def _with_each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _refusal(path: Path, problem: object) -> SourceError:
-    first = str(problem).partition("\n")[0]
+def _refusal(path: Path, reason: str) -> SourceError:
+    first = reason.partition("\n")[0]
     return SourceError(f"{path} must be a sound safetensors file", first, "get the file again from where it came from")

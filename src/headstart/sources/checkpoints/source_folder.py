@@ -12,15 +12,14 @@ naive baselines, and `command`; `convert` adds `top`, whether the network has it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from headstart.base.disk import restore
-from headstart.base.errors import SourceError
-from headstart.base.hashing import canonical_json, sha256_file
+from headstart.base.errors import SourceError, UsageError, refusing
+from headstart.base.hashing import canonical_json, foreign_json, sha256_file
 from headstart.data.audio.spectrogram import preprocessing_from
 from headstart.data.images.preprocessing import Preprocessing
 
@@ -65,18 +64,16 @@ def read_folder(folder: Path) -> SourceDescription:
     """
     restore(folder)
     path = folder / DESCRIPTION
-    try:
-        if path.stat().st_size > MAX_DESCRIPTION_BYTES:
-            _refuse(path, f"more than {MAX_DESCRIPTION_BYTES:,} bytes")
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise SourceError(
             f"{folder} must hold {DESCRIPTION}",
             "none",
             "name a weights file with --arch, or a folder that `headstart sources convert` or `pretrain` wrote",
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise SourceError(f"{path} must be sound JSON", str(error).partition("\n")[0], AGAIN) from error
+        )
+    with refusing(lambda reason: SourceError(f"{path} must be sound JSON", reason, AGAIN)):
+        if path.stat().st_size > MAX_DESCRIPTION_BYTES:
+            _refuse(path, f"more than {MAX_DESCRIPTION_BYTES:,} bytes")
+        content = foreign_json(path.read_bytes())
     description = _checked(content, path)
     for name, digest in description.members.items():
         member = folder / name
@@ -94,7 +91,8 @@ def _checked(content: Any, path: Path) -> SourceDescription:
     """Return the description as its type, or refuse it at the first key that does not fit."""
     if not isinstance(content, dict):
         _refuse(path, "no JSON object")
-    if (schema := content.pop("schema", None)) != SCHEMA:
+    schema = content.pop("schema", None)
+    if type(schema) is not int or schema != SCHEMA:
         _refuse(path, f"schema {schema!r}")
     known = {name: content.pop(name) for name in KEYS if name in content}
     if wrong := [name for name in TEXTS if not isinstance(known.get(name), str)]:
@@ -111,7 +109,7 @@ def _checked(content: Any, path: Path) -> SourceDescription:
     try:
         if known.get("preprocessing") is not None:
             known["preprocessing"] = preprocessing_from(known["preprocessing"])
-    except (TypeError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, UsageError) as error:
         _refuse(path, f"preprocessing that is none ({error})")
     return SourceDescription(**{**known, "classes": tuple(classes)}, settings=content)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError, did_you_mean
 from headstart.base.hashing import sha256_file, sha256_json
-from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.images.preprocessing import VALUES, Preprocessing
 from headstart.engines.base import Block, Network
 from headstart.engines.select import EXACT, PARITY_SAMPLE, open_engine
 from headstart.sources.architecture import Architecture, remembered
@@ -36,29 +36,8 @@ SUFFIX = ".preprocessing.json"
 LARGEST = 1 << 16  # bytes
 
 
-def _whole(value: Any, least: int = 1, most: int = 4096) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _numbers(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) in (1, 3)
-        and all(isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < 1e6 for one in value)
-    )
-
-
 KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "size": (lambda value: isinstance(value, list) and len(value) == 2 and all(map(_whole, value)), "[height, width]"),
-    "resize": (lambda value: value is None or _whole(value), "pixels of the shorter side, or null to squash"),
-    "interpolation": (
-        lambda value: value in ("nearest", "bilinear", "bicubic", "lanczos"),
-        "nearest, bilinear, bicubic or lanczos",
-    ),
-    "mean": (_numbers, "a list of a number for each channel, of values in 0..1"),
-    "std": (lambda value: _numbers(value) and min(value) > 0, "a list of a number above 0 for each channel"),
-    "channels": (lambda value: value in ("rgb", "bgr", "grey"), "rgb, bgr or grey"),
-    "background": (lambda value: _whole(value, 0, 255), "a whole number in 0..255"),
+    **VALUES,
     "pool": (lambda value: isinstance(value, str) and value != "", "the name of a tensor"),
 }
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from headstart.base.cache import read_record, write_record
 from headstart.base.config import cache_dir
-from headstart.base.errors import SourceError, did_you_mean
+from headstart.base.errors import SourceError, did_you_mean, refusing
 from headstart.base.hashing import sha256_file, sha256_json
+from headstart.base.schema import build_dataclass
 from headstart.sources.base import Identity
 from headstart.sources.checkpoints import source_folder
 from headstart.sources.checkpoints.keras_file import SUFFIXES
@@ -78,15 +79,12 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
 def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, seed: int) -> TorchSource:
     """Return the architecture with the preprocessing, the taps and the classes that a folder describes."""
     stated = described.settings
-    try:
+    where = f"{folder / source_folder.DESCRIPTION} must describe its taps"
+    with refusing(lambda reason: SourceError(where, reason, source_folder.AGAIN)):
         taps, more = (
-            tuple(Tap(**tap) for tap in stated[name]) if name in stated else getattr(shell, name)
+            tuple(build_dataclass(Tap, tap, name) for tap in stated[name]) if name in stated else getattr(shell, name)
             for name in ("taps", "more")
         )
-    except TypeError as error:
-        raise SourceError(
-            f"{folder / source_folder.DESCRIPTION} must describe its taps", error, source_folder.AGAIN
-        ) from error
     identity, build, classes = shell.identity, shell.module, len(described.classes)
     if classes not in (0, identity.classes):
         identity = replace(identity, classes=classes, sha256=sha256_json([identity.sha256, classes]))

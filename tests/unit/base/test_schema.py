@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headstart.ship.schema import SchemaError, build_dataclass
+from headstart.base.schema import SchemaError, build_dataclass
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from headstart.base.errors import did_you_mean
 
@@ -23,8 +23,8 @@ def build_dataclass(kind: type[T], value: object, where: str = "") -> T:
     1.0, and its strings refuse lone surrogates, which class names from file names outside UTF-8 hold.
 
     Args:
-        kind: a dataclass whose fields are str, int, float, bool, Any, dataclasses (or None), or lists and dicts of
-            these.
+        kind: a dataclass whose fields are str, int, float, bool, literal texts, Any, dataclasses (or None), or lists
+            and dicts of these.
 
     Raises:
         SchemaError: a key is unknown or missing, or a value is of another type or no finite number.
@@ -57,7 +57,8 @@ def _fit(kind: Any, value: Any, where: str) -> Any:
         return {key: _fit(inner, one, f"{where}.{key}") for key, one in value.items()}
     if kind is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    if type(value) is kind and kind is not float:
+    options = get_args(kind) if get_origin(kind) is Literal else ()
+    if (type(value) is kind and kind is not float) or (isinstance(value, str) and value in options):
         return value
     expected = getattr(get_origin(kind) or kind, "__name__", str(kind))
     raise SchemaError(f"{where} must be {'a finite number' if kind is float else expected}, not {_name(value)}")
