@@ -117,7 +117,7 @@ def regression(x: Any, y: NDArray[np.int64], folds: int = 3) -> NDArray[np.float
 
 def vectors(texts: list[str]) -> Any:
     counts = tfidf.count_terms(texts)
-    return counts.vectors(counts.vocabulary())
+    return counts.vectors(counts.vocabulary(np.ones(len(texts), np.int64)))
 
 
 def words(data: Path) -> None:

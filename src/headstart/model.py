@@ -109,7 +109,8 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):
             scores = self.head.scores(x)
             if self.terms is not None:
-                scores = scores + self.terms.scores(texts_at(readable, range(len(readable))))
+                _, first = np.unique(extraction.row_of, return_index=True)
+                scores = scores + self.terms.scores(texts_at(readable, first.tolist()))
             probabilities = softmax(scores / np.float32(self.head.temperature))
         if not np.isfinite(probabilities).all():
             raise BundleError(
@@ -118,7 +119,7 @@ class Model:
                 "fit the model again, or fetch its bundle again",
             )
         ids = tuple(example.id for example in readable.examples)
-        return Predictions(ids, probabilities, readable.skipped)
+        return Predictions(ids, probabilities[extraction.row_of], readable.skipped)
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.

@@ -70,7 +70,7 @@ class SourceFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         extraction = extract(from_items(X, kind=source.info.kind), source, engine=self.engine, cache=cache_dir())
         if extraction.scan.dataset.skipped:
             raise unreadable(extraction.scan.dataset.skipped)
-        return select(extraction.x, extraction.blocks, self.layer)[0]
+        return select(extraction.x_of_all, extraction.blocks, self.layer)[0]
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return the name of each feature: its block and its number in it."""

@@ -59,8 +59,9 @@ def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extract
     baseline = fit_baseline(prepared, seed=seed)
     outcomes[SIMPLE] = _outcome_of(baseline.probabilities, y_test, time.perf_counter() - start)
     start = time.perf_counter()
-    head = fit_ridge(prepared.features(layer, train))
-    probabilities = head.predict_proba(prepared.features(layer, test).x)
+    learned = prepared.distinct(train)
+    head = fit_ridge(prepared.features(layer, learned.positions), counts=learned.counts)
+    probabilities = prepared.predict_proba(head, layer, test)
     seconds = features + time.perf_counter() - start
     outcomes[START] = _outcome_of(probabilities, y_test, seconds, f"ridge on {layer}")
     start = time.perf_counter()
@@ -305,7 +306,7 @@ def _features(prepared: PreparedData, source: Source, layer: str) -> Features:
     if source is prepared.source:
         return prepared.features(layer, train)
     extraction = extract_again(prepared.scan, train, source.at(layer), cache=cache_dir(), engine="torch", keep=False)
-    x, blocks = select(extraction.x, extraction.blocks, layer)
+    x, blocks = select(extraction.x_of_all, extraction.blocks, layer)
     dataset = extraction.scan.dataset
     ids = tuple(example.id for example in dataset.examples)
     return Features(x, prepared.labels(train), ids, dataset.classes, blocks, extraction.made_by)

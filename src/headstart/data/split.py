@@ -51,7 +51,7 @@ def split(
     """
     if not 0 < test_share < 1:
         raise UsageError("test_share must lie between 0 and 1", test_share, "give a share such as 0.3")
-    keys = [_key(seed, "split", digest) for digest in hashes]
+    keys = _keys(seed, "split", hashes)
     if any(example.split for example in dataset.examples):
         parts = _given(dataset, keys, hashes, test_share, drop_test_duplicates)
     else:
@@ -69,7 +69,7 @@ def hold_out(
     Copies of one example and examples of one group stay on one side. A class that cannot stand on both sides is not
     held out; of any other, one example at least.
     """
-    keys = [_key(seed, "held out", digest) for digest in hashes]
+    keys = _keys(seed, "held out", hashes)
     units = _units(dataset.examples, positions, hashes)
     sides = Counter(label for unit in units for label in {dataset.examples[at].label for at in unit})
     whole = [unit for unit in units if all(sides[dataset.examples[at].label] > 1 for at in unit)]
@@ -82,6 +82,11 @@ def hold_out(
 
 def _key(seed: int, what: str, digest: str) -> str:
     return hashlib.sha256(f"{seed}:{what}:{digest}".encode()).hexdigest()
+
+
+def _keys(seed: int, what: str, hashes: Sequence[str]) -> list[str]:
+    key_of = {digest: _key(seed, what, digest) for digest in set(hashes)}
+    return [key_of[digest] for digest in hashes]
 
 
 def _given(

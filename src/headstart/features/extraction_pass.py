@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from itertools import chain, islice
+from sys import intern
 from typing import TypeVar
 
 import numpy as np
@@ -187,7 +188,7 @@ class ExtractionPass:
         if not digest:
             self.unreadable[position] = example.reason
             return False
-        self.digests[position] = digest
+        self.digests[position] = intern(digest)  # once for all copies
         if example.remarks:
             self.remarks[position] = example.remarks
         if self.first.setdefault(digest, position) != position:
@@ -285,12 +286,14 @@ class ExtractionPass:
         ]
         positions = [position for position, reason in enumerate(reasons) if not reason]
         texts = (text_of(self.dataset.read(position)) for position in positions)
-        rows = np.array([self.first[self.digests[position]] for position in positions], dtype=np.intp)
+        firsts = np.array([self.first[self.digests[position]] for position in positions], dtype=np.intp)
+        distinct, row_of = np.unique(firsts, return_inverse=True)
         return Extraction(
             scan=summarize(self.dataset, examined),
             positions=tuple(positions),
-            x=_taken(self.x, rows),
-            summary=self.profile.summary.unpack(_taken(self.summaries, rows)),
+            x=_taken(self.x, distinct),
+            row_of=row_of,
+            summary=self.profile.summary.unpack(_taken(self.summaries, distinct)),
             blocks=self.network.blocks,
             hits=len(positions) - self.misses,
             misses=self.misses,
@@ -308,9 +311,7 @@ def made_by(network: Network, engine: str, kind: Kind) -> str:
 
 
 def _taken(rows: NDArray[Number], positions: NDArray[np.intp]) -> NDArray[Number]:
-    """Return `rows[positions]`; without a second copy of the memory where they ascend, which leaves `rows` shuffled."""
-    if (np.diff(positions) <= 0).any():
-        return rows[positions]
+    """Return `rows[positions]` of ascending positions without a second copy of the memory: `rows` is left shuffled."""
     if len(positions) < len(rows):
         for start in range(0, len(positions), KEYS_AT_ONCE):
             some = positions[start : start + KEYS_AT_ONCE]

@@ -39,8 +39,9 @@ class Extraction:
 
     scan: Scan  # the n examples that could be used, their hashes, and what all of them together show
     positions: tuple[int, ...]  # of these n in the data set that was read, ascending
-    x: NDArray[np.float32]  # float32 of shape (n, d), the blocks side by side
-    summary: Summary  # what is kept of each example beside its features
+    x: NDArray[np.float32]  # float32 of shape (m, d), the blocks side by side: one row for each distinct content
+    row_of: NDArray[np.intp]  # of shape (n,), the row of each example; rows stand in the order of first examples
+    summary: Summary  # what is kept of each distinct content beside its features
     blocks: tuple[Block, ...]  # names and widths of the columns
     hits: int  # how many of the n examples needed no run of the network: cached, or the same bytes as another
     misses: int  # how many examples were run
@@ -49,3 +50,8 @@ class Extraction:
     notes: tuple[str, ...]  # what was noticed on the way, one sentence each
     # of texts, the words that the source does not know and how often each comes, the commonest first
     unknown: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def x_of_all(self) -> NDArray[np.float32]:
+        """The features of every example, float32 of shape (n, d); a copy where contents come twice."""
+        return self.x if len(self.x) == len(self.row_of) else self.x[self.row_of]

@@ -21,7 +21,7 @@ from headstart.heads.select import CHOICE_VERSION, HeadChoice, affordable_kinds,
 from headstart.heads.stacking import Stacking
 from headstart.heads.tfidf import TfidfChoice, TfidfHead
 from headstart.judge.baselines import SIMPLE_BASELINES
-from headstart.run.prepare import PreparedData
+from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO
 
@@ -96,9 +96,10 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSe
 
     What was chosen before for the same features, labels and seed is remembered, and not chosen again.
     """
-    train = prepared.parts.train
+    train = prepared.distinct(prepared.parts.train)
     names = [name for name in prepared.source.auto_layers if name in prepared.source.info.layers]
-    numbers: list[NDArray[Any]] = [prepared.extraction.x[np.asarray(train, dtype=np.intp)], prepared.labels(train)]
+    rows = prepared.extraction.row_of[np.array(train.positions)]
+    numbers = [prepared.extraction.x[rows], prepared.labels(train.positions), train.counts]
     inputs = {
         "classes": list(prepared.scan.dataset.classes),
         "blocks": [[block.name, block.width] for block in prepared.extraction.blocks],
@@ -108,7 +109,7 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSe
     }
 
     def choose() -> tuple[dict[str, Any], Arrays]:
-        layers, choice = _choose(prepared, names, seed)
+        layers, choice = _choose(prepared, train, names, seed)
         plain, arrays = choice.to_parts()
         errors = {name: float(error) for name, error in layers.errors.items()}
         return {"layer": layers.chosen, "errors": errors, "choice": plain}, arrays
@@ -117,8 +118,10 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSe
     return LayerSelection(plain["layer"], plain["errors"]), HeadChoice.from_parts(plain["choice"], arrays)
 
 
-def _choose(prepared: PreparedData, names: Sequence[str], seed: int) -> tuple[LayerSelection, HeadChoice]:
-    dataset, train = prepared.scan.dataset, prepared.parts.train
+def _choose(
+    prepared: PreparedData, distinct: DistinctExamples, names: Sequence[str], seed: int
+) -> tuple[LayerSelection, HeadChoice]:
+    dataset, train, counts = prepared.scan.dataset, distinct.positions, distinct.counts
     labels = prepared.labels(train)
     layer = prepared.source.layer
     if layer != AUTO or len(names) == 1:
@@ -126,10 +129,10 @@ def _choose(prepared: PreparedData, names: Sequence[str], seed: int) -> tuple[La
         layers, principal = LayerSelection(layer, {}), None
     else:
         candidates = ((name, prepared.features(name, train).x) for name in names)
-        layer_choice = choose_layer(candidates, labels, len(dataset.classes))
+        layer_choice = choose_layer(candidates, labels, len(dataset.classes), counts=counts)
         layers, principal = LayerSelection(layer_choice.layer, dict(layer_choice.errors)), layer_choice.principal
     x = prepared.features(layers.chosen, train).x
-    choice = choose_head(x, labels, dataset.classes, seed=seed, principal=principal)
+    choice = choose_head(x, labels, dataset.classes, seed=seed, principal=principal, counts=counts)
     if principal is None or layers.chosen == names[0]:
         return layers, choice
     narrow = prepared.features(names[0], train).x
@@ -137,7 +140,7 @@ def _choose(prepared: PreparedData, names: Sequence[str], seed: int) -> tuple[La
     kinds, narrow_kinds = (affordable_kinds(len(labels), min(rows.shape), present)[0] for rows in (x, narrow))
     if len(narrow_kinds) > len(kinds):
         # The wider layer leaves time for fewer kinds of head: the narrower one may end up better.
-        narrow_choice = choose_head(narrow, labels, dataset.classes, seed=seed)
+        narrow_choice = choose_head(narrow, labels, dataset.classes, seed=seed, counts=counts)
         if narrow_choice.log_loss < choice.log_loss:
             return LayerSelection(names[0], layers.errors), narrow_choice
     return layers, choice
@@ -147,40 +150,43 @@ def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
     """Return what the simple baseline of this kind of examples says of the test part; it too is remembered."""
     if prepared.scan.dataset.kind == "text":
         text_baseline = _fit_text_baseline(prepared, seed)
-        return BaselineResult(text_baseline.probabilities, text_baseline)
-    parts, c = prepared.parts, len(prepared.scan.dataset.classes)
-    kind, y = prepared.scan.dataset.kind, prepared.labels(parts.train)
-    train, test = prepared.baseline_inputs(parts.train), prepared.baseline_inputs(parts.test)
+        rows = prepared.distinct(prepared.parts.test).row_of
+        return BaselineResult(text_baseline.probabilities[rows], text_baseline)
+    learned, tested = prepared.distinct(prepared.parts.train), prepared.distinct(prepared.parts.test)
+    c, kind, y = len(prepared.scan.dataset.classes), prepared.scan.dataset.kind, prepared.labels(learned.positions)
+    train, test = prepared.baseline_inputs(learned.positions), prepared.baseline_inputs(tested.positions)
 
     def choose() -> tuple[dict[str, Any], Arrays]:
-        return {}, {"probabilities": SIMPLE_BASELINES[kind](train, y, test, c=c, seed=seed)}
+        return {}, {"probabilities": SIMPLE_BASELINES[kind](train, y, test, c=c, seed=seed, counts=learned.counts)}
 
-    _, arrays = remembered_choice(f"simple {kind}", [train, y, test], {"classes": c, "seed": seed}, choose)
-    return BaselineResult(arrays["probabilities"])
+    numbers = [train, y, test, learned.counts]
+    _, arrays = remembered_choice(f"simple {kind}", numbers, {"classes": c, "seed": seed}, choose)
+    return BaselineResult(arrays["probabilities"][tested.row_of])
 
 
 def _fit_text_baseline(prepared: PreparedData, seed: int) -> TextBaseline:
-    parts, dataset, hashes = prepared.parts, prepared.scan.dataset, prepared.scan.hashes
-    train, test = texts_at(dataset, parts.train), texts_at(dataset, parts.test)
-    y, c = prepared.labels(parts.train), len(dataset.classes)
-    positions = {"train": parts.train, "test": parts.test}
+    dataset, hashes = prepared.scan.dataset, prepared.scan.hashes
+    learned, tested = prepared.distinct(prepared.parts.train), prepared.distinct(prepared.parts.test)
+    train, test = texts_at(dataset, learned.positions), texts_at(dataset, tested.positions)
+    y, c = prepared.labels(learned.positions), len(dataset.classes)
+    positions = {"train": learned.positions, "test": tested.positions}
     inputs = {name: [hashes[position] for position in part] for name, part in positions.items()}
 
     def choose() -> tuple[dict[str, Any], Arrays]:
-        text_baseline = fit_text_baseline(train, test, y, c, seed=seed)
+        text_baseline = fit_text_baseline(train, test, y, c, seed=seed, copies=learned.counts)
         plain, arrays = text_baseline.choice.to_parts()
         return plain, {**arrays, "probabilities": text_baseline.probabilities}
 
-    plain, arrays = remembered_choice("words", [y], {**inputs, "classes": c, "seed": seed}, choose)
+    plain, arrays = remembered_choice("words", [y, learned.counts], {**inputs, "classes": c, "seed": seed}, choose)
     return TextBaseline(TfidfChoice.from_parts(plain, arrays), train, test, arrays["probabilities"])
 
 
 def frozen_predictor(prepared: PreparedData, layers: LayerSelection, choice: HeadChoice) -> FittedPredictor:
     """Return the predictor of the source as it was, with the chosen head."""
-    test = prepared.features(layers.chosen, prepared.parts.test)
-    probabilities = choice.head.predict_proba(test.x)
+    probabilities = prepared.predict_proba(choice.head, layers.chosen, prepared.parts.test)
+    blocks = prepared.features(layers.chosen, ()).blocks
     return FittedPredictor(
-        prepared.source, choice.head, layers.chosen, test.blocks, prepared.extraction.engine, probabilities
+        prepared.source, choice.head, layers.chosen, blocks, prepared.extraction.engine, probabilities
     )
 
 
@@ -188,11 +194,14 @@ def stacked_predictor(
     prepared: PreparedData, frozen: FittedPredictor, choice: HeadChoice, text_baseline: TextBaseline
 ) -> FittedPredictor:
     """Return the frozen predictor with the text baseline stacked on it where that helps; it says what that is worth."""
-    stacked = stack_text_baseline(choice, text_baseline, prepared.labels(prepared.parts.train))
+    stacked = stack_text_baseline(
+        choice, text_baseline, prepared.labels(prepared.distinct(prepared.parts.train).positions)
+    )
     if stacked.text_head is None:
         return replace(frozen, stacking=stacked.stacking)
-    test = prepared.features(frozen.layer, prepared.parts.test)
-    probabilities = softmax(stacked.head.scores(test.x) + stacked.text_head.scores(text_baseline.test))
+    tested = prepared.distinct(prepared.parts.test)
+    x = prepared.features(frozen.layer, tested.positions).x
+    probabilities = softmax(stacked.head.scores(x) + stacked.text_head.scores(text_baseline.test))[tested.row_of]
     return replace(
         frozen, head=stacked.head, text_head=stacked.text_head, stacking=stacked.stacking, probabilities=probabilities
     )

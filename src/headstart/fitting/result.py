@@ -60,8 +60,7 @@ def measure(fitted: Fitted, *, seed: int) -> TestMeasures:
     by_baseline = correct(fitted.baseline.probabilities)
     alone = None
     if predictor.stacking is not None:
-        x = prepared.features(fitted.layers.chosen, parts.test).x
-        alone = float(correct(fitted.choice.head.predict_proba(x)).mean())
+        alone = float(correct(prepared.predict_proba(fitted.choice.head, fitted.layers.chosen, parts.test)).mean())
     return TestMeasures(
         metrics=evaluate(predictor.probabilities, y, classes, seed=seed),
         majority=float(correct(majority).mean()),

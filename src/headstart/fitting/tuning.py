@@ -132,7 +132,7 @@ def _kept_predictor(
     extraction = extract_again(
         prepared.scan, test, tuning.source, cache=cache_dir(), engine=prepared.engine, progress=progress
     )
-    x, blocks = select(extraction.x, extraction.blocks, tuning.layer)
+    x, blocks = select(extraction.x_of_all, extraction.blocks, tuning.layer)
     scores = head.scores(x)
     if text_head is not None:
         scores = scores + text_head.scores(texts_at(dataset, test))

@@ -38,9 +38,9 @@ class TextBaseline:
     """The simple baseline of texts: logistic regression on TF-IDF of words and pairs of words."""
 
     choice: TfidfChoice  # the head, fitted on the training texts, and its out-of-fold probabilities
-    train: tuple[str, ...]
+    train: tuple[str, ...]  # without copies, as `PreparedData.distinct` gives them; so are the test texts
     test: tuple[str, ...]
-    probabilities: NDArray[np.float32]  # of the test texts, float32 of shape (m, c)
+    probabilities: NDArray[np.float32]  # of these test texts, float32 of shape (m, c)
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,16 @@ class StackedHead:
 
 
 def fit_text_baseline(
-    train: tuple[str, ...], test: tuple[str, ...], y: NDArray[np.int64], c: int, *, seed: int
+    train: tuple[str, ...],
+    test: tuple[str, ...],
+    y: NDArray[np.int64],
+    c: int,
+    *,
+    seed: int,
+    copies: NDArray[np.int64] | None = None,
 ) -> TextBaseline:
-    """Fit the baseline on the training texts and predict the test texts."""
-    choice = choose_tfidf(train, y, c, seed=seed)
+    """Fit the baseline on the training texts, each with so many copies, and predict the test texts."""
+    choice = choose_tfidf(train, y, c, seed=seed, copies=copies)
     return TextBaseline(choice, train, test, choice.head.predict_proba(test))
 
 
@@ -96,13 +102,13 @@ def truncation_report(extraction: Extraction, source: Source) -> tuple[dict[str,
     """Return how far the texts were read, for `result.json`, and what a person should be told of it."""
     summary = extraction.summary
     assert isinstance(summary, TextSummary)
-    tokens, used = (int(counts.sum(dtype=np.int64)) for counts in (summary.tokens_given, summary.tokens_used))
-    short = int((summary.tokens_used < summary.tokens_given).sum())
+    given, read = (counts[extraction.row_of] for counts in (summary.tokens_given, summary.tokens_used))
+    tokens, used, short = (int(numbers.sum(dtype=np.int64)) for numbers in (given, read, read < given))
     limit = source.preprocessing.limit if isinstance(source.preprocessing, TextPreprocessing) else 0
     long = source.preprocessing.long if isinstance(source.preprocessing, TextPreprocessing) else "cut"
     report = {"limit": limit, "long": long, "truncated": short if limit else 0, "tokens": tokens, "used": used}
     if source.whole_words:
-        return _coverage(report, int((summary.tokens_used == 0).sum()), extraction.unknown, source)
+        return _coverage(report, int((read == 0).sum()), extraction.unknown, source)
     if limit and short:
         advice = " (--long-texts chunks reads them whole)" if long == "cut" else ""
         return report, (f"{short} texts are longer than what {source.info.uri} reads and were cut{advice}.",)
@@ -215,7 +221,8 @@ def _unseen_probabilities(
     if not problem.held_out:
         probabilities = choice.head.predict_proba(texts_at(prepared.scan.dataset, problem.validation_positions))
         return probabilities, np.ones(len(probabilities))
-    row_of = {position: row for row, position in enumerate(prepared.parts.train)}
+    train = prepared.distinct(prepared.parts.train)
+    row_of = dict(zip(prepared.parts.train, train.row_of.tolist(), strict=True))
     rows = np.array([row_of[position] for position in problem.validation_positions], dtype=np.intp)
-    weights = choice.test_weights[rows]
+    weights = choice.test_weights[rows] / train.counts[rows]
     return choice.out_of_fold[rows], weights if weights.any() else np.ones(len(rows))

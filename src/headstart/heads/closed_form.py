@@ -91,17 +91,17 @@ def _members_of_groups(groups: NDArray[np.int64] | None) -> list[NDArray[np.intp
 
 
 def fit_centroids(
-    principal: PrincipalRows, y: NDArray[np.int64], c: int, *, penalties: Sequence[float], weights: NDArray[np.float64]
+    principal: PrincipalRows, y: NDArray[np.int64], c: int, *, penalties: Sequence[float], counts: NDArray[np.int64]
 ) -> Iterator[FoldHeads]:
     """Yield, penalty by penalty, the heads whose score is minus half the squared distance to a class mean.
 
     The square of the example itself, common to all classes, is left out: that makes the score linear. A penalty > 0 is
-    how many imaginary examples at the mean of all data draw each class mean. Of `weights` (m, n), 0 keeps a row out of
-    that set's training, any other counts once.
+    how many imaginary examples at the mean of all data draw each class mean. `counts` (m, n) says how many examples
+    each row stands for in each set; 0 keeps it out of that set's training.
     """
-    member = (y == np.arange(c)[:, None]) & (weights > 0)[:, None]
-    sums = (member.reshape(-1, len(y)).astype(principal.rows.dtype) @ principal.rows).reshape(len(weights), c, -1)
-    counts = member.sum(axis=2)[..., None]
+    member = np.where(y == np.arange(c)[:, None], counts[:, None], 0).astype(principal.rows.dtype)
+    sums = (member.reshape(-1, len(y)) @ principal.rows).reshape(len(counts), c, -1)
+    sizes = member.sum(axis=2, dtype=np.float64)[..., None]
     for penalty in penalties:
-        means = sums.astype(np.float64) / (counts + penalty)
+        means = sums.astype(np.float64) / (sizes + penalty)
         yield FoldHeads(means, -np.square(means).sum(axis=2) / 2)

@@ -53,10 +53,12 @@ def cross_validation_task(
     folds: int,
     groups: Sequence[str] | None = None,
     principal: PrincipalRows | None = None,
+    counts: NDArray[np.int64] | None = None,
 ) -> CrossValidationTask:
     """Return the task of learning class ids `y` (n,), in 0..c-1, from features `x` (n, d).
 
-    Rows of one group, of n names, are left out together; without groups, rows of equal features are.
+    Rows of one group, of n names, are left out together; without groups, rows of equal features are. Each row stands
+    for as many equal examples as `counts` (n,) says, all left out together; None for one.
 
     Raises:
         UsageError: fewer than two classes have examples, or a feature is not finite.
@@ -66,9 +68,10 @@ def cross_validation_task(
         positions = np.unique(y, return_inverse=True)[1]
         x = x.astype(np.float32, copy=False)
         with threads_for(x.size * min(x.shape)):
-            weights = class_weights(positions, positions.max() + 1)[positions]
-            principal = principal_rows(x, weights, column_scale(x))
-    labelled = label_folds(principal.x, y, principal.weights, folds=folds, seed=seed, groups=groups)
+            weights = class_weights(positions, positions.max() + 1, counts)[positions]
+            weights = weights if counts is None else weights * counts
+            principal = principal_rows(x, weights, column_scale(x, counts))
+    labelled = label_folds(principal.x, y, principal.weights, folds=folds, seed=seed, groups=groups, counts=counts)
     return CrossValidationTask(**vars(labelled), principal=principal)
 
 
@@ -184,7 +187,8 @@ def _fit_folds(
     task: CrossValidationTask, kind: str, penalties: Sequence[float], weights: NDArray[np.float64], tolerance: float
 ) -> Iterator[FoldHeads]:
     if kind == "centroid":
-        return fit_centroids(task.principal, task.y, task.c, penalties=penalties, weights=weights)
+        members = np.where(weights > 0, task.counts, 0)
+        return fit_centroids(task.principal, task.y, task.c, penalties=penalties, counts=members)
     loss = CONVEX_LOSSES[kind]
     return fit_convex(loss, task.principal, task.y, task.c, penalties=penalties, weights=weights, tolerance=tolerance)
 

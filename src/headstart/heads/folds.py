@@ -21,6 +21,7 @@ class LabelledFolds:
     weights: NDArray[np.float64]  # float64 of shape (n,), how much each row counts
     groups: NDArray[np.int64]  # int64 of shape (n,); rows of one group are left out together
     folds: NDArray[np.int64]  # int64 of shape (n,), the fold that leaves each row out, or -1 for none
+    counts: NDArray[np.int64]  # int64 of shape (n,), how many equal examples each row stands for
 
     @property
     def c(self) -> int:
@@ -47,11 +48,17 @@ def label_folds(
     folds: int,
     seed: int,
     groups: Sequence[str] | None = None,
+    counts: NDArray[np.int64] | None = None,
 ) -> LabelledFolds:
-    """Return stratified folds of rows that hold `contents`; equal ones, or those of one group, stay together."""
+    """Return stratified folds of rows that hold `contents`; equal ones, or those of one group, stay together.
+
+    Each row stands for as many equal examples as `counts` says; None for one.
+    """
+    counts = np.ones(len(y), np.int64) if counts is None else counts
     present, y = np.unique(y, return_inverse=True)
     ids, keys = content_groups(contents, groups)
-    return LabelledFolds(present, y, weights, ids, assign_folds(y, ids, keys, folds=folds, seed=seed))
+    fold_of = assign_folds(y, ids, keys, folds=folds, seed=seed, counts=counts)
+    return LabelledFolds(present, y, weights, ids, fold_of, counts)
 
 
 def weighted_mean(values: NDArray[np.floating], weights: NDArray[np.float64]) -> tuple[float, float]:
@@ -61,17 +68,17 @@ def weighted_mean(values: NDArray[np.floating], weights: NDArray[np.float64]) ->
     return mean, float(np.sqrt(spread @ spread) / weights.sum())
 
 
-def class_weights(y: NDArray[np.int64], c: int) -> NDArray[np.float64]:
+def class_weights(y: NDArray[np.int64], c: int, counts: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
     """Return how much one example of each class counts, float64 of shape (c,), 1 on average over examples.
 
     Every example counts the same while no class is larger than MAX_CLASS_RATIO times another. Beyond that, examples
     of the small classes count more, up to that ratio: fitting, choice and calibration then cannot gain by giving a
-    rare class up. Classes without an example get 0.
+    rare class up. Classes without an example get 0. Each of `y` (n,) stands for as many examples as `counts` (n,) says.
     """
-    counts = np.bincount(y, minlength=c).astype(np.float64)
-    mass = np.where(counts > 0, np.maximum(counts, counts.max() / MAX_CLASS_RATIO), 0)
-    weights = np.divide(mass, counts, out=np.zeros(c), where=counts > 0)
-    return np.asarray(weights * (len(y) / mass.sum()))
+    sizes = np.bincount(y, counts, minlength=c).astype(np.float64)
+    mass = np.where(sizes > 0, np.maximum(sizes, sizes.max() / MAX_CLASS_RATIO), 0)
+    weights = np.divide(mass, sizes, out=np.zeros(c), where=sizes > 0)
+    return np.asarray(weights * (sizes.sum() / mass.sum()))
 
 
 def content_groups(
@@ -94,12 +101,19 @@ def content_groups(
 
 
 def assign_folds(
-    y: NDArray[np.int64], groups: NDArray[np.int64], keys: Sequence[bytes], *, folds: int, seed: int
+    y: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    keys: Sequence[bytes],
+    *,
+    folds: int,
+    seed: int,
+    counts: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Return the fold that leaves each row out, int64 of shape (n,): stratified, groups kept together.
 
     The fold of a row follows from what the rows hold and from the seed, not from their order nor from the numbers
-    of the classes. A class that stands in one group only is never left out: its rows get -1.
+    of the classes. A class that stands in one group only is never left out: its rows get -1. A row is as large as
+    `counts` (n,) says; None for 1.
     """
     salted = [hashlib.sha256(b"%d:%b" % (seed, key)).digest() for key in keys]
     rank = np.empty(len(keys), np.int64)
@@ -108,7 +122,7 @@ def assign_folds(
     np.minimum.at(first, y, rank[groups])
     stratum = np.full(len(keys), len(keys))
     np.minimum.at(stratum, groups, first[y])
-    sizes = np.bincount(groups, minlength=len(keys))
+    sizes = np.bincount(groups, counts, minlength=len(keys))
     indispensable = _hold_whole_classes(y, groups, len(keys))
     fold_of = np.full(len(keys), -1)
     rows_of_stratum: dict[int, list[int]] = {}

@@ -25,7 +25,7 @@ class PrincipalRows:
 
     rows: NDArray[np.floating]  # float64 (float32 where large) of shape (n, k), k at most min(n, d)
     eigenvalues: NDArray[np.float64]  # float64 of shape (k,), weighted sum of squares along each axis
-    weights: NDArray[np.float64]  # float64 of shape (n,), how much each row counts; its mean is 1
+    weights: NDArray[np.float64]  # float64 of shape (n,), how much each row counts; its mean over examples is 1
     x: NDArray[np.floating]  # the features of shape (n, d) that it was made from, by reference
     centre: NDArray[np.float64]  # float64 of shape (d,), the weighted mean of `x`
     scale: NDArray[np.float64]  # float64 of shape (d,), what each column is multiplied by; 0 drops it
@@ -48,17 +48,19 @@ class PrincipalRows:
         return np.asarray(weight, np.float32), np.asarray(bias, np.float32)
 
 
-def column_scale(x: NDArray[np.floating]) -> NDArray[np.float64]:
+def column_scale(x: NDArray[np.floating], counts: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
     """Return the factor that gives each column of `x` (n, d) the deviation 1/sqrt(d), float64 of shape (d,).
 
     Rows are then of unit length on average, which makes one grid of penalties fit every source. A column that is
-    constant, up to rounding, gets 0: encoders of texts have such.
+    constant, up to rounding, gets 0: encoders of texts have such. Each row counts as often as `counts` (n,) says.
     """
-    n, d = x.shape
-    mean = x.mean(axis=0, dtype=np.float64)
+    d = x.shape[1]
+    counts = np.ones(len(x), np.int64) if counts is None else counts
+    n = counts.sum()
+    mean = sum((counts[rows] @ x[rows] for rows in block_slices(len(x))), start=np.zeros(d)) / n
     spread = np.zeros(d)
-    for rows in block_slices(n):
-        spread += np.square(x[rows] - mean).sum(axis=0)
+    for rows in block_slices(len(x)):
+        spread += counts[rows] @ np.square(x[rows] - mean)
     deviation = np.sqrt(spread / n)
     varies = (deviation > MIN_RELATIVE_DEVIATION * np.abs(mean)) & (
         deviation > MIN_SHARE_OF_WIDEST * deviation.max(initial=0)

@@ -28,7 +28,7 @@ from headstart.heads.folds import MAX_CLASS_RATIO, weighted_mean
 from headstart.heads.linear import LinearHead, for_all_classes, probabilities_of_all_classes
 from headstart.heads.principal_axes import PrincipalRows
 
-CHOICE_VERSION = 6
+CHOICE_VERSION = 7
 """Counts up when the code of this folder comes to choose another head for the same rows, or stores another form."""
 SIMPLEST_FIRST = ("centroid", "ridge", "svm", "logistic")
 MAX_OPERATIONS = 1e12  # floating point, for trying the heads fitted by steps: about half a minute on two cores
@@ -94,10 +94,17 @@ class LayerChoice:
     principal: PrincipalRows
 
 
-def choose_layer(layers: Iterable[tuple[str, NDArray[np.floating]]], y: NDArray[np.int64], c: int) -> LayerChoice:
+def choose_layer(
+    layers: Iterable[tuple[str, NDArray[np.floating]]],
+    y: NDArray[np.int64],
+    c: int,
+    *,
+    counts: NDArray[np.int64] | None = None,
+) -> LayerChoice:
     """Return the layer on which ridge regression has the least leave-one-out squared error.
 
-    Layers are names and features of shape (n, d); a generator need hold no more than one of them at a time.
+    Layers are names and features of shape (n, d); a generator need hold no more than one of them at a time. Each row
+    stands for as many equal examples as `counts` (n,) says.
 
     Raises:
         UsageError: as `choose_head` does, and where there is no layer.
@@ -105,7 +112,7 @@ def choose_layer(layers: Iterable[tuple[str, NDArray[np.floating]]], y: NDArray[
     errors: dict[str, float] = {}
     best: tuple[str, PrincipalRows] | None = None
     for layer, x in layers:
-        task = cross_validation_task(x, y, c, seed=0, folds=2)
+        task = cross_validation_task(x, y, c, seed=0, folds=2, counts=counts)
         _, error = choose_ridge_penalty(task)
         if error < min(errors.values(), default=np.inf):
             best = layer, task.principal
@@ -124,6 +131,7 @@ def choose_head(
     folds: int = 5,
     groups: Sequence[str] | None = None,
     principal: PrincipalRows | None = None,
+    counts: NDArray[np.int64] | None = None,
     max_operations: float = MAX_OPERATIONS,
 ) -> HeadChoice:
     """Return the calibrated head with the least log loss on unseen examples; the simplest one within its error.
@@ -138,6 +146,7 @@ def choose_head(
         folds: how many, at least 2.
         groups: n names; examples of one group are held out together. Without it, rows of equal features are.
         principal: what `choose_layer` returned for this `x`, to spare its decomposition.
+        counts: how many equal examples each row stands for, of shape (n,); None for one.
         max_operations: floating point operations for heads fitted by steps; larger data get fewer kinds and folds.
 
     Raises:
@@ -148,7 +157,9 @@ def choose_head(
     c = len(classes)
     kinds, affordable_folds, notes = affordable_kinds(len(x), min(x.shape), len(np.unique(y)), folds, max_operations)
     step = 2 if affordable_folds < folds else 1  # what takes long is tried at every second penalty
-    task = cross_validation_task(x, y, c, seed=seed, folds=affordable_folds, groups=groups, principal=principal)
+    task = cross_validation_task(
+        x, y, c, seed=seed, folds=affordable_folds, groups=groups, principal=principal, counts=counts
+    )
     notes = [*notes, *_data_notes(task, [classes[label] for label in task.present], affordable_folds)]
     trials, candidates = [], []
     for kind in kinds:
@@ -159,7 +170,7 @@ def choose_head(
             penalties = CONVEX_LOSSES[kind].penalties[step - 1 :: step] if kind in CONVEX_LOSSES else None
             trial = cross_validate(task, kind, penalties)
         trials.append(trial)
-        accuracy = float((trial.scores.argmax(axis=1) == task.y).mean())
+        accuracy = float(np.average(trial.scores.argmax(axis=1) == task.y, weights=task.counts))
         seconds = time.perf_counter() - start
         candidates.append(HeadCandidate(kind, trial.penalty, trial.log_loss, trial.standard_error, accuracy, seconds))
     chosen = _simplest_within_one_standard_error(task, trials)
@@ -167,28 +178,36 @@ def choose_head(
     return HeadChoice(_fit_on_all_rows(task, chosen, c), tuple(candidates), out_of_fold, tuple(notes))
 
 
-def fit_ridge(features: Features, *, penalties: Sequence[float] = RIDGE_PENALTIES) -> LinearHead:
+def fit_ridge(
+    features: Features, *, penalties: Sequence[float] = RIDGE_PENALTIES, counts: NDArray[np.int64] | None = None
+) -> LinearHead:
     """Fit a linear head in closed form and keep the penalty with the best leave-one-out error.
 
     Penalties are L2 strengths > 0, in units of standardised features whose rows have unit length on average. The head
-    has standardisation folded in and is calibrated on the left-out scores.
+    has standardisation folded in and is calibrated on the left-out scores. `counts` are as in `choose_head`.
 
     Raises:
         UsageError: fewer than two classes have examples, or a feature is not finite.
     """
     c = len(features.classes)
-    task = cross_validation_task(features.x, features.y, c, seed=0, folds=2)
+    task = cross_validation_task(features.x, features.y, c, seed=0, folds=2, counts=counts)
     return _fit_on_all_rows(task, cross_validate_ridge(task, penalties, by_fold=False), c)
 
 
 def fit_logistic(
-    x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, penalties: Sequence[float], seed: int
+    x: NDArray[np.floating],
+    y: NDArray[np.int64],
+    c: int,
+    *,
+    penalties: Sequence[float],
+    seed: int,
+    counts: NDArray[np.int64] | None = None,
 ) -> LinearHead:
     """Fit a calibrated multinomial logistic head and keep the penalty with the least log loss on unseen examples.
 
-    Penalties and errors are as in `fit_ridge`, the strongest penalty first.
+    Penalties, counts and errors are as in `fit_ridge`, the strongest penalty first.
     """
-    task = cross_validation_task(x, y, c, seed=seed, folds=3)
+    task = cross_validation_task(x, y, c, seed=seed, folds=3, counts=counts)
     return _fit_on_all_rows(task, cross_validate(task, "logistic", penalties), c)
 
 
@@ -218,11 +237,11 @@ def affordable_kinds(
 def _data_notes(task: CrossValidationTask, names: Sequence[str], folds: int) -> list[str]:
     """Return a note on each property of the data that makes the choice less sure."""
     notes = []
-    counts = np.bincount(task.y)
+    counts = np.bincount(task.y, task.counts).astype(np.int64)
     few = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < folds]
     if few:
         notes.append(f"Classes with fewer examples than the {folds} folds are hard to judge: {list_some(few, 5)}.")
-    never_left_out = int((task.folds < 0).sum())
+    never_left_out = int(task.counts[task.folds < 0].sum())
     if never_left_out:
         notes.append(f"{never_left_out} examples are all there is of a class and were kept in every training part.")
     if counts.max() > MAX_CLASS_RATIO * counts.min():

@@ -121,16 +121,19 @@ class TermCounts:
     counts: NDArray[np.float32]  # float32
     starts: NDArray[np.int64]  # int64 of shape (n + 1,), where the counts of each text start
 
-    def vocabulary(self) -> Vocabulary:
-        """Return the terms in two texts or more (in one, where no term is in two), at most MAX_TERMS of them."""
-        texts_with = np.bincount(self.columns, minlength=len(self.column_of))
+    def vocabulary(self, copies: NDArray[np.int64]) -> Vocabulary:
+        """Return the terms in two texts or more (in one, where no term is in two), at most MAX_TERMS of them.
+
+        Each text counts as often as `copies` (n,) says.
+        """
+        texts_with = np.bincount(self.columns, np.repeat(copies, np.diff(self.starts)), len(self.column_of))
         least = MIN_TEXTS_WITH_TERM if (texts_with >= MIN_TEXTS_WITH_TERM).any() else 1
         common = [(term, texts_with[column]) for term, column in self.column_of.items() if texts_with[column] >= least]
         if len(common) > MAX_TERMS:
             common = sorted(common, key=lambda term_and_count: (-term_and_count[1], term_and_count[0]))[:MAX_TERMS]
         common.sort()
         document_frequency = np.array([count for _, count in common], dtype=np.float64)
-        idf = np.log(len(self.starts) / (1 + document_frequency)) + 1
+        idf = np.log((1 + copies.sum()) / (1 + document_frequency)) + 1
         return Vocabulary(tuple(term for term, _ in common), idf.astype(np.float32))
 
     def vectors(self, vocabulary: Vocabulary) -> csr_array:
@@ -162,18 +165,23 @@ def count_terms(texts: Sequence[str]) -> TermCounts:
     return TermCounts(column_of, np.array(columns, np.int32), np.array(counts, np.float32), np.array(starts, np.int64))
 
 
-def choose_tfidf(texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int) -> TfidfChoice:
+def choose_tfidf(
+    texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int, copies: NDArray[np.int64] | None = None
+) -> TfidfChoice:
     """Fit logistic regression on TF-IDF, with the penalty that has the least log loss on unseen texts.
 
-    Equal texts stand in one fold; `y` are class ids of shape (n,), in 0..c-1.
+    Equal texts stand in one fold; `y` are class ids of shape (n,), in 0..c-1. Each text stands for as many equal ones
+    of its class as `copies` (n,) says; None for one.
     """
+    copies = np.ones(len(y), np.int64) if copies is None else copies
     counts = count_terms(texts)
-    vocabulary = counts.vocabulary()
+    vocabulary = counts.vocabulary(copies)
     x = counts.vectors(vocabulary)
     contents = (text.encode("utf-8", "surrogatepass") for text in texts)
-    labelled = label_folds(contents, y, np.ones(len(y)), folds=3, seed=seed)
+    labelled = label_folds(contents, y, copies.astype(np.float64), folds=3, seed=seed, counts=copies)
     trial = best_trial(labelled, "logistic", TFIDF_PENALTIES, _out_of_fold_scores(x, labelled))
-    path = _fit_sparse(x, labelled.y, labelled.c, [each for each in TFIDF_PENALTIES if each >= trial.penalty])
+    penalties = [each for each in TFIDF_PENALTIES if each >= trial.penalty]
+    path = _fit_sparse(x, labelled.y, labelled.c, penalties, copies)
     *_, (weight, bias) = path
     weight, bias = for_all_classes(weight, bias, labelled.present, c)
     head = TfidfHead(vocabulary, weight, bias, trial.temperature, trial.penalty)
@@ -186,7 +194,9 @@ def _out_of_fold_scores(x: csr_array, labelled: LabelledFolds) -> NDArray[np.flo
 
     def left_out(fold: int) -> NDArray[np.float32]:
         learn, test = np.flatnonzero(labelled.folds != fold), np.flatnonzero(labelled.folds == fold)
-        path = _fit_sparse(x[learn], labelled.y[learn], labelled.c, TFIDF_PENALTIES) if len(test) else ()
+        if not len(test):
+            return np.empty(0, np.float32)
+        path = _fit_sparse(x[learn], labelled.y[learn], labelled.c, TFIDF_PENALTIES, labelled.counts[learn])
         return np.array([x[test] @ weight + bias for weight, bias in path], np.float32)
 
     scores = np.zeros((len(TFIDF_PENALTIES), len(labelled.y), labelled.c), np.float32)
@@ -198,24 +208,24 @@ def _out_of_fold_scores(x: csr_array, labelled: LabelledFolds) -> NDArray[np.flo
 
 
 def _fit_sparse(
-    x: csr_array, y: NDArray[np.int64], c: int, penalties: Sequence[float]
+    x: csr_array, y: NDArray[np.int64], c: int, penalties: Sequence[float], copies: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Yield weight (v, c) and bias (c,) for each penalty, strongest first, each started from the one before."""
-    n, v = x.shape
+    v = x.shape[1]
     transposed = x.T.tocsr()
-    powers = np.asarray(x.multiply(x).sum(axis=0)).ravel()
-    ones = np.ones((1, n), np.float32)
+    weights = copies.astype(np.float32)[None]
+    powers = np.asarray(x.multiply(x).multiply(weights.T).sum(axis=0)).ravel()
     point = np.zeros((v + 1, c))
     curvature = LOGISTIC.curvature(c)
     for penalty in penalties:
-        units = 1 / np.sqrt(np.append(curvature * powers + penalty, curvature * n))[:, None]
+        units = 1 / np.sqrt(np.append(curvature * powers + penalty, curvature * copies.sum()))[:, None]
 
         def losses(
             flat: NDArray[np.float64], units: NDArray[np.float64] = units, penalty: float = penalty
         ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             inner = flat.reshape(v + 1, c) * units
             scores = x @ inner[:v].astype(np.float32) + inner[v].astype(np.float32)
-            value, slopes = LOGISTIC.evaluate(np.ascontiguousarray(scores.T)[None], y, ones)
+            value, slopes = LOGISTIC.evaluate(np.ascontiguousarray(scores.T)[None], y, weights)
             gradient = np.empty((v + 1, c))
             gradient[:v] = transposed @ np.ascontiguousarray(slopes[0].T) + penalty * inner[:v]
             gradient[v] = slopes[0].sum(axis=1, dtype=np.float64)

@@ -31,6 +31,7 @@ def pixel_baseline(
     *,
     c: int,
     seed: int,
+    counts: NDArray[np.int64] | None = None,
     limit: int = MAX_BASELINE_EXAMPLES,
 ) -> NDArray[np.float32]:
     """Return class probabilities of test pictures, float32 of shape (m, c), by logistic regression on their raw pixels.
@@ -42,12 +43,14 @@ def pixel_baseline(
         y: class ids of the training pictures, of shape (n,), in 0..c-1.
         test: pixels of shape (m, d), 0..255.
         seed: of that draw, and of the folds that choose the strength of the penalty.
+        counts: how many equal training pictures each row stands for, of shape (n,); None for one.
 
     Raises:
         UsageError: fewer than two classes with examples.
     """
     scale = np.float32(255)
-    return _regression(train, y, test, lambda rows: rows.astype(np.float32) / scale, c=c, seed=seed, limit=limit)
+    inputs = train, y, test, lambda rows: rows.astype(np.float32) / scale
+    return _regression(*inputs, c=c, seed=seed, counts=counts, limit=limit)
 
 
 def mfcc_baseline(
@@ -57,13 +60,14 @@ def mfcc_baseline(
     *,
     c: int,
     seed: int,
+    counts: NDArray[np.int64] | None = None,
     limit: int = MAX_BASELINE_EXAMPLES,
 ) -> NDArray[np.float32]:
     """Return class probabilities of test recordings by logistic regression on mean and spread of MFCC.
 
     The arguments are as for `pixel_baseline`; what is learned from are those statistics, float32 of shape (n, d).
     """
-    return _regression(train, y, test, np.asarray, c=c, seed=seed, limit=limit)
+    return _regression(train, y, test, np.asarray, c=c, seed=seed, counts=counts, limit=limit)
 
 
 SIMPLE_BASELINES: dict[Kind, Callable[..., NDArray[np.float32]]] = {"image": pixel_baseline, "sound": mfcc_baseline}
@@ -78,10 +82,11 @@ def _regression(
     *,
     c: int,
     seed: int,
+    counts: NDArray[np.int64] | None,
     limit: int,
 ) -> NDArray[np.float32]:
     if len(y) > limit:
         drawn = np.sort(np.random.default_rng(seed).choice(len(y), limit, replace=False))
-        train, y = train[drawn], y[drawn]
-    head = fit_logistic(decode(train), y, c, penalties=PENALTIES, seed=seed)
+        train, y, counts = train[drawn], y[drawn], None if counts is None else counts[drawn]
+    head = fit_logistic(decode(train), y, c, penalties=PENALTIES, seed=seed, counts=counts)
     return head.predict_proba(decode(test))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, NamedTuple, Self
@@ -55,8 +55,10 @@ def mean_of_proportions(successes: NDArray[np.integer], n: NDArray[np.integer]) 
     return Interval(float(value), float(max(0, value - below)), float(min(1, value + above)))
 
 
-def resample_counts(strata: NDArray[np.integer], *, seed: int, resamples: int = RESAMPLES) -> NDArray[np.float32]:
-    """Return how often each example is drawn in each bootstrap resample, float32 of shape (resamples, n).
+def resample_counts(
+    strata: NDArray[np.integer], *, seed: int, resamples: int = RESAMPLES
+) -> Iterator[NDArray[np.float32]]:
+    """Yield how often each example is drawn in each bootstrap resample, some at a time: float32 of shape (b, n).
 
     Examples are redrawn within their stratum (`strata`, of shape (n,)), so that no class vanishes.
     """
@@ -65,7 +67,6 @@ def resample_counts(strata: NDArray[np.integer], *, seed: int, resamples: int = 
     order = np.argsort(strata, kind="stable")
     _, first, sizes = np.unique(strata[order], return_index=True, return_counts=True)
     start, size = np.repeat(first, sizes), np.repeat(sizes, sizes).astype(np.float32)
-    counts = np.empty((resamples, n), np.float32)
     step = max(1, MAX_RANDOM_NUMBERS // n)
     for low in range(0, resamples, step):
         rows = min(step, resamples - low)
@@ -74,8 +75,9 @@ def resample_counts(strata: NDArray[np.integer], *, seed: int, resamples: int = 
             (rng.random((rows, n), np.float32) * size).astype(np.int64), size.astype(np.int64) - 1
         )
         drawn += np.arange(rows)[:, None] * n
-        counts[low : low + rows, order] = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-    return counts
+        counts = np.empty((rows, n), np.float32)
+        counts[:, order] = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+        yield counts
 
 
 def bias_corrected(value: float, resampled: NDArray[np.floating]) -> Interval:
@@ -93,8 +95,9 @@ def bias_corrected(value: float, resampled: NDArray[np.floating]) -> Interval:
 
 def bootstrap_mean(values: NDArray[np.floating], *, seed: int, resamples: int = RESAMPLES) -> Interval:
     """Return the mean of `values` (n,) with its bootstrap interval."""
-    counts = resample_counts(np.zeros(len(values), np.int64), seed=seed, resamples=resamples)
-    return bias_corrected(float(values.mean()), counts @ values / len(values))
+    drawn = resample_counts(np.zeros(len(values), np.int64), seed=seed, resamples=resamples)
+    means = np.concatenate([counts @ values for counts in drawn]) / len(values)
+    return bias_corrected(float(values.mean()), means)
 
 
 def paired_difference(

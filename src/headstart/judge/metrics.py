@@ -149,26 +149,32 @@ def _resampled(
 ) -> tuple[Interval, Interval, Interval]:
     """Return macro-F1, log loss and ECE with their bootstrap intervals, given the confusion matrix."""
     n, c = probabilities.shape
-    drawn = resample_counts(y, seed=seed)
     predicted = probabilities.argmax(axis=1)
     support = counts.sum(axis=1)
     present = support > 0
-    predictions = _by_class(drawn, predicted, c)
-    correct = _by_class(drawn * (predicted == y), y, c)
-    f1 = _share(2 * correct, support + predictions)[:, present].mean(axis=1)
-    value = _share(2 * np.diag(counts), support + counts.sum(axis=0))[present].mean()
     losses = log_losses(probabilities, y)
     gaps = _calibration_gaps(probabilities, y)
+    parts = []
+    for drawn in resample_counts(y, seed=seed):
+        predictions = _by_class(drawn, predicted, c)
+        correct = _by_class(drawn * (predicted == y), y, c)
+        f1 = _share(2 * correct, support + predictions)[:, present].mean(axis=1)
+        parts.append((f1, drawn @ losses.astype(np.float32) / n, np.abs(drawn @ gaps).sum(axis=1) / n))
+    f1, mean_losses, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
+    value = _share(2 * np.diag(counts), support + counts.sum(axis=0))[present].mean()
     return (
         bias_corrected(float(value), f1),
-        bias_corrected(float(losses.mean()), drawn @ losses.astype(np.float32) / n),
-        bias_corrected(calibration_error(probabilities, y), np.abs(drawn @ gaps).sum(axis=1) / n),
+        bias_corrected(float(losses.mean()), mean_losses),
+        bias_corrected(calibration_error(probabilities, y), errors),
     )
 
 
 def _by_class(drawn: NDArray[np.float32], ids: NDArray[np.integer], c: int) -> NDArray[np.float32]:
     """Return sums of the columns of `drawn` (b, n) by the class of each: shape (b, c)."""
-    sums: NDArray[np.float32] = drawn @ (ids[:, None] == np.arange(c)).astype(np.float32)
+    order = np.argsort(ids, kind="stable")
+    present, starts = np.unique(ids[order], return_index=True)
+    sums = np.zeros((len(drawn), c), np.float32)
+    sums[:, present] = np.add.reduceat(drawn[:, order], starts, axis=1)
     return sums
 
 

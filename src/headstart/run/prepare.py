@@ -20,6 +20,7 @@ from headstart.data.text import texts_at
 from headstart.features.extract import extract
 from headstart.features.features import Extraction, Features
 from headstart.features.modality import TextSummary
+from headstart.heads.linear import LinearHead
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
 from headstart.sources.base import COMMIT, Source
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
     from headstart.tune.from_scratch import PretrainSplits
 
 MAKE_ONE = "make one (headstart pretrain DATA --arch arch:resnet9 --out FOLDER) and name it: --source file:FOLDER"
+
+
+@dataclass(frozen=True)
+class DistinctExamples:
+    """The distinct pairs of content and label among n examples."""
+
+    positions: tuple[int, ...]  # in the data set, of the first example of each of the m pairs
+    counts: NDArray[np.int64]  # int64 of shape (m,), how many of the n examples each pair stands for
+    row_of: NDArray[np.intp]  # of shape (n,), the pair of each example
 
 
 @dataclass(frozen=True)
@@ -57,9 +67,23 @@ class PreparedData:
     def features(self, layer: str, part: tuple[int, ...]) -> Features:
         """Return the features of one part, taken at `layer`."""
         dataset = self.scan.dataset
-        x, blocks = select(self.extraction.x[np.asarray(part, dtype=np.intp)], self.extraction.blocks, layer)
+        x, blocks = select(self.extraction.x[self._rows(part)], self.extraction.blocks, layer)
         ids = tuple(dataset.examples[position].id for position in part)
         return Features(x, self.labels(part), ids, dataset.classes, blocks, self.extraction.made_by)
+
+    def distinct(self, part: tuple[int, ...]) -> DistinctExamples:
+        """Return one part without its copies, in the order of the data set where there are none."""
+        pairs = self._rows(part) * len(self.scan.dataset.classes) + self.labels(part)
+        _, first, row_of, counts = np.unique(pairs, return_index=True, return_inverse=True, return_counts=True)
+        return DistinctExamples(tuple(part[at] for at in first), counts, row_of)
+
+    def predict_proba(self, head: LinearHead, layer: str, part: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return what a head predicts for one part, float32 of shape (n, c)."""
+        tested = self.distinct(part)
+        return head.predict_proba(self.features(layer, tested.positions).x)[tested.row_of]
+
+    def _rows(self, part: tuple[int, ...]) -> NDArray[np.intp]:
+        return self.extraction.row_of[np.asarray(part, dtype=np.intp)]
 
     def labels(self, part: tuple[int, ...]) -> NDArray[np.int64]:
         """Return the class ids of one part."""
@@ -68,7 +92,7 @@ class PreparedData:
     def baseline_inputs(self, part: tuple[int, ...]) -> NDArray[np.uint8] | NDArray[np.float32]:
         """Return what the baseline without a source learns from, of the photos or recordings of one part."""
         assert not isinstance(self.extraction.summary, TextSummary)
-        return self.extraction.summary.baseline_inputs[np.asarray(part, dtype=np.intp)]
+        return self.extraction.summary.baseline_inputs[self._rows(part)]
 
 
 def example_counts(dataset: Dataset, parts: Parts | PretrainSplits) -> dict[str, int]:

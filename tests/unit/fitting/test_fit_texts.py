@@ -14,6 +14,8 @@ from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.cli.app import main
 from headstart.fitting.fit import FitOptions, run_fit
+from headstart.run.clock import Clock
+from headstart.run.prepare import prepare
 
 SOURCE = "packaged:wordllama"
 HOSTILE = [
@@ -186,3 +188,19 @@ def test_the_default_source_from_nothing_cached(table: Path, cache: Path) -> Non
     model = hs.fit(([f"{text} {at}" for at, (text, _) in enumerate(rows)], [label for _, label in rows]))
     assert model.report["source"] == "packaged:minilm" and model.report["engine"].startswith("openvino")
     assert model.report["test"]["accuracy"]["value"] > 0.9
+
+
+def test_rows_that_say_the_same_are_kept_and_learned_from_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    distinct = sentences(8)
+    run = run_fit(write_csv(tmp_path / "rows.csv", distinct * 250), FitOptions(source=SOURCE), Progress())
+    assert run.result["examples"]["train"] + run.result["examples"]["test"] == 6_000
+    assert (run.result["cache"]["misses"], run.result["test"]["accuracy"]["value"]) == (24, 1.0)
+    assert sum(row["support"] for row in run.result["per_class"]) == run.result["examples"]["test"]
+    prepared = prepare(tmp_path / "rows.csv", FitOptions(source=SOURCE), Progress(), Clock())
+    learned = prepared.distinct(prepared.parts.train)
+    assert len(prepared.extraction.x) == 24 and set(learned.counts) == {250}
+    assert len(prepared.extraction.x_of_all) == 6_000
+    texts = [text for text, _ in distinct]
+    once = run.model.predict_proba(texts)
+    np.testing.assert_allclose(run.model.predict_proba(texts * 3), np.tile(once, (3, 1)), atol=1e-6)

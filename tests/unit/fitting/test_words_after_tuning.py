@@ -16,6 +16,7 @@ from headstart.heads.linear import LinearHead
 from headstart.heads.select import choose_head
 from headstart.heads.stacking import Stacking
 from headstart.heads.tfidf import choose_tfidf
+from headstart.run.prepare import DistinctExamples
 
 N = 60
 Y = np.arange(N) % 2
@@ -87,6 +88,7 @@ def stacked(
     )
     prepared: Any = SimpleNamespace(
         parts=SimpleNamespace(train=tuple(range(N))),
+        distinct=lambda part: DistinctExamples(part, np.ones(len(part), np.int64), np.arange(len(part))),
         scan=SimpleNamespace(dataset=SimpleNamespace(read=lambda position: texts[position].encode())),
     )
     train = texts if held_out else texts[:40]

@@ -175,3 +175,21 @@ def test_large_data_get_fewer_heads_and_say_so():
     choice = choose_head(x, y, names(2), seed=0, max_operations=0)
     assert [tried.kind for tried in choice.candidates] == ["centroid", "ridge"]
     assert "only nearest centroid and ridge" in choice.notes[0]
+
+
+def test_copies_count_as_often_as_they_come_without_a_row_each():
+    x, y = data([60, 40, 30], apart=0.4, seed=4)
+    counts = np.random.default_rng(0).integers(1, 9, len(y))
+    few, many = (
+        choose_head(x, y, names(3), seed=0, counts=counts),
+        choose_head(np.repeat(x, counts, axis=0), np.repeat(y, counts), names(3), seed=0),
+    )
+    assert [one.kind for one in few.candidates] == [one.kind for one in many.candidates]
+    for one, other in zip(few.candidates, many.candidates, strict=True):
+        assert (one.penalty, one.accuracy) == (other.penalty, pytest.approx(other.accuracy))
+        assert one.log_loss == pytest.approx(other.log_loss, rel=0.02)
+    heads = (
+        fit_logistic(x, y, 3, penalties=[0.1], seed=0, counts=counts),
+        fit_logistic(np.repeat(x, counts, axis=0), np.repeat(y, counts), 3, penalties=[0.1], seed=0),
+    )
+    np.testing.assert_allclose(heads[0].weight, heads[1].weight, atol=2e-3)

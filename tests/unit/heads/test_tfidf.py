@@ -19,7 +19,7 @@ def test_vectors_are_those_of_scikit_learn() -> None:
     texts = [*TEXTS, "Bread, bread and more BREAD!", "salt & pepper", ""]
     theirs = TfidfVectorizer(token_pattern=TOKEN.pattern, ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     expected = theirs.fit_transform(texts)
-    vocabulary = count_terms(texts).vocabulary()
+    vocabulary = count_terms(texts).vocabulary(np.ones(len(texts), np.int64))
     assert list(vocabulary.terms) == sorted(theirs.get_feature_names_out())
     columns = [theirs.vocabulary_[term] for term in vocabulary.terms]
     np.testing.assert_allclose(vocabulary.vectors(texts).toarray(), expected.toarray()[:, columns], atol=1e-6)
@@ -85,3 +85,14 @@ def test_a_head_survives_its_arrays() -> None:
     again = TfidfHead.from_arrays(head.to_arrays(), temperature=head.temperature, penalty=head.penalty)
     assert again.vocabulary.terms == head.vocabulary.terms and again.penalty == head.penalty
     np.testing.assert_array_equal(again.predict_proba(TEXTS), head.predict_proba(TEXTS))
+
+
+def test_a_text_with_copies_counts_as_often_as_they_come():
+    copies = np.arange(len(Y)) % 3 + 1
+    few = choose_tfidf(TEXTS, Y, 3, seed=0, copies=copies).head
+    repeated = [text for text, count in zip(TEXTS, copies, strict=True) for _ in range(count)]
+    many = choose_tfidf(repeated, np.repeat(Y, copies), 3, seed=0).head
+    assert few.vocabulary.terms == many.vocabulary.terms
+    np.testing.assert_allclose(few.vocabulary.idf, many.vocabulary.idf, rtol=1e-6)
+    assert few.penalty == many.penalty
+    np.testing.assert_allclose(few.predict_proba(TEXTS), many.predict_proba(TEXTS), atol=0.02)
