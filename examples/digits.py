@@ -53,7 +53,8 @@ def carried(source, data, labels, *, epochs, seed, scratch=False):
     network = untrained_network(source, classes=len(data.classes), size=0, seed=seed)
     if not scratch:  # a head first: random scores would spoil what is carried over
         items = [data.read(at) for at in splits.train]
-        head = fit_logistic(source.encode(items), splits.labels(splits.train), 5, penalties=(1.0, 0.1), seed=seed)
+        ids = np.searchsorted(data.classes, y[learn])
+        head = fit_logistic(source.encode(items), ids, 5, penalties=(1.0, 0.1), seed=seed)
         with torch.no_grad():
             network.body.classifier.weight.copy_(torch.from_numpy(head.weight.T))
             network.body.classifier.bias.copy_(torch.from_numpy(head.bias))

@@ -58,6 +58,7 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()  # examples found unusable so far
     ignored: int = 0  # how many files are of no accepted format and were passed over
     notes: tuple[str, ...] = ()  # what the reader changed or noticed, one sentence each, to be shown once
+    layout: str = ""  # what was read as what, as one sentence to be shown before any work; empty where nothing tells
     # how many examples in a row are read at once, and how many the reader holds; None where any order is as good as any
     # other
     runs: tuple[int, int] | None = None

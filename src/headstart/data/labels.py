@@ -16,17 +16,23 @@ from headstart.data.dataset import Dataset, Example, Skipped, Split
 from headstart.data.modality import Kind
 
 SPLITS: dict[str, Split] = {
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "dev": "validation",
-    "test": "test",
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(
+        ("validation", "val", "valid", "validate", "dev", "development", "eval", "evaluation"), "validation"
+    ),
+    **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
 }
 """What a part may be called, in lower case."""
 
 MISSING = frozenset({"", "nan", "<na>"})
 """Labels, lower case and trimmed, that say "no label"; "none" and "NA" may well be classes."""
+
+
+def part_named_in(name: str) -> Split | None:
+    """Return the part that one word of a name tells (`seg_train`, `TestImages`, `val2017`), if exactly one does."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    parts = {SPLITS[word.lower()] for word in words if word.lower() in SPLITS}
+    return parts.pop() if len(parts) == 1 else None
 
 
 def class_name_of(label: object) -> str | None:

@@ -20,8 +20,9 @@ HERE = f"{Path(__file__).stem}:"
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let worker processes import this file."""
+    """Let worker processes import this file: those of other tests were started without it."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setattr(processes, "_WORKERS", processes._Workers())
 
 
 def echo(data: bytes, **arguments: Any) -> tuple[dict[str, Any], bytes]:

@@ -1,8 +1,8 @@
 """Folders whose names are the labels, below a folder or inside an archive.
 
-The rule: a class is a folder of the first level (of the second below `train/`, `validation/`, `test/`), and every
-picture below it, however deep, is of that class; every recording, where there are more of them; and where there is
-neither, every text file. Those beside the class folders are ignored and counted, and so are files of another suffix.
+The rule: a class is a folder of the first level (of the second where those are parts or groups, see `layout`), and
+every picture below it, however deep, is of that class; every recording, where there are more of them; and where there
+is neither, every text file. Those beside the class folders are ignored and counted, and so are files of another suffix.
 Hidden files and what systems leave behind are ignored and counted too.
 """
 
@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 
 from headstart.base.errors import DataError, list_some
 from headstart.data.audio.decoding import SOUND_SUFFIXES
-from headstart.data.dataset import Dataset, Example, Skipped, Split
+from headstart.data.dataset import Dataset, Example, Skipped
 from headstart.data.file_tree import File, Subtree, Tree, file_reader, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
+from headstart.data.readers.layout import Layout, are_numbered, layout_of
 from headstart.data.readers.tables import TABLE_SUFFIXES
 from headstart.data.text import TEXT_SUFFIXES
 
@@ -53,6 +54,7 @@ class _FolderListing:
     examples: list[Example] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     ignored: int = 0
+    unlabelled: int = 0
     stray: list[str] = field(default_factory=list)
 
 
@@ -64,16 +66,20 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     """
     shown = visible(tree.files)
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
-    parts = _parts(tops)
     listing = _FolderListing(_kind(shown), ignored=ignored + len(tree.files) - len(shown))
+    layout = layout_of(tops, (file.path for file in shown if suffix_of(file.path) in SUFFIXES[listing.kind]))
     items = MODALITIES[listing.kind].plural
     rule = RULE.format(items=items)
     for file in shown:
-        _place(file, parts, listing)
+        _place(file, layout, listing)
     labels = tops
-    if parts:
+    if layout.has_classes_below:
         below = [path for path in tree.folders if path.count("/") == 1 and not is_litter(path)]
-        labels = sorted(path for path in below if path.partition("/")[0] in parts)
+        labelled = layout.groups.union(layout.parts) - layout.unlabelled
+        labels = sorted(path for path in below if path.partition("/")[0] in labelled)
+    elif are_numbered(tops):
+        received = f"{list_some(tops, 3)}, which are numbered parts"
+        raise DataError(f"the folders in {tree.where} must be named after classes", received, rule)
     if not labels and not listing.skipped:
         raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown), rule)
     _check_filled(tree, labels, listing)
@@ -83,6 +89,9 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
     if listing.stray:
         beside = f"{len(listing.stray)} {items} lie beside the class folders and are ignored"
         notes = (f"{beside} ({list_some(listing.stray, 5)}): {rule}.", *notes)
+    if listing.unlabelled:
+        unlabelled = " and ".join(f"{top}/" for top in sorted(layout.unlabelled))
+        notes = (f"{unlabelled} is set aside for predict: {listing.unlabelled} {items} without a label.", *notes)
     return Dataset(
         name=name,
         kind=listing.kind,
@@ -92,6 +101,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
         skipped=tuple(listing.skipped),
         ignored=listing.ignored,
         notes=notes,
+        layout=layout.sentence(len(classes)),
     )
 
 
@@ -114,29 +124,24 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
     )
 
 
-def _parts(tops: Sequence[str]) -> dict[str, Split]:
-    """Return which top folders are parts of a given split: those named so, if `train` is and another, or it alone."""
-    parts = {top: SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
-    named = set(parts.values())
-    # A class may be called "train", beside "bus" and "car": then no other part is there.
-    return parts if "train" in named and (len(named) > 1 or len(tops) == 1) else {}
-
-
-def _place(file: File, parts: dict[str, Split], listing: _FolderListing) -> None:
-    depth = 2 if parts else 1
+def _place(file: File, layout: Layout, listing: _FolderListing) -> None:
+    depth = 2 if layout.has_classes_below else 1
     names = file.path.split("/")
-    split = parts.get(names[0])
-    inside = len(names) > depth and (not parts or split is not None)
+    split, group = layout.parts.get(names[0]), names[0] if names[0] in layout.groups else None
+    inside = len(names) > depth and (depth == 1 or split is not None or group is not None)
     label = names[depth - 1] if inside else ""
     if file.problem:
         listing.skipped.append(Skipped(file.path, label, file.problem))
     elif suffix_of(file.path) not in SUFFIXES[listing.kind]:
         listing.ignored += 1
+    elif names[0] in layout.unlabelled:
+        listing.ignored += 1
+        listing.unlabelled += 1
     elif not inside:
         listing.ignored += 1
         listing.stray.append(file.path)
     else:
-        listing.examples.append(Example(file.path, label, split))
+        listing.examples.append(Example(file.path, label, split, group))
 
 
 def _check_filled(tree: Tree, labels: Sequence[str], listing: _FolderListing) -> None:

@@ -143,7 +143,7 @@ def test_groups_and_splits(tmp_path):
         (None, "test"),
         ("2", "test"),
     ]
-    write(path, list("ab"), split=["train", "holdout"])
+    write(path, list("ab"), split=["train", "mystery"])
     with pytest.raises(DataError, match="row 1 must be one of"):
         open_dataset(path)
 

@@ -294,7 +294,7 @@ def test_backslashes_are_slashes_and_said(table):
     assert "backslashes" in data.notes[0]
 
 
-@pytest.mark.parametrize("cell", ["holdout", "", "training", "0"])
+@pytest.mark.parametrize("cell", ["mystery", "", "trainers", "0"])
 def test_an_unknown_split_is_named_by_line(table, cell):
     with pytest.raises(DataError, match="line 3 must be one of train"):
         open_dataset(table(f"path,label,split\na/0.jpg,a,train\nb/0.jpg,b,{cell}\n"))

@@ -34,7 +34,7 @@ def test_class_ids_get_their_names_and_parts_their_split() -> None:
 
 
 def test_another_part_or_pictures_are_refused() -> None:
-    with pytest.raises(DataError, match=r"parts of a data set must be named .*; found 'holdout'"):
-        tables_of({"holdout": TEXTS})
+    with pytest.raises(DataError, match=r"parts of a data set must be named .*; found 'mystery'"):
+        tables_of({"mystery": TEXTS})
     with pytest.raises(DataError, match="must hold texts; found a column 'image'"):
         tables_of(Loaded({"image": [b""], "label": [0]}))
