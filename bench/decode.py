@@ -1,13 +1,20 @@
 """`images.decode` against Pillow's full decode, resize and centre crop of the same photos, paired in one run.
 
 Usage: python bench/decode.py FOLDER_OR_TAR… [--rounds 3] [--most 200]
+
+With `--before OTHER_CHECKOUT/src`: the same photos, as they are and as PNG, and recordings of every format, decoded by
+both checkouts in turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +28,7 @@ from PIL import Image, ImageOps
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.images.preprocessing import MARGIN, Preprocessing, decode
 
+HERE = Path(__file__).resolve().parents[1] / "src"
 HOW = Preprocessing((224, 224), 256)
 
 
@@ -66,17 +74,81 @@ def decode_usual(data: bytes) -> np.ndarray:
     return decode(data, HOW)
 
 
+def recordings() -> Iterator[tuple[str, list[bytes]]]:
+    """Yield 40 seconds in recordings of 1 and 10 s of each format."""
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    for kind, coding in (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)):
+        for length in (1, 10):
+            files = []
+            for _ in range(40 // length):
+                file = io.BytesIO()
+                soundfile.write(file, rng.normal(0, 0.1, 16_000 * length), 16_000, format=kind, subtype=coding)
+                files.append(file.getvalue())
+            yield " ".join(filter(None, [kind, coding, f"{length} s"])), files
+
+
+def as_png(data: bytes) -> bytes:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(data)).convert("RGB").save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def hear(data: bytes) -> None:
+    from headstart.data.audio.decoding import remarks, samples
+
+    remarks(data, "a.wav")
+    samples(data, rate=16_000, seconds=10)
+
+
+def milliseconds(sets: list[tuple[str, list[bytes]]]) -> dict[str, float]:
+    """Return milliseconds per file of each kind in this process, the least of six passes after the first."""
+    works = [(name, decode_usual, files) for name, files in sets]
+    works += [(f"{name}, as PNG", decode_usual, [as_png(data) for data in files]) for name, files in sets]
+    works += [(name, hear, files) for name, files in recordings()]
+    taken = {}
+    for name, work, files in works:
+        seconds(work, files, 1)
+        taken[name] = min(seconds(work, files, 1) for _ in range(6)) / len(files) * 1000
+    return taken
+
+
+def compare(before: Path, rounds: int) -> None:
+    command = [sys.executable, __file__, *sys.argv[1:], "--child"]
+    taken: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
+    for _ in range(rounds):
+        for source, rows in zip((before, HERE), taken, strict=True):
+            environment = {**os.environ, "PYTHONPATH": str(source)}
+            rows.append(json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout))
+    print("| files | before, ms | now, ms | now / before |\n|---|---|---|---|")
+    for name in taken[0][0]:
+        columns = [[row[name] for row in rows] for rows in taken]
+        ratio = statistics.median(new / old for old, new in zip(*columns, strict=True))
+        print(f"| {name} | {' | '.join(f'{statistics.median(column):.3f}' for column in columns)} | {ratio:.3f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most", type=int, default=200)
+    parser.add_argument("--before", type=Path)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    print(machine())
-    print(f"margin {MARGIN}, {HOW.interpolation}, shorter side {HOW.resize}, crop {HOW.size[0]} x {HOW.size[1]}")
+    if asked.before and not asked.child:
+        return compare(asked.before, asked.rounds)
+    sets = []
     for path in asked.data:
         files = list(photos(path))
-        measure(path.stem, files[:: max(1, len(files) // asked.most)][: asked.most], asked.rounds)
+        sets.append((path.stem, files[:: max(1, len(files) // asked.most)][: asked.most]))
+    if asked.child:
+        return print(json.dumps(milliseconds(sets)))
+    print(machine())
+    print(f"margin {MARGIN}, {HOW.interpolation}, shorter side {HOW.resize}, crop {HOW.size[0]} x {HOW.size[1]}")
+    for name, files in sets:
+        measure(name, files, asked.rounds)
+    return None
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ ORDER = {
     "data": "modality dataset file_tree images text audio labels audit readers split",
     "data.readers": "layout archives tables class_folders in_memory manifest parquet open",
     "data.images": "formats jpeg pillow preprocessing",
-    "data.audio": "lengths decoding spectrogram",
+    "data.audio": "lengths limits decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",
     "sources": "layers taps base architecture checkpoints hub keras networks uri registry convert graphs text providers"
     " catalogue",

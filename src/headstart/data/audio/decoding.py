@@ -10,8 +10,8 @@ import math
 import os
 import re
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Literal
@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import missing_extra, one_line
+from headstart.base.processes import TaskError, run_limited
 from headstart.data.audio.lengths import mend_flac, mend_mp3
+from headstart.data.audio.limits import MOST_SAMPLES, LargeRecording, is_direct, prove
 from headstart.data.dataset import BadExample
 from headstart.data.file_tree import MAX_BYTES, read_file
 from headstart.data.images import formats
@@ -98,30 +100,13 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
     Raises:
         BadExample: it is no recording, truncated, broken, without samples, or holds NaN or infinity.
     """
-    encoding, clauses = sniff(data), []
-    suffix = re.search(r"\.\w+$", name.lower())
-    if suffix and suffix[0] in SOUND_SUFFIXES and suffix[0] not in SUFFIXES[encoding]:
-        clauses.append(f"{encoding.upper()} named {suffix[0]}, read by content")
-    with _opened(data, LOOKED_AT, clauses) as file:
-        if file.samplerate not in USUAL:
-            clauses.append(f"sampled at {file.samplerate:,} Hz (resampled where the source reads another rate)")
-        if file.channels > 1:
-            clauses.append(f"{file.channels} channels, mixed down to one")
-        silent = True
-        for block in _blocks(data, file, LOOKED_AT):
-            silent = silent and not block.any()
-    if silent:
-        clauses.append("silent: every sample is zero")
-    if len(data) > MAX_BYTES:
-        clauses.append(f"larger than {MAX_BYTES >> 20} MiB, of which the beginning is read")
-    return tuple(clauses)
+    return tuple(_bounded(_remarks, data, name=name))
 
 
 def length(data: bytes) -> tuple[float, int]:
     """Return seconds and rate (Hz) of the recording in `data`, as its header says; raises BadExample as `remarks`."""
-    with _opened(data, math.inf) as file:
-        frames = file.frames if file.frames < _COUNTLESS else 0
-        return frames / file.samplerate, int(file.samplerate)
+    seconds, rate = _bounded(_length, data, whole=True)
+    return seconds, rate
 
 
 def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> NDArray[np.float32]:
@@ -134,6 +119,65 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
     Raises:
         BadExample: as `remarks`.
     """
+    arguments = {"rate": rate, "seconds": seconds, "share": share}
+    result: NDArray[np.float32] = _bounded(_samples, data, whole=share > 0, **arguments)
+    return result
+
+
+def task(data: bytes, work: str, **arguments: Any) -> tuple[dict[str, Any], bytes]:
+    """Return what `remarks`, `length` or `samples` return, in the process that `run_limited` bounds."""
+    try:
+        result = _TASKS[work](data, **arguments)
+    except BadExample as error:
+        return {"reason": error.reason}, b""
+    return ({}, result.tobytes()) if isinstance(result, np.ndarray) else ({"result": result}, b"")
+
+
+def _bounded(work: Callable[..., Any], data: bytes, *, whole: bool = False, **arguments: Any) -> Any:
+    """Return the result of `work`, done here where its cost is bounded, else in a process that is."""
+    encoding = sniff(data)
+    _library()
+    if is_direct(data, encoding, whole=whole):
+        with suppress(LargeRecording):
+            return work(data, **arguments, most=MOST_SAMPLES)
+    try:
+        values, result = run_limited(f"{__name__}:task", data, work=work.__name__, **arguments)
+    except TaskError as error:
+        raise BadExample(str(error)) from None
+    if "reason" in values:
+        raise BadExample(values["reason"])
+    prove(data, encoding)
+    return values["result"] if "result" in values else np.frombuffer(bytearray(result), np.float32)
+
+
+def _remarks(data: bytes, name: str, most: float = math.inf) -> list[str]:
+    clauses: list[str] = []
+    encoding = sniff(data)
+    suffix = re.search(r"\.\w+$", name.lower())
+    if suffix and suffix[0] in SOUND_SUFFIXES and suffix[0] not in SUFFIXES[encoding]:
+        clauses.append(f"{encoding.upper()} named {suffix[0]}, read by content")
+    with _opened(data, LOOKED_AT, clauses) as file:
+        if file.samplerate not in USUAL:
+            clauses.append(f"sampled at {file.samplerate:,} Hz (resampled where the source reads another rate)")
+        if file.channels > 1:
+            clauses.append(f"{file.channels} channels, mixed down to one")
+        silent = True
+        for block in _blocks(data, file, LOOKED_AT, most):
+            silent = silent and not block.any()
+    if silent:
+        clauses.append("silent: every sample is zero")
+    if len(data) > MAX_BYTES:
+        clauses.append(f"larger than {MAX_BYTES >> 20} MiB, of which the beginning is read")
+    return clauses
+
+
+def _length(data: bytes, most: float = math.inf) -> tuple[float, int]:
+    with _opened(data, math.inf) as file:
+        frames = file.frames if file.frames < _COUNTLESS else 0
+        return frames / file.samplerate, int(file.samplerate)
+
+
+def _samples(data: bytes, rate: int, seconds: float, share: float, most: float = math.inf) -> NDArray[np.float32]:
     with _opened(data, math.inf if share else seconds) as file:
         if share and len(data) <= MAX_BYTES and file.frames < _COUNTLESS:
             file.seek(int(share * max(0.0, file.frames - seconds * file.samplerate)))
@@ -141,7 +185,7 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
         if not ratio:
             ratio = Fraction(1, FINEST)
         beyond = 20 * max(1, ratio.denominator // max(1, ratio.numerator)) / file.samplerate  # what the filter looks at
-        mono = np.concatenate([block.mean(axis=1) for block in _blocks(data, file, seconds + beyond)])
+        mono = np.concatenate([block.mean(axis=1) for block in _blocks(data, file, seconds + beyond, most)])
     if ratio != 1:
         from scipy.signal import resample_poly
 
@@ -186,6 +230,9 @@ def sound_bytes(item: object) -> bytes:
     return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WAVE" + chunks
 
 
+_TASKS: dict[str, Callable[..., Any]] = {work.__name__: work for work in (_remarks, _length, _samples)}
+
+
 class _Bytes(io.BytesIO):
     """Bytes whose position never is negative: libsndfile asks for such ones of damaged files."""
 
@@ -194,21 +241,27 @@ class _Bytes(io.BytesIO):
         return super().seek(max(0, start + offset))
 
 
+def _library() -> Any:
+    try:
+        import soundfile
+    except (ModuleNotFoundError, OSError) as error:  # OSError: the package without its libsndfile
+        raise missing_extra("recordings", "soundfile", extra="audio") from error
+    return soundfile
+
+
 @contextmanager
 def _opened(data: bytes, seconds: float, clauses: list[str] | None = None) -> Iterator[Any]:
     """Give the recording in `data` as an open `soundfile.SoundFile`; its errors become BadExample.
 
     Of it `seconds` are read, all where they are infinite. What its header says wrongly is added to `clauses`.
     """
-    encoding = sniff(data)
-    try:
-        import soundfile
-    except (ModuleNotFoundError, OSError) as error:  # OSError: the package without its libsndfile
-        raise missing_extra("recordings", "soundfile", extra="audio") from error
-    if len(data) <= MAX_BYTES:
+    encoding, complete = sniff(data), len(data) <= MAX_BYTES
+    soundfile = _library()
+    if complete:
         _check_whole(data, encoding)
+    if complete or encoding == "mp3":
         data, clause = _mended(data, encoding, seconds)
-        if clause and clauses is not None:
+        if clause and clauses is not None and complete:
             clauses.append(clause)
     try:
         with soundfile.SoundFile(_Bytes(data)) as file:
@@ -231,13 +284,16 @@ def _mended(data: bytes, encoding: Encoding, seconds: float) -> tuple[bytes, str
     return mend_flac(data) if encoding == "flac" else (data, "")
 
 
-def _blocks(data: bytes, file: Any, seconds: float) -> Iterator[NDArray[np.float32]]:
+def _blocks(data: bytes, file: Any, seconds: float, most: float) -> Iterator[NDArray[np.float32]]:
     """Yield the next seconds of an open recording in blocks, float32 of shape (frames, channels).
 
     Raises:
+        LargeRecording: they are more than `most` samples, all channels together.
         BadExample: there is no sample, fewer than the header says, or one that is no number.
     """
     needed = int(np.ceil(seconds * file.samplerate))
+    if file.channels * min(needed, file.frames) > most:
+        raise LargeRecording
     size, read = max(1, BLOCK // file.channels), 0
     claimed = file.frames - file.tell() if file.frames < _COUNTLESS else 0
     while read < needed:

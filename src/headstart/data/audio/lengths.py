@@ -20,6 +20,8 @@ KBITS = {
 RATES = (44_100, 48_000, 32_000, 0)
 HALVINGS = {3: 0, 2: 1, 0: 2}  # of these rates in MPEG-1, 2 and 2.5, by the two bits of the version
 LEAST_FRAME = 24  # bytes of an MP3 frame
+MOST_TAGS = 16
+"""That stand before the sound of an MP3; each is looked at."""
 JUNK = 1 << 16
 """Bytes of an MP3 that may be searched for its next frame."""
 LAST_FRAMES = 1 << 21
@@ -48,6 +50,9 @@ def mend_mp3(data: bytes, seconds: float, *, whole: bool) -> tuple[bytes, str]:
         data: the file, or its beginning.
         seconds: how much of it is read; where frames are not counted beyond, the header says more than there can be.
         whole: count them all.
+
+    Raises:
+        BadExample: there are more tags before the sound than any program writes.
     """
     start = _next_frame(data, _after_tags(data), None)
     if start is None:
@@ -61,7 +66,7 @@ def mend_mp3(data: bytes, seconds: float, *, whole: bool) -> tuple[bytes, str]:
     walk = _walk(data, first, len(data) if whole and not claimed else int(seconds * per_second) + 8)
     missing = walk.cut or size > len(data) - start or (walk.ended and claimed > walk.frames + 1)
     if not missing and walk.frames - 1 <= claimed:
-        return data, ""
+        return data[start:] if start > JUNK else data, ""
     if whole and not walk.ended:
         walk = _walk(data, first, len(data))
     frames = walk.frames if walk.ended else walk.frames + len(data) // LEAST_FRAME
@@ -87,10 +92,13 @@ def mend_flac(data: bytes) -> tuple[bytes, str]:
 
 
 def _after_tags(data: bytes) -> int:
-    start = 0
+    start, tags = 0, 0
     while data[start : start + 3] == b"ID3" and len(data) >= start + 10:
         size = sum(byte << shift for byte, shift in zip(data[start + 6 : start + 10], (21, 14, 7, 0), strict=True))
         start += 10 + size + (10 if data[start + 5] & 0x10 else 0)
+        tags += 1
+        if tags > MOST_TAGS:
+            raise BadExample(f"broken (more than {MOST_TAGS} tags before the sound)")
     return start
 
 
