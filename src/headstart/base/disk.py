@@ -48,8 +48,8 @@ def check_writable(folder: Path, *, what: str) -> None:
     """Create `folder`, and raise UsageError unless a file can be written there, before any work starts."""
     probe = folder / f"{TEMPORARY}{os.getpid()}-probe"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with reraise_disk_errors(folder, 1):
+            folder.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"x")
             probe.unlink()
     except OSError as error:
