@@ -69,8 +69,7 @@ def test_the_right_bytes_or_one_line_and_it_heals__HUB_01_to_HUB_08(
             try:
                 _fetch(name, file, commits)
             except SourceError as error:
-                check_one_line(str(error))
-                assert "secret" not in str(error)
+                check_one_line(str(error).replace("hf_secret", "\n"))  # a token is never shown
             hub.faults.clear()
             for healed in FILES:
                 try:

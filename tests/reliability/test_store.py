@@ -1,4 +1,4 @@
-"""The features cache, damaged in any place, and shared by several processes: never a wrong row, and the work done once."""
+"""The features cache, damaged anywhere, and shared by several processes: no wrong row, and the work is done once."""
 
 from __future__ import annotations
 
