@@ -24,6 +24,12 @@ from headstart.data.file_tree import MAX_BYTES, File, Tree, parents
 ARCHIVE_SUFFIXES = (".zip", ".tar")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz")
 
+MAX_GROWTH = 100
+"""A zip may unpack to this many times its size; photos do to about 1, tables of words to 10."""
+LEAST_GROWN = 256 << 20
+"""Bytes that any zip may unpack to."""
+PACK_AGAIN = "pack the files themselves again, from the folder that holds them"
+
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _ZIP_HEADER = struct.Struct("<4s22xHH")  # signature, then the lengths of name and extra field
 _STORED, _DEFLATED = 0, 8
@@ -121,7 +127,8 @@ def open_archive(path: Path) -> Tree:
     """Return the members of a .zip or .tar as a tree.
 
     Raises:
-        DataError: it is compressed as a whole, encrypted, truncated, or holds a member that leads out of it.
+        DataError: it is compressed as a whole, encrypted, truncated, or holds a member that leads out of it
+            or overlaps another, or unpacks to more than `MAX_GROWTH` times its size.
     """
     if path.name.lower().endswith(COMPRESSED_TARS):
         raise _compressed(path, path.name[path.name.lower().rindex(".t") :])
@@ -161,6 +168,8 @@ def _open_tar(path: Path) -> Archive:
                 problem = "stored with holes" if info.issparse() else ""
                 members[name] = _Member(info.offset_data, info.size, info.size, _STORED, None, problem)
             end = tar.offset
+    except DataError:  # which is a ValueError too
+        raise
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         raise _broken(path, str(error)) from error
     with path.open("rb") as file:
@@ -185,6 +194,7 @@ def _open_zip(path: Path) -> Archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
         raise _broken(path, str(error)) from error
+    _check_sizes(path, infos)
     for info in infos:
         stored = _name_in_zip(info)
         name = _checked(path, stored, _kind_of_zip(info))
@@ -199,6 +209,26 @@ def _open_zip(path: Path) -> Archive:
             info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC, problem
         )
     return Archive(path, members, folders)
+
+
+def _check_sizes(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+    """Raise DataError where members share bytes of the file, or all together unpack to far more than it holds."""
+    end, before, size = 0, "", path.stat().st_size
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        if info.header_offset < end:
+            raise DataError(
+                f"{path} must hold each member once, at a place of its own",
+                f"{info.filename}, which overlaps {before}; nothing was unpacked",
+                PACK_AGAIN,
+            )
+        end, before = info.header_offset + _ZIP_HEADER.size + info.compress_size, info.filename
+    total = sum(info.file_size for info in infos)
+    if total > max(MAX_GROWTH * size, LEAST_GROWN):
+        raise DataError(
+            f"{path} must unpack to at most {MAX_GROWTH} times its size",
+            f"{total / size:,.0f} times ({total >> 20:,} MiB); nothing was unpacked",
+            PACK_AGAIN,
+        )
 
 
 def _name_in_zip(info: zipfile.ZipInfo) -> str:
@@ -226,6 +256,6 @@ def _checked(path: Path, name: str, kind: str) -> str:
         raise DataError(
             f"{path} must hold plain files and folders with names inside it",
             f"{name} ({kind}); nothing was unpacked",
-            "pack the photos themselves, from the folder that holds them",
+            PACK_AGAIN,
         )
     return "/".join(parts)

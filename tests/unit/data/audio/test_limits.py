@@ -23,7 +23,7 @@ def bomb() -> bytes:
     first = recording(tone(), kind="OGG")[:58]
     comment = b"\x03vorbis" + bytes(8) + b"\x01"
     lacing = bytes([len(comment), *[255] * (len(setup) // 255), len(setup) % 255])
-    page = b"OggS\0\0" + bytes(8) + first[14:18] + struct.pack("<II", 1, 0) + bytes([len(lacing)]) + lacing
+    page = b"OggS\0\4" + bytes(8) + first[14:18] + struct.pack("<II", 1, 0) + bytes([len(lacing)]) + lacing
     page += comment + setup
     return first + page[:22] + struct.pack("<I", checksum(page)) + page[26:]
 

@@ -176,6 +176,47 @@ def test_a_zip_that_reaches_outside_is_refused_by_member__CKP_10(tmp_path, name)
     assert "nothing was unpacked" in str(error.value)
 
 
+def test_a_refusal_has_one_frame_and_one_remedy__CKP_10(tmp_path):
+    with tarfile.open(tmp_path / "evil.tar", "w") as tar:
+        add(tar, "../../evil.jpg")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../../evil.jpg", b"\xff\xd8\xff")
+    for name in ("evil.tar", "evil.zip"):
+        with pytest.raises(DataError) as error:
+            open_dataset(tmp_path / name)
+        must, received, remedy = str(error.value).split("; found ")[0], error.value.received, error.value.remedy
+        assert must == f"{tmp_path / name} must hold plain files and folders with names inside it"
+        assert received == "../../evil.jpg (a name that leads out of the archive); nothing was unpacked"
+        assert str(error.value) == f"{must}; found {received}; {remedy}"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_zip_with_overlapping_members_is_refused_before_reading__CKP_10(tmp_path, whole):
+    path = tmp_path / "overlap.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.jpg", b"\xff\xd8\xff" + os.urandom(5_000))
+        archive.writestr("b/1.jpg", bytes(9_000))
+        first, second = archive.infolist()
+        if whole:
+            second.header_offset = first.header_offset
+        else:
+            first.compress_size += 40
+    with pytest.raises(DataError, match=r"b/1.jpg, which overlaps a/1.jpg") as error:
+        open_dataset(path)
+    assert str(error.value).count("; found ") == 1
+
+
+def test_a_zip_that_unpacks_to_more_than_a_hundred_times_its_size_is_refused__CKP_10(tmp_path):
+    path = tmp_path / "grown.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.jpg", b"\xff\xd8\xff")
+        archive.writestr("b/1.jpg", bytes(2**20))
+        archive.infolist()[1].file_size = 2**30
+    with peak_memory() as peak, pytest.raises(DataError, match="must unpack to at most 100 times its size"):
+        open_dataset(path)
+    assert peak[0] < 2**20
+
+
 def test_ten_gigabytes_of_zeros_are_never_read__CKP_10(tmp_path, fill):
     with tarfile.open(tmp_path / "big.tar", "w") as tar:
         for name in ("a/1.jpg", "a/2.jpg", "a/3.jpg", "b/1.jpg"):
