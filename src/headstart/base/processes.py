@@ -18,10 +18,12 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
+from headstart.base import errors
 from headstart.base.config import cores
 
 MAX_SECONDS = 5.0
@@ -29,10 +31,26 @@ MAX_SECONDS = 5.0
 MAX_BYTES = 300 << 20
 """Of memory that one task may take beyond what its process and the file itself hold."""
 MAX_WAIT = 60.0
-"""Seconds that a task may take by the clock, where it neither computes nor ends."""
+"""Seconds that such a task may take by the clock, where it neither computes nor ends; others in proportion."""
 INHERITED = frozenset({"PYTHONHOME", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE"})
 """Variables of Python that a process inherits; the others can make it load code, from the working folder for one."""
 FRAME = struct.Struct(">IQ")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a task may take."""
+
+    seconds: float = MAX_SECONDS  # of processor
+    size: int = MAX_BYTES  # bytes of memory beyond what its process and the file itself hold
+
+    @property
+    def wait(self) -> float:
+        """The seconds that it may take by the clock."""
+        return MAX_WAIT * self.seconds / MAX_SECONDS
+
+
+LIMITS = Limits()
 
 
 class TaskError(Exception):
@@ -58,18 +76,28 @@ def python_environment() -> dict[str, str]:
     return {**inherited, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, paths))}
 
 
-def run_limited(function: str, data: bytes = b"", **arguments: Any) -> tuple[dict[str, Any], bytes]:
-    """Run a function in a worker process, and return what it returns.
+def run_limited(
+    function: str, data: bytes = b"", *, limits: Limits = LIMITS, **arguments: Any
+) -> tuple[dict[str, Any], bytes]:
+    """Run a function in a worker process, and return what it returns; a UsageError that it raises is raised here.
 
     Args:
         function: as `module:name`; it is given `data` and the arguments, and returns plain values and bytes.
         data: its first argument.
+        limits: what it may take.
         **arguments: plain values.
 
     Raises:
-        TaskError: it took more than `MAX_SECONDS` or `MAX_BYTES`, or ended its process.
+        TaskError: it took more, or ended its process.
     """
-    return _WORKERS.run({"function": function, "arguments": arguments}, data)
+    task = {"function": function, "limits": asdict(limits), "arguments": arguments}
+    values, result = _WORKERS.run(task, data, limits)
+    if "fault" in values:
+        raise TaskError(str(values["fault"]))
+    if "refusal" in values:
+        kind, *reasons = values["refusal"]
+        raise getattr(errors, kind)(*reasons)
+    return values, result
 
 
 class _Worker:
@@ -82,26 +110,26 @@ class _Worker:
             env=python_environment(),
         )
 
-    def run(self, task: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    def run(self, task: Mapping[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytes]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        timer = threading.Timer(MAX_WAIT, self.process.kill)
+        timer = threading.Timer(limits.wait, self.process.kill)
         timer.daemon = True
         try:
             timer.start()
             _write_frame(self.process.stdin, task, data)
             return _read_frame(self.process.stdout)
         except (EOFError, BrokenPipeError):
-            raise TaskError(self._cause_of_death()) from None
+            raise TaskError(self._cause_of_death(limits)) from None
         finally:
             timer.cancel()
 
-    def _cause_of_death(self) -> str:
+    def _cause_of_death(self, limits: Limits) -> str:
         code = self.process.wait()
         if code == -signal.SIGPROF:
-            return f"takes more than {MAX_SECONDS:.0f} s"
+            return f"takes more than {limits.seconds:.0f} s"
         if code == -signal.SIGKILL:
-            return f"does not end within {MAX_WAIT:.0f} s, or takes all of the memory there is"
+            return f"does not end within {limits.wait:.0f} s, or takes all of the memory there is"
         return f"ends the process that reads it ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
 
     def close(self) -> None:
@@ -121,19 +149,17 @@ class _Workers:
         self._started = False
         self._lock = threading.Lock()
 
-    def run(self, task: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    def run(self, task: Mapping[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytes]:
         self._start()
         worker = self._idle.get() or _Worker()
         try:
-            values, result = worker.run(task, data)
+            answer = worker.run(task, data, limits)
         except BaseException:
             worker.close()
             self._idle.put(None)
             raise
         self._idle.put(worker)
-        if "fault" in values:
-            raise TaskError(str(values["fault"]))
-        return values, result
+        return answer
 
     def _start(self) -> None:
         with self._lock:
@@ -183,11 +209,15 @@ def _serve() -> None:
             task, data = _read_frame(sys.stdin.buffer)
             module, _, name = task["function"].partition(":")
             function = getattr(import_module(module), name)
+            limits = Limits(**task["limits"])
             try:
-                with_limits(MAX_SECONDS, MAX_BYTES)
+                with_limits(limits.seconds, limits.size)
                 values, result = function(data, **task["arguments"])
             except MemoryError:
-                values, result = {"fault": f"takes more than {MAX_BYTES >> 20} MiB of memory"}, b""
+                values, result = {"fault": f"takes more than {limits.size >> 20} MiB of memory"}, b""
+            except errors.UsageError as error:
+                kind = next(kind.__name__ for kind in type(error).__mro__ if hasattr(errors, kind.__name__))
+                values, result = {"refusal": [kind, error.must, str(error.received), error.remedy]}, b""
             finally:
                 with_limits(None, None)
             _write_frame(answers, values, result)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from headstart.base import processes
-from headstart.base.processes import TaskError, python_environment, run_limited
+from headstart.base.errors import BundleError
+from headstart.base.processes import Limits, TaskError, python_environment, run_limited
 
 HERE = f"{Path(__file__).stem}:"
 
@@ -63,6 +64,18 @@ def test_a_task_that_takes_too_much_ends_alone__MEM_02(task: str, reason: str) -
     with pytest.raises(TaskError, match=reason):
         run_limited(HERE + task)
     assert run_limited(f"{HERE}echo", b"ab")[1] == b"ba", "the next task has a process"
+
+
+def refuse(data: bytes) -> tuple[dict[str, Any], bytes]:
+    raise BundleError("it must hold", "nothing", "mend it")
+
+
+def test_what_a_task_refuses_is_refused_here_and_limits_can_be_wider() -> None:
+    with pytest.raises(BundleError, match=r"^it must hold; found nothing; mend it$"):
+        run_limited(f"{HERE}refuse")
+    assert len(run_limited(f"{HERE}grow", limits=Limits(size=600 << 20))[1]) == 400 << 20
+    with pytest.raises(TaskError, match="takes more than 60 MiB of memory"):
+        run_limited(f"{HERE}grow", limits=Limits(size=60 << 20))
 
 
 def test_a_task_has_so_much_processor_time_and_no_more() -> None:

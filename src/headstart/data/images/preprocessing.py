@@ -59,7 +59,10 @@ class Preprocessing:
         return decode(data, self)
 
 
-def _whole(value: Any, least: int = 1, most: int = 1 << 14) -> bool:
+MAX_SIDE = 1 << 14  # pixels
+
+
+def _whole(value: Any, least: int = 1, most: int = MAX_SIDE) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 

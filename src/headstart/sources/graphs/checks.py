@@ -26,7 +26,12 @@ ONNX_PARTS = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 """The fields of each message that hold further ones in which nodes or tensors can be."""
-ONNX_GRAPH, ONNX_OPERATOR, ONNX_DOMAIN = 7, 4, 7
+ONNX_GRAPH, ONNX_INPUT, ONNX_OPERATOR, ONNX_DOMAIN = 7, 1, 4, 7
+LEAST_INPUTS = {
+    **dict.fromkeys(("Constant", "RandomNormal", "RandomUniform", "SequenceEmpty", "Loop"), 0),
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), 2),
+}
+"""Of operators that need more inputs than one, or none."""
 TENSOR_NAME, TENSOR_EXTERNAL, TENSOR_LOCATION = 8, 13, 14
 EXTERNAL = 1  # TensorProto.DataLocation
 SAVED_GRAPH, VARIABLES = "saved_model.pb", "variables"
@@ -40,6 +45,9 @@ SAVED_PARTS = {
 SAVED_OPERATOR = 2
 PROGRAMS = ("PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile")
 """Operators that run Python, or read and write files that the model names."""
+MAX_FIELDS = 1_000_000
+"""That are looked at in a file; a network of 10,000 operators has half of that."""
+MAX_TEXT = 1 << 16
 
 
 class Damaged(ValueError):
@@ -55,13 +63,13 @@ def check_onnx(path: Path) -> tuple[Path, ...]:
     external: list[tuple[str, list[tuple[str, str]]]] = []
     operators: set[tuple[str, str]] = set()
     try:
-        data = view(path)
-        for kind, message in parts(data, "model", ONNX_PARTS):
+        data, wire = view(path), Wire()
+        for kind, message in wire.parts(data, "model", ONNX_PARTS):
             if kind == "node":
-                operators.add((last_text(message, ONNX_DOMAIN), last_text(message, ONNX_OPERATOR)))
+                operators.add(_operator(wire, message))
             elif kind == "tensor":
-                external += _external(message)
-        graphs = list(messages(data, ONNX_GRAPH))
+                external += _external(wire, message)
+        graphs = list(wire.messages(data, ONNX_GRAPH))
     except Damaged as damaged:
         raise SourceError(f"{path} must be a sound ONNX file", damaged, again) from damaged
     if not graphs:
@@ -75,6 +83,16 @@ def check_onnx(path: Path) -> tuple[Path, ...]:
                 "its place with onnx.inliner.inline_local_functions)",
             )
     return (path, *dict.fromkeys(_data_file(path, tensor, entries) for tensor, entries in external))
+
+
+def _operator(wire: Wire, node: memoryview) -> tuple[str, str]:
+    """Return domain and name of a node's operator; Damaged where it has too few inputs: some readers die of that."""
+    domain, name = wire.last_text(node, ONNX_DOMAIN), wire.last_text(node, ONNX_OPERATOR)
+    inputs = sum(1 for _ in wire.messages(node, ONNX_INPUT))
+    least = LEAST_INPUTS.get(name, min(len(name), 1)) if domain in ONNX_DOMAINS[:2] else 0
+    if inputs < least:
+        raise Damaged(f"the operator {name} with {inputs} inputs, which needs {least} or more")
+    return domain, name
 
 
 def check_saved_model(folder: Path) -> tuple[Path, ...]:
@@ -96,8 +114,9 @@ def check_saved_model(folder: Path) -> tuple[Path, ...]:
                 "copy the files themselves into the folder",
             )
     try:
-        nodes = [message for kind, message in parts(view(graph), "model", SAVED_PARTS) if kind == "node"]
-        operators = {text(name) for node in nodes for name in messages(node, SAVED_OPERATOR)}
+        wire = Wire()
+        nodes = [message for kind, message in wire.parts(view(graph), "model", SAVED_PARTS) if kind == "node"]
+        operators = {text(name) for node in nodes for name in wire.messages(node, SAVED_OPERATOR)}
     except Damaged as damaged:
         raise SourceError(
             f"{graph} must be a sound SavedModel",
@@ -113,16 +132,16 @@ def check_saved_model(folder: Path) -> tuple[Path, ...]:
     return files
 
 
-def _external(data: memoryview) -> list[tuple[str, list[tuple[str, str]]]]:
+def _external(wire: Wire, data: memoryview) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the name of a tensor and what it says of where its numbers lie; nothing where they are in the file."""
     name, entries, outside = "", [], False
-    for number, value in fields(data):
+    for number, value in wire.fields(data):
         if number == TENSOR_LOCATION:
             outside = outside or value == EXTERNAL
         elif number == TENSOR_NAME and isinstance(value, memoryview):
             name = text(value)
         elif number == TENSOR_EXTERNAL and isinstance(value, memoryview):
-            entries.append((last_text(value, 1), last_text(value, 2)))
+            entries.append((wire.last_text(value, 1), wire.last_text(value, 2)))
     return [(name, entries)] if outside or entries else []
 
 
@@ -169,66 +188,77 @@ def view(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def parts(
-    data: memoryview, kind: str, fields_of: Mapping[str, Mapping[int, str]], depth: int = 0
-) -> Iterator[tuple[str, memoryview]]:
-    """Yield kind and bytes of every message below one of `kind`, each before those in it; Damaged where one is none."""
-    if depth > DEEPEST + 1:
-        raise Damaged(f"graphs more than {DEEPEST} deep")
-    for number, value in fields(data):
-        if number in fields_of[kind] and isinstance(value, memoryview):
-            inner = fields_of[kind][number]
-            yield inner, value
-            if inner in fields_of:
-                yield from parts(value, inner, fields_of, depth + (inner == "graph"))
+class Wire:
+    """Messages of protobuf, of whose fields `MAX_FIELDS` are looked at, and not one more: each is a step of Python."""
 
+    def __init__(self) -> None:
+        self._left = MAX_FIELDS
 
-def messages(data: memoryview, number: int) -> Iterator[memoryview]:
-    """Yield the values of the counted field `number`: messages, strings or bytes, in order."""
-    for field, value in fields(data):
-        if field == number and isinstance(value, memoryview):
-            yield value
+    def parts(
+        self, data: memoryview, kind: str, fields_of: Mapping[str, Mapping[int, str]], depth: int = 0
+    ) -> Iterator[tuple[str, memoryview]]:
+        """Yield kind and bytes of every message below one of `kind`, each before those in it.
 
+        Damaged: one is none.
+        """
+        if depth > DEEPEST + 1:
+            raise Damaged(f"graphs more than {DEEPEST} deep")
+        for number, value in self.fields(data):
+            if number in fields_of[kind] and isinstance(value, memoryview):
+                inner = fields_of[kind][number]
+                yield inner, value
+                if inner in fields_of:
+                    yield from self.parts(value, inner, fields_of, depth + (inner == "graph"))
 
-def last_text(data: memoryview, number: int) -> str:
-    """Return the last value of a string field, as protobuf does; empty where there is none."""
-    return ["", *map(text, messages(data, number))][-1]
+    def messages(self, data: memoryview, number: int) -> Iterator[memoryview]:
+        """Yield the values of the counted field `number`: messages, strings or bytes, in order."""
+        for field, value in self.fields(data):
+            if field == number and isinstance(value, memoryview):
+                yield value
+
+    def last_text(self, data: memoryview, number: int) -> str:
+        """Return the last value of a string field, as protobuf does; empty where there is none."""
+        return ["", *map(text, self.messages(data, number))][-1]
+
+    def fields(self, data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+        """Yield number and value of each field of a message: a view of counted bytes, or a whole number.
+
+        Damaged: a field ends beyond the message, or is of a kind that protobuf no longer has.
+        """
+        position, end = 0, len(data)
+        while position < end:
+            self._left -= 1
+            if self._left < 0:
+                raise Damaged(f"more than {MAX_FIELDS:,} fields")
+            key, position = _varint(data, position)
+            number, kind = key >> 3, key & 7
+            if number == 0:
+                raise Damaged("a field without a number")
+            if kind == VARINT:
+                value, position = _varint(data, position)
+                yield number, value
+                continue
+            if kind == COUNTED:
+                size, position = _varint(data, position)
+            elif kind in (EIGHT_BYTES, FOUR_BYTES):
+                size = 8 if kind == EIGHT_BYTES else 4
+            else:
+                raise Damaged(f"a field of the unknown kind {kind}")
+            if position + size > end:
+                raise Damaged("it ends in the middle of a field")
+            piece = data[position : position + size]
+            yield number, piece if kind == COUNTED else int.from_bytes(piece, "little")
+            position += size
 
 
 def text(data: memoryview) -> str:
-    """Return a string field; Damaged where it is no UTF-8."""
+    """Return a string field; Damaged where it is no UTF-8, or no name any more."""
+    if len(data) > MAX_TEXT:
+        raise Damaged(f"a name of {len(data):,} bytes")
     try:
         return bytes(data).decode()
     except UnicodeDecodeError as error:
         raise Damaged("a name that is no UTF-8") from error
-
-
-def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield number and value of each field of a message: a view of counted bytes, or a whole number.
-
-    Damaged: a field ends beyond the message, or is of a kind that protobuf no longer has.
-    """
-    position, end = 0, len(data)
-    while position < end:
-        key, position = _varint(data, position)
-        number, kind = key >> 3, key & 7
-        if number == 0:
-            raise Damaged("a field without a number")
-        if kind == VARINT:
-            value, position = _varint(data, position)
-            yield number, value
-            continue
-        if kind == COUNTED:
-            size, position = _varint(data, position)
-        elif kind in (EIGHT_BYTES, FOUR_BYTES):
-            size = 8 if kind == EIGHT_BYTES else 4
-        else:
-            raise Damaged(f"a field of the unknown kind {kind}")
-        if position + size > end:
-            raise Damaged("it ends in the middle of a field")
-        piece = data[position : position + size]
-        yield number, piece if kind == COUNTED else int.from_bytes(piece, "little")
-        position += size
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:

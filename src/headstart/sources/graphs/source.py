@@ -5,9 +5,9 @@ Imports neither OpenVINO nor torch until a network is looked at or run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
-from headstart.base.errors import SourceError, UsageError, did_you_mean
-from headstart.base.hashing import sha256_file, sha256_json
-from headstart.data.images.preprocessing import VALUES, Preprocessing
+from headstart.base.errors import SourceError, UsageError, did_you_mean, refusing
+from headstart.base.hashing import foreign_json, sha256_file, sha256_json
+from headstart.base.processes import Limits, TaskError, run_limited
+from headstart.data.images.preprocessing import MAX_SIDE, VALUES, Preprocessing
 from headstart.engines.base import Block, Network
 from headstart.engines.select import EXACT, PARITY_SAMPLE, open_engine
-from headstart.sources.architecture import Architecture, remembered
+from headstart.sources.architecture import Architecture, from_json, remembered
 from headstart.sources.base import Identity, Source
 from headstart.sources.taps import Tap, more_taps, taps
 
@@ -34,6 +35,10 @@ RECIPE = 1
 LATE_STAGES = 4
 SUFFIX = ".preprocessing.json"
 LARGEST = 1 << 16  # bytes
+LOOK_SECONDS, LOOK_RATE = 10.0, 40 / (1 << 30)
+"""Seconds of processor in which a graph is read, converted and run once, and what each byte of it adds."""
+LOOK_BYTES, LOOK_COPIES = 1 << 30, 8
+"""Memory that this takes, and how many times the bytes of the graph come on top."""
 
 
 KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -85,7 +90,8 @@ class GraphSource(Source):
         self._path, self._defaults = path, defaults
         changes, self._pool = read_sidecar(path)
         digest = _digest(files, path)
-        architecture = _remembered(path, digest, defaults, changes, self._pool)
+        size = sum(file.stat().st_size for file in files)
+        architecture = _remembered(path, digest, defaults, changes, self._pool, size)
         identity = Identity(
             uri, defaults.framework, architecture.parameters, architecture.classes, revision=revision, sha256=digest
         )
@@ -126,20 +132,26 @@ class GraphSource(Source):
         return Network(sha256_json(made_of), shape, tuple(blocks), self.module, graph=lambda: self._graph(taps))
 
     def _graph(self, taps: Sequence[Tap] | None) -> openvino.Model:
-        """Return the graph from pictures to the blocks of `taps`; where there are none, to the probabilities."""
-        from headstart.sources.graphs import openvino_graph as graph
+        return graph_of(self._path, self._defaults.framework, self._pool, self.preprocessing, taps)
 
-        where = self.info.uri
-        model = graph.read(self._path, self._defaults.framework)
-        entry = graph.find_input(model, where)
-        graph.give_size(model, entry, self.preprocessing.size, where)
-        tensors = graph.find_tensors(model, self._pool, where)
-        if taps is None:
-            assert tensors.head is not None
-            outputs = [graph.probabilities(tensors.head)]
-        else:
-            outputs = graph.blocks(tensors, taps)
-        return graph.with_pictures(model, entry, self.preprocessing, outputs)
+
+def graph_of(
+    path: Path, framework: str, pool: str, preprocessing: Preprocessing, taps: Sequence[Tap] | None
+) -> openvino.Model:
+    """Return the graph in `path` from pictures to the blocks of `taps`; where there are none, to the probabilities."""
+    from headstart.sources.graphs import openvino_graph as graph
+
+    where = str(path)
+    model = graph.read(path, framework)
+    entry = graph.find_input(model, where)
+    graph.give_size(model, entry, preprocessing.size, where)
+    tensors = graph.find_tensors(model, pool, where)
+    if taps is None:
+        assert tensors.head is not None
+        outputs = [graph.probabilities(tensors.head)]
+    else:
+        outputs = graph.blocks(tensors, taps)
+    return graph.with_pictures(model, entry, preprocessing, outputs)
 
 
 def _digest(files: Sequence[Path], path: Path) -> str:
@@ -150,7 +162,9 @@ def _digest(files: Sequence[Path], path: Path) -> str:
     return sha256_json({str(file.relative_to(root)): sha256_file(file) for file in files})
 
 
-def _remembered(path: Path, digest: str, defaults: FormatDefaults, changes: dict[str, Any], pool: str) -> Architecture:
+def _remembered(  # noqa: PLR0917
+    path: Path, digest: str, defaults: FormatDefaults, changes: dict[str, Any], pool: str, size: int
+) -> Architecture:
     try:
         reader = version("openvino")
     except PackageNotFoundError as error:
@@ -166,11 +180,55 @@ def _remembered(path: Path, digest: str, defaults: FormatDefaults, changes: dict
         "said": {"pool": pool, **changes},
         "graph recipe": RECIPE,
     }
-    return remembered(key, lambda: _look(path, defaults, changes, pool))
+    return remembered(key, lambda: _look_apart(path, size, defaults=asdict(defaults), changes=changes, pool=pool))
+
+
+def _look_apart(path: Path, size: int, **how: Any) -> Architecture:
+    """Return what `look` returns for files of `size` bytes, in a process that a hostile graph may end."""
+    limits = Limits(LOOK_SECONDS + LOOK_RATE * size, LOOK_BYTES + LOOK_COPIES * size)
+    try:
+        return from_json(run_limited(f"{__name__}:look", limits=limits, path=str(path), **how)[0])
+    except TaskError as error:
+        raise _unreadable(path, f"one that {error}") from error
+
+
+def _unreadable(path: Path, reason: str) -> SourceError:
+    telling = reason.strip().splitlines()[-1]
+    remedy = "export it again with standard operators, or name another source"
+    return SourceError(f"{path} must be a network that OpenVINO can read and run", telling, remedy)
+
+
+def look(
+    data: bytes, path: str, defaults: dict[str, Any], changes: dict[str, Any], pool: str
+) -> tuple[dict[str, Any], bytes]:
+    """Return what the graph in `path` looks like, as plain values, once it has been read, converted, and run once."""
+    from headstart.engines.openvino import OpenVinoEngine, convert
+
+    plain: dict[str, Any]
+    plain, changed = (
+        {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        for values in (defaults, changes)
+    )
+    file, known = Path(path), FormatDefaults(**plain)
+    with refusing(lambda reason: _unreadable(file, reason)):
+        architecture = _look(file, known, changed, pool)
+        how = architecture.preprocessing
+        taps = [None, architecture.taps] if architecture.classes else [architecture.taps]
+        for some in taps:
+            widths = [architecture.classes] if some is None else [tap.width for tap in some]
+            blocks = tuple(Block(str(at), width) for at, width in enumerate(widths))
+            graph = partial(graph_of, file, known.framework, pool, how, some)
+            engine = OpenVinoEngine(convert(Network("", how.shape, blocks, _no_module, graph=graph)), precision="f32")
+            engine.run(np.zeros((1, *how.shape), np.uint8))
+    return asdict(architecture), b""
+
+
+def _no_module() -> torch.nn.Module:
+    raise AssertionError("a graph is no torch module")
 
 
 def _look(path: Path, defaults: FormatDefaults, changes: dict[str, Any], pool: str) -> Architecture:
-    """Return what the graph in `path` looks like, by reading it; nothing is run."""
+    """Return what the graph in `path` looks like, by reading it."""
     from headstart.sources.graphs import openvino_graph as graph
 
     where = str(path)
@@ -196,13 +254,11 @@ def read_sidecar(path: Path) -> tuple[dict[str, Any], str]:
     where = path.with_name(path.name + SUFFIX)
     if not where.exists():
         return {}, ""
-    try:
-        data = where.read_bytes()
-        settings = json.loads(data) if len(data) <= LARGEST else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise _refused(where, "be a JSON object", str(error)) from error
+    with refusing(lambda reason: _refused(where, "be a JSON object", reason)):
+        size = where.stat().st_size
+        settings = foreign_json(where.read_bytes()) if size <= LARGEST else None
     if not isinstance(settings, dict):
-        raise _refused(where, "be a small JSON object", f"{len(data):,} bytes of something else")
+        raise _refused(where, "be a small JSON object", f"{size:,} bytes of something else")
     for key, value in settings.items():
         if key not in KEYS:
             raise SourceError(
@@ -229,6 +285,8 @@ def _check(preprocessing: Preprocessing, channels: int, where: str) -> None:
             f"channels {preprocessing.channels}, {means} means and {deviations} deviations",
             f"mend {sidecar}",
         )
+    if max(size) > MAX_SIDE:
+        raise SourceError(f"{where} must take pictures of at most {MAX_SIDE:,} pixels a side", size, "name another")
     if resize is not None and resize < min(size):
         raise SourceError(
             f"resize in {sidecar} must be at least the shorter side of the size {list(size)}", resize, "mend the file"

@@ -523,3 +523,73 @@ def test_neither_torch_nor_onnx_is_imported_even_the_first_time(tmp_path: Path) 
     command = [sys.executable, "-W", "error", "-c", SCRIPT, f"onnx:{tmp_path / 'net.onnx'}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.stdout, done.stderr) == (f"(1, {WIDTHS[-1]}) []\n", "")
+
+
+def with_inputs(path: Path, operator: str, count: int) -> None:
+    """Write the network with the Relu behind its first convolution replaced, and so many inputs left to it."""
+    model = convnet(path)
+    node = model.graph.node[1]
+    node.op_type = operator
+    del node.input[count:]
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(("operator", "count"), [("Conv", 1), ("GlobalAveragePool", 0), ("Sum", 0)])
+def test_an_operator_without_its_inputs_is_refused(operator: str, count: int, tmp_path: Path) -> None:
+    with_inputs(tmp_path / "net.onnx", operator, count)
+    with pytest.raises(SourceError, match=f"the operator {operator} with {count} inputs"):
+        check_onnx(tmp_path / "net.onnx")
+
+
+def test_a_graph_that_ends_the_process_that_reads_it_is_refused_in_one_line__CKP_09(tmp_path: Path) -> None:
+    with_inputs(tmp_path / "net.onnx", "Pad", 1)  # OpenVINO reads beyond its inputs
+    with pytest.raises(SourceError, match=r"read and run; found one that ends the process that reads it"):
+        hs.open_source(f"onnx:{tmp_path / 'net.onnx'}")
+    convnet(tmp_path / "net.onnx")
+    assert hs.open_source(f"onnx:{tmp_path / 'net.onnx'}").info.feature_size == WIDTHS[1], "the next one has a process"
+
+
+def test_a_graph_that_asks_for_all_memory_is_refused(tmp_path: Path) -> None:
+    model = convnet(tmp_path / "net.onnx")
+    model.graph.node.insert(1, helper.make_node("Tile", ["c1", "times"], ["tiled"]))
+    model.graph.node[2].input[0] = "tiled"
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 1 << 12, 1 << 12]), "times"))
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(SourceError, match="must be a network that OpenVINO can read and run"):
+        hs.open_source(f"onnx:{tmp_path / 'net.onnx'}")
+
+
+@pytest.mark.parametrize("field", [b"\x08\x00", b"\x3a\x02\x0a\x00"])  # numbers, or graphs with a node each
+def test_a_file_of_a_million_fields_is_not_looked_through(field: bytes, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(field * 1_000_001)
+    with pytest.raises(SourceError, match="more than 1,000,000 fields"):
+        check_onnx(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_mutants_are_used_or_refused__CKP_09(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    for number in range(2_000 if seed else 20):
+        model = convnet(tmp_path / "net.onnx", end="softmax")
+        for _ in range(rng.integers(1, 4)):
+            node, other = (model.graph.node[at] for at in rng.integers(len(model.graph.node), size=2))
+            change = rng.integers(5)
+            if change == 0:
+                node.op_type = other.op_type
+            elif change == 1:
+                node.input.append(other.output[0] if other.output else "")
+            elif change == 2:
+                del node.input[int(rng.integers(1, len(node.input) + 1)) :]
+            elif change == 3:
+                del node.attribute[:]
+            else:
+                tensor = model.graph.initializer[int(rng.integers(len(model.graph.initializer)))]
+                tensor.dims[0] = int(rng.choice([0, -1, 1, 1 << 40]))
+        path = tmp_path / f"mutant{number}.onnx"
+        path.write_bytes(model.SerializeToString())
+        try:
+            features = hs.open_source(f"onnx:{path}").encode(photos(1))
+        except SourceError as error:
+            assert str(path) in str(error)  # noqa: PT017
+        else:
+            assert features.shape[0] == 1
