@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from headstart.base.errors import UsageError
 TEMPORARY = ".headstart-part-"  # how the names of files and folders begin that are not whole yet
 _PART = re.compile(rf"{re.escape(TEMPORARY)}(\d+)-")
 RETRY_SECONDS = 0.2
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # what a full disk, a quota or a limit of files raises
 
 
 @contextmanager
@@ -23,17 +25,47 @@ def reraise_disk_errors(path: Path, needed: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UsageError(
-                f"{path} needs {needed:,} free bytes",
-                f"{free_bytes(path):,} free bytes",
-                "free some space, or name another folder, and run the same command again",
-            ) from error
+        if error.errno in FULL:
+            raise full_disk(error, path, needed) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise UsageError(
                 f"{path} must be writable", error.strerror, "name a folder that you may write to"
             ) from error
         raise
+
+
+def full_disk(error: OSError, path: Path, needed: int = 0) -> UsageError:
+    """Return what to say of an error in `FULL`; where nobody knows the bytes needed, they are 0."""
+    limited = error.errno == errno.EFBIG
+    return UsageError(
+        f"{path} needs {f'{needed:,}' if needed else 'more'} free bytes",
+        "a limit on the size of a file (ulimit -f)" if limited else f"{free_bytes(path):,} free bytes",
+        "free some space, or name another folder, and run the same command again",
+    )
+
+
+def prove_room(path: Path, needed: int) -> None:
+    """Raise the OSError that writing so many bytes to a new file `path` raises; no file is left.
+
+    It is for libraries whose own error does not say why they could not write.
+    """
+    try:
+        with path.open("wb") as file:
+            for start in range(0, needed, 1 << 20):
+                file.write(bytes(min(1 << 20, needed - start)))
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder that is gone afterwards; UsageError where there is no place for one, or it becomes full."""
+    try:
+        parent = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise UsageError("a temporary folder must be writable", error.strerror, "set TMPDIR to another one") from error
+    with reraise_disk_errors(parent, 0), tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+        yield Path(folder)
 
 
 def free_bytes(path: Path) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from headstart import __version__
+from headstart.base.disk import FULL, full_disk
 from headstart.base.errors import HeadstartError, one_line
 from headstart.cli.messages import show
 
@@ -84,7 +86,9 @@ def _end(code: int, message: str = "") -> NoReturn:
 def main() -> None:
     """Run the command line: exit code 0 done, 2 the user can mend it, 1 a bug, 130 interrupted."""
     try:
-        _end(app(standalone_mode=False) or DONE)
+        code = app(standalone_mode=False) or DONE
+        sys.stdout.flush()
+        _end(code)
     except typer.TyperException as error:
         _end(USAGE, f"headstart: {error.format_message()}")
     except (typer.Abort, KeyboardInterrupt):
@@ -92,5 +96,20 @@ def main() -> None:
     except HeadstartError as error:
         _end(USAGE, f"headstart: {error}")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end_output()
         _end(DONE)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _end_output()
+        if error.filename:
+            _end(USAGE, f"headstart: {full_disk(error, Path(error.filename))}")
+        _end(
+            USAGE,
+            f"headstart: what is printed must be written; found {error.strerror}; free some space, and run it again",
+        )
+
+
+def _end_output() -> None:
+    """Let what was printed and cannot be written go nowhere, since Python tries again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

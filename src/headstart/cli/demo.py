@@ -7,11 +7,11 @@ patches from the right, so that no pixel is on both sides.
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from headstart.base.disk import temporary_folder
 from headstart.base.errors import missing_extra
 from headstart.cli.command import DisplayOptions, command_of
 from headstart.cli.messages import show
@@ -51,8 +51,8 @@ def demo(chosen: dict[str, Any], display: DisplayOptions) -> None:
     from headstart.fitting.result import write_out
 
     seed = DemoOptions(**chosen).seed
-    with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-        photos = write_surfaces(Path(folder) / "surfaces", seed=seed)
+    with temporary_folder() as folder:
+        photos = write_surfaces(folder / "surfaces", seed=seed)
         run_command("demo", FitOptions, chosen, display, partial(run_fit, photos), write_out)
     if not display.as_json:
         show("To fit your own photos, one folder per class:  headstart fit YOUR_FOLDER")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -74,24 +74,20 @@ class ConversionProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
             env=python_environment(),
         )
 
     def wait_for_parity(self, sample: Batch, *, say: Callable[[str], None]) -> None:
         """Wait until the engines are judged on up to 64 prepared pictures, uint8 (m, h, w, channels), or texts."""
-        with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-            path = Path(folder) / "sample.npz"
-            _save(path, sample)
-            assert self._process.stdin is not None
-            try:
-                self._process.stdin.write(f"{path}\n")
-                self._process.stdin.close()
-            except BrokenPipeError:
-                return  # it has failed already
-            for line in self._process.stdout or ():
-                say(line.rstrip("\n"))
-            self._process.wait()
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(_packed(sample))
+            self._process.stdin.close()
+        except BrokenPipeError:
+            return  # it has failed already
+        for line in self._process.stdout or ():
+            say(line.decode("utf-8", "replace").rstrip("\n"))
+        self._process.wait()
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
@@ -103,17 +99,19 @@ class ConversionProcess:
         self._process.wait()
 
 
-def _save(path: Path, sample: Batch) -> None:
-    """Write a sample; of a text, its first piece."""
+def _packed(sample: Batch) -> bytes:
+    """Return a sample as bytes; of a text, its first piece."""
+    file = BytesIO()
     if isinstance(sample, np.ndarray):
-        np.savez(path, pictures=sample)
+        np.savez(file, pictures=sample)
     else:
         pieces = [text.pieces[0] for text in sample]
-        np.savez(path, lengths=[len(piece) for piece in pieces], ids=np.concatenate(pieces))
+        np.savez(file, lengths=[len(piece) for piece in pieces], ids=np.concatenate(pieces))
+    return file.getvalue()
 
 
-def _load(path: Path) -> Batch:
-    with np.load(path, allow_pickle=False) as arrays:
+def _unpacked(data: bytes) -> Batch:
+    with np.load(BytesIO(data), allow_pickle=False) as arrays:
         if "pictures" in arrays:
             pictures: Batch = arrays["pictures"]
             return pictures
@@ -133,7 +131,7 @@ def _main(task: Mapping[str, Any]) -> None:
     from headstart.engines.openvino import open_converted
 
     open_converted(network, folder_of(network, cache) / "openvino", say=say)
-    sample = _load(Path(sys.stdin.readline().rstrip("\n")))
+    sample = _unpacked(sys.stdin.buffer.read())
     open_engine(network, sample=lambda: sample, cache=cache, engine=task["engine"], say=say)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.disk import TEMPORARY, process_lock, reraise_disk_errors, sync_folder, write_atomic
+from headstart.base.disk import TEMPORARY, process_lock, prove_room, reraise_disk_errors, sync_folder, write_atomic
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.engines.base import Batch, Network, Padded, as_tokens, over_pieces
@@ -202,7 +202,12 @@ def _keep(model: ov.Model, folder: Path) -> None:
     try:
         with reraise_disk_errors(folder, size):
             part.mkdir(parents=True)
-            ov.save_model(model, part / XML, compress_to_fp16=False)
+            try:
+                ov.save_model(model, part / XML, compress_to_fp16=False)
+            except RuntimeError:
+                (part / BIN).unlink(missing_ok=True)
+                prove_room(part / BIN, size)
+                raise
             for name in (XML, BIN):
                 _sync(part / name)
             sums = {name: sha256_file(part / name) for name in (XML, BIN)}

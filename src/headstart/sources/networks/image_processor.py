@@ -6,13 +6,12 @@ Imports transformers: only files that build a network of that library import thi
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import transformers
 
+from headstart.base.disk import temporary_folder
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
 
@@ -53,9 +52,9 @@ def preprocessing_of(settings: Mapping[str, Any], model_type: str, uri: str) -> 
 def library_processor(settings: Mapping[str, Any], model_type: str) -> Any:
     """Return transformers' own image processor; no code but that library's runs."""
     library: Any = transformers
-    with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-        Path(folder, "preprocessor_config.json").write_text(json.dumps(dict(settings)))
-        Path(folder, "config.json").write_text(json.dumps({"model_type": model_type}))
+    with temporary_folder() as folder:
+        (folder / "preprocessor_config.json").write_text(json.dumps(dict(settings)))
+        (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
         return library.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
