@@ -20,8 +20,17 @@ SUFFIXES: dict[Format, tuple[str, ...]] = {
     "pnm": (".pgm", ".ppm", ".pbm", ".pnm"),
     "avif": (".avif",),
 }
-IMAGE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+_RAW = "3fr arw cr2 cr3 crw dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 sr2 srw"
+RAW_SUFFIXES = frozenset(f".{name}" for name in _RAW.split())
+"""Of the files of cameras, which look like a TIFF of a small preview."""
+UNREAD_SUFFIXES = RAW_SUFFIXES.union((".heic", ".heif", ".hif", ".jp2", ".j2k", ".jxl", ".dcm"))
+"""Of photos that are not read: each is skipped and counted, never passed over."""
+IMAGE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes).union(
+    UNREAD_SUFFIXES
+)
 """Lower-case suffixes, with their dot, of the accepted formats; the bytes decide, a suffix only proposes."""
+
+NOT_ACCEPTED = "format not accepted ({}): convert it to JPEG or PNG"
 
 MAX_PIXELS = 64 * 2**20  # 192 MiB as RGB; above every common camera, below what a bomb needs
 
@@ -58,6 +67,7 @@ _REFUSED: tuple[tuple[int, _Beginning, str], ...] = (
     (0, b"#?RADIANCE", "Radiance HDR"),
     (0, b"\x0a\x05\x01\x08", "PCX"),
     (8, b"CR\x02\x00", "CR2"),
+    (128, b"DICM", "DICOM"),
 )
 _OTHERS: tuple[tuple[_Beginning, str], ...] = (
     (b"%PDF", "PDF"),
@@ -85,7 +95,7 @@ def sniff(data: bytes) -> Format:
         raise BadExample("empty")
     refused = next((name for at, magic, name in _REFUSED if data.startswith(magic, at)), None)
     if refused:
-        raise BadExample(f"format not accepted ({refused})")
+        raise BadExample(NOT_ACCEPTED.format(refused))
     encoding = next((encoding for magic, encoding in _MAGIC if data.startswith(magic)), None)
     if encoding:
         return encoding
@@ -97,7 +107,7 @@ def sniff(data: bytes) -> Format:
         brand = _brand(data)
         if brand == "avif":
             return "avif"
-        raise BadExample(f"format not accepted ({brand})" if brand else "not an accepted image (looks like video)")
+        raise BadExample(NOT_ACCEPTED.format(brand) if brand else "not an accepted image (looks like video)")
     kind = looks_like(data)
     raise BadExample(f"not an accepted image (looks like {kind})" if kind else "not an accepted image")
 

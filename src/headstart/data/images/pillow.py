@@ -25,6 +25,8 @@ from headstart.data.dataset import BadExample
 from headstart.data.images.formats import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
+    NOT_ACCEPTED,
+    RAW_SUFFIXES,
     SUFFIXES,
     Format,
     check_pixels,
@@ -97,6 +99,8 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
     """Return what is odd and yet fine about a picture, as clauses to be counted; of `name` only the suffix counts."""
     encoding, clauses = sniff(data), []
     suffix = PurePosixPath(name).suffix.lower()
+    if suffix in RAW_SUFFIXES and encoding == "tiff":
+        raise BadExample(NOT_ACCEPTED.format(f"raw {suffix[1:].upper()} of a camera"))
     if suffix in IMAGE_SUFFIXES and suffix not in SUFFIXES[encoding]:
         clauses.append(f"{encoding.upper()} named {suffix}, read by content")
     if _has_more_frames(data, encoding):

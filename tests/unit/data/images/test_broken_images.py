@@ -187,7 +187,7 @@ def test_bombs_are_refused_from_the_header_at_no_cost__IMG_09_IMG_10_IMG_11() ->
         assert seconds < 1, name
         assert grown < 100, name
         if name in ("ico", "icns"):
-            assert why == f"format not accepted ({name.upper()})"
+            assert why == f"format not accepted ({name.upper()}): convert it to JPEG or PNG"
         elif name != "text":
             assert why.startswith("too many pixels"), name
     assert results["bmp"][0] == "too many pixels (2450000 x 2450000)"

@@ -9,6 +9,7 @@ from encoded_images import ENCODED, encoded
 
 from headstart.data.dataset import BadExample
 from headstart.data.images import formats
+from headstart.data.images.pillow import remarks
 
 
 @pytest.mark.parametrize("encoding", ENCODED)
@@ -81,7 +82,7 @@ def test_unknown_bytes_are_refused_without_a_guess__IMG_04() -> None:
 def test_pictures_of_formats_we_do_not_read_are_refused_by_name__IMG_14(data: bytes, name: str) -> None:
     with pytest.raises(BadExample) as refused:
         formats.sniff(data)
-    assert refused.value.reason == f"format not accepted ({name})"
+    assert refused.value.reason == f"format not accepted ({name}): convert it to JPEG or PNG"
 
 
 def test_suffixes_are_lower_case_with_a_dot_and_cover_every_format() -> None:
@@ -112,3 +113,11 @@ def test_the_limit_is_stated_in_the_reason__IMG_10() -> None:
         formats.check_pixels(13400, 13400)
     with pytest.raises(BadExample, match="no pixels"):
         formats.check_pixels(0, 5)
+
+
+@pytest.mark.parametrize("suffix", [".NEF", ".dng", ".arw"])
+def test_a_raw_file_of_a_camera_is_not_taken_for_its_preview(suffix: str) -> None:
+    assert remarks(encoded("TIFF"), "a.tif") == ()
+    with pytest.raises(BadExample, match=f"raw {suffix[1:].upper()} of a camera.*: convert it to JPEG or PNG"):
+        remarks(encoded("TIFF"), f"a{suffix}")
+    assert suffix.lower() in formats.IMAGE_SUFFIXES, "so that it is counted"
