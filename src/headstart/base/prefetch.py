@@ -28,7 +28,8 @@ class Prefetcher(Generic[Item, Result]):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        interrupted = isinstance(error[1], KeyboardInterrupt)  # then what is under way is of no use to anyone
+        self._pool.shutdown(wait=not interrupted, cancel_futures=True)
 
     def peek(self) -> Iterator[Result]:
         """Yield the results of the window, waiting for each, and leave them in place."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,6 +22,8 @@ from headstart.base.errors import HeadstartError, one_line
 from headstart.cli.messages import show
 
 DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
+SECONDS_TO_END = 1.5  # after Ctrl-C
+GOES_ON = "the same command continues where it stopped"
 SUMMARIES = {
     "fit": "Fit a classifier on labelled photos, texts or recordings.",
     "predict": "Predict the class of each input, with its probability.",
@@ -28,12 +35,23 @@ SUMMARIES = {
 """What each command does, in the order of the help."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C ended a command; the text says what is kept. Typer makes a bare exit code of KeyboardInterrupt."""
+
+
 class CommandGroup(TyperGroup):
     """The commands by name and summary; one is imported when it is called, so that `--help` stays quick."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = {name: TyperCommand(name, help=summary) for name, summary in SUMMARIES.items()}
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; raises Interrupted for KeyboardInterrupt."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted("; ".join(getattr(error, "__notes__", [GOES_ON]))) from error
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return name, command and its arguments, the command imported."""
@@ -83,16 +101,54 @@ def _end(code: int, message: str = "") -> NoReturn:
     sys.exit(code)
 
 
+@contextmanager
+def ending_within(seconds: float) -> Iterator[threading.Event]:
+    """Let the process end so soon after Ctrl-C, whatever computes then: all that is written is whole at any instant.
+
+    A loop that holds Ctrl-C back, to save what it has learned, is not cut short. The event is to be set by whoever has
+    said that the process was interrupted.
+    """
+    reported = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield reported
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    threading.Thread(target=_watch, args=(reader, seconds, reported), daemon=True).start()
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reported
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+
+
+def _watch(reader: int, seconds: float, reported: threading.Event) -> None:
+    while number := os.read(reader, 1):
+        if number[0] == signal.SIGINT and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            time.sleep(seconds)
+            if not reported.is_set():
+                show(f"headstart: interrupted; {GOES_ON}", sys.stderr)
+            os._exit(INTERRUPTED)
+    os.close(reader)
+
+
 def main() -> None:
     """Run the command line: exit code 0 done, 2 the user can mend it, 1 a bug, 130 interrupted."""
+    with ending_within(SECONDS_TO_END) as reported:
+        _main(reported)
+
+
+def _main(reported: threading.Event) -> NoReturn:
     try:
         code = app(standalone_mode=False) or DONE
         sys.stdout.flush()
         _end(code)
     except typer.TyperException as error:
         _end(USAGE, f"headstart: {error.format_message()}")
-    except (typer.Abort, KeyboardInterrupt):
-        _end(INTERRUPTED, "headstart: interrupted; the same command continues where it stopped")
+    except (Interrupted, typer.Abort, KeyboardInterrupt) as error:
+        reported.set()
+        _end(INTERRUPTED, f"headstart: interrupted; {str(error) or GOES_ON}")
     except HeadstartError as error:
         _end(USAGE, f"headstart: {error}")
     except BrokenPipeError:

@@ -76,7 +76,13 @@ def extract(
             work.digests = list(hashes)
         if name is not None:
             work.use_rows_of(name)
-        work.run(progress, workers or cores())
+        try:
+            work.run(progress, workers or cores())
+        except KeyboardInterrupt as interrupt:
+            if keep:
+                kept = len(work.from_store) + work.misses
+                interrupt.add_note(f"{kept:,} of {len(dataset):,} features are kept; the same command goes on")
+            raise
         return work.result()
 
 

@@ -452,3 +452,20 @@ def test_a_warm_run_imports_no_engine_and_a_cached_network_no_torch(
 def test_unusable_passes_through_prepare_with_its_reason() -> None:
     with pytest.raises(BadExample):
         ToySource().prepare(b"no picture")
+
+
+def test_ctrl_c_says_how_many_features_are_kept__DSK_11(photos: Path, extracted: Extracted, engine: Counted) -> None:
+    run = engine.run
+
+    def once(batch: Any) -> np.ndarray:
+        if engine.photos >= 32:
+            raise KeyboardInterrupt
+        return run(batch)
+
+    engine.run = once  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        extracted(photos)
+    assert interrupt.value.__notes__ == ["32 of 60 features are kept; the same command goes on"]
+    engine.run = run  # type: ignore[method-assign]
+    again = extracted(photos)
+    assert (again.hits, again.misses) == (32, 28)
