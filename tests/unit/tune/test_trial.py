@@ -67,7 +67,7 @@ def ran(trial: TuningTrial) -> set[str]:
 
 @pytest.mark.parametrize(
     ("uri", "how"),
-    [(BATCHNORM, {}), (LAYERNORM, {}), ("keras:MobileNet", {"size": 32})],
+    [(BATCHNORM, {}), (LAYERNORM, {}), pytest.param("keras:MobileNet", {"size": 32}, marks=pytest.mark.slow)],
     ids=["timm-bn", "vit", "keras"],
 )
 @pytest.mark.parametrize("mode", ["last:1", "norm", "all", "lora"])
@@ -142,7 +142,14 @@ def test_dropout_of_the_frozen_part_does_not_drop(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(
-    "uri", [BATCHNORM, LAYERNORM, "arch:lenet5", "torchvision:shufflenet_v2_x0_5", "keras:MobileNet"]
+    "uri",
+    [
+        BATCHNORM,
+        LAYERNORM,
+        "arch:lenet5",
+        pytest.param("torchvision:shufflenet_v2_x0_5", marks=pytest.mark.slow),
+        pytest.param("keras:MobileNet", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("layer", ["pool", "joined"])
 def test_kept_activations_give_the_losses_of_the_plain_loop(tmp_path: Path, uri: str, layer: str) -> None:

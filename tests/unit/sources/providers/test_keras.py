@@ -109,6 +109,7 @@ def test_released_weights_give_the_features_and_classes_of_keras(home: Path) -> 
     assert source.info.parameters == 3_206_976
 
 
+@pytest.mark.slow
 def test_released_efficientnets_divide_once_more_as_keras_does(
     home: Path, keras: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
