@@ -40,7 +40,7 @@ MAX_DIRECTORY_BYTES = 100 * MAX_TENSORS
 """Of the list of members of an archive."""
 MAX_PICKLE_BYTES = 1 << 19
 """Of the pickle that says which tensor lies where: some 5,000 tensors; in a large file it may be 1 % of the bytes."""
-MAX_READS = MAX_PICKLE_BYTES
+MAX_READS = 1 << 18
 """How often the reader of torch's older form may turn to the file: once or twice for each step of its pickles."""
 MAX_SHARING = 4
 """How many times the bytes of a file its tensors may come to; some networks use one tensor twice."""

@@ -45,8 +45,8 @@ SAVED_PARTS = {
 SAVED_OPERATOR = 2
 PROGRAMS = ("PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile")
 """Operators that run Python, or read and write files that the model names."""
-MAX_FIELDS = 1_000_000
-"""That are looked at in a file; a network of 10,000 operators has half of that."""
+MAX_FIELDS = 500_000
+"""That are looked at in a file; a network of 10,000 operators has most of that."""
 MAX_TEXT = 1 << 16
 
 
