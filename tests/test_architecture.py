@@ -21,12 +21,11 @@ ORDER = {
     "data.images": "formats jpeg pillow preprocessing",
     "data.audio": "lengths limits decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",
-    "sources": "layers taps base architecture checkpoints hub keras networks uri registry convert graphs text providers"
-    " catalogue",
+    "sources": "layers base checkpoints hub keras networks uri registry graphs text providers catalogue",
     "sources.checkpoints": "align keras_file safetensors read load source_folder",
     "sources.hub": "client repository",
     "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source stages"
-    " transformers_image transformers_text two_step",
+    " transformers_networks two_step",
     "sources.graphs": "checks traversal openvino_graph source",
     "sources.text": "source word_index word_vectors word_network word_source",
     "sources.keras": "applications layers network",
@@ -45,7 +44,7 @@ ORDER = {
     "fitting": "words predictor tuning result page fit",
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
-    "cli": "messages command running fit compare pretrain predict sources demo app reference",
+    "cli": "messages command runs predict sources demo app reference",
 }
 """The children of each package, bottom up: a child imports only those before it."""
 

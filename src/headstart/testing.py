@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from headstart.base.hashing import sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.base import Identity
+from headstart.sources.layers import Stage, more_taps, taps
 from headstart.sources.networks.source import TorchSource
-from headstart.sources.taps import Stage, more_taps, taps
 
 if TYPE_CHECKING:
     from torch import nn

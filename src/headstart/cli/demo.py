@@ -13,7 +13,7 @@ from typing import Any
 
 from headstart.base.disk import temporary_folder
 from headstart.base.errors import missing_extra
-from headstart.cli.command import DisplayOptions, command_of
+from headstart.cli.command import DisplayOptions, command_of, run_command
 from headstart.cli.messages import show
 from headstart.run.option_model import Options, option
 from headstart.run.options import FitOptions
@@ -46,7 +46,6 @@ class DemoOptions(Options):
 
 def demo(chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Fit a classifier that names a surface from a small patch of a photograph."""
-    from headstart.cli.running import run_command
     from headstart.fitting.fit import run_fit
     from headstart.fitting.result import write_out
 
@@ -61,8 +60,7 @@ def demo(chosen: dict[str, Any], display: DisplayOptions) -> None:
 def write_surfaces(folder: Path, *, train: int = 12, test: int = 12, seed: int = 0) -> Path:
     """Write the patches as PNG files into `folder/train/CLASS/` and `folder/test/CLASS/`, and return `folder`.
 
-    Raises:
-        MissingExtra: scikit-image, whose photographs these are, is not installed.
+    MissingExtra: scikit-image, whose photographs these are, is not installed.
     """
     import numpy as np
     from PIL import Image

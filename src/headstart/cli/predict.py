@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import UsageError, list_some, one_line
 from headstart.base.progress import Progress
-from headstart.cli.command import DisplayOptions, command_of
+from headstart.cli.command import DisplayOptions, command_of, prepare_display
 from headstart.cli.messages import show
 from headstart.data.modality import MODALITIES
 from headstart.run.option_model import flag, option
@@ -36,7 +36,6 @@ class PredictOptions(EngineOptions, TableOptions):
 def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Predict the class of every input, and print the predictions or write them as CSV."""
     from headstart.base.disk import write_atomic
-    from headstart.cli.running import prepare_display
 
     options = PredictOptions(**chosen)
     model, predictions = predict_inputs(
@@ -69,8 +68,7 @@ def predict_inputs(
 ) -> tuple[Model, Predictions]:
     """Load a bundle and predict the class of every input.
 
-    Raises:
-        UsageError: the bundle or an input cannot be used, no input could be read, or `out` cannot be written.
+    UsageError: the bundle or an input cannot be used, no input could be read, or `out` cannot be written.
     """
     from headstart.base.disk import check_writable
     from headstart.data.readers.open import open_inputs

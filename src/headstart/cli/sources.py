@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import UsageError, one_line
-from headstart.cli.command import DisplayOptions, command_of
+from headstart.cli.command import DisplayOptions, command_of, prepare_display
 from headstart.data.modality import MODALITIES
 from headstart.run.option_model import option
 from headstart.run.options import OpenOptions
@@ -35,8 +35,6 @@ class SourcesOptions(OpenOptions):
 
 def sources(words: list[str] | None, chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Print the sources that work here, one of them in full, or the names that hold a text."""
-    from headstart.cli.running import prepare_display
-
     options = SourcesOptions(**chosen)
     prepare_display(display)
     if options.search is not None:
@@ -58,13 +56,12 @@ def sources(words: list[str] | None, chosen: dict[str, Any], display: DisplayOpt
 def _named(words: list[str], options: SourcesOptions) -> SourceInfo:
     """Open the source that the words of the command name, or convert it into a folder, and return what it is.
 
-    Raises:
-        UsageError: the words name no source, or more than one.
+    UsageError: the words name no source, or more than one.
     """
     if words[0] == "convert":
         if len(words) != 2 or options.to is None:
             raise UsageError("a conversion names a source and a folder", " ".join(words), "add keras:NAME --to FOLDER")
-        from headstart.sources.convert import convert
+        from headstart.sources.providers.keras import convert
 
         return convert(words[1], options.to, weights=str(options.weights), seed=options.seed)
     if len(words) > 1 or options.to is not None:

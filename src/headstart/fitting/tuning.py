@@ -40,9 +40,8 @@ def tuned_predictor(
 ) -> FittedPredictor:
     """Return the tuned predictor where it is kept, else the frozen one; either says what came of tuning.
 
-    Raises:
-        SourceError: the source has no torch network that could learn.
-        UsageError: it has no such stages, a checkpoint is of another run, or a batch does not fit in memory.
+    SourceError: the source has no torch network that could learn. UsageError: it has no such stages, a checkpoint is of
+    another run, or a batch does not fit in memory.
     """
     prepared, layers, frozen = fitted.prepared, fitted.layers, fitted.predictor
     network = as_network(prepared, "--tune")

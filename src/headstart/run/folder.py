@@ -28,9 +28,7 @@ def check_out(out: Path) -> None:
     """Prove, before any work starts, that a run may write into `out`, and put back what a killed run moved aside.
 
     A run that was stopped there goes on, with or without `--resume`: the loop refuses other arguments than it had.
-
-    Raises:
-        UsageError: it exists and is not a folder of an earlier run, or cannot be written.
+    UsageError: it exists and is not a folder of an earlier run, or cannot be written.
     """
     restore(out)
     if out.exists() and not _ours(out):
@@ -47,8 +45,7 @@ def check_out(out: Path) -> None:
 def writing(out: Path) -> Iterator[None]:
     """Mark the folder as one of a run while its files are written, so that a run after a kill may go on there.
 
-    Raises:
-        UsageError: the disk is full or cannot be written.
+    UsageError: the disk is full or cannot be written.
     """
     with reraise_disk_errors(out, 1):
         out.mkdir(parents=True, exist_ok=True)

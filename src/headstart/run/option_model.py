@@ -62,11 +62,7 @@ class Options(BaseModel):
             field.description = " ".join(str(field.description).split())
 
     def __init__(self, **values: Any) -> None:
-        """Check the values.
-
-        Raises:
-            UsageError: an option is unknown or missing, or cannot have its value.
-        """
+        """Check the values. UsageError: an option is unknown or missing, or cannot have its value."""
         try:
             super().__init__(**values)
         except ValidationError as error:

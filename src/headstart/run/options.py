@@ -32,8 +32,7 @@ Seconds = Annotated[float, BeforeValidator(seconds_of)]
 def columns_of(value: Any) -> Any:
     """Return the columns that a text such as `path=file,label=class` names, by our words; a mapping as it is.
 
-    Raises:
-        UsageError: a part of the text is not of that form.
+    UsageError: a part of the text is not of that form.
     """
     if not isinstance(value, str):
         return value
@@ -126,8 +125,7 @@ class RunOptions(Options):
     def for_run(cls, arguments: Mapping[str, Any]) -> Self:
         """Return the options among the arguments of a function, proved to name a folder that a run may write into.
 
-        Raises:
-            UsageError: an option cannot be used, or the folder holds other things.
+        UsageError: an option cannot be used, or the folder holds other things.
         """
         options = cls.taken_from(arguments)
         if options.out is not None:

@@ -130,8 +130,7 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
 def source_for(dataset: Dataset, options: FitOptions) -> Source:
     """Open the source that was asked for, or the default of the kind of data.
 
-    Raises:
-        UsageError: it reads examples of another kind; or none is named, and there is no default (for recordings).
+    UsageError: it reads examples of another kind; or none is named, and there is no default (for recordings).
     """
     default = dataset.modality.default_source
     uri = options.source if options.source is not None else default
@@ -162,8 +161,7 @@ def source_for(dataset: Dataset, options: FitOptions) -> Source:
 def as_network(prepared: PreparedData, what: str, source: Source | None = None) -> Source:
     """Return a source whose weights can learn: a torch network as it is, a file of word vectors as an embedding layer.
 
-    Raises:
-        SourceError: it is a graph that only computes, or a table of token vectors.
+    SourceError: it is a graph that only computes, or a table of token vectors.
     """
     source = source if source is not None else prepared.source
     dataset, parts = prepared.scan.dataset, prepared.parts

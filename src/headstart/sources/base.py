@@ -1,4 +1,4 @@
-"""A source: a pretrained network with its own preprocessing."""
+"""A source: a pretrained network with its own preprocessing; and its architecture, cached, whatever its weights."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.cache import read_record, write_record
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.hashing import sha256, sha256_json
@@ -26,8 +27,7 @@ from headstart.data.modality import Kind
 from headstart.data.text import text_bytes
 from headstart.engines.base import Batch, Network, PreparedExample, stacked
 from headstart.engines.select import PARITY_SAMPLE, open_engine
-from headstart.sources.layers import AUTO, JOINED, POOL, check_layer, layer_names, select
-from headstart.sources.taps import Tap
+from headstart.sources.layers import AUTO, JOINED, POOL, Tap, check_layer, layer_names, select
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +89,45 @@ class Identity:
             sha256=sha256_json({"base": self.sha256, "tuned": parts}),
             trained_on=f"{self.trained_on}; then tuned",
         )
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What an architecture is, whatever its weights; cached, so that a warm run need not build the network."""
+
+    parameters: int  # number of weights, without the classifier
+    classes: int  # how many classes its own classifier has; 0 for none
+    preprocessing: Preprocessing
+    taps: tuple[Tap, ...]  # where its standard blocks are taken
+    more: tuple[Tap, ...] = ()  # where the blocks are taken that only a layer's name asks for
+    hub: str = ""  # where its trained weights are: a repository of the Hugging Face hub, or an address; empty for none
+    licence: str = ""  # of those weights, as the library states it; empty where it does not
+    tag: str = ""  # which of its trained weights the name stands for
+    notes: tuple[str, ...] = ()  # what the user of its weights must be told, one line each
+
+
+def remembered(key: Mapping[str, Any], inspect: Callable[[], Architecture]) -> Architecture:
+    """Return the architecture that the cache holds under `key`, or else what `inspect` returns, which is cached.
+
+    `key` is what it depends on: the name, and the versions of the libraries that define it. `inspect` imports torch.
+    """
+    path = cache_dir() / "sources" / f"{sha256_json({**key, 'recipe': RECIPE, 'anatomy': 2})}.json"
+    if (cached := read_record(path)) is not None:
+        return architecture_from_json(cached)
+    architecture = inspect()
+    write_record(path, asdict(architecture))
+    return architecture
+
+
+def architecture_from_json(record: Mapping[str, Any]) -> Architecture:
+    """Return the architecture of a record that `asdict` and JSON made."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in record["preprocessing"].items()
+    }
+    plain = {name: value for name, value in record.items() if name not in ("preprocessing", "taps", "more", "notes")}
+    taps, more = (tuple(Tap(**tap) for tap in record[name]) for name in ("taps", "more"))
+    notes = tuple(record["notes"])
+    return Architecture(preprocessing=Preprocessing(**values), taps=taps, more=more, notes=notes, **plain)
 
 
 @dataclass(frozen=True)
@@ -215,8 +254,7 @@ class Source(ABC):
     def with_weights(self, weights: Weights, preprocessing: Preprocessing | None = None) -> Source:
         """Return the source with some of its weights changed, by learning on the user's own data.
 
-        Raises:
-            SourceError: its weights cannot change, or these are not of its names and shapes.
+        SourceError: its weights cannot change, or these are not of its names and shapes.
         """
         raise SourceError(
             f"{self.identity.uri} must be a network that can be tuned", "none", "use it frozen, with --tune none"
@@ -238,8 +276,7 @@ class Source(ABC):
     def prepare_all(self, items: Sequence[Any]) -> Batch:
         """Return every item ready for the network: uint8 of shape (n, *input shape), or the tokens of texts.
 
-        Raises:
-            UsageError: `items` is one item and not a list of them, or one cannot be read; the message names it.
+        UsageError: `items` is one item and not a list of them, or one cannot be read; the message names it.
         """
         from headstart.data.images.preprocessing import to_bytes
 
@@ -285,9 +322,7 @@ class Source(ABC):
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return the source's own class probabilities, float32 of shape (n, k), rows summing to 1; see `encode`.
 
-        Raises:
-            SourceError: the source has no classifier.
-            UsageError: an item cannot be read; the message names it.
+        SourceError: the source has no classifier. UsageError: an item cannot be read; the message names it.
         """
         raise SourceError(
             f"{self.info.uri} must have a classifier of its own", "none", "use encode, or fit a head on its features"

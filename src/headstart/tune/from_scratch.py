@@ -19,10 +19,10 @@ from headstart.base.progress import Progress
 from headstart.data.audio.spectrogram import HOP, AudioPreprocessing, audio_preprocessing
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.sources.layers import Tap
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.networks.tapped import Normalised, Tapped
 from headstart.sources.networks.two_step import with_classes
-from headstart.sources.taps import Tap
 from headstart.tune.inputs.stream import SHARES, SIZE_STEP, Stream, scaled_side
 from headstart.tune.network.classifier import accepts_size
 from headstart.tune.network.param_groups import statistics_of

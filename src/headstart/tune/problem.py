@@ -13,8 +13,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.heads.linear import LinearHead
 from headstart.sources.base import Source
-from headstart.sources.layers import JOINED
-from headstart.sources.taps import Tap
+from headstart.sources.layers import JOINED, Tap
 from headstart.tune.network.param_groups import LAYER_DECAY
 from headstart.tune.training.task import Recipe
 

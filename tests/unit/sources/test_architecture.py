@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.sources.architecture import Architecture, remembered
+from headstart.sources.base import Architecture, remembered
+from headstart.sources.layers import Tap
 from headstart.sources.networks.source import look_without_numbers
 from headstart.sources.networks.tapped import Tapped
 from headstart.sources.registry import open_source
-from headstart.sources.taps import Tap
 
 KNOWN = Architecture(
     parameters=7,

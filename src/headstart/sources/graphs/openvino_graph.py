@@ -16,7 +16,7 @@ from headstart.base.errors import SourceError, did_you_mean
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import without_telemetry
 from headstart.sources.graphs.traversal import Head, ancestors, channel_axes, find_head, last_maps, sizes
-from headstart.sources.taps import Stage, Tap
+from headstart.sources.layers import Stage, Tap
 
 with without_telemetry():
     import openvino as ov

@@ -22,9 +22,8 @@ from headstart.base.processes import Limits, TaskError, run_limited
 from headstart.data.images.preprocessing import MAX_SIDE, VALUES, Preprocessing
 from headstart.engines.base import Block, Network
 from headstart.engines.select import EXACT, PARITY_SAMPLE, open_engine
-from headstart.sources.architecture import Architecture, from_json, remembered
-from headstart.sources.base import Identity, Source
-from headstart.sources.taps import Tap, more_taps, taps
+from headstart.sources.base import Architecture, Identity, Source, architecture_from_json, remembered
+from headstart.sources.layers import Tap, more_taps, taps
 
 if TYPE_CHECKING:
     import openvino
@@ -187,7 +186,7 @@ def _look_apart(path: Path, size: int, **how: Any) -> Architecture:
     """Return what `look` returns for files of `size` bytes, in a process that a hostile graph may end."""
     limits = Limits(LOOK_SECONDS + LOOK_RATE * size, LOOK_BYTES + LOOK_COPIES * size)
     try:
-        return from_json(run_limited(f"{__name__}:look", limits=limits, path=str(path), **how)[0])
+        return architecture_from_json(run_limited(f"{__name__}:look", limits=limits, path=str(path), **how)[0])
     except TaskError as error:
         raise _unreadable(path, f"one that {error}") from error
 

@@ -16,9 +16,8 @@ from headstart.base.hashing import sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Network
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.sources.architecture import Architecture
-from headstart.sources.base import RECIPE, Identity, Source, Weights
-from headstart.sources.taps import Tap
+from headstart.sources.base import RECIPE, Architecture, Identity, Source, Weights
+from headstart.sources.layers import Tap
 
 if TYPE_CHECKING:
     from torch import nn
@@ -141,8 +140,7 @@ def plain(weights: Weights) -> dict[str, NDArray[np.float32]]:
 def with_changes(source: Source, weights: Weights) -> nn.Module:
     """Return a copy of the module of a source with some of its weights changed.
 
-    Raises:
-        SourceError: a weight is none of the module's, or of another shape.
+    SourceError: a weight is none of the module's, or of another shape.
     """
     import torch
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.sources.architecture import Architecture
+from headstart.sources.base import Architecture
+from headstart.sources.layers import Stage, Tap, more_taps, taps
 from headstart.sources.networks.tapped import seen
-from headstart.sources.taps import Stage, Tap, more_taps, taps
 
 LATE_STAGES = 4
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

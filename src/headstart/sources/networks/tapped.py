@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.sources.taps import Tap
+from headstart.sources.layers import Tap
 
 
 def reduced(values: Tensor, reduction: str, channels_last: bool) -> Tensor:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from headstart.base.errors import SourceError, did_you_mean
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.base import Identity
+from headstart.sources.layers import Stage, more_taps, taps
 from headstart.sources.networks.source import TorchSource, build_seeded
-from headstart.sources.taps import Stage, more_taps, taps
 from headstart.sources.uri import Spec, refuse_revision
 
 if TYPE_CHECKING:

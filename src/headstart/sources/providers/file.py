@@ -20,9 +20,9 @@ from headstart.sources.base import Identity
 from headstart.sources.checkpoints import source_folder
 from headstart.sources.checkpoints.keras_file import SUFFIXES
 from headstart.sources.checkpoints.source_folder import SourceDescription
+from headstart.sources.layers import Tap
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
-from headstart.sources.taps import Tap
 from headstart.sources.uri import Spec
 
 if TYPE_CHECKING:

@@ -18,11 +18,10 @@ from headstart.base.errors import SourceError, did_you_mean, missing_extra
 from headstart.base.hashing import sha256_json
 from headstart.engines.base import STEP
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.sources.architecture import Architecture, remembered
-from headstart.sources.base import Identity, Source, TextPreprocessing
+from headstart.sources.base import Architecture, Identity, Source, TextPreprocessing, remembered
 from headstart.sources.hub.repository import SMALL, HubFile, Repository
+from headstart.sources.layers import POOLINGS, Pooling
 from headstart.sources.networks.source import Built, TorchSource, build_seeded, source_of
-from headstart.sources.taps import POOLINGS, Pooling
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps, middle_layers
 from headstart.sources.uri import Spec, refuse_long_texts
 
@@ -36,24 +35,16 @@ FAMILIES = (
     "vit", "deit", "dinov2", "dinov2_with_registers", "beit", "swin", "swinv2", "convnext", "convnextv2", "resnet",
     "regnet", "mobilenet_v2", "clip", "clip_vision_model", "siglip", "siglip_vision_model",
 )  # fmt: skip
-"""What `transformers_image` knows how to pool."""
+"""What `transformers_networks` knows how to pool."""
 OTHER_KINDS = {
     "text": ("vocab_size", "text_config", "n_vocab", "d_ff"),
     "sound": ("num_mel_bins", "conv_kernel", "feat_extract_norm"),
 }
 """Keys by which the settings of a network for another kind of data are told."""
 TEXT_FAMILIES = (
-    "bert",
-    "distilbert",
-    "roberta",
-    "xlm-roberta",
-    "camembert",
-    "mpnet",
-    "modernbert",
-    "electra",
-    "albert",
-)
-"""What `transformers_text` knows how to build."""
+    "bert", "distilbert", "roberta", "xlm-roberta", "camembert", "mpnet", "modernbert", "electra", "albert",
+)  # fmt: skip
+"""The encoders of texts that it knows how to build."""
 TOKENIZER, MODULES, LIMITS, PROMPTS = (
     "tokenizer.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
 )  # fmt: skip
@@ -74,11 +65,8 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
     """Return the network `ORG/NAME` of the hub, for pictures or texts, with its weights or random ones.
 
     Its weights are fetched and checked here; the branch is resolved to a commit, which `info.revision` states.
-
-    Raises:
-        SourceError: no such name or revision, it cannot be had, it needs code of its own, it is no network for
-            pictures or texts, or its weights do not fit it.
-        MissingExtra: transformers is not installed.
+    SourceError: no such name or revision, it cannot be had, it needs code of its own, it is no network for pictures or
+    texts, or its weights do not fit it. MissingExtra: transformers is not installed.
     """
     repository = Repository(spec.name, spec.revision, uri=spec.uri)
     made_of = read_model(repository)
@@ -212,7 +200,7 @@ def _inspect(made_of: Mapping[str, Any], uri: str, body: nn.Module, notes: tuple
         architecture = inspect_timm(body)
         classes = 0 if any("features only" in note for note in notes) else architecture.classes
         return replace(architecture, classes=classes, notes=notes)
-    from headstart.sources.networks.transformers_image import inspect_transformers
+    from headstart.sources.networks.transformers_networks import inspect_transformers
 
     return replace(inspect_transformers(body, made_of["processor"], uri), notes=notes)
 
@@ -224,7 +212,7 @@ def _image_network(
         from headstart.sources.providers.timm import build_configured
 
         return build_configured(made_of["config"], state, where=where)
-    from headstart.sources.networks.transformers_image import build_classifier
+    from headstart.sources.networks.transformers_networks import build_classifier
 
     return build_classifier(made_of["config"], state, where=where)
 
@@ -264,7 +252,7 @@ def _open_text(
     architecture = f"{identity.architecture} {key[:16]} transformers {version('transformers')}"
 
     def network(state: dict[str, Tensor] | None, where: str) -> nn.Module:
-        from headstart.sources.networks.transformers_text import build_encoder
+        from headstart.sources.networks.transformers_networks import build_encoder
 
         return build_encoder(config, pooling, state, where=where)
 

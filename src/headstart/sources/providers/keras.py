@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.base.config import offline
+from headstart.base.disk import write_folder
 from headstart.base.errors import SourceError, UsageError, did_you_mean, list_some, missing_extra
-from headstart.base.hashing import sha256_file
-from headstart.sources.architecture import Architecture, remembered
-from headstart.sources.base import Identity
-from headstart.sources.checkpoints.source_folder import DESCRIPTION, SourceDescription
+from headstart.base.hashing import sha256, sha256_file
+from headstart.sources.base import Architecture, Identity, SourceInfo, remembered
+from headstart.sources.checkpoints.source_folder import DESCRIPTION, KERAS, SourceDescription, to_json
 from headstart.sources.keras.applications import APPLICATIONS, build_application, import_keras
 from headstart.sources.networks.source import TorchSource, source_of
+from headstart.sources.registry import open_source
 from headstart.sources.uri import Spec, parse, refuse_revision
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 DEVIATION = (0.229, 0.224, 0.225)
 EFFICIENTNET_VARIANCE = "layers/normalization/vars/1"
+WEIGHTS = "weights.safetensors"
 CONVERT_AGAIN = "convert the source again with this version"
 TRAINED_ON = "ImageNet-1k classification (1.28 million photos, 1,000 classes)"
 
@@ -40,12 +42,9 @@ def open_named(spec: Spec, *, weights: str, seed: int, size: int | None = None) 
 
     At the size that it was trained for, the released weights come with their classifier (`include_top=True`); at
     another size they have none, and random weights, which Keras's own initialisers draw, never have one. `size` is the
-    side of the input in pixels; None for the one that it was trained for.
-
-    Raises:
-        SourceError: Keras has no such name or cannot build it at that size, or its weights cannot be had.
-        MissingExtra: Keras is not installed.
-        UsageError: a size below the least that the network takes.
+    side of the input in pixels; None for the one that it was trained for. SourceError: Keras has no such name or cannot
+    build it at that size, or its weights cannot be had. MissingExtra: Keras is not installed. UsageError: a size below
+    the least that the network takes.
     """
     name, side = spec.name, check_application(spec, size)
     refuse_revision(spec, "Keras releases the weights of an application once")
@@ -162,6 +161,45 @@ def load(name: str, side: int, path: Path, *, top: bool, released: bool = False)
     network = KerasNetwork(model).eval()
     check_finite(network.state_dict(), where=str(path))
     return network, tuple(name for name in arrays if name not in set(names.values()))
+
+
+def convert(uri: str, folder: Path, *, weights: str = "pretrained", seed: int = 0) -> SourceInfo:
+    """Write a Keras source as a folder that `file:FOLDER` opens, and return what that source is, of the same features.
+
+    Args:
+        uri: `keras:NAME`.
+        folder: absent, empty, or one that this function wrote, which is replaced.
+        weights: `pretrained`, `none`, or the path of a Keras file with weights of this architecture.
+        seed: of random weights.
+
+    Raises:
+        SourceError: no Keras source, or its weights cannot be had.
+        UsageError: the folder holds something else, or the disk cannot be written.
+    """
+    if parse(uri).provider != "keras":
+        raise SourceError("only keras: sources are converted", repr(uri), "name one, such as keras:Xception")
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if (folder.exists() and not folder.is_dir()) or names not in ([], [DESCRIPTION, WEIGHTS]):
+        raise SourceError(f"{folder} must be absent, empty or a converted source", "another", "name another folder")
+    source = open_source(uri, weights=weights, seed=seed)
+    assert isinstance(source, TorchSource)  # as every keras: source is
+    from safetensors.torch import save
+
+    state = source.module().state_dict()
+    data = save({name: value.contiguous() for name, value in state.items() if value.is_floating_point()})
+    description = SourceDescription(
+        graph=KERAS,
+        arch=uri,
+        origin=uri,
+        weights=WEIGHTS,
+        licence=source.identity.licence,
+        trained_on=source.identity.trained_on,
+        members={WEIGHTS: sha256(data)},
+        preprocessing=source.preprocessing,
+        settings={"top": source.identity.classes > 0},
+    )
+    write_folder(folder, {WEIGHTS: data, DESCRIPTION: to_json(description)})
+    return open_source(f"file:{folder}").info
 
 
 def open_converted(folder: Path, description: SourceDescription, *, uri: str, weights: str, seed: int) -> TorchSource:

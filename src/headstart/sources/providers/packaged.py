@@ -19,8 +19,8 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import Tokens
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, Source, TextPreprocessing
+from headstart.sources.layers import Stage, more_taps, taps
 from headstart.sources.networks.source import TorchSource, build_seeded
-from headstart.sources.taps import Stage, more_taps, taps
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps, middle_layers
 from headstart.sources.uri import Spec, refuse_long_texts, refuse_revision
 

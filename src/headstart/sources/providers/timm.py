@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import SourceError, did_you_mean
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.sources.architecture import Architecture, remembered
-from headstart.sources.base import Identity
+from headstart.sources.base import Architecture, Identity, remembered
 from headstart.sources.hub.repository import Repository
 from headstart.sources.networks.source import TorchSource, build_seeded, look_without_numbers, source_of
 from headstart.sources.uri import Spec

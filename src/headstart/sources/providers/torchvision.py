@@ -14,8 +14,7 @@ from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.hashing import sha256_file
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.sources.architecture import Architecture, remembered
-from headstart.sources.base import Identity
+from headstart.sources.base import Architecture, Identity, remembered
 from headstart.sources.networks.source import TorchSource, build_seeded, look_without_numbers, source_of
 from headstart.sources.uri import Spec
 

@@ -19,8 +19,8 @@ from headstart.data.text import Tokens, text_of
 from headstart.engines.base import Network
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, Source, TextPreprocessing, Weights
+from headstart.sources.layers import Tap
 from headstart.sources.networks.source import plain, with_changes
-from headstart.sources.taps import Tap
 
 if TYPE_CHECKING:
     import torch
@@ -37,10 +37,8 @@ class Tokenizer:
     """Cuts texts into token ids as a `tokenizer.json` says; safe to call from several threads.
 
     Unless `special` is off, a piece begins and ends with the marks that the file puts there ([CLS] … [SEP]).
-
-    Raises:
-        SourceError: there is no such file, or it describes no tokenizer.
-        MissingExtra: the library `tokenizers` is not installed.
+    SourceError: there is no such file, or it describes no tokenizer. MissingExtra: the library `tokenizers` is not
+    installed.
     """
 
     def __init__(self, path: Path, reading: TextPreprocessing, *, special: bool = True) -> None:

@@ -81,9 +81,8 @@ class _Lines:
 def open_index(path: Path) -> WordIndex:
     """Return the index of a file of word vectors, from the cache where the file is as it was.
 
-    Raises:
-        SourceError: there is no such file, it holds no word vectors, or more than 1 % of its lines are broken.
-        UsageError: the cache cannot be written.
+    SourceError: there is no such file, it holds no word vectors, or more than 1 % of its lines are broken. UsageError:
+    the cache cannot be written.
     """
     if not path.is_file():
         raise SourceError("words:PATH must be a file of word vectors", f"no file {path}", "check the path")

@@ -19,7 +19,7 @@ from headstart.data.text import Tokens, text_of
 from headstart.engines.base import Network
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, Source, TextPreprocessing, Weights
-from headstart.sources.taps import Tap
+from headstart.sources.layers import Tap
 from headstart.sources.text.word_index import WordIndex, hash_of
 from headstart.sources.text.word_vectors import LearnedVectors, Vectors
 
@@ -33,8 +33,6 @@ SIF_SMOOTHING = 1e-3
 """`a` of the smooth inverse frequency (Arora et al. 2017): words that are commoner than this count less."""
 COMMON_WORDS = 2_000
 """Words from which the component that all texts share is found."""
-
-
 MIN_TEXTS_OF_A_NEW_WORD = 2
 """Texts that a word must stand in to get a vector of its own, where the file has none for it."""
 TABLE_NAME = "vectors.weight"
@@ -83,8 +81,7 @@ class WordSource(Source):
     def prepare(self, data: bytes) -> Tokens:
         """Return the words of one text that the file knows, by their places in the index.
 
-        Raises:
-            BadExample: the bytes are no text, or a blank one.
+        BadExample: the bytes are no text, or a blank one.
         """
         places = [self.vectors.find(word) for word in WORD.findall(text_of(data))]
         known = np.array([place for of_word in places for place in of_word], dtype=np.int32)

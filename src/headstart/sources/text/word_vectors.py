@@ -89,8 +89,7 @@ class Vectors:
     def original(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the vectors of the file by their places, float32 of shape (n, width).
 
-        Raises:
-            SourceError: one of them is not made of finite numbers.
+        SourceError: one of them is not made of finite numbers.
         """
         vectors = np.empty((len(ids), self._index.about.width), dtype=np.float32)
         for row, place in enumerate(ids.tolist()):

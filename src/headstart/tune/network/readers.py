@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from headstart.sources.layers import Tap
 from headstart.sources.networks.bert import mean_of_tokens
 from headstart.sources.networks.tapped import Tapped, reduced
-from headstart.sources.taps import Tap
 
 Inputs = tuple[Tensor, ...]
 """The inputs of a network: a row of each tensor an example."""

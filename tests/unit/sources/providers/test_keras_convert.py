@@ -14,8 +14,8 @@ from keras_models import photos, randomise, save_released, torch_features
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.engines.environment import without_tensorflow
-from headstart.sources.convert import convert
 from headstart.sources.keras.applications import APPLICATIONS, build_application, import_keras
+from headstart.sources.providers.keras import convert
 from headstart.sources.registry import open_source
 
 torch = pytest.importorskip("torch")

@@ -1,7 +1,7 @@
-"""Image models of transformers in timm's two steps, built from their settings, with their weights loaded strictly.
+"""Networks of transformers, built from their settings, with their weights loaded strictly.
 
-Imports torch and transformers: only `providers.huggingface` and `transformers_text` import this file, and only when
-they build a network.
+Image models come in timm's two steps, encoders of texts as blocks. Imports torch and transformers: only
+`providers.huggingface` imports this file, and only when it builds a network.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from headstart.base.errors import SourceError, list_some
-from headstart.sources.architecture import Architecture
+from headstart.sources.base import Architecture
+from headstart.sources.layers import Pooling
+from headstart.sources.networks.bert import mean_of_tokens
 from headstart.sources.networks.image_processor import preprocessing_of
 from headstart.sources.networks.stages import as_stage, look_for_architecture
 from headstart.sources.networks.tapped import seen
@@ -107,6 +110,23 @@ FAMILIES = {
     "siglip": Family("SiglipVisionModel", _attended, vision=True),
     "siglip_vision_model": Family("SiglipVisionModel", _attended),
 }
+
+TEXT_FAMILIES = {
+    "bert": Family("BertModel", dense=True),
+    "distilbert": Family("DistilBertModel"),
+    "roberta": Family("RobertaModel", dense=True),
+    "xlm-roberta": Family("XLMRobertaModel", dense=True),
+    "camembert": Family("CamembertModel", dense=True),
+    "mpnet": Family("MPNetModel", dense=True),
+    "modernbert": Family("ModernBertModel"),
+    "electra": Family("ElectraModel"),
+    "albert": Family("AlbertModel", dense=True),
+}
+UNUSED_BY_TEXTS = (
+    "cls.", "pooler.", "classifier.", "pre_classifier.", "lm_head.", "qa_outputs.", "vocab_", "predictions.",
+    "sop_classifier.", "discriminator_predictions.", "generator_", "head.", "decoder.",
+)  # fmt: skip
+"""How tensors are named, once their prefix is off, that no features of texts need."""
 
 
 class Steps(nn.Module):
@@ -210,8 +230,7 @@ def _class_and_config(family: Family, settings: Mapping[str, Any]) -> tuple[Any,
 def _check_loaded(model: Any, report: Mapping[str, Any], where: str, unused: tuple[str, ...]) -> tuple[str, ...]:
     """Prove that every weight of the body was loaded, take off a classifier that was not, and return what to tell.
 
-    Raises:
-        SourceError: a weight of the body is missing, has another shape, or is left over.
+    SourceError: a weight of the body is missing, has another shape, or is left over.
     """
     own = f"{model.base_model_prefix}."
     headed = hasattr(model, model.base_model_prefix)
@@ -315,3 +334,41 @@ def _stages(body: Steps, blank: Tensor) -> list[str]:
         return names
     ends = {stage.positions: name for name in names if (stage := as_stage("", name, outputs[name])) is not None}
     return list(ends.values())
+
+
+class Encoder(nn.Module):
+    """The blocks of an encoder: its own pooled vector, and the mean over tokens of further layers."""
+
+    def __init__(self, model: Any, pooling: Pooling) -> None:
+        super().__init__()
+        self.model, self.pooling = model, pooling
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """Return the blocks, float32 of shape (n, width) each, for ids and mask of shape (n, length)."""
+        outputs = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        pooled = self._pooled(outputs.last_hidden_state, mask)
+        if self.pooling.normalise:
+            pooled = F.normalize(pooled, dim=1)
+        layers = (mean_of_tokens(outputs.hidden_states[at + 1], mask) for at in self.pooling.layers)
+        return (pooled, *(F.normalize(layer, dim=1) for layer in layers))
+
+    def _pooled(self, values: Tensor, mask: Tensor) -> Tensor:
+        if self.pooling.operation == "cls":
+            return values[:, 0]
+        if self.pooling.operation == "max":
+            return values.masked_fill(mask[:, :, None] == 0, -1e9).amax(1)
+        mean = mean_of_tokens(values, mask)
+        if self.pooling.operation == "mean":
+            return mean
+        return mean * mask.sum(1, keepdim=True).to(values.dtype).sqrt()
+
+
+def build_encoder(
+    settings: dict[str, Any], pooling: Pooling, state: dict[str, Tensor] | None, *, where: str
+) -> Encoder:
+    """Return the encoder in inference mode; arguments and errors are those of `build_classifier`."""
+    family = TEXT_FAMILIES[settings["model_type"]]
+    bare = {**settings, "architectures": None}
+    # Eager attention can be traced for batches of any size.
+    model, _ = build_network(family, bare, state, where=where, unused=UNUSED_BY_TEXTS, attention="eager")
+    return Encoder(model, pooling).eval()
