@@ -43,7 +43,10 @@ def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None, *, kin
     Raises:
         DataError: there is none, the lengths differ, or there are fewer than two classes.
     """
-    items, labels = list(items), None if labels is None else list(labels)
+    try:
+        items, labels = list(items), None if labels is None else list(labels)
+    except TypeError as error:
+        raise DataError("items and labels must be lists or arrays", error, "put them in lists") from error
     if labels is not None and len(items) != len(labels):
         raise DataError("items and labels must be equally many", f"{len(items)} and {len(labels)}", "give one each")
     if not items:

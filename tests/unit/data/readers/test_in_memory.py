@@ -95,3 +95,9 @@ def test_what_is_no_picture_is_skipped_with_a_reason(item, reason):
 def test_pairs_that_cannot_be_used(data, says):
     with pytest.raises(DataError, match=says):
         open_dataset(data)
+
+
+@pytest.mark.parametrize("data", [(None, None), (3, [1]), (["x.jpg"], 4.0), (np.array(1), np.array(2))])
+def test_what_is_no_list_is_refused(data):
+    with pytest.raises(DataError, match="items and labels must be lists or arrays"):
+        open_dataset(data)
