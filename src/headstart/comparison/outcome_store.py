@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from headstart.base.disk import write_atomic
-from headstart.base.errors import UsageError
 from headstart.base.hashing import canonical_json
 from headstart.judge.benefit.results import Outcome
-from headstart.tune.training.checkpoint import Checkpoint, differences, newest, save, storable
+from headstart.tune.training.checkpoint import Checkpoint, check_same, newest, save, storable
 
 IDENTITY = "comparison.json"
 
@@ -38,13 +37,7 @@ class Outcomes:
             return
         path = self.folder / IDENTITY
         if path.exists():
-            changed = differences(json.loads(path.read_text(encoding="utf-8")), storable(dict(identity)))
-            if changed:
-                raise UsageError(
-                    "--resume goes on with the same data and arguments",
-                    "; ".join(changed),
-                    "give them as they were, or start anew in another folder",
-                )
+            check_same(json.loads(path.read_text(encoding="utf-8")), storable(dict(identity)))
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, canonical_json(storable(dict(identity))))
@@ -71,13 +64,9 @@ class Outcomes:
             checkpoint = newest(self.folder / name, self._say)
             if checkpoint is not None:
                 arrays, state = checkpoint.tensors, checkpoint.state
+                epochs, right, loss, seconds = (arrays[part] for part in ("epochs", "right", "loss", "seconds"))
                 self._outcomes[name] = Outcome(
-                    arrays["epochs"],
-                    arrays["right"],
-                    arrays["loss"],
-                    arrays["seconds"],
-                    cut=bool(state["cut"]),
-                    note=str(state["note"]),
+                    epochs, right, loss, seconds, cut=bool(state["cut"]), note=str(state["note"])
                 )
         return self._outcomes.get(name)
 

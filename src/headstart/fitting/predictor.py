@@ -20,7 +20,7 @@ from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import CHOICE_VERSION, HeadChoice, affordable_kinds, choose_head, choose_layer
 from headstart.heads.stacking import Stacking
 from headstart.heads.tfidf import TfidfChoice, TfidfHead
-from headstart.judge.baselines import SIMPLE_BASELINES
+from headstart.judge.baselines import simple_baseline
 from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO
@@ -157,7 +157,7 @@ def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
     train, test = prepared.baseline_inputs(learned.positions), prepared.baseline_inputs(tested.positions)
 
     def choose() -> tuple[dict[str, Any], Arrays]:
-        return {}, {"probabilities": SIMPLE_BASELINES[kind](train, y, test, c=c, seed=seed, counts=learned.counts)}
+        return {}, {"probabilities": simple_baseline(train, y, test, c=c, seed=seed, counts=learned.counts)}
 
     numbers = [train, y, test, learned.counts]
     _, arrays = remembered_choice(f"simple {kind}", numbers, {"classes": c, "seed": seed}, choose)

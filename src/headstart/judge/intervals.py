@@ -157,7 +157,6 @@ def crossed_bootstrap(
     overlap: float = 0.0,
     simultaneous: int = 1,
     seed: int,
-    resamples: int = RESAMPLES,
 ) -> list[Estimate]:
     """Return figures made of the means of paired results, each with its interval over seeds and test examples together.
 
@@ -181,11 +180,11 @@ def crossed_bootstrap(
     padded = table.with_pseudo(pseudo_results)
     seeds, n = table.tested.shape
     rng = np.random.default_rng(seed)
-    of_examples = _variance(statistics, padded.by_example(rng, resamples)) * (n + 1) / max(1, n - 1)
+    of_examples = _variance(statistics, padded.by_example(rng)) * (n + 1) / max(1, n - 1)
     of_seeds = added = np.zeros(len(values))
     if seeds > 1:
-        of_seeds = _variance(statistics, padded.by_seed(rng, resamples)) * seeds / (seeds - 1)
-        of_results = _variance(statistics, padded.by_result(rng, resamples))
+        of_seeds = _variance(statistics, padded.by_seed(rng)) * seeds / (seeds - 1)
+        of_results = _variance(statistics, padded.by_result(rng))
         added = np.maximum(0, of_seeds - of_results) * (1 + seeds * overlap)
     variances = added + of_examples
     squares = np.square(np.maximum(of_seeds, added)) / max(1, seeds - 1) + np.square(of_examples) / max(1, n - 1)
@@ -232,12 +231,7 @@ def proportions(
 ) -> list[Estimate]:
     """Return the mean of results in 0..1, of shape (s, p, n), at each point, with intervals over seeds and examples."""
     estimates = crossed_bootstrap(
-        [results],
-        lambda means: means[0],
-        tested=tested,
-        pseudo_results=((1.0,), (0.0,)),
-        overlap=overlap,
-        seed=seed,
+        [results], lambda means: means[0], tested=tested, pseudo_results=((1.0,), (0.0,)), overlap=overlap, seed=seed
     )
     return [estimate.clipped(0.0, 1.0) for estimate in estimates]
 
@@ -277,26 +271,26 @@ class _Results:
     def means(self) -> list[NDArray[np.float64]]:
         return self._means(self.x.sum(axis=(0, 1))[None], self.tested.sum()[None])
 
-    def by_seed(self, rng: np.random.Generator, resamples: int) -> list[NDArray[np.float64]]:
+    def by_seed(self, rng: np.random.Generator) -> list[NDArray[np.float64]]:
         seeds = len(self.x)
-        drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples).astype(np.float64)
+        drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES).astype(np.float64)
         return self._means(drawn @ self.x.sum(axis=1), drawn @ self.tested.sum(axis=1))
 
-    def by_example(self, rng: np.random.Generator, resamples: int) -> list[NDArray[np.float64]]:
-        return self._drawn(self.x.sum(axis=0), self.tested.sum(axis=0), rng, resamples)
+    def by_example(self, rng: np.random.Generator) -> list[NDArray[np.float64]]:
+        return self._drawn(self.x.sum(axis=0), self.tested.sum(axis=0), rng)
 
-    def by_result(self, rng: np.random.Generator, resamples: int) -> list[NDArray[np.float64]]:
+    def by_result(self, rng: np.random.Generator) -> list[NDArray[np.float64]]:
         tested = self.tested.ravel() > 0
-        return self._drawn(self.x.reshape(len(tested), -1)[tested], self.tested.ravel()[tested], rng, resamples)
+        return self._drawn(self.x.reshape(len(tested), -1)[tested], self.tested.ravel()[tested], rng)
 
     def _drawn(
-        self, x: NDArray[np.float64], counts: NDArray[np.float64], rng: np.random.Generator, resamples: int
+        self, x: NDArray[np.float64], counts: NDArray[np.float64], rng: np.random.Generator
     ) -> list[NDArray[np.float64]]:
         n, step = len(x), max(1, MAX_RANDOM_NUMBERS // len(x))
         both = np.concatenate([x, counts[:, None]], axis=1).astype(np.float32)
         sums = [
-            rng.standard_exponential((min(step, resamples - low), n), np.float32) @ both
-            for low in range(0, resamples, step)
+            rng.standard_exponential((min(step, RESAMPLES - low), n), np.float32) @ both
+            for low in range(0, RESAMPLES, step)
         ]
         drawn = np.concatenate(sums).astype(np.float64)
         return self._means(drawn[:, :-1], drawn[:, -1])

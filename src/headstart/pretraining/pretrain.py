@@ -24,7 +24,7 @@ from headstart.data.readers.open import open_dataset
 from headstart.data.split import hold_out, split
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.modality import EXTRACTION_PROFILES, TextSummary
-from headstart.judge.baselines import MAX_BASELINE_EXAMPLES, SIMPLE_BASELINES, majority_baseline
+from headstart.judge.baselines import MAX_BASELINE_EXAMPLES, majority_baseline, simple_baseline
 from headstart.judge.gate import judge_gate
 from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.result import CARD, PretrainResult, RunInputs, TestResult, build_pretrain_result
@@ -163,7 +163,7 @@ def open_architecture(uri: str, *, seed: int) -> TorchSource:
 def read_examples(data: Any, options: PretrainOptions, progress: Progress) -> Scan:
     """Return the data, every example read once; of some classes alone where the options name them."""
     dataset = open_dataset(data, root=options.root)
-    if dataset.kind not in SIMPLE_BASELINES:
+    if dataset.kind == "text":
         raise DataError("pretrain takes photos or recordings", dataset.items, "name a data set of one of these")
     if dataset.kind == "sound" and options.horizontal_flip:
         raise UsageError(
@@ -290,7 +290,7 @@ def evaluate_network(
             baseline_inputs(dataset, positions, network.preprocessing, progress) for positions in (known, splits.test)
         )
         with progress.step("Fitting the simple baseline"):
-            simple = SIMPLE_BASELINES[dataset.kind](x, dataset.class_ids(known), x_test, c=c, seed=seed)
+            simple = simple_baseline(x, dataset.class_ids(known), x_test, c=c, seed=seed)
     return TestResult(probabilities, y, judge_gate(probabilities, majority, simple, y, seed=seed))
 
 

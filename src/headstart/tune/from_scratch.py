@@ -110,7 +110,6 @@ def train_from_scratch(
     *,
     augment: bool = True,
     horizontal_flip: bool = True,
-    name: str = "Pretraining",
     budget: float | None = None,
     folder: Path | None = None,
     identity: Mapping[str, Any] | None = None,
@@ -139,7 +138,7 @@ def train_from_scratch(
         return train(
             pretrain_task(network, examples, validation),
             recipe,
-            name=name,
+            name="Pretraining",
             budget=budget,
             folder=folder,
             identity={**(identity or {}), "arch": network.arch, **own_identity},

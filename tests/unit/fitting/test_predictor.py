@@ -28,8 +28,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
     monkeypatch.setattr(predictor, "choose_head", counting("choose_head", predictor.choose_head))
     monkeypatch.setattr(predictor, "fit_text_baseline", counting("fit_text_baseline", predictor.fit_text_baseline))
-    baselines = predictor.SIMPLE_BASELINES
-    monkeypatch.setitem(baselines, "image", counting("pixel_baseline", baselines["image"]))
+    monkeypatch.setattr(predictor, "simple_baseline", counting("simple_baseline", predictor.simple_baseline))
     return calls
 
 
@@ -54,7 +53,7 @@ def test_photos_too_and_other_labels_are_another_choice(
     photos = toy_photos(tmp_path / "photos", classes=2, per_class=12, seed=0)
     how: dict[str, Any] = {"source": "arch:lenet5", "weights": "none", "engine": "torch"}
     first, second = hs.fit(photos, **how), hs.fit(photos, **how)
-    assert counted == {"choose_head": 1, "pixel_baseline": 1}
+    assert counted == {"choose_head": 1, "simple_baseline": 1}
     np.testing.assert_array_equal(first.head.weight, second.head.weight)
     assert first.report["baselines"] == second.report["baselines"]
     (photos / sorted(path.name for path in photos.iterdir())[0]).rename(photos / "zebra")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from headstart.base.errors import UsageError
-from headstart.judge.baselines import majority_baseline, pixel_baseline
+from headstart.judge.baselines import majority_baseline, simple_baseline
 
 
 def pictures(n, c, seed=0):
@@ -23,7 +23,7 @@ def test_majority_gives_the_training_frequencies():
 def test_pixels_that_tell_are_learned():
     train, y = pictures(244, 2)
     test, truth = pictures(200, 2, seed=1)
-    found = pixel_baseline(train, y, test, c=2, seed=0)
+    found = simple_baseline(train, y, test, c=2, seed=0)
     assert found.shape == (200, 2)
     assert found.sum(axis=1) == pytest.approx(np.ones(200), abs=1e-5)
     assert (found.argmax(axis=1) == truth).mean() > 0.9
@@ -32,21 +32,21 @@ def test_pixels_that_tell_are_learned():
 def test_pixels_that_tell_nothing_stay_at_chance():
     rng = np.random.default_rng(0)
     train, test = rng.integers(0, 256, size=(2, 100, 768), dtype=np.uint8)
-    found = pixel_baseline(train, np.arange(100) % 2, test, c=2, seed=0)
+    found = simple_baseline(train, np.arange(100) % 2, test, c=2, seed=0)
     assert 0.3 < (found.argmax(axis=1) == np.arange(100) % 2).mean() < 0.7
     assert np.abs(found - 0.5).mean() < 0.2
 
 
 def test_all_black_pictures_and_a_class_without_examples_are_borne():
     black = np.zeros((20, 768), np.uint8)
-    found = pixel_baseline(black, np.arange(20) % 2 * 2, black[:3], c=3, seed=0)
+    found = simple_baseline(black, np.arange(20) % 2 * 2, black[:3], c=3, seed=0)
     assert found == pytest.approx(np.tile([0.5, 0, 0.5], (3, 1)), abs=1e-6)
 
 
 def test_only_so_many_pictures_are_fitted_on():
     train, y = pictures(300, 3)
     test, truth = pictures(90, 3, seed=1)
-    found, again, whole = (pixel_baseline(train, y, test, c=3, seed=0, limit=limit) for limit in (60, 60, 300))
+    found, again, whole = (simple_baseline(train, y, test, c=3, seed=0, limit=limit) for limit in (60, 60, 300))
     assert (found == again).all()
     assert (found != whole).any()
     assert (found.argmax(axis=1) == truth).mean() > 0.7
@@ -54,4 +54,4 @@ def test_only_so_many_pictures_are_fitted_on():
 
 def test_one_class_is_refused():
     with pytest.raises(UsageError, match="two classes"):
-        pixel_baseline(np.zeros((5, 768), np.uint8), np.zeros(5, int), np.zeros((1, 768), np.uint8), c=2, seed=0)
+        simple_baseline(np.zeros((5, 768), np.uint8), np.zeros(5, int), np.zeros((1, 768), np.uint8), c=2, seed=0)

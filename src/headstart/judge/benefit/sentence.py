@@ -49,9 +49,9 @@ def _positive_interval(difference: Estimate) -> str:
     return f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
 
 
-def _signed(difference: Estimate, unit: str = " points") -> str:
+def _signed(difference: Estimate) -> str:
     """Return a difference in points with its sign and its interval."""
-    return f"{100 * difference.value:+.1f}{unit} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+    return f"{100 * difference.value:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
 
 
 def _compared(difference: Estimate) -> str:

@@ -81,13 +81,14 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     return None
 
 
-def clear(folder: Path) -> None:
-    """Remove the checkpoints in `folder`, and the folder too if nothing else is in it."""
-    sweep(folder)
-    for _, path in _found(folder):
-        _remove(path)
-    with suppress(OSError):
-        folder.rmdir()
+def check_same(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    """Raise UsageError, with their `differences`, unless the arguments of a run are those that were saved."""
+    if changed := differences(saved, current):
+        raise UsageError(
+            "--resume goes on with the same data and arguments",
+            "; ".join(changed),
+            "give them as they were, or start anew in another folder",
+        )
 
 
 def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,9 @@ def train(
     """
     keep_freed()
     run_identity = {**asdict(recipe), **(identity or {})}
-    run = _Run(task, recipe, budget=budget, folder=folder, identity=run_identity, progress=progress or Progress())
-    run.trackers, run.seconds_between_checkpoints = trackers, seconds_between_checkpoints
+    run = _Run(
+        task, recipe, budget, folder, run_identity, seconds_between_checkpoints, trackers, progress or Progress()
+    )
     with interruptible() as stop, tracking(trackers, {RUN: name, **run_identity}):
         if not run.restore():
             run.begin()
@@ -87,23 +88,21 @@ def train(
     return run.result()
 
 
+@dataclass
 class _Run:
     """One run under way."""
 
-    def __init__(
-        self,
-        task: Task,
-        recipe: Recipe,
-        *,
-        budget: float | None,
-        folder: Path | None,
-        identity: dict[str, Any],
-        progress: Progress,
-    ) -> None:
-        self.task, self.recipe, self.budget, self.folder = task, recipe, budget, folder
-        self.identity, self.progress = identity, progress
-        self.trackers: Sequence[Tracker] = ()
-        self.seconds_between_checkpoints = SECONDS_BETWEEN_CHECKPOINTS
+    task: Task
+    recipe: Recipe
+    budget: float | None
+    folder: Path | None
+    identity: dict[str, Any]
+    seconds_between_checkpoints: float
+    trackers: Sequence[Tracker]
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        task, recipe = self.task, self.recipe
         self.state = RunState(planned=recipe.epochs, micro_batches=recipe.micro_batches)
         groups = [
             {

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.base.errors import UsageError
-from headstart.tune.training.checkpoint import Checkpoint, differences, newest, save, storable, under, with_nan
+from headstart.tune.training.checkpoint import Checkpoint, check_same, newest, save, storable, under, with_nan
 from headstart.tune.training.task import Task, load_tensors
 
 
@@ -114,12 +113,7 @@ def load_run(
         return None
     saved = {**checkpoint.state["identity"], "what learns": checkpoint.state["learns"]}
     expected = {**storable(dict(identity)), "what learns": [weight.name for weight in task.weights]}
-    if changed := differences(saved, expected):
-        raise UsageError(
-            "--resume goes on with the same data and arguments",
-            "; ".join(changed),
-            "give them as they were, or start anew in another folder",
-        )
+    check_same(saved, expected)
     named = {name: torch.from_numpy(array.copy()) for name, array in checkpoint.tensors.items()}
     load_tensors(task, under("now/", named))
     tensors.best, tensors.start = under("best/", named), under("start/", named)

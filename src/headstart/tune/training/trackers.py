@@ -53,7 +53,7 @@ def open_trackers(*, tensorboard: Path | None, track: str | None, progress: Prog
         trackers.append(FailSafeTracker(TensorBoard(tensorboard), errors=(OSError,), progress=progress))
     if track is not None:
         check_choice("track", track, TRACKERS)
-        tracker = MLflow(NAME) if track == "mlflow" else WandB(NAME)
+        tracker = MLflow() if track == "mlflow" else WandB()
         trackers.append(FailSafeTracker(tracker, errors=(tracker.error,), progress=progress))
     return trackers
 
@@ -179,19 +179,18 @@ class MLflow:
 
     error: type[Exception]
 
-    def __init__(self, experiment: str) -> None:
+    def __init__(self) -> None:
         """Look for MLflow, or raise MissingExtra; nothing is filed before `started`."""
         self._mlflow = _imported("mlflow", "--track mlflow")
         self._entities = importlib.import_module("mlflow.entities")
-        self._experiment = experiment
         self.error = self._mlflow.MlflowException
 
     def started(self, details: Mapping[str, Any]) -> None:
         """Open a run with the details as its parameters; UsageError where MLflow refuses it."""
         try:
             self._client = self._mlflow.MlflowClient()
-            experiment = self._client.get_experiment_by_name(self._experiment)
-            where = experiment.experiment_id if experiment else self._client.create_experiment(self._experiment)
+            experiment = self._client.get_experiment_by_name(NAME)
+            where = experiment.experiment_id if experiment else self._client.create_experiment(NAME)
             self._run = self._client.create_run(where, run_name=details.get(RUN)).info.run_id
             params = [self._entities.Param(key, _text(value)) for key, value in details.items()]
             self._client.log_batch(self._run, params=params)
@@ -218,10 +217,9 @@ class WandB:
 
     error: type[Exception]
 
-    def __init__(self, project: str) -> None:
+    def __init__(self) -> None:
         """Look for wandb, or raise MissingExtra; nothing is filed before `started`."""
         self._wandb = _imported("wandb", "--track wandb")
-        self._project = project
         self.error = self._wandb.Error
 
     def started(self, details: Mapping[str, Any]) -> None:
@@ -229,9 +227,7 @@ class WandB:
         try:
             # Its capture of the console would garble the progress lines.
             settings = self._wandb.Settings(console="off")
-            self._run = self._wandb.init(
-                project=self._project, name=details.get(RUN), config=dict(details), settings=settings
-            )
+            self._run = self._wandb.init(project=NAME, name=details.get(RUN), config=dict(details), settings=settings)
         except self.error as error:
             raise UsageError(
                 "Weights & Biases must take the run", error, "run: wandb login, or set WANDB_MODE=offline"

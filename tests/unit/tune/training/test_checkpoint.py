@@ -19,7 +19,7 @@ import pytest
 from headstart.base.disk import TEMPORARY
 from headstart.base.errors import UsageError
 from headstart.tune.training import checkpoint as module
-from headstart.tune.training.checkpoint import Checkpoint, clear, differences, newest, save
+from headstart.tune.training.checkpoint import Checkpoint, differences, newest, save
 
 
 def at(step: int, size: int = 12) -> Checkpoint:
@@ -102,20 +102,6 @@ def test_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("")
     assert newest(tmp_path / "a file", silent) is None
     assert newest(tmp_path, silent) is None
-
-
-def test_clear_removes_what_is_ours_and_nothing_else(folder: Path) -> None:
-    (folder / f"{TEMPORARY}{os.getpid()}-step-000000009.safetensors").write_bytes(b"half")
-    kept = ["notes.txt", "step-3.safetensors", "step-000000003.safetensors.bak", f"{TEMPORARY}1-other"]
-    for name in kept:
-        (folder / name).write_text("mine")
-    clear(folder)
-    assert names(folder) == sorted(kept)
-    for name in kept:
-        (folder / name).unlink()
-    clear(folder)
-    assert not folder.exists()
-    clear(folder)
 
 
 @pytest.mark.parametrize(
@@ -417,7 +403,7 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay__DSK_06(folder: P
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     ended = [f"{TEMPORARY}{pid}-step-000000009.safetensors" for pid in (int(dead.stdout), os.getpid(), 1 << 70)]
     living = f"{TEMPORARY}{os.getppid()}-step-000000009.safetensors"
-    for first in (lambda: newest(folder, silent), lambda: save(folder, at(9)), lambda: clear(folder)):
+    for first in (lambda: newest(folder, silent), lambda: save(folder, at(9))):
         for name in (*ended, living):
             (folder / name).write_bytes(b"half")
         first()
