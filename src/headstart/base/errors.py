@@ -23,6 +23,13 @@ def one_line(text: object, limit: int = 400) -> str:
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
+def printable(text: str) -> str:
+    """Return `text` with its lines and tabs, and everything else that could drive a terminal as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in "\n\t" else one_line(char) for char in text)
+
+
 def list_some(names: Iterable[object], limit: int = 3, *, separator: str = ", ") -> str:
     """Return the first `limit` names on one line, and how many more there are ("a, b, c and 4 more")."""
     shown = [one_line(name, 120) for name in names]

@@ -90,7 +90,7 @@ class LiveProgress(Progress):
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
 
-        self._console = Console(file=stream, highlight=False)
+        self._console = Console(file=getattr(stream, "unescaped", stream), highlight=False)
 
     @contextmanager
     def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
@@ -104,7 +104,7 @@ class LiveProgress(Progress):
         else:
             columns += [bar.TimeElapsedColumn()]
         with bar.Progress(*columns, console=self._console) as bars:
-            step = _LiveStep(bars, bars.add_task(name, total=total, completed=done, rate=""), done)
+            step = _LiveStep(bars, bars.add_task(one_line(name), total=total, completed=done, rate=""), done)
             yield step
             step.close()
 

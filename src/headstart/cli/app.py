@@ -18,8 +18,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from headstart import __version__
 from headstart.base.disk import FULL, full_disk
-from headstart.base.errors import HeadstartError, one_line
-from headstart.cli.messages import show
+from headstart.base.errors import HeadstartError, UsageError, one_line
+from headstart.cli.messages import PrintableStream, show
 
 DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
 SECONDS_TO_END = 1.5  # after Ctrl-C
@@ -139,12 +139,15 @@ def _watch(reader: int, seconds: float, reported: threading.Event) -> None:
 
 def main() -> None:
     """Run the command line: exit code 0 done, 2 the user can mend it, 1 a bug, 130 interrupted."""
+    sys.stdout, sys.stderr = PrintableStream(sys.stdout), PrintableStream(sys.stderr)
     with ending_within(SECONDS_TO_END) as reported:
         _main(reported)
 
 
 def _main(reported: threading.Event) -> NoReturn:
     try:
+        if "" in sys.argv[1:]:
+            raise UsageError("every argument must hold something", "''", "give a value, or leave it out")
         code = app(standalone_mode=False) or DONE
         sys.stdout.flush()
         _end(code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import os
 import sys
@@ -17,7 +16,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperArgument, TyperCommand
 
 from headstart.base.progress import Progress, progress_for
-from headstart.cli.messages import show
+from headstart.cli.messages import show, show_json
 from headstart.run.folder import CHECKPOINTS, check_out, new_out
 from headstart.run.option_model import GROUPS, Options, flag, flag_of, metadata_of
 from headstart.run.options import RunOptions
@@ -186,7 +185,7 @@ def run_command(
     with progress.step("Writing the results"):
         paths = write(out, run)
     if display.as_json:
-        print(json.dumps(run.result, allow_nan=False))
+        show_json(run.result)
         return
     for warning in run.result["warnings"]:
         show(f"Note: {warning}", sys.stderr)

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import textwrap
-from typing import TextIO
+from typing import Any, TextIO
+
+from headstart.base.errors import printable
 
 MAX_COLUMNS = 120  # lines on a terminal are no longer than this, for long ones are hard to read
+
+
+class PrintableStream:
+    """Standard output or error as everything shown passes through it: nothing in it can drive a terminal.
+
+    `unescaped` is the stream itself, for bars that are redrawn in place.
+    """
+
+    def __init__(self, unescaped: TextIO) -> None:
+        self.unescaped = unescaped
+
+    def write(self, text: str) -> int:
+        """Write a text, with control characters as escapes."""
+        self.unescaped.write(printable(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unescaped, name)
+
+
+def show_json(value: object) -> None:
+    """Print a value as one line of JSON, in which every character that is no plain ASCII is an escape."""
+    print(json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f"))
 
 
 def show(text: str, stream: TextIO | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.base.errors import UsageError, list_some, one_line
 from headstart.base.progress import Progress
 from headstart.cli.command import DisplayOptions, command_of, prepare_display
-from headstart.cli.messages import show
+from headstart.cli.messages import show, show_json
 from headstart.data.modality import MODALITIES
 from headstart.run.option_model import flag, option
 from headstart.run.options import EngineOptions, TableOptions
@@ -50,7 +49,7 @@ def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: Di
         text = as_csv(model, predictions, every_class=options.every_class)
         write_atomic(options.out, text.encode("utf-8", "backslashreplace"))
     if display.as_json:
-        print(json.dumps(as_json_object(model, predictions, bundle=bundle, every_class=options.every_class)))
+        show_json(as_json_object(model, predictions, bundle=bundle, every_class=options.every_class))
     elif options.out is None:
         print("\n".join(as_lines(model, predictions, every_class=options.every_class)))
     else:

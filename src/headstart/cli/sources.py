@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import UsageError, one_line
 from headstart.cli.command import DisplayOptions, command_of, prepare_display
+from headstart.cli.messages import show_json
 from headstart.data.modality import MODALITIES
 from headstart.run.option_model import option
 from headstart.run.options import OpenOptions
@@ -41,16 +41,16 @@ def sources(words: list[str] | None, chosen: dict[str, Any], display: DisplayOpt
         from headstart.sources.catalogue import search
 
         names = search(options.search)
-        print(json.dumps(names) if display.as_json else "\n".join(names))
+        show_json(names) if display.as_json else print("\n".join(names))
     elif words:
         info = _named(words, options)
-        print(json.dumps(info.as_dict()) if display.as_json else as_text(info, options.layer))
+        show_json(info.as_dict()) if display.as_json else print(as_text(info, options.layer))
     else:
         from headstart.sources.catalogue import listing
 
         rows = listing()
         columns = shutil.get_terminal_size((80, 24)).columns
-        print(json.dumps(as_rows(rows)) if display.as_json else as_table(rows, columns))
+        show_json(as_rows(rows)) if display.as_json else print(as_table(rows, columns))
 
 
 def _named(words: list[str], options: SourcesOptions) -> SourceInfo:

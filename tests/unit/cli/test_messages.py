@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from headstart.cli.messages import show, wrapped
+from headstart.base.processes import python_command, python_environment
+from headstart.cli.messages import PrintableStream, show, show_json, wrapped
 
 PATH = "/a-very-long/path/that-has/hyphens-and/no-spaces/" + "x" * 40
 TEXT = f"Note: 12 photos were skipped, for they are broken; the list of them is in {PATH}, which is a table of names."
@@ -35,3 +39,36 @@ def test_a_pipe_gets_one_line_a_message() -> None:
 def test_lines_that_fit_stay_as_they_are() -> None:
     table = "accuracy   0.91\nlog loss   0.30"
     assert wrapped(table, 80) == table
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2Jcat\x9b31m\u202egnp\u2066.\u200b\x7f\r\udcff"
+
+
+def test_nothing_that_is_shown_drives_a_terminal__TXT_07(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    print(f"a\tb é {HOSTILE}", file=PrintableStream(stream))
+    assert stream.getvalue().startswith("a\tb é \\x1b]0;owned\\x07")
+    assert stream.getvalue().rstrip("\n").replace("\t", "").isprintable()
+    show_json({HOSTILE: HOSTILE})
+    shown = capsys.readouterr().out
+    assert shown.rstrip("\n").isprintable() and json.loads(shown) == {HOSTILE: HOSTILE}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fit", f"/no{HOSTILE[:-1]}"], ["predict", f"x{HOSTILE[:-1]}", "y"], ["sources", "timm:\x1b[31mx"]]
+)
+def test_what_a_user_gives_comes_back_as_escapes__TXT_07(arguments: list[str]) -> None:
+    done = subprocess.run(
+        python_command("headstart", *arguments), env=python_environment(), capture_output=True, check=False
+    )
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.decode().rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("arguments", [["fit", ""], ["fit", "x", "--out", ""], ["compare", ""], ["predict", "x", ""]])
+def test_an_empty_argument_is_an_error(arguments: list[str], tmp_path: Path) -> None:
+    command = python_command("headstart", *arguments)
+    done = subprocess.run(command, env=python_environment(), capture_output=True, check=False, cwd=tmp_path, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "headstart: every argument must hold something; found ''; give a value, or leave it out\n"
+    assert not list(tmp_path.iterdir())

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.base.errors import DataError, UsageError, did_you_mean, list_some
+from headstart.base.errors import DataError, UsageError, did_you_mean, list_some, printable
 from headstart.data.dataset import Split
 from headstart.data.labels import SPLITS
 from headstart.data.modality import Kind
@@ -131,11 +131,13 @@ def find_columns(
 
 
 def safe_cell(text: str) -> str:
-    """Return `text` for a cell of a CSV that we write, so that no spreadsheet runs it as a formula.
+    """Return `text` for a cell of a CSV that we write, so that no spreadsheet runs it and no terminal obeys it.
 
     A leading `=`, `+`, `-`, `@`, tab or carriage return gets an apostrophe before it, as OWASP advises.
+    Control characters but the tab are written as escapes.
     """
-    return f"'{text}" if text.startswith(FORMULA) else text
+    shown = printable(text).replace("\n", "\\n")
+    return f"'{shown}" if text.startswith(FORMULA) else shown
 
 
 def decode_table(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:

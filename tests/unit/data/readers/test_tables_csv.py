@@ -275,6 +275,7 @@ def test_formulas_are_labels_as_they_are_and_escaped_when_written__TAB_12(table)
     assert set(data.classes) == set(labels)
     assert [safe_cell(label) for label in labels] == [f"'{label}" for label in labels[:3]] + ["plain"]
     assert safe_cell("\tx") == "'\tx"
+    assert safe_cell("a\x1b[31m\x9b\u202e\r\nb") == r"a\x1b[31m\x9b\u202e\r\nb"
 
 
 def test_a_cell_without_a_path_is_skipped(table):
