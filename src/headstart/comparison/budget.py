@@ -104,6 +104,8 @@ def plan_arm(
 ) -> Plan:
     """Return how an arm is run in the seconds left: at the largest size at which all of its epochs fit.
 
+    If need be it is measured less often; where no plan fits, it is the cheapest one.
+
     Args:
         sizes: at which the network may learn, the largest first.
         a_pass: gives the seconds of a picture through the network at a size.
@@ -116,11 +118,6 @@ def plan_arm(
     else:
         tried = sizes[:1] if mode.startswith("last:") else sizes
         plans = [Plan(mode, size, EPOCH_RATIO, a_pass(size)) for size in tried]
-    return _first_that_fits(plans, cells, left)
-
-
-def _first_that_fits(plans: Sequence[Plan], cells: Sequence[ExperimentCell], left: float) -> Plan:
-    """Return the first plan that fits, if need be measured less often; the cheapest one where none does."""
     for pace in (EPOCH_RATIO, COARSE_EPOCH_RATIO):
         for plan in (replace(plan, pace=pace) for plan in plans):
             if plan.cost(cells) <= left:

@@ -22,7 +22,6 @@ LAYER_DECAY = 0.75
 class Groups:
     """What learns in a body."""
 
-    mode: str  # `norm`, `lora`, `last:N` or `all`
     lr_scales: Mapping[str, float]  # learning rate of each weight that learns, as a share, 0..1, of the body's
     boundary: str  # the module after whose output everything that learns comes; empty where that is the whole body
     training: frozenset[str]  # modules in training mode, so that dropout drops; BatchNorm only where asked
@@ -71,7 +70,7 @@ def choose_groups(
             f"--tune {mode} must leave something that learns", "a network without such weights", "use --tune all"
         )
     training = {name for name in active if train_batchnorm or not has_statistics(body.get_submodule(name))}
-    return Groups(mode, scales, boundary, frozenset(training))
+    return Groups(scales, boundary, frozenset(training))
 
 
 def _boundary(mode: str, stages: Sequence[str]) -> str:
