@@ -8,7 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -203,19 +203,13 @@ class Source(ABC):
     def info(self) -> SourceInfo:
         """What it is."""
         identity = self.identity
+        names = {field.name for field in fields(SourceInfo)} & {field.name for field in fields(identity)}
         return SourceInfo(
-            uri=identity.uri,
             kind=self.kind,
-            parameters=identity.parameters,
             feature_size=self._feature_size(),
             input=asdict(self.preprocessing),
             layers=(*layer_names([tap.name for tap in self.taps]), *(tap.name for tap in self.more)),
-            licence=identity.licence,
-            revision=identity.revision,
-            sha256=identity.sha256,
-            trained_on=identity.trained_on,
-            arch=identity.arch,
-            notes=identity.notes,
+            **{name: getattr(identity, name) for name in names},
         )
 
     def _feature_size(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from headstart.base.errors import UsageError, did_you_mean, missing_extra
 from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
-from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Provider, Spec, parse, refuse_long_texts
+from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Spec, parse, refuse_long_texts
 
 __all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
 
@@ -95,15 +95,12 @@ def _opened(spec: Spec, weights: str, *, seed: int, arch: str | None, size: int 
 
 
 def _opener(spec: Spec) -> Opener:
-    if spec.provider in PROVIDERS:
-        return cast(Opener, _load(PROVIDERS[spec.provider], spec).open_named)
-    (point,) = entry_points(group=ENTRY_POINTS, name=spec.provider)
-    return cast(Opener, point.load())
-
-
-def _load(provider: Provider, spec: Spec) -> Any:
+    if spec.provider not in PROVIDERS:
+        (point,) = entry_points(group=ENTRY_POINTS, name=spec.provider)
+        return cast(Opener, point.load())
+    provider = PROVIDERS[spec.provider]
     try:
-        return importlib.import_module(f"headstart.sources.providers.{provider.module}")
+        return cast(Opener, importlib.import_module(f"headstart.sources.providers.{provider.module}").open_named)
     except ModuleNotFoundError as error:
         if provider.library is None or (error.name or "").partition(".")[0] != provider.library:
             raise

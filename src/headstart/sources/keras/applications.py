@@ -87,14 +87,9 @@ def import_keras() -> ModuleType:
 def build_application(name: str, *, size: int, top: bool, seed: int = 0, shape_only: bool = False) -> Any:
     """Return the application as a Keras model, with random weights; Python's own random state is untouched.
 
-    Args:
-        size: side of the input, in pixels.
-        top: with its classifier; without it, its features are averaged over positions.
-        seed: what Keras's initialisers draw from.
-        shape_only: without any weights.
-
-    Raises:
-        SourceError: Keras refuses; the message is its own.
+    `size` is the side of the input in pixels. Without `top`, its classifier, features are averaged over positions;
+    `seed` is what Keras's initialisers draw from; with `shape_only` there are no weights. SourceError: Keras refuses,
+    in its own words.
     """
     keras = import_keras()
     head: dict[str, Any] = {"include_top": True} if top else {"include_top": False, "pooling": "avg"}

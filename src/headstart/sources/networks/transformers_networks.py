@@ -170,13 +170,8 @@ def build_classifier(
 ) -> tuple[Steps, tuple[str, ...]]:
     """Return the network with the weights in `state`, or with torch's next random ones, and what must be told of it.
 
-    Args:
-        settings: of a family among `FAMILIES`.
-        state: tensors under the names of any version of transformers; None for random weights.
-        where: names their file in messages.
-
-    Raises:
-        SourceError: transformers cannot build it, or the weights are not those of its body, every one of them.
+    `settings` are of a family among `FAMILIES`; the tensors have the names of any version of transformers, and `where`
+    names their file. SourceError: transformers cannot build it, or the weights are not those of its body, every one.
     """
     family = FAMILIES[settings["model_type"]]
     model, notes = build_network(family, settings, state, where=where, unused=UNUSED_BY_IMAGES)

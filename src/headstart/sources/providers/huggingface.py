@@ -226,15 +226,10 @@ def _open_text(
     seed: int,
     long: Literal["cut", "chunks"] = "cut",
 ) -> TextSource:
-    """Return a text encoder of the hub.
+    """Return a text encoder of the hub; `weights` are its files, none for random ones.
 
-    Args:
-        config: its `config.json`, of a family among `TEXT_FAMILIES`.
-        weights: its files; none for random weights.
-        identity: all that is known of it but for how many weights it has.
-
-    Raises:
-        SourceError: a file is missing or damaged, or states a pooling that headstart does not have.
+    `config` is of a family among `TEXT_FAMILIES`; the identity lacks the number of weights alone. SourceError: a file
+    is missing or damaged, or states a pooling that headstart does not have.
     """
     tokenizer = repository.get(TOKENIZER)
     stated = _read_sentence_settings(repository)

@@ -166,15 +166,9 @@ def load(name: str, side: int, path: Path, *, top: bool, released: bool = False)
 def convert(uri: str, folder: Path, *, weights: str = "pretrained", seed: int = 0) -> SourceInfo:
     """Write a Keras source as a folder that `file:FOLDER` opens, and return what that source is, of the same features.
 
-    Args:
-        uri: `keras:NAME`.
-        folder: absent, empty, or one that this function wrote, which is replaced.
-        weights: `pretrained`, `none`, or the path of a Keras file with weights of this architecture.
-        seed: of random weights.
-
-    Raises:
-        SourceError: no Keras source, or its weights cannot be had.
-        UsageError: the folder holds something else, or the disk cannot be written.
+    `weights` is `pretrained`, `none`, or the path of a Keras file with weights of this architecture; a folder that this
+    function wrote is replaced. SourceError: no Keras source, its weights cannot be had, or the folder holds something
+    else. UsageError: the disk cannot be written.
     """
     if parse(uri).provider != "keras":
         raise SourceError("only keras: sources are converted", repr(uri), "name one, such as keras:Xception")

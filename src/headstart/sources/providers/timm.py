@@ -89,12 +89,9 @@ def build_configured(
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the network that a `config.json` of timm describes, in inference mode, and what must be told of it.
 
-    Args:
-        settings: with `architecture`, and perhaps `num_classes`, `pretrained_cfg` and `model_args`.
-        state: its weights, which lie in the file `where`; None for torch's next random ones.
-
-    Raises:
-        SourceError: timm knows no such architecture, or the weights do not fit it.
+    `settings` hold `architecture`, and perhaps `num_classes`, `pretrained_cfg` and `model_args`; `state` its weights,
+    which lie in the file `where`, or None for torch's next random ones. SourceError: timm knows no such architecture,
+    or the weights do not fit it.
     """
     from headstart.sources.checkpoints.load import load_checkpoint
     from headstart.sources.checkpoints.read import CheckpointTensors

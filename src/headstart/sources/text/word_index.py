@@ -14,7 +14,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from hashlib import blake2b, sha256
+from hashlib import blake2b, file_digest, sha256
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from headstart.base.config import cache_dir
 from headstart.base.disk import TEMPORARY, reraise_disk_errors, write_atomic
 from headstart.base.errors import SourceError
-from headstart.base.hashing import sha256_json
+from headstart.base.hashing import sha256_file, sha256_json
 
 RECIPE = 1
 """Counts up when an index comes to hold something else."""
@@ -150,8 +151,7 @@ def _scan(plain: Path, original: Path) -> WordIndex:
         file.seek(0)
         lines, digest = _text(file, start, width) if form == "text" else _binary(file, start, width, original)
     if plain != original:
-        with original.open("rb") as file:
-            digest = _digest(file)
+        digest = sha256_file(original)
     starts, ends = np.concatenate(lines.starts), np.concatenate(lines.ends)
     sizes, hashes = np.concatenate(lines.sizes), np.concatenate(lines.hashes)
     if not len(starts):
@@ -169,13 +169,6 @@ def _scan(plain: Path, original: Path) -> WordIndex:
     order = np.argsort(hashes, kind="stable")
     ranks = np.arange(len(starts), dtype=np.int32)
     return WordIndex(plain, about, hashes[order], starts[order], ends[order], sizes[order], ranks[order])
-
-
-def _digest(file: BinaryIO) -> str:
-    digest = sha256()
-    while chunk := file.read(CHUNK_BYTES):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _form(file: BinaryIO, where: Path) -> tuple[str, int, int | None, int]:
@@ -286,12 +279,12 @@ def _take_lines(data: bytes, width: int, lines: _Lines) -> None:
     lines.number += len(starts)
 
 
-def _binary(file: BinaryIO, start: int, width: int, where: Path) -> tuple[_Lines, str]:
+def _binary(file: BufferedReader, start: int, width: int, where: Path) -> tuple[_Lines, str]:
     """Walk the records of a word2vec binary file: a word, a space, and `width` float32, little-endian."""
     import mmap
 
     record, size = 4 * width, os.fstat(file.fileno()).st_size
-    digest = _digest(file)
+    digest = file_digest(file, "sha256").hexdigest()
     entries: list[tuple[int, int, int, int]] = []  # where a record starts and ends, the size of its word, and its hash
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as records:
         position = start
