@@ -215,9 +215,12 @@ def sound_bytes(item: object) -> bytes:
     if isinstance(item, (str, os.PathLike)):
         return read_file(os.fspath(item), begin=True)
     array, rate = item if isinstance(item, tuple) and len(item) == 2 else (None, 0)
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except ValueError as error:  # lists of unequal lengths
+        raise BadExample("samples that are no array of shape (n,) or (n, channels)") from error
     stored_type = _HELD.get(array.dtype.name)
-    if stored_type is None or array.ndim not in (1, 2) or not isinstance(rate, (int, np.integer)) or rate < 1:
+    if stored_type is None or array.ndim not in (1, 2) or not _is_rate(rate):
         what = f"{array.dtype} of shape {array.shape} at {rate!r}" if isinstance(item, tuple) else type(item).__name__
         raise BadExample(f"not a path, bytes or a pair (samples, rate) ({one_line(what, 80)})")
     if array.dtype == np.int8:
@@ -228,6 +231,10 @@ def sound_bytes(item: object) -> bytes:
     form = struct.pack("<HHIIHH", coding, channels, rate, rate * each, each, 8 * each // channels)
     chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
     return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WAVE" + chunks
+
+
+def _is_rate(rate: object) -> bool:
+    return isinstance(rate, (int, np.integer)) and 1 <= int(rate) <= RATES[1]
 
 
 _TASKS: dict[str, Callable[..., Any]] = {work.__name__: work for work in (_remarks, _length, _samples)}

@@ -298,3 +298,9 @@ def test_without_the_library_the_error_names_the_command(monkeypatch: pytest.Mon
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(MissingExtra, match=r"pip install 'headstart\[audio\]'"):
         remarks(data, "a.wav")
+
+
+@pytest.mark.parametrize("item", [((None, []), 8000), (np.zeros(4), 1 << 40)])
+def test_pairs_that_are_no_recording_are_skipped(item):
+    with pytest.raises(BadExample):
+        sound_bytes(item)
