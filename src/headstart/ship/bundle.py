@@ -275,14 +275,14 @@ def _read(folder: Path, name: str) -> bytes:
     path = folder / name
     if not folder.is_dir():
         raise BundleError(f"{folder} must be a bundle", "no such folder", "name a folder that `headstart fit` wrote")
-    if path.is_symlink() or not path.is_file():
-        received = "a link" if path.is_symlink() else "no such file"
-        inside = folder / "bundle"
-        remedy = f"name {inside}" if (inside / MANIFEST).is_file() else SAVE_AGAIN
-        raise BundleError(f"{name} must be a file in the bundle {folder}", received, remedy)
-    if path.stat().st_size > LIMITS[name]:
-        raise _damaged(folder, name, f"{path.stat().st_size:,} bytes, more than the {LIMITS[name]:,} that are read")
     try:
+        if path.is_symlink() or not path.is_file():
+            received = "a link" if path.is_symlink() else "no such file"
+            inside = folder / "bundle"
+            remedy = f"name {inside}" if (inside / MANIFEST).is_file() else SAVE_AGAIN
+            raise BundleError(f"{name} must be a file in the bundle {folder}", received, remedy)
+        if path.stat().st_size > LIMITS[name]:
+            raise _damaged(folder, name, f"{path.stat().st_size:,} bytes, more than the {LIMITS[name]:,} that are read")
         return path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path} must be readable", error.strerror or error, "check its permissions") from error
