@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -27,6 +28,7 @@ def test_what_cannot_be_interrupted_is_ended__DSK_11(start: str, work: str) -> N
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
+            time.sleep(0.5)  # until it computes
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
         finally:

@@ -52,7 +52,7 @@ def prove(data: bytes, encoding: str) -> None:
 
 def _chunks(data: bytes, order: Literal["big", "little"]) -> int:
     at, count = 12, 0
-    while at + 8 <= len(data) and count < MOST_PARTS:
+    while at + 8 <= len(data) and count < MOST_PARTS and data[at : at + 4] != bytes(4):  # zeros fill up to the end
         size = int.from_bytes(data[at + 4 : at + 8], order)
         at, count = at + 8 + size + size % 2, count + 1
     return count

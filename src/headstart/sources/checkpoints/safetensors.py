@@ -48,6 +48,8 @@ def check_safetensors(path: Path) -> list[str]:
 
         with path.open("rb") as file:
             names = check_header(file)
+        if not names:
+            raise UnsoundFile("no tensor")
         with safe_open(path, framework="np"):
             return names
 
@@ -56,8 +58,8 @@ def check_header(file: BinaryIO) -> list[str]:
     """Return the names of the tensors that the header of a safetensors file lists, in its order.
 
     The length of the header is checked before it is read, and the number of its values before it is parsed, so that a
-    hostile file costs neither time nor memory. UnsoundFile, or another ValueError: it lists no tensors, too many, or
-    odd ones; that they account for every byte of the file is for the library to prove.
+    hostile file costs neither time nor memory. UnsoundFile, or another ValueError: it lists too many tensors, or odd
+    ones; that they account for every byte of the file is for the library to prove.
     """
     length = int.from_bytes(file.read(8), "little")
     if length > MAX_HEADER_BYTES:
@@ -69,8 +71,6 @@ def check_header(file: BinaryIO) -> list[str]:
     if not isinstance(header, dict):
         raise UnsoundFile("a header that is no JSON object")
     header.pop("__metadata__", None)
-    if not header:
-        raise UnsoundFile("no tensor")
     if len(header) > MAX_TENSORS:
         raise UnsoundFile(f"{len(header):,} tensors, more than the {MAX_TENSORS:,} that are read")
     for name, entry in header.items():
