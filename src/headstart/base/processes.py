@@ -62,6 +62,27 @@ def python_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-s", "-m", module, *arguments]
 
 
+def start_python(module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Run a module of ours in a process of its own, with pipes to its standard input and output."""
+    return subprocess.Popen(
+        python_command(module, *arguments),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=python_environment(),
+    )
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """End a process with pipes, whatever it is doing."""
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(BrokenPipeError):
+                pipe.close()
+    process.wait()
+
+
 def python_environment() -> dict[str, str]:
     """Return the environment of such a process: it finds what this one can import, and nothing in the working folder.
 
@@ -102,13 +123,7 @@ def run_limited(
 
 class _Worker:
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            python_command(__name__),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=python_environment(),
-        )
+        self.process = start_python(__name__)
 
     def run(self, task: Mapping[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytes]:
         assert self.process.stdin is not None
@@ -132,14 +147,6 @@ class _Worker:
             return f"does not end within {limits.wait:.0f} s, or takes all of the memory there is"
         return f"ends the process that reads it ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
 
-    def close(self) -> None:
-        self.process.kill()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()
-        self.process.wait()
-
 
 class _Workers:
     """Idle workers, at most one a core; each is started when it is first wanted."""
@@ -155,7 +162,7 @@ class _Workers:
         try:
             answer = worker.run(task, data, limits)
         except BaseException:
-            worker.close()
+            end_process(worker.process)
             self._idle.put(None)
             raise
         self._idle.put(worker)
@@ -174,7 +181,7 @@ class _Workers:
             while True:
                 worker = self._idle.get_nowait()
                 if worker is not None:
-                    worker.close()
+                    end_process(worker.process)
 
 
 _WORKERS = _Workers()

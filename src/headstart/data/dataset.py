@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import DataError
+from headstart.base.processes import TaskError, run_limited
 from headstart.data.modality import MODALITIES, Kind, Modality
 
 T = TypeVar("T")
@@ -23,6 +24,29 @@ class BadExample(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def run_bounded(function: str, data: bytes, **arguments: Any) -> tuple[dict[str, Any], bytes]:
+    """Return what `function` answers by `answer_bounded`, in a process whose time and memory end; see `run_limited`.
+
+    Raises:
+        BadExample: the function raised it, or took too much.
+    """
+    try:
+        values, result = run_limited(function, data, **arguments)
+    except TaskError as error:
+        raise BadExample(str(error)) from None
+    if "reason" in values:
+        raise BadExample(values["reason"])
+    return values, result
+
+
+def answer_bounded(work: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[dict[str, Any], bytes]:
+    """Return what `work` returns, or the reason of its BadExample, as `run_bounded` takes it."""
+    try:
+        return work()
+    except BadExample as error:
+        return {"reason": error.reason}, b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ photos: the other process begins it while they are still being read.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from io import BytesIO
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.base.processes import python_command, python_environment
+from headstart.base.processes import end_process, start_python
 from headstart.data.text import Tokens
 from headstart.engines.base import Batch, Engine, Network
 from headstart.engines.select import Sample, cached_engine_name, folder_of, open_engine
@@ -69,13 +68,7 @@ class ConversionProcess:
 
     def __init__(self, origin: NetworkOrigin, *, engine: str, cache: Path) -> None:
         task = json.dumps({"origin": asdict(origin), "engine": engine, "cache": str(cache)})
-        self._process = subprocess.Popen(
-            python_command(__name__, task),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=python_environment(),
-        )
+        self._process = start_python(__name__, task)
 
     def wait_for_parity(self, sample: Batch, *, say: Callable[[str], None]) -> None:
         """Wait until the engines are judged on up to 64 prepared pictures, uint8 (m, h, w, channels), or texts."""
@@ -91,12 +84,7 @@ class ConversionProcess:
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
-        self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()
-        self._process.wait()
+        end_process(self._process)
 
 
 def _packed(sample: Batch) -> bytes:

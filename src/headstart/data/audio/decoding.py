@@ -20,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import missing_extra, one_line
-from headstart.base.processes import TaskError, run_limited
 from headstart.data.audio.lengths import mend_flac, mend_mp3
 from headstart.data.audio.limits import MOST_SAMPLES, LargeRecording, is_direct, prove
-from headstart.data.dataset import BadExample
+from headstart.data.dataset import BadExample, answer_bounded, run_bounded
 from headstart.data.file_tree import MAX_BYTES, read_file
 from headstart.data.images import formats
 
@@ -125,12 +124,13 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
 
 
 def task(data: bytes, work: str, **arguments: Any) -> tuple[dict[str, Any], bytes]:
-    """Return what `remarks`, `length` or `samples` return, in the process that `run_limited` bounds."""
-    try:
+    """Return what `remarks`, `length` or `samples` return, in the process of `run_bounded`."""
+
+    def answer() -> tuple[dict[str, Any], bytes]:
         result = _TASKS[work](data, **arguments)
-    except BadExample as error:
-        return {"reason": error.reason}, b""
-    return ({}, result.tobytes()) if isinstance(result, np.ndarray) else ({"result": result}, b"")
+        return ({}, result.tobytes()) if isinstance(result, np.ndarray) else ({"result": result}, b"")
+
+    return answer_bounded(answer)
 
 
 def _bounded(work: Callable[..., Any], data: bytes, *, whole: bool = False, **arguments: Any) -> Any:
@@ -140,12 +140,7 @@ def _bounded(work: Callable[..., Any], data: bytes, *, whole: bool = False, **ar
     if is_direct(data, encoding, whole=whole):
         with suppress(LargeRecording):
             return work(data, **arguments, most=MOST_SAMPLES)
-    try:
-        values, result = run_limited(f"{__name__}:task", data, work=work.__name__, **arguments)
-    except TaskError as error:
-        raise BadExample(str(error)) from None
-    if "reason" in values:
-        raise BadExample(values["reason"])
+    values, result = run_bounded(f"{__name__}:task", data, work=work.__name__, **arguments)
     prove(data, encoding)
     return values["result"] if "result" in values else np.frombuffer(bytearray(result), np.float32)
 

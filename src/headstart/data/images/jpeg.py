@@ -34,17 +34,19 @@ class Header:
     components: int  # 1 is grey, 3 colour, 4 CMYK
     adobe: bool  # whether the Adobe marker is there, which means that CMYK is stored inverted
     orientation: int  # 1..8 as in EXIF
-    progressive: bool  # whether all scans are held in memory until the last has come
+    several_scans: bool  # whether more than the first is decoded, and all are held in memory until the last has come
 
 
 def read_header(data: bytes) -> Header:
     """Return what the header of a JPEG says; raises BadExample where it ends before the first scan, or is broken."""
     frame: tuple[int, int, int, int] | None = None
-    adobe, progressive, xmp = False, False, b""
+    adobe, progressive, first_scan, xmp = False, False, b"", b""
     exif: list[bytes] = []
     for marker, start, end in _segments(data):
         if marker in _FRAMES and end - start >= 6:
             frame, progressive = struct.unpack_from(">BHHB", data, start), marker in _PROGRESSIVE
+        elif marker == 0xDA:
+            first_scan = data[start:end]
         elif marker == 0xEE and data.startswith(b"Adobe", start):
             adobe = True
         elif marker == 0xE1 and data.startswith(b"Exif\0\0", start):
@@ -54,11 +56,12 @@ def read_header(data: bytes) -> Header:
     if frame is None:
         raise BadExample("broken: no frame header before the first scan")
     precision, height, width, components = frame
-    return Header(width, height, precision, components, adobe, _orientation(b"".join(exif), xmp), progressive)
+    several_scans = progressive or first_scan[:1] != bytes([components])  # its first byte counts its components
+    return Header(width, height, precision, components, adobe, _orientation(b"".join(exif), xmp), several_scans)
 
 
 def _segments(data: bytes) -> list[tuple[int, int, int]]:
-    """Return (marker, start, end) of the payload of each segment before the first scan."""
+    """Return (marker, start, end) of the payload of each segment before the first scan; of that, its first byte."""
     segments: list[tuple[int, int, int]] = []
     offset = 2
     while True:
@@ -70,7 +73,7 @@ def _segments(data: bytes) -> list[tuple[int, int, int]]:
             offset += 1 if marker == 0xFF else 2
             continue
         if marker in (0xDA, 0xD9):
-            return segments
+            return [*segments, (marker, offset + 4, offset + 5)]
         (length,) = struct.unpack_from(">H", data, offset + 2)
         segments.append((marker, offset + 4, offset + 2 + length))
         offset += 2 + max(length, 2)

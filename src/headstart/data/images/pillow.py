@@ -79,12 +79,7 @@ def read_rgb(data: bytes, encoding: Format, background: int, most: int = MAX_PIX
             decoder raises.
         LargePicture: the header tells of more than `most` pixels.
     """
-    if (size := claimed_size(data, encoding)) and size[0] * size[1] > most:  # Pillow's plug-in would allocate them
-        check_pixels(*size)
-        raise LargePicture
-    with _opened(data, encoding) as image:
-        if image.width * image.height > most:
-            raise LargePicture
+    with _opened(data, encoding, most) as image:
         image.load()
         return _to_rgb(image, background), _orientation(image)
 
@@ -129,23 +124,32 @@ def _has_more_frames(data: bytes, encoding: Format) -> bool:
 
 
 @contextmanager
-def _opened(data: bytes, encoding: Format) -> Iterator[ImageFile]:
-    """Give the picture with only its header read, of no more pixels than are accepted; its errors become BadExample."""
+def _opened(data: bytes, encoding: Format, most: int = MAX_PIXELS) -> Iterator[ImageFile]:
+    """Give the picture with only its header read, of no more pixels than are accepted; its errors become BadExample.
+
+    LargePicture is raised for one of more than `most` pixels.
+    """
     from PIL import Image
 
-    if size := claimed_size(data, encoding):
-        check_pixels(*size)
+    if size := claimed_size(data, encoding):  # Pillow's plug-in would allocate them
+        _check_size(size, most)
     name = _PLUGINS.get(encoding, encoding.capitalize())
     try:
         with _QUIET.hold():
             plugin = getattr(importlib.import_module(f"PIL.{name}ImagePlugin"), f"{name}ImageFile")
             with plugin(io.BytesIO(data)) as image:
-                check_pixels(*image.size)
+                _check_size(image.size, most)
                 yield image
     except Image.DecompressionBombError:
         raise BadExample("too many pixels") from None
     except _RAISED as error:
         raise BadExample(_reason(error, encoding)) from None
+
+
+def _check_size(size: tuple[int, int], most: int) -> None:
+    check_pixels(*size)
+    if size[0] * size[1] > most:
+        raise LargePicture
 
 
 def _reason(error: BaseException, encoding: Format) -> str:

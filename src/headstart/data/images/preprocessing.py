@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
-from headstart.base.processes import TaskError, run_limited
-from headstart.data.dataset import BadExample
+from headstart.data.dataset import BadExample, answer_bounded, run_bounded
 from headstart.data.images import jpeg
 from headstart.data.images.formats import MAX_PIXELS, check_pixels, sniff
 from headstart.data.images.pillow import LargePicture, read_rgb, read_size
@@ -225,35 +224,29 @@ def _image_bytes(image: Image) -> bytes:
 
 
 def decode_task(data: bytes, **preprocessing: Any) -> tuple[dict[str, Any], bytes]:
-    """Return what `decode` returns, in the process that `run_limited` bounds."""
+    """Return what `decode` returns, in the process of `run_bounded`."""
     return _task(lambda: _decode(data, Preprocessing(**preprocessing)))
 
 
 def thumbnail_task(data: bytes, side: int) -> tuple[dict[str, Any], bytes]:
-    """Return what `thumbnail` returns, in the process that `run_limited` bounds."""
+    """Return what `thumbnail` returns, in the process of `run_bounded`."""
     return _task(lambda: _thumbnail(data, side))
 
 
 def _task(work: Callable[[], NDArray[np.uint8]]) -> tuple[dict[str, Any], bytes]:
-    try:
+    def answer() -> tuple[dict[str, Any], bytes]:
         array = work()
-    except BadExample as error:
-        return {"reason": error.reason}, b""
-    return {"shape": array.shape}, array.tobytes()
+        return {"shape": array.shape}, array.tobytes()
+
+    return answer_bounded(answer)
 
 
 def _bounded(data: bytes, work: Callable[[int], NDArray[np.uint8]], task: str, **arguments: Any) -> NDArray[np.uint8]:
     """Return the result of `work`, done here where its cost is bounded, else as `task` in a process that is."""
-    scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 0
-    if len(data) <= DIRECT_BYTES[scans > 0] and scans <= MAX_SCANS:
+    if len(data) <= DIRECT_BYTES[data.startswith(b"\xff\xd8")]:
         with suppress(LargePicture):
             return work(DIRECT_PIXELS)
-    try:
-        values, result = run_limited(f"{__name__}:{task}", data, **arguments)
-    except TaskError as error:
-        raise BadExample(str(error)) from None
-    if "reason" in values:
-        raise BadExample(values["reason"])
+    values, result = run_bounded(f"{__name__}:{task}", data, **arguments)
     return np.frombuffer(bytearray(result), np.uint8).reshape(values["shape"])
 
 
@@ -294,7 +287,8 @@ def _read(data: bytes, needed: Callable[[int, int], float], background: int, mos
         check_pixels(header.width, header.height)
         if header.precision != 8:
             raise BadExample(f"format not accepted ({header.precision}-bit JPEG)")
-        if header.progressive and header.width * header.height > most:
+        large = header.width * header.height > most or data.count(b"\xff\xda") > MAX_SCANS
+        if header.several_scans and most < MAX_PIXELS and large:
             raise LargePicture
         if header.components in (1, 3):
             sides = (header.width, header.height)

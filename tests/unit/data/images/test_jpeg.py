@@ -16,7 +16,7 @@ Image.effect_mandelbrot((40, 30), (-2, -1, 1, 1), 20).convert("RGB").save(SOUND,
 
 
 def test_the_header_says_what_pillow_says() -> None:
-    assert read_header(SOUND.getvalue()) == Header(40, 30, 8, 3, adobe=False, orientation=1, progressive=False)
+    assert read_header(SOUND.getvalue()) == Header(40, 30, 8, 3, adobe=False, orientation=1, several_scans=False)
     with pytest.raises(BadExample, match="truncated"):
         read_header(SOUND.getvalue()[:9])
 
