@@ -17,7 +17,7 @@ ORDER = {
     " pretraining cli __main__",
     "base": "errors schema disk hashing cache config memory processes prefetch progress threads",
     "data": "modality dataset file_tree images text audio labels audit readers split",
-    "data.readers": "layout archives tables class_folders in_memory manifest parquet open",
+    "data.readers": "layout archives tables class_folders in_memory manifest parquet table_files open",
     "data.images": "formats jpeg pillow preprocessing",
     "data.audio": "lengths limits decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",

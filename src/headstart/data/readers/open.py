@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import BadExample, Dataset, Split
+from headstart.data.dataset import Dataset, Split
 from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
 from headstart.data.labels import SPLITS
 from headstart.data.modality import MODALITIES, Kind
@@ -20,25 +20,14 @@ from headstart.data.readers.archives import is_archive, open_archive
 from headstart.data.readers.class_folders import from_files, from_folders, unwrap
 from headstart.data.readers.in_memory import from_items
 from headstart.data.readers.manifest import from_tables
-from headstart.data.readers.parquet import ParquetTable, from_pictures
-from headstart.data.readers.tables import (
-    LINES_SUFFIXES,
-    MAX_TABLE,
-    TABLE_SUFFIXES,
-    Table,
-    is_loaded,
-    read_csv,
-    read_lines,
-    tables_of,
-)
+from headstart.data.readers.table_files import Columns, TableOpener, name_of
+from headstart.data.readers.tables import is_loaded, tables_of
 
 ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv, .jsonl or .parquet"
 
 _NAMES = "|".join((*SPLITS, "all"))
 # Parquet comes in shards, such as train-00000-of-00002.parquet; "train_notes.csv" is no part.
 _PART = re.compile(rf"({_NAMES})(?:\.csv|\.tsv|\.jsonl|\.ndjson|(?:[-_.].*)?\.parquet)", re.IGNORECASE)
-
-Columns = Mapping[str, str]
 
 
 def open_dataset(data: Any, *, root: Path | None = None, columns: Columns | None = None) -> Dataset:
@@ -64,7 +53,7 @@ def open_dataset(data: Any, *, root: Path | None = None, columns: Columns | None
         tables = tables_of(data, columns=columns)
         return from_tables(Folder(Path()), tables, name="data set", where="the data set", root=root)
     path = existing(data, what="DATA")
-    opener = _TableOpener(path, root, columns)
+    opener = TableOpener(path, root, columns)
     if path.is_dir():
         return _from_tree(Folder(path), opener)
     if is_archive(path):
@@ -99,7 +88,7 @@ def open_inputs(
         elif is_archive(path):
             parts.append(_under(path, from_files(open_archive(path), name=path.name, kind=kind)))
         else:
-            table = _TableOpener(path, None, columns, labelled=False).table()
+            table = TableOpener(path, None, columns, labelled=False).table()
             if table is None:
                 single.append(path)
             elif table.kind != kind:
@@ -132,15 +121,11 @@ def existing(data: object, *, what: str) -> Path:
     return path
 
 
-def _name(path: Path) -> str:
-    return path.resolve().name or str(path)
-
-
-def _from_tree(tree: Tree, opener: _TableOpener) -> Dataset:
+def _from_tree(tree: Tree, opener: TableOpener) -> Dataset:
     inner, outside = unwrap(tree)
     tables = _tables_in(inner)
     if not tables:
-        return from_folders(inner, name=_name(opener.path), ignored=outside)
+        return from_folders(inner, name=name_of(opener.path), ignored=outside)
     if suffix_of(tables[0][0]) != ".parquet":
         return opener.texts(inner, tables)
     if not opener.path.is_dir():
@@ -166,55 +151,6 @@ def _tables_in(tree: Tree) -> list[tuple[str, Split | None]]:
             "name the table to use, or move the others away",
         )
     return tables
-
-
-@dataclass(frozen=True)
-class _TableOpener:
-    """Opens tables as one data set."""
-
-    path: Path  # what the data is called by
-    root: Path | None  # a folder that paths in a table may lead into
-    columns: Columns | None
-    labelled: bool = True
-
-    def table(self) -> Dataset | None:
-        """Return what the one table at `path` holds or lists, or None where it is no table by its name."""
-        suffix = suffix_of(self.path.name)
-        if suffix == ".parquet":
-            return self.parquet([(self.path, None)])
-        if suffix in TABLE_SUFFIXES:
-            return self.texts(Folder(self.path.parent, reach=self.root), [(self.path.name, None)])
-        return None
-
-    def texts(self, tree: Tree, names: Sequence[tuple[str, Split | None]]) -> Dataset:
-        """Return what tables written as text hold or list."""
-        tables = []
-        for name, split in names:
-            where = os.path.join(tree.where, name)  # noqa: PTH118 - a member of an archive is no path on disk
-            try:
-                data = tree.read(name, limit=MAX_TABLE)
-            except BadExample as error:
-                raise DataError(f"{where} must be readable", error.reason, "check the file and its rights") from error
-            read = read_lines if suffix_of(name) in LINES_SUFFIXES else read_csv
-            tables.append((read(data, where, columns=self.columns, labelled=self.labelled), split))
-        return self._listed(tree, tables)
-
-    def parquet(self, files: Sequence[tuple[Path, Split | None]]) -> Dataset:
-        """Return what Parquet files hold or list."""
-        tables = [(ParquetTable(file, columns=self.columns, labelled=self.labelled), split) for file, split in files]
-        embedding = {table.embeds for table, _ in tables}
-        if len(embedding) > 1:
-            received = "pictures in some and paths in others"
-            raise DataError(f"the tables of {self.path} must be alike", received, "make them so")
-        if embedding == {True}:
-            return from_pictures(tables, name=_name(self.path), where=str(self.path), labelled=self.labelled)
-        return self._listed(
-            Folder(files[0][0].parent, reach=self.root), [(table.table(), split) for table, split in tables]
-        )
-
-    def _listed(self, tree: Tree, tables: Sequence[tuple[Table, Split | None]]) -> Dataset:
-        name, where = _name(self.path), str(self.path)
-        return from_tables(tree, tables, name=name, where=where, root=self.root, labelled=self.labelled)
 
 
 def _under(folder: Path, dataset: Dataset) -> Dataset:
