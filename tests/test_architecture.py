@@ -18,7 +18,7 @@ ORDER = {
     "base": "errors schema disk hashing cache config memory processes prefetch progress threads",
     "data": "modality dataset file_tree images text audio labels audit readers split",
     "data.readers": "layout archives tables class_folders in_memory manifest parquet table_files open",
-    "data.images": "formats jpeg pillow preprocessing",
+    "data.images": "formats jpeg deep pillow preprocessing value_range",
     "data.audio": "lengths limits decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",
     "sources": "layers base checkpoints hub keras networks uri registry graphs text providers catalogue",

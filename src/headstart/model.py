@@ -94,9 +94,14 @@ class Model:
 
         `engine` is `auto`, `torch` or `openvino`; None takes the model's own.
         """
+        from headstart.data.images.value_range import in_one_range
         from headstart.features.extract import extract
         from headstart.sources.layers import select
 
+        before, progress = len(dataset.notes), progress or Progress()
+        dataset = in_one_range(dataset, self.data.value_ranges)
+        for note in dataset.notes[before:]:
+            progress.say(note)
         extraction = extract(dataset, self.source, engine=engine or self.engine, cache=cache_dir(), progress=progress)
         x, blocks = select(extraction.x, extraction.blocks, self.layer)
         if blocks != self.blocks:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -83,6 +83,8 @@ class Dataset:
     ignored: int = 0  # how many files are of no accepted format and were passed over
     notes: tuple[str, ...] = ()  # what the reader changed or noticed, one sentence each, to be shown once
     layout: str = ""  # what was read as what, as one sentence to be shown before any work; empty where nothing tells
+    # of pictures of more than 8 bits, the values that are black and white in all of them, by depth
+    value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     # how many examples in a row are read at once, and how many the reader holds; None where any order is as good as any
     # other
     runs: tuple[int, int] | None = None

@@ -141,7 +141,11 @@ def build_model(fitted: Fitted, result: dict[str, Any]) -> Model:
         head=predictor.head,
         classes=scanned.dataset.classes,
         report=result,
-        data=DataIdentity(scanned.dataset.name, scanned.fingerprint),
+        data=DataIdentity(
+            scanned.dataset.name,
+            scanned.fingerprint,
+            {depth: list(ends) for depth, ends in scanned.dataset.value_ranges.items()},
+        ),
         engine=fitted.prepared.engine,
         terms=predictor.text_head,
     )

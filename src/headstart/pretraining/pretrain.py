@@ -18,6 +18,7 @@ from headstart.data.audio.decoding import length
 from headstart.data.audit import Scan, check_bad, scan
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.images.value_range import in_one_range
 from headstart.data.labels import keep_classes, read_classes
 from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
@@ -162,7 +163,7 @@ def open_architecture(uri: str, *, seed: int) -> TorchSource:
 
 def read_examples(data: Any, options: PretrainOptions, progress: Progress) -> Scan:
     """Return the data, every example read once; of some classes alone where the options name them."""
-    dataset = open_dataset(data, root=options.root)
+    dataset = in_one_range(open_dataset(data, root=options.root))
     if dataset.kind == "text":
         raise DataError("pretrain takes photos or recordings", dataset.items, "name a data set of one of these")
     if dataset.kind == "sound" and options.horizontal_flip:

@@ -13,6 +13,7 @@ from headstart.base.errors import SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan, check_bad, check_conflicts
 from headstart.data.dataset import Dataset
+from headstart.data.images.value_range import in_one_range
 from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
 from headstart.data.split import Parts, split
@@ -104,7 +105,7 @@ def example_counts(dataset: Dataset, parts: Parts | PretrainSplits) -> dict[str,
 def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) -> PreparedData:
     """Read, check and split the data, and compute its features or find them in the cache."""
     with clock.part("read"):
-        dataset = open_dataset(data, root=options.root, columns=options.column_names)
+        dataset = in_one_range(open_dataset(data, root=options.root, columns=options.column_names))
     source = source_for(dataset, options)
     if dataset.layout:
         progress.say(f"{dataset.name}: {dataset.layout}")

@@ -74,10 +74,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """Which data the head was fitted on: its name and its fingerprint."""
+    """Which data the head was fitted on: its name, its fingerprint, and how its values are read."""
 
     name: str
     fingerprint: str
+    # of pictures of more than 8 bits, the values that are black and white, by depth
+    value_ranges: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,12 @@ def _validated(folder: Path, content: dict[str, Any]) -> Manifest:
         raise BundleError(
             f"how a bundle's source is opened must be {', '.join(OPENED)}, texts and whole numbers",
             f"{odd[0]} {manifest.source.opened[odd[0]]!r}",
+            SAVE_AGAIN,
+        )
+    if odd := [depth for depth, ends in manifest.data.value_ranges.items() if len(ends) != 2 or not ends[0] < ends[1]]:
+        raise BundleError(
+            f"a range of values in {folder / MANIFEST} must be two numbers, the lower first",
+            manifest.data.value_ranges[odd[0]],
             SAVE_AGAIN,
         )
     return manifest

@@ -167,6 +167,8 @@ def test_path_tricks_in_member_names(folder: Path, name: str) -> None:
         ("classes", ["ants"], "shape"),
         ("classes", ["a", "a", "b"], "all different"),
         ("layer", 3, "layer"),
+        ("data", {"name": "a", "fingerprint": "b", "value_ranges": {"16-bit": [1.0]}}, "two numbers"),
+        ("data", {"name": "a", "fingerprint": "b", "value_ranges": {"16-bit": [2.0, 1.0]}}, "two numbers"),
         ("calibration", {"temperature": 0.0}, "temperature"),
         ("calibration", {"temperature": -1.0}, "temperature"),
         ("calibration", {"temperature": 1e-320}, "temperature"),

@@ -15,13 +15,23 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, cast
 
 from headstart.base.errors import one_line
 from headstart.data.dataset import BadExample
+from headstart.data.images.deep import (
+    FULL,
+    Depth,
+    ValueRanges,
+    colour_bands,
+    depth_of,
+    grey_bands,
+    lower_bytes,
+    ranges_of,
+    to_colour,
+    to_grey,
+    value_ends,
+)
 from headstart.data.images.formats import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
@@ -40,8 +50,7 @@ if TYPE_CHECKING:
 
 _PLUGINS: dict[Format, str] = {"webp": "WebP", "pnm": "Ppm"}  # the others are named like the format, capitalised
 _ORIENTATION = 0x0112
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
-_BAND_PIXELS = 1 << 20
+_COLOUR = ("RGB", "RGBA")
 
 # What Pillow's decoders have been seen to raise on fuzzed files; DecompressionBombError is none of these and is added.
 _RAISED = (
@@ -69,10 +78,9 @@ class LargePicture(Exception):
 def read_rgb(data: bytes, encoding: Format, background: int, most: int = MAX_PIXELS) -> tuple[Image, int]:
     """Return the first frame of a picture as stored, in RGB or grey, and its EXIF orientation (1..8).
 
-    Grey of 16 bits is scaled by its range (for a TIFF of fewer bits, by theirs; for PGM, by its declared maximum);
-    integers of 32 bits by their own least and greatest value; floats are taken as 0..1, or scaled by their own least
-    and greatest where they leave that. Transparency is laid on `background`, a grey level 0..255. Colour profiles are
-    not applied.
+    Values of more than 8 bits are scaled by the range of their set, see `deep`, or else: 16 bits as 0..65535 (a TIFF of
+    fewer bits by theirs, PGM by its declared maximum); floats as 0..1 where they lie within; all others by their own
+    least and greatest. Transparency is laid on `background`, a grey level 0..255. Colour profiles are not applied.
 
     Raises:
         BadExample: "too many pixels (W x H)" from the header alone, "truncated", or "broken: …" for whatever else the
@@ -80,8 +88,33 @@ def read_rgb(data: bytes, encoding: Format, background: int, most: int = MAX_PIX
         LargePicture: the header tells of more than `most` pixels.
     """
     with _opened(data, encoding, most) as image:
+        ranges = ranges_of(data)
+        ends = ranges.get("16-bit", FULL) if depth_of(image) == "16-bit" and image.mode in _COLOUR else FULL
         image.load()
-        return _to_rgb(image, background), _orientation(image)
+        stored: Image = image
+        if ends != FULL:
+            stored = to_colour(image, _lower(data, encoding, most) or image, ends)
+        return _to_rgb(stored, background, ranges), _orientation(image)
+
+
+def read_ends(data: bytes, encoding: Format, most: int = MAX_PIXELS) -> tuple[Depth, float, float] | None:
+    """Return the depth of a picture of more than 8 bits, and its least and greatest value; raises as `read_rgb`.
+
+    None for a picture of 8 bits, which is not decoded, and where nothing tells.
+    """
+    with _opened(data, encoding, most) as image:
+        depth = depth_of(image)
+        if depth is None or image.mode == "CMYK":
+            return None
+        colour = image.mode in _COLOUR
+        image.load()
+        bands = colour_bands(image, _lower(data, encoding, most) or image) if colour else grey_bands(image)
+        return depth, *value_ends(bands, image.width * image.height)
+
+
+def _lower(data: bytes, encoding: Format, most: int) -> Image | None:
+    with _opened(data, encoding, most) as image:
+        return lower_bytes(image)
 
 
 def read_size(data: bytes, encoding: Format) -> tuple[int, int]:
@@ -175,9 +208,9 @@ def _orientation(image: Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _to_rgb(image: Image, background: int) -> Image:
+def _to_rgb(image: Image, background: int, ranges: ValueRanges) -> Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _deep_grey(image)
+        return to_grey(image, ranges)
     if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
         from PIL import ImageChops
 
@@ -196,58 +229,6 @@ def _on_background(image: Image, background: int) -> Image:
     ground = Image.new("RGB", layer.size, (background,) * 3)
     ground.paste(layer, mask=layer.getchannel("A"))
     return ground
-
-
-def _deep_grey(image: Image) -> Image:
-    """Return grey of 8 bits, a band of rows at a time: as floats, a picture takes 24 bytes a pixel."""
-    from PIL import Image
-
-    tags: dict[int, Any] = dict(getattr(image, "tag_v2", {}))
-    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
-        low, high = _range(image)
-        by = 255 / (high - low) if high > low else 0.0
-        base = 0.0 if high > low else 127.5
-
-        def grey(values: NDArray[Any]) -> NDArray[np.uint8]:
-            finite = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
-            return _bytes((finite - low) * by + base)
-
-    else:
-        bits = min(16, tags.get(_BITS_PER_SAMPLE, (16,))[0])
-        table = _bytes(np.arange(2**16) * (255 / (2**bits - 1)))
-
-        def grey(values: NDArray[Any]) -> NDArray[np.uint8]:
-            levels: NDArray[np.uint8] = table[values]
-            return levels
-
-    converted = Image.new("L", image.size)
-    for top, band in _bands(image):
-        level = grey(band)
-        if tags.get(_PHOTOMETRIC) == 0:
-            level = 255 - level  # TIFF's WhiteIsZero, which Pillow honours for 8 bits only
-        converted.paste(Image.fromarray(level), (0, top))
-    return converted
-
-
-def _bands(image: Image) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield the first row and the values of each band of a picture."""
-    rows = max(1, _BAND_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        yield top, np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
-
-
-def _range(image: Image) -> tuple[float, float]:
-    """Return the values that become black and white: floats within 0..1 stay, all else is stretched."""
-    finite = [values[np.isfinite(values)] for _, values in _bands(image)]
-    ends = [(float(values.min()), float(values.max())) for values in finite if values.size]
-    if not ends:
-        raise BadExample("broken: no finite value")
-    low, high = min(low for low, _ in ends), max(high for _, high in ends)
-    return (0.0, 1.0) if image.mode == "F" and low >= 0 and high <= 1 else (low, high)
-
-
-def _bytes(grey: NDArray[np.float64]) -> NDArray[np.uint8]:
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
 
 
 class _Quiet:
