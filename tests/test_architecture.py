@@ -40,7 +40,7 @@ ORDER = {
     "tune.network": "readers classifier frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
     "ship": "bundle card upload",
-    "run": "clock folder option_model options prepare",
+    "run": "clock folder losses option_model options prepare",
     "fitting": "words predictor tuning result page fit",
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",

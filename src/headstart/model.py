@@ -37,6 +37,7 @@ class Predictions:
     ids: tuple[str, ...]
     probabilities: NDArray[np.float32]  # float32 of shape (n, c), rows summing to 1
     skipped: tuple[Skipped, ...]
+    ignored: int = 0  # files of other formats, which were passed over
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Model:
                 "fit the model again, or fetch its bundle again",
             )
         ids = tuple(example.id for example in readable.examples)
-        return Predictions(ids, probabilities[extraction.row_of], readable.skipped)
+        return Predictions(ids, probabilities[extraction.row_of], readable.skipped, readable.ignored)
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.

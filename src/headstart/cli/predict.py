@@ -137,6 +137,7 @@ def as_json_object(model: Model, predictions: Predictions, *, bundle: Path, ever
         "task": MODALITIES[model.source.info.kind].task,
         "bundle": str(bundle),
         "predictions": shown,
+        "ignored": predictions.ignored,
         "skipped": [{"path": skip.id, "reason": skip.reason} for skip in predictions.skipped],
     }
 

@@ -14,12 +14,13 @@ import numpy as np
 from headstart.base.disk import write_atomic
 from headstart.comparison.experiment import UNTRAINED, Experiment
 from headstart.comparison.options import ALL
+from headstart.data.dataset import Skipped
 from headstart.judge.benefit.benefit import Benefit, compute_benefit
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, stack_seeds
 from headstart.judge.benefit.sentence import format_points
 from headstart.run.folder import ARMS, CHECKPOINTS, RESULT, SCHEMA, writing
-from headstart.run.prepare import example_counts
+from headstart.run.losses import account, losses_file
 
 PAGE = "report.html"
 COARSE_DIFFERENCE = 0.1
@@ -33,6 +34,7 @@ class ComparisonResult:
     title: str
     benefit: Benefit
     result: dict[str, Any]
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -50,6 +52,8 @@ def write_comparison(out: Path, comparison: ComparisonResult) -> list[str]:
     page = render_comparison(comparison.title, comparison.result)
     result = json.dumps(comparison.result, indent=1, allow_nan=False)
     with writing(out):
+        for name, data in losses_file(comparison.result, comparison.skipped).items():
+            write_atomic(out / name, data)
         write_atomic(out / PAGE, page.encode("utf-8", "backslashreplace"))
         write_atomic(out / RESULT, result.encode())
         shutil.rmtree(out / ARMS, ignore_errors=True)
@@ -76,7 +80,7 @@ def build_comparison_result(experiment: Experiment) -> ComparisonResult:
         failures=experiment.failures,
         notes=experiment.notes,
     )
-    return ComparisonResult(dataset.name, benefit, _result(experiment, benefit))
+    return ComparisonResult(dataset.name, benefit, _result(experiment, benefit), dataset.skipped)
 
 
 def arm_results(experiment: Experiment, number: int | None, positions: Sequence[int]) -> ArmResults:
@@ -110,7 +114,7 @@ def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
         "seed": options.seed,
         "seeds": {str(number or ALL): len(seeds) for number, seeds in experiment.splits.seeds.items()},
         "budget": options.budget,
-        "examples": example_counts(dataset, experiment.splits.parts),
+        **account(dataset, experiment.splits.parts),
         "classes": list(dataset.classes),
         **benefit.as_dict(),
         "engine": prepared.extraction.engine,

@@ -118,17 +118,18 @@ def check_bad(dataset: Dataset, *, allow_broken: bool) -> None:
     """Raise DataError where no example, or none of a class, is usable, or too few are and `allow_broken` is False."""
     bad, total = len(dataset.skipped), len(dataset) + len(dataset.skipped)
     if not len(dataset):
-        raise DataError(
-            f"{dataset.name} must hold usable examples", f"0 of {total} usable{_reasons(dataset)}", "mend it"
-        )
+        received = f"0 of {total} usable{_reasons(dataset)}"
+        raise DataError(f"{dataset.name} must hold usable examples", received, "convert, mend or replace them")
     good_in, bad_in = (Counter(one.label for one in some) for some in (dataset.examples, dataset.skipped))
     for label in dataset.classes:
         if not good_in[label]:
             received = f"0 of {bad_in[label]} usable in {label!r}{_reasons(dataset, label)}"
-            raise DataError("every class must hold usable examples", received, "mend them or remove the class")
+            raise DataError(
+                "every class must hold usable examples", received, "convert or mend them, or remove the class"
+            )
     if allow_broken:
         return
-    do = "mend or remove them, or go on without them: --allow-broken"
+    do = "convert, mend or remove them, or go on without them: --allow-broken"
     if bad > MAX_BAD * total:
         received = f"{bad} of {total} ({bad / total:.0%}) unusable{_reasons(dataset)}"
         raise DataError(f"at most {MAX_BAD:.0%} of {dataset.name} may be unusable", received, do)
@@ -173,9 +174,11 @@ def _shown(conflicts: Sequence[LabelConflict]) -> str:
 
 
 def _reasons(dataset: Dataset, label: str | None = None) -> str:
-    reasons = [
-        f"{one_line(item.id.rpartition('/')[2], 60)}: {item.reason}"
-        for item in dataset.skipped
-        if label is None or item.label == label
-    ]
+    """Return the reasons why examples are unusable, the commonest first, with how many and which have each."""
+    ids: dict[str, list[str]] = defaultdict(list)
+    for item in dataset.skipped:
+        if label is None or item.label == label:
+            ids[item.reason].append(one_line(item.id.rpartition("/")[2], 60))
+    ordered = sorted(ids.items(), key=lambda each: (-len(each[1]), each[0]))
+    reasons = [f"{len(names)} × {reason}: {list_some(names, 2)}" for reason, names in ordered]
     return f" ({list_some(reasons, separator='; ')})" if reasons else ""

@@ -81,6 +81,7 @@ class Dataset:
     read: Callable[[int], bytes]
     skipped: tuple[Skipped, ...] = ()  # examples found unusable so far
     ignored: int = 0  # how many files are of no accepted format and were passed over
+    found: int | None = None  # how many files or rows the reader met, counted apart from what became of them
     notes: tuple[str, ...] = ()  # what the reader changed or noticed, one sentence each, to be shown once
     layout: str = ""  # what was read as what, as one sentence to be shown before any work; empty where nothing tells
     # of pictures of more than 8 bits, the values that are black and white in all of them, by depth
@@ -88,6 +89,11 @@ class Dataset:
     # how many examples in a row are read at once, and how many the reader holds; None where any order is as good as any
     # other
     runs: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.found not in (None, self.total):
+            parts = f"{len(self.examples)} examples, {len(self.skipped)} skipped and {self.ignored} ignored"
+            raise RuntimeError(f"of the {self.found} files or rows of {self.name}, each must be one of {parts}")
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -125,6 +131,7 @@ class Dataset:
         kept, read = tuple(positions), self.read
         return replace(
             self,
+            found=self.found if len(kept) + len(skipped) == len(self) else None,
             examples=tuple(self.examples[position] for position in kept),
             read=lambda position: read(kept[position]),
             skipped=self.skipped + skipped,

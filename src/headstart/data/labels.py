@@ -90,14 +90,22 @@ class Listing:
             self.contents.append(content)
 
     def dataset(
-        self, read: Callable[[int], bytes], *, name: str, kind: Kind, where: str, do: str, notes: Sequence[str] = ()
+        self,
+        read: Callable[[int], bytes],
+        *,
+        name: str,
+        kind: Kind,
+        where: str,
+        do: str,
+        notes: Sequence[str] = (),
+        found: int | None = None,
     ) -> Dataset:
         """Return the examples; raises DataError as `check_classes` where there are some and labels are wanted."""
         classes = tuple(sorted({example.label for example in self.examples})) if self.labelled else ()
         if self.labelled and self.examples:
             check_classes(classes, where=where, do=do)
         notes = (*notes, *label_notes(classes))
-        return Dataset(name, kind, tuple(self.examples), classes, read, tuple(self.skipped), notes=notes)
+        return Dataset(name, kind, tuple(self.examples), classes, read, tuple(self.skipped), found=found, notes=notes)
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -128,4 +136,4 @@ def keep_classes(dataset: Dataset, names: Sequence[str], *, where: str) -> Datas
     classes = frozenset(names)
     kept = dataset.keep([at for at, example in enumerate(dataset.examples) if example.label in classes])
     skipped = tuple(one for one in dataset.skipped if one.label in classes)
-    return replace(kept, classes=tuple(sorted(classes)), skipped=skipped)
+    return replace(kept, classes=tuple(sorted(classes)), skipped=skipped, found=None)

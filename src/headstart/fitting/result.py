@@ -21,7 +21,7 @@ from headstart.judge.metrics import METRICS, evaluate
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
 from headstart.run.folder import CHECKPOINTS, RESULT, SCHEMA, writing
-from headstart.run.prepare import example_counts
+from headstart.run.losses import account, losses_file
 from headstart.ship.bundle import DataIdentity
 
 
@@ -85,7 +85,7 @@ def build_result(
         "head": predictor.head.kind,
         "tune": tune,
         "seed": seed,
-        "examples": example_counts(dataset, prepared.parts),
+        **account(dataset, prepared.parts),
         "classes": list(dataset.classes),
         "test": {name: measures.metrics[name] for name in METRICS},
         "baselines": {"majority": measures.majority, "simple": measures.baseline},
@@ -120,7 +120,7 @@ def _warnings(fitted: Fitted) -> list[str]:
     prepared = fitted.prepared
     dataset, extraction = prepared.scan.dataset, prepared.extraction
     skipped = (
-        [f"{len(dataset.skipped)} broken examples were skipped; the report lists them."] if dataset.skipped else []
+        [f"{len(dataset.skipped)} broken examples were skipped; result.json lists them."] if dataset.skipped else []
     )
     notes = (
         *prepared.notes,
@@ -158,6 +158,8 @@ def write_out(out: Path, run: FitResult) -> list[str]:
     """
     with writing(out):
         run.model.save(out / "bundle")
+        for name, data in losses_file(run.result, run.report.skipped).items():
+            write_atomic(out / name, data)
         write_atomic(out / "report.html", report.render(run.report).encode("utf-8", "backslashreplace"))
         write_atomic(out / RESULT, json.dumps(run.result, indent=1, allow_nan=False).encode())
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)

@@ -31,8 +31,8 @@ from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.result import CARD, PretrainResult, RunInputs, TestResult, build_pretrain_result
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT, new_out
+from headstart.run.losses import account
 from headstart.run.option_model import documented
-from headstart.run.prepare import example_counts
 from headstart.ship.upload import check_upload, upload
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
@@ -138,7 +138,7 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
     clock.add("tune", trained.seconds_before_resume)
     test = evaluate_network(network, splits, seed=options.seed, clock=clock, progress=progress)
     inputs = RunInputs(
-        data, options, scanned, example_counts(splits.dataset, splits), (*scanned.dataset.notes, *scanned.notes, *notes)
+        data, options, scanned, account(splits.dataset, splits), (*scanned.dataset.notes, *scanned.notes, *notes)
     )
     return build_pretrain_result(inputs, network, trained, test, clock)
 

@@ -21,6 +21,7 @@ from headstart.judge.report.fit_page import Report
 from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
 from headstart.run.folder import RESULT, SCHEMA
+from headstart.run.losses import losses_file
 from headstart.sources.checkpoints.source_folder import DESCRIPTION, LIBRARY, UNGATED, SourceDescription, to_json
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class RunInputs:
     data: Any  # a path or examples, as they were passed
     options: PretrainOptions
     scan: Scan
-    examples: dict[str, int]  # how many are in each part, as `result.json` holds it
+    books: dict[str, Any]  # what became of every example, as `result.json` holds it
     notes: tuple[str, ...]  # what was noticed about the data, one sentence each
 
     @property
@@ -99,6 +100,7 @@ class PretrainResult:
             PAGE: render(self._page()).encode("utf-8", "backslashreplace"),
             CARD: card.encode("utf-8", "backslashreplace"),
             RESULT: json.dumps(self.result, indent=1, allow_nan=False).encode(),
+            **losses_file(self.result, self.inputs.scan.dataset.skipped),
             DESCRIPTION: to_json(self._description(sha256(weights))),
         }
         write_folder(out, members)
@@ -169,7 +171,7 @@ def build_pretrain_result(
         **({"spectrogram": asdict(preprocessing.spectrogram)} if isinstance(preprocessing, AudioPreprocessing) else {}),
         "seed": options.seed,
         "gate": gate.as_dict(),
-        "examples": inputs.examples,
+        **inputs.books,
         "classes": list(dataset.classes),
         "test": {name: metrics[name] for name in METRICS},
         "baselines": {"majority": gate.majority, "simple": gate.simple},

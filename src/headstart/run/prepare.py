@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,6 @@ from headstart.sources.base import COMMIT, Source
 from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 from headstart.tune.settings import NONE
-
-if TYPE_CHECKING:
-    from headstart.tune.from_scratch import PretrainSplits
 
 MAKE_ONE = "make one (headstart pretrain DATA --arch arch:resnet9 --out FOLDER) and name it: --source file:FOLDER"
 
@@ -94,12 +91,6 @@ class PreparedData:
         """Return what the baseline without a source learns from, of the photos or recordings of one part."""
         assert not isinstance(self.extraction.summary, TextSummary)
         return self.extraction.summary.baseline_inputs[self._rows(part)]
-
-
-def example_counts(dataset: Dataset, parts: Parts | PretrainSplits) -> dict[str, int]:
-    """Return how many examples each part holds, and how many are of no use, as `result.json` states it."""
-    counts = {name: len(getattr(parts, name)) for name in ("train", "validation", "test")}
-    return {**counts, "skipped": len(dataset.skipped), "ignored": dataset.ignored}
 
 
 def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) -> PreparedData:

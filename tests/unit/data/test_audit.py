@@ -141,7 +141,7 @@ def bad(of_a: int, a: int, of_b: int, b: int) -> Dataset:
 def test_no_usable_example_gives_the_first_three_reasons__IMG_24(allow):
     with pytest.raises(DataError) as error:
         check_bad(bad(2, 2, 3, 3), allow_broken=allow)
-    assert "0 of 5 usable (0.jpg: cut; 1.jpg: cut; 2.jpg: empty and 2 more)" in str(error.value)
+    assert "0 of 5 usable (3 × empty: 2.jpg, 3.jpg and 1 more; 2 × cut: 0.jpg, 1.jpg)" in str(error.value)
 
 
 def test_a_fifth_may_be_bad_and_no_more__IMG_25():

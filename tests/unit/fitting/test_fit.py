@@ -85,6 +85,11 @@ def test_broken_photos_are_skipped_counted_and_listed(photos: Path, source: ToyS
     examples = model.report["examples"]
     assert (examples["skipped"], examples["ignored"]) == (3, 1)
     assert sum(examples.values()) == 40
+    assert {loss["id"]: loss["reason"] for loss in model.report["losses"]} == {
+        "cat/empty.jpg": "empty",
+        "dog/half.jpg": "truncated",
+        "dog/page.jpg": "not an accepted image (looks like HTML)",
+    }
     page = (tmp_path / "out" / "report.html").read_text()
     assert all(name in page for name in ("empty.jpg", "half.jpg", "page.jpg", "truncated"))
 

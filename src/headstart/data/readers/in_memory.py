@@ -61,7 +61,9 @@ def from_items(items: Iterable[Any], labels: Iterable[Any] | None = None, *, kin
         listing.add(name, "" if labels is None else class_name_of(labels[row]), item)
     contents = listing.contents
     read = text_reader(contents) if kind == "text" else _Items(contents, is_sound=kind == "sound")
-    return listing.dataset(read, name="items", kind=kind, where="labels", do="give examples of at least two labels")
+    return listing.dataset(
+        read, name="items", kind=kind, where="labels", do="give examples of at least two labels", found=len(items)
+    )
 
 
 class _Items:

@@ -90,6 +90,7 @@ def from_tables(
     for table, split in tables:
         for row in range(len(table.cells)):
             listing.take(table, row, split)
+    rows = sum(len(table.cells) for table, _ in tables)
     notes = [note for table, _ in tables for note in table.notes]
     if listing.backslashes:
         notes.append(f"{listing.backslashes} paths are written with backslashes, read as slashes.")
@@ -97,7 +98,9 @@ def from_tables(
         read = text_reader(listing.contents)
     else:
         read = file_reader(tree, listing.contents, absent="missing", begin=kind == "sound")
-    return listing.dataset(read, name=name, kind=kind, where=where, do="give rows of at least two labels", notes=notes)
+    return listing.dataset(
+        read, name=name, kind=kind, where=where, do="give rows of at least two labels", notes=notes, found=rows
+    )
 
 
 def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:

@@ -186,5 +186,6 @@ def _joined(parts: Sequence[Dataset]) -> Dataset:
         read=read,
         skipped=tuple(skipped for part in parts for skipped in part.skipped),
         ignored=sum(part.ignored for part in parts),
+        found=sum(part.total if part.found is None else part.found for part in parts),
         notes=tuple(note for part in parts for note in part.notes),
     )

@@ -192,6 +192,7 @@ def from_pictures(
         kind=kinds.pop(),
         where=where,
         do="give rows of at least two labels",
+        found=start,
     )
     return replace(dataset, runs=_runs(files))
 
