@@ -17,8 +17,13 @@ ORDER = {
     " pretraining cli __main__",
     "base": "errors schema disk hashing cache config memory processes prefetch progress threads",
     "data": "modality dataset file_tree images text audio labels audit readers split",
+<<<<<<< HEAD
     "data.readers": "layout archives tables class_folders in_memory manifest parquet table_files open",
     "data.images": "formats jpeg deep pillow preprocessing value_range",
+=======
+    "data.readers": "layout archives tables name_labels class_folders in_memory manifest parquet open",
+    "data.images": "formats jpeg pillow preprocessing",
+>>>>>>> ab7da66 (wip)
     "data.audio": "lengths limits decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",
     "sources": "layers base checkpoints hub keras networks uri registry graphs text providers catalogue",
@@ -50,7 +55,7 @@ ORDER = {
 
 LINES_OF_A_FILE = 400
 LINES_OF_A_FUNCTION = 40
-"""Without its docstring."""
+"""Without its docstring, and its parameters as one line: a command of forty options is no long function."""
 
 
 def name_of(path: Path) -> str:
@@ -145,11 +150,10 @@ def test_files_stay_readable(name: str) -> None:
 
 
 def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Return the lines of a function without its docstring."""
+    """Return the lines of a function without its docstring, and with its parameters as one line."""
     first = function.body[0]
-    documented = ast.get_docstring(function) is not None
-    end, start = (first.end_lineno or 0), first.lineno
-    return (function.end_lineno or 0) - function.lineno + 1 - (end - start + 1 if documented else 0)
+    start = first.lineno if ast.get_docstring(function) is None else (first.end_lineno or 0) + 1
+    return (function.end_lineno or 0) - start + 2
 
 
 @pytest.mark.parametrize("name", FILES)

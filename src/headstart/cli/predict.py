@@ -14,7 +14,7 @@ from headstart.cli.command import DisplayOptions, command_of, prepare_display
 from headstart.cli.messages import show, show_json
 from headstart.data.modality import MODALITIES
 from headstart.run.option_model import flag, option
-from headstart.run.options import EngineOptions, TableOptions
+from headstart.run.options import EngineOptions, LinkOptions, TableOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from headstart.model import Model, Predictions
 
 
-class PredictOptions(EngineOptions, TableOptions):
+class PredictOptions(EngineOptions, TableOptions, LinkOptions):
     """The options of `predict`."""
 
     out: Path | None = option(None, "Output", "FILE")
@@ -44,6 +44,7 @@ def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: Di
         out=options.out,
         progress=prepare_display(display),
         columns=options.column_names,
+        follow_links=options.follow_links,
     )
     if options.out is not None:
         text = as_csv(model, predictions, every_class=options.every_class)
@@ -64,6 +65,7 @@ def predict_inputs(
     out: Path | None,
     progress: Progress,
     columns: Mapping[str, str] | None = None,
+    follow_links: bool = False,
 ) -> tuple[Model, Predictions]:
     """Load a bundle and predict the class of every input.
 
@@ -80,7 +82,8 @@ def predict_inputs(
     nested = bundle / "bundle"
     model = load(nested if nested.is_dir() else bundle, engine=engine)
     modality = MODALITIES[model.source.info.kind]
-    predictions = model.predict_dataset(open_inputs(inputs, kind=modality.kind, columns=columns), progress=progress)
+    dataset = open_inputs(inputs, kind=modality.kind, columns=columns, follow_links=follow_links)
+    predictions = model.predict_dataset(dataset, progress=progress)
     for skip in predictions.skipped:
         progress.say(f"Skipped {skip.id}: {skip.reason}")
     if not predictions.ids:

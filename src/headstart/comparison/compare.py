@@ -37,6 +37,8 @@ def compare(  # noqa: PLR0913
     label_column: str | None = None,
     columns: Mapping[str, str] | str | None = None,
     root: str | Path | None = None,
+    label_from: str | None = None,
+    follow_links: bool = False,
     labels_per_class: str | Sequence[int | str | None] | None = None,
     long_texts: str = "cut",
     drop_test_duplicates: bool = False,

@@ -1,7 +1,7 @@
 """Trees of files: what lies below a folder, or inside an archive, listed once and read in place.
 
-A tree knows nothing of classes or tables. Whatever is read through it stays inside it: links that lead out, and
-anything that is not a regular file, are reported and never opened.
+A tree knows nothing of classes or tables. Whatever is read through it stays inside it: links that lead out (unless
+they are to be followed) and anything that is not a regular file are reported and never opened.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ LITTER = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
 )
 """Names, lower case, that systems leave in folders; names that begin with a dot are litter too."""
+
+OUTSIDE, TO_FOLDER = "link to outside", "link to a folder"
+"""Why a link was not followed; each such link is followed where that is allowed."""
 
 _REASONS = {
     errno.EACCES: "permission",
@@ -77,15 +80,19 @@ def file_reader(
 
 
 class Folder:
-    """The files below a folder on disk, a Tree; paths may also lead out of `root` into a further folder, `reach`."""
+    """The files below a folder on disk, a Tree; paths may also lead out of `root` into a further folder, `reach`.
 
-    def __init__(self, root: Path, *, reach: Path | None = None) -> None:
+    Links lead where paths may; with `follow_links`, anywhere. A folder that several links lead to is listed once.
+    """
+
+    def __init__(self, root: Path, *, reach: Path | None = None, follow_links: bool = False) -> None:
         self.where, self._root = str(root), root
         self._reach = tuple(os.path.realpath(folder) for folder in (root, reach) if folder is not None)
+        self._follow = follow_links
 
     @cached_property
     def _listing(self) -> tuple[list[File], set[str]]:
-        return _walk(self.where)
+        return _Walk(self.where, ("/",) if self._follow else self._reach).listed()
 
     @property
     def files(self) -> Sequence[File]:
@@ -99,7 +106,8 @@ class Folder:
 
     def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
         """Return the bytes of one file; raises BadExample."""
-        return read_file(str(self._root / path), within=self._reach, limit=limit, absent=absent, begin=begin)
+        within = () if self._follow else self._reach
+        return read_file(str(self._root / path), within=within, limit=limit, absent=absent, begin=begin)
 
 
 class Subtree:
@@ -145,8 +153,8 @@ def read_file(
     """
     try:
         real = os.path.realpath(path)
-        if within and not any(real == folder or real.startswith(f"{folder.rstrip('/')}/") for folder in within):
-            raise BadExample("link to outside")
+        if within and not _is_inside(real, within):
+            raise BadExample(OUTSIDE)
         if not stat.S_ISREG(os.lstat(real).st_mode):
             raise BadExample("link in a circle" if os.path.islink(real) else "not a regular file")  # noqa: PTH114
         # Whatever takes the file's place after this check is not waited for, nor followed.
@@ -171,38 +179,78 @@ def reason_of(error: OSError, absent: str = "vanished") -> str:
     return _REASONS.get(error.errno or 0, (error.strerror or type(error).__name__).lower())
 
 
-def _walk(root: str) -> tuple[list[File], set[str]]:
-    files: list[File] = []
-    folders: set[str] = set()
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            entries = os.scandir(f"{root}/{folder}")
-        except OSError as error:
-            files.append(File(folder or ".", reason_of(error)))
-            continue
-        with entries:
-            for entry in entries:
-                path = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    folders.add(path)
-                    waiting.append(path)
-                else:
-                    files.append(File(path, _problem(entry)))
-    files.sort()
-    return files, folders
+def _is_inside(real: str, folders: Sequence[str]) -> bool:
+    return any(real == folder or real.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
-def _problem(entry: os.DirEntry[str]) -> str:
-    if entry.is_file(follow_symlinks=False):
-        return ""
-    if not entry.is_symlink():
-        return "not a regular file"
-    try:
-        mode = entry.stat().st_mode
-    except OSError as error:
-        return reason_of(error, absent="link to nothing")
-    if stat.S_ISDIR(mode):
-        return "link to a folder"
-    return "" if stat.S_ISREG(mode) else "not a regular file"
+class _Walk:
+    """Lists what lies below `root`; a link to a folder is followed into the real paths `reach[1:]`, or "/"."""
+
+    def __init__(self, root: str, reach: Sequence[str]) -> None:
+        self._root, self._real, self._reach = root, os.path.realpath(root), reach
+        self._entered: set[str] = set()  # the real paths of the folders that links led to
+        self._links: list[tuple[str, str]] = []  # to folders: the path of each, and where it leads
+        self._files: list[File] = []
+        self._folders: set[str] = set()
+
+    def listed(self) -> tuple[list[File], set[str]]:
+        """Return the files, sorted, and the folders."""
+        self._enter("", "")
+        while self._links:
+            links, self._links = sorted(self._links), []
+            for path, real in links:
+                self._follow(path, real)
+        self._files.sort()
+        return self._files, self._folders
+
+    def _follow(self, path: str, real: str) -> None:
+        if real in self._entered or _is_inside(real, (self._real,)):
+            self._files.append(File(path, "link to a folder that is listed already"))
+        else:
+            self._folders.add(path)
+            self._enter(path, real)
+
+    def _enter(self, folder: str, real: str) -> None:
+        """List one folder to any depth; `real` is its real path where a link led to it, else empty."""
+        waiting = [(folder, real)]
+        while waiting:
+            folder, real = waiting.pop()
+            if real:
+                if real in self._entered:
+                    continue
+                self._entered.add(real)
+            try:
+                entries = os.scandir(f"{self._root}/{folder}")
+            except OSError as error:
+                self._files.append(File(folder or ".", reason_of(error)))
+                continue
+            with entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        self._folders.add(path)
+                        waiting.append((path, f"{real}/{entry.name}" if real else ""))
+                    elif entry.is_file(follow_symlinks=False):
+                        self._files.append(File(path))
+                    else:
+                        self._add(path, entry)
+
+    def _add(self, path: str, entry: os.DirEntry[str]) -> None:
+        """Add what is no file and no folder itself."""
+        problem = "not a regular file"
+        if entry.is_symlink():
+            try:
+                mode = entry.stat().st_mode
+            except OSError as error:
+                self._files.append(File(path, reason_of(error, absent="link to nothing")))
+                return
+            real = os.path.realpath(entry.path)
+            if stat.S_ISDIR(mode):
+                circle = _is_inside(self._real, (real,))
+                if not circle and _is_inside(real, self._reach if self._reach == ("/",) else self._reach[1:]):
+                    self._links.append((path, real))
+                    return
+                problem = "link in a circle" if circle else TO_FOLDER
+            elif stat.S_ISREG(mode):
+                problem = "" if _is_inside(real, self._reach) else OUTSIDE
+        self._files.append(File(path, problem))

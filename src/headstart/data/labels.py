@@ -16,22 +16,27 @@ from headstart.data.dataset import Dataset, Example, Skipped, Split
 from headstart.data.modality import Kind
 
 SPLITS: dict[str, Split] = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("train", "training", "trn", "tr", "trainval", "traindev", "learn", "learning"), "train"),
     **dict.fromkeys(
-        ("validation", "val", "valid", "validate", "dev", "development", "eval", "evaluation"), "validation"
+        ("validation", "val", "valid", "validate", "validating", "dev", "devel", "development", "eval", "evaluation"),
+        "validation",
     ),
-    **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
+    **dict.fromkeys(("test", "testing", "tst", "te", "holdout", "heldout", "t10k"), "test"),
 }
 """What a part may be called, in lower case."""
+_PART = "|".join(sorted(SPLITS, key=len, reverse=True))
+_NOUN = "lists?|sets?|splits?|data|files?|images?|imgs?|pics?|photos?|labels?|texts?|audio|ids?|names?"
+_PART_WORD = re.compile(rf"(?:x|y|(?:{_NOUN}))?({_PART})(?:{_NOUN})?")
 
 MISSING = frozenset({"", "nan", "<na>"})
 """Labels, lower case and trimmed, that say "no label"; "none" and "NA" may well be classes."""
 
 
 def part_named_in(name: str) -> Split | None:
-    """Return the part that one word of a name tells (`seg_train`, `TestImages`, `val2017`), if exactly one does."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
-    parts = {SPLITS[word.lower()] for word in words if word.lower() in SPLITS}
+    """Return the part that one word of a name tells (`seg_train`, `TestImages`, `trainlist01`), if exactly one does."""
+    words = re.findall(r"t10k|[A-Z]?[a-z]+|[A-Z]+", name)
+    matches = [_PART_WORD.fullmatch(word.lower()) for word in words]
+    parts = {SPLITS[match[1]] for match in matches if match}
     return parts.pop() if len(parts) == 1 else None
 
 

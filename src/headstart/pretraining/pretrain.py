@@ -58,6 +58,8 @@ def pretrain(  # noqa: PLR0913
     data: Any,
     *,
     root: str | Path | None = None,
+    label_from: str | None = None,
+    follow_links: bool = False,
     classes: str | Path | None = None,
     seconds: float | None = None,
     allow_broken: bool = False,
@@ -163,7 +165,7 @@ def open_architecture(uri: str, *, seed: int) -> TorchSource:
 
 def read_examples(data: Any, options: PretrainOptions, progress: Progress) -> Scan:
     """Return the data, every example read once; of some classes alone where the options name them."""
-    dataset = in_one_range(open_dataset(data, root=options.root))
+    dataset = in_one_range(open_dataset(data, **options.reading))
     if dataset.kind == "text":
         raise DataError("pretrain takes photos or recordings", dataset.items, "name a data set of one of these")
     if dataset.kind == "sound" and options.horizontal_flip:

@@ -98,11 +98,22 @@ class OpenOptions(Options):
     error chooses between pool and joined."""
 
 
-class RunOptions(Options):
+class LinkOptions(Options):
+    """What is done with links in folders."""
+
+    follow_links: bool = flag("Data")
+    """Follow links in folders, wherever they lead. By default a link is followed only where it stays inside the data or
+    the folder of --root."""
+
+
+class RunOptions(LinkOptions):
     """What every command shares that reads labelled data and writes a folder."""
 
     root: Path | None = option(None, "Data", "DIR")
-    """A folder that paths in a table may lead into. The default is the folder of the table alone."""
+    """A folder that paths in a table, and links, may lead into. The default is the folder of the data alone."""
+    label_from: str | None = option(None, "Data", "PATTERN")
+    """A regular expression that takes the label from the path of each file: what its group matches. By default the
+    folders are the labels."""
     allow_broken: bool = flag("Data")
     """Go on although more than a fifth of the examples, or half of a class, are broken. By default the run stops."""
     out: Path | None = option(None, "Output", "DIR")
@@ -115,6 +126,12 @@ class RunOptions(Options):
     resume: bool = flag("Run")
     """Continue the stopped run in the folder of --out, and say so where there is none. By default it is continued too,
     in silence."""
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the data is opened: the arguments of `open_dataset` by their names."""
+        shared = {name: getattr(self, name) for name in ("root", "label_from", "follow_links")}
+        return {**shared, "columns": getattr(self, "column_names", None)}
 
     @property
     def checkpoints(self) -> Path | None:

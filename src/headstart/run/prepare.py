@@ -96,10 +96,10 @@ class PreparedData:
 def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) -> PreparedData:
     """Read, check and split the data, and compute its features or find them in the cache."""
     with clock.part("read"):
-        dataset = in_one_range(open_dataset(data, root=options.root, columns=options.column_names))
-    source = source_for(dataset, options)
+        dataset = in_one_range(open_dataset(data, **options.reading))
     if dataset.layout:
         progress.say(f"{dataset.name}: {dataset.layout}")
+    source = source_for(dataset, options)
     if COMMIT.fullmatch(source.info.revision):
         progress.say(f"{source.info.uri} is at revision {source.info.revision}")
     with clock.part("extract"):

@@ -1,31 +1,36 @@
 """Folders whose names are the labels, below a folder or inside an archive.
 
-The rule: a class is a folder of the first level (of the second where those are parts or groups, see `layout`), and
-every picture below it, however deep, is of that class; every recording, where there are more of them; and where there
-is neither, every text file. Those beside the class folders are ignored and counted, and so are files of another suffix.
-Hidden files and what systems leave behind are ignored and counted too.
+The rule: a class is a folder of the first level (of another where those are parts or groups, see `layout`), and every
+picture below it, however deep, is of that class; every recording, where there are more of them; and where there is
+neither, every text file. Those beside the class folders are ignored and counted, and so are files of another suffix.
+Hidden files and what systems leave behind are ignored and counted too. A pattern may take the labels from names.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from headstart.base.errors import DataError, list_some
 from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.audit import MAX_BAD
 from headstart.data.dataset import Dataset, Example, Skipped
-from headstart.data.file_tree import File, Subtree, Tree, file_reader, is_litter, suffix_of
+from headstart.data.file_tree import OUTSIDE, TO_FOLDER, File, Subtree, Tree, file_reader, is_litter, parents, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
-from headstart.data.readers.layout import Layout, are_numbered, layout_of
+from headstart.data.readers.layout import Layout, Place, are_numbered, layout_of, parts_of
+from headstart.data.readers.name_labels import check_labels, labels_by, suggestion
 from headstart.data.readers.tables import TABLE_SUFFIXES
 from headstart.data.text import TEXT_SUFFIXES
 
 RULE = "make one folder per class, named after it, with its {items} inside (or train/ and test/ above such folders)"
 SUFFIXES: dict[Kind, frozenset[str]] = {"image": IMAGE_SUFFIXES, "sound": SOUND_SUFFIXES, "text": TEXT_SUFFIXES}
 TABLES = (*TABLE_SUFFIXES, ".parquet")
+FOLLOW = "follow links with --follow-links, or name the folder that they lead into with --root"
 
 
 def unwrap(tree: Tree) -> tuple[Tree, int]:
@@ -53,45 +58,34 @@ class _FolderListing:
     kind: Kind
     examples: list[Example] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
-    ignored: int = 0
     unlabelled: int = 0
     stray: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)  # files of another kind
 
 
-def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
+def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | None = None) -> Dataset:
     """Return the labelled pictures or recordings of class folders, or their texts where there is neither.
 
+    Args:
+        ignored: how many files lie outside of the tree.
+        label_from: a regular expression that takes the label from the path of a file, in place of its folders.
+
     Raises:
-        DataError: nothing is found, a class folder is empty, or there is only one class.
+        DataError: nothing is found, a class folder is empty, there is only one class, or links hide examples.
     """
     shown = visible(tree.files)
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
-    listing = _FolderListing(_kind(shown), ignored=ignored + len(tree.files) - len(shown))
-    layout = layout_of(tops, (file.path for file in shown if suffix_of(file.path) in SUFFIXES[listing.kind]))
-    items = MODALITIES[listing.kind].plural
-    rule = RULE.format(items=items)
-    for file in shown:
-        _place(file, layout, listing)
-    labels = tops
-    if layout.has_classes_below:
-        below = [path for path in tree.folders if path.count("/") == 1 and not is_litter(path)]
-        labelled = layout.groups.union(layout.parts) - layout.unlabelled
-        labels = sorted(path for path in below if path.partition("/")[0] in labelled)
-    elif are_numbered(tops):
-        received = f"{list_some(tops, 3)}, which are numbered parts"
-        raise DataError(f"the folders in {tree.where} must be named after classes", received, rule)
-    if not labels and not listing.skipped:
-        raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown), rule)
-    _check_filled(tree, labels, listing)
-    classes = tuple(sorted({folder.rpartition("/")[2] for folder in labels}))
-    check_classes(classes, where=tree.where, do=rule)
-    notes = label_notes(classes, numbers=False)
-    if listing.stray:
-        beside = f"{len(listing.stray)} {items} lie beside the class folders and are ignored"
-        notes = (f"{beside} ({list_some(listing.stray, 5)}): {rule}.", *notes)
-    if listing.unlabelled:
-        unlabelled = " and ".join(f"{top}/" for top in sorted(layout.unlabelled))
-        notes = (f"{unlabelled} is set aside for predict: {listing.unlabelled} {items} without a label.", *notes)
+    listing = _FolderListing(_kind(shown))
+    wanted = [file.path for file in shown if suffix_of(file.path) in SUFFIXES[listing.kind]]
+    folders = {file.path.rpartition("/")[0] for file in shown}
+    layout = layout_of(tops, wanted, other=folders) if label_from is None else parts_of(tops)
+    _place_all(shown, layout, listing, label_from)
+    _check_links(tree, shown, layout, listing)
+    if label_from is None:
+        classes = _classes_of_folders(tree, shown, layout, listing)
+    else:
+        check_labels((example.label for example in listing.examples), label_from, tree.where, wanted)
+        classes = tuple(sorted({example.label for example in listing.examples}))
     return Dataset(
         name=name,
         kind=listing.kind,
@@ -99,8 +93,13 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0) -> Dataset:
         classes=classes,
         read=file_reader(tree, tuple(example.id for example in listing.examples), begin=listing.kind == "sound"),
         skipped=tuple(listing.skipped),
-        ignored=listing.ignored,
-        notes=notes,
+        ignored=ignored
+        + len(tree.files)
+        - len(shown)
+        + listing.unlabelled
+        + len(listing.stray)
+        + len(listing.unused),
+        notes=_notes(tree, layout, listing, classes),
         layout=layout.sentence(len(classes)),
     )
 
@@ -124,30 +123,83 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
     )
 
 
-def _place(file: File, layout: Layout, listing: _FolderListing) -> None:
-    depth = 2 if layout.has_classes_below else 1
-    names = file.path.split("/")
-    split, group = layout.parts.get(names[0]), names[0] if names[0] in layout.groups else None
-    inside = len(names) > depth and (depth == 1 or split is not None or group is not None)
-    label = names[depth - 1] if inside else ""
-    if file.problem:
-        listing.skipped.append(Skipped(file.path, label, file.problem))
-    elif suffix_of(file.path) not in SUFFIXES[listing.kind]:
-        listing.ignored += 1
-    elif names[0] in layout.unlabelled:
-        listing.ignored += 1
-        listing.unlabelled += 1
-    elif not inside:
-        listing.ignored += 1
-        listing.stray.append(file.path)
-    else:
-        listing.examples.append(Example(file.path, label, split, group))
+def _classes_of_folders(
+    tree: Tree, shown: Sequence[File], layout: Layout, listing: _FolderListing
+) -> tuple[str, ...]:
+    rule = RULE.format(items=MODALITIES[listing.kind].plural)
+    found = [file.path for file in shown if suffix_of(file.path) in SUFFIXES[listing.kind]]
+    do = rule + suggestion(found, tree.where)
+    labels = layout.class_folders(path for path in tree.folders if not is_litter(path))
+    names = sorted({layout.place(folder.split("/")).label or "" for folder in labels})
+    if are_numbered(names):
+        tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
+        beside = f", beside the table {tables[0]}: name that file if it lists the examples" if tables else ""
+        received = f"{list_some(names, 3)}, which are numbered parts{beside}"
+        raise DataError(f"the folders in {tree.where} must be named after classes", received, do)
+    if not labels and not listing.skipped:
+        raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown), do)
+    _check_filled(tree, labels, listing)
+    check_classes(names, where=tree.where, do=do)
+    return tuple(names)
+
+
+def _notes(tree: Tree, layout: Layout, listing: _FolderListing, classes: Sequence[str]) -> tuple[str, ...]:
+    """Return what should be said once of the folders and of the files in them."""
+    items = MODALITIES[listing.kind].plural
+    notes = []
+    if listing.unlabelled:
+        tops = sorted(layout.unlabelled)
+        where = " and ".join(f"{top}/" for top in tops)
+        command = f"headstart predict OUT {shlex.quote(f'{tree.where}/{tops[0]}')}"
+        notes.append(f"{where} is set aside for predict: {listing.unlabelled} {items} without a label ({command}).")
+    if listing.stray:
+        beside = f"{len(listing.stray)} {items} lie beside the class folders and are ignored"
+        notes.append(f"{beside} ({list_some(listing.stray, 5)}): {RULE.format(items=items)}.")
+    if listing.unused:
+        notes.append(f"{len(listing.unused)} files are no {items} and are not used: {list_some(listing.unused, 5)}.")
+    if links := [one for one in listing.skipped if one.reason in (OUTSIDE, TO_FOLDER)]:
+        notes.append(f"{len(links)} links were not followed ({list_some([one.id for one in links], 3)}): {FOLLOW}.")
+    return (*notes, *label_notes(classes, numbers=False))
+
+
+def _place_all(shown: Sequence[File], layout: Layout, listing: _FolderListing, label_from: str | None) -> None:
+    """Sort every file into the listing: an example, skipped, unlabelled, stray or unused."""
+    by_name = None if label_from is None else labels_by(label_from)
+
+    @cache
+    def place_of(folder: str) -> Place:
+        return layout.place(folder.split("/") if folder else ())
+
+    for file in shown:
+        label, split, group, unlabelled = place_of(file.path.rpartition("/")[0])
+        if by_name is not None:
+            label = by_name(file.path)
+        if file.problem:
+            listing.skipped.append(Skipped(file.path, label or "", file.problem))
+        elif suffix_of(file.path) not in SUFFIXES[listing.kind]:
+            listing.unused.append(file.path)
+        elif unlabelled:
+            listing.unlabelled += 1
+        elif label is not None:
+            listing.examples.append(Example(file.path, label, split, group))
+        elif by_name is not None:
+            listing.skipped.append(Skipped(file.path, "", "no label in its name"))
+        else:
+            listing.stray.append(file.path)
+
+
+def _check_links(tree: Tree, shown: Sequence[File], layout: Layout, listing: _FolderListing) -> None:
+    """Raise DataError where links that were not followed stand for folders of the layout, or for many examples."""
+    links = [file for file in shown if file.problem in (OUTSIDE, TO_FOLDER)]
+    hides = any(file.problem == TO_FOLDER and file.path.count("/") <= layout.depth for file in links)
+    if hides or len(links) > MAX_BAD * (len(links) + len(listing.examples)):
+        received = f"{len(links)} links were not followed ({list_some([file.path for file in links], 3)})"
+        raise DataError(f"{tree.where} must hold its examples itself", received, FOLLOW)
 
 
 def _check_filled(tree: Tree, labels: Sequence[str], listing: _FolderListing) -> None:
-    level = labels[0].count("/") + 1 if labels else 1
     ids = [example.id for example in listing.examples] + [skipped.id for skipped in listing.skipped]
-    filled = {"/".join(path.split("/")[:level]) for path in ids if path.count("/") >= level}
+    filled = {folder for path in {name.rpartition("/")[0] for name in ids} for folder in (*parents(f"{path}/"),)}
     empty = [folder for folder in labels if folder not in filled]
     if empty:
         raise DataError(

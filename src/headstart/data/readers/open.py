@@ -30,7 +30,14 @@ _NAMES = "|".join((*SPLITS, "all"))
 _PART = re.compile(rf"({_NAMES})(?:\.csv|\.tsv|\.jsonl|\.ndjson|(?:[-_.].*)?\.parquet)", re.IGNORECASE)
 
 
-def open_dataset(data: Any, *, root: Path | None = None, columns: Columns | None = None) -> Dataset:
+def open_dataset(
+    data: Any,
+    *,
+    root: Path | None = None,
+    columns: Columns | None = None,
+    label_from: str | None = None,
+    follow_links: bool = False,
+) -> Dataset:
     """Return labelled pictures, recordings or texts, listed and not yet read; what they are, the data itself says.
 
     Args:
@@ -39,8 +46,10 @@ def open_dataset(data: Any, *, root: Path | None = None, columns: Columns | None
             `train.csv`, `dev.csv`, `test.csv` or one `all.csv`; Parquet in the Hugging Face image or audio layout, or a
             folder of it; a data set of the library `datasets`, or a dict of such; or a pair of sequences: pictures,
             recordings or texts, and labels. Where a folder holds both such tables and class folders, the tables count.
-        root: a folder that paths in a table may lead into, besides the table's own.
+        root: a folder that paths in a table, and links, may lead into, besides the data itself.
         columns: names of a table's columns, by our words for them: `{"path": "file", "label": "category"}`.
+        label_from: a regular expression that takes the label of each file from its path, in place of the folders.
+        follow_links: whether links in folders are followed wherever they lead.
 
     Raises:
         DataError: there is no such data, or it cannot be used as it is; the message says what to do.
@@ -55,9 +64,9 @@ def open_dataset(data: Any, *, root: Path | None = None, columns: Columns | None
     path = existing(data, what="DATA")
     opener = TableOpener(path, root, columns)
     if path.is_dir():
-        return _from_tree(Folder(path), opener)
+        return _from_tree(Folder(path, reach=root, follow_links=follow_links), opener, label_from)
     if is_archive(path):
-        return _from_tree(open_archive(path), opener)
+        return _from_tree(open_archive(path), opener, label_from)
     dataset = opener.table()
     if dataset is None:
         raise DataError(f"DATA must be {ACCEPTED}", path, "name one of these")
@@ -65,7 +74,11 @@ def open_dataset(data: Any, *, root: Path | None = None, columns: Columns | None
 
 
 def open_inputs(
-    inputs: Sequence[str | os.PathLike[str]], *, kind: Kind = "image", columns: Columns | None = None
+    inputs: Sequence[str | os.PathLike[str]],
+    *,
+    kind: Kind = "image",
+    columns: Columns | None = None,
+    follow_links: bool = False,
 ) -> Dataset:
     """Return pictures, recordings or texts without labels, for prediction.
 
@@ -84,7 +97,7 @@ def open_inputs(
     for item in inputs:
         path = existing(item, what="INPUT")
         if path.is_dir():
-            parts.append(_under(path, from_files(Folder(path), name=path.name, kind=kind)))
+            parts.append(_under(path, from_files(Folder(path, follow_links=follow_links), name=path.name, kind=kind)))
         elif is_archive(path):
             parts.append(_under(path, from_files(open_archive(path), name=path.name, kind=kind)))
         else:
@@ -121,11 +134,11 @@ def existing(data: object, *, what: str) -> Path:
     return path
 
 
-def _from_tree(tree: Tree, opener: TableOpener) -> Dataset:
+def _from_tree(tree: Tree, opener: TableOpener, label_from: str | None) -> Dataset:
     inner, outside = unwrap(tree)
     tables = _tables_in(inner)
-    if not tables:
-        return from_folders(inner, name=name_of(opener.path), ignored=outside)
+    if not tables or label_from is not None:
+        return from_folders(inner, name=name_of(opener.path), ignored=outside, label_from=label_from)
     if suffix_of(tables[0][0]) != ".parquet":
         return opener.texts(inner, tables)
     if not opener.path.is_dir():

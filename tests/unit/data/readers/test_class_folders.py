@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_listed_is_skipped__IMG_16(tmp_path, fill, monke
 
 def test_links_and_devices_are_skipped_and_never_opened__IMG_17(tmp_path, fill, monkeypatch):
     outside = fill(tmp_path / "outside", {"x": 2})
-    root = fill(tmp_path / "data", {"a": 3, "b": 3})
+    root = fill(tmp_path / "data", {"a": 5, "b": 5})
     (root / "a/loop.jpg").symlink_to("loop.jpg")
     (root / "a/out.jpg").symlink_to(outside / "x/0.jpg")
     (root / "a/zero.jpg").symlink_to("/dev/zero")
@@ -208,7 +208,7 @@ def test_links_and_devices_are_skipped_and_never_opened__IMG_17(tmp_path, fill, 
         "a/out.jpg": "link to outside",
         "a/zero.jpg": "not a regular file",
         "a/gone.jpg": "link to nothing",
-        "b/around": "link to a folder",
+        "b/around": "link in a circle",
         "b/folder": "link to a folder",
         "b/pipe.jpg": "not a regular file",
     }

@@ -37,7 +37,7 @@ def test_parts_are_told_by_what_they_hold(tops: dict[str, str], parts: dict[str,
 
 def test_folders_that_all_hold_the_same_folders_are_groups() -> None:
     layout = layout_of(*tree(patient1="ill well", patient2="ill well", patient3="well ill"))
-    assert layout == Layout(groups=frozenset({"patient1", "patient2", "patient3"}))
+    assert layout == Layout(groups=frozenset({"patient1", "patient2", "patient3"}), levels=("group", "class"))
     assert layout.sentence(2) == "2 classes, groups from patient1/, patient2/, patient3/."
     assert not layout_of(*tree(one="a", two="a")).groups, "one folder in each tells nothing"
 
@@ -72,6 +72,6 @@ def test_folders_become_a_data_set_as_they_were_read(tmp_path_factory: pytest.Te
     assert {(example.group, example.split) for example in dataset.examples} == {("day1", None), ("day2", None)}
     dataset = made([*tree(train="a b")[1], "test/1.jpg"], "flat")
     assert (dataset.ignored, len(dataset.examples)) == (1, 4)
-    assert dataset.notes[0] == "test/ is set aside for predict: 1 photos without a label."
+    assert dataset.notes[0].startswith("test/ is set aside for predict: 1 photos without a label (headstart predict")
     with pytest.raises(DataError, match="which are numbered parts"):
         made(["fold1/1.jpg", "fold2/1.jpg"], "folds")
