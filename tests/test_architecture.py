@@ -17,13 +17,8 @@ ORDER = {
     " pretraining cli __main__",
     "base": "errors schema disk hashing cache config memory processes prefetch progress threads",
     "data": "modality dataset file_tree images text audio labels audit readers split",
-<<<<<<< HEAD
-    "data.readers": "layout archives tables class_folders in_memory manifest parquet table_files open",
+    "data.readers": "layout archives tables name_labels class_folders in_memory manifest parquet table_files open",
     "data.images": "formats jpeg deep pillow preprocessing value_range",
-=======
-    "data.readers": "layout archives tables name_labels class_folders in_memory manifest parquet open",
-    "data.images": "formats jpeg pillow preprocessing",
->>>>>>> ab7da66 (wip)
     "data.audio": "lengths limits decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",
     "sources": "layers base checkpoints hub keras networks uri registry graphs text providers catalogue",

@@ -13,7 +13,18 @@ from headstart.run.option_model import flag, flag_of, option
 from headstart.run.options import RunOptions, Seconds
 from headstart.tune.settings import TRACKERS
 
-NOT_OF_THE_COMMAND = ("arch", "out", "resume", "root", "label_from", "follow_links", "allow_broken", "tensorboard", "track", "push_to_hub")
+NOT_OF_THE_COMMAND = (
+    "arch",
+    "out",
+    "resume",
+    "root",
+    "label_from",
+    "follow_links",
+    "allow_broken",
+    "tensorboard",
+    "track",
+    "push_to_hub",
+)
 """What the command on a source's card leaves out: it changes nothing about the weights, or stands apart."""
 
 

@@ -93,12 +93,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | N
         classes=classes,
         read=file_reader(tree, tuple(example.id for example in listing.examples), begin=listing.kind == "sound"),
         skipped=tuple(listing.skipped),
-        ignored=ignored
-        + len(tree.files)
-        - len(shown)
-        + listing.unlabelled
-        + len(listing.stray)
-        + len(listing.unused),
+        ignored=ignored + len(tree.files) - len(shown) + listing.unlabelled + len(listing.stray) + len(listing.unused),
         notes=_notes(tree, layout, listing, classes),
         layout=layout.sentence(len(classes)),
     )
@@ -123,9 +118,7 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
     )
 
 
-def _classes_of_folders(
-    tree: Tree, shown: Sequence[File], layout: Layout, listing: _FolderListing
-) -> tuple[str, ...]:
+def _classes_of_folders(tree: Tree, shown: Sequence[File], layout: Layout, listing: _FolderListing) -> tuple[str, ...]:
     rule = RULE.format(items=MODALITIES[listing.kind].plural)
     found = [file.path for file in shown if suffix_of(file.path) in SUFFIXES[listing.kind]]
     do = rule + suggestion(found, tree.where)

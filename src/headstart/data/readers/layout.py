@@ -53,9 +53,7 @@ class Layout:
         """Return what the folders above a file say, outermost first."""
         label, group, split = None, None, None
         if self.beside and folders:
-            split, folders = (
-                (self.beside[folders[0]], folders[1:]) if folders[0] in self.beside else ("train", folders)
-            )
+            split, folders = (self.beside[folders[0]], folders[1:]) if folders[0] in self.beside else ("train", folders)
             if split != "train" and not folders:
                 return Place(split=split, unlabelled=True)
         for role, name in zip(self.levels, folders, strict=False):

@@ -28,7 +28,7 @@ _START = r"(?:^|/)"
 
 
 def labels_by(pattern: str) -> Callable[[str], str | None]:
-    """Return what takes the label from a path inside the data: the group `label`, else the first, else all that matches.
+    """Return what takes the label from a path in the data: the group `label`, else the first, else the whole match.
 
     Raises:
         UsageError: it is no regular expression.

@@ -75,3 +75,31 @@ def test_folders_become_a_data_set_as_they_were_read(tmp_path_factory: pytest.Te
     assert dataset.notes[0].startswith("test/ is set aside for predict: 1 photos without a label (headstart predict")
     with pytest.raises(DataError, match="which are numbered parts"):
         made(["fold1/1.jpg", "fold2/1.jpg"], "folds")
+
+
+@pytest.mark.parametrize(
+    ("files", "places"),
+    [
+        ("cat/train/1.jpg cat/test/2.jpg dog/train/3.jpg dog/test/4.jpg", "cat dog"),
+        ("train/images/a/1.jpg train/images/b/2.jpg test/images/a/3.jpg", ["a train", "b train", "a test"]),
+        ("images/train/a/1.jpg images/train/b/2.jpg images/val/a/3.jpg", ["a train", "b train", "a validation"]),
+        ("a/1.jpg b/2.jpg test/a/3.jpg test/b/4.jpg", ["a train", "b train", "a test", "b test"]),
+        ("a/1.jpg b/2.jpg test/3.jpg", ["a train", "b train", "unlabelled"]),
+        ("a/x/1.jpg b/y/2.jpg", ["a None", "b None"]),
+        ("train/a/1.jpg bus/a/2.jpg car/c/3.jpg", ["train None", "bus None", "car None"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_level_has_its_role(files: str, places: list[str] | str) -> None:
+    paths = files.split()
+    layout = layout_of(sorted({path.partition("/")[0] for path in paths}), paths)
+    found = [layout.place(path.split("/")[:-1]) for path in paths]
+    if isinstance(places, str):
+        places = [f"{label} {split}" for label in places.split() for split in ("train", "test")]
+    assert ["unlabelled" if one.unlabelled else f"{one.label} {one.split}" for one in found] == places
+
+
+def test_a_folder_beside_others_of_no_photos_is_stepped_into() -> None:
+    layout = layout_of(["images", "labels"], ["images/train/a/1.jpg", "images/test/b/2.jpg"], other={"labels/train"})
+    assert layout.place(["images", "train", "a"]) == ("a", "train", None, False)
+    assert layout_of(["a", "b"], ["a/x/1.jpg", "a/y/2.jpg"]).levels == ("class",), "b is an empty class"
