@@ -51,10 +51,28 @@ BLOCK = 2**18  # samples that are read at once, all channels together
 FINEST = 1_000
 """Rates are related by fractions of no greater terms: exact for every usual rate, else within a millionth."""
 
+NOT_ACCEPTED = "format not accepted ({}): convert it to WAV or FLAC"
 _UNREAD: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftyp", "M4A or MP4"),
+    (8, b"AVI ", "AVI"),
     (0, b"\x30\x26\xb2\x75", "WMA"),
     (0, b"#!AMR", "AMR"),
+    (0, b"#!SILK", "SILK"),
+    (1, b"#!SILK", "SILK"),
+    (0, b"ADIF", "AAC"),
+    (0, b"NIST_1A", "NIST SPHERE"),
+    (0, b"MAC ", "Monkey's Audio"),
+    (0, b"wvpk", "WavPack"),
+    (0, b"TTA1", "TTA"),
+    (0, b"MPCK", "Musepack"),
+    (0, b"MP+", "Musepack"),
+    (0, b".ra\xfd", "RealAudio"),
+    (0, b".RMF", "RealAudio"),
+    (0, b"Creative Voice File", "VOC"),
+    (0, b"DSD ", "DSD"),
+    (0, b"FRM8", "DSD"),
+    (0, b"riff\x2e\x91", "Wave64"),
+    (0, b"\x0b\x77", "AC-3"),
     (0, b"caff", "CAF"),
     (0, b"MThd", "MIDI"),
     (0, b"\x1aE\xdf\xa3", "WebM"),
@@ -84,11 +102,20 @@ def sniff(data: bytes) -> Encoding:
         if data[1] & 0x06:
             return "mp3"
         if data[1] & 0xF0 == 0xF0:
-            raise BadExample("format not accepted (AAC)")
+            raise BadExample(NOT_ACCEPTED.format("AAC"))
     refused = next((name for at, magic, name in _UNREAD if data.startswith(magic, at)), None)
     if refused:
-        raise BadExample(f"format not accepted ({refused})")
+        raise BadExample(NOT_ACCEPTED.format(refused))
     raise BadExample("not an accepted recording" + _looks_like(data))
+
+
+def is_recording(data: bytes) -> bool:
+    """Return whether the beginning of a file is that of a recording, in an accepted format or another."""
+    try:
+        sniff(data)
+    except BadExample as error:
+        return error.reason.startswith(NOT_ACCEPTED.partition("(")[0])
+    return True
 
 
 def remarks(data: bytes, name: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from typing import Literal
 
 from headstart.data.dataset import BadExample
@@ -42,7 +43,13 @@ _MAGIC: tuple[tuple[_Beginning, Format], ...] = (
     (b"BM", "bmp"),
     ((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "tiff"),
 )
-_BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF"}
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "avif"),
+    **dict.fromkeys(_HEIC, "HEIC"),
+    **dict.fromkeys((b"mif1", b"msf1", b"mif2"), "HEIF"),
+    b"crx ": "raw CR3 of a camera",
+}
 _REFUSED: tuple[tuple[int, _Beginning, str], ...] = (
     (0, (b"%!PS", b"\xc5\xd0\xd3\xc6"), "EPS"),
     (0, b"8BPS", "PSD"),
@@ -67,7 +74,32 @@ _REFUSED: tuple[tuple[int, _Beginning, str], ...] = (
     (0, b"#?RADIANCE", "Radiance HDR"),
     (0, b"\x0a\x05\x01\x08", "PCX"),
     (8, b"CR\x02\x00", "CR2"),
+    (0, (b"IIRO", b"IIRS", b"MMOR"), "raw ORF of a camera"),
+    (0, b"IIU\x00", "raw RW2 of a camera"),
+    (0, b"FUJIFILMCCD-RAW", "raw RAF of a camera"),
+    (0, b"FOVb", "raw X3F of a camera"),
+    (0, b"\x00MRM", "raw MRW of a camera"),
+    (6, b"HEAPCCDR", "raw CRW of a camera"),
     (128, b"DICM", "DICOM"),
+    # DICOM without its preamble: the first tag is in group 2 or 8, its type is spelled
+    (4, (b"UL\x04\x00", b"UI\x16\x00", b"UI\x1a\x00", b"CS\x0a\x00"), "DICOM"),
+    (344, (b"n+1\x00", b"ni1\x00", b"n+2\x00"), "NIfTI"),
+    (4, (b"n+2\x00", b"ni2\x00"), "NIfTI"),
+    (0, b"NRRD000", "NRRD"),
+    (0, (b"ObjectType", b"NDims = "), "MetaImage"),
+    (208, b"MAP ", "MRC"),
+    (0, (b"CDF\x01", b"CDF\x02", b"CDF\x05"), "NetCDF"),
+    (0, b"ZISRAWFILE", "CZI"),
+    (0, b"\xda\xce\xbe\x0a", "ND2"),
+    (0, b"NITF0", "NITF"),
+    (0, b"gimp xcf", "XCF"),
+    (0, b"AT&TFORM", "DjVu"),
+    (0, (b"II\xbc\x01", b"II\xbc\x00"), "JPEG XR"),
+    (0, b"BPG\xfb", "BPG"),
+    (0, b"FLIF", "FLIF"),
+    (0, (b"PF\n", b"Pf\n"), "PFM"),
+    (0, b"P7\n", "PAM"),
+    (0, b"\x8aMNG\r\n\x1a\n", "MNG"),
 )
 _OTHERS: tuple[tuple[_Beginning, str], ...] = (
     (b"%PDF", "PDF"),
@@ -93,6 +125,8 @@ def sniff(data: bytes) -> Format:
     """
     if not data:
         raise BadExample("empty")
+    if data.startswith(b"\x1f\x8b"):
+        data = _beginning(data)
     refused = next((name for at, magic, name in _REFUSED if data.startswith(magic, at)), None)
     if refused:
         raise BadExample(NOT_ACCEPTED.format(refused))
@@ -118,6 +152,24 @@ def _brand(data: bytes) -> str | None:
     brands = [data[at : at + 4] for at in (8, *range(16, min(length, 64, len(data)), 4))]
     picture_formats = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
     return "avif" if "avif" in picture_formats else next(iter(picture_formats), None)
+
+
+def is_picture(data: bytes) -> bool:
+    """Return whether the beginning of a file is that of a picture, in an accepted format or another."""
+    try:
+        sniff(data)
+    except BadExample as error:
+        return error.reason.startswith(NOT_ACCEPTED.partition("(")[0]) or looks_like(data) == "SVG"
+    return True
+
+
+def _beginning(data: bytes) -> bytes:
+    """Return the beginning of what a gzip holds, where that is a picture in a format of its own; else `data`."""
+    try:
+        inner = zlib.decompressobj(31).decompress(data[:4096], 512)
+    except zlib.error:
+        return data
+    return inner if any(inner.startswith(magic, at) for at, magic, _ in _REFUSED) else data
 
 
 def looks_like(data: bytes) -> str | None:

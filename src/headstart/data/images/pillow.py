@@ -43,13 +43,14 @@ from headstart.data.images.formats import (
     claimed_size,
     sniff,
 )
+from headstart.data.images.jpeg import tiff_numbers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
 _PLUGINS: dict[Format, str] = {"webp": "WebP", "pnm": "Ppm"}  # the others are named like the format, capitalised
-_ORIENTATION = 0x0112
+_ORIENTATION, _SUBFILE, _CHANNELS = 0x0112, 254, 277
 _COLOUR = ("RGB", "RGBA")
 
 # What Pillow's decoders have been seen to raise on fuzzed files; DecompressionBombError is none of these and is added.
@@ -127,8 +128,9 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
     """Return what is odd and yet fine about a picture, as clauses to be counted; of `name` only the suffix counts."""
     encoding, clauses = sniff(data), []
     suffix = PurePosixPath(name).suffix.lower()
-    if suffix in RAW_SUFFIXES and encoding == "tiff":
-        raise BadExample(NOT_ACCEPTED.format(f"raw {suffix[1:].upper()} of a camera"))
+    if encoding == "tiff" and (suffix in RAW_SUFFIXES or tiff_numbers(data).get(_SUBFILE, 0) & 1):
+        name = f"raw {suffix[1:].upper()}" if suffix in RAW_SUFFIXES else "a preview only, as in raw files"
+        raise BadExample(NOT_ACCEPTED.format(f"{name} of a camera"))
     if suffix in IMAGE_SUFFIXES and suffix not in SUFFIXES[encoding]:
         clauses.append(f"{encoding.upper()} named {suffix}, read by content")
     if _has_more_frames(data, encoding):
@@ -176,6 +178,9 @@ def _opened(data: bytes, encoding: Format, most: int = MAX_PIXELS) -> Iterator[I
     except Image.DecompressionBombError:
         raise BadExample("too many pixels") from None
     except _RAISED as error:
+        if isinstance(error, SyntaxError) and str(error) == "unknown pixel mode":
+            channels = tiff_numbers(data).get(_CHANNELS, 1)
+            raise BadExample(NOT_ACCEPTED.format(f"TIFF of {channels} channels of unusual depth")) from None
         raise BadExample(_reason(error, encoding)) from None
 
 

@@ -178,7 +178,9 @@ def test_an_mp3_named_wav_is_read_by_content__AUD_06() -> None:
     [
         (b"\0\0\0\x20ftypM4A \0\0\0\0", r"format not accepted \(M4A or MP4\)"),
         (b"\xff\xf1\x50\x80\x02\x1f\xfc", r"format not accepted \(AAC\)"),
-        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", r"format not accepted \(WMA\)"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", r"format not accepted \(WMA\): convert it to WAV or FLAC"),
+        (b"NIST_1A\n   1024\n", r"format not accepted \(NIST SPHERE\)"),
+        (b"\x02#!SILK_V3", r"format not accepted \(SILK\)"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 20, r"looks like PNG"),
         (b"%PDF-1.4", r"looks like PDF"),
         (b"hello", r"looks like text"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 from typing import Any
 
 import pytest
 from encoded_images import ENCODED, encoded
+from PIL import Image, TiffImagePlugin
 
 from headstart.data.dataset import BadExample
 from headstart.data.images import formats
@@ -77,12 +80,34 @@ def test_unknown_bytes_are_refused_without_a_guess__IMG_04() -> None:
         (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "HEIC"),
         (b"II*\x00\x10\x00\x00\x00CR\x02\x00", "CR2"),
+        (b"\x00\x00\x00\x18ftypcrx \x00\x00\x00\x01crx isom", "raw CR3 of a camera"),
+        (b"\x00\x00\x00\x18ftypmif2\x00\x00\x00\x00mif2heis", "HEIF"),
+        (b"IIU\x00\x18\x00\x00\x00", "raw RW2 of a camera"),
+        (b"FUJIFILMCCD-RAW 0201", "raw RAF of a camera"),
+        (bytes(128) + b"DICM\x02\x00", "DICOM"),
+        (b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100", "DICOM"),
+        (b"\x5c\x01\x00\x00" + bytes(340) + b"n+1\x00", "NIfTI"),
+        (gzip.compress(b"\x5c\x01\x00\x00" + bytes(340) + b"n+1\x00" + bytes(9000)), "NIfTI"),
+        (b"NRRD0004\ntype: short", "NRRD"),
+        (b"CDF\x01\x00\x00", "NetCDF"),
+        (b"ZISRAWFILE\x00\x00", "CZI"),
+        (b"gimp xcf v011", "XCF"),
     ],
 )
 def test_pictures_of_formats_we_do_not_read_are_refused_by_name__IMG_14(data: bytes, name: str) -> None:
     with pytest.raises(BadExample) as refused:
         formats.sniff(data)
     assert refused.value.reason == f"format not accepted ({name}): convert it to JPEG or PNG"
+
+
+@pytest.mark.parametrize("data", [*ENCODED.values(), b"8BPS\x00\x01", b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
+def test_a_picture_is_told_by_its_beginning_whatever_it_is_called__f16(data: bytes) -> None:
+    assert formats.is_picture(data[:512])
+
+
+@pytest.mark.parametrize("data", [b"", b"notes", b"%PDF-1.7", gzip.compress(b"notes"), b"\x1f\x8b", bytes(600)])
+def test_other_files_are_no_pictures(data: bytes) -> None:
+    assert not formats.is_picture(data)
 
 
 def test_suffixes_are_lower_case_with_a_dot_and_cover_every_format() -> None:
@@ -121,3 +146,11 @@ def test_a_raw_file_of_a_camera_is_not_taken_for_its_preview(suffix: str) -> Non
     with pytest.raises(BadExample, match=f"raw {suffix[1:].upper()} of a camera.*: convert it to JPEG or PNG"):
         remarks(encoded("TIFF"), f"a{suffix}")
     assert suffix.lower() in formats.IMAGE_SUFFIXES, "so that it is counted"
+
+
+def test_a_raw_file_is_told_by_its_preview_whatever_it_is_called__f16() -> None:
+    file, tags = io.BytesIO(), TiffImagePlugin.ImageFileDirectory_v2()
+    tags[254] = 1  # as NEF, DNG and ARW begin: with a picture of reduced size
+    Image.new("RGB", (16, 12)).save(file, "TIFF", tiffinfo=tags)
+    with pytest.raises(BadExample, match=r"a preview only, as in raw files of a camera.*: convert it to JPEG or PNG"):
+        remarks(file.getvalue(), "a.tif")
