@@ -17,7 +17,8 @@ ORDER = {
     " pretraining cli __main__",
     "base": "errors schema disk hashing cache config memory processes prefetch progress threads",
     "data": "modality dataset file_tree images text audio labels audit readers split",
-    "data.readers": "layout archives tables name_labels class_folders in_memory manifest parquet table_files open",
+    "data.readers": "layout archives table named_files delimited json_tables tables label_column roles time_column"
+    " name_labels class_folders in_memory manifest parquet table_files open",
     "data.images": "formats jpeg deep pillow preprocessing value_range",
     "data.audio": "lengths limits decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",

@@ -70,6 +70,16 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class TableRows:
+    """What the columns of a table are for, and, for predictions, its rows."""
+
+    # the names of its columns by our words for what they hold, and of all as "header" where it has none of its own
+    columns: Mapping[str, Sequence[str]]
+    table: Any = None  # the table itself, where it is the only one and its rows are to be written again
+    ids: tuple[str, ...] = ()  # of each of its rows, whether it could be used or not
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Examples of one kind and the way to read their bytes."""
 
@@ -89,6 +99,7 @@ class Dataset:
     # how many examples in a row are read at once, and how many the reader holds; None where any order is as good as any
     # other
     runs: tuple[int, int] | None = None
+    table: TableRows | None = None  # the table that lists or holds the examples, if one does
 
     def __post_init__(self) -> None:
         if self.found not in (None, self.total):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,15 @@ _PART_WORD = re.compile(rf"(?:x|y|(?:{_NOUN}))?({_PART})(?:{_NOUN})?")
 MISSING = frozenset({"", "nan", "<na>"})
 """Labels, lower case and trimmed, that say "no label"; "none" and "NA" may well be classes."""
 
+TRUTHS = {
+    **dict.fromkeys(("true", "yes", "y", "t", "1", "1.0"), True),
+    **dict.fromkeys(("false", "no", "n", "f", "0", "0.0"), False),
+}
+"""How truth values are written, in lower case."""
+
+SEVERAL = "|"  # what joins several labels of one example
+_CODES = 20  # so many different numbers may always be names of classes
+
 
 def part_named_in(name: str) -> Split | None:
     """Return the part that one word of a name tells (`seg_train`, `TestImages`, `trainlist01`), if exactly one does."""
@@ -40,8 +49,33 @@ def part_named_in(name: str) -> Split | None:
     return parts.pop() if len(parts) == 1 else None
 
 
+def part_of(cell: object) -> Split | None:
+    """Return the part that a cell names, by its name or in a phrase (`PublicTest`, `train set`); None for none."""
+    text = str(cell).strip()
+    return SPLITS.get(re.sub(r"[\W_]", "", text.lower())) or part_named_in(text)
+
+
+def parts_of(cells: Iterable[object], name: str) -> dict[str, Split | None]:
+    """Return the part that each different cell of a column, as text, stands for; None for a cell that names none.
+
+    Where the name of the column tells a part (`is_train`), and its cells are all truth values, those are read.
+    """
+    distinct = set(map(str, cells))
+    told = part_named_in(name)
+    truths = {cell: TRUTHS.get(cell.strip().lower()) for cell in distinct}
+    if told is not None and None not in truths.values():
+        rest: Split = "test" if told == "train" else "train"
+        return {cell: told if truth else rest for cell, truth in truths.items()}
+    return {cell: part_of(cell) for cell in distinct}
+
+
 def class_name_of(label: object) -> str | None:
-    """Return a label as the name of its class, exactly as it is spelled (1, 1.0, 01), or None where it is missing."""
+    """Return a label as the name of its class, exactly as it is spelled (1, 1.0, 01), or None where it is missing.
+
+    A list of one label is that label.
+    """
+    if isinstance(label, (list, tuple)):
+        return class_name_of(label[0]) if len(label) == 1 else SEVERAL.join(map(str, label)) or None
     if label is None or (isinstance(label, float) and math.isnan(label)):
         return None
     text = label.decode("utf-8", "surrogateescape") if isinstance(label, bytes) else str(label)
@@ -53,6 +87,64 @@ def check_classes(classes: Sequence[str], *, where: str, do: str) -> None:
     if len(classes) < 2:
         received = f"only one, {classes[0]!r}" if classes else "none"
         raise DataError(f"{where} must hold at least two classes", received, do)
+
+
+def check_labels(counts: Mapping[str, int], *, where: str) -> None:
+    """Raise DataError where the labels, with how often each is there, are no names of classes, one an example.
+
+    They may be several in one, a quantity, or different in nearly every example, as an id is.
+    """
+    total = sum(counts.values())
+    if several := _several(counts):
+        received = f"several in {sum(counts[label] for label in several):,} of {total:,}, such as {several[0]!r}"
+        do = "keep one of them in each example, or fit one model for each of them, with labels yes and no"
+        raise DataError(f"examples of {where} must have one label each", received, do)
+    numbers = sorted(one for one in map(number_of, counts) if one is not None) if len(counts) > _CODES else []
+    if len(numbers) == len(counts) and numbers and _is_quantity(numbers, total):
+        received = f"a quantity: {len(counts):,} different numbers from {numbers[0]:g} to {numbers[-1]:g} in {total:,}"
+        do = (
+            "make classes of its ranges, such as low and high, in a column of their own; numbers that do name classes "
+            f"must be written as names, such as class {numbers[0]:g}"
+        )
+        raise DataError(f"labels of {where} must name classes", received, do)
+    if len(counts) > _CODES and len(counts) * 10 > total * 9:
+        received = f"{len(counts):,} different ones in {total:,} examples, such as {next(iter(counts))!r}"
+        do = "name the column of the classes: --label-column"
+        raise DataError(f"labels of {where} must be shared by several examples", received, do)
+
+
+def number_of(cell: object) -> float | None:
+    """Return the number that a cell holds or spells, with a point or a comma, or None."""
+    if isinstance(cell, (bytes, list)):
+        return None
+    try:
+        number = float(str(cell).strip().replace(",", ".").replace("_", "x"))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_quantity(numbers: Sequence[float], total: int) -> bool:
+    """Return whether different numbers, ascending, measure something: ids of classes are whole, dense and recur."""
+    whole = all(number.is_integer() for number in numbers)
+    dense = numbers[0] in (0, 1) and (numbers[-1] - numbers[0] + 1) * 2 <= len(numbers) * 3
+    return not whole or not dense or total < 3 * len(numbers)
+
+
+def _several(labels: Iterable[str]) -> list[str]:
+    """Return the labels that are several in one: those whose every part is another label, or a part of others too."""
+    known = set(labels)
+    for mark in (SEVERAL, ";", ","):
+        split = {label: [part.strip(" []'\"") for part in label.split(mark)] for label in known if mark in label}
+        split = {label: parts for label, parts in split.items() if all(parts)}
+        if not split or all(number_of(label) is not None for label in known):
+            continue
+        uses = Counter(part for parts in split.values() for part in set(parts))
+        uses.update(known - split.keys())
+        joined = [label for label, parts in split.items() if all(uses[part] > 1 for part in parts)]
+        if len(joined) * 2 > len(split):
+            return sorted(joined)
+    return []
 
 
 def label_notes(classes: Iterable[str], *, numbers: bool = True) -> tuple[str, ...]:
@@ -106,8 +198,10 @@ class Listing:
         found: int | None = None,
     ) -> Dataset:
         """Return the examples; raises DataError as `check_classes` where there are some and labels are wanted."""
-        classes = tuple(sorted({example.label for example in self.examples})) if self.labelled else ()
+        counts = Counter(example.label for example in self.examples)
+        classes = tuple(sorted(counts)) if self.labelled else ()
         if self.labelled and self.examples:
+            check_labels(counts, where=where)
             check_classes(classes, where=where, do=do)
         notes = (*notes, *label_notes(classes))
         return Dataset(name, kind, tuple(self.examples), classes, read, tuple(self.skipped), found=found, notes=notes)

@@ -81,8 +81,8 @@ def test_tables_of_texts_in_every_format_give_the_same(tmp_path: Path) -> None:
 
 def test_other_column_names_are_given_by_name__TAB_01(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", ROWS, header=("Sentence", "Class"))
-    with pytest.raises(DataError, match=r"found the columns Sentence, Class; rename .* --text-column"):
-        open_dataset(path)
+    with pytest.raises(DataError, match="the column 'body'; found the columns Sentence, Class"):
+        open_dataset(path, columns={"text": "body"})
     assert read_all(open_dataset(path, columns={"text": "sentence", "label": "class"})) == ROWS
 
 

@@ -5,19 +5,35 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from headstart.base.errors import DataError
+from headstart.base.errors import DataError, list_some
 from headstart.data.audio.decoding import SOUND_SUFFIXES
-from headstart.data.dataset import Dataset, Skipped, Split
-from headstart.data.file_tree import Tree, file_reader, suffix_of
+from headstart.data.dataset import BadExample, Dataset, Skipped, Split, TableRows
+from headstart.data.file_tree import file_reader, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
-from headstart.data.labels import SPLITS, Listing, class_name_of
+from headstart.data.labels import SPLITS, Listing, class_name_of, number_of, parts_of
 from headstart.data.modality import MODALITIES, Kind
-from headstart.data.readers.tables import CONTENT, Table
-from headstart.data.text import text_reader
+from headstart.data.readers.label_column import labels_of
+from headstart.data.readers.named_files import NamedFiles
+from headstart.data.readers.roles import Roles, unused_note
+from headstart.data.readers.table import CONTENT, Table, is_empty
+from headstart.data.readers.time_column import split_by_time, time_of
+from headstart.data.text import TEXT_SUFFIXES, text_reader
+
+
+@dataclass(frozen=True)
+class ListedTable:
+    """A table that lists or holds examples."""
+
+    table: Table
+    roles: Roles  # what its columns are for
+    split: Split | None  # the part that its file gives its rows
+    files: NamedFiles  # what its paths may lead to
 
 
 @dataclass
@@ -26,93 +42,156 @@ class _TableListing(Listing):
 
     reach: tuple[str, str] | None = None  # the absolute paths of the tables' folder and of `root`, if there is one
     used: set[str] = field(default_factory=set)
+    ids: list[str] = field(default_factory=list)  # of each row
+    times: list[float] = field(default_factory=list)  # of each example, where there is a column of them
     backslashes: int = 0
 
-    def take(self, table: Table, row: int, split: Split | None) -> None:
-        """Add one row, whose file gives it to `split`."""
-        place = f"{table.unit} {table.lines[row]}"
-        where = f"{table.where}, {place}"
-        if table.splits is not None:
-            named = split_cell(table.splits[row], where)
-            if split not in (None, named):
-                raise DataError(f"{where} must belong to the part of its file, {split}", repr(named), "correct it")
-            split = named
-        label = self._label(table, row)
-        cell = table.cells[row]
-        number = f"{posixpath.basename(table.where)}#{table.lines[row]}"
-        if cell is None or not str(cell).strip():
-            reason = "empty" if table.content == "text" else "no path"
-            self.skipped.append(Skipped(number, label or "", reason))
-            return
-        if table.content == "text":
-            name, content = number, cell if isinstance(cell, bytes) else str(cell)
-        else:
-            name, content = self._path(str(cell), table, place)
-        group = class_name_of(table.groups[row]) if table.groups is not None else None
-        self.add(name, label, content, split=split, group=group)
+    def take(self, listed: ListedTable) -> None:
+        """Add every row of a table."""
+        table, roles, split, files = listed.table, listed.roles, listed.split, listed.files
+        labels = labels_of(table, roles.label) if roles.label else None
+        groups = None if roles.group is None else [class_name_of(cell) for cell in table.cells(roles.group)]
+        parts = None if roles.split is None else _parts(table, roles.split, split)
+        times = None if roles.time is None else list(map(time_of, table.cells(roles.time)))
+        own = None if roles.id is None else table.cells(roles.id)
+        kind = "row" if roles.embedded(table) else "text" if roles.content == "text" else "path"
+        look = None
+        if kind == "path" and not _are_paths(table, roles, files):
+            look = partial(files.find, skip=files.fit(table.sample(roles.columns[0]))[1])
+        base, start = posixpath.basename(table.where), len(self.ids)
+        for row, cell in enumerate(range(start, start + len(table)) if kind == "row" else _contents(table, roles)):
+            label = "" if not self.labelled else None if labels is None else labels[row]
+            name, content, reason = f"{base}#{table.lines[row]}", cell, ""
+            if is_empty(cell):
+                reason = "empty" if kind == "text" else "no path"
+            elif kind == "path":
+                name, content, reason = self._path(str(cell), table, row, look)
+            if times is not None and times[row] is None:
+                reason = "no time"
+            name = self._id(name if own is None or is_empty(own[row]) else str(own[row]), table, row)
+            if reason:
+                self.skipped.append(Skipped(name, label or "", reason))
+                continue
+            part = split if parts is None else parts[row]
+            self.add(name, label, content, split=part, group=None if groups is None else groups[row])
+            if times is not None and label is not None:
+                self.times.append(times[row] or 0.0)
 
-    def _path(self, text: str, table: Table, place: str) -> tuple[str, str]:
-        """Return the id of a file, and its path; the id says where it is listed if the path was listed before."""
+    def _id(self, name: str, table: Table, row: int) -> str:
+        """Return the id of a row: it says where it is listed if its name came before."""
+        if name in self.used:
+            name = f"{name}#{posixpath.basename(table.where)}, {table.unit} {table.lines[row]}"
+        self.used.add(name)
+        self.ids.append(name)
+        return name
+
+    def _path(self, text: str, table: Table, row: int, find: Callable[[str], str] | None) -> tuple[str, str, str]:
+        """Return the id of a file, its path, and why it cannot be used, which is empty where it can.
+
+        `find` finds the file; without it the text is the path.
+        """
         if "\\" in text and "/" not in text:
             text, self.backslashes = text.replace("\\", "/"), self.backslashes + 1
-        path = inside(text, f"{table.where}, {place}", self.reach)
-        name = path if path not in self.used else f"{path}#{posixpath.basename(table.where)}, {place}"
-        self.used.add(path)
-        return name, path
+        path = inside(text, table, row, self.reach)
+        if find is None:
+            return path, path, ""
+        try:
+            found = find(path)
+        except BadExample as error:
+            return path, path, error.reason
+        return (path if found.startswith("/") else found), found, ""
 
-    def _label(self, table: Table, row: int) -> str | None:
-        if not self.labelled:
-            return ""
-        return None if table.labels is None else class_name_of(table.labels[row])
+
+def _are_paths(table: Table, roles: Roles, files: NamedFiles) -> bool:
+    """Return whether cells are paths from the folder of the table, so that no file needs to be looked for."""
+    sample = [str(cell) for cell in table.sample(roles.columns[0])]
+    return all(files.is_path(posixpath.normpath(cell.replace("\\", "/"))) for cell in sample)
 
 
 def from_tables(
-    tree: Tree,
-    tables: Sequence[tuple[Table, Split | None]],
+    tables: Sequence[ListedTable],
     *,
     name: str,
     where: str,
     root: Path | None = None,
     labelled: bool = True,
+    reader: Callable[[Sequence[Any]], Callable[[int], bytes]] | None = None,
 ) -> Dataset:
-    """Return the texts that tables hold, or the pictures or recordings that they list, relative to the tables' folder.
+    """Return the texts that tables hold, or the pictures or recordings that they name, anywhere below their folder.
 
     A row without a label, or whose text is empty or file missing, is skipped and counted; a path that leads out of the
     folder, and not into `root`, is an error, and nothing is ever fetched from a URL. If not `labelled`, every example
-    has the label "" and there are no classes.
+    has the label "" and there are no classes. `reader` makes the reader where the tables hold the pictures themselves,
+    from the rows of the examples, counted over all tables.
 
     Raises:
-        DataError: a path leads out, a split is unknown, or there are fewer than two classes.
+        DataError: a path leads out, a split is unknown, the labels are none, or there are fewer than two classes.
     """
+    tree = tables[0].files.tree
     reach = None if root is None else (os.path.abspath(tree.where), os.path.abspath(root))  # noqa: PTH100
     listing = _TableListing(labelled, reach=reach)
-    kind = _kind(tables, where)
-    for table, split in tables:
-        for row in range(len(table.cells)):
-            listing.take(table, row, split)
-    rows = sum(len(table.cells) for table, _ in tables)
-    notes = [note for table, _ in tables for note in table.notes]
+    for one in tables:
+        listing.take(one)
+    kind = _kind(tables, listing.contents, where)
+    notes = [note for one in tables for note in one.table.notes]
+    notes += [note for one in tables if labelled for note in unused_note(one.table, one.roles)]
     if listing.backslashes:
         notes.append(f"{listing.backslashes} paths are written with backslashes, read as slashes.")
-    if kind == "text":
+    if listing.times:
+        listing.examples, note = split_by_time(listing.examples, listing.times, where)
+        notes.append(note)
+    if reader is not None:
+        read = reader(listing.contents)
+    elif tables[0].roles.content == "text":
         read = text_reader(listing.contents)
     else:
         read = file_reader(tree, listing.contents, absent="missing", begin=kind == "sound")
-    return listing.dataset(
-        read, name=name, kind=kind, where=where, do="give rows of at least two labels", notes=notes, found=rows
+    dataset = listing.dataset(
+        read,
+        name=name,
+        kind=kind,
+        where=where,
+        do="give rows of at least two labels",
+        notes=list(dict.fromkeys(notes)),
+        found=sum(len(one.table) for one in tables),
     )
+    return _with_table(dataset, tables, () if labelled else listing.ids)
 
 
-def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:
+def _with_table(dataset: Dataset, tables: Sequence[ListedTable], ids: Sequence[str]) -> Dataset:
+    """Return a data set that says what its tables' columns are for, and where `ids` has them, which row is which."""
+    table, roles = tables[0].table, tables[0].roles
+    names = roles.names(table)
+    if not table.has_header:
+        names["header"] = table.names
+    read = {word: columns for word, columns in names.items() if word != "header"}
+    layout = ", ".join(f"{word} from {list_some(columns, 5)}" for word, columns in read.items()) + "."
+    rows = TableRows(names, table if ids and len(tables) == 1 else None, tuple(ids))
+    return replace(dataset, layout=layout, table=rows)
+
+
+def _contents(table: Table, roles: Roles) -> Sequence[Any]:
+    """Return what holds the example of each row; several texts are joined by line breaks."""
+    if roles.content != "text":
+        return table.cells(roles.columns[0])
+    if len(roles.columns) == 1:
+        cells = table.cells(roles.columns[0])
+        as_they_are = all(type(cell) is str for cell in cells)
+        return cells if as_they_are else [one if isinstance(one, bytes) or one is None else str(one) for one in cells]
+    columns = [table.cells(at) for at in roles.columns]
+    return ["\n".join(str(cell) for cell in cells if not is_empty(cell)) for cells in zip(*columns, strict=True)]
+
+
+def _kind(tables: Sequence[ListedTable], paths: Sequence[Any], where: str) -> Kind:
     """Return what the tables hold or list, all of them alike; of mere paths, most names tell."""
-    paths = [str(cell) for table, _ in tables if table.content == "path" for cell in table.cells]
-    suffixes = [suffix_of(path.strip()) for path in paths]
-    sounds, photos = (sum(suffix in accepted for suffix in suffixes) for accepted in (SOUND_SUFFIXES, IMAGE_SUFFIXES))
-    kinds: set[Kind] = {
-        ("sound" if sounds > photos else "image") if table.content == "path" else CONTENT[table.content]
-        for table, _ in tables
-    }
-    if len(kinds) > 1:
+    words = {one.roles.content for one in tables}
+    kinds = {CONTENT[word] for word in words - {"path"}}
+    if "path" in words:
+        suffixes = [suffix_of(str(path).strip()) for path in paths]
+        known: dict[Kind, frozenset[str]] = {"image": IMAGE_SUFFIXES, "sound": SOUND_SUFFIXES, "text": TEXT_SUFFIXES}
+        counts = {kind: sum(suffix in accepted for suffix in suffixes) for kind, accepted in known.items()}
+        kinds.add(max(counts, key=lambda kind: counts[kind]))
+    if len(kinds) > 1 or ("text" in words and len(words) > 1):
         received = " and ".join(
             f"{MODALITIES[kind].plural} in {'some' if not position else 'others'}"
             for position, kind in enumerate(sorted(kinds))
@@ -121,16 +200,26 @@ def _kind(tables: Sequence[tuple[Table, Split | None]], where: str) -> Kind:
     return kinds.pop()
 
 
-def split_cell(cell: object, where: str) -> Split:
-    """Return the part that a cell of a split column names; raises DataError where it names none."""
-    split = SPLITS.get(str(cell).strip().lower())
-    if split is None:
-        raise DataError(f"{where} must be one of {', '.join(SPLITS)} in its split column", repr(cell), "correct it")
-    return split
+def _parts(table: Table, at: int, split: Split | None) -> list[Split]:
+    """Return the part of each row, which is that of its file, `split`; raises DataError where a cell names none."""
+    cells = table.cells(at)
+    part_of = parts_of(cells, table.names[at])
+    parts = [part_of[str(cell)] for cell in cells]
+    if None in parts:
+        row = parts.index(None)
+        numbers = all(number_of(cell) is not None for cell in part_of)
+        do = f"keep each of these together instead: --group-column {table.names[at]}" if numbers else "correct it"
+        must = f"{table.place(row)} must be one of {', '.join(SPLITS)} in its split column"
+        raise DataError(must, repr(cells[row]), do)
+    others = [row for row, part in enumerate(parts) if split not in (None, part)]
+    if others:
+        must = f"{table.place(others[0])} must belong to the part of its file, {split}"
+        raise DataError(must, repr(cells[others[0]]), "correct it")
+    return [part for part in parts if part is not None]
 
 
-def inside(text: str, where: str, reach: tuple[str, str] | None = None) -> str:
-    """Return a path from a table, tidied, once it is sure to stay inside the table's folder.
+def inside(text: str, table: Table, row: int, reach: tuple[str, str] | None = None) -> str:
+    """Return a path from a row of a table, tidied, once it is sure to stay inside the table's folder.
 
     Raises:
         DataError: it is a URL, absolute, or leads out with `..`, unless it leads into one of the two absolute paths of
@@ -150,7 +239,7 @@ def inside(text: str, where: str, reach: tuple[str, str] | None = None) -> str:
         kind = "an absolute path" if path.startswith("/") else "a path that leads out"
     allowed = f"the table's folder{' or under ' + reach[1] if reach else ''}"
     raise DataError(
-        f"{where} must hold a path inside {allowed}",
+        f"{table.place(row)} must hold a path inside {allowed}",
         f"{text} ({kind})",
         "use paths relative to the table; nothing is downloaded"
         if kind == "a URL or drive"

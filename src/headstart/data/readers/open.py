@@ -19,7 +19,6 @@ from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.archives import is_archive, open_archive
 from headstart.data.readers.class_folders import from_files, from_folders, unwrap
 from headstart.data.readers.in_memory import from_items
-from headstart.data.readers.manifest import from_tables
 from headstart.data.readers.table_files import Columns, TableOpener, name_of
 from headstart.data.readers.tables import is_loaded, tables_of
 
@@ -27,7 +26,7 @@ ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv, .
 
 _NAMES = "|".join((*SPLITS, "all"))
 # Parquet comes in shards, such as train-00000-of-00002.parquet; "train_notes.csv" is no part.
-_PART = re.compile(rf"({_NAMES})(?:\.csv|\.tsv|\.jsonl|\.ndjson|(?:[-_.].*)?\.parquet)", re.IGNORECASE)
+_PART = re.compile(rf"({_NAMES})(?:\.(?:csv|tsv|jsonl|ndjson|json)(?:\.gz)?|(?:[-_.].*)?\.parquet)", re.IGNORECASE)
 
 
 def open_dataset(
@@ -59,8 +58,7 @@ def open_dataset(
             raise DataError("data in Python must be a pair (items, labels)", f"{len(data)} values", "give two")
         return from_items(*data)
     if is_loaded(data):
-        tables = tables_of(data, columns=columns)
-        return from_tables(Folder(Path()), tables, name="data set", where="the data set", root=root)
+        return TableOpener(Path("data set"), root, columns).loaded(tables_of(data))
     path = existing(data, what="DATA")
     opener = TableOpener(path, root, columns)
     if path.is_dir():

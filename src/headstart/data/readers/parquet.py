@@ -10,18 +10,15 @@ import json
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import BadExample, Dataset, Split
+from headstart.data.dataset import BadExample
 from headstart.data.file_tree import MAX_BYTES
-from headstart.data.labels import Listing, class_name_of
-from headstart.data.readers.manifest import split_cell
-from headstart.data.readers.tables import CONTENT, Table, find_columns, name_labels
+from headstart.data.readers.table import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,17 +28,15 @@ MAX_GROUP = 2**30
 CACHED = 256 * 2**20
 """How many bytes of unpacked row groups a dataset keeps for its next reads; the last group read is kept in any case."""
 
-_OTHERS = frozenset({"label", "group", "split"})
-
 
 class ParquetTable:
-    """One Parquet file: its columns (by other names where `columns` says so), and its pictures by row.
+    """One Parquet file: its columns, and its pictures by row.
 
     Raises:
-        DataError: it is no Parquet file, is damaged, or lacks a column.
+        DataError: it is no Parquet file, or is damaged.
     """
 
-    def __init__(self, path: Path, *, columns: Mapping[str, str] | None = None, labelled: bool = True) -> None:
+    def __init__(self, path: Path) -> None:
         import pyarrow.parquet as pq
 
         self.path = path
@@ -50,18 +45,11 @@ class ParquetTable:
         except (OSError, ValueError, NotImplementedError) as error:
             raise _damaged(path, error) from error
         self.schema = self._file.schema_arrow
-        named = _with_image(self.schema, columns)
-        self._at, self.content = find_columns(self.schema.names, str(path), columns=named, labelled=labelled)
         if self._file.metadata.num_rows == 0:
             raise DataError(f"{path} must hold rows", "none", "add a row for each example")
 
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
-
-    @property
-    def embeds(self) -> bool:
-        """Whether the pictures themselves are in it, and not their paths."""
-        return self.content != "text" and _bytes_in(self.schema.field(self._at[self.content]).type) is not None
 
     @property
     def size(self) -> int:
@@ -70,18 +58,22 @@ class ParquetTable:
         return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
 
     def table(self) -> Table:
-        """Return its cells as a table of texts or of paths."""
+        """Return its cells as a table, whose columns are read when they are asked for."""
+        names = tuple(self.schema.names)
+        columns: dict[int, list[Any]] = {}
 
-        def column(word: str) -> list[Any] | None:
-            return self.labels() if word == "label" else self.values(word)
+        def cells(at: int) -> list[Any]:
+            if at not in columns:
+                columns[at] = self._column(names[at])
+            return columns[at]
 
-        return Table.from_columns(str(self.path), self.content, column, range(len(self)), unit="row")
+        class_names = {at: ids for at, name in enumerate(names) if (ids := _class_names(self.schema, name))}
+        embedded = frozenset(at for at, field in enumerate(self.schema) if _bytes_in(field.type) is not None)
+        return Table(
+            str(self.path), names, cells, range(len(self)), unit="row", embedded=embedded, class_names=class_names
+        )
 
-    def values(self, word: str) -> list[Any] | None:
-        """Return the cells of one column, or None where there is no such column."""
-        if word not in self._at:
-            return None
-        name = self.schema.names[self._at[word]]
+    def _column(self, name: str) -> list[Any]:
         try:
             values: list[Any] = self._file.read([name]).column(0).to_pylist()
         except (OSError, ValueError, NotImplementedError) as error:
@@ -89,14 +81,6 @@ class ParquetTable:
         if len(values) != len(self):
             raise _damaged(self.path, f"{len(values)} cells of {name!r} for {len(self)} rows")
         return values
-
-    def labels(self) -> list[Any] | None:
-        """Return the labels, class ids replaced by their names; None where there are none; DataError for other ids."""
-        ids = self.values("label")
-        if ids is None:
-            return None
-        names = _class_names(self.schema, self.schema.names[self._at["label"]])
-        return name_labels(ids, names, str(self.path), do="correct it")
 
     def row_groups(self) -> list[int]:
         """Return the number of rows in each row group; raises DataError where one is too large to read."""
@@ -114,9 +98,9 @@ class ParquetTable:
             raise _damaged(self.path, f"{sum(rows)} rows in its groups, {len(self)} in its header")
         return rows
 
-    def pictures(self, group: int) -> pa.Array:
-        """Return the bytes of the pictures in one row group: a binary array; raises OSError or ValueError."""
-        field = self.schema.field(self._at[self.content])
+    def pictures(self, at: int, group: int) -> pa.Array:
+        """Return the bytes of pictures in one row group of a column: a binary array; raises OSError or ValueError."""
+        field = self.schema.field(at)
         inner = _bytes_in(field.type)
         column = f"{field.name}.{inner}" if inner else field.name
         read = self._file.read_row_group(group, columns=[column]).column(0).combine_chunks()
@@ -125,14 +109,18 @@ class ParquetTable:
         return read.field(inner) if inner else read
 
 
+PictureColumn = tuple[ParquetTable, int]
+"""A file, and the position of its column of pictures."""
+
+
 class _Pictures:
     """Bytes by position over several files, with the row groups last read kept in memory."""
 
-    def __init__(self, tables: Sequence[ParquetTable], rows: Sequence[int]) -> None:
+    def __init__(self, tables: Sequence[PictureColumn], rows: Sequence[int]) -> None:
         self._rows = tuple(rows)
-        counts = [(table, group, count) for table in tables for group, count in enumerate(table.row_groups())]
-        self._groups = [(table, group) for table, group, _ in counts]
-        self._starts = list(accumulate((count for _, _, count in counts[:-1]), initial=0))
+        counts = [(table, at, group, n) for table, at in tables for group, n in enumerate(table.row_groups())]
+        self._groups = [(table, at, group) for table, at, group, _ in counts]
+        self._starts = list(accumulate((count for *_, count in counts[:-1]), initial=0))
         self._cache: OrderedDict[int, pa.Array] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -150,9 +138,9 @@ class _Pictures:
     def _array(self, group: int) -> pa.Array:
         with self._lock:
             if group not in self._cache:
-                table, within = self._groups[group]
+                table, at, within = self._groups[group]
                 try:
-                    self._cache[group] = table.pictures(within)
+                    self._cache[group] = table.pictures(at, within)
                 except (OSError, ValueError, NotImplementedError) as error:
                     raise BadExample("damaged in the table") from error
                 while len(self._cache) > 1 and sum(array.nbytes for array in self._cache.values()) > CACHED:
@@ -161,43 +149,12 @@ class _Pictures:
             return self._cache[group]
 
 
-def from_pictures(
-    tables: Sequence[tuple[ParquetTable, Split | None]], *, name: str, where: str, labelled: bool = True
-) -> Dataset:
-    """Return the pictures, or recordings, that Parquet files hold, read when asked for.
-
-    Raises:
-        DataError: a column is missing, a split is unknown, or there are fewer than two classes.
-    """
-    listing = Listing(labelled)
-    start = 0
-    for table, split in tables:
-        labels = table.labels() if labelled else None
-        splits, groups = table.values("split"), table.values("group")
-        for row in range(len(table)):
-            label = class_name_of(labels[row]) if labels is not None else ""
-            part, group = split, class_name_of(groups[row]) if groups is not None else None
-            if splits is not None and label is not None:
-                part = split_cell(splits[row], f"{table.path}, row {row}")
-            listing.add(f"{table.path.name}#{row}", label, start + row, split=part, group=group)
-        start += len(table)
-    files = [table for table, _ in tables]
-    kinds = {CONTENT[table.content] for table in files}
-    if len(kinds) > 1:
-        received = "pictures in some, recordings in others"
-        raise DataError(f"the tables of {where} must be alike", received, "make them so")
-    dataset = listing.dataset(
-        _Pictures(files, listing.contents),
-        name=name,
-        kind=kinds.pop(),
-        where=where,
-        do="give rows of at least two labels",
-        found=start,
-    )
-    return replace(dataset, runs=_runs(files))
+def picture_reader(tables: Sequence[PictureColumn]) -> Callable[[Sequence[int]], Callable[[int], bytes]]:
+    """Return what makes the reader of a Dataset from the rows of its examples, counted over all tables."""
+    return lambda rows: _Pictures(tables, rows)
 
 
-def _runs(tables: Sequence[ParquetTable]) -> tuple[int, int] | None:
+def picture_runs(tables: Sequence[ParquetTable]) -> tuple[int, int] | None:
     """Return the rows of the longest row group, and how many are held; None where all of them are."""
     size = sum(table.size for table in tables)
     if size <= CACHED:
@@ -217,18 +174,6 @@ def _bytes_in(kind: pa.DataType) -> str | None:
     if pa.types.is_struct(kind):
         return "bytes" if kind.get_field_index("bytes") >= 0 else None
     return "" if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else None
-
-
-def _with_image(schema: pa.Schema, columns: Mapping[str, str] | None) -> dict[str, str]:
-    """Return `columns` with the one column that holds pictures as "image", whatever it is called."""
-    named = dict(columns or {})
-    names = {name.casefold() for name in schema.names}
-    embedding = [
-        field.name for field in schema if _bytes_in(field.type) is not None and field.name.casefold() not in _OTHERS
-    ]
-    if len(embedding) == 1 and not named.keys() & CONTENT.keys() and not names & CONTENT.keys():
-        named["image"] = embedding[0]
-    return named
 
 
 def _class_names(schema: pa.Schema, column: str) -> list[str] | None:

@@ -1,20 +1,25 @@
-"""Files that are tables, by name, opened as one data set."""
+"""Files that are tables, opened as one data set."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from headstart.base.errors import DataError
+from headstart.base.errors import DataError, list_some
 from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import Folder, Tree, suffix_of
-from headstart.data.readers.manifest import from_tables
-from headstart.data.readers.parquet import ParquetTable, from_pictures
-from headstart.data.readers.tables import LINES_SUFFIXES, MAX_TABLE, TABLE_SUFFIXES, Table, read_csv, read_lines
+from headstart.data.modality import Kind
+from headstart.data.readers.manifest import ListedTable, from_tables
+from headstart.data.readers.named_files import NamedFiles
+from headstart.data.readers.parquet import ParquetTable, picture_reader, picture_runs
+from headstart.data.readers.roles import Roles, find_roles
+from headstart.data.readers.table import HEADER, ColumnNames, Table
+from headstart.data.readers.tables import MAX_TABLE, is_table, read_table
 
-Columns = Mapping[str, str]
+Columns = ColumnNames
 
 
 @dataclass(frozen=True)
@@ -23,47 +28,136 @@ class TableOpener:
 
     path: Path  # what the data is called by
     root: Path | None  # a folder that paths in a table may lead into
-    columns: Columns | None
+    columns: ColumnNames | None = None
+    remembered: ColumnNames | None = None  # those of an earlier table, which count where this one has them
     labelled: bool = True
+    kind: Kind | None = None  # what the examples are, where that is known
 
     def table(self) -> Dataset | None:
         """Return what the one table at `path` holds or lists, or None where it is no table by its name."""
-        suffix = suffix_of(self.path.name)
-        if suffix == ".parquet":
+        if suffix_of(self.path.name) == ".parquet":
             return self.parquet([(self.path, None)])
-        if suffix in TABLE_SUFFIXES:
+        if is_table(self.path.name):
             return self.texts(Folder(self.path.parent, reach=self.root), [(self.path.name, None)])
         return None
 
     def texts(self, tree: Tree, names: Sequence[tuple[str, Split | None]]) -> Dataset:
         """Return what tables written as text hold or list."""
-        tables = []
-        for name, split in names:
-            where = os.path.join(tree.where, name)  # noqa: PTH118 - a member of an archive is no path on disk
-            try:
-                data = tree.read(name, limit=MAX_TABLE)
-            except BadExample as error:
-                raise DataError(f"{where} must be readable", error.reason, "check the file and its rights") from error
-            read = read_lines if suffix_of(name) in LINES_SUFFIXES else read_csv
-            tables.append((read(data, where, columns=self.columns, labelled=self.labelled), split))
-        return self._listed(tree, tables)
+        files = NamedFiles(tree, self.root)
+        return self._listed(self._with_roles([(self.read(tree, name), split, files) for name, split in names]))
 
-    def parquet(self, files: Sequence[tuple[Path, Split | None]]) -> Dataset:
+    def read(self, tree: Tree, name: str) -> Table:
+        """Return one table that is written as text."""
+        where = os.path.join(tree.where, name)  # noqa: PTH118 - a member of an archive is no path on disk
+        try:
+            data = tree.read(name, limit=MAX_TABLE)
+        except BadExample as error:
+            raise DataError(f"{where} must be readable", error.reason, "check the file and its rights") from error
+        header, known = ([*(one or {}).get(HEADER, ())] for one in (self.columns, self.remembered))
+        labels = (self.remembered or {}).get("label", ())
+        return read_table(data, where, names=header, known=[known, [name for name in known if name not in labels]])
+
+    def parquet(self, paths: Sequence[tuple[Path, Split | None]]) -> Dataset:
         """Return what Parquet files hold or list."""
-        tables = [(ParquetTable(file, columns=self.columns, labelled=self.labelled), split) for file, split in files]
-        embedding = {table.embeds for table, _ in tables}
-        if len(embedding) > 1:
+        opened = [(ParquetTable(path), split) for path, split in paths]
+        files = NamedFiles(Folder(paths[0][0].parent, reach=self.root), self.root)
+        listed, aside = self._with_roles([(file.table(), split, files) for file, split in opened])
+        embedded = {one.roles.embedded(one.table) for one in listed}
+        if len(embedded) > 1:
             received = "pictures in some and paths in others"
             raise DataError(f"the tables of {self.path} must be alike", received, "make them so")
-        if embedding == {True}:
-            return from_pictures(tables, name=name_of(self.path), where=str(self.path), labelled=self.labelled)
-        return self._listed(
-            Folder(files[0][0].parent, reach=self.root), [(table.table(), split) for table, split in tables]
+        if embedded != {True}:
+            return self._listed((listed, aside))
+        by_path = {str(file.path): file for file, _ in opened}
+        columns = [(by_path[one.table.where], one.roles.columns[0]) for one in listed]
+        dataset = self._listed((listed, aside), picture_reader(columns))
+        return replace(dataset, runs=picture_runs([file for file, _ in columns]))
+
+    def loaded(self, tables: Sequence[tuple[Table, Split | None]]) -> Dataset:
+        """Return the texts of data sets that are loaded already; raises DataError where they hold none."""
+        files = NamedFiles(Folder(Path()))
+        listed, aside = self._with_roles([(table, split, files) for table, split in tables], paths=False)
+        for one in listed:
+            if one.roles.content != "text":
+                received = f"a column {one.table.names[one.roles.columns[0]]!r}"
+                do = "give a data set with a text and a label column, or write it to Parquet: data.to_parquet(path)"
+                raise DataError(f"{one.table.where} must hold texts", received, do)
+        return self._listed((listed, aside))
+
+    def _with_roles(
+        self, tables: Sequence[tuple[Table, Split | None, NamedFiles]], *, paths: bool = True
+    ) -> tuple[list[ListedTable], list[Table]]:
+        """Return the tables with what their columns are for, told by the train part first, and those without labels."""
+        found: dict[int, ListedTable] = {}
+        aside: list[Table] = []
+        known = self.remembered
+        for at, (table, split, files) in sorted(enumerate(tables), key=lambda one: one[1][1] not in ("train", None)):
+            roles = self._roles(table, files if paths else None, known, first=not found)
+            if self.labelled and not roles.label:
+                aside.append(table)
+                continue
+            found[at] = ListedTable(table, roles, split, files)
+            known = roles.names(table)
+        return [found[at] for at in sorted(found)], aside
+
+    def _listed(
+        self,
+        tables: tuple[list[ListedTable], list[Table]],
+        reader: Callable[[Sequence[Any]], Callable[[int], bytes]] | None = None,
+    ) -> Dataset:
+        """Return what tables hold or list; those without labels are set aside, which is noted."""
+        listed, aside = tables
+        dataset = from_tables(
+            listed,
+            name=name_of(self.path),
+            where=str(self.path),
+            root=self.root,
+            labelled=self.labelled,
+            reader=reader,
+        )
+        if not aside:
+            return dataset
+        note = f"{list_some(table.where for table in aside)} has no labels, and is set aside for predict."
+        rows = sum(map(len, aside))
+        found = None if dataset.found is None else dataset.found + rows
+        return replace(dataset, notes=(note, *dataset.notes), ignored=dataset.ignored + rows, found=found)
+
+    def _roles(self, table: Table, files: NamedFiles | None, known: ColumnNames | None, *, first: bool) -> Roles:
+        """Return what the columns of a table are for; not of labels where an earlier table has shown their column."""
+        folded = {name.casefold() for name in table.names}
+        labelled = self.labelled and (
+            first or any(name.casefold() in folded for name in (known or {}).get("label", ()))
         )
 
-    def _listed(self, tree: Tree, tables: Sequence[tuple[Table, Split | None]]) -> Dataset:
-        name, where = name_of(self.path), str(self.path)
-        return from_tables(tree, tables, name=name, where=where, root=self.root, labelled=self.labelled)
+        def find() -> Roles:
+            return find_roles(
+                table, columns=self.columns, remembered=known, files=files, labelled=labelled, kind=self.kind
+            )
+
+        if table.has_header or table.names[0] in (
+            *(self.columns or {}).get(HEADER, ()),
+            *(known or {}).get(HEADER, ()),
+        ):
+            return find()
+        try:
+            roles = find()
+        except DataError:
+            roles = None
+        raise _no_header(table, roles)
+
+
+def _no_header(table: Table, roles: Roles | None) -> DataError:
+    """Return the error for a table without a header, with the option that gives its columns names that work."""
+    words: dict[int, str] = {}
+    if roles is not None:
+        words = {roles.columns[0]: roles.content} | ({roles.label[0]: "label"} if len(roles.label) == 1 else {})
+    names = ",".join(words.get(at, name) for at, name in enumerate(table.names))
+    first = list_some([repr(str(table.cells(at)[0])[:40]) for at in range(len(table.names))], 5)
+    return DataError(
+        f"{table.where} must have a header, which names its columns",
+        f"no header, but a row of data: {first}",
+        f"name its columns: --columns {names}",
+    )
 
 
 def name_of(path: Path) -> str:

@@ -84,7 +84,9 @@ def test_a_row_group_is_read_once_in_order(tmp_path, monkeypatch):
     data = open_dataset(write(tmp_path / "x.parquet", list("ab") * 10))
     reads = []
     real = parquet.ParquetTable.pictures
-    monkeypatch.setattr(parquet.ParquetTable, "pictures", lambda self, group: reads.append(group) or real(self, group))
+    monkeypatch.setattr(
+        parquet.ParquetTable, "pictures", lambda self, at, group: reads.append(group) or real(self, at, group)
+    )
     for position in range(len(data)):
         data.read(position)
     assert reads == [0, 1, 2, 3, 4]

@@ -61,8 +61,7 @@ def test_group_and_split_columns(table):
 
 def test_columns_of_other_names_are_mapped(table):
     path = table("file;kind\n" + rows().replace(",", ";"))
-    with pytest.raises(DataError, match=r"must have the columns path .* and label; found the columns file, kind"):
-        open_dataset(path)
+    assert len(open_dataset(path)) == 12
     assert len(open_dataset(path, columns={"path": "file", "label": "kind"})) == 12
     with pytest.raises(UsageError, match="did you mean 'label'"):
         open_dataset(path, columns={"lable": "kind"})
@@ -71,19 +70,23 @@ def test_columns_of_other_names_are_mapped(table):
 
 
 @pytest.mark.parametrize(
-    ("header", "wanted"),
+    ("content", "wanted"),
     [
-        ("name,label", "path"),
-        ("path,class", "label"),
-        ("x,y", "path (or image, text, audio) and label"),
-        ("path", "label"),
+        ("code,label\n" + "".join(f"x{n}7,{'ab'[n % 2]}\n" for n in range(20)), "a column of the examples"),
+        ("path,when\n" + "".join(f"a/0.jpg,19{n}\n" for n in range(80)), "labels"),
+        ("path\n" + "a/0.jpg\n" * 4, "the columns label"),
+        ("path,size,shape\n" + "".join(f"a/0.jpg,{'sml'[n % 3]},{'ox'[n % 2]}\n" for n in range(12)), "the label"),
     ],
 )
-def test_a_missing_column_lists_those_found__TAB_01(table, header, wanted):
+def test_a_missing_column_lists_those_found__TAB_01(table, content, wanted):
     with pytest.raises(DataError) as error:
-        open_dataset(table(f"{header}\n" + rows()))
-    assert f"must have the columns {wanted}" in str(error.value)
-    assert f"found the columns {header.replace(',', ', ')}" in str(error.value)
+        open_dataset(table(content))
+    assert wanted in str(error.value)
+    assert (
+        "found the columns" in str(error.value)
+        or "that could be" in str(error.value)
+        or "a quantity" in str(error.value)
+    )
 
 
 def test_a_column_that_is_there_twice(table):
@@ -226,8 +229,8 @@ def test_tsv_and_commas_in_other_columns__TAB_10(table):
         ("a/0.jpg,a\nb/0.jpg,b,extra\n", 3),
         ("a/0.jpg,a\nb/0.jpg\n", 3),
         ('a/0.jpg,"a\n\n\nb"\nb/0.jpg\n', 6),
-        ('a/0.jpg,a\nb/0.jpg,"never closed\n', 3),
-        ('a/0.jpg,"a" b\n', 2),
+        ('a/0.jpg,a\nb/0.jpg,"never, closed\n', 3),
+        ('a/0.jpg,"a" b, c\n', 2),
     ],
 )
 def test_a_ragged_or_broken_row_is_named_by_line__TAB_10(table, body, line):

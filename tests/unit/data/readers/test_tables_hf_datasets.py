@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from headstart.base.errors import DataError
+from headstart.data.readers.label_column import labels_of
+from headstart.data.readers.open import open_dataset
 from headstart.data.readers.tables import is_loaded, tables_of
 
 
@@ -29,7 +31,12 @@ TEXTS = Loaded({"text": ["good", "bad"], "label": [1, 0]}, ["minus", "plus"])
 def test_class_ids_get_their_names_and_parts_their_split() -> None:
     assert is_loaded(TEXTS) and is_loaded({"train": TEXTS}) and not is_loaded([1]) and not is_loaded({})
     ((table, split),) = tables_of({"train": TEXTS})
-    assert (table.cells, table.labels, table.lines, table.unit) == (["good", "bad"], ["plus", "minus"], range(2), "row")
+    assert (table.names, table.cells(0), labels_of(table, (1,))) == (
+        ("text", "label"),
+        ["good", "bad"],
+        ["plus", "minus"],
+    )
+    assert (table.lines, table.unit) == (range(2), "row")
     assert split == "train" and tables_of(TEXTS)[0][1] is None
 
 
@@ -37,4 +44,4 @@ def test_another_part_or_pictures_are_refused() -> None:
     with pytest.raises(DataError, match=r"parts of a data set must be named .*; found 'mystery'"):
         tables_of({"mystery": TEXTS})
     with pytest.raises(DataError, match="must hold texts; found a column 'image'"):
-        tables_of(Loaded({"image": [b""], "label": [0]}))
+        open_dataset(Loaded({"image": [b""], "label": [0]}))
