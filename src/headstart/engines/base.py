@@ -81,13 +81,13 @@ class Engine(Protocol):
         """Return the blocks side by side, float32 of shape (n, sum of widths)."""
 
 
-def packs(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.intp]]:
-    """Yield the positions of each batch: longest first, of nearly equal lengths, within BUDGET, or one piece alone."""
+def packs(lengths: NDArray[np.int64], budget: int = BUDGET) -> Iterator[NDArray[np.intp]]:
+    """Yield the positions of each batch: longest first, of like lengths, within `budget` tokens, or one piece alone."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
         longest = padded_length(int(lengths[order[start]]))
-        count = max(1, BUDGET // longest)
+        count = max(1, budget // longest)
         yield order[start : start + count]
         start += count
 
@@ -108,12 +108,16 @@ def padded(pieces: Sequence[NDArray[np.int32]]) -> Padded:
 
 
 def over_pieces(
-    run: Callable[[list[Padded]], list[NDArray[np.float32]]], texts: Sequence[Tokens], width: int
+    run: Callable[[list[Padded]], list[NDArray[np.float32]]],
+    texts: Sequence[Tokens],
+    width: int,
+    *,
+    budget: int = BUDGET,
 ) -> NDArray[np.float32]:
     """Return the features of each text, the mean over its pieces, float32 of shape (n, width), `run` by batches."""
     pieces = [piece for text in texts for piece in text.pieces]
     vectors = np.empty((len(pieces), width), dtype=np.float32)
-    groups = list(packs(np.array([len(piece) for piece in pieces], dtype=np.int64)))
+    groups = list(packs(np.array([len(piece) for piece in pieces], dtype=np.int64), budget))
     for group, rows in zip(groups, run([padded([pieces[at] for at in group]) for group in groups]), strict=True):
         vectors[group] = rows
     counts = np.array([len(text.pieces) for text in texts])

@@ -21,7 +21,7 @@ import numpy as np
 from headstart.base.processes import end_process, start_python
 from headstart.data.text import Tokens
 from headstart.engines.base import Batch, Engine, Network
-from headstart.engines.select import Sample, cached_engine_name, folder_of, open_engine
+from headstart.engines.select import Sample, cached_engine_name, cuda_engines, folder_of, open_engine
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ def engine_opener(
 ) -> Iterator[Callable[[Sample], Engine]]:
     """Yield what opens the engine from a sample, while another process converts a network that is not known yet.
 
-    Where nothing builds the network once more (`origin` is None), this process converts it.
+    Where nothing builds the network once more (`origin` is None), this process converts it; a CUDA device needs none.
     """
-    known = cached_engine_name(network, engine=engine, cache=cache) is not None
-    conversion = (
-        None
-        if origin is None or network.graph is not None or known
-        else ConversionProcess(origin, engine=engine, cache=cache)
+    needed = (
+        network.graph is None
+        and cached_engine_name(network, engine=engine, cache=cache) is None
+        and not cuda_engines(network, engine)
     )
+    conversion = ConversionProcess(origin, engine=engine, cache=cache) if origin is not None and needed else None
 
     def open_from(sample: Sample) -> Engine:
         if conversion is not None:

@@ -1,6 +1,7 @@
 """The choice of an engine: the fastest whose features agree with the reference in float32 on the photos at hand.
 
-The reference is torch; of a network that comes as a graph it is OpenVINO itself in float32.
+The reference is torch on the CPU; of a network that comes as a graph it is OpenVINO itself in float32. Where torch has
+a CUDA device, that comes first.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache as once
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from headstart.engines.base import LOOKUP, Batch, Block, Engine, LookupEngine, N
 
 ENGINES = ("auto", "torch", "openvino", "openvino-bf16", "openvino-f32")
 FASTEST_FIRST = ("openvino-bf16", "openvino-f32")
+CUDA_DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # of Linux, and of Linux under Windows
 TORCH = "torch-f32"
 EXACT = "openvino-f32"
 LEAST_MEAN, LEAST_WORST = 0.998, 0.99
@@ -92,6 +95,8 @@ def open_engine(
         return LookupEngine(network.lookup())
     if network.graph is not None:
         _check_graph(engine)
+    for opened in _cuda_engines(network, sample, cache, engine, say):
+        return opened
     if engine != "torch":
         if openvino_version() is None:
             if engine != "auto":
@@ -112,28 +117,34 @@ def open_engine(
     return _torch_engine(network)
 
 
-def _torch_engine(network: Network) -> Engine:
+def _torch_engine(network: Network, name: str = TORCH) -> Engine:
     from headstart.engines.torch import TorchEngine, TorchTexts
 
     if network.input_shape:
-        return TorchEngine(network.module())
-    return TorchTexts(network.module(), sum(block.width for block in network.blocks))
+        return TorchEngine(network.module(), name=name)
+    return TorchTexts(network.module(), sum(block.width for block in network.blocks), name=name)
 
 
 def cached_engine_name(network: Network, *, engine: str, cache: Path) -> str | None:
-    """Return the name of the engine that `open_engine` will choose, as far as earlier runs tell; imports nothing."""
+    """Return the name of the engine that `open_engine` will choose, as far as earlier runs tell.
+
+    It imports nothing, save torch where this machine has the driver of a CUDA device.
+    """
     check_choice("the engine", engine, ENGINES)
     if network.lookup is not None:
         return LOOKUP
-    if engine == "torch" or (engine == "auto" and openvino_version() is None):
-        return TORCH
     verdicts = _verdicts(folder_of(network, cache))
-    candidates = [name for name in FASTEST_FIRST if name.startswith(engine) or engine == "auto"]
+    on_openvino = FASTEST_FIRST if openvino_version() is not None else ()
+    candidates = [*cuda_engines(network, engine)]
+    candidates += [name for name in on_openvino if engine in ("auto", "openvino", name)]
     known = [verdicts.get(_key(name)) for name in candidates]
     for name, verdict in zip(candidates, known, strict=True):
         if verdict is not None and verdict.passed:
             return name
-    return TORCH if engine == "auto" and known[-1] is not None else None
+        if verdict is None and name not in FASTEST_FIRST:
+            return None  # a CUDA device is judged before anything slower is asked
+    fallback = engine == "torch" or (engine == "auto" and (not candidates or known[-1] is not None))
+    return TORCH if fallback else None
 
 
 def folder_of(network: Network, cache: Path) -> Path:
@@ -143,8 +154,28 @@ def folder_of(network: Network, cache: Path) -> Path:
 
 def library_versions(name: str) -> dict[str, str]:
     """Return the version of the library behind an engine's name: other versions may give other last digits."""
-    library = {TORCH: "torch", LOOKUP: "numpy"}.get(name, "openvino")
+    library = {"torch": "torch", "numpy": "numpy"}.get(name.partition("-")[0], "openvino")
     return {library: version(library)}
+
+
+@once
+def cuda_device() -> str | None:
+    """Return the name of the CUDA device that torch uses, or None; imports torch only where there is a driver."""
+    if not any(Path(driver).exists() for driver in CUDA_DRIVERS):
+        return None
+    import torch
+
+    name: str | None = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return name
+
+
+def cuda_engines(network: Network, engine: str) -> tuple[str, ...]:
+    """Return the engines on a CUDA device that may run a network, fastest first."""
+    if network.graph is not None or engine not in ("auto", "torch") or cuda_device() is None:
+        return ()
+    from headstart.engines.torch import cuda_names
+
+    return cuda_names()
 
 
 def openvino_version() -> str | None:
@@ -171,28 +202,50 @@ def _check_graph(engine: str) -> None:
         )
 
 
+def _cuda_engines(
+    network: Network, sample: Sample, cache: Path, engine: str, say: Callable[[str], None]
+) -> Iterator[Engine]:
+    """Yield the engines on a CUDA device that agree with the reference, fastest first."""
+    for name in cuda_engines(network, engine):
+        open_it = partial(_torch_engine, network, name)
+        yield from _agreeing(name, open_it, network=network, sample=sample, cache=cache, say=say)
+
+
+def _agreeing(
+    name: str,
+    open_it: Callable[[], Engine],
+    *,
+    network: Network,
+    sample: Sample,
+    cache: Path,
+    say: Callable[[str], None],
+) -> Iterator[Engine]:
+    """Yield the engine that `open_it` opens where it agrees with the reference; say so where it does not."""
+    folder = folder_of(network, cache)
+    verdict = _verdicts(folder).get(_key(name))
+    if verdict is None or verdict.passed:
+        opened = open_it()
+        verdict = _checked(opened, network, sample, folder, verdict)
+        if verdict.passed:
+            yield opened
+            return
+    say(f"engine {name} is not used: {verdict}")
+
+
 def _openvino_engines(
     network: Network, sample: Sample, cache: Path, engine: str, say: Callable[[str], None]
 ) -> Iterator[Engine]:
     """Yield the OpenVINO engines that were asked for and agree with the reference, fastest first."""
     from headstart.engines import openvino
 
-    folder = folder_of(network, cache)
-    for name in [f"openvino-{precision}" for precision in openvino.precisions()]:
-        if engine not in ("auto", "openvino", name):
-            continue
-        verdict = _verdicts(folder).get(_key(name))
-        if verdict is not None and not verdict.passed:
-            say(f"engine {name} is not used: {verdict}")
-            continue
-        model = openvino.open_converted(network, folder / "openvino", say=say)
+    def opened(name: str) -> Engine:
+        model = openvino.open_converted(network, folder_of(network, cache) / "openvino", say=say)
         runner = openvino.OpenVinoEngine if network.input_shape else openvino.OpenVinoTexts
-        opened = runner(model, precision=name.removeprefix("openvino-"))
-        verdict = _checked(opened, network, sample, folder, verdict)
-        if verdict.passed:
-            yield opened
-        else:
-            say(f"engine {name} is not used: {verdict}")
+        return runner(model, precision=name.removeprefix("openvino-"))
+
+    for name in [f"openvino-{precision}" for precision in openvino.precisions()]:
+        if engine in ("auto", "openvino", name):
+            yield from _agreeing(name, partial(opened, name), network=network, sample=sample, cache=cache, say=say)
 
 
 def _checked(engine: Engine, network: Network, sample: Sample, folder: Path, known: Parity | None) -> Parity:
@@ -226,7 +279,9 @@ def _verdicts(folder: Path) -> dict[str, Parity]:
 
 
 def _key(name: str) -> str:
-    return f"{name} | OpenVINO {openvino_version()} | {cpu()}"
+    if name in FASTEST_FIRST:
+        return f"{name} | OpenVINO {openvino_version()} | {cpu()}"
+    return f"{name} | torch {version('torch')} | {cuda_device()}"
 
 
 @once
