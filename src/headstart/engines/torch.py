@@ -35,9 +35,12 @@ class _Runner:
     def _run(self, *inputs: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return the outputs of the module side by side, float32 of shape (n, sum of widths)."""
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self.name == CUDA_BF16):
-            outputs = self._module(*(torch.from_numpy(array).to(self._device) for array in inputs))
+            outputs = self._module(*(self._moved(torch.from_numpy(array)) for array in inputs))
             blocks = outputs if isinstance(outputs, tuple) else (outputs,)
             return torch.cat([block.float() for block in blocks], dim=1).cpu().numpy()
+
+    def _moved(self, values: torch.Tensor) -> torch.Tensor:
+        return values if self.name == CPU else values.pin_memory().to(self._device, non_blocking=True)
 
 
 class TorchEngine(_Runner):
@@ -57,9 +60,10 @@ class TorchEngine(_Runner):
         assert isinstance(batch, np.ndarray)
         rows = []
         for start in range(0, max(len(batch), 1), self.batch):
-            some = batch[start : start + self.batch]
-            full = np.zeros((self.batch, *batch.shape[1:]), dtype=np.uint8)
-            full[: len(some)] = some
+            some = full = batch[start : start + self.batch]
+            if len(some) < self.batch:
+                full = np.zeros((self.batch, *batch.shape[1:]), dtype=np.uint8)
+                full[: len(some)] = some
             rows.append(self._run(full)[: len(some)])
         return np.concatenate(rows)
 

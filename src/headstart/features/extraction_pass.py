@@ -46,6 +46,7 @@ class _Example:
     row: StoredRow | None = None  # what the store holds of it
     made_by: str = ""  # what made that row; see `Extraction`
     prepared: PreparedExample | None = None  # the example, decoded for the network; None where it need not run
+    summary: NDArray[np.uint8] | None = None  # what is kept of it beside its features
     reason: str = ""  # why it cannot be used; empty where it can
 
 
@@ -117,7 +118,7 @@ class ExtractionPass:
         """Return what other threads examine ahead, in chunks, in the order of `positions`."""
         self.to_come = len(positions)
         chunks = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
-        window = max(self.profile.window // CHUNK, workers + 1)
+        window = max(self.profile.window // CHUNK, 4 * workers)  # enough to do while a batch is run
         return Prefetcher(partial(self._examine, decode=decode), chunks, workers=workers, window=window)
 
     def _examine(self, positions: Sequence[int], *, decode: bool) -> list[_Example]:
@@ -162,7 +163,9 @@ class ExtractionPass:
             try:
                 data = self._unchanged(example) if read is None else read
                 example.size = len(data)
-                example.prepared = self.source.prepare(data) if decode else None
+                if decode:
+                    example.prepared = self.source.prepare(data)
+                    example.summary = self.profile.summary.pack(example.prepared)
             except BadExample as error:
                 example.reason = error.reason
 
@@ -235,7 +238,8 @@ class ExtractionPass:
             return
         prepared = [example.prepared for example in group if example.prepared is not None]
         features = self.engine.run(stacked(prepared))
-        rows = [StoredRow(x, self.profile.summary.pack(one)) for x, one in zip(features, prepared, strict=True)]
+        summaries = [example.summary for example in group if example.summary is not None]
+        rows = [StoredRow(x, summary) for x, summary in zip(features, summaries, strict=True)]
         if self.store is not None:
             keys = [row_key(example.digest, self.made_by) for example in group]
             self.store.put_many(dict(zip(keys, rows, strict=True)), to_come=self.to_come)
