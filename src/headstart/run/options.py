@@ -73,8 +73,9 @@ class EngineOptions(Options):
     """What computes features."""
 
     engine: str = option("auto", "Run", "ENGINE", choices=("auto", "torch", "openvino"))
-    """What computes the features: torch (float32), openvino, or auto. The default is auto: OpenVINO where its features
-    agree with torch, else torch."""
+    """What computes the features: torch (on a CUDA device where there is one, else in float32 on the CPU), openvino, or
+    auto. The default is auto: a CUDA device, else OpenVINO, where their features agree with torch on the CPU, else
+    torch."""
 
 
 class NamedSourceOptions(Options):
