@@ -36,7 +36,7 @@ def headstart(warm_cache: Path) -> Headstart:
 
 @pytest.fixture
 def inline(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, warm_cache: Path) -> Headstart:
-    """Run the command in this process: for those that import torch, which takes seconds."""
+    """Run the command in this process, which has imported everything: a process of its own takes a second or more."""
     monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -123,9 +123,9 @@ def test_warm_runs_import_no_torch(warm_cache: Path, fitted: Path, photos: Path,
         assert done.stdout.splitlines()[-1] == str(loaded)
 
 
-def test_predict_writes_csv(headstart: Headstart, fitted: Path, photos: Path, tmp_path: Path) -> None:
+def test_predict_writes_csv(inline: Headstart, fitted: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "preds.csv"
-    done = headstart("predict", fitted / "bundle", photos, "--out", out, "--all")
+    done = inline("predict", fitted / "bundle", photos, "--out", out, "--all")
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert len(rows) == 30
@@ -139,21 +139,24 @@ def test_predict_writes_csv(headstart: Headstart, fitted: Path, photos: Path, tm
 
 
 def test_predict_skips_names_and_counts_a_broken_photo(
-    headstart: Headstart, fitted: Path, photos: Path, tmp_path: Path
+    inline: Headstart, fitted: Path, photos: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"")
     good = next(photos.rglob("*.*"))
-    done = headstart("predict", fitted, good, broken, "--json")
+    done = inline("predict", fitted, good, broken, "--json")
     answer = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 0
     assert [prediction["path"] for prediction in answer["predictions"]] == [str(good)]
     assert answer["skipped"] == [{"path": str(broken), "reason": "empty"}]
 
 
-def test_cells_that_look_like_formulas_are_escaped__TAB_12(headstart: Headstart, fitted: Path, tmp_path: Path) -> None:
+def test_cells_that_look_like_formulas_are_escaped__TAB_12(
+    inline: Headstart, fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 64), "red").save(tmp_path / "=cmd.png")
-    done = headstart("predict", fitted, "=cmd.png", "--out", "preds.csv", cwd=tmp_path)
+    done = inline("predict", fitted, "=cmd.png", "--out", "preds.csv")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "preds.csv").read_text().splitlines()[1].startswith("'=cmd.png,")
 
@@ -167,10 +170,10 @@ def test_cells_that_look_like_formulas_are_escaped__TAB_12(headstart: Headstart,
     ],
 )
 def test_bad_data_is_one_line_and_exit_code_2(
-    headstart: Headstart, tmp_path: Path, make: Callable[[Path], object], words: str
+    inline: Headstart, tmp_path: Path, make: Callable[[Path], object], words: str
 ) -> None:
     make(tmp_path / "data")
-    done = headstart("fit", tmp_path / "data", "--out", tmp_path / "out", "--json")
+    done = inline("fit", tmp_path / "data", "--out", tmp_path / "out", "--json")
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -194,37 +197,37 @@ def test_bad_data_is_one_line_and_exit_code_2(
     ids=" ".join,
 )
 def test_bad_options_are_one_line_and_exit_code_2(
-    headstart: Headstart, photos: Path, tmp_path: Path, arguments: list[str]
+    inline: Headstart, photos: Path, tmp_path: Path, arguments: list[str]
 ) -> None:
-    done = headstart("fit", photos, "--out", tmp_path / "out", *arguments)
+    done = inline("fit", photos, "--out", tmp_path / "out", *arguments)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_an_out_that_is_not_ours_is_refused(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
+def test_an_out_that_is_not_ours_is_refused(inline: Headstart, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
-    done = headstart("fit", photos, "--out", tmp_path)
+    done = inline("fit", photos, "--out", tmp_path)
     assert done.returncode == 2
     assert "another folder" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_an_out_that_cannot_be_written_is_refused_before_work__DSK_03(
-    headstart: Headstart, photos: Path, tmp_path: Path
+    inline: Headstart, photos: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    done = headstart("fit", photos, "--out", tmp_path / "file" / "out")
+    done = inline("fit", photos, "--out", tmp_path / "file" / "out")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
-def test_help_and_version(headstart: Headstart) -> None:
+def test_help_and_version(headstart: Headstart, inline: Headstart) -> None:
     done = headstart("--help")
     assert done.returncode == 0
     assert all(command in done.stdout for command in ("fit", "predict", "demo"))
-    assert headstart("--version").stdout.startswith("headstart ")
-    assert headstart().returncode == 2
+    assert inline("--version").stdout.startswith("headstart ")
+    assert inline().returncode == 2
 
 
 @pytest.mark.slow

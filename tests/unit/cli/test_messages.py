@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from headstart.base.processes import python_command, python_environment
+from headstart.cli.app import main
 from headstart.cli.messages import PrintableStream, show, show_json, wrapped
 
 PATH = "/a-very-long/path/that-has/hyphens-and/no-spaces/" + "x" * 40
@@ -57,18 +57,29 @@ def test_nothing_that_is_shown_drives_a_terminal__TXT_07(capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     "arguments", [["fit", f"/no{HOSTILE[:-1]}"], ["predict", f"x{HOSTILE[:-1]}", "y"], ["sources", "timm:\x1b[31mx"]]
 )
-def test_what_a_user_gives_comes_back_as_escapes__TXT_07(arguments: list[str]) -> None:
-    done = subprocess.run(
-        python_command("headstart", *arguments), env=python_environment(), capture_output=True, check=False
-    )
-    assert done.returncode == 2 and not done.stdout
-    assert done.stderr.decode().rstrip("\n").isprintable()
+def test_what_a_user_gives_comes_back_as_escapes__TXT_07(
+    arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, errors = ended(arguments, capfd, monkeypatch)
+    assert code == 2 and not out
+    assert errors.rstrip("\n").isprintable()
+
+
+def ended(
+    arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[object, str, str]:
+    """Run the command in this process, and return its exit code and what it wrote."""
+    monkeypatch.setattr(sys, "argv", ["headstart", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code, *capfd.readouterr()
 
 
 @pytest.mark.parametrize("arguments", [["fit", ""], ["fit", "x", "--out", ""], ["compare", ""], ["predict", "x", ""]])
-def test_an_empty_argument_is_an_error(arguments: list[str], tmp_path: Path) -> None:
-    command = python_command("headstart", *arguments)
-    done = subprocess.run(command, env=python_environment(), capture_output=True, check=False, cwd=tmp_path, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "headstart: every argument must hold something; found ''; give a value, or leave it out\n"
+def test_an_empty_argument_is_an_error(
+    arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = "headstart: every argument must hold something; found ''; give a value, or leave it out\n"
+    assert ended(arguments, capfd, monkeypatch) == (2, "", message)
     assert not list(tmp_path.iterdir())
