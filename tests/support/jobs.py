@@ -25,21 +25,28 @@ def prepare(photos: str) -> None:
     from headstart.engines.environment import set_passive_omp_wait
 
     set_passive_omp_wait()
-    import safetensors.numpy  # noqa: F401 - so that no child has to
     import torch
 
-    from headstart.fitting.fit import run_fit
     from headstart.pretraining.options import PretrainOptions
     from headstart.pretraining.pretrain import run_pretrain
-    from headstart.run.options import FitOptions
 
     torch.set_num_threads(1)
     for which in (0, 1):
-        run = run_fit(photos, FitOptions(source="arch:lenet5", weights="none", seed=which), Progress())
+        prepare_run(photos, which)
         out = Path(photos).with_name(f"source-{which}")
         options = PretrainOptions(arch="arch:lenet5", epochs=1, force=True, seed=which, out=out)
-        source = run_pretrain(photos, options, Progress())
-        MADE["run", which], MADE["source", which] = run, source
+        MADE["source", which] = run_pretrain(photos, options, Progress())
+
+
+def prepare_run(photos: str, which: int = 0) -> None:
+    """Fit on toys."""
+    import safetensors.numpy  # noqa: F401 - so that no child has to
+
+    from headstart.fitting.fit import run_fit
+    from headstart.run.options import FitOptions
+
+    options = FitOptions(source="arch:lenet5", weights="none", seed=which)
+    MADE["run", which] = run_fit(photos, options, Progress())
 
 
 def save(what: str, folder: str, which: int) -> None:

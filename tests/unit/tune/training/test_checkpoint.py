@@ -385,7 +385,7 @@ print(len(said), torn, left, old, new, len(list(folder.iterdir())))
 
 
 def test_killed_at_any_instant_old_or_new_and_whole__DSK_06(tmp_path: Path) -> None:
-    kills = 200
+    kills = 80
     run = subprocess.run(
         [sys.executable, "-c", NURSERY, str(tmp_path), str(kills), "0.03"],
         capture_output=True,

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nursery import Ended, Nursery
 from tiny_task import RECIPE, fingerprint, task
 
 from headstart.base.errors import UsageError
@@ -23,8 +21,6 @@ from headstart.tune.training import loop
 from headstart.tune.training.checkpoint import newest
 from headstart.tune.training.signals import Terminated
 from headstart.tune.training.task import Recipe, Task
-
-SUPPORT = Path(__file__).parents[3] / "support"
 
 
 def run(
@@ -179,120 +175,46 @@ def test_changed_data_are_refused_and_named(tmp_path: Path) -> None:
 
 # --- kill -9 -----------------------------------------------------------------------------------------------------
 
-# Imports torch once, with what its optimizers import on first use, and forks a run for each line it is told: folder,
-# seconds from the first checkpoint, or from the start where they are negative, until a signal, and its number.
-NURSERY = """
-import json, os, signal, sys, time, traceback
-from dataclasses import replace
-from pathlib import Path
-from headstart.engines.environment import set_passive_omp_wait
-set_passive_omp_wait()
-import PIL.Image, safetensors.numpy, torch, torch._dynamo
-from tiny_task import RECIPE, fingerprint, task
-from headstart.tune.training import loop
 
-def work(folder):
-    torch.set_num_threads(2)
-    made = task(40)
-    recipe = replace(RECIPE, epochs=6, patience=6)
-    folder = Path(folder) if folder else None
-    trained = loop.train(made, recipe, folder=folder, seconds_between_checkpoints=0.0)
-    return fingerprint(made, trained)
-
-def born(folder, write):
-    code = 1
-    try:
-        os.write(write, b"." )
-        os.write(write, work(folder).encode())
-        code = 0
-    except KeyboardInterrupt:
-        code = 130
-    except SystemExit as end:
-        code = end.code
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
-
-for line in sys.stdin:
-    folder, after, number = json.loads(line)
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:
-        born(folder, write)
-    os.close(write)
-    os.read(read, 1)
-    start = time.monotonic()
-    if number:
-        while after >= 0 and not list(Path(folder).glob("step-*")):
-            time.sleep(0.002)
-        time.sleep(abs(after))
-        os.kill(child, number)
-        signalled = time.monotonic()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    end = time.monotonic()
-    print(json.dumps([status, os.read(read, 100).decode(), end - (signalled if number else start)]), flush=True)
-    os.close(read)
-"""
-
-
-class Nursery:
-    """Runs in processes of their own, without importing torch for each."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", NURSERY],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])},
-        )
-
-    def run(self, folder: Path | None, *, after: float = 0.0, number: int = 0) -> tuple[int, str, float]:
-        """Return exit code, fingerprint, and the seconds that it took (since the signal, where there was one)."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps([str(folder or ""), after, number]) + "\n")
-        self.process.stdin.flush()
-        code, found, seconds = json.loads(self.process.stdout.readline())
-        return code, found, seconds
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    made = Nursery("jobs:prepare_tuning")
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Any:
-    made = Nursery()
-    yield made
-    made.process.communicate(timeout=30)
-    assert made.process.returncode == 0
+def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """Return how a run with checkpoints ends that nothing disturbs."""
+    ended = nursery.run("jobs:train", tmp_path_factory.mktemp("whole"))
+    assert ended.code == 0, ended.text
+    return ended
 
 
-def test_killed_at_random_instants_it_goes_on_to_the_same_weights__DSK_05(tmp_path: Path, nursery: Nursery) -> None:
+def test_killed_at_random_instants_it_goes_on_to_the_same_weights__DSK_05(
+    tmp_path: Path, nursery: Nursery, whole: Ended
+) -> None:
     kills = 2  # tests/reliability has 100
-    code, expected, _ = nursery.run(None)
-    assert code == 0
-    code, same, seconds = nursery.run(tmp_path / "whole")
-    assert (code, same) == (0, expected)
     rng = np.random.default_rng()
     killed, steps = 0, []
     for number in range(kills):
         folder = tmp_path / str(number)
-        code, found, _ = nursery.run(folder, after=rng.uniform(-seconds / 4, seconds * 3 / 4), number=signal.SIGKILL)
-        if code == 0:
-            assert found == expected
-            continue
-        assert code == -signal.SIGKILL
-        killed += 1
+        ended = nursery.run("jobs:train", folder, after=rng.uniform(0, whole.seconds / 2), until=folder / "step-*")
+        killed += ended.code == -signal.SIGKILL
         checkpoint = newest(folder, pytest.fail)
         steps.append(checkpoint.step if checkpoint else 0)
-        code, found, _ = nursery.run(folder)
-        assert (code, found) == (0, expected)
-    assert killed >= kills / 3
+        assert nursery.run("jobs:train", folder).text == whole.text
+    assert killed >= kills / 2
     assert any(steps), f"no kill came after the first checkpoint: {steps}"
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_it_soon_and_saved__DSK_11(tmp_path: Path, nursery: Nursery, number: int, expected: int) -> None:
-    _, undisturbed, seconds = nursery.run(tmp_path / "whole")
-    code, _, _ = nursery.run(tmp_path / "stopped", after=seconds / 4, number=number)
-    assert code == expected
-    assert newest(tmp_path / "stopped", pytest.fail) is not None
-    assert nursery.run(tmp_path / "stopped")[:2] == (0, undisturbed)
+def test_signals_end_it_soon_and_saved__DSK_11(
+    tmp_path: Path, nursery: Nursery, whole: Ended, number: int, expected: int
+) -> None:
+    after = whole.seconds / 4
+    ended = nursery.run("jobs:train", tmp_path, after=after, until=tmp_path / "step-*", number=number)
+    assert ended.code == expected
+    assert newest(tmp_path, pytest.fail) is not None
+    again = nursery.run("jobs:train", tmp_path)
+    assert (again.code, again.text) == (0, whole.text)
