@@ -197,9 +197,23 @@ MORE = {
     "torchvision:vit_b_32",
     "torchvision:convnext_tiny",
     "timm:vit_small_patch14_dinov2",
+    "torchvision:inception_v3",
+    "torchvision:mnasnet0_5",
+    "torchvision:mobilenet_v2",
+    "torchvision:resnet50",
+    "torchvision:vgg16",
+    "packaged:efficientnet-lite1",
+    "packaged:efficientnet-lite2",
+    "timm:mobilenetv3_small_050",
+    "timm:resnet18",
+    "keras:MobileNetV3Small",
     "keras:Xception",
+    "hf:tiny/dinov2",
+    "hf:tiny/mobilenet_v2",
+    "hf:tiny/siglip",
+    "hf:tiny/swin",
 }
-"""Rows that are left to `-m slow`: others of their providers, and 40 in all, run each time."""
+"""Rows that are left to `-m slow`: others of their providers and of their kind run each time."""
 
 
 @pytest.mark.parametrize(
@@ -405,4 +419,5 @@ def test_every_network_in_the_documents_is_in_the_suite_and_the_classics_are_in_
     assert set(classics.split()) <= set(listed)
     assert len(ROWS) >= 30
     assert {row.name.partition(":")[0] for row in ROWS} == set(PROVIDERS) - {"words"}  # see test_text_sources
-    assert listed["torchvision:vgg16"][5] == "25,088"
+    vgg16 = open_source("torchvision:vgg16", weights="none", layer="flatten").info
+    assert listed["torchvision:vgg16"][5] == f"{vgg16.feature_size:,}" == "25,088"

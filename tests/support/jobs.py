@@ -198,7 +198,7 @@ def train(folder: str) -> str:
 
     from headstart.tune.training import loop
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     made = task(40)
     recipe = replace(RECIPE, epochs=6, patience=6)
     trained = loop.train(made, recipe, folder=Path(folder) if folder else None, seconds_between_checkpoints=0.0)

@@ -243,7 +243,7 @@ def test_auto_tries_the_cheapest_first_and_stops_where_nothing_gains(photos: Tun
 
 
 def test_auto_goes_on_with_what_gains_where_its_epochs_were_cut_short(stripes: TuningProblem) -> None:
-    settings = replace(HELPING, mode="auto", budget=8.0, epochs=100_000)
+    settings = replace(HELPING, mode="auto", budget=4.0, epochs=100_000)
     tuning = tune(stripes, settings, seed=0, limits=SearchLimits(rung_seconds=0.1))
     rungs = [sum(epoch.epoch == 0 for epoch in trial.history) for trial in tuning.trials]
     assert max(rungs) > 1

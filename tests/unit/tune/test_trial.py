@@ -51,7 +51,7 @@ def lively(uri: str, **how: Any) -> TorchSource:
 
 def trial_of(folder: Path, uri: str, config: TrialConfig, *, layer: str = "pool", **how: Any) -> TuningTrial:
     return TuningTrial(
-        tuning_problem(folder, lively(uri, **how), layer=layer),
+        tuning_problem(folder, lively(uri, **how), per_class=4, layer=layer),
         config,
         decoded_cache={},
         device=CPU,
@@ -154,7 +154,7 @@ def test_dropout_of_the_frozen_part_does_not_drop(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layer", ["pool", "joined"])
 def test_kept_activations_give_the_losses_of_the_plain_loop(tmp_path: Path, uri: str, layer: str) -> None:
     how = {"size": 64} if uri.startswith("keras") else {}
-    place = tuning_problem(tmp_path, lively(uri, **how), per_class=8, layer=layer)
+    place = tuning_problem(tmp_path, lively(uri, **how), per_class=4, layer=layer)
     config = TrialConfig("last:1", augmented_views=2, recipe=replace(QUICK, learning_rate=1e-4))
     trained = []
     for keep in (True, False):
@@ -271,7 +271,7 @@ def test_a_settled_head_is_fitted_on_the_examples_as_they_are(tmp_path: Path) ->
 def test_where_the_processor_has_bfloat16_it_is_used_and_agrees_to_its_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tuning_problem(tmp_path, lively("torchvision:shufflenet_v2_x0_5"), per_class=4)
+    place = tuning_problem(tmp_path, lively(BATCHNORM), per_class=4)
     losses = []
     for able in (False, True):
         monkeypatch.setattr(task, "has_bfloat16", lambda device, able=able: able)

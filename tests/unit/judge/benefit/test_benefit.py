@@ -46,7 +46,7 @@ def test_a_planted_benefit_is_found_and_said() -> None:
 
 
 def test_a_planted_harm_is_found_and_said() -> None:
-    found = judged(simulate(arms(start=0.4, frozen=0.6, tuned=0.65, scratch=(0.4, 0.9)), n=300))
+    found = judged(simulate(arms(start=0.4, frozen=0.6, tuned=0.65, scratch=(0.4, 0.9)), n=150))
     assert found.verdict == "harm"
     assert "Do not use this source: compared with the same network trained from scratch, its accuracy" in found.sentence
     assert "lower" in found.sentence
@@ -102,7 +102,7 @@ def test_labels_saved_and_the_area_between_the_curves() -> None:
     numbers = (25, 50, 100, 200)
     results = [
         replace(
-            simulate(arms(start=0.5, frozen=0.5, tuned=high, scratch=(0.3, low)), n=400, seed=9, labels=labels),
+            simulate(arms(start=0.5, frozen=0.5, tuned=high, scratch=(0.3, low)), n=200, seed=9, labels=labels),
             per_class=None if labels == 200 else labels // 5,
         )
         for labels, high, low in zip(numbers, (0.7, 0.8, 0.85, 0.9), (0.5, 0.6, 0.7, 0.8), strict=True)
@@ -159,7 +159,7 @@ def without(made: ArmResults, *names: str) -> ArmResults:
 
 
 def test_an_arm_that_is_missing_leaves_the_others() -> None:
-    made = simulate(arms(start=0.8, frozen=0.85, tuned=0.9, scratch=(0.3, 0.75)), n=300)
+    made = simulate(arms(start=0.8, frozen=0.85, tuned=0.9, scratch=(0.3, 0.75)), n=150)
     frozen = judged(without(made, TUNED))
     assert frozen.verdict == "benefit" and frozen.gains[-1].transfer == FROZEN
     assert frozen.slope is None and frozen.as_dict()["slope"]["value"] is None

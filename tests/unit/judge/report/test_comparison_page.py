@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from headstart.judge.benefit.results import ComparisonMeta
 from headstart.judge.report.comparison_page import render_comparison
 
 
+@cache
 def compared(**failures: str) -> Benefit:
     levels = ((25, 5, 0.7, 0.5), (50, 10, 0.8, 0.6), (100, 20, 0.85, 0.7), (200, None, 0.9, 0.8))
     results = [

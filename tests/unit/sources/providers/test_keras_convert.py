@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from keras_models import photos, randomise, save_released, torch_features
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
 from headstart.engines.environment import without_tensorflow
+from headstart.sources.base import SourceInfo
 from headstart.sources.keras.applications import APPLICATIONS, build_application, import_keras
 from headstart.sources.providers.keras import convert
 from headstart.sources.registry import open_source
@@ -27,6 +30,19 @@ def _keras() -> Iterator[None]:
     import_keras()
     with without_tensorflow():
         yield
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, _keras: None) -> tuple[Path, SourceInfo]:
+    """Return a converted folder, and what is said of it."""
+    folder = tmp_path_factory.mktemp("made") / "mobilenet"
+    return folder, convert("keras:MobileNet", folder, weights="none")
+
+
+@pytest.fixture
+def folder(made: tuple[Path, SourceInfo], tmp_path: Path) -> Path:
+    """Return a copy of the converted folder, to be altered."""
+    return shutil.copytree(made[0], tmp_path / "mobilenet")
 
 
 def test_a_folder_gives_the_same_features_and_classes_without_the_cache_of_keras(
@@ -51,10 +67,10 @@ def test_a_folder_gives_the_same_features_and_classes_without_the_cache_of_keras
     assert random.info.sha256 == open_source("keras:MobileNet", weights="none", seed=3).info.sha256
 
 
-def test_a_folder_is_converted_again_but_nothing_else_is_replaced(tmp_path: Path) -> None:
-    folder = tmp_path / "vgg"
-    first = convert("keras:MobileNet", folder, weights="none", seed=1)
-    assert convert("keras:MobileNet", folder, weights="none", seed=1) == first
+def test_a_folder_is_converted_again_but_nothing_else_is_replaced(
+    folder: Path, made: tuple[Path, SourceInfo], tmp_path: Path
+) -> None:
+    assert convert("keras:MobileNet", folder, weights="none") == replace(made[1], uri=f"file:{folder}")
     (folder / "diary.txt").write_text("mine")
     with pytest.raises(SourceError, match="must be absent, empty or a converted source"):
         convert("keras:MobileNet", folder, weights="none")
@@ -73,16 +89,14 @@ def altered(folder: Path, **keys: Any) -> str:
     return str(refused.value)
 
 
-def test_an_altered_folder_is_refused(tmp_path: Path) -> None:
+def test_an_altered_folder_is_refused(made: tuple[Path, SourceInfo], folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    folder = tmp_path / "mobilenet"
-    convert("keras:MobileNet", folder, weights="none")
     assert "must hold exactly the 137 tensors of keras:MobileNet; found " in altered(folder, top=True)
     assert "must hold exactly the" in altered(folder, top=False, arch="keras:MobileNetV2")
     assert "must name a network of Keras under arch; found 'timm:resnet18'" in altered(folder, arch="timm:resnet18")
     assert "must state the preprocessing" in altered(folder, arch="keras:MobileNet", preprocessing=None)
-    convert("keras:MobileNet", folder, weights="none")
+    shutil.copytree(made[0], folder, dirs_exist_ok=True)
     weights = folder / "weights.safetensors"
     state = load_file(weights)
     for value, message in ((torch.zeros(3), "must fit the architecture tensor by tensor"), (None, "NaN or infinity")):
@@ -91,9 +105,7 @@ def test_an_altered_folder_is_refused(tmp_path: Path) -> None:
         assert message in altered(folder, members={weights.name: sha256_file(weights)})
 
 
-def test_a_folder_of_the_version_before_is_refused_in_one_line(tmp_path: Path) -> None:
-    folder = tmp_path / "mobilenet"
-    convert("keras:MobileNet", folder, weights="none")
+def test_a_folder_of_the_version_before_is_refused_in_one_line(folder: Path) -> None:
     content = json.loads((folder / "source.json").read_bytes())
     del content["top"]
     (folder / "source.json").write_bytes(canonical_json(content))
