@@ -45,7 +45,7 @@ ORDER = {
     "fitting": "words predictor tuning result page fit",
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
-    "cli": "messages command runs predict sources demo app reference",
+    "cli": "messages command runs predicted_table predict sources demo app reference",
 }
 """The children of each package, bottom up: a child imports only those before it."""
 

@@ -16,7 +16,7 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import BundleError, SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.audio.spectrogram import preprocessing_from as how_from
-from headstart.data.dataset import Dataset, Skipped
+from headstart.data.dataset import Dataset, Skipped, TableRows
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import MODALITIES
 from headstart.data.text import texts_at
@@ -38,6 +38,7 @@ class Predictions:
     probabilities: NDArray[np.float32]  # float32 of shape (n, c), rows summing to 1
     skipped: tuple[Skipped, ...]
     ignored: int = 0  # files of other formats, which were passed over
+    rows: TableRows | None = None  # the table that listed the examples, if one did
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Model:
                 "fit the model again, or fetch its bundle again",
             )
         ids = tuple(example.id for example in readable.examples)
-        return Predictions(ids, probabilities[extraction.row_of], readable.skipped, readable.ignored)
+        return Predictions(ids, probabilities[extraction.row_of], readable.skipped, readable.ignored, readable.table)
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.

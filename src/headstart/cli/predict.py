@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from headstart.data.readers.table import ColumnNames
     from headstart.model import Model, Predictions
 
 
@@ -27,7 +28,8 @@ class PredictOptions(EngineOptions, TableOptions, LinkOptions):
     """The options of `predict`."""
 
     out: Path | None = option(None, "Output", "FILE")
-    """The CSV file for the predictions. By default they are printed, a line each."""
+    """The file for the predictions: CSV, or .tsv, .jsonl or .parquet by its suffix; of a table, all of its columns and
+    rows, and the predictions beside them. By default they are printed, a line each."""
     every_class: bool = flag("Output", flag="--all")
     """Give the probability of every class. By default that of the predicted class alone is given."""
 
@@ -44,11 +46,11 @@ def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: Di
         out=options.out,
         progress=prepare_display(display),
         columns=options.column_names,
+        root=options.root,
         follow_links=options.follow_links,
     )
     if options.out is not None:
-        text = as_csv(model, predictions, every_class=options.every_class)
-        write_atomic(options.out, text.encode("utf-8", "backslashreplace"))
+        write_atomic(options.out, _written(model, predictions, options.out, every_class=options.every_class))
     if display.as_json:
         show_json(as_json_object(model, predictions, bundle=bundle, every_class=options.every_class))
     elif options.out is None:
@@ -64,7 +66,8 @@ def predict_inputs(
     engine: str,
     out: Path | None,
     progress: Progress,
-    columns: Mapping[str, str] | None = None,
+    columns: ColumnNames | None = None,
+    root: Path | None = None,
     follow_links: bool = False,
 ) -> tuple[Model, Predictions]:
     """Load a bundle and predict the class of every input.
@@ -82,7 +85,14 @@ def predict_inputs(
     nested = bundle / "bundle"
     model = load(nested if nested.is_dir() else bundle, engine=engine)
     modality = MODALITIES[model.source.info.kind]
-    dataset = open_inputs(inputs, kind=modality.kind, columns=columns, follow_links=follow_links)
+    dataset = open_inputs(
+        inputs,
+        kind=modality.kind,
+        columns=columns,
+        remembered=model.data.columns,
+        root=root,
+        follow_links=follow_links,
+    )
     predictions = model.predict_dataset(dataset, progress=progress)
     for skip in predictions.skipped:
         progress.say(f"Skipped {skip.id}: {skip.reason}")
@@ -110,6 +120,16 @@ def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> It
             each = zip(model.classes, row, strict=True)
             line += "  (" + ", ".join(f"{one_line(name)} {value:.3f}" for name, value in each) + ")"
         yield line
+
+
+def _written(model: Model, predictions: Predictions, path: Path, *, every_class: bool) -> bytes:
+    """Return the bytes of the file of predictions: the one table that was given and columns beside it, else a CSV."""
+    from headstart.cli.predicted_table import predicted_columns, write_predicted
+
+    rows = predictions.rows
+    if rows is None or rows.table is None:
+        return as_csv(model, predictions, every_class=every_class).encode("utf-8", "backslashreplace")
+    return write_predicted(rows, predicted_columns(model, predictions, rows, every_class=every_class), path)
 
 
 def as_csv(model: Model, predictions: Predictions, *, every_class: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +26,14 @@ from headstart.tune.settings import NONE
 def fit(  # noqa: PLR0913
     data: Any,
     *,
-    text_column: str | None = None,
+    path_column: str | None = None,
+    text_column: str | Sequence[str] | None = None,
     label_column: str | None = None,
-    columns: Mapping[str, str] | str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    time_column: str | None = None,
+    id_column: str | None = None,
+    columns: Mapping[str, str] | Sequence[str] | str | None = None,
     root: str | Path | None = None,
     label_from: str | None = None,
     follow_links: bool = False,

@@ -134,6 +134,7 @@ def _warnings(fitted: Fitted) -> list[str]:
 def build_model(fitted: Fitted, result: dict[str, Any]) -> Model:
     """Return the classifier, with `result` as its report."""
     scanned, predictor = fitted.prepared.scan, fitted.predictor
+    table = scanned.dataset.table
     return Model(
         source=predictor.source,
         layer=predictor.layer,
@@ -145,6 +146,7 @@ def build_model(fitted: Fitted, result: dict[str, Any]) -> Model:
             scanned.dataset.name,
             scanned.fingerprint,
             {depth: list(ends) for depth, ends in scanned.dataset.value_ranges.items()},
+            {word: list(names) for word, names in table.columns.items()} if table is not None else {},
         ),
         engine=fitted.prepared.engine,
         terms=predictor.text_head,

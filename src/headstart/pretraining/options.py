@@ -89,6 +89,9 @@ class PretrainOptions(RunOptions):
                 continue
             if isinstance(value, bool):
                 words.append(flag if value else f"--no-{flag.removeprefix('--')}")
+            elif isinstance(value, dict):
+                words += [flag, ",".join(value.get("header", ()) or (f"{word}={one}" for word, one in value.items()))]
             else:
-                words += [flag, f"{value:g}s" if name == "budget" else str(value)]
+                for one in value if isinstance(value, tuple) else (value,):
+                    words += [flag, f"{one:g}s" if name == "budget" else str(one)]
         return shlex.join([*words, "--out", str(self.out)])

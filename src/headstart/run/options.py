@@ -30,43 +30,72 @@ Seconds = Annotated[float, BeforeValidator(seconds_of)]
 
 
 def columns_of(value: Any) -> Any:
-    """Return the columns that a text such as `path=file,label=class` names, by our words; a mapping as it is.
+    """Return the names of columns, by our words for what they hold; those of the whole header under "header".
 
-    UsageError: a part of the text is not of that form.
+    A text or list of names alone is a header, a text such as `path=file,label=class` names some by our words, and a
+    mapping is passed as it is.
+
+    UsageError: a text is of neither form.
     """
+    if isinstance(value, (list, tuple)):
+        return {"header": tuple(map(str, value))}
     if not isinstance(value, str):
         return value
+    names = [part.strip() for part in value.split(",")]
+    if all(name and "=" not in name for name in names):
+        return {"header": tuple(names)}
     pairs = [part.partition("=") for part in value.split(",")]
     for word, equals, name in pairs:
         if not (word.strip() and equals and name):
-            raise UsageError("--columns must name columns", repr(value), "give such as path=file,label=class")
+            do = "name every column of a table without a header, such as label,text, or some such as path=file"
+            raise UsageError("--columns must name columns", repr(value), do)
     return {word.strip(): name for word, _, name in pairs}
 
 
-Columns = Annotated[dict[str, str], BeforeValidator(columns_of)]  # names of columns, by our words for them
+def names_of(value: Any) -> Any:
+    """Return one name as a tuple of it, and several as a tuple."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+Columns = Annotated[dict[str, str | tuple[str, ...]], BeforeValidator(columns_of)]
+"""Names of columns, by our words for what they hold."""
+Names = Annotated[tuple[str, ...], BeforeValidator(names_of)]
+
+BY_CONTENT = ("path", "text", "label", "split", "group", "time", "id")
+"""What a column may hold that has an option of its own, such as `--path-column`."""
 
 
 class TableOptions(Options):
-    """How tables are read."""
+    """What the columns of a table hold."""
 
-    text_column: str | None = option(None, "Data", "NAME")
-    """The column of a table that holds the texts. The default is the column named text."""
-    columns: Columns | None = option(None, "Data", "WORD=NAME,...")
-    """The names of other columns of a table, such as path=file,group=patient. By default they are named path, image,
-    audio, label, group and split."""
+    path_column: str | None = option(None, "Data", "NAME")
+    """The column of a table that names the files. By default it is the one whose cells are paths, names or stems of
+    files that exist."""
+    text_column: Names | None = option(None, "Data", "NAME", several=True)
+    """The column of a table that holds the texts; given again, several are joined. By default it is the one named text,
+    or the one of words that differ from row to row."""
+    label_column: str | None = option(None, "Data", "NAME")
+    """The column of a table that holds the labels. By default it is the one named label, or the one of few values, or
+    one column of 0 and 1 for each class."""
+    split_column: str | None = option(None, "Data", "NAME")
+    """The column of a table that says to which part a row belongs. By default it is the one named split, or the one
+    whose cells all name parts."""
+    group_column: str | None = option(None, "Data", "NAME")
+    """The column of a table whose equal cells stay on one side of a split. By default it is the one named group."""
+    time_column: str | None = option(None, "Data", "NAME")
+    """The column of a table with numbers or ISO dates, by which the newest 30 % become the test part. By default no
+    column is read so."""
+    id_column: str | None = option(None, "Data", "NAME")
+    """The column of a table that names the rows in reports. By default they are named by path or line."""
+    columns: Columns | None = option(None, "Data", "NAMES")
+    """The names of all columns of a table without a header, such as label,title,text; or some columns by what they
+    hold, such as path=file,group=patient. By default the first row is the header."""
 
     @property
-    def column_names(self) -> dict[str, str] | None:
-        """The columns that were named, by our words for them; None where none was."""
-        named = {"text": self.text_column, "label": getattr(self, "label_column", None)}
+    def column_names(self) -> dict[str, str | tuple[str, ...]] | None:
+        """The columns that were named, by our words for what they hold; None where none was."""
+        named = {word: getattr(self, f"{word}_column") for word in BY_CONTENT}
         return {**(self.columns or {}), **{word: name for word, name in named.items() if name is not None}} or None
-
-
-class LabelledTableOptions(TableOptions):
-    """How tables with labels are read."""
-
-    label_column: str | None = option(None, "Data", "NAME")
-    """The column of a table that holds the labels. The default is the column named label."""
 
 
 class EngineOptions(Options):
@@ -100,18 +129,18 @@ class OpenOptions(Options):
 
 
 class LinkOptions(Options):
-    """What is done with links in folders."""
+    """What files the data may lead to."""
 
+    root: Path | None = option(None, "Data", "DIR")
+    """A folder that paths in a table, and links, may lead into. The default is the folder of the data alone."""
     follow_links: bool = flag("Data")
     """Follow links in folders, wherever they lead. By default a link is followed only where it stays inside the data or
     the folder of --root."""
 
 
-class RunOptions(LinkOptions):
+class RunOptions(LinkOptions, TableOptions):
     """What every command shares that reads labelled data and writes a folder."""
 
-    root: Path | None = option(None, "Data", "DIR")
-    """A folder that paths in a table, and links, may lead into. The default is the folder of the data alone."""
     label_from: str | None = option(None, "Data", "PATTERN")
     """A regular expression that takes the label from the path of each file: what its group matches. By default the
     folders are the labels."""
@@ -151,7 +180,7 @@ class RunOptions(LinkOptions):
         return options
 
 
-class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions, LabelledTableOptions):
+class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions):
     """What the commands share that compute features with a source."""
 
     long_texts: str = option("cut", "Data", "HOW", choices=("cut", "chunks"))

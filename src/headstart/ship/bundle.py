@@ -74,12 +74,14 @@ class Calibration:
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """Which data the head was fitted on: its name, its fingerprint, and how its values are read."""
+    """Which data the head was fitted on: its name, its fingerprint, and how its values and columns are read."""
 
     name: str
     fingerprint: str
     # of pictures of more than 8 bits, the values that are black and white, by depth
     value_ranges: dict[str, list[float]] = field(default_factory=dict)
+    # of a table, the names of its columns by our words for what they hold; "header": all names, where it had no header
+    columns: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,13 @@ def test_columns_are_named_by_our_words() -> None:
     assert FitOptions(columns={"text": "body"}).column_names == {"text": "body"}
     assert FitOptions().column_names is None
     with pytest.raises(UsageError, match="--columns must name columns"):
-        FitOptions(columns="file")
+        FitOptions(columns="file,label=class")
+    assert FitOptions(columns="label, title,text").column_names == {"header": ("label", "title", "text")}
+    assert FitOptions(columns=["a", "b"], text_column="b").column_names == {"header": ("a", "b"), "text": ("b",)}
+    assert FitOptions(text_column=["title", "body"], time_column="when").column_names == {
+        "text": ("title", "body"),
+        "time": "when",
+    }
 
 
 def test_a_budget_alone_means_auto() -> None:

@@ -76,6 +76,8 @@ def open_inputs(
     *,
     kind: Kind = "image",
     columns: Columns | None = None,
+    remembered: Columns | None = None,
+    root: Path | None = None,
     follow_links: bool = False,
 ) -> Dataset:
     """Return pictures, recordings or texts without labels, for prediction.
@@ -99,7 +101,7 @@ def open_inputs(
         elif is_archive(path):
             parts.append(_under(path, from_files(open_archive(path), name=path.name, kind=kind)))
         else:
-            table = TableOpener(path, None, columns, labelled=False).table()
+            table = TableOpener(path, root, columns, remembered, labelled=False, kind=kind).table()
             if table is None:
                 single.append(path)
             elif table.kind != kind:
@@ -165,9 +167,10 @@ def _tables_in(tree: Tree) -> list[tuple[str, Split | None]]:
 
 
 def _under(folder: Path, dataset: Dataset) -> Dataset:
-    prefix = "" if folder == Path() else f"{str(folder).rstrip('/')}/"
+    prefix, rows = "" if folder == Path() else f"{str(folder).rstrip('/')}/", dataset.table
     return replace(
         dataset,
+        table=rows and replace(rows, ids=tuple(f"{prefix}{name}" for name in rows.ids)),
         examples=tuple(replace(example, id=f"{prefix}{example.id}") for example in dataset.examples),
         skipped=tuple(replace(skipped, id=f"{prefix}{skipped.id}") for skipped in dataset.skipped),
     )
