@@ -16,10 +16,10 @@ ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run fitting comparison"
     " pretraining cli __main__",
     "base": "errors schema disk hashing cache config memory processes prefetch progress threads",
-    "data": "modality dataset file_tree images text audio labels audit readers split",
+    "data": "modality dataset file_tree images text shingles audio labels audit readers split",
     "data.readers": "layout archives table named_files delimited json_tables tables label_column roles time_column"
     " name_labels class_folders in_memory manifest parquet table_files open",
-    "data.images": "formats jpeg deep pillow preprocessing value_range",
+    "data.images": "formats jpeg deep pillow alignment preprocessing value_range",
     "data.audio": "lengths limits decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",
     "sources": "layers base checkpoints hub keras networks uri registry graphs text providers catalogue",
@@ -31,7 +31,7 @@ ORDER = {
     "sources.text": "source word_index word_vectors word_network word_source",
     "sources.keras": "applications layers network",
     "sources.providers": "arch keras file timm huggingface graph packaged torchvision words",
-    "features": "modality features store extraction_pass extract",
+    "features": "modality features store extraction_pass extract relatives",
     "heads": "folds linear principal_axes convex closed_form cross_validation select tfidf stacking",
     "judge": "intervals metrics baselines report benefit gate",
     "judge.report": "charts page fit_page comparison_page",

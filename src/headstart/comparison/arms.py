@@ -60,7 +60,8 @@ def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extract
     outcomes[SIMPLE] = _outcome_of(baseline.probabilities, y_test, time.perf_counter() - start)
     start = time.perf_counter()
     learned = prepared.distinct(train)
-    head = fit_ridge(prepared.features(layer, learned.positions), counts=learned.counts)
+    groups = prepared.groups(learned.positions)
+    head = fit_ridge(prepared.features(layer, learned.positions), groups=groups, counts=learned.counts)
     probabilities = prepared.predict_proba(head, layer, test)
     seconds = features + time.perf_counter() - start
     outcomes[START] = _outcome_of(probabilities, y_test, seconds, f"ridge on {layer}")
@@ -292,7 +293,7 @@ def tuning_problem(prepared: PreparedData, source: Source) -> TuningProblem:
         y_validation=prepared.labels(parts.test),
         source=source,
         layer=layer,
-        head=fit_ridge(features),
+        head=fit_ridge(features, groups=prepared.groups(parts.train)),
         x_train=features.x,
         x_validation=features.x[:0],  # the network itself computes the scores of the test examples
         c=len(dataset.classes),

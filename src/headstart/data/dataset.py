@@ -58,6 +58,8 @@ class Example:
     split: Split | None = None  # the part that the data assigns it to, if any
     # examples of one group (a patient, a burst of photos) never stand on both sides of a split
     group: str | None = None
+    # near copies of each other (see `features.relatives`) have one name, and stand on one side of a split too
+    relatives: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

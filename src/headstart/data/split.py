@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from headstart.base.errors import DataError, UsageError, check_at_least, list_some
 from headstart.data.dataset import Dataset, Example
@@ -23,6 +23,7 @@ class Parts:
     validation: tuple[int, ...]  # given by the data for choices; empty where the split was drawn
     test: tuple[int, ...]  # what the result is measured on
     notes: tuple[str, ...]  # what was noticed or decided, one sentence each
+    related: tuple[int, ...] = ()  # of the test part, those that have a copy or near copy in the train part
 
 
 def split(
@@ -36,13 +37,15 @@ def split(
 ) -> Parts:
     """Return the parts that the data gives, or draw a test part that every class shares alike.
 
-    Copies of one example (equal hashes) and examples of one group never stand on both sides of a drawn split.
+    Copies of one example (equal hashes), its relatives and examples of one group never stand on both sides of a drawn
+    split, unless a class is made up of relatives.
 
     Args:
         hashes: sha256 of the bytes of each, as `audit.scan` returns them.
         labels_per_class: keep only this many examples per class to learn from; those of 5 are among those of 10.
         test_share: share of each class in a drawn test part, in 0..1.
-        drop_test_duplicates: leave out training examples whose exact copies stand in a given validation or test part.
+        drop_test_duplicates: leave out training examples whose copies or relatives stand in a given validation or test
+            part.
 
     Raises:
         DataError: a class cannot stand on both sides, the given test part has a label that train lacks, or there
@@ -58,7 +61,9 @@ def split(
         train, test = _draw(dataset.examples, range(len(dataset)), keys, hashes, test_share)
         parts = Parts(train, (), test, ())
     parts = _with_notes(dataset.examples, parts)
-    return parts if labels_per_class is None else _fewer(dataset, hashes, parts, seed, labels_per_class)
+    if labels_per_class is not None:
+        parts = _fewer(dataset, hashes, parts, seed, labels_per_class)
+    return replace(parts, related=related(dataset.examples, hashes, parts.train, parts.test))
 
 
 def hold_out(
@@ -66,8 +71,8 @@ def hold_out(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return what is left of `positions`, and the share (0..1) of each class that is held out of them, both ascending.
 
-    Copies of one example and examples of one group stay on one side. A class that cannot stand on both sides is not
-    held out; of any other, one example at least.
+    Copies of one example, relatives and examples of one group stay on one side. A class that cannot stand on both sides
+    is not held out; of any other, one example at least.
     """
     keys = _keys(seed, "held out", hashes)
     units = _units(dataset.examples, positions, hashes)
@@ -78,6 +83,26 @@ def hold_out(
         return tuple(sorted(positions)), ()
     _, held_out = _draw(dataset.examples, divisible, keys, hashes, share)
     return tuple(sorted(set(positions) - set(held_out))), held_out
+
+
+def related(
+    examples: Sequence[Example], hashes: Sequence[str], train: Iterable[int], others: Sequence[int]
+) -> tuple[int, ...]:
+    """Return those of `others` that are copies or relatives of an example of `train`."""
+    learned = {tie for position in train for tie in _copy_ties(examples[position], hashes[position])}
+    return tuple(at for at in others if not learned.isdisjoint(_copy_ties(examples[at], hashes[at])))
+
+
+def unit_names(examples: Sequence[Example], positions: Sequence[int], hashes: Sequence[str]) -> list[str] | None:
+    """Return for each position the name of what must stay on its side; None where there are but exact copies."""
+    if all(examples[position].group is None and examples[position].relatives is None for position in positions):
+        return None
+    name_of = {at: str(number) for number, unit in enumerate(_units(examples, positions, hashes)) for at in unit}
+    return [name_of[position] for position in positions]
+
+
+def _copy_ties(example: Example, digest: str) -> set[tuple[str, str]]:
+    return {("hash", digest)} | ({("relatives", example.relatives)} if example.relatives is not None else set())
 
 
 def _key(seed: int, what: str, digest: str) -> str:
@@ -105,7 +130,7 @@ def _given(
         raise DataError(f"{dataset.name} must have a train part", "none with a usable example", "add one")
     dropped: tuple[str, ...] = ()
     if drop_test_duplicates:
-        train, dropped = _without_leaks(hashes, train, (*validation, *test))
+        train, dropped = _without_leaks(examples, hashes, train, (*validation, *test))
     _check_known(examples, train, (*validation, *test))
     if test:
         notes = dropped + _leaks(examples, hashes, train, (*validation, *test))
@@ -118,14 +143,19 @@ def _given(
 
 
 def _without_leaks(
-    hashes: Sequence[str], train: Sequence[int], others: Sequence[int]
+    examples: Sequence[Example], hashes: Sequence[str], train: Sequence[int], others: Sequence[int]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Return the train part without copies of what stands in the other parts, and a note on how many those were."""
+    """Return the train part without relatives of what stands in the other parts, and a note on how many those were."""
     elsewhere = {hashes[position] for position in others}
-    kept = tuple(position for position in train if hashes[position] not in elsewhere)
-    count = len(train) - len(kept)
-    note = f"{count} training examples are exact copies of some in the other given parts and were left out."
-    return kept, (note,) if count else ()
+    leaking = set(related(examples, hashes, others, train))
+    copies = sum(hashes[position] in elsewhere for position in leaking)
+    counts = ((copies, "exact copies"), (len(leaking) - copies, "near copies"))
+    notes = tuple(
+        f"{count} training examples are {what} of some in the other given parts and were left out."
+        for count, what in counts
+        if count
+    )
+    return tuple(position for position in train if position not in leaking), notes
 
 
 def _check_known(examples: Sequence[Example], train: Iterable[int], others: Iterable[int]) -> None:
@@ -144,12 +174,19 @@ def _leaks(
     seen = {hashes[position] for position in train}
     groups = {examples[position].group for position in train} - {None}
     copies = sum(hashes[position] in seen for position in others)
+    near = [at for at in related(examples, hashes, train, others) if hashes[at] not in seen]
     members = sum(examples[position].group in groups for position in others)
     notes = []
     if copies:
         notes.append(
             f"{copies} examples of other parts are exact copies of training examples, so the measured accuracy may be "
             "too high; --drop-test-duplicates leaves those training examples out."
+        )
+    if near:
+        notes.append(
+            f"{len(near)} examples of other parts are near copies of training examples "
+            f"({list_some([examples[position].id for position in near], 3)}), so the measured accuracy may be too "
+            "high; --drop-test-duplicates leaves those training examples out."
         )
     if members:
         notes.append(
@@ -162,8 +199,15 @@ def _leaks(
 def _draw(
     examples: Sequence[Example], positions: Sequence[int], keys: Sequence[str], hashes: Sequence[str], test_share: float
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return train and test positions: units in the order of their keys fill each class's share of the test part."""
-    units = sorted(_units(examples, positions, hashes), key=lambda unit: min(keys[position] for position in unit))
+    """Return train and test positions: units in the order of their keys fill each class's share of the test part.
+
+    Relatives of a class that would not be divisible otherwise may stand on both sides.
+    """
+    units = _units(examples, positions, hashes)
+    sides = Counter(label for unit in units for label in {examples[position].label for position in unit})
+    if whole := {label for label, count in sides.items() if count == 1}:
+        units = _units(examples, positions, hashes, untied=whole)
+    units = sorted(units, key=lambda unit: min(keys[position] for position in unit))
     counts = [Counter(examples[position].label for position in unit) for unit in units]
     totals = Counter(examples[position].label for position in positions)
     _check_divisible(totals, counts)
@@ -179,8 +223,13 @@ def _draw(
     return tuple(sorted(set(positions) - test)), tuple(sorted(test))
 
 
-def _units(examples: Sequence[Example], positions: Sequence[int], hashes: Sequence[str]) -> list[list[int]]:
-    """Return positions in sets that must stay together: joined by equal hashes or groups, however indirectly."""
+def _units(
+    examples: Sequence[Example], positions: Sequence[int], hashes: Sequence[str], untied: Container[str] = ()
+) -> list[list[int]]:
+    """Return positions in sets that must stay together: joined by hashes, groups or relatives, however indirectly.
+
+    Relatives do not tie examples whose label is in `untied`.
+    """
     parent = {position: position for position in positions}
 
     def find(position: int) -> int:
@@ -189,11 +238,14 @@ def _units(examples: Sequence[Example], positions: Sequence[int], hashes: Sequen
             position = parent[position]
         return position
 
-    first: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str, str | None], int] = {}
     for position in positions:
-        group = examples[position].group
-        ties = [("hash", hashes[position])] + ([("group", group)] if group is not None else [])
+        example = examples[position]
+        ties = [("hash", hashes[position]), ("group", example.group)]
+        ties += [] if example.label in untied else [("relatives", example.relatives)]
         for tie in ties:
+            if tie[1] is None:
+                continue
             parent[find(position)] = find(first.setdefault(tie, position))
     units: dict[int, list[int]] = defaultdict(list)
     for position in positions:
@@ -254,7 +306,7 @@ def _fewer(dataset: Dataset, hashes: Sequence[str], parts: Parts, seed: int, num
         kept += sorted(positions, key=lambda index: (_key(seed, "labels", hashes[index]), ids[index]))[:number]
     short = [f"{label!r} {len(by_label[label])}" for label in sorted(by_label) if len(by_label[label]) < number]
     notes = (f"Fewer than {number} train examples, all of them used: {list_some(short, 5)}.",) if short else ()
-    return Parts(tuple(sorted(kept)), parts.validation, parts.test, parts.notes + notes)
+    return replace(parts, train=tuple(sorted(kept)), notes=parts.notes + notes)
 
 
 def _with_notes(examples: Sequence[Example], parts: Parts) -> Parts:
@@ -267,4 +319,4 @@ def _with_notes(examples: Sequence[Example], parts: Parts) -> Parts:
     untested = [repr(label) for label in sorted(train) if label not in tested]
     if untested:
         notes.append(f"Classes that the test part does not hold: {list_some(untested, 5)}.")
-    return Parts(parts.train, parts.validation, parts.test, parts.notes + tuple(notes))
+    return replace(parts, notes=parts.notes + tuple(notes))

@@ -13,47 +13,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.audio.spectrogram import COEFFICIENTS, cepstra
-from headstart.data.images.preprocessing import small_pixels
+from headstart.data.images.alignment import SIDE
+from headstart.data.images.preprocessing import grey_pixels, small_pixels
 from headstart.data.modality import Kind
 from headstart.data.text import Tokens
 from headstart.engines.base import PreparedExample
 from headstart.engines.select import PARITY_SAMPLE
 
+_CEPSTRA = 2 * COEFFICIENTS * np.dtype(np.float32).itemsize  # bytes
+
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """Pictures averaged over 16 x 16 boxes."""
+    """Pictures averaged over 16 x 16 boxes, and in grey over 32 x 32."""
 
     baseline_inputs: NDArray[np.uint8]  # of shape (n, 768)
-    row_bytes: ClassVar[int] = 768
+    small: NDArray[np.uint8]  # of shape (n, 32, 32): what `features.relatives` compares
+    row_bytes: ClassVar[int] = 768 + SIDE * SIDE
 
     @staticmethod
     def pack(prepared: PreparedExample) -> NDArray[np.uint8]:
-        """Return what is stored of one picture, uint8 of shape (768,)."""
-        return small_pixels(cast(NDArray[np.uint8], prepared))
+        """Return what is stored of one picture, uint8 of shape (1792,)."""
+        pixels = cast(NDArray[np.uint8], prepared)
+        return np.concatenate([small_pixels(pixels), grey_pixels(pixels, SIDE).ravel()])
 
     @classmethod
     def unpack(cls, stored: NDArray[np.uint8]) -> Self:
-        """Return the summary of n pictures from their stored bytes, uint8 of shape (n, 768)."""
-        return cls(stored)
+        """Return the summary of n pictures from their stored bytes, uint8 of shape (n, 1792)."""
+        return cls(stored[:, :768], stored[:, 768:].reshape(-1, SIDE, SIDE))
 
 
 @dataclass(frozen=True)
 class SoundSummary:
-    """Mean and spread over time of each recording's MFCC."""
+    """Mean and spread over time of each recording's MFCC, and its spectrogram averaged over 32 x 32 boxes."""
 
     baseline_inputs: NDArray[np.float32]  # of shape (n, 40)
-    row_bytes: ClassVar[int] = 2 * COEFFICIENTS * np.dtype(np.float32).itemsize
+    small: NDArray[np.uint8]  # of shape (n, 32, 32): what `features.relatives` compares
+    row_bytes: ClassVar[int] = _CEPSTRA + SIDE * SIDE
 
     @staticmethod
     def pack(prepared: PreparedExample) -> NDArray[np.uint8]:
-        """Return what is stored of one recording, uint8 of shape (160,)."""
-        return cepstra(cast(NDArray[np.uint8], prepared)).view(np.uint8)
+        """Return what is stored of one recording, uint8 of shape (1184,)."""
+        pixels = cast(NDArray[np.uint8], prepared)
+        return np.concatenate([cepstra(pixels).view(np.uint8), grey_pixels(pixels, SIDE).ravel()])
 
     @classmethod
     def unpack(cls, stored: NDArray[np.uint8]) -> Self:
-        """Return the summary of n recordings from their stored bytes, uint8 of shape (n, 160)."""
-        return cls(np.ascontiguousarray(stored).view(np.float32))
+        """Return the summary of n recordings from their stored bytes, uint8 of shape (n, 1184)."""
+        means = np.ascontiguousarray(stored[:, :_CEPSTRA]).view(np.float32)
+        return cls(means, stored[:, _CEPSTRA:].reshape(-1, SIDE, SIDE))
 
 
 @dataclass(frozen=True)

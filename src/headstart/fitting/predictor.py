@@ -106,6 +106,7 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSe
         "layer": prepared.source.layer,
         "tried": names,
         "seed": seed,
+        **_groups_entry(prepared, train),
     }
 
     def choose() -> tuple[dict[str, Any], Arrays]:
@@ -118,21 +119,27 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSe
     return LayerSelection(plain["layer"], plain["errors"]), HeadChoice.from_parts(plain["choice"], arrays)
 
 
+def _groups_entry(prepared: PreparedData, learned: DistinctExamples) -> dict[str, Any]:
+    """Return what a key of remembered choices says of groups: nothing where there are none."""
+    groups = prepared.groups(learned.positions)
+    return {} if groups is None else {"groups": groups}
+
+
 def _choose(
     prepared: PreparedData, distinct: DistinctExamples, names: Sequence[str], seed: int
 ) -> tuple[LayerSelection, HeadChoice]:
     dataset, train, counts = prepared.scan.dataset, distinct.positions, distinct.counts
-    labels = prepared.labels(train)
+    labels, groups = prepared.labels(train), prepared.groups(train)
     layer = prepared.source.layer
     if layer != AUTO or len(names) == 1:
         layer = names[0] if layer == AUTO else layer
         layers, principal = LayerSelection(layer, {}), None
     else:
         candidates = ((name, prepared.features(name, train).x) for name in names)
-        layer_choice = choose_layer(candidates, labels, len(dataset.classes), counts=counts)
+        layer_choice = choose_layer(candidates, labels, len(dataset.classes), groups=groups, counts=counts)
         layers, principal = LayerSelection(layer_choice.layer, dict(layer_choice.errors)), layer_choice.principal
     x = prepared.features(layers.chosen, train).x
-    choice = choose_head(x, labels, dataset.classes, seed=seed, principal=principal, counts=counts)
+    choice = choose_head(x, labels, dataset.classes, seed=seed, groups=groups, principal=principal, counts=counts)
     if principal is None or layers.chosen == names[0]:
         return layers, choice
     narrow = prepared.features(names[0], train).x
@@ -140,7 +147,7 @@ def _choose(
     kinds, narrow_kinds = (affordable_kinds(len(labels), min(rows.shape), present)[0] for rows in (x, narrow))
     if len(narrow_kinds) > len(kinds):
         # The wider layer leaves time for fewer kinds of head: the narrower one may end up better.
-        narrow_choice = choose_head(narrow, labels, dataset.classes, seed=seed, counts=counts)
+        narrow_choice = choose_head(narrow, labels, dataset.classes, seed=seed, groups=groups, counts=counts)
         if narrow_choice.log_loss < choice.log_loss:
             return LayerSelection(names[0], layers.errors), narrow_choice
     return layers, choice
@@ -157,10 +164,13 @@ def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
     train, test = prepared.baseline_inputs(learned.positions), prepared.baseline_inputs(tested.positions)
 
     def choose() -> tuple[dict[str, Any], Arrays]:
-        return {}, {"probabilities": simple_baseline(train, y, test, c=c, seed=seed, counts=learned.counts)}
+        groups = prepared.groups(learned.positions)
+        probabilities = simple_baseline(train, y, test, c=c, seed=seed, groups=groups, counts=learned.counts)
+        return {}, {"probabilities": probabilities}
 
     numbers = [train, y, test, learned.counts]
-    _, arrays = remembered_choice(f"simple {kind}", numbers, {"classes": c, "seed": seed}, choose)
+    inputs = {"classes": c, "seed": seed, **_groups_entry(prepared, learned)}
+    _, arrays = remembered_choice(f"simple {kind}", numbers, inputs, choose)
     return BaselineResult(arrays["probabilities"][tested.row_of])
 
 
@@ -170,14 +180,16 @@ def _fit_text_baseline(prepared: PreparedData, seed: int) -> TextBaseline:
     train, test = texts_at(dataset, learned.positions), texts_at(dataset, tested.positions)
     y, c = prepared.labels(learned.positions), len(dataset.classes)
     positions = {"train": learned.positions, "test": tested.positions}
-    inputs = {name: [hashes[position] for position in part] for name, part in positions.items()}
+    inputs: dict[str, Any] = {name: [hashes[position] for position in part] for name, part in positions.items()}
 
     def choose() -> tuple[dict[str, Any], Arrays]:
-        text_baseline = fit_text_baseline(train, test, y, c, seed=seed, copies=learned.counts)
+        groups = prepared.groups(learned.positions)
+        text_baseline = fit_text_baseline(train, test, y, c, seed=seed, groups=groups, copies=learned.counts)
         plain, arrays = text_baseline.choice.to_parts()
         return plain, {**arrays, "probabilities": text_baseline.probabilities}
 
-    plain, arrays = remembered_choice("words", [y, learned.counts], {**inputs, "classes": c, "seed": seed}, choose)
+    inputs = {**inputs, "classes": c, "seed": seed, **_groups_entry(prepared, learned)}
+    plain, arrays = remembered_choice("words", [y, learned.counts], inputs, choose)
     return TextBaseline(TfidfChoice.from_parts(plain, arrays), train, test, arrays["probabilities"])
 
 

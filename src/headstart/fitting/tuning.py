@@ -53,7 +53,8 @@ def tuned_predictor(
     problem = problem_of(layers.chosen, fitted.choice.head)
     pooled = None
     if layers.chosen == JOINED and POOL in layers.errors:  # where nobody asked for it
-        pooled = problem_of(POOL, fit_ridge(prepared.features(POOL, prepared.parts.train)))
+        train = prepared.parts.train
+        pooled = problem_of(POOL, fit_ridge(prepared.features(POOL, train), groups=prepared.groups(train)))
     tuning = tune(
         problem,
         settings,

@@ -64,10 +64,11 @@ def fit_text_baseline(
     c: int,
     *,
     seed: int,
+    groups: Sequence[str] | None = None,
     copies: NDArray[np.int64] | None = None,
 ) -> TextBaseline:
-    """Fit the baseline on the training texts, each with so many copies, and predict the test texts."""
-    choice = choose_tfidf(train, y, c, seed=seed, copies=copies)
+    """Fit the baseline on the training texts, each of a group and with so many copies, and predict the test texts."""
+    choice = choose_tfidf(train, y, c, seed=seed, groups=groups, copies=copies)
     return TextBaseline(choice, train, test, choice.head.predict_proba(test))
 
 

@@ -99,12 +99,13 @@ def choose_layer(
     y: NDArray[np.int64],
     c: int,
     *,
+    groups: Sequence[str] | None = None,
     counts: NDArray[np.int64] | None = None,
 ) -> LayerChoice:
     """Return the layer on which ridge regression has the least leave-one-out squared error.
 
-    Layers are names and features of shape (n, d); a generator need hold no more than one of them at a time. Each row
-    stands for as many equal examples as `counts` (n,) says.
+    Layers are names and features of shape (n, d); a generator need hold no more than one of them at a time. Groups and
+    counts are as in `choose_head`.
 
     Raises:
         UsageError: as `choose_head` does, and where there is no layer.
@@ -112,7 +113,7 @@ def choose_layer(
     errors: dict[str, float] = {}
     best: tuple[str, PrincipalRows] | None = None
     for layer, x in layers:
-        task = cross_validation_task(x, y, c, seed=0, folds=2, counts=counts)
+        task = cross_validation_task(x, y, c, seed=0, folds=2, groups=groups, counts=counts)
         _, error = choose_ridge_penalty(task)
         if error < min(errors.values(), default=np.inf):
             best = layer, task.principal
@@ -179,18 +180,22 @@ def choose_head(
 
 
 def fit_ridge(
-    features: Features, *, penalties: Sequence[float] = RIDGE_PENALTIES, counts: NDArray[np.int64] | None = None
+    features: Features,
+    *,
+    penalties: Sequence[float] = RIDGE_PENALTIES,
+    groups: Sequence[str] | None = None,
+    counts: NDArray[np.int64] | None = None,
 ) -> LinearHead:
     """Fit a linear head in closed form and keep the penalty with the best leave-one-out error.
 
     Penalties are L2 strengths > 0, in units of standardised features whose rows have unit length on average. The head
-    has standardisation folded in and is calibrated on the left-out scores. `counts` are as in `choose_head`.
+    has standardisation folded in and is calibrated on the left-out scores. Groups and counts are as in `choose_head`.
 
     Raises:
         UsageError: fewer than two classes have examples, or a feature is not finite.
     """
     c = len(features.classes)
-    task = cross_validation_task(features.x, features.y, c, seed=0, folds=2, counts=counts)
+    task = cross_validation_task(features.x, features.y, c, seed=0, folds=2, groups=groups, counts=counts)
     return _fit_on_all_rows(task, cross_validate_ridge(task, penalties, by_fold=False), c)
 
 
@@ -201,13 +206,14 @@ def fit_logistic(
     *,
     penalties: Sequence[float],
     seed: int,
+    groups: Sequence[str] | None = None,
     counts: NDArray[np.int64] | None = None,
 ) -> LinearHead:
     """Fit a calibrated multinomial logistic head and keep the penalty with the least log loss on unseen examples.
 
-    Penalties, counts and errors are as in `fit_ridge`, the strongest penalty first.
+    Penalties, groups, counts and errors are as in `fit_ridge`, the strongest penalty first.
     """
-    task = cross_validation_task(x, y, c, seed=seed, folds=3, counts=counts)
+    task = cross_validation_task(x, y, c, seed=seed, folds=3, groups=groups, counts=counts)
     return _fit_on_all_rows(task, cross_validate(task, "logistic", penalties), c)
 
 

@@ -166,19 +166,26 @@ def count_terms(texts: Sequence[str]) -> TermCounts:
 
 
 def choose_tfidf(
-    texts: Sequence[str], y: NDArray[np.int64], c: int, *, seed: int, copies: NDArray[np.int64] | None = None
+    texts: Sequence[str],
+    y: NDArray[np.int64],
+    c: int,
+    *,
+    seed: int,
+    groups: Sequence[str] | None = None,
+    copies: NDArray[np.int64] | None = None,
 ) -> TfidfChoice:
     """Fit logistic regression on TF-IDF, with the penalty that has the least log loss on unseen texts.
 
-    Equal texts stand in one fold; `y` are class ids of shape (n,), in 0..c-1. Each text stands for as many equal ones
-    of its class as `copies` (n,) says; None for one.
+    Equal texts, or those of one of n `groups`, stand in one fold; `y` are class ids of shape (n,), in 0..c-1. Each text
+    stands for as many equal ones of its class as `copies` (n,) says; None for one.
     """
     copies = np.ones(len(y), np.int64) if copies is None else copies
     counts = count_terms(texts)
     vocabulary = counts.vocabulary(copies)
     x = counts.vectors(vocabulary)
     contents = (text.encode("utf-8", "surrogatepass") for text in texts)
-    labelled = label_folds(contents, y, copies.astype(np.float64), folds=3, seed=seed, counts=copies)
+    weights = copies.astype(np.float64)
+    labelled = label_folds(contents, y, weights, folds=3, seed=seed, groups=groups, counts=copies)
     trial = best_trial(labelled, "logistic", TFIDF_PENALTIES, _out_of_fold_scores(x, labelled))
     penalties = [each for each in TFIDF_PENALTIES if each >= trial.penalty]
     path = _fit_sparse(x, labelled.y, labelled.c, penalties, copies)

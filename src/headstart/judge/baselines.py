@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def simple_baseline(
     *,
     c: int,
     seed: int,
+    groups: Sequence[str] | None = None,
     counts: NDArray[np.int64] | None = None,
     limit: int = MAX_BASELINE_EXAMPLES,
 ) -> NDArray[np.float32]:
@@ -42,6 +44,7 @@ def simple_baseline(
         y: class ids of the training examples, of shape (n,), in 0..c-1.
         test: the same of the test examples, of shape (m, d).
         seed: of that draw, and of the folds that choose the strength of the penalty.
+        groups: n names; training examples of one are held out together. Without it, equal ones are.
         counts: how many equal training examples each row stands for, of shape (n,); None for one.
 
     Raises:
@@ -50,6 +53,7 @@ def simple_baseline(
     if len(y) > limit:
         drawn = np.sort(np.random.default_rng(seed).choice(len(y), limit, replace=False))
         train, y, counts = train[drawn], y[drawn], None if counts is None else counts[drawn]
+        groups = None if groups is None else [groups[row] for row in drawn]
     if train.dtype == np.uint8:
         train, test = (rows.astype(np.float32) / np.float32(255) for rows in (train, test))
-    return fit_logistic(train, y, c, penalties=PENALTIES, seed=seed, counts=counts).predict_proba(test)
+    return fit_logistic(train, y, c, penalties=PENALTIES, seed=seed, groups=groups, counts=counts).predict_proba(test)

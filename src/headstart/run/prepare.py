@@ -16,11 +16,12 @@ from headstart.data.dataset import Dataset
 from headstart.data.images.value_range import in_one_range
 from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
-from headstart.data.split import Parts, split
+from headstart.data.split import Parts, split, unit_names
 from headstart.data.text import texts_at
 from headstart.features.extract import extract
 from headstart.features.features import Extraction, Features
 from headstart.features.modality import TextSummary
+from headstart.features.relatives import with_relatives
 from headstart.heads.linear import LinearHead
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
@@ -75,6 +76,10 @@ class PreparedData:
         _, first, row_of, counts = np.unique(pairs, return_index=True, return_inverse=True, return_counts=True)
         return DistinctExamples(tuple(part[at] for at in first), counts, row_of)
 
+    def groups(self, positions: tuple[int, ...]) -> list[str] | None:
+        """Return for each example what is held out together, by name; None where that is but its exact copies."""
+        return unit_names(self.scan.dataset.examples, positions, self.scan.hashes)
+
     def predict_proba(self, head: LinearHead, layer: str, part: tuple[int, ...]) -> NDArray[np.float32]:
         """Return what a head predicts for one part, float32 of shape (n, c)."""
         tested = self.distinct(part)
@@ -104,6 +109,8 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
         progress.say(f"{source.info.uri} is at revision {source.info.revision}")
     with clock.part("extract"):
         extraction = extract(dataset, source, engine=options.engine, cache=cache_dir(), progress=progress)
+        with progress.step("Looking for near copies"):
+            extraction = with_relatives(extraction, cache_dir())
     scanned = extraction.scan
     check_bad(scanned.dataset, allow_broken=options.allow_broken)
     check_conflicts(scanned)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.base.errors import DataError, UsageError
-from headstart.data.dataset import Dataset, Example
-from headstart.data.split import split
+from headstart.data.dataset import Dataset, Example, Split
+from headstart.data.split import hold_out, split
 
 
 def dataset(examples: Sequence[Example]) -> Dataset:
@@ -249,3 +249,38 @@ def test_without_copies_and_groups_each_class_is_within_one_of_its_share(counts,
     for label, count in counts.items():
         assert abs(found[label] - count * share) <= 1
         assert 1 <= found[label] < count
+
+
+def relatives_of(names: Sequence[str | None], parts: Sequence[Split | None]) -> tuple[Dataset, list[str]]:
+    """Return examples of two classes, in turn, that have relatives and parts as named; and their hashes."""
+    rows = enumerate(zip(names, parts, strict=True))
+    examples = tuple(Example(f"e{at}", "ab"[at % 2], part, relatives=name) for at, (name, part) in rows)
+    return dataset(examples), [f"{at:064x}" for at in range(len(examples))]
+
+
+def test_relatives_stay_on_one_side_of_a_drawn_split__f31() -> None:
+    names = [str(at // 4) for at in range(80)]
+    data, hashes = relatives_of(names, [None] * 80)
+    for seed in range(5):
+        parts = split(data, hashes, seed=seed)
+        assert not {names[at] for at in parts.train} & {names[at] for at in parts.test}
+        assert parts.related == ()
+        rest, out = hold_out(data, hashes, parts.train, share=0.2, seed=seed)
+        assert out and not {names[at] for at in rest} & {names[at] for at in out}
+
+
+def test_relatives_across_given_parts_are_counted_named_and_dropped__f31() -> None:
+    names = ["x", "y", None, None, "x", "y", None, None]
+    data, hashes = relatives_of(names, ["train"] * 4 + ["test"] * 4)
+    parts = split(data, hashes, seed=0)
+    assert parts.related == (4, 5)
+    assert "2 examples of other parts are near copies of training examples (e4, e5)" in " ".join(parts.notes)
+    dropped = split(data, hashes, seed=0, drop_test_duplicates=True)
+    assert (dropped.train, dropped.related) == ((2, 3), ())
+    assert "2 training examples are near copies" in " ".join(dropped.notes)
+
+
+def test_a_class_that_is_one_cluster_of_relatives_is_divided_all_the_same() -> None:
+    data, hashes = relatives_of(["x", None] * 10, [None] * 20)
+    parts = split(data, hashes, seed=0)
+    assert len(parts.test) == 6 and len(parts.related) == 3

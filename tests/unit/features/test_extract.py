@@ -385,7 +385,7 @@ def test_a_disk_that_fills_up_keeps_what_was_committed__DSK_01(
 
     def small(self: Store, folder: Path) -> None:
         opened(self, folder)
-        self._db.execute("PRAGMA max_page_count = 6")
+        self._db.execute("PRAGMA max_page_count = 8")
 
     with monkeypatch.context() as full:
         full.setattr(Store, "__init__", small)

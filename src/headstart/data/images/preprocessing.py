@@ -161,6 +161,14 @@ def small_pixels(prepared: NDArray[np.uint8], side: int = 16) -> NDArray[np.uint
     return np.repeat(boxes.ravel(), 3) if channels == 1 else boxes.ravel()
 
 
+def grey_pixels(prepared: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return a decoded picture in grey, averaged over `side` x `side` boxes: uint8 of shape (side, side)."""
+    from PIL import Image
+
+    image = Image.fromarray(prepared[:, :, 0] if prepared.shape[2] == 1 else prepared)
+    return np.asarray(image.reduce(max(1, min(image.size) // (2 * side))).convert("L").resize((side, side), 4))
+
+
 def to_bytes(item: object) -> bytes:
     """Return a picture given from Python as the bytes of a lossless file.
 

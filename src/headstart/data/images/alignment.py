@@ -1,0 +1,171 @@
+"""Whether two small pictures show the same: how well their details agree once one is laid over the other.
+
+Two photos of different things can be much alike in their large areas of light and dark; their details are not, not even
+where the best of all affine maps lays one over the other. So the map is found on what is coarse, first by
+cross-correlation over shifts, sizes and mirroring, then by Gauss-Newton (Lucas & Kanade 1981; the gain and offset of
+light are free, as in Evangelidis & Psarakis, IEEE PAMI 30 (2008)), and judged on what is fine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 32  # pixels of a small picture; the coarse search works at half of it
+SIZES = (1.0, 0.87, 1.15, 0.76, 1.32)
+MIN_START = 0.5  # correlation of what is coarse over the shifts: pairs below it are not laid over each other
+MIN_COARSE = 0.6  # the same after the map was found
+STEPS = 6  # of Gauss-Newton, at either size
+MIN_OVERLAP = 0.45  # share of a picture that must lie on the other
+MAX_STRETCH = 1.25  # how much more a map may enlarge along one direction than across it
+AT_ONCE = 256  # pairs: keeps memory flat
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SmallPictures:
+    """n pictures, filtered for comparing them: each of mean 0 and deviation 1."""
+
+    coarse: Floats  # float32 of shape (n, 16, 16)
+    fine: Floats  # float32 of shape (n, 32, 32)
+    mirrors: bool  # whether a mirrored picture shows the same
+    sizes: tuple[float, ...]  # how large one may show what the other shows
+
+    @classmethod
+    def of(cls, grey: NDArray[np.uint8], *, mirrors: bool = True, sizes: tuple[float, ...] = SIZES) -> SmallPictures:
+        """Return the filtered pictures of `grey`, uint8 of shape (n, 32, 32)."""
+        from scipy.ndimage import gaussian_filter
+
+        coarse = np.empty((len(grey), SIDE // 2, SIDE // 2), np.float32)
+        fine = np.empty((len(grey), SIDE, SIDE), np.float32)
+        for start in range(0, len(grey), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            light = np.sqrt(grey[some].astype(np.float32))
+
+            def blurred(sigma: float, light: Floats = light) -> Floats:
+                return np.asarray(gaussian_filter(light, (0, sigma, sigma), mode="nearest"))
+
+            low = _standard(blurred(1.2) - blurred(8))
+            coarse[some] = low.reshape(len(light), SIDE // 2, 2, SIDE // 2, 2).mean((2, 4))
+            detail = blurred(0.5) - blurred(2.5)
+            local = np.sqrt(gaussian_filter(np.square(detail), (0, 3, 3), mode="nearest"))
+            fine[some] = _standard(detail / (local + 0.1 * local.mean((1, 2), keepdims=True) + 1e-3))
+        return cls(coarse, fine, mirrors, sizes)
+
+
+def aligned_correlations(pictures: SmallPictures, pairs: NDArray[np.intp]) -> Floats:
+    """Return how well the details of each pair agree once aligned, float32 of shape (p,), -1..1; 0 where they do not.
+
+    `pairs` is of shape (p, 2): rows of the pictures.
+    """
+    scores = np.zeros(len(pairs), np.float32)
+    for start in range(0, len(pairs), AT_ONCE):
+        some = pairs[start : start + AT_ONCE]
+        scores[start : start + len(some)] = _aligned(pictures, some)
+    return scores
+
+
+def _aligned(pictures: SmallPictures, pairs: NDArray[np.intp]) -> Floats:
+    scores = np.zeros(len(pairs), np.float32)
+    first, second = pairs.T
+    start, maps = _best_shifts(pictures, first, second)
+    alike = np.flatnonzero(start >= MIN_START)
+    coarse, maps = _refined(pictures.coarse[first[alike]], pictures.coarse[second[alike]], maps[alike])
+    kept = coarse >= MIN_COARSE
+    alike, maps = alike[kept], maps[kept]
+    fine, maps = _refined(pictures.fine[first[alike]], pictures.fine[second[alike]], maps)
+    stretch = np.linalg.svd(maps[:, :, :2], compute_uv=False)
+    scores[alike] = np.where(stretch[:, 0] <= MAX_STRETCH * stretch[:, 1], fine, 0)
+    return scores
+
+
+def _standard(pictures: Floats) -> Floats:
+    centred = pictures - pictures.mean((1, 2), keepdims=True)
+    return np.asarray(centred / (centred.std((1, 2), keepdims=True) + 1e-6), np.float32)
+
+
+def _grid(side: int) -> Floats:
+    """Return the places of the pixels, float32 of shape (3, side * side): x and y in -1..1, and 1."""
+    axis = (np.arange(side) + 0.5) / side * 2 - 1
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    return np.stack([x.ravel(), y.ravel(), np.ones(side * side)]).astype(np.float32)
+
+
+def _warped(pictures: Floats, maps: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return pictures (p, s, s) seen through maps (p, 2, 3) of places, and which pixels lie inside: (p, s * s) each."""
+    side = pictures.shape[1]
+    places = (maps @ _grid(side) + 1) * (side / 2) - 0.5
+    inside = np.all((places >= 0) & (places <= side - 1), axis=1)
+    places = np.clip(places, 0, side - 1.001)
+    corner = places.astype(np.int32)
+    x, y = (places - corner).transpose(1, 0, 2)
+    index = corner[:, 1] * side + corner[:, 0] + np.arange(len(pictures), dtype=np.int32)[:, None] * side * side
+    flat = pictures.ravel()
+    top = flat[index] * (1 - x) + flat[index + 1] * x
+    bottom = flat[index + side] * (1 - x) + flat[index + side + 1] * x
+    return top * (1 - y) + bottom * y, inside
+
+
+def _best_shifts(pictures: SmallPictures, first: NDArray[np.intp], second: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Return the best correlation (p,) over mirroring, sizes and shifts, and the maps (p, 2, 3) that reach it.
+
+    Correlations of all shifts come from one product of Fourier transforms, padded so that nothing wraps around.
+    """
+    from scipy.fft import irfft2, rfft2
+
+    side = pictures.coarse.shape[1]
+    fixed, moved = pictures.coarse[first], pictures.coarse[second]
+    spectrum = np.conj(rfft2(fixed, (2 * side, 2 * side)))
+    best = np.full(len(first), -1, np.float32)
+    maps = np.zeros((len(first), 2, 3), np.float32)
+    for mirror in (1, -1) if pictures.mirrors else (1,):
+        for size in pictures.sizes:
+            scaled = np.array([[mirror * size, 0, 0], [0, size, 0]], np.float32)
+            seen, inside = _warped(moved, np.broadcast_to(scaled, maps.shape))
+            seen = (seen * inside).reshape(moved.shape)
+            norm = np.sqrt(np.square(seen).sum((1, 2)) * np.square(fixed).sum((1, 2))) + 1e-6
+            products = irfft2(rfft2(seen, (2 * side, 2 * side)) * spectrum, (2 * side, 2 * side))
+            flat = products.reshape(len(first), 4 * side * side)
+            peak = flat.argmax(axis=1)
+            score = flat[np.arange(len(first)), peak] / norm
+            shift = np.stack([peak % (2 * side), peak // (2 * side)], axis=1)
+            shift = (shift + side) % (2 * side) - side
+            better = score > best
+            best[better] = score[better]
+            maps[better] = scaled
+            maps[better, :, 2] = (shift[better] * 2 / side) * np.array([mirror * size, size])
+    return best, maps
+
+
+def _refined(fixed: Floats, moved: Floats, maps: Floats) -> tuple[Floats, Floats]:
+    """Return the best correlation (p,) that Gauss-Newton meets on its way from `maps`, and the maps that reach it."""
+    side = fixed.shape[1]
+    grid, flat = _grid(side), fixed.reshape(len(fixed), side * side)
+    best, best_maps = np.full(len(fixed), -1, np.float32), maps.copy()
+    for step in range(STEPS + 1):
+        seen, inside = _warped(moved, maps)
+        weight = inside.astype(np.float32)
+        count = weight.sum(1, keepdims=True) + 1e-6
+        a = (flat - (flat * weight).sum(1, keepdims=True) / count) * weight
+        b = (seen - (seen * weight).sum(1, keepdims=True) / count) * weight
+        together, alone = (a * b).sum(1), np.square(a).sum(1)
+        score = together / np.sqrt(alone * np.square(b).sum(1) + 1e-6)
+        better = (score > best) & (count[:, 0] >= MIN_OVERLAP * flat.shape[1])
+        best[better], best_maps[better] = score[better], maps[better]
+        if step == STEPS or not len(fixed):
+            break
+        gain = np.maximum(together, 1e-3) / np.maximum(alone, 1e-3)
+        slope_y, slope_x = np.gradient(seen.reshape(fixed.shape), 2 / side, axis=(1, 2))
+        slopes = np.stack([slope_x.reshape(flat.shape), slope_y.reshape(flat.shape)], axis=1)
+        jacobian = (slopes[:, :, None] * grid).reshape(len(fixed), 6, side * side) * weight[:, None]
+        normal = jacobian @ jacobian.transpose(0, 2, 1)
+        damping = 1e-3 * np.trace(normal, axis1=1, axis2=2) / 6 + 1e-6
+        normal += damping[:, None, None] * np.eye(6, dtype=np.float32)
+        right = jacobian @ (gain[:, None] * a - b)[:, :, None]
+        change = np.clip(np.linalg.solve(normal, right), -0.15, 0.15).reshape(-1, 2, 3)
+        onward = np.concatenate([change, np.zeros((len(fixed), 1, 3))], axis=1) + np.eye(3)
+        maps = np.asarray(maps @ onward, np.float32)
+    return best, best_maps

@@ -1,0 +1,261 @@
+"""Relatives: examples that are copies of each other but for a mirror, a crop, other light, a word more or a cut.
+
+Candidates are the nearest neighbours among features that are computed anyway, whitened, which is what sets one thing
+apart from others like it (Jégou & Chum, ECCV 2012), in blocks, so that memory does not grow with the square of the
+data. A second look confirms them: aligned details of small pictures or spectrograms, or shingles of texts. Nothing is
+confirmed by a number that holds for all data: what counts is how far a pair stands out from pairs that are alike and
+unrelated (`threshold`). Confirmed pairs are joined, and a cluster is kept only as far as its members resemble its
+centre, so that a chain of small changes does not join what has nothing in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.cache import ResultCache
+from headstart.base.hashing import sha256_json
+from headstart.base.threads import ONE_THREAD_A_PRODUCT
+from headstart.data.dataset import Dataset
+from headstart.data.images.alignment import SmallPictures, aligned_correlations
+from headstart.data.shingles import ShingleWeights, normal_form
+from headstart.data.text import text_of
+from headstart.features.features import Extraction
+from headstart.features.modality import ImageSummary, SoundSummary
+
+RELATIVES_VERSION = 1
+"""Counts up when other relatives come to be found for the same examples."""
+MAX_SEARCHED = 100_000  # distinct examples: the time of the search grows with the square of their number
+NEIGHBOURS = 4  # of each example that are looked at
+SAMPLE = 512  # examples that whitening and the weights of shingles are estimated from
+UNRELATED = 192  # pairs of either kind that the threshold is estimated from
+WIDTH = 128  # whitened features
+DEVIATIONS = 4  # of the similarity of unrelated examples, beyond which a neighbour is a candidate
+MAX_MIN_SIMILARITY = 0.35
+MIN_LIKE = 0.9  # correlation of pictures of 8 x 8 boxes from which on they are candidates too
+BLOCK = 1_024  # rows that are compared with all others at once
+BATCH = 512  # candidates that are looked at together, the nearest first
+MIN_CONFIRMED = 0.01  # share of a batch below which those further away are not looked at
+LEAST, MOST_FAR = 0.8, 0.93  # agreement that relatives have at least, whatever the neighbours are like
+MOST = 0.97  # where random pairs agree so well, relatives cannot be told from others
+
+Pairs = NDArray[np.intp]
+SecondLook = Callable[[Pairs], NDArray[np.float32]]
+
+
+def with_relatives(extraction: Extraction, cache: Path) -> Extraction:
+    """Return the extraction with the relatives among its examples named; for the same contents, as it was found before.
+
+    A note says how many they are.
+    """
+    scanned = extraction.scan
+    key = {"relatives": RELATIVES_VERSION, "made_by": extraction.made_by, "contents": sha256_json(scanned.hashes)}
+    store = ResultCache(cache / "relatives")
+    known = store.get(key)
+    rows = known[1]["clusters"] if known is not None else find_relatives(extraction)
+    if known is None:
+        store.put(key, {}, {"clusters": rows})
+    sizes = np.bincount(rows, minlength=len(rows))
+    cluster_of = rows[extraction.row_of]
+    members = np.flatnonzero(sizes[cluster_of] > 1)
+    if not len(members):
+        return extraction
+    examples, dataset = list(scanned.dataset.examples), scanned.dataset
+    for position in members.tolist():
+        examples[position] = replace(examples[position], relatives=str(cluster_of[position]))
+    count, clusters = len(members), len(np.unique(cluster_of[members]))
+    note = (
+        f"{count} {dataset.items} are near copies of others, in {clusters} clusters; a split that is drawn keeps each "
+        "cluster on one side."
+    )
+    dataset = replace(dataset, examples=tuple(examples))
+    return replace(extraction, scan=replace(scanned, dataset=dataset, notes=(*scanned.notes, note)))
+
+
+def find_relatives(extraction: Extraction) -> NDArray[np.intp]:
+    """Return the cluster of each of the m distinct contents, of shape (m,): its first row; of a single one, its own."""
+    if not 3 < len(extraction.x) <= MAX_SEARCHED:
+        return np.arange(len(extraction.x))
+    with ONE_THREAD_A_PRODUCT:
+        return _found(extraction)
+
+
+def _found(extraction: Extraction) -> NDArray[np.intp]:
+    m, clusters = len(extraction.x), np.arange(len(extraction.x))
+    look, lists = _second_look(extraction)
+    z = _whitened(extraction.x)
+    near, ranks = _nearest(z, z, NEIGHBOURS, min(DEVIATIONS / np.sqrt(z.shape[1]), MAX_MIN_SIMILARITY))
+    least = threshold(look, near[ranks >= NEIGHBOURS // 2], m)
+    if least > MOST:
+        return clusters
+    confirmed = [_confirmed(look, candidates, least) for candidates in (near, *lists)]
+    return _clustered(m, np.unique(np.concatenate(confirmed), axis=0), look, least)
+
+
+def threshold(look: SecondLook, nearly: Pairs, m: int) -> float:
+    """Return the agreement from which on a pair is related: one that unrelated pairs of this data do not reach.
+
+    Two kinds of them are measured: neighbours of which either has two nearer ones, which are alike without being copies
+    (Lowe's reasoning, IJCV 2004: a match must stand out from the next best), and pairs at random. On Fisher's scale
+    (atanh), where correlations are nearly normal, it lies four deviations above the median of the first; the median and
+    the 84th percentile, which stand for mean and deviation, are not moved by some relatives among them. It is not below
+    what one in forty random pairs has, and at least `LEAST`.
+    """
+    random = np.random.default_rng(0).integers(0, m, (UNRELATED, 2))
+    random = random[random[:, 0] != random[:, 1]]
+    nearly = nearly[np.linspace(0, len(nearly) - 1, min(len(nearly), UNRELATED)).astype(np.intp)]
+    scores = look(np.concatenate([random, nearly]))
+    far = 0.0
+    if len(nearly):
+        middle, high = np.quantile(np.arctanh(np.clip(scores[len(random) :], 0, 0.999)), (0.5, 0.84))
+        far = float(np.tanh(middle + DEVIATIONS * (high - middle)))
+    return max(LEAST, min(far, MOST_FAR), float(np.quantile(scores[: len(random)], 0.975)))
+
+
+def _second_look(extraction: Extraction) -> tuple[SecondLook, list[Pairs]]:
+    """Return what compares pairs of rows, and candidates that features may miss."""
+    summary = extraction.summary
+    if isinstance(summary, ImageSummary):
+        return _pictures(summary.small, mirrors=True), _alike(summary.small)
+    if isinstance(summary, SoundSummary):
+        return _pictures(summary.small, mirrors=False), []
+    return _texts(extraction)
+
+
+def _pictures(small: NDArray[np.uint8], *, mirrors: bool) -> SecondLook:
+    def look(pairs: Pairs) -> NDArray[np.float32]:
+        rows, places = np.unique(pairs, return_inverse=True)
+        sizes = {} if mirrors else {"sizes": (1.0,)}
+        pictures = SmallPictures.of(small[rows], mirrors=mirrors, **sizes)
+        return aligned_correlations(pictures, places.reshape(pairs.shape))
+
+    return look
+
+
+def _alike(small: NDArray[np.uint8]) -> list[Pairs]:
+    """Return the pairs that look alike at 8 x 8 boxes, as they are and mirrored: what weak features may miss."""
+    n, side = small.shape[:2]
+    boxes = small.reshape(n, 8, side // 8, 8, side // 8).mean((2, 4), dtype=np.float32)
+    boxes -= boxes.mean((1, 2), keepdims=True)
+    boxes /= np.sqrt(np.square(boxes).sum((1, 2), keepdims=True)) + 1e-6
+    flat = boxes.reshape(n, -1)
+    mirrored = boxes[:, :, ::-1].reshape(n, -1)
+    return [_nearest(flat, other, 1, MIN_LIKE)[0] for other in (flat, mirrored)]
+
+
+def _texts(extraction: Extraction) -> tuple[SecondLook, list[Pairs]]:
+    texts = _normal_forms(extraction)
+    weights = ShingleWeights([texts[row] for row in _spread(len(texts))])
+    first: dict[str, int] = {}
+    same = [(first.setdefault(text, row), row) for row, text in enumerate(texts)]
+    equal = np.array([pair for pair in same if pair[0] != pair[1]], np.intp).reshape(-1, 2)
+    return lambda pairs: weights.agreements(texts, pairs), [equal]
+
+
+def _normal_forms(extraction: Extraction) -> list[str]:
+    """Return the distinct texts in normal form, in the order of their rows."""
+    _, firsts = np.unique(extraction.row_of, return_index=True)
+    dataset: Dataset = extraction.scan.dataset
+    return [dataset.reread(position, lambda data: normal_form(text_of(data))) for position in firsts.tolist()]
+
+
+def _spread(n: int) -> NDArray[np.intp]:
+    """Return at most `SAMPLE` rows, evenly spread."""
+    return np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.intp)
+
+
+def _whitened(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the features along their principal axes, each of equal spread, and rows of unit length: (n, k)."""
+    rows = x[_spread(len(x))].astype(np.float64)
+    lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+    rows /= np.maximum(lengths, 1e-12)
+    mean = rows.mean(axis=0)
+    values, vectors = np.linalg.eigh((rows - mean) @ (rows - mean).T)
+    kept = slice(-min(WIDTH, max(1, len(rows) // 4), x.shape[1]), None)
+    axes = ((rows - mean).T @ (vectors[:, kept] / np.maximum(values[kept], 1e-9))).astype(np.float32)
+    z = np.empty((len(x), axes.shape[1]), np.float32)
+    for start in range(0, len(x), BLOCK):
+        some = x[start : start + BLOCK]
+        some = some / np.maximum(np.sqrt(np.square(some).sum(axis=1, keepdims=True)), 1e-12)
+        z[start : start + len(some)] = (some - mean.astype(np.float32)) @ axes
+    return np.asarray(z / np.maximum(np.sqrt(np.square(z).sum(axis=1, keepdims=True)), 1e-12))
+
+
+def _nearest(
+    left: NDArray[np.float32], right: NDArray[np.float32], count: int, least: float
+) -> tuple[Pairs, NDArray[np.intp]]:
+    """Return the pairs of a row with its `count` most similar others, if similar by `least`, and the rank of each pair.
+
+    Rows have unit length. The most similar pairs come first; a rank counts the others that are nearer to both.
+    """
+    parts: list[tuple[NDArray[Any], ...]] = []
+    for start in range(0, len(left), BLOCK):
+        similar = left[start : start + BLOCK] @ right.T
+        similar[np.arange(len(similar)), np.arange(start, start + len(similar))] = -1
+        rows, columns = np.nonzero(similar >= least)
+        values = similar[rows, columns]
+        order = np.lexsort((columns, -values, rows))
+        rows, columns, values = rows[order], columns[order], values[order]
+        begins = np.searchsorted(rows, np.arange(len(similar)))
+        ranks = np.arange(len(rows)) - begins[rows]
+        near = ranks < count
+        parts.append((rows[near] + start, columns[near], values[near], ranks[near]))
+    rows, columns, values, ranks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    pairs, places = np.unique(np.sort(np.stack([rows, columns], axis=1), axis=1), axis=0, return_inverse=True)
+    nearest, rank = np.full(len(pairs), -1, np.float32), np.full(len(pairs), count)
+    np.maximum.at(nearest, places.ravel(), values)
+    np.minimum.at(rank, places.ravel(), ranks)
+    order = np.argsort(-nearest, kind="stable")
+    return pairs[order], rank[order]
+
+
+def _confirmed(look: SecondLook, candidates: Pairs, least: float) -> Pairs:
+    """Return the related pairs among candidates, the nearest first, until next to none of a batch is."""
+    confirmed = [candidates[:0]]
+    for start in range(0, len(candidates), BATCH):
+        some = candidates[start : start + BATCH]
+        related = look(some) >= least
+        confirmed.append(some[related])
+        if related.mean() < MIN_CONFIRMED:
+            break
+    return np.concatenate(confirmed)
+
+
+def _clustered(m: int, pairs: Pairs, look: SecondLook, least: float) -> NDArray[np.intp]:
+    """Return the first row of each row's cluster, of shape (m,); every member is related to the cluster's centre."""
+    clusters = np.arange(m)
+    waiting = _components(pairs)
+    while waiting:
+        members, links = waiting.pop()
+        centre = members[np.argmax(np.bincount(np.searchsorted(members, links).ravel(), minlength=len(members)))]
+        linked = np.unique(links[(links == centre).any(axis=1)])
+        others = np.setdiff1d(members, linked)
+        if len(others):
+            spokes = np.stack([np.full(len(others), centre), others], axis=1)
+            linked = np.union1d(linked, others[look(spokes) >= least])
+        clusters[linked] = linked.min()
+        waiting += _components(links[~np.isin(links, linked).any(axis=1)])
+    return clusters
+
+
+def _components(pairs: Pairs) -> list[tuple[NDArray[np.intp], Pairs]]:
+    """Return the rows of each connected part, ascending, and its pairs."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(pairs):
+        return []
+    rows, places = np.unique(pairs, return_inverse=True)
+    places = places.reshape(pairs.shape)
+    graph = coo_array((np.ones(len(pairs)), (places[:, 0], places[:, 1])), shape=(len(rows), len(rows)))
+    count, part = connected_components(graph, directed=False)
+    order = np.argsort(part, kind="stable")
+    members = np.split(order, np.searchsorted(part[order], np.arange(1, count)))
+    links = np.argsort(part[places[:, 0]], kind="stable")
+    split = np.split(links, np.searchsorted(part[places[links, 0]], np.arange(1, count)))
+    return [(rows[some], pairs[own]) for some, own in zip(members, split, strict=True)]

@@ -1,0 +1,55 @@
+"""Small pictures that show the same are told from those that do not, however they were changed (field f31)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+
+from headstart.data.images.alignment import SIDE, SmallPictures, aligned_correlations
+
+
+def scene(seed: int, side: int = 128) -> Image.Image:
+    """Return a picture of random shapes of all sizes."""
+    random = np.random.default_rng(seed)
+    total: NDArray[np.float64] = np.zeros((side, side))
+    for boxes in (4, 8, 16, 32):
+        noise = Image.fromarray((random.random((boxes, boxes)) * 255).astype(np.uint8))
+        total += np.asarray(noise.resize((side, side), Image.Resampling.BICUBIC), dtype=np.float64)
+    return Image.fromarray((total / 4).astype(np.uint8))
+
+
+def small(picture: Image.Image) -> NDArray[np.uint8]:
+    """Return the middle of a picture, as networks read it, at the size that is compared."""
+    width, height = picture.size
+    picture = picture.crop((width // 16, height // 16, width - width // 16, height - height // 16))
+    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+CHANGES = {
+    "mirrored": ImageOps.mirror,
+    "cropped": lambda picture: picture.crop((20, 6, 122, 108)),
+    "darker": lambda picture: ImageEnhance.Brightness(picture).enhance(0.6),
+    "blurred": lambda picture: picture.filter(ImageFilter.GaussianBlur(2)),
+    "turned": lambda picture: picture.rotate(6, Image.Resampling.BICUBIC),
+    "bordered": lambda picture: ImageOps.expand(picture, 8, 255),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_picture_agrees_with_its_original(change: str) -> None:
+    pictures = SmallPictures.of(np.stack([small(scene(1)), small(CHANGES[change](scene(1)))]))
+    assert aligned_correlations(pictures, np.array([[0, 1]]))[0] > 0.8
+
+
+def test_other_pictures_do_not_agree_and_a_blank_one_agrees_with_none() -> None:
+    scenes = [small(scene(seed)) for seed in range(8)] + [np.full((SIDE, SIDE), 90, np.uint8)] * 2
+    pairs = np.array([(a, b) for a in range(10) for b in range(a)])
+    assert aligned_correlations(SmallPictures.of(np.stack(scenes)), pairs).max() < 0.7
+
+
+def test_a_mirrored_spectrogram_is_another_recording() -> None:
+    both = np.stack([small(scene(1)), small(ImageOps.mirror(scene(1)))])
+    pairs = np.array([[0, 1]])
+    assert aligned_correlations(SmallPictures.of(both, mirrors=False, sizes=(1.0,)), pairs)[0] < 0.7
