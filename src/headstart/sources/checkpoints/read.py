@@ -6,11 +6,13 @@ Imports torch.
 
 from __future__ import annotations
 
+import pickletools
 import re
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,6 +42,8 @@ MAX_DIRECTORY_BYTES = 100 * MAX_TENSORS
 """Of the list of members of an archive."""
 MAX_PICKLE_BYTES = 1 << 19
 """Of the pickle that says which tensor lies where: some 5,000 tensors; in a large file it may be 1 % of the bytes."""
+MAX_STEPS = 100_000
+"""Of that pickle, each a step of Python for torch: some 2,700 tensors; in a large file one for each 256 bytes of it."""
 MAX_READS = 1 << 18
 """How often the reader of torch's older form may turn to the file: once or twice for each step of its pickles."""
 MAX_SHARING = 4
@@ -231,14 +235,21 @@ def check_archive(file: BinaryIO) -> None:
             raise UnsoundFile("a zip archive without data.pkl")
         for member in members:
             _check_member(member, file)
-            if member.filename.endswith(".pkl"):
-                if member.file_size > longest:
-                    raise UnsoundFile(f"a {member.filename} of {member.file_size:,} bytes, more than are read")
-                if named := [name for name in BUILDERS if name in archive.read(member)]:
-                    raise UnsoundFile(f"{named[0].decode().strip()}, which is no tensor")
+        pickled = [member for member in members if member.filename.endswith(".pkl")]
+        if (total := sum(member.file_size for member in pickled)) > longest:
+            raise UnsoundFile(f"a data.pkl of {total:,} bytes, more than are read")
+        _check_pickles([archive.read(member) for member in pickled], max(MAX_STEPS, file.seek(0, 2) // 256))
         damaged = archive.testzip()
     if damaged is not None:
         raise UnsoundFile(f"a zip archive whose member {damaged!r} fails its checksum")
+
+
+def _check_pickles(pickles: Sequence[bytes], most: int) -> None:
+    """Raise UnsoundFile where pickles have more steps, or name what builds anything from a few bytes."""
+    if named := [name for name in BUILDERS if any(name in data for data in pickles)]:
+        raise UnsoundFile(f"{named[0].decode().strip()}, which is no tensor")
+    if next(islice(chain.from_iterable(map(pickletools.genops, pickles)), most, None), None) is not None:
+        raise UnsoundFile(f"a pickle of more than {most:,} steps, more than are read")
 
 
 def _check_member(member: zipfile.ZipInfo, file: BinaryIO) -> None:

@@ -189,10 +189,10 @@ def view(path: Path) -> memoryview:
 
 
 class Wire:
-    """Messages of protobuf, of whose fields `MAX_FIELDS` are looked at, and not one more: each is a step of Python."""
+    """Messages of protobuf, of whose fields `MAX_FIELDS` are looked at: each is a step of Python, as are its bytes."""
 
     def __init__(self) -> None:
-        self._left = MAX_FIELDS
+        self._left = 2 * MAX_FIELDS  # bytes of their numbers, of which nearly every field has two or more
 
     def parts(
         self, data: memoryview, kind: str, fields_of: Mapping[str, Mapping[int, str]], depth: int = 0
@@ -227,23 +227,23 @@ class Wire:
         """
         position, end = 0, len(data)
         while position < end:
-            self._left -= 1
-            if self._left < 0:
-                raise Damaged(f"more than {MAX_FIELDS:,} fields")
+            start = position
             key, position = _varint(data, position)
             number, kind = key >> 3, key & 7
             if number == 0:
                 raise Damaged("a field without a number")
-            if kind == VARINT:
-                value, position = _varint(data, position)
-                yield number, value
-                continue
-            if kind == COUNTED:
+            if kind in (VARINT, COUNTED):
                 size, position = _varint(data, position)
             elif kind in (EIGHT_BYTES, FOUR_BYTES):
                 size = 8 if kind == EIGHT_BYTES else 4
             else:
                 raise Damaged(f"a field of the unknown kind {kind}")
+            self._left -= position - start
+            if self._left < 0:
+                raise Damaged(f"more than {MAX_FIELDS:,} fields")
+            if kind == VARINT:
+                yield number, size
+                continue
             if position + size > end:
                 raise Damaged("it ends in the middle of a field")
             piece = data[position : position + size]
@@ -262,6 +262,8 @@ def text(data: memoryview) -> str:
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    if position < len(data) and (byte := data[position]) < 0x80:
+        return byte, position + 1  # nearly all of them
     value = 0
     for place in range(10):
         if position >= len(data):
