@@ -1,8 +1,8 @@
 """Peak memory of the process of `fit` on folders with many broken files of each kind.
 
-    python bench/broken.py DATA
+    python bench/broken.py DATA [KIND…]
 
-DATA is the folder of the data sets. Beside 60 sound photos of ants_bees there are 500 broken files of one kind at a
+DATA is the folder of the data sets. KIND is how the name of a kind begins; without any, all are measured. Beside 60 sound photos of ants_bees there are 500 broken files of one kind at a
 time. The network is converted before, by a process of its own that imports torch: a figure is what the process of `fit`
 holds, which are libraries, features, and whatever broken files leave behind.
 """
@@ -97,6 +97,7 @@ def main() -> None:
     """Measure one kind after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("kinds", nargs="*", default=[""])
     options = parser.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory(prefix="headstart-") as place:
@@ -106,6 +107,8 @@ def main() -> None:
         (cache / "features.sqlite").unlink()
         print(f"sound photos alone | {peak(folder, cache):.0f} MiB", flush=True)
         for name, suffix, make in kinds():
+            if not name.startswith(tuple(options.kinds)):
+                continue
             broken = [folder / "ants" / f"broken{number}{suffix}" for number in range(BROKEN)]
             for number, path in enumerate(broken):
                 path.write_bytes(make(number))

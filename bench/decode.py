@@ -2,8 +2,8 @@
 
 Usage: python bench/decode.py FOLDER_OR_TAR… [--rounds 3] [--most 200]
 
-With `--before OTHER_CHECKOUT/src`: the same photos, as they are and as PNG, and recordings of every format, decoded by
-both checkouts in turns.
+With `--before OTHER_CHECKOUT/src`: the same photos, as they are and as PNG, and recordings of every format (noise, and
+those of the sets given), decoded by both checkouts in turns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,14 +32,14 @@ HERE = Path(__file__).resolve().parents[1] / "src"
 HOW = Preprocessing((224, 224), 256)
 
 
-def photos(path: Path) -> Iterator[bytes]:
+def files(path: Path, suffixes: Collection[str]) -> Iterator[bytes]:
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-        yield from (file.read_bytes() for file in files)
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
+        yield from (file.read_bytes() for file in found)
         return
     with tarfile.open(path) as archive:
         for member in archive:
-            if Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
+            if Path(member.name).suffix.lower() in suffixes:
                 yield archive.extractfile(member).read()
 
 
@@ -51,22 +51,22 @@ def whole(data: bytes) -> np.ndarray:
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC).crop((left, top, left + 224, top + 224)))
 
 
-def seconds(work: Callable[[bytes], object], files: list[bytes], threads: int) -> float:
+def seconds(work: Callable[[bytes], object], photos: list[bytes], threads: int) -> float:
     start = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, files):
+        for _ in pool.map(work, photos):
             pass
     return time.perf_counter() - start
 
 
-def measure(name: str, files: list[bytes], rounds: int) -> None:
-    differences = [np.abs(decode(data, HOW).astype(int) - whole(data)) for data in files]
+def measure(name: str, photos: list[bytes], rounds: int) -> None:
+    differences = [np.abs(decode(data, HOW).astype(int) - whole(data)) for data in photos]
     mean, worst = np.mean([each.mean() for each in differences]), max(each.max() for each in differences)
-    print(f"{name}: {len(files)} photos; differs by {mean:.3f} on average, {worst} at most (levels of 0..255)")
+    print(f"{name}: {len(photos)} photos; differs by {mean:.3f} on average, {worst} at most (levels of 0..255)")
     for threads in (1, 2):
-        pairs = [(seconds(whole, files, threads), seconds(decode_usual, files, threads)) for _ in range(rounds)]
+        pairs = [(seconds(whole, photos, threads), seconds(decode_usual, photos, threads)) for _ in range(rounds)]
         ratio = statistics.median(slow / fast for slow, fast in pairs)
-        slow, fast = (statistics.median(column) / len(files) * 1000 for column in zip(*pairs, strict=True))
+        slow, fast = (statistics.median(column) / len(photos) * 1000 for column in zip(*pairs, strict=True))
         print(f"  {threads} thread(s): Pillow {slow:.2f} ms, decode {fast:.2f} ms per photo: {ratio:.2f} times as fast")
 
 
@@ -74,19 +74,24 @@ def decode_usual(data: bytes) -> np.ndarray:
     return decode(data, HOW)
 
 
-def recordings() -> Iterator[tuple[str, list[bytes]]]:
-    """Yield 40 seconds in recordings of 1 and 10 s of each format."""
+def recordings(sets: list[tuple[str, list[bytes]]]) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the recordings of each set, and 40 seconds of noise in recordings of 1 and 10 s, in each format."""
     import soundfile
 
     rng = np.random.default_rng(0)
+    clips = {name: [soundfile.read(io.BytesIO(data)) for data in some] for name, some in sets}
+    clips |= {
+        f"noise of {length} s": [(rng.normal(0, 0.1, 16_000 * length), 16_000) for _ in range(40 // length)]
+        for length in (1, 10)
+    }
     for kind, coding in (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)):
-        for length in (1, 10):
-            files = []
-            for _ in range(40 // length):
+        for name, some in clips.items():
+            encoded = []
+            for wave, rate in some:
                 file = io.BytesIO()
-                soundfile.write(file, rng.normal(0, 0.1, 16_000 * length), 16_000, format=kind, subtype=coding)
-                files.append(file.getvalue())
-            yield " ".join(filter(None, [kind, coding, f"{length} s"])), files
+                soundfile.write(file, wave, rate, format=kind, subtype=coding)
+                encoded.append(file.getvalue())
+            yield f"{name}, {' '.join(filter(None, [kind, coding]))}", encoded
 
 
 def as_png(data: bytes) -> bytes:
@@ -102,20 +107,20 @@ def hear(data: bytes) -> None:
     samples(data, rate=16_000, seconds=10)
 
 
-def milliseconds(sets: list[tuple[str, list[bytes]]]) -> dict[str, float]:
+def milliseconds(photos: list[tuple[str, list[bytes]]], sounds: list[tuple[str, list[bytes]]]) -> dict[str, float]:
     """Return milliseconds of processor per file of each kind in this process, the least of ten passes."""
-    works = [(name, decode_usual, files) for name, files in sets]
-    works += [(f"{name}, as PNG", decode_usual, [as_png(data) for data in files]) for name, files in sets]
-    works += [(name, hear, files) for name, files in recordings()]
+    works = [(name, decode_usual, some) for name, some in photos]
+    works += [(f"{name}, as PNG", decode_usual, [as_png(data) for data in some]) for name, some in photos]
+    works += [(name, hear, some) for name, some in recordings(sounds)]
     taken = {}
-    for name, work, files in works:
+    for name, work, some in works:
         passes = []
         for _ in range(10):
             start = time.process_time()
-            for data in files:
+            for data in some:
                 work(data)
             passes.append(time.process_time() - start)
-        taken[name] = min(passes) / len(files) * 1000
+        taken[name] = min(passes) / len(some) * 1000
     return taken
 
 
@@ -142,16 +147,17 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.before and not asked.child:
         return compare(asked.before, asked.rounds)
-    sets = []
+    sets: tuple[list[tuple[str, list[bytes]]], ...] = ([], [])
     for path in asked.data:
-        files = list(photos(path))
-        sets.append((path.stem, files[:: max(1, len(files) // asked.most)][: asked.most]))
+        for kind, suffixes in zip(sets, (IMAGE_SUFFIXES, {".wav", ".flac", ".ogg", ".mp3"}), strict=True):
+            if every := list(files(path, suffixes)):
+                kind.append((path.stem, every[:: max(1, len(every) // asked.most)][: asked.most]))
     if asked.child:
-        return print(json.dumps(milliseconds(sets)))
+        return print(json.dumps(milliseconds(*sets)))
     print(machine())
     print(f"margin {MARGIN}, {HOW.interpolation}, shorter side {HOW.resize}, crop {HOW.size[0]} x {HOW.size[1]}")
-    for name, files in sets:
-        measure(name, files, asked.rounds)
+    for name, some in sets[0]:
+        measure(name, some, asked.rounds)
     return None
 
 

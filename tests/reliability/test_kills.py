@@ -40,6 +40,7 @@ def test_killed_in_a_save__DSK_06(
         before = str(1 - new) if number % 10 else "none"
         ended = saver.run("jobs:save", what, folder, new, after=rng.uniform(0, seconds))
         killed += ended.code < 0
+        seconds *= 1.1 if ended.code < 0 else 0.9  # a machine that is busy now and then: half of them are in time
         with tally.attempt(f"{what} {number}"):
             settled = saver.run("jobs:settle", what, folder, new)  # the same command
             assert settled.code == 0, settled.text

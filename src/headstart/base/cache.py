@@ -33,8 +33,7 @@ def read_record(path: Path) -> Any:
 
 
 def write_record(path: Path, value: Any) -> None:
-    """Write plain values as JSON with their sha256, as `write_atomic` does; the folder is made where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write plain values as JSON with their sha256, as `write_atomic` does."""
     write_atomic(path, canonical_json({"value": value, "sha256": sha256_json(value)}))
 
 
@@ -71,7 +70,6 @@ class ResultCache:
         ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         content = json.dumps(dict(values)).encode() + b"\n" + save(ordered)
         with suppress(UsageError, OSError):  # the result is there; only the next run takes as long as this one
-            self.folder.mkdir(parents=True, exist_ok=True)
             self._make_room(len(content))
             write_atomic(self._path(key), sha256(content).encode() + b"\n" + content)
 

@@ -80,7 +80,7 @@ def check_writable(folder: Path, *, what: str) -> None:
     """Create `folder`, and raise UsageError unless a file can be written there, before any work starts."""
     probe = folder / f"{TEMPORARY}{os.getpid()}-probe"
     try:
-        with reraise_disk_errors(folder, 1):
+        with reraise_disk_errors(folder, 0):
             folder.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"x")
             probe.unlink()
@@ -104,7 +104,7 @@ def process_lock(
     """
     from filelock import FileLock, Timeout
 
-    with reraise_disk_errors(path.parent, 1):
+    with reraise_disk_errors(path.parent, 0):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         try:
@@ -128,12 +128,15 @@ def process_lock(
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader, or a crash, meets the old file or the new one, never a part.
 
+    The folder is made where there is none.
+
     Raises:
         UsageError: the disk is full or cannot be written; the old file is intact.
     """
     part = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         with reraise_disk_errors(path, len(data)):
+            path.parent.mkdir(parents=True, exist_ok=True)
             _write_synced(part, data)
             part.replace(path)
             sync_folder(path.parent)

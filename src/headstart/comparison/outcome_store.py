@@ -39,7 +39,6 @@ class Outcomes:
         if path.exists():
             check_same(json.loads(path.read_text(encoding="utf-8")), storable(dict(identity)))
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, canonical_json(storable(dict(identity))))
 
     def remembered(self, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -75,7 +74,6 @@ class Outcomes:
         name = _name(arm, labels, seed)
         self._outcomes[name] = outcome
         if self.folder is not None:
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
             tensors = {
                 "epochs": outcome.epochs.astype(np.int64),
                 "right": outcome.right,

@@ -22,6 +22,7 @@ KEYS_AT_ONCE = 500  # SQLite takes 999 variables in a query at least
 BUSY_SECONDS = 60.0
 ROW_EXTRA = 128  # bytes of a row beside its value, and its share of the index
 PAGE = 16_384  # bytes: a row of the default source fits into one
+EMPTY = 8 * PAGE  # bytes of a store without rows, with the log and the index of it
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 READ_ERRORS = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 
@@ -184,8 +185,9 @@ class Store:
 
     def _usage_error(self, error: sqlite3.Error, needed: int) -> UsageError:
         code = getattr(error, "sqlite_errorcode", 0)
-        if code == sqlite3.SQLITE_FULL:
-            return self._full(needed)
+        starved = code & 0xFF == sqlite3.SQLITE_IOERR and free_bytes(self.path.parent) < EMPTY
+        if code == sqlite3.SQLITE_FULL or starved:
+            return self._full(max(needed, EMPTY))
         if code & 0xFF == sqlite3.SQLITE_BUSY:
             return UsageError(
                 f"the features cache {self.path} must be free to write within {BUSY_SECONDS:.0f} s",

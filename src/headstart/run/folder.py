@@ -47,7 +47,7 @@ def writing(out: Path) -> Iterator[None]:
 
     UsageError: the disk is full or cannot be written.
     """
-    with reraise_disk_errors(out, 1):
+    with reraise_disk_errors(out, 0):
         out.mkdir(parents=True, exist_ok=True)
         sweep(out)
         (out / MARK).touch()

@@ -45,7 +45,6 @@ def load_checkpoint(body: nn.Module, checkpoint: CheckpointTensors, *, where: st
     except Misaligned as error:
         data = error.both.encode("utf-8", "backslashreplace")
         lists = cache_dir() / "sources" / f"unaligned-{sha256(data)[:12]}.txt"
-        lists.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(lists, data)
         raise SourceError(
             f"{where} must fit the architecture tensor by tensor", error, f"{NAME_ANOTHER}; both lists are in {lists}"

@@ -228,7 +228,11 @@ class Wire:
         position, end = 0, len(data)
         while position < end:
             start = position
-            key, position = _varint(data, position)
+            key = data[position]
+            if key < 0x80:
+                position += 1
+            else:
+                key, position = _varint(data, position)
             number, kind = key >> 3, key & 7
             if number == 0:
                 raise Damaged("a field without a number")

@@ -167,7 +167,6 @@ class Repository:
         self.commit = commit
         if before != commit:
             ref = self.folder / "refs" / self.revision
-            ref.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(ref, commit.encode())
 
     def _last_commit(self) -> str:

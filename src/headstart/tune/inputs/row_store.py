@@ -46,9 +46,10 @@ class Rows:
         if folder is None:
             self._memory = np.zeros((count, *self.shape), self.dtype)
         else:
-            folder.mkdir(parents=True, exist_ok=True)
+            with reraise_disk_errors(folder, count * self._size):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._file, name = tempfile.mkstemp(dir=folder)
             self._folder = folder
-            self._file, name = tempfile.mkstemp(dir=folder)
             Path(name).unlink()
             weakref.finalize(self, os.close, self._file)
 

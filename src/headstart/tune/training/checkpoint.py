@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.disk import reraise_disk_errors, sweep, write_atomic
+from headstart.base.disk import sweep, write_atomic
 from headstart.base.errors import SourceError, UsageError, one_line
 from headstart.base.hashing import sha256, sha256_json
 from headstart.sources.checkpoints.safetensors import MAX_HEADER_BYTES, UnsoundFile, check_safetensors
@@ -50,8 +50,6 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     """
     data = _packed(checkpoint)
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
-    with reraise_disk_errors(folder, len(data)):
-        folder.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise UsageError(f"{path} must be free for a checkpoint", "a folder", "remove it, and resume")
     sweep(folder)
