@@ -107,34 +107,46 @@ def hear(data: bytes) -> None:
     samples(data, rate=16_000, seconds=10)
 
 
-def milliseconds(photos: list[tuple[str, list[bytes]]], sounds: list[tuple[str, list[bytes]]]) -> dict[str, float]:
-    """Return milliseconds of processor per file of each kind in this process, the least of ten passes."""
+def serve(photos: list[tuple[str, list[bytes]]], sounds: list[tuple[str, list[bytes]]]) -> None:
+    """Print the names of the kinds of files; then, for each number of one that comes, the milliseconds of one pass."""
     works = [(name, decode_usual, some) for name, some in photos]
     works += [(f"{name}, as PNG", decode_usual, [as_png(data) for data in some]) for name, some in photos]
     works += [(name, hear, some) for name, some in recordings(sounds)]
-    taken = {}
-    for name, work, some in works:
-        passes = []
-        for _ in range(10):
-            start = time.process_time()
-            for data in some:
-                work(data)
-            passes.append(time.process_time() - start)
-        taken[name] = min(passes) / len(some) * 1000
-    return taken
+    print(json.dumps([name for name, _, _ in works]), flush=True)
+    for line in sys.stdin:
+        _, work, some = works[int(line)]
+        start = time.process_time()
+        for data in some:
+            work(data)
+        print((time.process_time() - start) / len(some) * 1000, flush=True)
 
 
 def compare(before: Path, rounds: int) -> None:
-    command = [sys.executable, __file__, *sys.argv[1:], "--child"]
-    taken: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
-    for _ in range(rounds):
-        for source, rows in zip((before, HERE), taken, strict=True):
-            environment = {**os.environ, "PYTHONPATH": str(source)}
-            rows.append(json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout))
-    print("| files | before, ms | now, ms | now / before |\n|---|---|---|---|")
-    for name in taken[0][0]:
-        old, new = (min(row[name] for row in rows) for rows in taken)
-        print(f"| {name} | {old:.3f} | {new:.3f} | {new / old:.3f} |")
+    """Let both checkouts decode the same files by turns, pass by pass: what else the machine does meets both alike."""
+    children = [
+        subprocess.Popen(
+            [sys.executable, __file__, *sys.argv[1:], "--child"],
+            env={**os.environ, "PYTHONPATH": str(source)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for source in (before, HERE)
+    ]
+
+    def taken(child: subprocess.Popen[str], number: int) -> float:
+        print(number, file=child.stdin, flush=True)
+        return float(child.stdout.readline())
+
+    names = [json.loads(child.stdout.readline()) for child in children][0]
+    print("| files | before, ms | now, ms | now / before (median of the pairs) |\n|---|---|---|---|")
+    for number, name in enumerate(names):
+        pairs = [[taken(child, number) for child in children] for _ in range(rounds + 2)][2:]  # the first ones import
+        old, new = map(min, zip(*pairs, strict=True))
+        ratio = statistics.median(after / earlier for earlier, after in pairs)
+        print(f"| {name} | {old:.3f} | {new:.3f} | {ratio:.3f} |", flush=True)
+    for child in children:
+        child.communicate()
 
 
 def main() -> None:
@@ -153,7 +165,7 @@ def main() -> None:
             if every := list(files(path, suffixes)):
                 kind.append((path.stem, every[:: max(1, len(every) // asked.most)][: asked.most]))
     if asked.child:
-        return print(json.dumps(milliseconds(*sets)))
+        return serve(*sets)
     print(machine())
     print(f"margin {MARGIN}, {HOW.interpolation}, shorter side {HOW.resize}, crop {HOW.size[0]} x {HOW.size[1]}")
     for name, some in sets[0]:
