@@ -2,10 +2,10 @@
 
     python bench/broken.py DATA [KIND…]
 
-DATA is the folder of the data sets. KIND is how the name of a kind begins; without any, all are measured. Beside 60 sound
-photos of ants_bees there are 500 broken files of one kind at a time. The network is converted before, by a process of its
-own that imports torch: a figure is what the process of `fit` holds, which are libraries, features, and whatever broken
-files leave behind.
+DATA is the folder of the data sets. KIND is how the name of a kind begins; without any, all are measured. Beside 60
+sound photos of ants_bees there are 500 broken files of one kind at a time. The network is converted before, by a
+process of its own that imports torch: a figure is what the process of `fit` holds, which are libraries, features, and
+whatever broken files leave behind.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def compare(before: Path, rounds: int) -> None:
         print(number, file=child.stdin, flush=True)
         return float(child.stdout.readline())
 
-    names = [json.loads(child.stdout.readline()) for child in children][0]
+    names = [json.loads(child.stdout.readline()) for child in children].pop()
     print("| files | before, ms | now, ms | now / before (median of the pairs) |\n|---|---|---|---|")
     for number, name in enumerate(names):
         pairs = [[taken(child, number) for child in children] for _ in range(rounds + 2)][2:]  # the first ones import
