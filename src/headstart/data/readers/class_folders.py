@@ -2,34 +2,28 @@
 
 The rule: a class is a folder of the first level (of another where those are parts or groups, see `layout`), and every
 picture below it, however deep, is of that class; every recording, where there are more of them; and where there is
-neither, every text file. Those beside the class folders are ignored and counted, and so are files of another suffix.
-Hidden files and what systems leave behind are ignored and counted too. A pattern may take the labels from names.
+neither, every text file; see `file_kinds`. Those beside the class folders are ignored and counted, and so are files of
+another kind, hidden files and what systems leave behind. A pattern may take the labels from names.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 from headstart.base.errors import DataError, list_some
-from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.audit import MAX_BAD
 from headstart.data.dataset import Dataset, Example, Skipped
 from headstart.data.file_tree import OUTSIDE, TO_FOLDER, File, Subtree, Tree, file_reader, is_litter, parents, suffix_of
-from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
+from headstart.data.readers.file_kinds import SUFFIXES, TABLES, FileKinds, group_by_suffix
 from headstart.data.readers.layout import Layout, Place, are_numbered, layout_of, parts_of
 from headstart.data.readers.name_labels import check_labels, labels_by, suggestion
-from headstart.data.readers.tables import TABLE_SUFFIXES
-from headstart.data.text import TEXT_SUFFIXES
 
 RULE = "make one folder per class, named after it, with its {items} inside (or train/ and test/ above such folders)"
-SUFFIXES: dict[Kind, frozenset[str]] = {"image": IMAGE_SUFFIXES, "sound": SOUND_SUFFIXES, "text": TEXT_SUFFIXES}
-TABLES = (*TABLE_SUFFIXES, ".parquet")
 FOLLOW = "follow links with --follow-links, or name the folder that they lead into with --root"
 
 
@@ -37,7 +31,7 @@ def unwrap(tree: Tree) -> tuple[Tree, int]:
     """Step, once, into the one folder that wraps all else, as in archives; return it and how many files lie outside."""
     tops = {path for path in tree.folders if "/" not in path and not is_litter(path)}
     beside = [file for file in tree.files if "/" not in file.path or is_litter(file.path.partition("/")[0])]
-    telling = any(suffix_of(file.path) in (*IMAGE_SUFFIXES, *SOUND_SUFFIXES, *TABLES) for file in visible(beside))
+    telling = any(suffix_of(file.path) in (*SUFFIXES["image"], *SUFFIXES["sound"], *TABLES) for file in visible(beside))
     if len(tops) != 1 or telling:
         return tree, 0
     (top,) = tops
@@ -55,12 +49,19 @@ def visible(files: Sequence[File]) -> list[File]:
 
 @dataclass
 class _FolderListing:
-    kind: Kind
+    kinds: FileKinds
+    wanted: dict[str, None]  # the paths of the files of the kind that prevails, in order
+    litter: list[str]
     examples: list[Example] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     unlabelled: int = 0
     stray: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)  # files of another kind
+
+    @property
+    def kind(self) -> Kind:
+        """What the examples are."""
+        return self.kinds.prevailing
 
 
 def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | None = None) -> Dataset:
@@ -75,16 +76,17 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | N
     """
     shown = visible(tree.files)
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
-    listing = _FolderListing(_kind(shown))
-    wanted = [file.path for file in shown if suffix_of(file.path) in SUFFIXES[listing.kind]]
+    kinds = FileKinds(tree, shown, least_depth=1)
+    litter = [] if len(shown) == len(tree.files) else [file.path for file in tree.files if is_litter(file.path)]
+    listing = _FolderListing(kinds, dict.fromkeys(kinds.wanted(shown)), litter)
     folders = {file.path.rpartition("/")[0] for file in shown}
-    layout = layout_of(tops, wanted, other=folders) if label_from is None else parts_of(tops)
+    layout = layout_of(tops, listing.wanted, other=folders) if label_from is None else parts_of(tops)
     _place_all(shown, layout, listing, label_from)
     _check_links(tree, shown, layout, listing)
     if label_from is None:
         classes = _classes_of_folders(tree, shown, layout, listing)
     else:
-        check_labels((example.label for example in listing.examples), label_from, tree.where, wanted)
+        check_labels((example.label for example in listing.examples), label_from, tree.where, [*listing.wanted])
         classes = tuple(sorted({example.label for example in listing.examples}))
     return Dataset(
         name=name,
@@ -93,7 +95,8 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | N
         classes=classes,
         read=file_reader(tree, tuple(example.id for example in listing.examples), begin=listing.kind == "sound"),
         skipped=tuple(listing.skipped),
-        ignored=ignored + len(tree.files) - len(shown) + listing.unlabelled + len(listing.stray) + len(listing.unused),
+        ignored=ignored + listing.unlabelled + sum(map(len, (listing.litter, listing.stray, listing.unused))),
+        found=ignored + len(tree.files),
         notes=_notes(tree, layout, listing, classes),
         layout=layout.sentence(len(classes)),
     )
@@ -102,10 +105,11 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | N
 def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
     """Return every picture (recording, text) of a folder or archive, at any depth, unlabelled; DataError if none."""
     shown = visible(tree.files)
-    listed = [file for file in shown if file.problem or suffix_of(file.path) in SUFFIXES[kind]]
+    kinds = FileKinds(tree, shown)
+    listed = [file for file in shown if file.problem or kinds.kind(file.path) == kind]
     if not listed:
         do = "name a folder or files with some"
-        raise DataError(f"{tree.where} must hold {MODALITIES[kind].plural}", _what_is_there(shown), do)
+        raise DataError(f"{tree.where} must hold {MODALITIES[kind].plural}", _what_is_there(shown, kinds), do)
     usable = [file.path for file in listed if not file.problem]
     return Dataset(
         name=name,
@@ -115,13 +119,13 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
         read=file_reader(tree, tuple(usable), begin=kind == "sound"),
         skipped=tuple(Skipped(file.path, "", file.problem) for file in listed if file.problem),
         ignored=len(tree.files) - len(listed),
+        found=len(tree.files),
     )
 
 
 def _classes_of_folders(tree: Tree, shown: Sequence[File], layout: Layout, listing: _FolderListing) -> tuple[str, ...]:
     rule = RULE.format(items=MODALITIES[listing.kind].plural)
-    found = [file.path for file in shown if suffix_of(file.path) in SUFFIXES[listing.kind]]
-    do = rule + suggestion(found, tree.where)
+    do = rule + suggestion([*listing.wanted], tree.where)
     labels = layout.class_folders(path for path in tree.folders if not is_litter(path))
     names = sorted({layout.place(folder.split("/")).label or "" for folder in labels})
     if are_numbered(names):
@@ -130,7 +134,7 @@ def _classes_of_folders(tree: Tree, shown: Sequence[File], layout: Layout, listi
         received = f"{list_some(names, 3)}, which are numbered parts{beside}"
         raise DataError(f"the folders in {tree.where} must be named after classes", received, do)
     if not labels and not listing.skipped:
-        raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown), do)
+        raise DataError(f"{tree.where} must hold class folders", _what_is_there(shown, listing.kinds), do)
     _check_filled(tree, labels, listing)
     check_classes(names, where=tree.where, do=do)
     return tuple(names)
@@ -148,8 +152,12 @@ def _notes(tree: Tree, layout: Layout, listing: _FolderListing, classes: Sequenc
     if listing.stray:
         beside = f"{len(listing.stray)} {items} lie beside the class folders and are ignored"
         notes.append(f"{beside} ({list_some(listing.stray, 5)}): {RULE.format(items=items)}.")
+    if by_content := listing.kinds.by_content(example.id for example in listing.examples):
+        notes.append(f"{len(by_content)} files are {items} by their content alone: {group_by_suffix(by_content)}.")
     if listing.unused:
-        notes.append(f"{len(listing.unused)} files are no {items} and are not used: {list_some(listing.unused, 5)}.")
+        notes.append(f"{len(listing.unused)} files are no {items} and are not used: {group_by_suffix(listing.unused)}.")
+    if listing.litter:
+        notes.append(f"{len(listing.litter)} hidden or system files are not used: {list_some(listing.litter)}.")
     if links := [one for one in listing.skipped if one.reason in (OUTSIDE, TO_FOLDER)]:
         notes.append(f"{len(links)} links were not followed ({list_some([one.id for one in links], 3)}): {FOLLOW}.")
     return (*notes, *label_notes(classes, numbers=False))
@@ -169,7 +177,7 @@ def _place_all(shown: Sequence[File], layout: Layout, listing: _FolderListing, l
             label = by_name(file.path)
         if file.problem:
             listing.skipped.append(Skipped(file.path, label or "", file.problem))
-        elif suffix_of(file.path) not in SUFFIXES[listing.kind]:
+        elif file.path not in listing.wanted:
             listing.unused.append(file.path)
         elif unlabelled:
             listing.unlabelled += 1
@@ -203,25 +211,14 @@ def _check_filled(tree: Tree, labels: Sequence[str], listing: _FolderListing) ->
         )
 
 
-def _kind(shown: Sequence[File]) -> Kind:
-    """Return what the files are: pictures or recordings, whichever are more; texts where some are and no other."""
-    counts = _counts(shown)
-    if counts["sound"] > counts["image"]:
-        return "sound"
-    return "text" if counts["text"] and not counts["image"] else "image"
-
-
-def _counts(shown: Sequence[File]) -> dict[Kind, int]:
-    """Return how many files are of each kind by their suffix."""
-    suffixes = Counter(suffix_of(file.path) for file in shown)
-    return {kind: sum(suffixes[suffix] for suffix in known) for kind, known in SUFFIXES.items()}
-
-
-def _what_is_there(shown: Sequence[File]) -> str:
+def _what_is_there(shown: Sequence[File], kinds: FileKinds) -> str:
     tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
     if tables:
         return f"no class folder, but the table {tables[0]}: name that file if it lists the examples"
-    for kind, count in _counts(shown).items():
+    for kind, count in kinds.counts.items():
         if count:
             return f"{count} {MODALITIES[kind].plural}, in no class folder"
-    return f"{len(shown)} files, none of them a photo, a recording or a text" if shown else "nothing, it is empty"
+    if not shown:
+        return "nothing, it is empty"
+    groups = group_by_suffix(file.path for file in shown)
+    return f"{len(shown)} files, none of them a photo, a recording or a text ({groups})"

@@ -1,0 +1,23 @@
+"""Phone photos, half of them HEIC, or a whole class: none vanishes, and the error says how to go on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import headstart as hs
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_heic_photos_count_as_lost__f16(shared: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, shared.parent / "field" / "f16_heic.py", tmp_path], check=True)
+    for part in ("half", "class"):
+        with pytest.raises(hs.UsageError, match=r"16 × format not accepted \(HEIC\): convert it to JPEG or PNG"):
+            hs.fit(tmp_path / part)
+    report = hs.fit(tmp_path / "half", allow_broken=True).report
+    assert report["examples"]["skipped"] == len(report["losses"]) == 16
+    assert all("HEIC" in loss["reason"] for loss in report["losses"])
