@@ -102,9 +102,9 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
     """Read, check and split the data, and compute its features or find them in the cache."""
     with clock.part("read"):
         dataset = in_one_range(open_dataset(data, **options.reading))
+    source = source_for(dataset, options)
     if dataset.layout:
         progress.say(f"{dataset.name}: {dataset.layout}")
-    source = source_for(dataset, options)
     if COMMIT.fullmatch(source.info.revision):
         progress.say(f"{source.info.uri} is at revision {source.info.revision}")
     with clock.part("extract"):
