@@ -22,6 +22,8 @@ PLAIN_EVERY = 10.0  # seconds between two plain lines of one step
 class Step:
     """One step of a run, with a known or unknown number of items; this one shows nothing."""
 
+    total: int | None = None  # how many items there are, which may change on the way; None where it is not known
+
     def advance(self, count: int = 1) -> None:
         """Say that `count` more items are done."""
 
@@ -61,7 +63,7 @@ class PlainProgress(Progress):
 
 class _PlainStep(Step):
     def __init__(self, progress: PlainProgress, name: str, total: int | None, unit: str, done: int) -> None:
-        self._progress, self._name, self._total, self._unit = progress, name, total, unit
+        self._progress, self._name, self.total, self._unit = progress, name, total, unit
         self._done = self._before = done
         self._start = self._shown = time.monotonic()
 
@@ -71,8 +73,8 @@ class _PlainStep(Step):
         if now - self._shown >= PLAIN_EVERY:
             self._shown = now
             rate = (self._done - self._before) / (now - self._start)
-            of_total = f" of {self._total:,}" if self._total else ""
-            left = f", {(self._total - self._done) / rate:.0f} s left" if self._total and rate else ""
+            of_total = f" of {self.total:,}" if self.total else ""
+            left = f", {(self.total - self._done) / rate:.0f} s left" if self.total and rate else ""
             self._progress.say(f"{self._name}: {self._done:,}{of_total} {self._unit}, {rate:.0f}/s{left}")
 
     def close(self) -> None:
@@ -104,7 +106,7 @@ class LiveProgress(Progress):
         else:
             columns += [bar.TimeElapsedColumn()]
         with bar.Progress(*columns, console=self._console) as bars:
-            step = _LiveStep(bars, bars.add_task(one_line(name), total=total, completed=done, rate=""), done)
+            step = _LiveStep(bars, bars.add_task(one_line(name), total=total, completed=done, rate=""), total, done)
             yield step
             step.close()
 
@@ -114,14 +116,14 @@ class LiveProgress(Progress):
 
 
 class _LiveStep(Step):
-    def __init__(self, bars: RichProgress, task: int, done: int) -> None:
-        self._bars, self._task, self._start = bars, task, time.monotonic()
+    def __init__(self, bars: RichProgress, task: int, total: int | None, done: int) -> None:
+        self._bars, self._task, self.total, self._start = bars, task, total, time.monotonic()
         self._done = self._before = done
 
     def advance(self, count: int = 1) -> None:
         self._done += count
         rate = (self._done - self._before) / max(time.monotonic() - self._start, 1e-9)
-        self._bars.update(self._task, advance=count, rate=f"{rate:.0f}/s")  # type: ignore[arg-type]
+        self._bars.update(self._task, total=self.total, advance=count, rate=f"{rate:.0f}/s")  # type: ignore[arg-type]
 
     def close(self) -> None:
         self._bars.update(self._task, total=self._done or 1, completed=self._done or 1)  # type: ignore[arg-type]

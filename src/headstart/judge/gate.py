@@ -30,9 +30,10 @@ class Gate:
         """Return the figures in one sentence."""
         accuracy, over = self.accuracy, self.over_simple
         return (
-            f"{accuracy.value:.1%} [{accuracy.low:.1%}, {accuracy.high:.1%}] of {tested:,} test {items} are classified "
-            f"correctly, {100 * over.value:+.1f} points [{100 * over.low:+.1f}, {100 * over.high:+.1f}] compared with "
-            f"{simple} ({self.simple:.1%}); always predicting the most frequent class gives {self.majority:.1%}."
+            f"{100 * accuracy.value:.1f} % [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}] of {tested:,} test "
+            f"{items} are classified correctly, {100 * over.value:+.1f} points [{100 * over.low:+.1f}, "
+            f"{100 * over.high:+.1f}] compared with {simple} ({100 * self.simple:.1f} %); always predicting the most "
+            f"frequent class gives {100 * self.majority:.1f} %."
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -338,9 +338,10 @@ class ConsoleLogger:
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
         """Print loss and accuracy of an epoch."""
+        start = f"Epoch {epoch}: loss {numbers['train/loss']:.3f}; on" if epoch else "Before training, on"
         self._progress.say(
-            f"Epoch {epoch}: loss {numbers['train/loss']:.3f}; on {self._items} held out, log loss "
-            f"{numbers['validation/loss']:.3f} and accuracy {numbers['validation/accuracy']:.1%}"
+            f"{start} {self._items} held out: log loss {numbers['validation/loss']:.3f}, "
+            f"accuracy {100 * numbers['validation/accuracy']:.1f} %"
         )
 
     def finished(self, details: Mapping[str, Any]) -> None:

@@ -86,7 +86,7 @@ class PretrainResult:
         if not self.gate.passed and not self.inputs.options.force:
             raise UsageError(
                 "a developed source must beat both naive baselines beyond the interval",
-                self.verdict,
+                self.verdict.removesuffix("."),
                 "train longer or on more data, or write it as it is, marked as ungated: the same command with --force",
             )
         from headstart.judge.report.fit_page import render
@@ -126,7 +126,7 @@ class PretrainResult:
         return Report(
             title=self.result["data"]["name"],
             result=self.result,
-            verdict=self.verdict,
+            verdict=("" if self.gate.passed else "Not shown to be better than both baselines: ") + self.verdict,
             confusion=np.array(self.result["confusion"], dtype=np.int64),
             reliability=calibration_bins(probabilities.max(axis=1), probabilities.argmax(axis=1) == self.test.y),
             skipped=self.inputs.scan.dataset.skipped,

@@ -54,6 +54,18 @@ def test_what_was_done_before_is_no_part_of_the_rate(monkeypatch: pytest.MonkeyP
     assert stream.getvalue().splitlines()[0] == "Training: 9 of 10 photos, 1/s, 1 s left"
 
 
+def test_the_total_may_change_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
+    stream = io.StringIO()
+    for shown in (PlainProgress(stream), LiveProgress(Terminal()), Progress()):
+        with shown.step("Training", 2, "photos") as step:
+            step.advance(2)
+            step.total = 4
+            step.advance()
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("Training: 2 of 2 photos, ") and lines[1].startswith("Training: 3 of 4 photos, ")
+
+
 def test_a_bar_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")

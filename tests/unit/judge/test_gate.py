@@ -27,3 +27,10 @@ def test_only_what_is_better_beyond_the_interval_passes(network: int, simple: in
 
 def test_a_network_no_better_than_the_commonest_class_does_not_pass() -> None:
     assert not judge_gate(answers(104), np.tile([0.6, 0.4], (200, 1)), answers(20), Y, seed=0).passed
+
+
+def test_the_sentence_states_each_figure_with_its_interval() -> None:
+    gate = judge_gate(answers(110), np.tile([0.6, 0.4], (200, 1)), answers(190, last=True), Y, seed=0)
+    sentence = gate.sentence("recordings", 200, "MFCC with logistic regression")
+    assert sentence.startswith("55.0 % [48.1, 61.7] of 200 test recordings are classified correctly, -40.0 points [")
+    assert sentence.endswith("(95.0 %); always predicting the most frequent class gives 50.0 %.")

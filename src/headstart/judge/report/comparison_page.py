@@ -20,7 +20,7 @@ def render_comparison(title: str, result: dict[str, Any]) -> str:
         names=charts.ARM_TITLES,
         arms=measured,
         failed={name: arm["error"] for name, arm in arms.items() if arm.get("error")},
-        tracks={name: {**arm["accuracy"], "ours": name in ("frozen", "tuned")} for name, arm in measured.items()},
+        tracks={name: {**arm["accuracy"], "tone": name} for name, arm in measured.items()},
         benefits=charts.benefit_bars(result),
         epochs=charts.accuracy_over_epochs(arms),
         labels=charts.accuracy_over_labels(arms),

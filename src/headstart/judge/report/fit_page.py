@@ -29,6 +29,11 @@ STEP_TITLES = {
     "tune": "tuning",
     "other": "everything else",
 }
+TRAINING_TITLES = {
+    "extract": "testing the network",
+    "head": "fitting the simple baseline",
+    "tune": "training the network",
+}
 
 
 @dataclass(frozen=True)
@@ -166,10 +171,11 @@ def _arms(report: Report) -> list[dict[str, Any]]:
     """Return the accuracies to compare: the model with its interval, and both baselines."""
     result = report.result
     accuracy, baselines = result["test"]["accuracy"], result["baselines"]
+    behind = accuracy["value"] < max(baselines.values())
     return [
-        {"name": one_line(result["source"]), "ours": True, **accuracy},
-        {"name": modality_of_task(result["task"]).baseline, "ours": False, "value": baselines["simple"]},
-        {"name": "always the most frequent class", "ours": False, "value": baselines["majority"]},
+        {"name": one_line(result["source"]), "tone": "behind" if behind else "ours", **accuracy},
+        {"name": modality_of_task(result["task"]).baseline, "tone": "base", "value": baselines["simple"]},
+        {"name": "always the most frequent class", "tone": "base", "value": baselines["majority"]},
     ]
 
 
@@ -219,12 +225,13 @@ def _steps(result: dict[str, Any]) -> list[dict[str, Any]]:
     parts = {name: value for name, value in result["seconds"].items() if name != "total"}
     total = max(result["seconds"]["total"], sum(parts.values()), 1e-9)
     parts["other"] = total - sum(parts.values())
+    titles = STEP_TITLES | (TRAINING_TITLES if "training" in result else {})
     steps: list[dict[str, Any]] = []
     start = 0.0
     for name, value in parts.items():
         if value > 0:
             tone = "rest" if name == "other" else f"step{len(steps) + 1}"
-            label, share = STEP_TITLES.get(name, name), value / total
+            label, share = titles.get(name, name), value / total
             steps.append({"name": label, "seconds": value, "start": start, "share": share, "tone": tone})
             start += value / total
     return steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
@@ -26,7 +27,7 @@ def template(name: str) -> Template:
 
     folder = files("headstart.judge.report")
     environment: Environment = Environment(
-        loader=FunctionLoader(lambda file: folder.joinpath(file).read_text(encoding="utf-8")),
+        loader=FunctionLoader(lambda file: _unbroken(folder.joinpath(file).read_text(encoding="utf-8"))),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -34,7 +35,7 @@ def template(name: str) -> Template:
         finalize=lambda value: one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     environment.filters |= {
-        "percent": percent,
+        "percent": lambda value: _unbroken(percent(value)),
         "seconds": seconds,
         "data_uri": _data_uri,
         "listed": _listed,
@@ -50,7 +51,12 @@ def _data_uri(jpeg: bytes) -> str:
 
 def _whole(sentence: str) -> str:
     """Return a sentence of ours in full, where other text is cut after a few hundred characters."""
-    return escape(one_line(sentence, MAX_SENTENCE).replace(" %", "\N{NO-BREAK SPACE}%"))
+    return escape(re.sub(r"(?<=[ \[])-(?=\d)", "\N{MINUS SIGN}", _unbroken(one_line(sentence, MAX_SENTENCE))))
+
+
+def _unbroken(text: str) -> str:
+    """Return text in which no line ends between a number and its percent sign."""
+    return re.sub(r"(?<=\d) %(?!})", "\N{NO-BREAK SPACE}%", text)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -82,6 +82,7 @@ def train(
         with run.progress.step(name, total, "examples", done=done) as step:
             while not run.state.stop_reason and not stop.requested():
                 run.epoch(step, stop)
+                step.total = run.state.planned * len(task.train.y)  # a budget may give another number of epochs
         if stop.requested() and not run.state.stop_reason:
             run.save()
             stop.raise_()

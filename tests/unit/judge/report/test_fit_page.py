@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -60,7 +61,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if "style" not in self.open:
-            self.text.append(data)
+            self.text.append(data.replace("\N{NO-BREAK SPACE}", " "))
 
 
 def jpeg() -> bytes:
@@ -260,3 +261,31 @@ def test_jinja_is_not_imported_before_it_is_needed() -> None:
     heavy = ["jinja2", "PIL", "scipy", "torch"]
     code = f"import headstart.judge.report.fit_page, sys; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("right", "tone"), [(36, "ours"), (20, "behind")])
+def test_the_page_of_a_training_names_its_steps_and_shows_whether_it_lost(right: int, tone: str) -> None:
+    training = {
+        "history": [{"loss": 0.7}, {"loss": 0.4}], "epochs": 1, "planned": 1, "best": 1, "why": "epochs",
+        "images": 80, "images_per_second": 9.0,
+    }  # fmt: skip
+    confusion = np.array([[right, 40 - right], [40 - right, right]])
+    more = {"seconds": {"total": 9.0, "read": 1.0, "extract": 1.0, "head": 2.0, "tune": 5.0}, "training": training}
+    more |= {
+        "arch": "arch:lenet5",
+        "size": [32, 32],
+        "gate": {"passed": tone == "ours"},
+        "task": "audio-classification",
+    }
+    page = render(
+        replace(
+            report_of(["a", "b"], confusion),
+            result=result_of(["a", "b"], confusion, **more),
+            verdict="-6.3 points, 9 %",
+        )
+    )
+    assert page.count(f'class="{tone}"') == 2 and page.count('class="base"') == 4
+    for step in ("training the network", "testing the network", "fitting the simple baseline"):
+        assert f"</span>{step} <b>" in page
+    assert "\N{MINUS SIGN}6.3" not in page.replace("\N{MINUS SIGN}6.3 points, 9\N{NO-BREAK SPACE}%", "")
+    assert "photo" not in page and "tuning <b>" not in page
