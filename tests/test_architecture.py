@@ -23,7 +23,7 @@ ORDER = {
     "data.audio": "lengths limits decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",
     "sources": "layers base checkpoints hub keras networks uri registry graphs text providers catalogue",
-    "sources.checkpoints": "align keras_file safetensors read load source_folder",
+    "sources.checkpoints": "align keras_file safetensors index pickled storages read load parts subtree source_folder",
     "sources.hub": "client repository",
     "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source stages"
     " transformers_networks two_step",

@@ -11,7 +11,7 @@ from typing import Any, cast
 from headstart.base.errors import UsageError, did_you_mean, missing_extra
 from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
-from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Spec, parse, refuse_long_texts
+from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Spec, parse, refuse_long_texts, split_part
 
 __all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
 
@@ -76,7 +76,7 @@ def _opened(spec: Spec, weights: str, *, seed: int, arch: str | None, size: int 
             refuse_long_texts(spec, long)
         sized = {"long": long}
     if weights not in WEIGHTS:
-        if not Path(weights).expanduser().exists():
+        if not split_part(weights)[0].exists():
             raise UsageError(
                 f"weights must be {', '.join(WEIGHTS)} or the path of a checkpoint",
                 repr(weights),

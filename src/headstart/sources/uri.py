@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from headstart.base.errors import SourceError, did_you_mean
 
@@ -76,6 +77,16 @@ def parse(uri: str) -> Spec:
             "a source must be named provider:name[@revision]", repr(uri), f"write for instance {provider}:{example}"
         )
     return Spec(provider, name, revision or None)
+
+
+def split_part(name: str) -> tuple[Path, str]:
+    """Return the file of `PATH#PART`, and the part of it that is meant: the path alone where a file has that name."""
+    whole = Path(name).expanduser()
+    places = [place for place, letter in enumerate(name) if letter == "#" and 0 < place < len(name) - 1]
+    if whole.exists() or not places:
+        return whole, ""
+    place = next((place for place in reversed(places) if Path(name[:place]).expanduser().exists()), places[-1])
+    return Path(name[:place]).expanduser(), name[place + 1 :]
 
 
 def refuse_revision(spec: Spec, why: str) -> None:

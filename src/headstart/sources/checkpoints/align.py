@@ -71,12 +71,7 @@ def align(checkpoint: Shapes, expected: Shapes, *, ordered: bool = True) -> Alig
         raise Misaligned(_count_difference(checkpoint, expected), checkpoint, expected)
     stripped = strip_prefixes(checkpoint, expected)
     if stripped.keys() == expected.keys():
-        wrong = [
-            f"{stripped[name]} {checkpoint[stripped[name]]} for {shape}"
-            for name, shape in expected.items()
-            if checkpoint[stripped[name]] != shape
-        ]
-        if wrong:
+        if wrong := _of_another_shape(checkpoint, expected, stripped):
             listed = f"{len(wrong)} of the right name and another shape: {list_some(wrong)}"
             raise Misaligned(listed, checkpoint, expected)
         taken = stripped_prefix(checkpoint, expected)
@@ -105,22 +100,22 @@ def strip_prefixes(checkpoint: Iterable[str], expected: Iterable[str]) -> dict[s
     theirs, ours = list(checkpoint), list(expected)
     taken = stripped_prefix(theirs, ours)
     names = {name.removeprefix(taken): name for name in theirs}
-    prefix = _common(ours)
-    if prefix and _common(names) != prefix:
+    prefix = common_prefix(ours)
+    if prefix and common_prefix(names) != prefix:
         names = {f"{prefix}.{name}": was for name, was in names.items()}
     return names
 
 
 def stripped_prefix(checkpoint: Iterable[str], expected: Iterable[str]) -> str:
     """Return what programs put before every name of `checkpoint`, and `expected` does not have; empty for nothing."""
-    names, own, taken = list(checkpoint), _common(expected), ""
-    while (prefix := _common(names)) and prefix != own:
+    names, own, taken = list(checkpoint), common_prefix(expected), ""
+    while (prefix := common_prefix(names)) and prefix != own:
         taken += f"{prefix}."
         names = [name.removeprefix(f"{prefix}.") for name in names]
     return taken
 
 
-def _common(names: Iterable[str]) -> str:
+def common_prefix(names: Iterable[str]) -> str:
     """Return the known prefix that every name has; empty for none."""
     first = {name.partition(".")[0] for name in names if "." in name} | {"" for name in names if "." not in name}
     (only,) = first if len(first) == 1 else ("",)
@@ -221,7 +216,18 @@ def _count_difference(checkpoint: Shapes, expected: Shapes) -> str:
     extra = [was for name, was in names.items() if name not in expected]
     if len(missing) == len(expected):
         return f"{len(checkpoint)} tensors for {len(expected)}; {_first_difference(checkpoint, expected)}"
-    return f"{len(missing)} missing{_listed(missing)} and {len(extra)} extra{_listed(extra)}"
+    wrong = _of_another_shape(checkpoint, expected, names)
+    also = f", {len(wrong)} of another shape{_listed(wrong)}" if wrong else ""
+    return f"{len(missing)} missing{_listed(missing)} and {len(extra)} extra{_listed(extra)}{also}"
+
+
+def _of_another_shape(checkpoint: Shapes, expected: Shapes, names: Mapping[str, str]) -> list[str]:
+    """Return the tensors of the right name and another shape, with both; `names` are the checkpoint's, by ours."""
+    return [
+        f"{names[name]} {checkpoint[names[name]]} for {shape}"
+        for name, shape in expected.items()
+        if name in names and checkpoint[names[name]] != shape
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:

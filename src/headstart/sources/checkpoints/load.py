@@ -50,10 +50,10 @@ def load_checkpoint(body: nn.Module, checkpoint: CheckpointTensors, *, where: st
             f"{where} must fit the architecture tensor by tensor", error, f"{NAME_ANOTHER}; both lists are in {lists}"
         ) from error
     state = {name: tensors[source].to(expected[name].dtype) for name, source in alignment.pairs.items()}
-    check_finite({alignment.pairs[name]: tensor for name, tensor in state.items()}, where=where)
+    check_finite({checkpoint.prefix + alignment.pairs[name]: tensor for name, tensor in state.items()}, where=where)
     for name, tensor in state.items():
         if role(name) == "variance" and (tensor < 0).any():
-            found = f"one in {alignment.pairs[name]}, matched by {alignment.method}"
+            found = f"one in {checkpoint.prefix}{alignment.pairs[name]}, matched by {alignment.method}"
             raise SourceError(f"{where} must hold no variance below zero", found, NAME_ANOTHER)
     missing, unexpected = body.load_state_dict(state, strict=False)
     left = [name for name in missing if name not in head and not name.endswith(COUNTER)]
@@ -73,14 +73,14 @@ def match(
     try:
         return align(checkpoint, expected, ordered=ordered), ()
     except Misaligned as error:
-        first = error
+        first = whole = error
     body = {name: shape for name, shape in expected.items() if name not in head}
     for dropped in _heads(checkpoint, expected, head) if head else ():
         remaining = {name: shape for name, shape in checkpoint.items() if name not in dropped}
         try:
             return align(remaining, body, ordered=ordered), dropped
         except Misaligned as error:
-            first = error if dropped else first
+            first = error if dropped and first is whole else first  # the likeliest classifier is tried first
     raise first
 
 

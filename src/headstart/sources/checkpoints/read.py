@@ -1,6 +1,6 @@
 """Released checkpoints: the named tensors of a file, whatever wraps them, with what was taken off said.
 
-The archive of a PyTorch checkpoint is checked before torch reads it, and torch reads it without running anything.
+The archive of a PyTorch checkpoint is checked before it is read, and nothing in it is run.
 Imports torch.
 """
 
@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import pickletools
 import re
-import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
 from torch import Tensor
 
 from headstart.base.errors import SourceError, list_some, refusing
 from headstart.sources.checkpoints.keras_file import SUFFIXES
-from headstart.sources.checkpoints.safetensors import MAX_AXES, MAX_NAME, MAX_TENSORS, UnsoundFile, read_safetensors
+from headstart.sources.checkpoints.pickled import Record, Stored
+from headstart.sources.checkpoints.safetensors import (
+    MAX_NAME,
+    MAX_TENSORS,
+    UnsoundFile,
+    check_safetensors,
+    read_safetensors,
+)  # fmt: skip
+from headstart.sources.checkpoints.storages import LOCAL_HEADER, fetch, read_archive, read_older
 
 WRAPPERS = (
     "state_dict_ema", "model_ema", "ema_state_dict", "params_ema",
@@ -37,7 +44,6 @@ SAVE = "save the network's state_dict as safetensors, and name that file"
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How torch's older form starts: the pickle of its magic number."""
-LOCAL_HEADER = 30
 MAX_DIRECTORY_BYTES = 100 * MAX_TENSORS
 """Of the list of members of an archive."""
 MAX_PICKLE_BYTES = 1 << 19
@@ -46,10 +52,6 @@ MAX_STEPS = 100_000
 """Of that pickle, each a step of Python for torch: some 2,700 tensors; in a large file one for each 256 bytes of it."""
 MAX_READS = 1 << 18
 """How often the reader of torch's older form may turn to the file: once or twice for each step of its pickles."""
-MAX_SHARING = 4
-"""How many times the bytes of a file its tensors may come to; some networks use one tensor twice."""
-BUILDERS = (b"bytearray\n", b"_codecs\n")
-"""What a pickle must not name, though torch would call it: it takes any memory and time for a few bytes."""
 REMEDY = "get the file again from where it came from"
 CONVERT = "load it where you trust its author, and save its state_dict as safetensors"
 
@@ -61,19 +63,62 @@ class CheckpointTensors:
     tensors: dict[str, Tensor]
     notes: tuple[str, ...] = ()  # what was taken off around them, one line each
     ordered: bool = True  # whether that order is the one they were written in; safetensors sorts by name
+    prefix: str = ""  # what stood before every name
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a checkpoint holds, before its numbers are read: containers with a `Stored` for each tensor."""
+
+    tree: Any
+    fetch: Callable[[Mapping[str, Stored]], dict[str, Tensor]]  # reads the tensors that are asked for, by any names
+    ordered: bool = True
 
 
 def read_checkpoint(path: Path) -> CheckpointTensors:
-    """Return the named tensors of a safetensors or PyTorch file; nothing in it is run.
+    """Return the named tensors of a safetensors or PyTorch file, as `unwrap` finds them; nothing in it is run.
 
     SourceError: another format, a damaged file, code in it, or no network in it; the message says what to do.
+    """
+    contents = read_file(path)
+    stored, notes = unwrap(contents.tree, where=str(path))
+    return CheckpointTensors(contents.fetch(stored), notes, contents.ordered)
+
+
+def read_file(path: Path) -> Contents:
+    """Return what a safetensors or PyTorch file holds; nothing in it is run.
+
+    SourceError: another format, a damaged file, or code in it.
     """
     with path.open("rb") as file:
         start = file.read(16)
     _refuse_others(path, start)
     if path.suffix == ".safetensors" or start[8:9] == b"{":
-        return CheckpointTensors(read_safetensors(path), ordered=False)
+        return _read_safetensors(path)
     return read_pth(path)
+
+
+def _read_safetensors(path: Path) -> Contents:
+    names = check_safetensors(path)
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        parts = {name: file.get_slice(name) for name in names}
+        tree = {
+            name: Stored(tuple(part.get_shape()), "float" if "F" in part.get_dtype() else "whole", (path, name))
+            for name, part in parts.items()
+        }
+    return Contents(tree, partial(_fetch_safetensors, path), ordered=False)
+
+
+def _fetch_safetensors(path: Path, stored: Mapping[str, Stored]) -> dict[str, Tensor]:
+    from safetensors import safe_open
+
+    with (
+        refusing(lambda reason: SourceError(f"{path} must be a sound safetensors file", reason, REMEDY)),
+        safe_open(path, "pt") as file,
+    ):
+        return {name: file.get_tensor(entry.place[1]) for name, entry in stored.items()}
 
 
 def read_repository(paths: Sequence[Path]) -> dict[str, Tensor]:
@@ -85,34 +130,50 @@ def read_repository(paths: Sequence[Path]) -> dict[str, Tensor]:
     if first.suffix == ".safetensors":
         state = {name: tensor for path in paths for name, tensor in read_safetensors(path).items()}
     else:
-        state = read_pth(first).tensors
+        state = read_checkpoint(first).tensors
     check_finite(state, where=str(first))
     return state
 
 
-def unwrap(content: Any, *, where: str) -> CheckpointTensors:
-    """Return the named tensors in what a training program saved around them; SourceError where there are none."""
+def unwrap(content: Any, *, where: str) -> tuple[dict[str, Stored], tuple[str, ...]]:
+    """Return the named tensors in what a training program saved around them, and what was taken off, said.
+
+    Records beside them are left out. SourceError: there are no named tensors, or something else among them.
+    """
     trail: list[str] = []
-    while len(trail) < MAX_WRAPPERS and isinstance(content, Mapping) and not _is_network(content):
+    while len(trail) < MAX_WRAPPERS and isinstance(content, Mapping) and not _network(content):
         name = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
         if name is None:
             break
         content = content[name]
         trail.append(name)
-    if not isinstance(content, Mapping) or not _is_network(content):
+    if not isinstance(content, Mapping) or not _network(content):
+        whole = next((part for part in (content, *_values(content)) if isinstance(part, Record)), None)
+        if whole is not None and not whole:
+            raise SourceError(
+                f"{where} must hold tensors and nothing that runs",
+                f"{whole.kind}, which could run code; nothing was run",
+                f"get it as safetensors, or {CONVERT}",
+            )
         raise SourceError(f"{where} must hold named tensors", _describe(content), SAVE)
     notes = (f"weights taken from {'.'.join(trail)} of the checkpoint",) if trail else ()
-    return CheckpointTensors(dict(content), notes)
+    return _network(content), notes
 
 
-def _is_network(content: Mapping[Any, Any]) -> bool:
-    return bool(content) and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+def _values(content: Any) -> tuple[Any, ...]:
+    return tuple(content.values()) if isinstance(content, Mapping) else ()
+
+
+def _network(content: Mapping[Any, Any]) -> dict[str, Stored]:
+    """Return the tensors of a mapping that holds nothing but tensors and records; none of any other."""
+    plain = all(isinstance(value, Stored) or (isinstance(value, Record) and not value) for value in content.values())
+    return {name: value for name, value in content.items() if isinstance(value, Stored)} if plain else {}
 
 
 def _describe(content: Any) -> str:
     if not isinstance(content, Mapping):
-        return f"a {type(content).__name__}"
-    odd = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Tensor)]
+        return "a Tensor" if isinstance(content, Stored) else f"a {type(content).__name__}"
+    odd = [f"{name} ({type(value).__name__})" for name, value in content.items() if not isinstance(value, Stored)]
     return list_some(odd) or "nothing"
 
 
@@ -150,24 +211,30 @@ def check_finite(state: Mapping[str, Tensor], *, where: str) -> None:
         )
 
 
-def read_pth(path: Path) -> CheckpointTensors:
-    """Return the named tensors of a PyTorch checkpoint, as `unwrap` does.
+def read_pth(path: Path) -> Contents:
+    """Return what a PyTorch checkpoint holds.
 
-    Nothing in the file is run: torch reads it with `weights_only`, and what that refuses is refused here. SourceError:
-    the file is damaged, its archive is not what it says, it holds code or objects, or tensors larger than itself.
+    Nothing in the file is run, and its records are left unread (`pickled`). SourceError: the file is damaged, its
+    archive is not what it says, or it calls what could run code.
     """
-    with refusing(lambda reason: _refusal(path, reason)), path.open("rb") as file, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+    with refusing(lambda reason: _refusal(path, reason)), path.open("rb") as file:
         start = file.read(len(LEGACY))
         if start.startswith(ZIP):
             check_archive(file)
-        elif start != LEGACY:
+            tree, places = read_archive(file)
+        elif start == LEGACY:
+            size = file.seek(0, 2)
+            file.seek(0)
+            bounded: Any = _Bounded(file, steps=MAX_READS, most=size)
+            tree, places = read_older(bounded, size)
+        else:
             raise UnsoundFile(f"{_kind(start)}, neither a PyTorch archive nor its older form")
-        source: Any = path if start.startswith(ZIP) else _Bounded(file, steps=MAX_READS)
-        file.seek(0)
-        checkpoint = unwrap(torch.load(source, map_location="cpu", weights_only=True), where=str(path))
-        _check_tensors(checkpoint.tensors, path.stat().st_size)
-    return checkpoint
+
+    def fetched(tensors: Mapping[str, Stored]) -> dict[str, Tensor]:
+        with refusing(lambda reason: _refusal(path, reason)), path.open("rb") as file:
+            return fetch(file, places, tensors)
+
+    return Contents(tree, fetched)
 
 
 class _Bounded:
@@ -189,30 +256,12 @@ class _Bounded:
 
     def readline(self) -> bytes:
         self._left -= 1
-        line = self._file.readline(MAX_NAME)
-        if line in BUILDERS:
-            raise UnsoundFile(f"{line.decode().strip()}, which is no tensor")
-        return line
+        return self._file.readline(MAX_NAME)
 
 
 def _bounded(file: BinaryIO, most: int) -> Any:
     """Return a file for zipfile, which reads the whole directory of an archive at once, whatever its size."""
     return _Bounded(file, steps=1 << 40, most=most)
-
-
-def _check_tensors(tensors: Mapping[str, Tensor], size: int) -> None:
-    """Raise UnsoundFile unless tensors are plain ones, whose numbers lie in their file of `size` bytes."""
-    if len(tensors) > MAX_TENSORS:
-        raise UnsoundFile(f"{len(tensors):,} tensors, more than the {MAX_TENSORS:,} that are read")
-    left = MAX_SHARING * size
-    for name, tensor in tensors.items():
-        plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
-        if len(name) > MAX_NAME or not plain or tensor.device.type != "cpu" or tensor.is_quantized:
-            raise UnsoundFile(f"tensor {name[:MAX_NAME]!r}, which is no plain one")
-        needed = tensor.numel() * tensor.element_size()
-        left -= needed
-        if left < 0 or needed > tensor.untyped_storage().nbytes() or tensor.ndim > MAX_AXES:
-            raise UnsoundFile(f"tensor {name!r} of shape {tuple(tensor.shape)}, more numbers than the file holds")
 
 
 def _kind(start: bytes) -> str:
@@ -245,9 +294,7 @@ def check_archive(file: BinaryIO) -> None:
 
 
 def _check_pickles(pickles: Sequence[bytes], most: int) -> None:
-    """Raise UnsoundFile where pickles have more steps, or name what builds anything from a few bytes."""
-    if named := [name for name in BUILDERS if any(name in data for data in pickles)]:
-        raise UnsoundFile(f"{named[0].decode().strip()}, which is no tensor")
+    """Raise UnsoundFile where pickles have more steps than `most`."""
     if next(islice(chain.from_iterable(map(pickletools.genops, pickles)), most, None), None) is not None:
         raise UnsoundFile(f"a pickle of more than {most:,} steps, more than are read")
 
@@ -280,5 +327,5 @@ def _refusal(path: Path, reason: str) -> SourceError:
         )
     if "TorchScript" in reason:
         return SourceError(f"{path} must hold tensors and nothing that runs", "a TorchScript program", CONVERT)
-    first = reason.rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
+    first = reason.partition("\n")[0]
     return SourceError(f"{path} must be a sound PyTorch checkpoint", first, REMEDY)

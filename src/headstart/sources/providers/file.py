@@ -18,19 +18,20 @@ from headstart.base.hashing import sha256_file, sha256_json
 from headstart.base.schema import build_dataclass
 from headstart.sources.base import Identity
 from headstart.sources.checkpoints import source_folder
+from headstart.sources.checkpoints.index import files_of, find_weights
 from headstart.sources.checkpoints.keras_file import SUFFIXES
 from headstart.sources.checkpoints.source_folder import SourceDescription
 from headstart.sources.layers import Tap
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
-from headstart.sources.uri import Spec
+from headstart.sources.uri import Spec, split_part
 
 if TYPE_CHECKING:
     from torch import nn
 
     from headstart.sources.checkpoints.load import Loaded
 
-READING = 1
+READING = 2
 """Counts up when the same checkpoint and architecture come to be matched otherwise."""
 
 
@@ -40,11 +41,13 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, 
     A folder names its architecture itself. `size` is the side of the input in pixels, where the architecture leaves it
     open. SourceError: no such file, no architecture, or the two do not fit.
     """
-    path = Path(spec.name).expanduser()
-    if path.is_dir():
+    path, part = split_part(spec.name)
+    if path.is_dir() and (arch is None or (path / source_folder.DESCRIPTION).exists()):
         if arch is not None:
             raise SourceError(f"{path} names its own architecture", f"--arch {arch}", "leave --arch out")
         return open_folder(path, spec.uri, weights=weights, seed=seed)
+    if path.is_dir():
+        path = find_weights(path)
     if not path.is_file():
         near = [other.name for other in path.parent.glob("*")]
         raise SourceError(f"{path} must exist", "no such file", f"name another{did_you_mean(path.name, near)}")
@@ -55,7 +58,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, 
     shell = open_shell(arch, weights, seed, size=size)
     if weights == "none":
         return with_build(shell, replace(shell.identity, uri=spec.uri, arch=arch), shell.module)
-    return open_checkpoint(path, spec.uri, shell, arch)
+    return open_checkpoint(path, spec.uri, shell, arch, part)
 
 
 def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSource:
@@ -115,11 +118,14 @@ def with_build(shell: TorchSource, identity: Identity, build: Callable[[], nn.Mo
     return TorchSource(identity, shell.preprocessing, shell.taps, build, more=shell.more)
 
 
-def open_checkpoint(path: Path, uri: str, shell: TorchSource, arch: str) -> TorchSource:
-    """Return `shell`, of the URI `arch`, with the weights of a checkpoint; SourceError where they do not fit."""
-    digest = sha256_file(path)
-    build = cache(lambda: load_into(shell, path, digest))
-    key = sha256_json({"reading": READING, "weights": digest, "architecture": shell.identity.sha256})
+def open_checkpoint(path: Path, uri: str, shell: TorchSource, arch: str, part: str = "") -> TorchSource:
+    """Return `shell`, of the URI `arch`, with the weights of a checkpoint; SourceError where they do not fit.
+
+    `part` is the prefix of its tensors that the user names, where several networks lie in it.
+    """
+    digest = _digest(path)
+    build = cache(lambda: load_into(shell, path, digest, part))
+    key = sha256_json({"reading": READING, "weights": digest, "architecture": shell.identity.sha256, "part": part})
     record = cache_dir() / "sources" / f"{key}.json"
     if (fit := read_record(record)) is None:
         loaded = build()[1]
@@ -131,7 +137,7 @@ def open_checkpoint(path: Path, uri: str, shell: TorchSource, arch: str) -> Torc
         classes=shell.identity.classes if fit["classifier"] else 0,
         licence="not stated",
         revision="",
-        sha256=digest,
+        sha256=sha256_json([digest, part]) if part else digest,
         trained_on=f"not stated (weights in {path.name})",
         arch=arch,
         notes=tuple(fit["notes"]),
@@ -139,13 +145,20 @@ def open_checkpoint(path: Path, uri: str, shell: TorchSource, arch: str) -> Torc
     return with_build(shell, identity, lambda: build()[0])
 
 
-def load_into(shell: TorchSource, path: Path, digest: str) -> tuple[nn.Module, Loaded]:
+def _digest(path: Path) -> str:
+    """Return the sha256 of a checkpoint: of its file, or of those of an index and of the parts that it names."""
+    digests = [sha256_file(file) for file in files_of(path)]
+    return sha256_json(digests) if len(digests) > 1 else digests[0]
+
+
+def load_into(shell: TorchSource, path: Path, digest: str, part: str) -> tuple[nn.Module, Loaded]:
     """Return the architecture's module with the weights of `path` in it, and what they brought.
 
     SourceError: the file is not the one of that sha256 any more, is unsound, or does not fit.
     """
-    from headstart.sources.checkpoints.load import load_checkpoint
-    from headstart.sources.checkpoints.read import read_checkpoint
+    from headstart.sources.checkpoints.load import classifier_names, load_checkpoint
+    from headstart.sources.checkpoints.parts import read_contents
+    from headstart.sources.checkpoints.subtree import choose
 
     provider, _, name = shell.info.uri.partition(":")
     if provider == "keras" and path.suffix in SUFFIXES:
@@ -153,7 +166,8 @@ def load_into(shell: TorchSource, path: Path, digest: str) -> tuple[nn.Module, L
 
         return load_file(name, shell.preprocessing.size[0], path)
     body = shell.module()
-    checkpoint = read_checkpoint(path)
-    if sha256_file(path) != digest:
+    expected = {name: tuple(tensor.shape) for name, tensor in body.state_dict().items()}
+    checkpoint = choose(read_contents(path), expected, classifier_names(body), part=part, where=str(path))
+    if _digest(path) != digest:
         raise SourceError(f"{path} must stay as it is while it is in use", "another file", "open it again")
     return body, load_checkpoint(body, checkpoint, where=str(path))

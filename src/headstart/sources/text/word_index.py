@@ -1,7 +1,7 @@
 """Files of word vectors, indexed once: where each word stands, so that only the words that occur are ever read.
 
 GloVe text (`word v1 … vN`, no header), word2vec text (a header of count and dimension) and word2vec binary are told
-apart by what they hold; each may be packed with gzip.
+apart by what they hold; each may be packed with gzip, or lie in a zip archive.
 """
 
 from __future__ import annotations
@@ -9,34 +9,37 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
-import zlib
+import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from hashlib import blake2b, file_digest, sha256
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
 from headstart.base.disk import TEMPORARY, reraise_disk_errors, write_atomic
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, list_some, refusing
 from headstart.base.hashing import sha256_file, sha256_json
 
-RECIPE = 1
+RECIPE = 2
 """Counts up when an index comes to hold something else."""
 CHUNK_BYTES = 2**24  # bytes that are read at a time
 SAMPLED_LINES = 100  # lines from which the dimension is found
 MAX_BROKEN_SHARE = 0.01
 MAX_WORD_BYTES = 2000  # bytes; a longer "word" of a binary file says that its header lies
-GZIP = b"\x1f\x8b"
+GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+MAX_GROWTH = 100
+"""How many times its size a packed file may unpack to; word vectors come to about 3."""
+LEAST_GROWN = 4 << 20
+"""Bytes that any packed file may unpack to."""
 WRITE_AGAIN = "fetch it again, or remove the broken lines"
 _NUMERIC = np.ones(256, dtype=bool)
-_NUMERIC[list(b"0123456789+-.eE ")] = False
+_NUMERIC[list(b"0123456789+-.eE \t")] = False
 
 
 @dataclass(frozen=True)
@@ -79,28 +82,31 @@ class _Lines:
     number: int = 1
 
 
-def open_index(path: Path) -> WordIndex:
+def open_index(path: Path, member: str = "") -> WordIndex:
     """Return the index of a file of word vectors, from the cache where the file is as it was.
 
-    SourceError: there is no such file, it holds no word vectors, or more than 1 % of its lines are broken. UsageError:
-    the cache cannot be written.
+    `member` is the file meant in a zip archive; one that holds a single file needs none. SourceError: there is no such
+    file, it holds no word vectors, or more than 1 % of its lines are broken. UsageError: the cache cannot be written.
     """
     if not path.is_file():
         raise SourceError("words:PATH must be a file of word vectors", f"no file {path}", "check the path")
     state = path.stat()
     # Writing into a file moves its ctime, which no ordinary tool can set back.
-    key = [RECIPE, str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+    key = [RECIPE, str(path.resolve()), member, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
     folder = cache_dir() / "words"
     cached = folder / f"{sha256_json(key)}.safetensors"
     with path.open("rb") as file:
-        packed = file.read(2) == GZIP
+        start = file.read(4)
+    packed = start == ZIP or start.startswith(GZIP)
     plain = cached.with_suffix(".plain") if packed else path
     if (cached_index := _read(cached, plain)) is not None:
         return cached_index
+    if member and start != ZIP:
+        raise SourceError(f"{path} must be a zip archive to hold {member!r}", "none", f"write words:{path}")
     folder.mkdir(parents=True, exist_ok=True)
     if packed:
-        _unpack(path, plain)
-    index = _scan(plain, path)
+        _unpack(path, plain, member, zipped=start == ZIP)
+    index = _scan(plain, path, member)
     _write(cached, index)
     return index
 
@@ -131,27 +137,60 @@ def _write(path: Path, index: WordIndex) -> None:
     write_atomic(path, save(arrays, metadata={"about": json.dumps(asdict(index.about))}))
 
 
-def _unpack(path: Path, plain: Path) -> None:
-    """Write what gzip packed beside the index, once, so that single words can be reached."""
+def _unpack(path: Path, plain: Path, member: str, *, zipped: bool) -> None:
+    """Write what gzip or zip packed beside the index, once, so that single words can be reached.
+
+    SourceError: the archive is damaged, holds no such file or several, or grows beyond `MAX_GROWTH` times its size.
+    """
     part = plain.with_name(f"{TEMPORARY}{os.getpid()}-{plain.name}")
+    size = path.stat().st_size
+    most, kind = max(MAX_GROWTH * size, LEAST_GROWN), "zip" if zipped else "gzip"
     try:
-        with reraise_disk_errors(plain, path.stat().st_size), gzip.open(path) as packed, part.open("wb") as file:
-            shutil.copyfileobj(packed, file, CHUNK_BYTES)
+        with (
+            refusing(lambda reason: SourceError(f"{path} must be a whole {kind} file", reason, "fetch it again")),
+            reraise_disk_errors(plain, size),
+            ExitStack() as opened,
+        ):
+            stream = _member(path, member, opened) if zipped else opened.enter_context(gzip.GzipFile(path))
+            with part.open("wb") as file:
+                while (data := stream.read(CHUNK_BYTES)) and most >= 0:
+                    most -= file.write(data)
+            if most < 0:
+                grown = f"more than {max(MAX_GROWTH * size, LEAST_GROWN):,} bytes from {size:,}"
+                must = f"{path} must unpack to {MAX_GROWTH} times its size at most"
+                raise SourceError(must, grown, "name another file")
         part.replace(plain)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise SourceError(f"{path} must be a whole gzip file", error, "fetch it again") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def _scan(plain: Path, original: Path) -> WordIndex:
+def _member(path: Path, member: str, opened: ExitStack) -> IO[bytes] | gzip.GzipFile:
+    """Return a member of a zip archive, as it is unpacked; it may itself be packed with gzip."""
+    archive = opened.enter_context(zipfile.ZipFile(path))
+    names = [
+        info.filename for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX/")
+    ]
+    meant = [name for name in names if member in ("", name, name.rpartition("/")[2])]
+    if len(meant) != 1:
+        wanted = f"the file {member!r}" if member else "one file of word vectors"
+        example = meant[0] if meant else names[0] if names else "MEMBER"
+        raise SourceError(
+            f"{path} must hold {wanted}", list_some(meant or names, 8) or "none", f"write words:{path}#{example}"
+        )
+    stream = opened.enter_context(archive.open(meant[0]))
+    packed = stream.read(len(GZIP)) == GZIP
+    stream.seek(0)
+    return opened.enter_context(gzip.GzipFile(fileobj=stream)) if packed else stream
+
+
+def _scan(plain: Path, original: Path, member: str) -> WordIndex:
     with plain.open("rb") as file:
         form, start, counted, width = _form(file, original)
         file.seek(0)
         lines, digest = _text(file, start, width) if form == "text" else _binary(file, start, width, original)
     if plain != original:
-        digest = sha256_file(original)
+        digest = sha256_json([sha256_file(original), member]) if member else sha256_file(original)
     starts, ends = np.concatenate(lines.starts), np.concatenate(lines.ends)
     sizes, hashes = np.concatenate(lines.sizes), np.concatenate(lines.hashes)
     if not len(starts):
@@ -165,8 +204,10 @@ def _scan(plain: Path, original: Path) -> WordIndex:
     notes = notes if lines.broken else []
     if counted is not None and counted != lines.seen:
         notes.append(f"The header of {original} says {counted:,} words; it holds {lines.seen:,}.")
-    about = WordFileInfo(form, len(starts), width, digest, lines.broken, tuple(notes))
     order = np.argsort(hashes, kind="stable")
+    again = int((np.diff(hashes[order]) == 0).sum())
+    notes += [f"{again:,} words of {original} stand there more than once; the first of each is used."] * (again > 0)
+    about = WordFileInfo(form, len(starts), width, digest, lines.broken, tuple(notes))
     ranks = np.arange(len(starts), dtype=np.int32)
     return WordIndex(plain, about, hashes[order], starts[order], ends[order], sizes[order], ranks[order])
 
@@ -206,7 +247,7 @@ def _header(line: bytes) -> tuple[int, int] | None:
 
 def _width(line: bytes) -> int:
     """Return how many numbers stand at the end of a line of text; 0 where it is no such line."""
-    parts = line.rstrip(b" \r\n").split(b" ")
+    parts = line.rstrip(b" \t\r\n").replace(b"\t", b" ").split(b" ")
     count = 0
     for part in reversed(parts[1:]):
         try:
@@ -249,9 +290,9 @@ def _take_lines(data: bytes, width: int, lines: _Lines) -> None:
     breaks = np.flatnonzero(characters == 10)
     starts = np.concatenate([[0], breaks[:-1] + 1])
     ends = breaks.copy()
-    for mark in (13, 32):  # a carriage return, or the space that some writers leave at the end of a line
-        ends -= (ends > starts) & (characters[np.maximum(ends - 1, 0)] == mark)
-    spaces = np.flatnonzero(characters == 32)
+    for marks in ((13,), (32, 9)):  # a carriage return, or the space that some writers leave at the end of a line
+        ends -= (ends > starts) & np.isin(characters[np.maximum(ends - 1, 0)], marks)
+    spaces = np.flatnonzero((characters == 32) | (characters == 9))
     low, high = np.searchsorted(spaces, starts), np.searchsorted(spaces, ends)
     count = high - low
     enough = count >= width

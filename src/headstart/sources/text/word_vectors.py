@@ -121,6 +121,6 @@ def _parsed(data: bytes) -> NDArray[np.float32]:
     """Return the numbers in a line; none where one of them is no number."""
     try:
         with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
-            return np.array(data.split(b" "), dtype=np.float32)
+            return np.array(data.replace(b"\t", b" ").split(b" "), dtype=np.float32)
     except ValueError:
         return np.empty(0, dtype=np.float32)

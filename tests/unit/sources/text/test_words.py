@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,14 @@ def lines(words: list[str] = WORDS, end: str = "\n") -> str:
     return "".join(f"{word} {' '.join(f'{value:.4f}' for value in row)}{end}" for word, row in rows)
 
 
+def zipped(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
 def write(folder: Path, form: str) -> Path:
     path = folder / f"vectors.{form}"
     head = f"{len(WORDS)} {WIDTH}\n".encode()
@@ -39,6 +50,10 @@ def write(folder: Path, form: str) -> Path:
         "trailing": head + lines(end=" \n").encode(),
         "text": head + lines().encode(),
         "gz": gzip.compress(lines().encode()),
+        "tabs": lines().replace("new york", "new_york").replace(" ", "\t").encode(),
+        "zip": zipped({"__MACOSX/._a.txt": b"x", "folder/a.txt": lines().encode()}),
+        "gz.zip": zipped({"a.txt.gz": gzip.compress(lines().encode())}),
+        "bin.gz": gzip.compress(f"{len(plain)} {WIDTH}\n".encode() + records),
         "bin": f"{len(plain)} {WIDTH}\n".encode() + records,
     }
     path.write_bytes(contents[form])
@@ -52,7 +67,7 @@ def vector_of(source: WordSource, word: str) -> np.ndarray:
     return run()([tokens])[0, :WIDTH]
 
 
-@pytest.mark.parametrize("form", ["glove", "crlf", "trailing", "text", "gz", "bin"])
+@pytest.mark.parametrize("form", ["glove", "crlf", "trailing", "text", "gz", "bin", "tabs", "zip", "gz.zip", "bin.gz"])
 def test_every_format_gives_the_same_vectors(tmp_path: Path, form: str) -> None:
     source = open_source(f"words:{write(tmp_path, form)}")
     assert isinstance(source, WordSource) and source.info.notes == ()
@@ -159,6 +174,45 @@ def test_absent_files_and_cut_gzip_are_named(tmp_path: Path) -> None:
         (tmp_path / "cut.gz").write_bytes(damaged)
         with pytest.raises(SourceError, match="must be a whole gzip file"):
             open_source(f"words:{tmp_path / 'cut.gz'}")
+
+
+def test_of_several_files_in_an_archive_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "two.zip"
+    path.write_bytes(zipped({"d/a.txt": lines().encode(), "d/b.txt": lines(WORDS[:3]).encode()}))
+    with pytest.raises(SourceError, match=r"found d/a\.txt, d/b\.txt; write (words:.*two\.zip#d/a\.txt)") as caught:
+        open_source(f"words:{path}")
+    remedy = str(caught.value).rpartition("write ")[2]
+    assert vector_of(open_source(remedy), "salt").any()
+    small = open_source(f"words:{path}#b.txt")
+    assert not vector_of(small, "salt").any() and small.info.sha256 != open_source(remedy).info.sha256
+    with pytest.raises(SourceError, match=r"must hold the file 'c\.txt'; found d/a\.txt, d/b\.txt; write"):
+        open_source(f"words:{path}#c.txt")
+    (tmp_path / "a#b.txt").write_text(lines())
+    assert vector_of(open_source(f"words:{tmp_path / 'a#b.txt'}"), "salt").any()
+    with pytest.raises(SourceError, match="must be a zip archive to hold 'x'"):
+        open_source(f"words:{tmp_path / 'a#b.txt'}#x")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda data: zipped({"a.txt": data})])
+def test_what_grows_beyond_its_limit_is_refused__CKP_10(
+    pack: Callable[[bytes], bytes], tmp_path: Path, cache: Path
+) -> None:
+    (tmp_path / "a.packed").write_bytes(pack(bytes(40 << 20)))
+    with pytest.raises(
+        SourceError, match=r"must unpack to 100 times its size at most; found more than [\d,]+ bytes from"
+    ):
+        open_source(f"words:{tmp_path / 'a.packed'}")
+    assert list((cache / "words").iterdir()) == []
+
+
+def test_spaces_in_words_and_words_twice_are_said(tmp_path: Path) -> None:
+    numbers = lines().splitlines()[0].partition(" ")[2]
+    odd = "".join(f"{word} {numbers}\n" for word in (". . .", "at name@domain.com", " ", "\u00a0", "2003", "salt"))
+    (tmp_path / "a.txt").write_text(odd + lines())
+    source = open_source(f"words:{tmp_path / 'a.txt'}")
+    assert [note.partition(" of ")[0] for note in source.info.notes] == ["1 words"]
+    assert "more than once; the first of each is used" in source.info.notes[0]
+    np.testing.assert_allclose(vector_of(source, "salt"), VECTORS[0], atol=1e-6)
 
 
 def test_a_vector_that_is_not_finite_is_named_when_it_is_wanted(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""The storages of a PyTorch checkpoint: where the bytes of each lie in its file, and tensors out of them.
+
+Imports torch.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from math import prod
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from headstart.sources.checkpoints.pickled import Stored, read_pickle
+from headstart.sources.checkpoints.safetensors import MAX_AXES, MAX_NAME, MAX_TENSORS, UnsoundFile
+
+LOCAL_HEADER = 30
+MAX_SHARING = 4
+"""How many times the bytes of a file its tensors may come to; some networks use one tensor twice."""
+Places = dict[str, tuple[int, int]]
+"""Where the bytes of each storage begin in their file, and how many there are."""
+
+
+def read_archive(file: BinaryIO) -> tuple[Any, Places]:
+    """Return what the pickle of an archive holds, and where its storages lie: each is a member, as it is."""
+    with zipfile.ZipFile(file) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        root = next(name for name in members if name.rpartition("/")[2] == "data.pkl").removesuffix("data.pkl")
+        if f"{root}constants.pkl" in members:
+            raise UnsoundFile("a TorchScript program")
+        if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
+            raise UnsoundFile("numbers in the order of another kind of machine")
+        tree, _ = read_pickle(io.BytesIO(archive.read(f"{root}data.pkl")))
+    places: Places = {}
+    for name, member in members.items():
+        if name.startswith(f"{root}data/"):
+            file.seek(member.header_offset)
+            header = file.read(LOCAL_HEADER)
+            before = LOCAL_HEADER + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+            places[name.removeprefix(f"{root}data/")] = member.header_offset + before, member.file_size
+    return tree, places
+
+
+def read_older(file: BinaryIO, size: int) -> tuple[Any, Places]:
+    """Return what torch's older form holds: five pickles, then each storage behind the count of its numbers.
+
+    `size` is that of the file, in bytes.
+    """
+    for _ in range(3):  # magic number, version, and what machine it was
+        read_pickle(file)
+    tree, storages = read_pickle(file)
+    keys, _ = read_pickle(file)
+    places: Places = {}
+    for key in keys if isinstance(keys, list) else ():
+        count = int.from_bytes(file.read(8), "little")
+        places[key] = file.tell(), count * _number(storages[key].kind).itemsize
+        if sum(places[key]) > size:
+            raise UnsoundFile("storages that end before their numbers do")
+        file.seek(sum(places[key]))
+    return tree, places
+
+
+def _number(kind: str) -> torch.dtype:
+    number = getattr(torch, kind, None)
+    if not isinstance(number, torch.dtype) or kind.startswith("q"):
+        raise UnsoundFile(f"numbers of the kind {kind[:MAX_NAME]!r}, which are no plain ones")
+    return number
+
+
+def fetch(file: BinaryIO, places: Places, tensors: Mapping[str, Stored]) -> dict[str, Tensor]:
+    """Return tensors, once their numbers are seen to lie in their file; each storage is read once."""
+    read: dict[str, Tensor] = {}
+    fetched: dict[str, Tensor] = {}
+    _check_tensors(tensors, places, file.seek(0, 2))
+    for name, tensor in tensors.items():
+        key, number = tensor.place.key, _number(tensor.kind)
+        if key not in read:
+            file.seek(places[key][0])
+            data = bytearray(file.read(places[key][1]))
+            if len(data) < places[key][1]:
+                raise UnsoundFile("storages that end before their numbers do")
+            read[key] = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
+        whole = read[key][: len(read[key]) // number.itemsize * number.itemsize].view(number)
+        fetched[name] = whole.as_strided(tensor.shape, tensor.strides, tensor.offset)
+    return fetched
+
+
+def _check_tensors(tensors: Mapping[str, Stored], places: Places, size: int) -> None:
+    """Raise UnsoundFile unless the numbers of tensors lie in their storages, in a file of `size` bytes."""
+    if len(tensors) > MAX_TENSORS:
+        raise UnsoundFile(f"{len(tensors):,} tensors, more than the {MAX_TENSORS:,} that are read")
+    left = MAX_SHARING * size
+    for name, tensor in tensors.items():
+        width, reached = _number(tensor.kind).itemsize, places.get(tensor.place.key, (0, 0))[1]
+        if len(name) > MAX_NAME or len(tensor.shape) > MAX_AXES:
+            raise UnsoundFile(f"tensor {name[:MAX_NAME]!r}, which is no plain one")
+        needed = prod(tensor.shape) * width
+        last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True))
+        left -= needed
+        if left < 0 or needed > reached or (needed and (last + 1) * width > reached):
+            raise UnsoundFile(f"tensor {name!r} of shape {tensor.shape}, more numbers than the file holds")
