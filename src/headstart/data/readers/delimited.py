@@ -122,11 +122,11 @@ def _swallows(rows: Rows, plain: Rows) -> bool:
     starts = set(rows[1])
     inner = [row for row, line in zip(*plain, strict=True) if line not in starts]
     for at in range(len(plain[0][0])):
-        column = [row[at] for row in rows[0][1:]]
-        known, cells = set(column), [row[at] for row in inner]
+        column, cells = [row[at] for row in plain[0][1:]], [row[at] for row in inner]
+        known = {row[at] for row in rows[0][1:]}
         numbers = sum(number_of(cell) is not None for cell in known) * 2 > len(known)
         alike = (number_of(cell) is not None if numbers else cell in known for cell in cells)
-        if (numbers or len(known) * 2 <= len(column)) and sum(alike) * 2 > len(cells):
+        if (numbers or len(set(column)) * 2 <= len(column)) and sum(alike) * 2 > len(cells):
             return True
     return False
 

@@ -13,6 +13,7 @@ from headstart.data.readers.table import Table, is_empty
 from headstart.data.readers.tables import name_labels
 
 _NAMED = re.compile(r"(?:class|label|category|categorie|target)(?:e?s)?(?:[\W_]*names?)?", re.IGNORECASE)
+MANY = 20  # in more rows than these, a check of the labels tells what else a column without classes holds
 _ONES = frozenset({"1", "1.0", "true"})
 _ZEROS = frozenset({"0", "0.0", "false"})
 
@@ -34,7 +35,7 @@ def label_of(table: Table, used: AbstractSet[int]) -> tuple[int, ...]:
     if len(flags) > 1 and (label := _one_hot(table, flags, rest, values)):
         return label
     candidates = [*rest, *flags]
-    if len(candidates) == 1 or len(free) == 1:
+    if len(candidates) == 1 or (len(free) == 1 and len(table) > MANY):
         return ((candidates or free)[0],)
     if not candidates:
         received = f"the columns {list_some(table.names, 20)}, none with few different values"

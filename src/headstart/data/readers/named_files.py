@@ -36,9 +36,14 @@ class NamedFiles:
         return files
 
     @property
+    def examples(self) -> list[str]:
+        """The paths of the files that can be examples."""
+        return [path for path in self._paths if suffix_of(path) in EXAMPLES]
+
+    @property
     def count(self) -> int:
-        """How many of the files can be examples."""
-        return sum(suffix_of(path) in EXAMPLES for path in self._paths)
+        """How many files below the folder of the table can be examples; of all where none lies there."""
+        return sum(path.startswith(self._base) for path in self.examples) or len(self.examples)
 
     def is_path(self, cell: str) -> bool:
         """Return whether a cell is the path of a file, from the folder of the table."""

@@ -17,9 +17,10 @@ from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
 from headstart.data.labels import SPLITS
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.archives import is_archive, open_archive
-from headstart.data.readers.class_folders import from_files, from_folders, unwrap
+from headstart.data.readers.class_folders import from_files, unwrap
 from headstart.data.readers.in_memory import from_items
-from headstart.data.readers.table_files import Columns, TableOpener, name_of
+from headstart.data.readers.listing_tables import from_tree
+from headstart.data.readers.table_files import Columns, TableOpener
 from headstart.data.readers.tables import is_loaded, tables_of
 
 ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv, .jsonl or .parquet"
@@ -138,7 +139,7 @@ def _from_tree(tree: Tree, opener: TableOpener, label_from: str | None) -> Datas
     inner, outside = unwrap(tree)
     tables = _tables_in(inner)
     if not tables or label_from is not None:
-        return from_folders(inner, name=name_of(opener.path), ignored=outside, label_from=label_from)
+        return from_tree(inner, opener, ignored=outside, label_from=label_from)
     if suffix_of(tables[0][0]) != ".parquet":
         return opener.texts(inner, tables)
     if not opener.path.is_dir():

@@ -167,10 +167,12 @@ def _content_column(
     free = [at for at in free if at not in table.embedded]
     if files is not None and (found := _path_column(table, free, files)) is not None:
         return "path", (found,)
-    if kind in (None, "text") and (found := _text_column(table, free)) is not None:
-        return "text", (found,)
-    what = {"text": "the texts", None: "the examples, such as their paths or texts"}.get(kind, "paths of files")
     named = [at for at in free if _look_like_files(table, at)]
+    if kind in (None, "text") and (found := _text_column(table, free)) is not None:
+        spaced = sum(len(str(cell).split()) > 1 for cell in table.sample(found))
+        if not named or spaced >= MOSTLY * len(table.sample(found)):
+            return "text", (found,)
+    what = {"text": "the texts", None: "the examples, such as their paths or texts"}.get(kind, "paths of files")
     if named:
         received = f"{table.names[named[0]]!r} with {str(table.sample(named[0])[0])!r}, and no such file"
         raise DataError(

@@ -44,13 +44,17 @@ class TableOpener:
     def texts(self, tree: Tree, names: Sequence[tuple[str, Split | None]]) -> Dataset:
         """Return what tables written as text hold or list."""
         files = NamedFiles(tree, self.root)
-        return self._listed(self._with_roles([(self.read(tree, name), split, files) for name, split in names]))
+        return self.listed([(self.read(tree, name), split, files) for name, split in names])
 
-    def read(self, tree: Tree, name: str) -> Table:
-        """Return one table that is written as text."""
+    def listed(self, tables: Sequence[tuple[Table, Split | None, NamedFiles]]) -> Dataset:
+        """Return what tables hold or list, each with its part and with what its paths may lead to."""
+        return self._listed(self._with_roles(tables))
+
+    def read(self, tree: Tree, name: str, *, limit: int = MAX_TABLE) -> Table:
+        """Return one table that is written as text, of at most `limit` bytes."""
         where = os.path.join(tree.where, name)  # noqa: PTH118 - a member of an archive is no path on disk
         try:
-            data = tree.read(name, limit=MAX_TABLE)
+            data = tree.read(name, limit=limit)
         except BadExample as error:
             raise DataError(f"{where} must be readable", error.reason, "check the file and its rights") from error
         header, known = ([*(one or {}).get(HEADER, ())] for one in (self.columns, self.remembered))
