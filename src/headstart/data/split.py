@@ -149,6 +149,12 @@ def _without_leaks(
     elsewhere = {hashes[position] for position in others}
     leaking = set(related(examples, hashes, others, train))
     copies = sum(hashes[position] in elsewhere for position in leaking)
+    if lost := {examples[at].label for at in train} - {examples[at].label for at in train if at not in leaking}:
+        raise DataError(
+            "examples of every class must be left to train on without the copies of the other parts",
+            f"none of {list_some([repr(label) for label in sorted(lost)], 5)}",
+            "leave --drop-test-duplicates out, or give all examples in one part, of which a test part is drawn",
+        )
     counts = ((copies, "exact copies"), (len(leaking) - copies, "near copies"))
     notes = tuple(
         f"{count} training examples are {what} of some in the other given parts and were left out."
@@ -186,7 +192,7 @@ def _leaks(
         notes.append(
             f"{len(near)} examples of other parts are near copies of training examples "
             f"({list_some([examples[position].id for position in near], 3)}), so the measured accuracy may be too "
-            "high; --drop-test-duplicates leaves those training examples out."
+            f"high; {_remedy(examples, train, set(related(examples, hashes, others, train)))}."
         )
     if members:
         notes.append(
@@ -194,6 +200,13 @@ def _leaks(
             "too high."
         )
     return tuple(notes)
+
+
+def _remedy(examples: Sequence[Example], train: Sequence[int], leaking: Container[int]) -> str:
+    """Return what to do about training examples that have copies in other parts."""
+    if {examples[at].label for at in train} == {examples[at].label for at in train if at not in leaking}:
+        return "--drop-test-duplicates leaves those training examples out"
+    return "given in one part, of which a test part is drawn, they stay on one side"
 
 
 def _draw(

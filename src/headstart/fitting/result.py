@@ -16,13 +16,16 @@ from headstart.base.disk import write_atomic
 from headstart.fitting.predictor import Fitted
 from headstart.fitting.words import truncation_report
 from headstart.judge.baselines import majority_baseline
-from headstart.judge.intervals import Interval, paired_difference
+from headstart.judge.intervals import Interval, paired_difference, wilson
 from headstart.judge.metrics import METRICS, evaluate
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
 from headstart.run.folder import CHECKPOINTS, RESULT, SCHEMA, writing
 from headstart.run.losses import account, losses_file
+from headstart.run.prepare import PreparedData
 from headstart.ship.bundle import DataIdentity
+
+RELATED_SHOWN = 20  # ids of test examples with near copies in the train part that `result.json` names
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class TestMeasures:
     majority_class: str
     baseline: float  # accuracy of the baseline without a source
     gain: Interval  # accuracy of the predictor minus that of this baseline, paired
+    # accuracy on the test examples without a copy or near copy in the train part; None where all have one
+    unrelated: Interval | None = None
     source_alone: float | None = None  # of texts, accuracy of the chosen head without words beside it; None elsewhere
 
 
@@ -58,6 +63,8 @@ def measure(fitted: Fitted, *, seed: int) -> TestMeasures:
 
     majority = majority_baseline(prepared.labels(parts.train), len(classes), len(y))
     by_baseline = correct(fitted.baseline.probabilities)
+    right = correct(predictor.probabilities)
+    unrelated = ~np.isin(parts.test, parts.related)
     alone = None
     if predictor.stacking is not None:
         alone = float(correct(prepared.predict_proba(fitted.choice.head, fitted.layers.chosen, parts.test)).mean())
@@ -66,7 +73,8 @@ def measure(fitted: Fitted, *, seed: int) -> TestMeasures:
         majority=float(correct(majority).mean()),
         majority_class=classes[int(majority[0].argmax())],
         baseline=float(by_baseline.mean()),
-        gain=paired_difference(correct(predictor.probabilities), by_baseline, seed=seed),
+        gain=paired_difference(right, by_baseline, seed=seed),
+        unrelated=wilson(float(right[unrelated].sum()), int(unrelated.sum())) if unrelated.any() else None,
         source_alone=alone,
     )
 
@@ -89,6 +97,7 @@ def build_result(
         "classes": list(dataset.classes),
         "test": {name: measures.metrics[name] for name in METRICS},
         "baselines": {"majority": measures.majority, "simple": measures.baseline},
+        "relatives": _relatives(prepared, measures),
         "per_class": measures.metrics["per_class"],
         "confusion": measures.metrics["confusion"],
         "seconds": dict(seconds),
@@ -97,6 +106,19 @@ def build_result(
         "warnings": _warnings(fitted),
         **({"tuning": predictor.tuning} if predictor.tuning is not None else {}),
         **_text_entries(fitted, measures),
+    }
+
+
+def _relatives(prepared: PreparedData, measures: TestMeasures) -> dict[str, Any]:
+    """Return how many near copies there are, and what the accuracy is without those between train and test part."""
+    examples, related = prepared.scan.dataset.examples, prepared.parts.related
+    names = [example.relatives for example in examples if example.relatives is not None]
+    return {
+        "examples": len(names),
+        "clusters": len(set(names)),
+        "test": len(related),
+        "ids": [examples[position].id for position in related[:RELATED_SHOWN]],
+        "accuracy_without": None if measures.unrelated is None else measures.unrelated.as_dict(),
     }
 
 

@@ -284,3 +284,10 @@ def test_a_class_that_is_one_cluster_of_relatives_is_divided_all_the_same() -> N
     data, hashes = relatives_of(["x", None] * 10, [None] * 20)
     parts = split(data, hashes, seed=0)
     assert len(parts.test) == 6 and len(parts.related) == 3
+
+
+def test_where_every_training_example_leaks_the_remedy_is_another_one__f31() -> None:
+    data, hashes = relatives_of(["x", "y", "x", "y"], ["train", "train", "test", "test"])
+    assert "given in one part" in " ".join(split(data, hashes, seed=0).notes)
+    with pytest.raises(DataError, match="leave --drop-test-duplicates out, or give all examples in one part"):
+        split(data, hashes, seed=0, drop_test_duplicates=True)
