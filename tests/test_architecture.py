@@ -16,7 +16,7 @@ ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run fitting comparison"
     " pretraining cli __main__",
     "base": "errors schema disk hashing cache config memory processes prefetch progress threads",
-    "data": "modality dataset file_tree images text shingles audio labels audit readers split",
+    "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
     "data.readers": "layout archives table named_files delimited json_tables tables label_column roles time_column"
     " file_kinds name_labels class_folders in_memory manifest parquet table_files listing_tables open",
     "data.images": "formats jpeg deep pillow alignment preprocessing value_range",

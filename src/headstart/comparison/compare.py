@@ -43,6 +43,7 @@ def compare(  # noqa: PLR0913
     columns: Mapping[str, str] | Sequence[str] | str | None = None,
     root: str | Path | None = None,
     label_from: str | None = None,
+    group_by: str | None = None,
     follow_links: bool = False,
     labels_per_class: str | Sequence[int | str | None] | None = None,
     long_texts: str = "cut",

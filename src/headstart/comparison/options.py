@@ -28,6 +28,7 @@ IDENTITY = (
     "seed",
     "engine",
     "drop_test_duplicates",
+    "group_by",
 )
 """The options that a comparison that is continued must share with the one that was stopped."""
 

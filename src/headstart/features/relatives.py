@@ -10,7 +10,8 @@ centre, so that a chain of small changes does not join what has nothing in commo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from headstart.base.cache import ResultCache
 from headstart.base.hashing import sha256_json
 from headstart.base.threads import ONE_THREAD_A_PRODUCT
 from headstart.data.dataset import Dataset
+from headstart.data.groups import offer, suggested_groups
 from headstart.data.images.alignment import SmallPictures, aligned_correlations
 from headstart.data.shingles import ShingleWeights, normal_form
 from headstart.data.text import text_of
@@ -41,6 +43,7 @@ MIN_LIKE = 0.9  # correlation of pictures of 8 x 8 boxes from which on they are 
 BLOCK = 1_024  # rows that are compared with all others at once
 BATCH = 512  # candidates that are looked at together, the nearest first
 MIN_CONFIRMED = 0.01  # share of a batch below which those further away are not looked at
+MIN_DEVIATION = 0.05  # of the similarity of whitened features, by which members of a group are nearer at least
 LEAST, MOST_FAR = 0.8, 0.93  # agreement that relatives have at least, whatever the neighbours are like
 MOST = 0.97  # where random pairs agree so well, relatives cannot be told from others
 
@@ -75,6 +78,51 @@ def with_relatives(extraction: Extraction, cache: Path) -> Extraction:
     )
     dataset = replace(dataset, examples=tuple(examples))
     return replace(extraction, scan=replace(scanned, dataset=dataset, notes=(*scanned.notes, note)))
+
+
+def offered_groups(extraction: Extraction) -> str | None:
+    """Return a note that offers to group examples by their names; None where no such groups are alike.
+
+    Members of a group must be nearer to each other, among whitened features, than pairs of one class at random are, by
+    a deviation of the latter.
+    """
+    dataset = extraction.scan.dataset
+    examples, z = dataset.examples, None
+    if not 3 < len(extraction.x) <= MAX_SEARCHED or any(example.group is not None for example in examples):
+        return None
+    for pattern, groups in suggested_groups([example.id for example in examples]):
+        with ONE_THREAD_A_PRODUCT:
+            z = _whitened(extraction.x) if z is None else z
+        within = _pairs_within(
+            [name if name is None else (name, one.label) for name, one in zip(groups, examples, strict=True)]
+        )
+        alike = _pairs_within([example.label for example in examples])
+        if not len(within) or not len(alike):
+            continue
+        near, usual = (_similarities(z, extraction.row_of[pairs]) for pairs in (within, alike))
+        if near.mean() > usual.mean() + max(usual.std(), MIN_DEVIATION):
+            return offer(pattern, groups, dataset.items)
+    return None
+
+
+def _pairs_within(names: Sequence[Hashable | None]) -> Pairs:
+    """Return at most `SAMPLE` pairs of positions of one name, drawn at random; those without a name are left out."""
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for position, name in enumerate(names):
+        if name is not None:
+            members[name].append(position)
+    several = [np.array(some) for some in members.values() if len(some) > 1]
+    if not several:
+        return np.empty((0, 2), np.intp)
+    random = np.random.default_rng(0)
+    sizes = np.array([len(some) for some in several])
+    drawn = random.choice(len(several), SAMPLE, p=sizes / sizes.sum())
+    return np.array([random.choice(several[at], 2, replace=False) for at in drawn], np.intp)
+
+
+def _similarities(z: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    return np.asarray((z[pairs[:, 0]] * z[pairs[:, 1]]).sum(axis=1)) if len(pairs) else np.zeros(1, np.float32)
 
 
 def find_relatives(extraction: Extraction) -> NDArray[np.intp]:

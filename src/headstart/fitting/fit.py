@@ -36,6 +36,7 @@ def fit(  # noqa: PLR0913
     columns: Mapping[str, str] | Sequence[str] | str | None = None,
     root: str | Path | None = None,
     label_from: str | None = None,
+    group_by: str | None = None,
     follow_links: bool = False,
     labels_per_class: int | None = None,
     long_texts: str = "cut",

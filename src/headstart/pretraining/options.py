@@ -19,6 +19,7 @@ NOT_OF_THE_COMMAND = (
     "resume",
     "root",
     "label_from",
+    "group_by",
     "follow_links",
     "allow_broken",
     "tensorboard",

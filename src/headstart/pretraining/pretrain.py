@@ -67,6 +67,7 @@ def pretrain(  # noqa: PLR0913
     columns: Mapping[str, str] | Sequence[str] | str | None = None,
     root: str | Path | None = None,
     label_from: str | None = None,
+    group_by: str | None = None,
     follow_links: bool = False,
     classes: str | Path | None = None,
     seconds: float | None = None,

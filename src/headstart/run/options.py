@@ -144,6 +144,9 @@ class RunOptions(LinkOptions, TableOptions):
     label_from: str | None = option(None, "Data", "PATTERN")
     """A regular expression that takes the label from the path of each file: what its group matches. By default the
     folders are the labels."""
+    group_by: str | None = option(None, "Data", "PATTERN")
+    """A regular expression that takes the group from the path or id of each example: what its first group, or all of
+    it, matches. A group stays on one side of a split. By default no names are grouped."""
     allow_broken: bool = flag("Data")
     """Go on although more than a fifth of the examples, or half of a class, are broken. By default the run stops."""
     out: Path | None = option(None, "Output", "DIR")
@@ -160,7 +163,7 @@ class RunOptions(LinkOptions, TableOptions):
     @property
     def reading(self) -> dict[str, Any]:
         """How the data is opened: the arguments of `open_dataset` by their names."""
-        shared = {name: getattr(self, name) for name in ("root", "label_from", "follow_links")}
+        shared = {name: getattr(self, name) for name in ("root", "label_from", "group_by", "follow_links")}
         return {**shared, "columns": getattr(self, "column_names", None)}
 
     @property

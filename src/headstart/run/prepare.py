@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from headstart.data.text import texts_at
 from headstart.features.extract import extract
 from headstart.features.features import Extraction, Features
 from headstart.features.modality import TextSummary
-from headstart.features.relatives import with_relatives
+from headstart.features.relatives import offered_groups, with_relatives
 from headstart.heads.linear import LinearHead
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
@@ -111,6 +111,7 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
         extraction = extract(dataset, source, engine=options.engine, cache=cache_dir(), progress=progress)
         with progress.step("Looking for near copies"):
             extraction = with_relatives(extraction, cache_dir())
+            groups = offered_groups(extraction)
     scanned = extraction.scan
     check_bad(scanned.dataset, allow_broken=options.allow_broken)
     check_conflicts(scanned)
@@ -123,6 +124,7 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
         labels_per_class=options.labels_per_class,
         drop_test_duplicates=options.drop_test_duplicates,
     )
+    parts = parts if groups is None else replace(parts, notes=(*parts.notes, groups))
     return PreparedData(parts, source, extraction, options.engine)
 
 

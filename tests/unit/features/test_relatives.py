@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from headstart.data.audit import Scan
 from headstart.data.dataset import Dataset, Example
 from headstart.features.features import Extraction
 from headstart.features.modality import ImageSummary, TextSummary
-from headstart.features.relatives import find_relatives, threshold, with_relatives
+from headstart.features.relatives import find_relatives, offered_groups, threshold, with_relatives
 
 SINGLES, FAMILIES = 60, 12
 
@@ -92,3 +93,21 @@ def test_a_handful_of_examples_does_no_harm(n: int) -> None:
     x = family_features(pictures())[:n]
     summary = ImageSummary(np.zeros((n, 768), np.uint8), small)
     assert find_relatives(extraction_of(x, summary, [])).tolist() == list(range(n))
+
+
+def test_groups_of_names_are_offered_only_where_their_members_are_alike__f31() -> None:
+    extraction = of_pictures()
+    of = [*range(SINGLES), *range(FAMILIES), *range(FAMILIES)]
+    alike = np.argsort(of[:12] + of[SINGLES:])  # each family together
+    order = np.array([*range(12), *range(SINGLES, SINGLES + 24)])[alike]
+
+    def named(names: list[str]) -> Extraction:
+        scan = extraction.scan
+        examples = tuple(Example(name, "a") for name in names)
+        dataset = replace(scan.dataset, examples=examples, classes=("a",))
+        rows = np.arange(36)
+        return replace(extraction, scan=replace(scan, dataset=dataset), x=extraction.x[order], row_of=rows)
+
+    note = offered_groups(named([f"s{at // 3}_v{at % 3}.jpg" for at in range(36)]))
+    assert note is not None and "36 photos fall into 12 groups" in note and "--group-by" in note
+    assert offered_groups(named([f"s{at % 12}_v{at // 12}.jpg" for at in range(36)])) is None

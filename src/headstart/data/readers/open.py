@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.errors import DataError
+from headstart.data import groups
 from headstart.data.dataset import Dataset, Split
 from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
 from headstart.data.labels import SPLITS
@@ -36,6 +37,7 @@ def open_dataset(
     root: Path | None = None,
     columns: Columns | None = None,
     label_from: str | None = None,
+    group_by: str | None = None,
     follow_links: bool = False,
 ) -> Dataset:
     """Return labelled pictures, recordings or texts, listed and not yet read; what they are, the data itself says.
@@ -49,11 +51,20 @@ def open_dataset(
         root: a folder that paths in a table, and links, may lead into, besides the data itself.
         columns: names of a table's columns, by our words for them: `{"path": "file", "label": "category"}`.
         label_from: a regular expression that takes the label of each file from its path, in place of the folders.
+        group_by: a regular expression that takes the group of each example from its id (path, row or column of ids).
         follow_links: whether links in folders are followed wherever they lead.
 
     Raises:
         DataError: there is no such data, or it cannot be used as it is; the message says what to do.
     """
+    reading: dict[str, Any] = {"root": root, "columns": columns, "label_from": label_from, "follow_links": follow_links}
+    dataset = _opened(data, **reading)
+    return dataset if group_by is None else groups.group_by(dataset, group_by)
+
+
+def _opened(
+    data: Any, *, root: Path | None, columns: Columns | None, label_from: str | None, follow_links: bool
+) -> Dataset:
     if isinstance(data, tuple):
         if len(data) != 2:
             raise DataError("data in Python must be a pair (items, labels)", f"{len(data)} values", "give two")
