@@ -16,7 +16,7 @@ MAX_GROUP = 0.2  # share of the names that one group may hold
 _WHAT = "a regular expression that matches what the members of a group share in their names"
 # What stands before the last number, before the last mark, or up to the first number.
 _SUGGESTED = (
-    r"([^/]+)[ ._-]+[A-Za-z]*\d+(?:\.[^/.]+)?$",
+    r"([^/]+?)[ ._-]+(?:[A-Za-z]+[ ._-]*)?\d+(?:\.[^/.]+)?$",
     r"([^/]+)[ ._-]+[^/._ -]+(?:\.[^/.]+)?$",
     r"([^/\d]*\d+)[^/]*$",
 )
