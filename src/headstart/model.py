@@ -66,8 +66,8 @@ class Model:
         """Return the most probable class of each item.
 
         Args:
-            items: paths, bytes of files, PIL pictures or uint8 arrays of shape (height, width, channels); for a model
-                of texts, the texts themselves, or a Path of a file that holds one.
+            items: paths, bytes of files, PIL pictures, or arrays or tensors as `fit` takes them; for a model of texts,
+                the texts themselves, or a Path of a file that holds one. One item alone is a list of one.
 
         Raises:
             UsageError: an item cannot be read; the message names it.
@@ -79,9 +79,9 @@ class Model:
 
         Items and errors are those of `predict`.
         """
-        from headstart.data.readers.in_memory import from_items
+        from headstart.data.readers.in_memory import from_items, several
 
-        check_list(items)
+        items = several(items)
         if not len(items):
             return np.empty((0, len(self.classes)), dtype=np.float32)
         predictions = self.predict_dataset(from_items(items, kind=self.source.info.kind))
@@ -184,12 +184,6 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
         engine=engine,
         terms=loaded.terms,
     )
-
-
-def check_list(items: object) -> None:
-    """Raise UsageError for a lone item, which would otherwise be taken for a list of letters or rows."""
-    if isinstance(items, str | bytes | Path) or not hasattr(items, "__len__"):
-        raise UsageError("items must be a list or an array", f"a {type(items).__name__}", "put it in a list: [item]")
 
 
 def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from headstart.base.config import cache_dir
+from headstart.base.errors import UsageError
 from headstart.data.readers.in_memory import from_items
 from headstart.engines.base import Block
 from headstart.features.extract import extract
-from headstart.model import check_list, unreadable
+from headstart.model import unreadable
 from headstart.sources.base import Source
 from headstart.sources.layers import select
 from headstart.sources.registry import open_source
@@ -49,7 +51,7 @@ class SourceFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             UsageError: no such source or layer, or `X` is no list.
         """
-        check_list(X)
+        _check_list(X)
         self.n_features_out_ = sum(block.width for block in self._blocks())
         return self
 
@@ -63,7 +65,7 @@ class SourceFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             UsageError: a picture cannot be read; the message names it.
         """
-        check_list(X)
+        _check_list(X)
         if not len(X):
             return np.empty((0, len(self.get_feature_names_out())), dtype=np.float32)
         source = self._opened()
@@ -97,3 +99,9 @@ class SourceFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 @lru_cache(maxsize=OPEN_SOURCES)
 def _open(uri: str) -> Source:
     return open_source(uri)
+
+
+def _check_list(items: object) -> None:
+    """Raise UsageError for a lone item, which would otherwise be taken for a list of letters or rows."""
+    if isinstance(items, str | bytes | Path) or not hasattr(items, "__len__"):
+        raise UsageError("items must be a list or an array", f"a {type(items).__name__}", "put it in a list: [item]")

@@ -120,6 +120,10 @@ class Subtree:
         self.files = [File(file.path[start:], file.problem) for file in below]
         self.folders = {path[start:] for path in tree.folders if path.startswith(self._prefix)}
 
+    def outer(self, path: str) -> tuple[Tree, str]:
+        """Return the tree that it is a part of, and the path of one of its files there."""
+        return self._tree, self._prefix + path
+
     def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
         """Return the bytes of one file; raises BadExample."""
         return self._tree.read(self._prefix + path, limit=limit, absent=absent, begin=begin)

@@ -6,6 +6,7 @@ as a whole: no honest tool makes one out of a folder of photos.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -15,11 +16,11 @@ import weakref
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headstart.base.errors import DataError
 from headstart.data.dataset import BadExample
-from headstart.data.file_tree import MAX_BYTES, File, Tree, parents
+from headstart.data.file_tree import MAX_BYTES, File, Subtree, Tree, parents
 
 ARCHIVE_SUFFIXES = (".zip", ".tar")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz")
@@ -66,15 +67,53 @@ class _Header(tarfile.TarInfo):
         return header
 
 
+class _Stretch(io.RawIOBase):
+    """A stretch of an open file, as a file that is read; the descriptor is closed when nothing reads it any more."""
+
+    def __init__(self, handle: int, start: int, size: int, *, owner: object = None) -> None:
+        self.handle, self.start, self.size, self._at, self.owner = handle, start, size, 0, owner
+        if owner is None:
+            weakref.finalize(self, os.close, handle)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = os.pread(self.handle, min(len(buffer), max(self.size - self._at, 0)), self.start + self._at)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = max(0, offset + (0, self._at, self.size)[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+
 class Archive:
     """The members of one archive file by normalised name, read by offset; the last of equal names, as in unpacking."""
 
-    def __init__(self, path: Path, members: dict[str, _Member], folders: set[str]) -> None:
-        self.where, self._members = str(path), members
+    def __init__(self, where: str, file: _Stretch, members: dict[str, _Member], folders: set[str]) -> None:
+        self.where, self._members, self._file = where, members, file
         self.files = sorted(File(name, member.problem) for name, member in members.items())
         self.folders = folders.union(*(parents(name) for name in members))
-        self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, self._handle)
+
+    def inner(self, path: str) -> Archive:
+        """Return an archive that is a member, read in place as well; DataError where it is packed."""
+        member, where = self._members[path], f"{self.where}/{path}"
+        start = member.offset
+        if member.checksum is not None:
+            _, name, extra = _ZIP_HEADER.unpack(self._span(member.offset, _ZIP_HEADER.size))
+            start += _ZIP_HEADER.size + name + extra
+        if member.method != _STORED or member.problem:
+            received = "a member that is compressed"
+            raise DataError(f"{where} must be stored as it is, to be read in place", received, f"unpack {self.where}")
+        return _open(where, _Stretch(self._file.handle, self._file.start + start, member.size, owner=self._file))
 
     def read(self, path: str, *, limit: int = MAX_BYTES, absent: str = "vanished", begin: bool = False) -> bytes:
         """Return the bytes of one file; raises BadExample."""
@@ -93,7 +132,7 @@ class Archive:
             raise BadExample("read error") from error
 
     def _span(self, offset: int, size: int) -> bytes:
-        data = os.pread(self._handle, size, offset)
+        data = os.pread(self._file.handle, size, self._file.start + offset)
         if len(data) != size:
             raise BadExample("truncated")
         return data
@@ -111,6 +150,7 @@ class Archive:
                 data = zlib.decompressobj(-15).decompress(data, min(member.size + 1, most))
             except zlib.error as error:
                 raise BadExample("damaged in the archive") from error
+        data = data[:most] if member.size >= most else data
         if member.size >= most and len(data) == most:  # of its beginning there is no checksum
             return data
         if len(data) != member.size or zlib.crc32(data) != member.checksum:
@@ -118,32 +158,64 @@ class Archive:
         return data
 
 
-def is_archive(path: Path) -> bool:
-    """Return whether the name says that `path` is an archive, of a kind that is read or one that is refused."""
-    return path.name.lower().endswith((*ARCHIVE_SUFFIXES, *COMPRESSED_TARS))
+def is_archive(head: bytes, name: str) -> bool:
+    """Return whether the beginning of a file, or its name, says that it is an archive, one that is refused included."""
+    begins = head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or head[257:262] == b"ustar"
+    return begins or name.lower().endswith((*ARCHIVE_SUFFIXES, *COMPRESSED_TARS))
 
 
-def open_archive(path: Path) -> Tree:
-    """Return the members of a .zip or .tar as a tree.
+def open_archive(path: Path) -> Archive:
+    """Return the members of a zip or tar, which its content tells, as a tree.
 
     Raises:
         DataError: it is compressed as a whole, encrypted, truncated, or holds a member that leads out of it
             or overlaps another, or unpacks to more than `MAX_GROWTH` times its size.
     """
     if path.name.lower().endswith(COMPRESSED_TARS):
-        raise _compressed(path, path.name[path.name.lower().rindex(".t") :])
+        raise _compressed(str(path), path.name[path.name.lower().rindex(".t") :])
     try:
-        with path.open("rb") as file:
-            head = file.read(8)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise DataError(f"{path} must be readable", error.strerror or error, "check the file and its rights") from error
+    return _open(str(path), _Stretch(handle, 0, os.fstat(handle).st_size))
+
+
+def inner_archive(tree: Tree, path: str) -> Archive:
+    """Return an archive that is a file of a tree, read in place; DataError where it cannot be."""
+    while isinstance(tree, Subtree):
+        tree, path = tree.outer(path)
+    return tree.inner(path) if isinstance(tree, Archive) else open_archive(Path(tree.where, path))
+
+
+def gunzip(data: bytes, where: str) -> bytes:
+    """Return what a gzip file of one stream or several holds; DataError where it is damaged or grows too far."""
+    most, parts, size = max(MAX_GROWTH * len(data), LEAST_GROWN), [], 0
+    while data.strip(b"\0"):
+        stream = zlib.decompressobj(31)
+        try:
+            part = stream.decompress(data, most - size + 1)
+        except zlib.error as error:
+            raise _broken(where, str(error)) from error
+        size, data = size + len(part), stream.unused_data
+        parts.append(part)
+        if size > most:
+            growth = f"more than {most >> 20:,} MiB; the rest was not unpacked"
+            raise DataError(f"{where} must unpack to at most {MAX_GROWTH} times its size", growth, PACK_AGAIN)
+        if not stream.eof:
+            raise _broken(where, "it is cut off")
+    return b"".join(parts)
+
+
+def _open(where: str, file: _Stretch) -> Archive:
+    head = os.pread(file.handle, min(8, file.size), file.start)
     for magic, name in _COMPRESSIONS.items():
         if head.startswith(magic):
-            raise _compressed(path, name)
-    return _open_zip(path) if path.name.lower().endswith(".zip") else _open_tar(path)
+            raise _compressed(where, name)
+    is_zip = head.startswith(b"PK") or where.lower().endswith(".zip")
+    return _open_zip(where, file) if is_zip else _open_tar(where, file)
 
 
-def _compressed(path: Path, compression: str) -> DataError:
+def _compressed(path: str, compression: str) -> DataError:
     return DataError(
         f"{path} must be readable in place, a .tar without compression or a .zip",
         compression,
@@ -151,15 +223,16 @@ def _compressed(path: Path, compression: str) -> DataError:
     )
 
 
-def _broken(path: Path, what: str) -> DataError:
+def _broken(path: str, what: str) -> DataError:
     return DataError(f"{path} must be a whole archive", what, "copy or download it again, or name the unpacked folder")
 
 
-def _open_tar(path: Path) -> Archive:
+def _open_tar(path: str, file: _Stretch) -> Archive:
     members: dict[str, _Member] = {}
     folders: set[str] = set()
     try:
-        with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape", tarinfo=_Header) as tar:
+        buffered = io.BufferedReader(file)
+        with tarfile.open(path, "r:", buffered, encoding="utf-8", errors="surrogateescape", tarinfo=_Header) as tar:
             for info in tar:
                 name = _checked(path, info.name, _kind_of_tar(info))
                 if info.isdir():
@@ -172,12 +245,11 @@ def _open_tar(path: Path) -> Archive:
         raise
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         raise _broken(path, str(error)) from error
-    with path.open("rb") as file:
-        file.seek(end)
-        # A damaged header ends tarfile's listing in silence; only a block of zeros is an end.
-        if file.read(_BLOCK) != bytes(_BLOCK):
-            raise _broken(path, f"no end of archive at byte {end:,}: it is cut off or damaged there")
-    return Archive(path, members, folders)
+    # A damaged header ends tarfile's listing in silence; only a block of zeros is an end.
+    if os.pread(file.handle, min(_BLOCK, max(file.size - end, 0)), file.start + end) != bytes(_BLOCK):
+        raise _broken(path, f"no end of archive at byte {end:,}: it is cut off or damaged there")
+    buffered.detach()
+    return Archive(path, file, members, folders)
 
 
 def _kind_of_tar(info: tarfile.TarInfo) -> str:
@@ -186,15 +258,15 @@ def _kind_of_tar(info: tarfile.TarInfo) -> str:
     return "" if info.isreg() or info.isdir() else "a device or pipe"
 
 
-def _open_zip(path: Path) -> Archive:
+def _open_zip(path: str, file: _Stretch) -> Archive:
     members: dict[str, _Member] = {}
     folders: set[str] = set()
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
         raise _broken(path, str(error)) from error
-    _check_sizes(path, infos)
+    _check_sizes(path, infos, file.size)
     for info in infos:
         stored = _name_in_zip(info)
         name = _checked(path, stored, _kind_of_zip(info))
@@ -208,12 +280,12 @@ def _open_zip(path: Path) -> Archive:
         members[name] = _Member(
             info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC, problem
         )
-    return Archive(path, members, folders)
+    return Archive(path, file, members, folders)
 
 
-def _check_sizes(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+def _check_sizes(path: str, infos: list[zipfile.ZipInfo], size: int) -> None:
     """Raise DataError where members share bytes of the file, or all together unpack to far more than it holds."""
-    end, before, size = 0, "", path.stat().st_size
+    end, before = 0, ""
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < end:
             raise DataError(
@@ -246,7 +318,7 @@ def _kind_of_zip(info: zipfile.ZipInfo) -> str:
     return "" if stat.S_IFMT(mode) in (0, stat.S_IFREG, stat.S_IFDIR) else "a device or pipe"
 
 
-def _checked(path: Path, name: str, kind: str) -> str:
+def _checked(path: str, name: str, kind: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[\\/]", name):
         kind = "an absolute name"

@@ -21,6 +21,7 @@ from headstart.data.labels import SPLITS, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.file_kinds import SUFFIXES, TABLES, FileKinds, group_by_suffix
 from headstart.data.readers.layout import Layout, Place, are_numbered, layout_of, parts_of
+from headstart.data.readers.lists import Lists, lists_of
 from headstart.data.readers.name_labels import check_labels, labels_by, suggestion
 
 RULE = "make one folder per class, named after it, with its {items} inside (or train/ and test/ above such folders)"
@@ -57,6 +58,9 @@ class _FolderListing:
     unlabelled: int = 0
     stray: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)  # files of another kind
+    unlisted: int = 0  # examples that no list names
+    by_lists: bool = False  # whether the labels stand in the lists
+    notes: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -83,11 +87,15 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | N
     layout = layout_of(tops, listing.wanted, other=folders) if label_from is None else parts_of(tops)
     _place_all(shown, layout, listing, label_from)
     _check_links(tree, shown, layout, listing)
-    if label_from is None:
+    lists = Lists() if listing.kind == "text" or layout.parts else lists_of(tree, shown, [*listing.wanted])
+    if lists.files:
+        _apply(lists, listing)
+    if label_from is None and not listing.by_lists:
         classes = _classes_of_folders(tree, shown, layout, listing)
     else:
-        check_labels((example.label for example in listing.examples), label_from, tree.where, [*listing.wanted])
         classes = tuple(sorted({example.label for example in listing.examples}))
+    if label_from is not None:
+        check_labels(classes, label_from, tree.where, [*listing.wanted])
     return Dataset(
         name=name,
         kind=listing.kind,
@@ -95,11 +103,28 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | N
         classes=classes,
         read=file_reader(tree, tuple(example.id for example in listing.examples), begin=listing.kind == "sound"),
         skipped=tuple(listing.skipped),
-        ignored=ignored + listing.unlabelled + sum(map(len, (listing.litter, listing.stray, listing.unused))),
+        ignored=ignored
+        + listing.unlabelled
+        + listing.unlisted
+        + sum(map(len, (listing.litter, listing.stray, listing.unused, lists.files))),
         found=ignored + len(tree.files),
         notes=_notes(tree, layout, listing, classes),
-        layout=layout.sentence(len(classes)),
+        layout=lists.sentence(len(classes)) if lists.files else layout.sentence(len(classes)),
     )
+
+
+def _apply(lists: Lists, listing: _FolderListing) -> None:
+    """Give the examples the parts of the lists, and their labels where folders tell none."""
+    usable = listing.examples
+    if len({example.label for example in usable}) < 2 and len(set(lists.labels.values())) > 1:
+        paths = sorted([example.id for example in usable] + listing.stray)
+        usable = [Example(path, lists.labels.get(path, "")) for path in paths]
+        listing.by_lists, listing.stray = True, []
+    labelled = [example for example in usable if example.label]
+    listing.examples = lists.applied(labelled)
+    listing.unlisted = len(usable) - len(listing.examples)
+    listing.unused = [path for path in listing.unused if path not in lists.files]
+    listing.notes = lists.notes
 
 
 def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
@@ -143,7 +168,9 @@ def _classes_of_folders(tree: Tree, shown: Sequence[File], layout: Layout, listi
 def _notes(tree: Tree, layout: Layout, listing: _FolderListing, classes: Sequence[str]) -> tuple[str, ...]:
     """Return what should be said once of the folders and of the files in them."""
     items = MODALITIES[listing.kind].plural
-    notes = []
+    notes = [*listing.notes]
+    if listing.unlisted:
+        notes.append(f"{listing.unlisted} {items} are in no list and are not used.")
     if listing.unlabelled:
         tops = sorted(layout.unlabelled)
         where = " and ".join(f"{top}/" for top in tops)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -13,17 +13,28 @@ from typing import Any
 
 from headstart.base.errors import DataError
 from headstart.data import groups
-from headstart.data.dataset import Dataset, Split
+from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
+from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.archives import is_archive, open_archive
-from headstart.data.readers.class_folders import from_files, unwrap
+from headstart.data.readers.array_files import array_files_of, from_array_files, has_arrays
+from headstart.data.readers.class_folders import from_files, unwrap, visible
+from headstart.data.readers.containers import check_foreign, foreign_format, head_of
+from headstart.data.readers.file_kinds import SUFFIXES, TABLES, FileKinds
 from headstart.data.readers.in_memory import from_items
 from headstart.data.readers.listing_tables import from_tree
-from headstart.data.readers.table_files import Columns, TableOpener
-from headstart.data.readers.tables import is_loaded, tables_of
+from headstart.data.readers.mounts import mounted
+from headstart.data.readers.pixel_tables import PIXELS_HEAD, from_pixel_tables, holds_pixels
+from headstart.data.readers.python_data import from_python
+from headstart.data.readers.sidecars import LABELS, from_sidecars, labels_beside
+from headstart.data.readers.table_files import Columns, TableOpener, name_of
+from headstart.data.readers.tables import MAX_TABLE, TABLE_SUFFIXES, is_loaded, tables_of
+from headstart.data.text import TEXT_SUFFIXES
 
+MEDIA = IMAGE_SUFFIXES | SOUND_SUFFIXES
 ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv, .jsonl or .parquet"
 
 _NAMES = "|".join((*SPLITS, "all"))
@@ -65,22 +76,53 @@ def open_dataset(
 def _opened(
     data: Any, *, root: Path | None, columns: Columns | None, label_from: str | None, follow_links: bool
 ) -> Dataset:
-    if isinstance(data, tuple):
-        if len(data) != 2:
-            raise DataError("data in Python must be a pair (items, labels)", f"{len(data)} values", "give two")
-        return from_items(*data)
-    if is_loaded(data):
-        return TableOpener(Path("data set"), root, columns).loaded(tables_of(data))
+    if not isinstance(data, (str, os.PathLike)):
+        if is_loaded(data) and not _holds_media(data):
+            return TableOpener(Path("data set"), root, columns).loaded(tables_of(data))
+        return from_python(data, columns=columns)
     path = existing(data, what="DATA")
     opener = TableOpener(path, root, columns)
-    if path.is_dir():
-        return _from_tree(Folder(path, reach=root, follow_links=follow_links), opener, label_from)
-    if is_archive(path):
-        return _from_tree(open_archive(path), opener, label_from)
-    dataset = opener.table()
+    dataset = _open(path, opener, follow_links=follow_links, label_from=label_from)
     if dataset is None:
         raise DataError(f"DATA must be {ACCEPTED}", path, "name one of these")
     return dataset
+
+
+def _holds_media(data: Any) -> bool:
+    """Return whether a data set of the library `datasets`, or a dict of such, has a column of media."""
+    parts = data.values() if isinstance(data, Mapping) else [data]
+    return any(
+        type(feature).__name__ in ("Image", "Audio") for part in parts for feature in dict(part.features).values()
+    )
+
+
+def _open(path: Path, opener: TableOpener, *, follow_links: bool, label_from: str | None) -> Dataset | None:
+    """Return the labelled examples in a folder, or in a file that its content tells; None where it is nothing known."""
+    if path.is_dir():
+        return _from_tree(Folder(path, reach=opener.root, follow_links=follow_links), opener, label_from)
+    folder, name = Folder(path.parent, reach=path.resolve().parent), name_of(path)
+    head = head_of(folder, path.name)
+    if has_arrays(head):
+        return from_array_files(folder, [path.name], name=name, where=str(path), labelled=opener.labelled)
+    known = foreign_format(head, path.name)
+    if known is not None and suffix_of(path.name) not in TABLE_SUFFIXES:
+        raise DataError(f"DATA must be {ACCEPTED}", f"{path}, {known[0]}", known[1])
+    if is_archive(head, path.name) and suffix_of(path.name) not in TABLE_SUFFIXES:
+        return _from_tree(open_archive(path), opener, label_from)
+    if suffix_of(path.name) in (".csv", ".tsv", ".txt") and holds_pixels(head_of(folder, path.name, size=PIXELS_HEAD)):
+        return _from_pixels(folder, [(path.name, None)], opener)
+    return opener.table()
+
+
+def _from_pixels(tree: Tree, tables: Sequence[tuple[str, Split | None]], opener: TableOpener) -> Dataset:
+    try:
+        read = [(name, tree.read(name, limit=MAX_TABLE), split) for name, split in tables]
+    except BadExample as error:
+        raise DataError(f"the tables of {tree.where} must be readable", error.reason, "check the files") from error
+    named = (opener.columns or {}).get("label")
+    label = named if named is None or isinstance(named, str) else next(iter(named), None)
+    where = str(opener.path)
+    return from_pixel_tables(read, name=name_of(opener.path), where=where, label=label, labelled=opener.labelled)
 
 
 def open_inputs(
@@ -108,12 +150,12 @@ def open_inputs(
     single: list[Path] = []
     for item in inputs:
         path = existing(item, what="INPUT")
-        if path.is_dir():
-            parts.append(_under(path, from_files(Folder(path, follow_links=follow_links), name=path.name, kind=kind)))
-        elif is_archive(path):
-            parts.append(_under(path, from_files(open_archive(path), name=path.name, kind=kind)))
+        tree = _input_tree(path, follow_links=follow_links)
+        if tree is not None:
+            parts.append(_under(path, from_files(mounted(tree), name=path.name, kind=kind)))
         else:
-            table = TableOpener(path, root, columns, remembered, labelled=False, kind=kind).table()
+            opener = TableOpener(path, root, columns, remembered, labelled=False, kind=kind)
+            table = _open(path, opener, follow_links=follow_links, label_from=None)
             if table is None:
                 single.append(path)
             elif table.kind != kind:
@@ -124,6 +166,16 @@ def open_inputs(
             else:
                 parts.append(_under(path.parent, table))
     return _joined([*([from_items(single, kind=kind)] if single else []), *parts])
+
+
+def _input_tree(path: Path, *, follow_links: bool) -> Tree | None:
+    """Return the files of an input that is a folder or an archive, else None."""
+    if path.is_dir():
+        return Folder(path, follow_links=follow_links)
+    head = head_of(Folder(path.parent, reach=path.resolve().parent), path.name)
+    refused = has_arrays(head) or foreign_format(head, path.name) is not None
+    refused = refused or suffix_of(path.name) in TABLE_SUFFIXES
+    return open_archive(path) if is_archive(head, path.name) and not refused else None
 
 
 def existing(data: object, *, what: str) -> Path:
@@ -147,15 +199,45 @@ def existing(data: object, *, what: str) -> Path:
 
 
 def _from_tree(tree: Tree, opener: TableOpener, label_from: str | None) -> Dataset:
-    inner, outside = unwrap(tree)
-    tables = _tables_in(inner)
-    if not tables or label_from is not None:
-        return from_tree(inner, opener, ignored=outside, label_from=label_from)
-    if suffix_of(tables[0][0]) != ".parquet":
+    tree, outside = unwrap(tree)
+    inner = mounted(tree)
+    if inner is not tree:
+        inner, more = unwrap(inner)
+        outside += more
+    tables = [] if label_from is not None else _tables_in(inner)
+    if tables and suffix_of(tables[0][0]) == ".parquet":
+        if not opener.path.is_dir():
+            raise DataError(
+                f"{opener.path} must hold no Parquet, which is read in place", tables[0][0], "unpack it first"
+            )
+        return opener.parquet([(Path(inner.where, name), split) for name, split in tables])
+    if tables and holds_pixels(head_of(inner, tables[0][0], size=PIXELS_HEAD)):
+        return _from_pixels(inner, tables, opener)
+    if tables:
         return opener.texts(inner, tables)
-    if not opener.path.is_dir():
-        raise DataError(f"{opener.path} must hold no Parquet, which is read in place", tables[0][0], "unpack it first")
-    return opener.parquet([(Path(inner.where, name), split) for name, split in tables])
+    return _from_files_of(inner, opener, outside, label_from)
+
+
+def _from_files_of(tree: Tree, opener: TableOpener, outside: int, label_from: str | None) -> Dataset:
+    """Return what a tree without tables of parts holds: arrays, files with labels beside them, or class folders."""
+    shown, name = visible(tree.files), name_of(opener.path)
+    if (
+        label_from is None
+        and not any(suffix_of(file.path) in MEDIA for file in shown)
+        and (arrays := array_files_of(tree))
+    ):
+        return from_array_files(tree, arrays, name=name, where=tree.where)
+    if label_from is None and sum(file.path.lower().endswith(LABELS) for file in shown) * 3 > len(shown):
+        kind = FileKinds(tree, shown).prevailing
+        beside = labels_beside(shown, SUFFIXES[kind]) if kind != "text" else {}
+        dataset = from_sidecars(tree, shown, beside, kind=kind, name=name) if beside else None
+        if dataset is not None:
+            return replace(dataset, ignored=dataset.ignored + outside)
+    try:
+        return from_tree(tree, opener, ignored=outside, label_from=label_from)
+    except DataError:
+        check_foreign(tree, (file for file in shown if suffix_of(file.path) not in (*MEDIA, *TEXT_SUFFIXES, *TABLES)))
+        raise
 
 
 def _tables_in(tree: Tree) -> list[tuple[str, Split | None]]:

@@ -1,0 +1,151 @@
+"""Tables whose cells are pixels, as MNIST and FER-2013 come: a column for each pixel, or all of them in one cell."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.base.errors import DataError
+from headstart.data.dataset import Dataset, Split
+from headstart.data.labels import SPLITS, part_named_in
+from headstart.data.readers.array_files import PictureSet, dataset_of
+
+LEAST_PIXELS = 64
+"""The smallest picture that cells are taken for: 8 by 8 pixels."""
+PIXELS_HEAD = 1 << 18
+"""Bytes of a table that tell whether it holds pixels."""
+_WAY = (
+    "give hs.fit((pictures, labels)) in Python, with pictures reshaped to (n, height, width) or (n, height, width, 3)"
+)
+
+
+def holds_pixels(head: bytes) -> bool:
+    """Return whether a table, by its beginning, has a column for each pixel, or cells that hold all of a picture's."""
+    lines = head[:PIXELS_HEAD].decode("latin-1").splitlines()
+    row = lines[1] if len(lines) > 1 else ""
+    cells = [cell.strip().strip('"') for cell in re.split(r"[,;\t]", row)]
+    if any(_in_one_cell(cell) for cell in cells):
+        return True
+    return sum(_is_pixel(cell) for cell in cells) >= max(LEAST_PIXELS, len(cells) - 3)
+
+
+def from_pixel_tables(
+    tables: Sequence[tuple[str, bytes, Split | None]],
+    *,
+    name: str,
+    where: str,
+    label: str | None,
+    labelled: bool = True,
+) -> Dataset:
+    """Return the pictures in tables of pixels, each given as its name, its bytes and its part.
+
+    Args:
+        label: the name of the column of labels; None for the one that is called so, or that alone holds no pixels.
+
+    Raises:
+        DataError: the pixels make no square, a row is damaged, or nothing tells which column is the label.
+    """
+    sets: list[PictureSet] = []
+    for table, data, split in tables:
+        columns = _columns(data, table)
+        pixels = _pixels(columns, table, label)
+        rest = {key: values for key, values in columns.items() if key not in pixels}
+        pictures = _pictures([columns[key] for key in pixels], table)
+        labels, splits = _label_and_split(rest, table, label, needed=labelled and split in (None, "train"))
+        if splits is None:
+            sets.append(PictureSet(table, split, list(pictures), labels))
+            continue
+        for part in dict.fromkeys(splits):
+            rows = [row for row, one in enumerate(splits) if one == part]
+            chosen = None if labels is None else [labels[row] for row in rows]
+            sets.append(PictureSet(f"{part} rows of {table}", part, [pictures[row] for row in rows], chosen))
+    return dataset_of(sets, name, where, labelled=labelled)
+
+
+def _columns(data: bytes, where: str) -> dict[str, Any]:
+    """Return the columns of a table by name; of one without a header, by number."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    first = data[: data.find(b"\n") + 1 or len(data)].decode("latin-1")
+    delimiter = max(",;\t", key=first.count)
+    bare = all(_is_pixel(cell.strip()) for cell in first.split(delimiter)[1:])
+    try:
+        table = csv.read_csv(
+            io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")),
+            read_options=csv.ReadOptions(autogenerate_column_names=bare, block_size=1 << 24),
+            parse_options=csv.ParseOptions(delimiter=delimiter),
+        )
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise DataError(f"{where} must be a well-formed table of pixels", error, "mend that row") from error
+    return {name: table.column(name) for name in table.column_names}
+
+
+def _pixels(columns: dict[str, Any], where: str, label: str | None) -> list[str]:
+    """Return the names of the columns that hold pixels, in their order."""
+    import pyarrow as pa
+
+    whole = [
+        name for name, values in columns.items() if pa.types.is_string(values.type) and _in_one_cell(values[0].as_py())
+    ]
+    if whole:
+        return whole[:1]
+    numbers = [name for name, values in columns.items() if pa.types.is_integer(values.type) and name != label]
+    shape = {name: re.sub(r"\d+", "0", name) for name in numbers}
+    common = max(set(shape.values()), key=list(shape.values()).count, default="")
+    alike = [name for name in numbers if shape[name] == common]
+    return alike if math.isqrt(len(alike)) ** 2 == len(alike) else alike[1:]
+
+
+def _pictures(columns: Sequence[Any], where: str) -> Any:
+    """Return pixels as an array, uint8 of shape (n, side, side)."""
+    if len(columns) == 1:
+        rows = [np.array(str(cell).split(), dtype=np.int64) for cell in columns[0].to_pylist()]
+        if len({len(row) for row in rows}) > 1:
+            raise DataError(f"every row of {where} must hold equally many pixels", "rows of different lengths", _WAY)
+        pixels = np.stack(rows)
+    else:
+        pixels = np.stack([np.asarray(column) for column in columns], axis=1)
+    side = math.isqrt(pixels.shape[1])
+    if side * side != pixels.shape[1] or pixels.min() < 0 or pixels.max() > 255 or pixels.dtype.kind not in "ui":
+        received = f"{pixels.shape[1]:,} of them in {pixels.min()}..{pixels.max()}"
+        raise DataError(f"the pixels of {where} must be a square of whole numbers in 0..255", received, _WAY)
+    return pixels.astype(np.uint8).reshape(-1, side, side)
+
+
+def _label_and_split(
+    rest: dict[str, Any], where: str, label: str | None, *, needed: bool
+) -> tuple[list[Any] | None, list[Split] | None]:
+    """Return the labels among the columns that hold no pixels, and the parts, each None where there are none."""
+    values = {name: column.to_pylist() for name, column in rest.items()}
+    splits = None
+    for name in list(values):
+        parts = [
+            SPLITS.get(str(cell).strip().lower()) or part_named_in(str(cell)) for cell in dict.fromkeys(values[name])
+        ]
+        if name != label and len(parts) > 0 and all(parts):
+            splits = [SPLITS.get(str(cell).strip().lower()) or part_named_in(str(cell)) for cell in values.pop(name)]
+    called = [name for name in values if name == label or name.strip().lower() in ("label", "class", "target", "y")]
+    chosen = [label] if label in values else called or list(values)
+    if len(chosen) != 1 or (label is not None and label not in values):
+        if not needed and label is None:
+            return None, splits  # type: ignore[return-value]
+        received = f"the columns {', '.join(values) or 'of pixels alone'}"
+        raise DataError(
+            f"{where} must have one column of labels beside its pixels", received, "name it: --label-column"
+        )
+    return values[chosen[0]], splits  # type: ignore[return-value]
+
+
+def _is_pixel(cell: str) -> bool:
+    return cell.isdecimal() and len(cell) < 4 and int(cell) < 256
+
+
+def _in_one_cell(cell: object) -> bool:
+    numbers = str(cell).split(" ") if isinstance(cell, str) and " " in cell else []
+    return len(numbers) >= LEAST_PIXELS and all(_is_pixel(number) for number in numbers)

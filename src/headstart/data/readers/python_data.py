@@ -1,0 +1,215 @@
+"""What Python users hand over: pairs, rows, columns, frames, data sets of torch, and parts of any of them.
+
+No library is imported to look at them: they are known by what they offer and not by their type.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from headstart.base.errors import DataError
+from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.dataset import Dataset, Split
+from headstart.data.file_tree import suffix_of
+from headstart.data.images.formats import IMAGE_SUFFIXES
+from headstart.data.labels import SPLITS, class_name_of, part_named_in
+from headstart.data.modality import Kind
+from headstart.data.readers.arrays import as_array, is_row, plain_labels, row_of
+from headstart.data.readers.in_memory import from_items
+from headstart.data.readers.roles import find_roles
+from headstart.data.readers.table import CONTENT, ColumnNames, Table
+
+GIVE = "give a path, a pair (items, labels), a list of such pairs or of rows, a dict of columns, a frame or a data set"
+_KINDS: dict[str, Kind | None] = {"text": "text", "audio": "sound", "image": "image", "path": None}
+
+
+class _Part(NamedTuple):
+    """Examples by column, of one part."""
+
+    items: Any
+    labels: Any
+    splits: Sequence[Any] | None = None
+    groups: Sequence[Any] | None = None
+    kind: Kind | None = None
+
+
+@dataclass
+class _Parts:
+    """Several parts as one."""
+
+    items: list[Any] = field(default_factory=list)
+    labels: list[Any] = field(default_factory=list)
+    splits: list[Split | None] = field(default_factory=list)
+
+
+def from_python(data: Any, *, columns: ColumnNames | None = None) -> Dataset:
+    """Return the labelled examples in whatever Python holds; see `GIVE`.
+
+    Raises:
+        DataError: it is none of these, or cannot be used as it is.
+    """
+    parts = _parts(data)
+    if parts is None:
+        part = _part(data, columns)
+        splits = None if part.splits is None else [_split(cell, row) for row, cell in enumerate(part.splits)]
+        groups = None if part.groups is None else [class_name_of(cell) for cell in part.groups]
+        return from_items(part.items, part.labels, kind=part.kind, splits=splits, groups=groups)
+    joined, kinds = _Parts(), set()
+    for name, one in parts:
+        part = _part(one, columns)
+        joined.items += list(part.items)
+        joined.labels += list(part.labels)
+        joined.splits += [name] * (len(joined.items) - len(joined.splits))
+        kinds.add(part.kind)
+    return from_items(joined.items, joined.labels, kind=kinds.pop(), splits=joined.splits)
+
+
+def _parts(data: Any) -> list[tuple[Split, Any]] | None:
+    """Return the parts of data with those that its keys name, or of two pairs `(x, y), (x_test, y_test)`; else None."""
+    if isinstance(data, Mapping):
+        named = {key: part_named_in(str(key)) for key in data}
+        if data and all(named.values()) and not any(_is_column(value) for value in data.values()):
+            return [(part, data[key]) for key, part in named.items() if part is not None]
+        return None
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(_is_pair_of_columns(part) for part in data):
+        names: tuple[Split, ...] = ("train", "test") if len(data) == 2 else ("train", "validation", "test")
+        return list(zip(names, data, strict=True))
+    return None
+
+
+def _part(data: Any, columns: ColumnNames | None) -> _Part:
+    """Return the examples of one part, whatever form they have."""
+    if hasattr(data, "iloc") and hasattr(data, "columns"):  # a frame
+        data = {str(name): list(data[name]) for name in data.columns}
+    elif hasattr(data, "column_names") and hasattr(data, "features"):
+        data = _columns_of(data)
+    if isinstance(data, Mapping):
+        return _from_columns(data, columns)
+    if isinstance(data, tuple):
+        if len(data) != 2:
+            raise DataError("data in Python must be a pair (items, labels)", f"{len(data)} values", "give two")
+        return _Part(*data)
+    if hasattr(data, "targets") and hasattr(data, "samples"):  # an ImageFolder: its paths, unread
+        return _Part([path for path, _ in data.samples], _named(list(data.targets), data))
+    rows = _rows(data)
+    if rows and all(is_row(row) for row in rows):
+        records = [row_of(row) for row in rows]
+        return _from_columns({name: [row.get(name) for row in records] for name in records[0]}, columns)
+    if rows and all(isinstance(row, (tuple, list)) and len(row) == 2 for row in rows):
+        return _Part([row[0] for row in rows], _named([row[1] for row in rows], data))
+    raise DataError("data in Python must hold examples with their labels", f"a {type(data).__name__}", GIVE)
+
+
+def _rows(data: Any) -> list[Any]:
+    """Return the rows of a list, of a data set by position, or of what can be iterated; batches as their rows."""
+    data = getattr(data, "dataset", data) if not hasattr(data, "__getitem__") else data  # a loader
+    if hasattr(data, "as_numpy_iterator"):
+        data = data.as_numpy_iterator()
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, bytes)):
+        rows = [data[at] for at in range(len(data))]
+    elif isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
+        rows = list(data)
+    else:
+        raise DataError("DATA must be a path, or in Python examples with labels", type(data).__name__, GIVE)
+    if rows and all(isinstance(row, tuple) and len(row) == 2 and _is_batch(row) for row in rows):
+        return [(x, y) for xs, ys in rows for x, y in zip(xs, ys, strict=True)]
+    return rows
+
+
+def _is_batch(row: tuple[Any, Any]) -> bool:
+    x, y = as_array(row[0]), as_array(row[1])
+    return x is not None and y is not None and x.ndim == 4 and y.ndim >= 1 and len(x) == len(y)
+
+
+def _is_column(value: object) -> bool:
+    """Return whether a value is one column and not a whole data set: a list of plain values, or an array."""
+    if isinstance(value, list):
+        return not all(is_row(one) or (isinstance(one, (tuple, list)) and len(one) == 2) for one in value)
+    return as_array(value) is not None
+
+
+def _is_pair_of_columns(value: object) -> bool:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    sizes = [len(array) if (array := as_array(one)) is not None and array.ndim else -1 for one in value]
+    return sizes[0] > 0 and sizes[0] == sizes[1]
+
+
+def _from_columns(data: Mapping[Any, Any], columns: ColumnNames | None) -> _Part:
+    """Return what columns hold: those of media or of paths by what their cells are, all others as in a table."""
+    names, values = tuple(str(name) for name in data), list(data.values())
+    named = dict(columns or {})
+    if not named.keys() & CONTENT.keys() and not {name.lower() for name in names} & CONTENT.keys():
+        media = [name for name, cells in zip(names, values, strict=True) if _holds_media(cells)]
+        named |= {"path": media[0]} if len(media) == 1 else {}
+    size = len(values[0]) if values else 0
+    table = Table("the data", names, lambda at: values[at], range(size), unit="row")
+    roles = find_roles(table, columns=named)
+    items = values[roles.columns[0]]
+    if len(roles.columns) > 1:
+        items = ["\n".join(map(str, cells)) for cells in zip(*(values[at] for at in roles.columns), strict=True)]
+    if roles.content == "audio":
+        items = [_samples(item) for item in items]
+    labels = values[roles.label[0]] if len(roles.label) == 1 else None
+    if labels is None:
+        rows = zip(*(values[at] for at in roles.label), strict=True)
+        labels = [names[roles.label[at]] for at in plain_labels(list(rows))]
+    splits, groups = (None if at is None else values[at] for at in (roles.split, roles.group))
+    return _Part(items, labels, splits, groups, _KINDS[roles.content])
+
+
+def _holds_media(cells: Any) -> bool:
+    """Return whether a column holds pictures, recordings or paths of such."""
+    array = as_array(cells)
+    if array is not None and array.dtype.kind in "buif":
+        return array.ndim > 2
+    known = (*IMAGE_SUFFIXES, *SOUND_SUFFIXES)
+    sample = [cell for cell in list(cells)[:50] if cell is not None]
+    return bool(sample) and all(
+        suffix_of(os.fsdecode(cell)) in known
+        if isinstance(cell, (str, os.PathLike))
+        else isinstance(cell, (bytes, Mapping)) or hasattr(cell, "getexif") or getattr(as_array(cell), "ndim", 0) > 1
+        for cell in sample
+    )
+
+
+def _columns_of(data: Any) -> dict[str, Any]:
+    """Return the columns of a data set of the library `datasets`, its media as bytes and its labels by name."""
+    library = sys.modules.get("datasets")
+    for name, feature in data.features.items():
+        if library is not None and type(feature).__name__ in ("Image", "Audio"):
+            data = data.cast_column(name, type(feature)(decode=False))
+    found: dict[str, Any] = {}
+    for name in data.column_names:
+        classes = getattr(data.features[name], "names", None)
+        values = list(data[name])
+        found[name] = (
+            [classes[value] if value is not None and value >= 0 else None for value in values] if classes else values
+        )
+    return found
+
+
+def _samples(item: Any) -> Any:
+    """Return a recording in a cell as a pair of its samples and their rate, where it holds these."""
+    if isinstance(item, Mapping) and item.get("array") is not None:
+        return item["array"], item["sampling_rate"]
+    return (item.get("bytes") or item.get("path")) if isinstance(item, Mapping) else item
+
+
+def _named(labels: list[Any], data: Any) -> list[Any]:
+    """Return labels by the class names of a data set, where it has such and the labels are their positions."""
+    classes = getattr(data, "classes", None)
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(label, int) for label in labels):
+        return labels
+    return [classes[label] for label in labels] if all(0 <= label < len(classes) for label in labels) else labels
+
+
+def _split(cell: object, row: int) -> Split:
+    part = SPLITS.get(str(cell).strip().lower()) or part_named_in(str(cell))
+    if part is None:
+        raise DataError(f"row {row} must name its part: train, validation or test", repr(cell), "correct it")
+    return part
