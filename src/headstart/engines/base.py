@@ -44,9 +44,10 @@ class Network:
     # builds the torch module that takes uint8 (n, height, width, channels) and returns a tuple of blocks. Calling it
     # imports torch; an engine that has a compiled copy never does. Where there is only a graph, it raises SourceError
     module: Callable[[], torch.nn.Module]
-    # reads the network as a graph of OpenVINO, with the same input and outputs as `module` and a batch of any size,
-    # where it comes as one (ONNX, SavedModel); None where it is a torch module
+    # gives the network as a graph of OpenVINO without torch, with the same input and outputs as `module` and a batch of
+    # any size; None where it must be converted from the torch module
     graph: Callable[[], openvino.Model] | None = None
+    runs_on_torch: bool = True  # whether there is a torch module: not of what comes as a graph (ONNX, SavedModel)
     # gives what turns texts straight into features, float32 of shape (n, width), where the network is but a table of
     # vectors; None elsewhere. No engine has anything to speed up there
     lookup: Callable[[], Lookup] | None = None

@@ -144,6 +144,8 @@ def convert(network: Network) -> ov.Model:
 
 
 def _from_graph(network: Network, graph: Callable[[], ov.Model]) -> ov.Model:
+    if not network.input_shape:
+        return graph()
     own = graph().input(0).partial_shape[0]
     for batch in (BATCH, own.get_length() if own.is_static else 1):
         model = graph()

@@ -1,6 +1,6 @@
 """The choice of an engine: the fastest whose features agree with the reference in float32 on the photos at hand.
 
-The reference is torch on the CPU; of a network that comes as a graph it is OpenVINO itself in float32. Where torch has
+The reference is torch on the CPU; of a network that needs no torch it is OpenVINO itself in float32. Where torch has
 a CUDA device, that comes first.
 """
 
@@ -93,7 +93,7 @@ def open_engine(
     check_choice("the engine", engine, ENGINES)
     if network.lookup is not None:
         return LookupEngine(network.lookup())
-    if network.graph is not None:
+    if not network.runs_on_torch:
         _check_graph(engine)
     for opened in _cuda_engines(network, sample, cache, engine, say):
         return opened
@@ -171,7 +171,7 @@ def cuda_device() -> str | None:
 
 def cuda_engines(network: Network, engine: str) -> tuple[str, ...]:
     """Return the engines on a CUDA device that may run a network, fastest first."""
-    if network.graph is not None or engine not in ("auto", "torch") or cuda_device() is None:
+    if not network.runs_on_torch or engine not in ("auto", "torch") or cuda_device() is None:
         return ()
     from headstart.engines.torch import cuda_names
 
@@ -266,7 +266,7 @@ def _checked(engine: Engine, network: Network, sample: Sample, folder: Path, kno
 
 def _reference(network: Network, folder: Path) -> Engine:
     """Return the engine that others are measured against."""
-    if network.graph is None:
+    if network.graph is None or openvino_version() is None:
         return _torch_engine(network)
     from headstart.engines.openvino import OpenVinoEngine, open_converted
 

@@ -232,9 +232,16 @@ def read_pth(path: Path) -> Contents:
 
     def fetched(tensors: Mapping[str, Stored]) -> dict[str, Tensor]:
         with refusing(lambda reason: _refusal(path, reason)), path.open("rb") as file:
-            return fetch(file, places, tensors)
+            return fetch(file, places, tensors, _tensor)
 
     return Contents(tree, fetched)
+
+
+def _tensor(data: bytearray, stored: Stored) -> Tensor:
+    number: torch.dtype = getattr(torch, stored.kind)
+    whole = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
+    numbers = whole[: len(whole) // number.itemsize * number.itemsize].view(number)
+    return numbers.as_strided(stored.shape, stored.strides, stored.offset)
 
 
 class _Bounded:

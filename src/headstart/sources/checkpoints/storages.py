@@ -1,23 +1,26 @@
-"""The storages of a PyTorch checkpoint: where the bytes of each lie in its file, and tensors out of them.
-
-Imports torch.
-"""
+"""The storages of a PyTorch checkpoint: where the bytes of each lie in its file, and tensors out of them."""
 
 from __future__ import annotations
 
 import io
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 
 from headstart.sources.checkpoints.pickled import Stored, read_pickle
 from headstart.sources.checkpoints.safetensors import MAX_AXES, MAX_NAME, MAX_TENSORS, UnsoundFile
 
+Made = TypeVar("Made")
+
 LOCAL_HEADER = 30
+OLDER_PICKLES = 3  # magic number, version, and what machine it was
 MAX_SHARING = 4
 """How many times the bytes of a file its tensors may come to; some networks use one tensor twice."""
 Places = dict[str, tuple[int, int]]
@@ -49,43 +52,54 @@ def read_older(file: BinaryIO, size: int) -> tuple[Any, Places]:
 
     `size` is that of the file, in bytes.
     """
-    for _ in range(3):  # magic number, version, and what machine it was
+    for _ in range(OLDER_PICKLES):
         read_pickle(file)
     tree, storages = read_pickle(file)
     keys, _ = read_pickle(file)
     places: Places = {}
     for key in keys if isinstance(keys, list) else ():
         count = int.from_bytes(file.read(8), "little")
-        places[key] = file.tell(), count * _number(storages[key].kind).itemsize
+        places[key] = file.tell(), count * _width(storages[key].kind)
         if sum(places[key]) > size:
             raise UnsoundFile("storages that end before their numbers do")
         file.seek(sum(places[key]))
     return tree, places
 
 
-def _number(kind: str) -> torch.dtype:
-    number = getattr(torch, kind, None)
-    if not isinstance(number, torch.dtype) or kind.startswith("q"):
+def _width(kind: str) -> int:
+    """Return the bytes of a number of one kind."""
+    bits = re.fullmatch(r"(?:float|bfloat|int|uint|complex)(8|16|32|64|128)(?:_\w+)?", kind)
+    if bits is None and kind != "bool":
         raise UnsoundFile(f"numbers of the kind {kind[:MAX_NAME]!r}, which are no plain ones")
-    return number
+    return int(bits[1]) // 8 if bits is not None else 1
 
 
-def fetch(file: BinaryIO, places: Places, tensors: Mapping[str, Stored]) -> dict[str, Tensor]:
-    """Return tensors, once their numbers are seen to lie in their file; each storage is read once."""
-    read: dict[str, Tensor] = {}
-    fetched: dict[str, Tensor] = {}
+def fetch(
+    file: BinaryIO, places: Places, tensors: Mapping[str, Stored], make: Callable[[bytearray, Stored], Made]
+) -> dict[str, Made]:
+    """Return what `make` makes of each tensor and the bytes of its storage, once its numbers are seen to lie there."""
+    read: dict[str, bytearray] = {}
     _check_tensors(tensors, places, file.seek(0, 2))
-    for name, tensor in tensors.items():
-        key, number = tensor.place.key, _number(tensor.kind)
+    for tensor in tensors.values():
+        key = tensor.place.key
         if key not in read:
             file.seek(places[key][0])
-            data = bytearray(file.read(places[key][1]))
+            data = read[key] = bytearray(file.read(places[key][1]))
             if len(data) < places[key][1]:
                 raise UnsoundFile("storages that end before their numbers do")
-            read[key] = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
-        whole = read[key][: len(read[key]) // number.itemsize * number.itemsize].view(number)
-        fetched[name] = whole.as_strided(tensor.shape, tensor.strides, tensor.offset)
-    return fetched
+    return {name: make(read[tensor.place.key], tensor) for name, tensor in tensors.items()}
+
+
+def read_known_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the tensors by name, in order, of a released file of torch's older form whose bytes are known already."""
+    with path.open("rb") as file:
+        tree, places = read_older(file, path.stat().st_size)
+        return fetch(file, places, tree, _array)
+
+
+def _array(data: bytearray, tensor: Stored) -> NDArray[Any]:
+    numbers = np.frombuffer(data, np.dtype(tensor.kind))[tensor.offset :]
+    return as_strided(numbers, tensor.shape, [stride * numbers.itemsize for stride in tensor.strides])
 
 
 def _check_tensors(tensors: Mapping[str, Stored], places: Places, size: int) -> None:
@@ -94,7 +108,7 @@ def _check_tensors(tensors: Mapping[str, Stored], places: Places, size: int) -> 
         raise UnsoundFile(f"{len(tensors):,} tensors, more than the {MAX_TENSORS:,} that are read")
     left = MAX_SHARING * size
     for name, tensor in tensors.items():
-        width, reached = _number(tensor.kind).itemsize, places.get(tensor.place.key, (0, 0))[1]
+        width, reached = _width(tensor.kind), places.get(tensor.place.key, (0, 0))[1]
         if len(name) > MAX_NAME or len(tensor.shape) > MAX_AXES:
             raise UnsoundFile(f"tensor {name[:MAX_NAME]!r}, which is no plain one")
         needed = prod(tensor.shape) * width

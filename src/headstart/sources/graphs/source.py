@@ -128,7 +128,8 @@ class GraphSource(Source):
             "preprocessing": asdict(self.preprocessing),
             **what,
         }
-        return Network(sha256_json(made_of), shape, tuple(blocks), self.module, graph=lambda: self._graph(taps))
+        graph = partial(self._graph, taps)
+        return Network(sha256_json(made_of), shape, tuple(blocks), self.module, graph=graph, runs_on_torch=False)
 
     def _graph(self, taps: Sequence[Tap] | None) -> openvino.Model:
         return graph_of(self._path, self._defaults.framework, self._pool, self.preprocessing, taps)
@@ -217,7 +218,8 @@ def look(
             widths = [architecture.classes] if some is None else [tap.width for tap in some]
             blocks = tuple(Block(str(at), width) for at, width in enumerate(widths))
             graph = partial(graph_of, file, known.framework, pool, how, some)
-            engine = OpenVinoEngine(convert(Network("", how.shape, blocks, _no_module, graph=graph)), precision="f32")
+            network = Network("", how.shape, blocks, _no_module, graph=graph, runs_on_torch=False)
+            engine = OpenVinoEngine(convert(network), precision="f32")
             engine.run(np.zeros((1, *how.shape), np.uint8))
     return asdict(architecture), b""
 

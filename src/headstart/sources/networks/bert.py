@@ -7,29 +7,18 @@ only the files that build a network import this one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-
-@dataclass(frozen=True)
-class Sizes:
-    """How large a BERT is: tokens, width of their vectors and inside a block, heads, blocks, tokens of a piece."""
-
-    words: int
-    width: int
-    inner: int
-    heads: int
-    layers: int
-    positions: int
+from headstart.sources.sizes import BERT_EPSILON, BertSizes
 
 
 class Bert(nn.Module):
     """The encoder: the output of every layer, for ids and mask of shape (n, length)."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: BertSizes) -> None:
         super().__init__()
         self.embeddings = Embeddings(sizes)
         self.encoder = nn.Module()
@@ -49,12 +38,12 @@ class Bert(nn.Module):
 class Embeddings(nn.Module):
     """Words, positions and the first of two kinds of segments, added and normalised."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: BertSizes) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(sizes.words, sizes.width)
         self.position_embeddings = nn.Embedding(sizes.positions, sizes.width)
         self.token_type_embeddings = nn.Embedding(2, sizes.width)
-        self.LayerNorm = nn.LayerNorm(sizes.width, eps=1e-12)
+        self.LayerNorm = nn.LayerNorm(sizes.width, eps=BERT_EPSILON)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the vectors of tokens, of shape (n, length, width)."""
@@ -66,7 +55,7 @@ class Embeddings(nn.Module):
 class Layer(nn.Module):
     """Attention, then two linear maps; each added to its input and normalised."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: BertSizes) -> None:
         super().__init__()
         self.attention = nn.Module()
         self.attention.self = Attention(sizes)
@@ -86,7 +75,7 @@ class Layer(nn.Module):
 class Attention(nn.Module):
     """Every token looks at every other, in several heads."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: BertSizes) -> None:
         super().__init__()
         self.query = nn.Linear(sizes.width, sizes.width)
         self.key = nn.Linear(sizes.width, sizes.width)
@@ -106,7 +95,7 @@ class Output(nn.Module):
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
         self.dense = nn.Linear(width_in, width_out)
-        self.LayerNorm = nn.LayerNorm(width_out, eps=1e-12)
+        self.LayerNorm = nn.LayerNorm(width_out, eps=BERT_EPSILON)
 
     def forward(self, values: Tensor, carried: Tensor) -> Tensor:
         """Return values of the shape of `carried`."""
@@ -133,7 +122,7 @@ def mean_of_tokens(values: Tensor, mask: Tensor) -> Tensor:
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-def build_bert(sizes: Sizes) -> Bert:
+def build_bert(sizes: BertSizes) -> Bert:
     """Return the encoder with torch's next random weights, drawn as its authors do, in inference mode."""
     body = Bert(sizes).eval()
     for part in body.modules():

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from headstart.sources.sizes import LITE_EPSILON, LITE_STAGES
+
 STEM, HEAD, CLASSES = 32, 1280, 1000
-STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
-"""Kernel, stride and expansion of each stage."""
 
 
 class EfficientNetLite(nn.Module):
@@ -27,7 +27,7 @@ class EfficientNetLite(nn.Module):
         self.bn1 = norm(STEM)
         self.blocks = nn.Sequential()
         before = STEM
-        for (kernel, stride, expansion), width, count in zip(STAGES, widths, repeats, strict=True):
+        for (kernel, stride, expansion), width, count in zip(LITE_STAGES, widths, repeats, strict=True):
             block = SeparableBlock if expansion == 1 else InvertedResidual
             first = block(before, width, kernel, stride=stride, expansion=expansion)
             others = (block(width, width, kernel, stride=1, expansion=expansion) for _ in range(count - 1))
@@ -111,8 +111,8 @@ class InvertedResidual(nn.Module):
 
 
 def norm(width: int) -> nn.BatchNorm2d:
-    """Return the normalisation, with the epsilon that the released weights were trained with."""
-    return nn.BatchNorm2d(width, eps=1e-3)
+    """Return the normalisation of one map."""
+    return nn.BatchNorm2d(width, eps=LITE_EPSILON)
 
 
 def initialise(part: nn.Module) -> None:

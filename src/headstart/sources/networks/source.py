@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from headstart.sources.base import RECIPE, Architecture, Identity, Source, Weigh
 from headstart.sources.layers import Tap
 
 if TYPE_CHECKING:
+    import openvino
     from torch import nn
 
 
@@ -61,7 +62,8 @@ def look_without_numbers(look: Callable[[], Architecture]) -> Architecture:
 class TorchSource(Source):
     """A source whose network is a torch module; torch is imported when the module is first asked for.
 
-    `build` returns the module with its weights loaded, in inference mode; the other arguments are those of `Source`.
+    `build` returns the module with its weights loaded, in inference mode; `graph` the same network for OpenVINO without
+    torch, given its taps, where there is a way; the other arguments are those of `Source`.
     """
 
     preprocessing: Preprocessing
@@ -74,8 +76,10 @@ class TorchSource(Source):
         build: Callable[[], nn.Module],
         *,
         more: Sequence[Tap] = (),
+        graph: Callable[[Sequence[Tap]], openvino.Model] | None = None,
     ) -> None:
         super().__init__(identity, preprocessing, taps, more=more)
+        self._graph = graph
         self.stages = tuple(dict.fromkeys(tap.module for tap in self.all_taps if tap.module))
         self._build = cache(build)
 
@@ -95,7 +99,8 @@ class TorchSource(Source):
     def network(self) -> Network:
         """Return the network that yields every standard block in one pass, or those that the layer names."""
         blocks = tuple(tap.block for tap in self.active_taps)
-        return Network(self.fingerprint, self.preprocessing.shape, blocks, self._tapped)
+        graph = None if self._graph is None else partial(self._graph, self.active_taps)
+        return Network(self.fingerprint, self.preprocessing.shape, blocks, self._tapped, graph=graph)
 
     def module(self) -> nn.Module:
         """Return the torch module with its weights loaded, in inference mode; the same one each time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,12 +20,14 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import Tokens
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, Source, TextPreprocessing
-from headstart.sources.layers import Stage, more_taps, taps
+from headstart.sources.layers import Stage, Tap, more_taps, taps
 from headstart.sources.networks.source import TorchSource, build_seeded
+from headstart.sources.sizes import BertSizes
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps, middle_layers
 from headstart.sources.uri import Spec, refuse_long_texts, refuse_revision
 
 if TYPE_CHECKING:
+    import openvino
     from torch import nn
 
 
@@ -191,11 +194,21 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
         trained_on="ImageNet-1k classification (1.28 million photos, 1,000 classes)",
     )
     if weights == "none":
-        path, identity = None, identity.as_random(seed, library="torch")
-    else:
-        path, package = find_member(network.weights, spec.uri), network.weights.package
-        identity = replace(identity, revision=f"{package} {version(package)}")
-    return TorchSource(identity, preprocessing, blocks, lambda: _build(network, path, seed), more=more)
+        identity = identity.as_random(seed, library="torch")
+        return TorchSource(identity, preprocessing, blocks, lambda: _build(network, None, seed), more=more)
+    path, package = find_member(network.weights, spec.uri), network.weights.package
+    identity = replace(identity, revision=f"{package} {version(package)}")
+    graph = partial(_graph, network, path, preprocessing)
+    return TorchSource(identity, preprocessing, blocks, lambda: _build(network, path, seed), more=more, graph=graph)
+
+
+def _graph(network: PackagedImage, path: Path, preprocessing: Preprocessing, taps: Sequence[Tap]) -> openvino.Model:
+    """Return the network for OpenVINO, with the weights in `path`."""
+    from headstart.sources.checkpoints.storages import read_known_arrays
+    from headstart.sources.graphs.from_arrays import lite_graph
+
+    arrays = [array for array in read_known_arrays(path).values() if array.ndim]  # without the counters of batches
+    return lite_graph(arrays, network.widths, network.repeats, preprocessing, taps)
 
 
 def _build(network: PackagedImage, path: Path | None, seed: int) -> nn.Module:
@@ -233,22 +246,32 @@ def _open_text(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
     reading = TextPreprocessing(encoder.tokenizer.sha256, encoder.limit, long)
     stages = tuple(f"body.encoder.layer.{at}" for at in range(encoder.layers))
     blocks = layer_taps(encoder.width, middle_layers(encoder.layers), stages)
+    sizes = BertSizes(30_522, encoder.width, 4 * encoder.width, 12, encoder.layers, 512)
     return TextSource(
         identity,
         reading,
         blocks,
         lambda: Tokenizer(path, reading),
         stages=stages,
-        build=lambda: _encoder(encoder, file, seed),
+        build=lambda: _encoder(sizes, file, seed),
+        graph=None if file is None else partial(_text_graph, sizes, file),
     )
 
 
-def _encoder(encoder: PackagedText, file: Path | None, seed: int) -> nn.Module:
+def _text_graph(sizes: BertSizes, file: Path) -> openvino.Model:
+    """Return the network from tokens to blocks for OpenVINO, with the weights in `file`."""
+    from safetensors.numpy import load_file
+
+    from headstart.sources.graphs.from_arrays import bert_graph
+
+    return bert_graph(load_file(file), sizes, middle_layers(sizes.layers))
+
+
+def _encoder(sizes: BertSizes, file: Path | None, seed: int) -> nn.Module:
     """Return the network from tokens to blocks, with the weights in `file`, or random ones."""
     set_passive_omp_wait()
     from headstart.sources.networks import bert
 
-    sizes = bert.Sizes(30_522, encoder.width, 4 * encoder.width, 12, encoder.layers, 512)
     body = build_seeded(lambda: bert.build_bert(sizes), seed)
     if file is not None:
         from safetensors.torch import load_file
@@ -256,7 +279,7 @@ def _encoder(encoder: PackagedText, file: Path | None, seed: int) -> nn.Module:
         tensors = load_file(file)
         names = body.state_dict()
         body.load_state_dict({name: tensors[name] for name in names}, strict=True)
-    return bert.SentenceBlocks(body, middle_layers(encoder.layers)).eval()
+    return bert.SentenceBlocks(body, middle_layers(sizes.layers)).eval()
 
 
 def _table(identity: Identity, encoder: PackagedText, path: Path, file: Path | None, seed: int) -> TextSource:

@@ -23,6 +23,7 @@ from headstart.sources.layers import Tap
 from headstart.sources.networks.source import plain, with_changes
 
 if TYPE_CHECKING:
+    import openvino
     import torch
 
 RECIPE = 1
@@ -111,6 +112,7 @@ class TextSource(Source):
         tokenizer: opens what cuts texts into tokens; called on first use.
         stages: the parts of the torch module that are its layers, first to last, in torch's dotted form.
         build: returns the torch module that takes ids and mask, int64 of shape (n, length), and returns its blocks.
+        graph: gives the same network for OpenVINO without torch, where there is a way.
         lookup: gives what turns tokens into features at once, for a source that is a table of vectors.
     """
 
@@ -125,11 +127,12 @@ class TextSource(Source):
         *,
         stages: Sequence[str] = (),
         build: Callable[[], torch.nn.Module] | None = None,
+        graph: Callable[[], openvino.Model] | None = None,
         lookup: Callable[[], Callable[[Sequence[Tokens]], NDArray[np.float32]]] | None = None,
     ) -> None:
         super().__init__(identity, reading, taps)
         self.stages = tuple(stages)
-        self.tokenizer, self._lookup = tokenizer, lookup
+        self.tokenizer, self._lookup, self._graph = tokenizer, lookup, graph
         self._build = cache(build) if build is not None else None
 
     def as_trainable(
@@ -173,7 +176,7 @@ class TextSource(Source):
                 "tokenizers": version("tokenizers"),
             }
         )
-        return Network(fingerprint, (), blocks, self.module, lookup=self._lookup)
+        return Network(fingerprint, (), blocks, self.module, graph=self._graph, lookup=self._lookup)
 
     def module(self) -> torch.nn.Module:
         """Return the torch module in inference mode, the same one each time; SourceError for a table of vectors."""
