@@ -26,6 +26,7 @@ from headstart.sources.base import Identity, Source
 from headstart.sources.networks import bert
 from headstart.sources.networks.source import build_seeded
 from headstart.sources.registry import open_source
+from headstart.sources.sizes import BertSizes
 from headstart.sources.text.source import TextSource, layer_taps
 from headstart.sources.text.word_source import WordNetwork, WordSource
 from headstart.tune.inputs.texts import bucketed
@@ -54,7 +55,7 @@ def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def ours(source: TextSource) -> TextSource:
     """Return the encoder that needs no library, tiny and random, with the tokenizer of another one."""
-    sizes = bert.Sizes(60, 16, 32, 2, 4, 64)
+    sizes = BertSizes(60, 16, 32, 2, 4, 64)
     stages = tuple(f"body.encoder.layer.{at}" for at in range(4))
     identity = Identity("test:bert", "bert", 0, 0, "", "", "0" * 64, "nothing")
     return TextSource(

@@ -22,10 +22,11 @@ from headstart.sources.networks.source import build_seeded
 from headstart.sources.providers import packaged
 from headstart.sources.providers.packaged import ENCODERS, Means
 from headstart.sources.registry import open_source
+from headstart.sources.sizes import BertSizes
 from headstart.sources.text.source import Tokenizer
 
 TEXTS = [text for text, _ in sentences(4)]
-SIZES = bert.Sizes(words=60, width=24, inner=48, heads=4, layers=3, positions=64)
+SIZES = BertSizes(words=60, width=24, inner=48, heads=4, layers=3, positions=64)
 
 
 def tokenizer(folder: Path, **reading: object) -> Tokenizer:
