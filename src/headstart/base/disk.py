@@ -233,4 +233,5 @@ def _put_in_place(part: Path, folder: Path) -> None:
 
 
 def _aside(folder: Path) -> Path:
-    return folder.with_name(f"{TEMPORARY}aside-{folder.name}")
+    folder = folder.resolve()  # `.` has no name
+    return folder.parent / f"{TEMPORARY}aside-{folder.name}"

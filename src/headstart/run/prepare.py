@@ -28,6 +28,7 @@ from headstart.run.options import FitOptions
 from headstart.sources.base import COMMIT, Source
 from headstart.sources.layers import select
 from headstart.sources.registry import open_source
+from headstart.sources.uri import check_name
 from headstart.tune.settings import NONE
 
 MAKE_ONE = "make one (headstart pretrain DATA --arch arch:resnet9 --out FOLDER) and name it: --source file:FOLDER"
@@ -100,6 +101,8 @@ class PreparedData:
 
 def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) -> PreparedData:
     """Read, check and split the data, and compute its features or find them in the cache."""
+    if isinstance(options.source, str):
+        check_name(options.source)
     with clock.part("read"):
         dataset = in_one_range(open_dataset(data, **options.reading))
     source = source_for(dataset, options)

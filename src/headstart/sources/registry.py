@@ -11,7 +11,7 @@ from typing import Any, cast
 from headstart.base.errors import UsageError, did_you_mean, missing_extra
 from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
-from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Spec, parse, refuse_long_texts, split_part
+from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Spec, check_name, parse, refuse_long_texts, split_part
 
 __all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
 
@@ -57,6 +57,7 @@ def open_source(
     if isinstance(uri, Source):
         source = uri if layer == "auto" else uri.at(layer)
     else:
+        check_name(uri)
         source = _opened(parse(uri), str(weights), seed=seed, arch=arch, size=size, long=long).at(layer)
         opened = {"uri": uri, "weights": str(weights), "layer": layer, "seed": seed, "arch": arch}
         opened |= {"size": size} if size is not None else {}

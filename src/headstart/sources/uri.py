@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 from headstart.base.errors import SourceError, did_you_mean
@@ -19,13 +22,14 @@ class Provider:
     example: str  # a name that the provider knows, for messages
     library: str | None = None  # the library that the file imports at its top, where an extra of this package brings it
     extra: str | None = None  # that extra; None where the library is a dependency of the package itself
+    models: bool = False  # whether the library's folder `models` registers its networks by name
     path: bool = False  # whether a name is a path, in which `@` is a letter like any other, and which has no revision
 
 
 PROVIDERS = {
     "packaged": Provider("packaged", "efficientnet-lite0"),
-    "timm": Provider("timm", "tf_efficientnet_lite0"),
-    "torchvision": Provider("torchvision", "resnet18"),
+    "timm": Provider("timm", "tf_efficientnet_lite0", models=True),
+    "torchvision": Provider("torchvision", "resnet18", models=True),
     "hf": Provider("huggingface", "timm/resnet18.a1_in1k"),
     "keras": Provider("keras", "Xception"),
     "arch": Provider("arch", "lenet5"),
@@ -87,6 +91,28 @@ def split_part(name: str) -> tuple[Path, str]:
         return whole, ""
     place = next((place for place in reversed(places) if Path(name[:place]).expanduser().exists()), places[-1])
     return Path(name[:place]).expanduser(), name[place + 1 :]
+
+
+def check_name(uri: str) -> None:
+    """Raise SourceError where no such source can be, as far as that is known without importing a library.
+
+    A name that timm or torchvision may know stands as a word in the files that define their networks.
+    """
+    spec = parse(uri)
+    provider = PROVIDERS.get(spec.provider)
+    if provider is None or not provider.models or spec.provider in sys.modules:
+        return
+    library = find_spec(spec.provider)
+    folders = (library and library.submodule_search_locations) or ()
+    code = "".join(file.read_text("utf-8") for folder in folders for file in Path(folder, "models").rglob("*.py"))
+    word = spec.name.partition(".")[0]
+    if code and not re.search(rf"\b{re.escape(word)}\b", code):
+        names = re.findall(r"^@register_model(?:\(.*\))?\n(?:@.*\n)*def (\w+)\(", code, re.MULTILINE)
+        raise SourceError(
+            f"{spec.provider} must know the name ({len(names):,} names)",
+            repr(spec.name),
+            f"choose another{did_you_mean(word, names)}",
+        )
 
 
 def refuse_revision(spec: Spec, why: str) -> None:

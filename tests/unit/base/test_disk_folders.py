@@ -164,3 +164,12 @@ def test_a_reader_that_restores_between_the_renames_is_no_obstacle(
     monkeypatch.setattr(os, "rename", and_restore)
     write_folder(folder, NEW)
     assert restored and content(folder) == NEW and not leftovers(folder)
+
+
+def test_the_working_folder_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "kept", {"a": b"1"})
+    (tmp_path / "kept").rename(tmp_path / f"{TEMPORARY}aside-kept")
+    restore(tmp_path / "kept")
+    monkeypatch.chdir(tmp_path / "kept")
+    restore(Path())
+    assert Path("a").read_bytes() == b"1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 
 import pytest
 
@@ -11,7 +12,7 @@ from headstart.base.errors import MissingExtra, SourceError, UsageError
 from headstart.sources import registry
 from headstart.sources import uri as spec
 from headstart.sources.registry import open_source
-from headstart.sources.uri import PROVIDERS, Provider, Spec, parse
+from headstart.sources.uri import PROVIDERS, Provider, Spec, check_name, parse
 from headstart.testing import ToySource
 
 
@@ -105,3 +106,14 @@ def test_a_source_passes_through_and_keeps_its_layer() -> None:
     assert open_source(source) is source
     assert open_source(source, layer="pool").layer == "pool"
     assert source.layer == "joined"
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_a_name_that_a_library_does_not_know_is_refused_before_it_is_imported(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, library, raising=False)
+    check_name(f"{library}:resnet18")
+    with pytest.raises(SourceError, match=rf"{library} must know the name .*'resnet19'; .*did you mean 'resnet18'"):
+        check_name(f"{library}:resnet19")
+    assert library not in sys.modules

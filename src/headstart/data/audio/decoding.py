@@ -266,8 +266,7 @@ class _Bytes(io.BytesIO):
     """Bytes whose position never is negative: libsndfile asks for such ones of damaged files."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        start = (0, self.tell(), self.getbuffer().nbytes)[whence]
-        return super().seek(max(0, start + offset))
+        return super().seek(offset if whence else max(0, offset), whence)  # the other two end at 0 by themselves
 
 
 def _library() -> Any:

@@ -226,7 +226,12 @@ def _flac_frame_end(data: bytes, at: int) -> int:
 def _crc8(data: bytes) -> int:
     crc = 0
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc << 1 ^ (0x07 if crc & 0x80 else 0)) & 0xFF
+        crc = _remainder(crc ^ byte)
+    return crc
+
+
+@lru_cache(maxsize=1 << 8)
+def _remainder(crc: int) -> int:
+    for _ in range(8):
+        crc = (crc << 1 ^ (0x07 if crc & 0x80 else 0)) & 0xFF
     return crc

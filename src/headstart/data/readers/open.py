@@ -184,6 +184,8 @@ def existing(data: object, *, what: str) -> Path:
         raise DataError(
             f"{what} must be a path, or in Python a pair (items, labels) or a data set", type(data).__name__, "give one"
         )
+    if not os.fspath(data):
+        raise DataError(f"{what} must be a path", "''", "give one, such as . for the working folder")
     path = Path(os.fsdecode(data))
     path = path.expanduser() if path.parts[:1] == ("~",) else path
     try:

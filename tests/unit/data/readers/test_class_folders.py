@@ -323,3 +323,8 @@ def test_everything_found_adds_up(tmp_path, fill):
     data = scan(open_dataset(tmp_path), progress=Progress()).dataset
     assert (len(data), len(data.skipped), data.ignored, data.total) == (9, 2, 3, 14)
     check_bad(data, allow_broken=False)
+
+
+def test_no_path_is_not_the_working_folder() -> None:
+    with pytest.raises(DataError, match="DATA must be a path; found ''; give one"):
+        open_dataset("")
