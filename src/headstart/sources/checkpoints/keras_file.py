@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count, takewhile
 from math import prod
 from pathlib import Path
@@ -63,15 +65,17 @@ def read_arrays(path: Path) -> Arrays:
     return arrays
 
 
-def match_arrays(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]], *, where: str) -> dict[str, str]:
+def match_arrays(
+    arrays: Arrays, shapes: Mapping[str, tuple[int, ...]], paths: Mapping[str, str], *, where: str
+) -> dict[str, str]:
     """Return which array of the file `where` is which of a network's, by place and in the order of the network.
 
     Files of Keras 3 name arrays by place, and are matched by it; the network may itself be a layer of the model that
-    was saved. Older files keep the layers in the order of the model, under names that differ from run to run, and are
-    matched by order and shape; what follows the last of the network's own is left. SourceError: an array is missing or
-    of another shape.
+    was saved, whatever the file. Older files name arrays by layer and weight, as `paths` do for the network's places,
+    and are matched by that; where Keras drew names itself, by order and shape. What is not the network's is left.
+    SourceError: an array is missing or of another shape.
     """
-    names = dict(zip(shapes, [*arrays, *[""] * len(shapes)], strict=False))
+    names = _by_names(arrays, shapes, paths) or dict(zip(shapes, [*arrays, *[""] * len(shapes)], strict=False))
     if any("/vars/" in name for name in arrays):
         first = next(iter(shapes))
         folders = [name.removesuffix(first) for name in arrays if name == first or name.endswith(f"/{first}")] or [""]
@@ -89,6 +93,41 @@ def match_arrays(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]], *, where
             "name the architecture that the file belongs to",
         )
     return names
+
+
+def _by_names(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]], paths: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the match of `LAYER/WEIGHT` with the arrays of the whole file, or of one layer of it that is a network.
+
+    Of layers that Keras numbered itself (`conv2d_7`), which numbers go on from run to run, those of one kind are taken
+    by rising numbers. None: an array is absent, or of another shape.
+    """
+    folders = dict.fromkeys(["", *(f"{name.partition('/')[0]}/" for name in arrays)])
+    for simplify in (_exact, _ranked):
+        wanted = dict(zip(simplify(paths.values()), paths, strict=True))
+        for folder in folders:
+            inside = [name for name in arrays if name.startswith(folder)]
+            found = dict(zip(simplify(inside), inside, strict=True))
+            names = {wanted[key]: name for key, name in found.items() if key in wanted}
+            if len(names) == len(shapes) and all(arrays[names[place]].shape == shapes[place] for place in shapes):
+                return {place: names[place] for place in shapes}
+    return None
+
+
+def _exact(paths: Iterable[str]) -> list[tuple[str, int, str]]:
+    """Return the layer and the weight of each path, which ends in them."""
+    pairs = ([*path.split("/")[-2:], ""][:2] for path in paths)
+    return [(layer, 0, weight.partition(":")[0]) for layer, weight in pairs]
+
+
+def _ranked(paths: Iterable[str]) -> list[tuple[str, int, str]]:
+    """Return the same, with the number of a layer as its rank among those of its kind."""
+    exact = _exact(paths)
+    layers = {layer: re.fullmatch(r"(.*?)(?:_(\d+))?", layer, re.DOTALL) for layer, _, _ in exact}
+    numbered: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+    for layer, parts in layers.items():
+        numbered[parts[1] if parts else layer].append((int((parts and parts[2]) or 0), layer))
+    ranks = {layer: (kind, at) for kind, row in numbered.items() for at, (_, layer) in enumerate(sorted(row))}
+    return [(*ranks[layer], weight) for layer, _, weight in exact]
 
 
 def _unsound(path: Path, problem: str) -> SourceError:

@@ -152,7 +152,9 @@ def load(name: str, side: int, path: Path, *, top: bool, released: bool = False)
 
     model = build_application(name, size=side, top=top)
     arrays, weights = read_arrays(path), weights_of(model)
-    names = match_arrays(arrays, {place: tuple(weight.shape) for place, weight in weights.items()}, where=str(path))
+    shapes = {place: tuple(weight.shape) for place, weight in weights.items()}
+    paths = {place: weight.path for place, weight in weights.items()}
+    names = match_arrays(arrays, shapes, paths, where=str(path))
     for place, weight in weights.items():
         array = arrays[names[place]].astype(np.float32)
         if place == EFFICIENTNET_VARIANCE and (released or np.allclose(array, DEVIATION, rtol=1e-3)):

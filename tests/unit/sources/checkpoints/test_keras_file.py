@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from headstart.base.errors import SourceError
-from headstart.sources.checkpoints.keras_file import read_arrays
+from headstart.sources.checkpoints.keras_file import match_arrays, read_arrays
 
 h5py = pytest.importorskip("h5py")
 KERNEL = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -44,6 +44,26 @@ def test_arrays_of_keras_3_are_named_by_place_and_an_optimiser_is_left_out(tmp_p
     found = read_arrays(path)
     assert list(found) == [PLACE]
     np.testing.assert_array_equal(found[PLACE], KERNEL)
+
+
+def test_older_arrays_are_matched_by_names_then_by_rising_numbers_then_by_order() -> None:
+    arrays = {f"conv2d_{n}/conv2d_{n}/kernel:0": np.full((2, 2), n) for n in (10, 9, 8)}
+    wanted = {f"layers/{n}/vars/0": (2, 2) for n in range(2)}
+    found = match_arrays(
+        arrays, wanted, dict(zip(wanted, ("conv2d/kernel", "conv2d_1/kernel"), strict=True)), where="f"
+    )
+    assert [int(arrays[name][0, 0]) for name in found.values()] == [8, 9]
+    found = match_arrays(
+        arrays, wanted, dict(zip(wanted, ("conv2d_9/kernel", "conv2d_8/kernel"), strict=True)), where="f"
+    )
+    assert [int(arrays[name][0, 0]) for name in found.values()] == [9, 8]
+    inner = {f"net/{name.partition('/')[2]}": array for name, array in arrays.items()} | {"conv2d_8/kernel": np.ones(9)}
+    found = match_arrays(
+        inner, wanted, dict(zip(wanted, ("conv2d_9/kernel", "conv2d_8/kernel"), strict=True)), where="f"
+    )
+    assert [int(inner[name][0, 0]) for name in found.values()] == [9, 8]
+    found = match_arrays(arrays, wanted, dict(zip(wanted, ("a/kernel", "b/kernel"), strict=True)), where="f")
+    assert [int(arrays[name][0, 0]) for name in found.values()] == [10, 9]
 
 
 def test_a_keras_archive_is_read_in_memory(tmp_path: Path) -> None:

@@ -167,6 +167,21 @@ def test_a_keras_file_fits_the_architecture_that_is_named(tmp_path: Path) -> Non
     np.testing.assert_array_equal(features[0], features[2])
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_legacy_file_of_a_network_in_a_model_is_matched_by_names(tmp_path: Path) -> None:
+    """Keras keeps the weights of an inner model that learn first, and its statistics behind them."""
+    keras, items = import_keras(), photos(2, side=64)
+    model = randomise(build_application("MobileNet", size=64, top=False))
+    top = [keras.layers.BatchNormalization(), keras.layers.Dense(5)]
+    keras.Sequential([keras.layers.Input((64, 64, 3)), model, *top]).save(tmp_path / "nested.h5")
+    source = open_source(f"file:{tmp_path / 'nested.h5'}", arch="keras:MobileNet", size=64)
+    assert source.info.notes[0].startswith("6 arrays of the file are left out")
+    values = (source.prepare_all(items) / 127.5 - 1).astype(np.float32)
+    found, expected = torch_features(source, items), features_of(model, values)
+    cosine = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert cosine.min() >= 0.99999
+
+
 def test_arrays_that_do_not_fit_are_listed__CKP_05_CKP_07(tmp_path: Path) -> None:
     path = tmp_path / "other.weights.h5"
     build_application("VGG16", size=32, top=False).save_weights(path)
