@@ -102,9 +102,39 @@ def missing_extra(needed_by: str, package: str, *, extra: str | None = None) -> 
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Return ", did you mean 'x'?" for the closest option, or an empty string when none is close."""
-    close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
+    """Return ", did you mean 'x'?" for the closest option, or an empty string when none is close.
+
+    Options that differ in nothing but case, spaces or Unicode form come first, and what differs is said.
+    """
+    allowed = list(options)
+    for option in allowed:
+        if difference := _small_difference(name, option):
+            return f", did you mean {option!r}, which differs in {difference}?"
+    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
     return f", did you mean {close[0]!r}?" if close else ""
+
+
+_PLAIN: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("the Unicode form of its letters", lambda text: unicodedata.normalize("NFKC", text)),
+    ("case", str.casefold),
+    ("spaces", lambda text: "".join(text.split())),
+    ("marks between words", lambda text: text.replace("-", "").replace("_", "")),
+)
+"""What a reader may not see that two names differ in, and what takes it away."""
+
+
+def _small_difference(name: str, other: str) -> str:
+    """Return what two names differ in, where that is in `_PLAIN` alone; else, and for equal names, an empty string."""
+
+    def plainly(text: str, but: str = "") -> str:
+        for what, plain in _PLAIN:
+            text = text if what == but else plain(text)
+        return text
+
+    if name == other or plainly(name) != plainly(other):
+        return ""
+    needed = [what for what, _ in _PLAIN if plainly(name, but=what) != plainly(other, but=what)]
+    return " and ".join(needed) or _PLAIN[0][0]
 
 
 def check_choice(what: str, value: str, options: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from headstart.base.errors import DataError, UsageError, check_at_least, list_some
+from headstart.base.errors import DataError, UsageError, check_at_least, did_you_mean, list_some
 from headstart.data.dataset import Dataset, Example
 
 
@@ -165,12 +165,15 @@ def _without_leaks(
 
 
 def _check_known(examples: Sequence[Example], train: Iterable[int], others: Iterable[int]) -> None:
-    unknown = sorted({examples[position].label for position in others} - {examples[at].label for at in train})
+    known = {examples[at].label for at in train}
+    unknown = sorted({examples[position].label for position in others} - known)
     if unknown:
+        counts = Counter(examples[position].label for position in others)
+        alike = next((hint for label in unknown if (hint := did_you_mean(label, sorted(known)))), "")
         raise DataError(
             "every label of the validation and test parts must be in the train part",
-            list_some([repr(label) for label in unknown], 5),
-            "add examples of it to train, or take it out of the other parts",
+            list_some([f"{label!r} ({counts[label]:,} examples)" for label in unknown], 5),
+            f"add examples of it to train, or take it out of the other parts{alike}",
         )
 
 

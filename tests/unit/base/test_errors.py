@@ -47,3 +47,17 @@ def test_did_you_mean() -> None:
         check_choice("--x", "c", ["a", "b"])
     with pytest.raises(UsageError, match="at least 2"):
         check_at_least("--n", float("nan"), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "difference"),
+    [
+        ("Cat", "cat", "case"),
+        ("cafe\u0301", "caf\u00e9", "the Unicode form of its letters"),
+        ("cat ", "cat", "spaces"),
+        ("New York", "new_york", "case and spaces and marks between words"),
+    ],
+)
+def test_names_that_look_alike_are_told_apart(name: str, option: str, difference: str) -> None:
+    assert did_you_mean(name, ["dog", option]) == f", did you mean {option!r}, which differs in {difference}?"
+    assert did_you_mean(name, ["dog", name]) == f", did you mean {name!r}?"

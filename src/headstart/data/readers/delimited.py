@@ -87,7 +87,7 @@ def _delimiter(text: str) -> str:
             best = max(best, (width > 1, alike if alike == 1 or width > 1 else 0.0, words, width))
         return best
 
-    return max(",;\t", key=fit)
+    return max(",;\t|", key=fit)
 
 
 def _by_one_convention(text: str, delimiter: str, where: str) -> tuple[Rows, tuple[str, ...]]:

@@ -41,6 +41,7 @@ def label_of(table: Table, used: AbstractSet[int]) -> tuple[int, ...]:
         received = f"the columns {list_some(table.names, 20)}, none with few different values"
         do = "name the one that holds them: --label-column NAME"
         raise DataError(f"{table.where} must have the columns label", received, do)
+    candidates.sort(key=lambda at: len(set(values[at])))
     shown = [f"{table.names[at]} ({next(filter(None, values[at]))[:40]!r})" for at in candidates]
     raise DataError(
         f"one column of {table.where} must be the label",

@@ -7,11 +7,11 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
-from headstart.base.errors import DataError
+from headstart.base.errors import DataError, did_you_mean
 from headstart.data import groups
 from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import BadExample, Dataset, Split
@@ -35,6 +35,7 @@ from headstart.data.readers.tables import MAX_TABLE, TABLE_SUFFIXES, is_loaded, 
 from headstart.data.text import TEXT_SUFFIXES
 
 MEDIA = IMAGE_SUFFIXES | SOUND_SUFFIXES
+MOST_NAMES = 10_000  # of files that a name that is not there is compared with
 ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv, .jsonl or .parquet"
 
 _NAMES = "|".join((*SPLITS, "all"))
@@ -193,8 +194,13 @@ def existing(data: object, *, what: str) -> Path:
     except (OSError, ValueError) as error:
         raise DataError(f"{what} must be a path that can be read", f"{path} ({error})", "check it") from error
     if not there:
-        near = next((parent for parent in path.absolute().parents if parent.exists()), None)
-        raise DataError(f"{what} must exist", f"no {path}", f"check the name; the nearest folder there is {near}")
+        lost = path.absolute()
+        while not lost.parent.exists():
+            lost = lost.parent
+        some = islice(lost.parent.iterdir(), MOST_NAMES) if os.access(lost.parent, os.R_OK) else ()
+        names = sorted(entry.name for entry in some)
+        near = f"the nearest folder there is {lost.parent}{did_you_mean(lost.name, names)}"
+        raise DataError(f"{what} must exist", f"no {path}", f"check the name; {near}")
     if not regular:
         raise DataError(f"{what} must be a file or a folder", f"{path}, a device, pipe or socket", f"name {ACCEPTED}")
     return path
