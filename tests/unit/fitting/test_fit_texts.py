@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -161,6 +162,36 @@ def test_columns_and_leaks_by_flag(
         main()
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert done.value.code == 0 and said["task"] == "text-classification" and len(said["predictions"]) == 13
+
+
+def test_roles_are_remembered_and_every_row_comes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    rows = [(label, "see below", text) for text, label in sentences(12)]
+    lines = [f"{label};{title};{text}" for label, title, text in rows]
+    (tmp_path / "bare.csv").write_text("\n".join(lines))
+    hs.fit(
+        tmp_path / "bare.csv",
+        columns="kind,title,body",
+        text_column=["title", "body"],
+        label_column="kind",
+        source=SOURCE,
+        out=tmp_path / "out",
+    )
+    capsys.readouterr()
+    (tmp_path / "new.csv").write_text("see below;salt and soup\n;\nsee below;the mast of a boat\n")
+    given = ["predict", str(tmp_path / "out"), str(tmp_path / "new.csv"), "--out", str(tmp_path / "named.csv")]
+    monkeypatch.setattr("sys.argv", ["headstart", *given])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 0
+    written = list(csv.DictReader((tmp_path / "named.csv").read_text().splitlines()))
+    assert [(row["body"], row["reason"]) for row in written] == [
+        ("salt and soup", ""),
+        ("", "empty"),
+        ("the mast of a boat", ""),
+    ]
+    assert [row["label"] for row in written] == ["cooking", "", "sailing"]
 
 
 def test_a_warm_fit_of_texts_imports_neither_torch_nor_scikit_learn(table: Path, cache: Path) -> None:
