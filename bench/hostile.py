@@ -21,11 +21,13 @@ import sys
 import tempfile
 import time
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+from hostile_pickles import archive, called
 
 MANY = 1_000_000
 
@@ -37,22 +39,6 @@ def safetensors(header: bytes, length: int = 0) -> bytes:
 def entries(count: int, key: str = "data_offsets") -> bytes:
     one = '"%d":{"dtype":"F32","shape":[0],"' + key + '":[0,0]}'
     return ("{" + ",".join(one % at for at in range(count)) + "}").encode()
-
-
-def archive(pickled: bytes, members: int = 0) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as writer:
-        writer.writestr("a/data.pkl", pickled)
-        writer.writestr("a/version", "3")
-        for at in range(members):
-            writer.writestr(f"a/data/{at}", b"")
-    return file.getvalue()
-
-
-def call(function: str, number: int) -> bytes:
-    return (
-        b"\x80\x02}X\x01\0\0\0w" + f"c{function}\n".encode() + b"\x8a\x08" + number.to_bytes(8, "little") + b"\x85Rs."
-    )
 
 
 def saved(*, archived: bool) -> bytes:
@@ -72,7 +58,6 @@ def expanded() -> bytes:
 
 
 def graph(path: Path, operator: str | None = None, count: int = 1) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
     import onnx
     from onnx_nets import convnet
 
@@ -141,7 +126,7 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
         "pth", lambda path: path.write_bytes(archive(b"\x80\x02" + b"]" * 500_000 + b".")),
     ),
     "PyTorch, a bytearray of 100 GB": (
-        "pth", lambda path: path.write_bytes(archive(call("__builtin__\nbytearray", 10**11))),
+        "pth", lambda path: path.write_bytes(archive(called("__builtin__.bytearray", 10**11))),
     ),
     "PyTorch, one number for 10^10": ("pth", lambda path: path.write_bytes(expanded())),
     "ONNX, 10,000,000 fields": ("onnx", lambda path: path.write_bytes(b"\x08\x00" * 10_000_000)),

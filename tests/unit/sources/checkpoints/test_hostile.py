@@ -11,20 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hostile_pickles import archive, called
 
 import headstart as hs
 from headstart.base.errors import SourceError, one_line
 from headstart.sources.checkpoints.read import MAX_PICKLE_BYTES, read_checkpoint
-
-
-def archive(pickled: bytes, members: int = 0) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as writer:
-        writer.writestr("a/data.pkl", pickled)
-        writer.writestr("a/version", "3")
-        for at in range(members):
-            writer.writestr(f"a/data/{at}", b"")
-    return file.getvalue()
 
 
 def saved(state: object, *, archived: bool = True) -> bytes:
@@ -33,12 +24,6 @@ def saved(state: object, *, archived: bool = True) -> bytes:
         warnings.simplefilter("ignore")
         torch.save(state, file, _use_new_zipfile_serialization=archived)
     return file.getvalue()
-
-
-def called(function: str, number: int) -> bytes:
-    module, _, name = function.rpartition(".")
-    size = number.to_bytes(8, "little")
-    return b"\x80\x02}X\x01\0\0\0w" + f"c{module}\n{name}\n".encode() + b"\x8a\x08" + size + b"\x85Rs."
 
 
 def legacy(pickled: bytes) -> bytes:
