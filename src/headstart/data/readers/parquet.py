@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_GROUP = 2**30
 """The largest row group that is read, in bytes once unpacked: it must be in memory to reach one of its rows."""
+LEAST_ROWS = 2_000_000
+"""That any file may have; a larger one has as many as it has bytes, since packed repetitions take nearly none."""
 CACHED = 256 * 2**20
 """How many bytes of unpacked row groups a dataset keeps for its next reads; the last group read is kept in any case."""
 
@@ -41,12 +43,16 @@ class ParquetTable:
 
         self.path = path
         try:
-            self._file = pq.ParquetFile(path)  # not mapped: a file cut while it is read would kill the process
+            self.schema = pq.read_schema(path)
+            texts = [field.name for field in self.schema if _is_text(field.type)]
+            # Not mapped: a file cut while it is read would kill the process.
+            self._file = pq.ParquetFile(path, read_dictionary=texts)
         except (OSError, ValueError, NotImplementedError) as error:
             raise _damaged(path, error) from error
-        self.schema = self._file.schema_arrow
         if self._file.metadata.num_rows == 0:
             raise DataError(f"{path} must hold rows", "none", "add a row for each example")
+        if len(self) > (most := max(LEAST_ROWS, path.stat().st_size)):
+            raise DataError(f"{path} must have at most {most:,} rows", f"{len(self):,}", "leave out those that repeat")
 
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
@@ -75,7 +81,7 @@ class ParquetTable:
 
     def _column(self, name: str) -> list[Any]:
         try:
-            values: list[Any] = self._file.read([name]).column(0).to_pylist()
+            values = [value for chunk in self._file.read([name]).column(0).chunks for value in _cells(chunk)]
         except (OSError, ValueError, NotImplementedError) as error:
             raise _damaged(self.path, error) from error
         if len(values) != len(self):
@@ -165,6 +171,23 @@ def picture_runs(tables: Sequence[ParquetTable]) -> tuple[int, int] | None:
 
 def _damaged(path: Path, error: object) -> DataError:
     return DataError(f"{path} must be a whole Parquet file", error, "copy or download it again")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _cells(chunk: pa.Array) -> list[Any]:
+    """Return the values of a column's chunk; a text that repeats is in memory once, however often it is there."""
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(chunk.type):
+        values: list[Any] = chunk.to_pylist()
+        return values
+    texts = chunk.dictionary.to_pylist()
+    return [None if at is None else texts[at] for at in chunk.indices.to_pylist()]
 
 
 def _bytes_in(kind: pa.DataType) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 from headstart.base.errors import DataError
 from headstart.data.dataset import Split
 from headstart.data.labels import SPLITS
+from headstart.data.readers.archives import LEAST_GROWN, MAX_GROWTH
 from headstart.data.readers.delimited import MAX_TABLE, read_delimited
 from headstart.data.readers.json_tables import read_json
 from headstart.data.readers.table import CONTENT, FORMULA, Table, safe_cell
@@ -66,13 +67,16 @@ def read_table(data: bytes, where: str, *, names: Sequence[str] = (), known: Seq
 def _unpacked(data: bytes, where: str) -> bytes:
     if not data.startswith(b"\x1f\x8b"):
         return data
+    most = min(MAX_TABLE, max(LEAST_GROWN, MAX_GROWTH * len(data)))
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            unpacked = file.read(MAX_TABLE + 1)
+            unpacked = file.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{where} must be a whole gzip file", error, "copy or download it again") from error
-    if len(unpacked) > MAX_TABLE:
-        raise DataError(f"{where} must unpack to at most {MAX_TABLE:,} bytes", "more", "split it, or use Parquet")
+    if len(unpacked) > most:
+        raise DataError(
+            f"{where} must unpack to at most {most:,} bytes", "more", "unpack it and split it, or use Parquet"
+        )
     return unpacked
 
 

@@ -225,3 +225,19 @@ def test_the_folder_of_tiny_imagenet_has_two_parts(shared):
     assert Counter(example.split for example in data.examples) == {"train": 90_000, "validation": 10_000}
     assert data.read(99_999)[8:12] == b"WEBP"
     assert pa.total_allocated_bytes() < 2**28
+
+
+def test_a_text_that_repeats_is_in_memory_once(tmp_path: Path) -> None:
+    texts = ["a" * 100_000, None, "b"] * 1_000
+    pq.write_table(pa.table({"text": texts, "label": ["x", "y", "x"] * 1_000}), tmp_path / "x.parquet")
+    cells = parquet.ParquetTable(tmp_path / "x.parquet").table().cells(0)
+    assert cells == texts
+    assert len(set(map(id, cells))) == 3
+
+
+def test_more_rows_than_bytes_are_refused_unread(tmp_path: Path) -> None:
+    same = pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()).take(pa.array([0] * 2_000_001)), ["a"])
+    pq.write_table(pa.table({"text": same, "label": same}), tmp_path / "x.parquet")
+    assert (tmp_path / "x.parquet").stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"must have at most 2,000,000 rows; found 2,000,001; "):
+        open_dataset(tmp_path / "x.parquet")

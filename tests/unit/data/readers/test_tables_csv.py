@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 
@@ -356,3 +357,10 @@ def test_a_table_without_labels_gives_inputs(table):
     data = open_inputs([table("path\na/0.jpg\nb/0.jpg\n")])
     assert {example.label for example in data.examples} == {""}
     assert data.read(1) == Path(data.examples[1].id).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_packed_table_that_grows_without_measure_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"text,label\n" + b"a,b\n" * (1 << 26) + b"c,d\n" * (1 << 12), 1))
+    with pytest.raises(DataError, match=r"must unpack to at most [\d,]+ bytes; found more; unpack it"):
+        open_dataset(tmp_path / "x.csv.gz")
