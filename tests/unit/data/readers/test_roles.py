@@ -67,7 +67,7 @@ def test_two_columns_that_could_be_it_are_listed_with_a_cell_and_the_option(tmp_
     named = re.search(r"--text-column (\w+)", error.value.remedy)
     assert named and used(open_dataset(table, columns={"text": named[1]}))["text"] == (named[1],)
     rows = [f"{n},{WORDS[n % 6]} {n},{'sml'[n % 3]},{'ox'[n % 2]}" for n in range(12)]
-    with pytest.raises(DataError, match=r"size \('s'\), shape \('o'\); name it, such as --label-column size"):
+    with pytest.raises(DataError, match=r"shape \('o'\), size \('s'\); name it, such as --label-column shape"):
         open_dataset(texts(tmp_path, rows, "id,body,size,shape"))
 
 
