@@ -42,7 +42,8 @@ class _TableListing(Listing):
 
     reach: tuple[str, str] | None = None  # the absolute paths of the tables' folder and of `root`, if there is one
     used: set[str] = field(default_factory=set)
-    ids: list[str] = field(default_factory=list)  # of each row
+    ids: list[str] = field(default_factory=list)  # of each row, where predictions are written beside them
+    met: int = 0  # how many rows were read
     times: list[float] = field(default_factory=list)  # of each example, where there is a column of them
     backslashes: int = 0
 
@@ -58,7 +59,7 @@ class _TableListing(Listing):
         look = None
         if kind == "path" and not _are_paths(table, roles, files):
             look = partial(files.find, skip=files.fit(table.sample(roles.columns[0]))[1])
-        base, start = posixpath.basename(table.where), len(self.ids)
+        base, start = posixpath.basename(table.where), self.met
         for row, cell in enumerate(range(start, start + len(table)) if kind == "row" else _contents(table, roles)):
             label = "" if not self.labelled else None if labels is None else labels[row]
             name, content, reason = f"{base}#{table.lines[row]}", cell, ""
@@ -82,7 +83,9 @@ class _TableListing(Listing):
         if name in self.used:
             name = f"{name}#{posixpath.basename(table.where)}, {table.unit} {table.lines[row]}"
         self.used.add(name)
-        self.ids.append(name)
+        self.met += 1
+        if not self.labelled:
+            self.ids.append(name)
         return name
 
     def _path(self, text: str, table: Table, row: int, find: Callable[[str], str] | None) -> tuple[str, str, str]:
@@ -155,7 +158,7 @@ def from_tables(
         notes=list(dict.fromkeys(notes)),
         found=sum(len(one.table) for one in tables),
     )
-    return _with_table(dataset, tables, () if labelled else listing.ids)
+    return _with_table(dataset, tables, listing.ids)
 
 
 def _with_table(dataset: Dataset, tables: Sequence[ListedTable], ids: Sequence[str]) -> Dataset:
