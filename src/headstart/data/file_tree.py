@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -131,12 +131,20 @@ class Subtree:
 
 def suffix_of(path: str) -> str:
     """Return the suffix of a file name in lower case, with its dot (".jpg"), or an empty string."""
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - three times as fast as pathlib on 50,000 names
+    dot, name = path.rfind("."), path.rfind("/") + 1
+    # Dots at the beginning of a name begin no suffix.
+    return path[dot:].lower() if dot > name and path[name:dot].strip(".") else ""
 
 
 def is_litter(path: str) -> bool:
     """Return whether a path leads through a hidden file or folder, or one that systems leave behind."""
-    return any(part.startswith(".") or part.lower() in LITTER for part in path.split("/"))
+    folder, _, name = path.rpartition("/")
+    return name.startswith(".") or name.lower() in LITTER or (folder != "" and _is_litter_folder(folder))
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_litter_folder(folder: str) -> bool:
+    return any(part.startswith(".") or part.lower() in LITTER for part in folder.split("/"))
 
 
 def parents(path: str) -> list[str]:

@@ -59,6 +59,7 @@ class _FolderListing:
     stray: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)  # files of another kind
     unlisted: int = 0  # examples that no list names
+    listed: bool = False  # whether lists name the examples
     by_lists: bool = False  # whether the labels stand in the lists
     notes: tuple[str, ...] = ()
 
@@ -124,7 +125,7 @@ def _apply(lists: Lists, listing: _FolderListing) -> None:
     listing.examples = lists.applied(labelled)
     listing.unlisted = len(usable) - len(listing.examples)
     listing.unused = [path for path in listing.unused if path not in lists.files]
-    listing.notes = lists.notes
+    listing.notes, listing.listed = lists.notes, True
 
 
 def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
@@ -150,9 +151,15 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
 
 def _classes_of_folders(tree: Tree, shown: Sequence[File], layout: Layout, listing: _FolderListing) -> tuple[str, ...]:
     rule = RULE.format(items=MODALITIES[listing.kind].plural)
-    do = rule + suggestion([*listing.wanted], tree.where)
     labels = layout.class_folders(path for path in tree.folders if not is_litter(path))
+    if listing.listed:  # a folder that holds a list, or nothing that any list names, is no class
+        named = {example.label for example in listing.examples}
+        labels = [folder for folder in labels if layout.place(folder.split("/")).label in named]
     names = sorted({layout.place(folder.split("/")).label or "" for folder in labels})
+    if len(names) > 1 and not are_numbered(names):
+        _check_filled(tree, labels, listing)
+        return tuple(names)
+    do = rule + suggestion([*listing.wanted], tree.where)
     if are_numbered(names):
         tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
         beside = f", beside the table {tables[0]}: name that file if it lists the examples" if tables else ""
