@@ -167,6 +167,7 @@ class Repository:
         self.commit = commit
         if before != commit:
             ref = self.folder / "refs" / self.revision
+            ref.parent.mkdir(parents=True, exist_ok=True)  # so that a refusal names the hub's cache
             write_atomic(ref, commit.encode())
 
     def _last_commit(self) -> str:
