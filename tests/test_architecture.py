@@ -43,7 +43,7 @@ ORDER = {
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
     "ship": "bundle card upload",
     "run": "clock folder losses option_model options prepare",
-    "fitting": "words predictor tuning result page fit",
+    "fitting": "words predictor folds tuning result page fit",
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
     "cli": "messages command runs predicted_table predict sources demo app reference",

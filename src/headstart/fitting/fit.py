@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.progress import Progress
+from headstart.fitting.folds import cross_validated
 from headstart.fitting.page import build_page, pick_examples
 from headstart.fitting.predictor import Fitted, fit_baseline, frozen_predictor, select_layer_and_head, stacked_predictor
 from headstart.fitting.result import FitResult, build_model, build_result, measure, write_out
@@ -39,6 +40,7 @@ def fit(  # noqa: PLR0913
     group_by: str | None = None,
     follow_links: bool = False,
     labels_per_class: int | None = None,
+    folds: int | None = None,
     long_texts: str = "cut",
     drop_test_duplicates: bool = False,
     allow_broken: bool = False,
@@ -111,6 +113,9 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         measures = measure(fitted, seed=seed)
         examples = pick_examples(prepared, fitted.predictor.probabilities)
     result = build_result(fitted, measures, tune=options.tuning.mode, seed=seed, seconds=clock.read())
+    if options.folds is not None:
+        result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, progress=progress)
+        result["seconds"] = clock.read()
     model = build_model(fitted, result)
     sentence = verdict(result, measures.gain, commonest=measures.majority_class)
     return FitResult(model, result, sentence, build_page(fitted, model, examples, sentence))

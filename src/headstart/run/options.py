@@ -199,6 +199,9 @@ class FitOptions(SourceOptions):
 
     labels_per_class: int | None = option(None, "Data", "N", least=2)
     """Train on this many examples of each class. The default is all of them."""
+    folds: int | None = option(None, "Data", "N", least=2)
+    """Report the accuracy of the frozen source on this many stratified folds of all examples too, and its spread. By
+    default there is the test part alone."""
     size: int | None = option(None, "Source", "PIXELS")
     """The side of the pictures: of a keras: source the input, of another one that which it is tuned at. The default is
     the source's own."""

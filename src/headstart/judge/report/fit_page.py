@@ -103,6 +103,17 @@ def verdict(result: dict[str, Any], gap: Interval, *, commonest: str = "") -> st
     `gap` is the accuracy minus that of the simple baseline on the same test examples, -1..1; `commonest` is the class
     that the majority baseline always predicts.
     """
+    claim = _claim(result, gap, commonest)
+    if "folds" not in result:
+        return claim
+    folds, items = result["folds"], _items(result)
+    return (
+        f"{claim} On {folds['count']} folds of all {items} the accuracy is {percent(folds['mean'])} on average, "
+        f"with a standard deviation of {100 * folds['spread']:.1f} points."
+    )
+
+
+def _claim(result: dict[str, Any], gap: Interval, commonest: str) -> str:
     accuracy, items, count = result["test"]["accuracy"], _items(result), result["examples"]["test"]
     simple = modality_of_task(result["task"]).baseline
     always = "always predicting " + (f"'{one_line(commonest, 80)}'" if commonest else "the most frequent class")

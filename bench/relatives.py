@@ -1,0 +1,177 @@
+"""How many of 200 planted relatives are found, how many singles are joined, and what the search costs.
+
+Usage: python bench/relatives.py DATA     (the folder that holds flowers5.tar, …)
+
+Of each photo set 200 photos get a copy each, of 8 kinds (mirrored, cropped, recompressed, darker or lighter, resized,
+blurred or noisy, turned, bordered); of each text set 200 texts (case, white space, marks, a sentence added, words
+dropped, cut, a slip, a prefix). Originals that are joined with other originals are printed, so that one can look at what
+is a near copy indeed; the share counts all of them. The cost is that of the search against that of the extraction, in one run.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import re
+import resource
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+
+import headstart as hs
+from headstart.data.readers.in_memory import from_items
+from headstart.features.extract import extract
+from headstart.features.relatives import find_relatives
+
+PHOTOS = ("flowers5", "cats_dogs", "ants_bees", "trashnet", "sign_digits")
+TEXTS = ("sst2", "sms_spam", "trec6", "banking77")
+PHOTO_KINDS = ("mirrored", "cropped", "recompressed", "darker", "resized", "blurred", "turned", "bordered")
+TEXT_KINDS = ("case", "white space", "marks", "added", "dropped", "cut", "slip", "prefix")
+ADDED = ("Please let me know soon.", "That is all I wanted to ask.", "Thanks a lot in advance.", "Nothing else to add.")
+PLANTED, LARGE = 200, 10_000
+
+
+def changed_photo(data: bytes, kind: str, rng: random.Random) -> bytes:
+    photo, quality = Image.open(io.BytesIO(data)).convert("RGB"), 85
+    width, height = photo.size
+    if kind == "mirrored":
+        photo = ImageOps.mirror(photo)
+    elif kind == "cropped":
+        share = rng.uniform(0.75, 0.9)
+        wide, high = int(width * share), int(height * share)
+        x, y = rng.randint(0, width - wide), rng.randint(0, height - high)
+        photo = photo.crop((x, y, x + wide, y + high))
+    elif kind == "recompressed":
+        quality = 30
+    elif kind == "darker":
+        photo = ImageEnhance.Brightness(photo).enhance(rng.choice([0.6, 0.7, 1.3, 1.4]))
+    elif kind == "resized":
+        share = rng.choice([0.5, 0.66, 1.5])
+        photo = photo.resize((int(width * share), int(height * share * rng.choice([0.95, 1, 1.05]))))
+    elif kind == "blurred" and rng.random() < 0.5:
+        photo = photo.filter(ImageFilter.GaussianBlur(max(width, height) / 150))
+    elif kind == "blurred":
+        noise = np.random.default_rng(rng.randint(0, 9999)).normal(0, 12, (height, width, 3))
+        photo = Image.fromarray((np.asarray(photo) + noise).clip(0, 255).astype(np.uint8))
+    elif kind == "turned":
+        photo = photo.rotate(rng.choice([-7, -5, -3, 3, 5, 7]), Image.Resampling.BICUBIC)
+    else:
+        edge = int(max(width, height) * rng.uniform(0.04, 0.08))
+        photo = ImageOps.expand(photo, edge, rng.choice([(255, 255, 255), (0, 0, 0)]))
+    file = io.BytesIO()
+    photo.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def changed_text(text: str, kind: str, rng: random.Random) -> str:
+    words = text.split()
+    if kind == "case":
+        return rng.choice([text.upper(), text.title()])
+    if kind == "white space":
+        return "  " + "  ".join(words) + "\n"
+    if kind == "marks":
+        return re.sub(r"[^\w\s]", "", text) + rng.choice(["!!", "...", ""])
+    if kind == "added":
+        return f"{text} {rng.choice(ADDED)}"
+    if kind == "dropped":
+        dropped = set(rng.sample(range(len(words)), max(1, len(words) // 8)))
+        return " ".join(word for at, word in enumerate(words) if at not in dropped)
+    if kind == "cut":
+        return " ".join(words[: max(3, int(len(words) * 0.8))])
+    if kind == "slip":
+        at = rng.randrange(1, len(text) - 2)
+        return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+    return rng.choice(["Re: ", "FW: ", "> "]) + text
+
+
+def photos_of(path: Path) -> list[tuple[str, bytes]]:
+    with tarfile.open(path) as archive:
+        members = sorted((one for one in archive if one.isfile()), key=lambda one: one.name)
+        return [(one.name, archive.extractfile(one).read()) for one in members]
+
+
+def texts_of(path: Path, most: int = 4000) -> list[str]:
+    texts: dict[str, None] = {}
+    with tarfile.open(path) as archive:
+        for one in sorted(archive.getmembers(), key=lambda one: one.name):
+            if one.name.endswith(".csv"):
+                lines = io.TextIOWrapper(archive.extractfile(one), "utf-8", newline="")
+                texts |= dict.fromkeys(row["text"] for row in csv.DictReader(lines))
+    return list(texts)[:most]
+
+
+def measured(items: list, source: str, cache: Path) -> tuple[np.ndarray, float, float]:
+    """Return the cluster of each item, and the seconds of the extraction and of the search."""
+    dataset = from_items(items, ["a", "b"] * (len(items) // 2) + ["a"] * (len(items) % 2))
+    start = time.perf_counter()
+    extraction = extract(dataset, hs.open_source(source), cache=cache)
+    middle = time.perf_counter()
+    clusters = find_relatives(extraction)[extraction.row_of]
+    return clusters, middle - start, time.perf_counter() - middle
+
+
+def report(name: str, names: list[str], items: list, kinds: tuple[str, ...], change, source: str) -> None:
+    rng = random.Random(1)
+    singles = len(items)
+    long = [at for at in range(singles) if not isinstance(items[at], str) or len(items[at].split()) >= 5]
+    of = rng.sample(long, PLANTED)
+    items = items + [change(items[at], kinds[k % len(kinds)], rng) for k, at in enumerate(of)]
+    with tempfile.TemporaryDirectory() as cache:
+        clusters, extracting, searching = measured(items, source, Path(cache))
+    found = clusters[singles:] == clusters[of]
+    missed = {
+        kind: int((~found[k :: len(kinds)]).sum()) for k, kind in enumerate(kinds) if not found[k :: len(kinds)].all()
+    }
+    first, size = np.unique(clusters[:singles], return_counts=True)
+    joined = int(size[size > 1].sum())
+    print(
+        f"{name:<12} found {found.mean():.1%} of {PLANTED}, missed {missed}; originals joined {joined} of {singles} "
+        f"({joined / singles:.2%}); extraction {extracting:.1f} s, search {searching:.1f} s"
+    )
+    for cluster in first[size > 1][:8]:
+        print("    ", " = ".join(names[at][-60:] for at in np.flatnonzero(clusters[:singles] == cluster)[:4]))
+
+
+def cost(path: Path) -> None:
+    """Print the share of the search in the time of extraction at 10,000 distinct photos, and the memory it takes."""
+    originals, rng = [data for _, data in photos_of(path)], np.random.default_rng(0)
+    items = []
+    for at in range(LARGE):  # a window of two photos laid over each other: other pictures, no copies
+        a, b = (
+            Image.open(io.BytesIO(originals[k])).convert("RGB") for k in rng.choice(len(originals), 2, replace=False)
+        )
+        file = io.BytesIO()
+        Image.blend(a.resize((224, 224)), b.resize((224, 224)), 0.5).save(file, "JPEG", quality=90 - at % 3)
+        items.append(file.getvalue())
+    with tempfile.TemporaryDirectory() as cache:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        _, extracting, searching = measured(items, "packaged:efficientnet-lite0", Path(cache))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"{LARGE:,} photos: extraction {extracting:.1f} s, search {searching:.1f} s ({searching / extracting:.1%}); "
+        f"peak memory of both {(after - before) / 1024:.0f} MB"
+    )
+
+
+def main() -> None:
+    data = Path(sys.argv[1])
+    print(machine())
+    for name in PHOTOS:
+        pairs = photos_of(data / f"{name}.tar")
+        names, items = [one for one, _ in pairs], [one for _, one in pairs]
+        report(name, names, items, PHOTO_KINDS, changed_photo, "packaged:efficientnet-lite0")
+    for name in TEXTS:
+        texts = texts_of(data / f"{name}.tar")
+        report(name, texts, texts, TEXT_KINDS, changed_text, "packaged:wordllama")
+    cost(data / "flowers5.tar")
+
+
+if __name__ == "__main__":
+    main()

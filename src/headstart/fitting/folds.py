@@ -1,0 +1,60 @@
+"""Cross-validated figures beside the test figure: every example is tested once, by a head fitted without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from headstart.base.progress import Progress
+from headstart.data.split import Parts, unit_names
+from headstart.fitting.predictor import fit_baseline, frozen_predictor, select_layer_and_head, stacked_predictor
+from headstart.heads.folds import assign_folds, content_groups
+from headstart.judge.intervals import wilson
+from headstart.run.prepare import PreparedData
+
+
+def cross_validated(prepared: PreparedData, *, folds: int, seed: int, progress: Progress) -> dict[str, Any]:
+    """Return the accuracy of the frozen source on each of `folds` stratified folds, and its mean and spread.
+
+    Layer, head and calibration are chosen anew without each fold; copies, relatives and groups are left out together.
+    Features are those of `prepared`: nothing is extracted again. All parts count, but for what was left out of them.
+    """
+    scanned, given = prepared.scan, prepared.parts
+    positions = np.array(sorted({*given.train, *given.validation, *given.test}))
+    names = unit_names(scanned.dataset.examples, positions.tolist(), scanned.hashes)
+    digests = [scanned.hashes[position] for position in positions]
+    groups, keys = content_groups((digest.encode() for digest in digests), names)
+    y = prepared.labels(tuple(positions.tolist()))
+    fold_of = assign_folds(y, groups, keys, folds=folds, seed=seed)
+    correct, tested = [], []
+    with progress.step("Cross-validating", folds, "folds") as step:
+        for fold in range(folds):
+            train, test = (tuple(positions[part].tolist()) for part in (fold_of != fold, fold_of == fold))
+            if test:
+                right = _correct(replace(prepared, parts=Parts(train, (), test, ())), seed)
+                correct.append(right)
+                tested.append(len(test))
+            step.advance()
+    accuracies = np.array(correct) / np.array(tested)
+    pooled = wilson(float(sum(correct)), sum(tested))
+    return {
+        "count": len(tested),
+        "accuracies": accuracies.tolist(),
+        "accuracy": pooled.as_dict(),
+        "mean": float(accuracies.mean()),
+        "spread": float(accuracies.std(ddof=1)) if len(tested) > 1 else 0.0,
+        "tested": sum(tested),
+    }
+
+
+def _correct(prepared: PreparedData, seed: int) -> int:
+    """Return how many test examples the frozen source classifies correctly."""
+    layers, choice = select_layer_and_head(prepared, seed=seed)
+    predictor = frozen_predictor(prepared, layers, choice)
+    if prepared.scan.dataset.kind == "text":
+        words = fit_baseline(prepared, seed=seed).text_baseline
+        assert words is not None
+        predictor = stacked_predictor(prepared, predictor, choice, words)
+    return int((predictor.probabilities.argmax(axis=1) == prepared.labels(prepared.parts.test)).sum())

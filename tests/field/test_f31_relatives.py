@@ -1,0 +1,41 @@
+"""Photos augmented before the split, with labels that are noise: nothing above chance may be claimed (field f31)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import headstart as hs
+
+pytestmark = pytest.mark.shared
+
+
+@pytest.fixture
+def augmented(shared: Path, tmp_path: Path) -> Path:
+    (script,) = (shared.parent / "field").glob("f31_*.py")
+    subprocess.run([sys.executable, script, tmp_path / "data"], check=True)
+    return tmp_path / "data"
+
+
+def test_copies_stay_on_one_side_of_a_drawn_split__f31(augmented: Path, cache: Path) -> None:
+    report = hs.fit(augmented / "drawn", folds=4).report
+    assert report["relatives"]["examples"] >= 0.95 * 240
+    assert report["relatives"]["test"] == 0
+    accuracy = report["test"]["accuracy"]
+    assert accuracy["low"] <= 0.5 + 0.1 and accuracy["value"] < 0.7
+    assert abs(report["folds"]["mean"] - 0.5) < 0.15
+    assert "--group-by" in " ".join(report["warnings"])
+
+
+def test_copies_across_given_parts_are_counted_and_nothing_is_claimed__f31(augmented: Path, cache: Path) -> None:
+    from headstart.base.progress import Progress
+    from headstart.fitting.fit import run_fit
+    from headstart.run.options import FitOptions
+
+    made = run_fit(augmented / "given", FitOptions(), Progress())
+    assert made.result["relatives"]["test"] >= 76
+    assert "near copies of training examples" in " ".join(made.result["warnings"])
+    assert "better" not in made.verdict
