@@ -4,8 +4,9 @@ Usage: python bench/relatives.py DATA     (the folder that holds flowers5.tar, â
 
 Of each photo set 200 photos get a copy each, of 8 kinds (mirrored, cropped, recompressed, darker or lighter, resized,
 blurred or noisy, turned, bordered); of each text set 200 texts (case, white space, marks, a sentence added, words
-dropped, cut, a slip, a prefix). Originals that are joined with other originals are printed, so that one can look at what
-is a near copy indeed; the share counts all of them. The cost is that of the search against that of the extraction, in one run.
+dropped, cut, a slip, a prefix). Originals that are joined with other originals are printed, so that one can look
+at what is a near copy indeed; the share counts all of them. The cost is that of the search against that of the
+extraction, in one run.
 """
 
 from __future__ import annotations
