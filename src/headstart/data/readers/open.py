@@ -244,7 +244,10 @@ def _from_files_of(tree: Tree, opener: TableOpener, outside: int, label_from: st
     try:
         return from_tree(tree, opener, ignored=outside, label_from=label_from)
     except DataError:
-        check_foreign(tree, (file for file in shown if suffix_of(file.path) not in (*MEDIA, *TEXT_SUFFIXES, *TABLES)))
+        others = [file for file in shown if suffix_of(file.path) not in (*MEDIA, *TEXT_SUFFIXES, *TABLES)]
+        folders = {file.path.partition("/")[0] for file in shown if "/" in file.path}
+        if len(folders) < 2 or 2 * len(others) >= len(shown):  # else they are not why it cannot be read
+            check_foreign(tree, others)
         raise
 
 

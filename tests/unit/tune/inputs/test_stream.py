@@ -115,7 +115,7 @@ def test_an_epoch_of_a_large_table_reads_each_row_group_once(tmp_path: Path, mon
     monkeypatch.setattr(parquet, "CACHED", size // 3)
     read: list[int] = []
     own = parquet.ParquetTable.pictures
-    monkeypatch.setattr(parquet.ParquetTable, "pictures", lambda self, group: read.append(group) or own(self, group))
+    monkeypatch.setattr(parquet.ParquetTable, "pictures", lambda self, *at: read.append(at[0]) or own(self, *at))
     opened = open_dataset(tmp_path / "train.parquet")
     with Stream(opened, range(60), np.arange(60) % 2, HOW) as pictures_of:
         for rows in pictures_of.order(0, batch_size=8, seed=0):
