@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ import headstart as hs
 
 @pytest.mark.shared
 @pytest.mark.slow
-def test_heic_photos_count_as_lost__f16(shared: Path, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, shared.parent / "field" / "f16_heic.py", tmp_path], check=True)
+def test_heic_photos_count_as_lost__f16(made: Callable[[str], Path], tmp_path: Path) -> None:
+    made("f16")
     for part in ("half", "class"):
         with pytest.raises(hs.UsageError, match=r"16 × format not accepted \(HEIC\): convert it to JPEG or PNG"):
             hs.fit(tmp_path / part)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,8 @@ pytestmark = pytest.mark.shared
 
 
 @pytest.fixture
-def augmented(shared: Path, tmp_path: Path) -> Path:
-    (script,) = (shared.parent / "field").glob("f31_*.py")
-    subprocess.run([sys.executable, script, tmp_path / "data"], check=True)
-    return tmp_path / "data"
+def augmented(made: Callable[[str], Path]) -> Path:
+    return made("f31")
 
 
 def test_copies_stay_on_one_side_of_a_drawn_split__f31(augmented: Path, cache: Path) -> None:

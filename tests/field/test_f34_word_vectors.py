@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,8 @@ from headstart.sources.registry import open_source
 
 
 @pytest.mark.shared
-def test_every_file_of_word_vectors_is_read__f34(shared: Path, tmp_path: Path) -> None:
-    script = shared.parent / "field" / "f34_word_vectors.py"
-    subprocess.run([sys.executable, script, tmp_path], check=True)
+def test_every_file_of_word_vectors_is_read__f34(made: Callable[[str], Path], tmp_path: Path) -> None:
+    made("f34")
     paths = [path for path in sorted(tmp_path.iterdir()) if path.name not in ("t.csv", "phrases.txt")]
     vectors = {}
     for path in paths:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,10 +21,9 @@ SAID = {
 
 @pytest.mark.shared
 @pytest.mark.slow
-def test_each_checkpoint_is_the_same_network__f35(shared: Path, tmp_path: Path) -> None:
+def test_each_checkpoint_is_the_same_network__f35(made: Callable[[str], Path], tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    script = shared.parent / "field" / "f35_checkpoints.py"
-    subprocess.run([sys.executable, script, tmp_path], check=True)
+    made("f35")
     paths = [path for path in sorted(tmp_path.iterdir()) if path.name not in ("photos", "whole_model.pth")]
     assert len(paths) > 12
     weights = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,8 @@ import headstart as hs
 
 @pytest.mark.shared
 @pytest.mark.slow
-def test_twelve_bits_are_as_good_as_eight__f36(shared: Path, tmp_path: Path) -> None:
-    script = shared.parent / "field" / "f36_twelve_bit.py"
-    subprocess.run([sys.executable, script, tmp_path], check=True)
+def test_twelve_bits_are_as_good_as_eight__f36(made: Callable[[str], Path], tmp_path: Path) -> None:
+    made("f36")
     models = {name: hs.fit(tmp_path / name) for name in ("eight", "twelve")}
     accuracy = {name: model.report["test"]["accuracy"]["value"] for name, model in models.items()}
     assert abs(accuracy["eight"] - accuracy["twelve"]) <= 0.03

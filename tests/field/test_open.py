@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,18 +18,6 @@ from headstart.data.readers.open import open_dataset, open_inputs
 
 pytestmark = pytest.mark.shared
 Made = Callable[[str], Path]
-
-
-@pytest.fixture
-def made(shared: Path, tmp_path: Path) -> Made:
-    """Return a function that runs the script of a number, and returns the folder that it filled."""
-
-    def make(number: str) -> Path:
-        (script,) = (shared.parent / "field").glob(f"{number}_*.py")
-        subprocess.run([sys.executable, script, tmp_path], check=True)
-        return tmp_path
-
-    return make
 
 
 def parts(data: Dataset) -> Counter[str | None]:

@@ -127,7 +127,7 @@ def decode(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     Raises:
         BadExample: the bytes are no accepted picture, truncated, broken, or too many pixels.
     """
-    return _bounded(data, partial(_decode, data, preprocessing), "decode_task", **asdict(preprocessing))
+    return _bounded(data, partial(_decode, data, preprocessing), "decode_task", partial(asdict, preprocessing))
 
 
 def shorter_side(data: bytes) -> int:
@@ -141,7 +141,7 @@ def shorter_side(data: bytes) -> int:
 
 def thumbnail(data: bytes, side: int = 96) -> bytes:
     """Return a small upright JPEG of the picture in `data`, `side` pixels at most; raises BadExample as `decode`."""
-    return _bounded(data, partial(_thumbnail, data, side), "thumbnail_task", side=side).tobytes()
+    return _bounded(data, partial(_thumbnail, data, side), "thumbnail_task", lambda: {"side": side}).tobytes()
 
 
 def small_pixels(prepared: NDArray[np.uint8], side: int = 16) -> NDArray[np.uint8]:
@@ -249,12 +249,14 @@ def _task(work: Callable[[], NDArray[np.uint8]]) -> tuple[dict[str, Any], bytes]
     return answer_bounded(answer)
 
 
-def _bounded(data: bytes, work: Callable[[int], NDArray[np.uint8]], task: str, **arguments: Any) -> NDArray[np.uint8]:
+def _bounded(
+    data: bytes, work: Callable[[int], NDArray[np.uint8]], task: str, arguments: Callable[[], dict[str, Any]]
+) -> NDArray[np.uint8]:
     """Return the result of `work`, done here where its cost is bounded, else as `task` in a process that is."""
     if len(data) <= DIRECT_BYTES[data.startswith(b"\xff\xd8")]:
         with suppress(LargePicture):
             return work(DIRECT_PIXELS)
-    values, result = run_bounded(f"{__name__}:{task}", data, **arguments)
+    values, result = run_bounded(f"{__name__}:{task}", data, **arguments())
     return np.frombuffer(bytearray(result), np.uint8).reshape(values["shape"])
 
 
