@@ -207,13 +207,19 @@ def _samples(data: bytes, rate: int, seconds: float, share: float, most: float =
         if not ratio:
             ratio = Fraction(1, FINEST)
         beyond = 20 * max(1, ratio.denominator // max(1, ratio.numerator)) / file.samplerate  # what the filter looks at
-        mono = np.concatenate([block.mean(axis=1) for block in _blocks(data, file, seconds + beyond, most)])
+        mono = np.concatenate([_mono(block) for block in _blocks(data, file, seconds + beyond, most)])
     if ratio != 1:
         from scipy.signal import resample_poly
 
         taps = _filter(ratio.numerator, ratio.denominator)
         mono = resample_poly(mono, ratio.numerator, ratio.denominator, window=taps)
     return mono[: round(rate * seconds)].astype(np.float32, copy=False)
+
+
+def _mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of the channels of a block of shape (frames, channels), float32."""
+    mean: NDArray[np.float32] = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+    return mean
 
 
 @lru_cache(maxsize=16)
@@ -324,6 +330,8 @@ def _blocks(data: bytes, file: Any, seconds: float, most: float) -> Iterator[NDA
         raise LargeRecording
     size, read = max(1, BLOCK // file.channels), 0
     claimed = file.frames - file.tell() if file.frames < _COUNTLESS else 0
+    if claimed:
+        needed = min(needed, claimed)  # libsndfile gives no more
     while read < needed:
         block = file.read(min(size, needed - read), dtype="float32", always_2d=True)
         if not len(block):
@@ -335,7 +343,7 @@ def _blocks(data: bytes, file: Any, seconds: float, most: float) -> Iterator[NDA
     if not read:
         raise BadExample("no samples" if len(data) <= MAX_BYTES else "too large")
     # Of an MP3 it is no more than an estimate, or what its header says of frames that are missing.
-    if read < min(needed, claimed) and file.format != "MP3" and len(data) <= MAX_BYTES:
+    if claimed and read < needed and file.format != "MP3" and len(data) <= MAX_BYTES:
         raise BadExample(f"truncated (its header says {file.frames:,} samples, {read:,} are there)")
 
 

@@ -11,6 +11,7 @@ import struct
 from functools import lru_cache
 from typing import NamedTuple
 
+from headstart.data.audio.limits import flac_metadata
 from headstart.data.dataset import BadExample
 
 KBITS = {
@@ -24,6 +25,8 @@ MOST_TAGS = 16
 """That stand before the sound of an MP3; each is looked at."""
 JUNK = 1 << 16
 """Bytes of an MP3 that may be searched for its next frame."""
+FLAC_MARKS = (b"\xff\xf8", b"\xff\xf9")
+"""That frames begin with: all of a file with the first, where they are of one size, or all with the second."""
 LAST_FRAMES = 1 << 21
 """Bytes at the end of a FLAC in which its last frame begins."""
 MOST_PER_BYTE = 1 << 13
@@ -102,7 +105,6 @@ def _after_tags(data: bytes) -> int:
     return start
 
 
-@lru_cache(maxsize=1 << 12)
 def _size(second: int, third: int) -> int:
     """Return the bytes of a frame of layer III by the second and third byte of its header; 0 where it is none."""
     version = second >> 3 & 3
@@ -111,6 +113,17 @@ def _size(second: int, third: int) -> int:
     rate = RATES[third >> 2 & 3] >> HALVINGS[version]
     bits = KBITS[3 if version == 3 else 2][third >> 4] * 1000
     return (144 if version == 3 else 72) * bits // rate + (third >> 1 & 1) if bits and rate else 0
+
+
+@lru_cache(maxsize=1 << 7)
+def _sizes(like: bytes) -> dict[bytes, int]:
+    """Return the bytes of frames of the version and rate of `like`, by the three bytes that each begins with."""
+    if len(like) < 3 or like[0] != 0xFF:
+        return {}
+    starts = ((second, third) for second in (like[1], like[1] ^ 1) for third in range(256))
+    return {
+        bytes([0xFF, *start]): _size(*start) for start in starts if not (start[1] ^ like[2]) & 0x0C and _size(*start)
+    }
 
 
 def _rate(data: bytes, start: int) -> int:
@@ -123,12 +136,9 @@ def _samples_per_frame(data: bytes, start: int) -> int:
 
 def _is_frame(data: bytes, at: int, like: int | None) -> int:
     """Return the bytes of the frame at `at`, of the version and rate of that at `like`; 0 where there is none."""
-    if at + 4 > len(data) or data[at] != 0xFF:
-        return 0
-    second, third = data[at + 1], data[at + 2]
-    if like is not None and ((second ^ data[like + 1]) & 0xFE or (third ^ data[like + 2]) & 0x0C):
-        return 0
-    return _size(second, third)
+    start = data[at : at + 3]
+    sizes = _sizes(start if like is None else data[like : like + 3])
+    return sizes.get(start, 0) if at + 4 <= len(data) else 0
 
 
 def _next_frame(data: bytes, start: int, like: int | None) -> int | None:
@@ -145,9 +155,10 @@ def _next_frame(data: bytes, start: int, like: int | None) -> int | None:
 def _walk(data: bytes, first: int, most: int) -> _Walk:
     """Count the frames from `first` on, at most about `most`."""
     at, frames, end, searched = first, 0, len(data), 0
+    sizes = _sizes(data[first : first + 3])
     while frames < most:
-        size = _is_frame(data, at, first)
-        if size:
+        size = sizes.get(data[at : at + 3])
+        if size and at + 4 <= end:
             if at + size > end:
                 return _Walk(frames, ended=True, cut=True)
             at, frames = at + size, frames + 1
@@ -190,9 +201,11 @@ def _info_frame(data: bytes, start: int, frames: int) -> bytes:
 
 def _flac_samples(data: bytes, claimed: int) -> int:
     """Return the samples of a FLAC by the number in its last frame's header; 0 where no frame is found."""
-    end, last, found = len(data), max(42, len(data) - LAST_FRAMES), 0
-    for _ in range(CANDIDATES):
-        end = max(data.rfind(b"\xff\xf8", last, end), data.rfind(b"\xff\xf9", last, end))
+    first = flac_metadata(data)[1]
+    mark = data[first : first + 2]  # that every frame of it begins with
+    end, last, found = len(data), max(first, len(data) - LAST_FRAMES), 0
+    for _ in range(CANDIDATES if mark in FLAC_MARKS else 0):
+        end = data.rfind(mark, last, end)
         if end < 0:
             break
         samples = _flac_frame_end(data, end)

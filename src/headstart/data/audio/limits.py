@@ -35,7 +35,7 @@ def is_direct(data: bytes, encoding: str, *, whole: bool) -> bool:
     if encoding in ("wav", "aiff"):
         parts = _chunks(data, "big" if data[:4] in (b"RIFX", b"FORM") else "little")
     elif encoding == "flac":
-        parts = _blocks(data)
+        parts = flac_metadata(data)[0]
     if parts >= MOST_PARTS:
         raise BadExample(f"broken (more than {MOST_PARTS:,} chunks)")
     if len(data) > DIRECT_BYTES.get(encoding, len(data)) and (whole or encoding == "ogg"):
@@ -58,13 +58,14 @@ def _chunks(data: bytes, order: Literal["big", "little"]) -> int:
     return count
 
 
-def _blocks(data: bytes) -> int:
+def flac_metadata(data: bytes) -> tuple[int, int]:
+    """Return how many blocks of metadata a FLAC has, `MOST_PARTS` at most, and where its first frame begins."""
     at, count = 4, 0
     while at + 4 <= len(data) and count < MOST_PARTS:
         last, at, count = data[at] & 0x80, at + 4 + int.from_bytes(data[at + 1 : at + 4], "big"), count + 1
         if last:
             break
-    return count
+    return count, at
 
 
 def _built_from(data: bytes) -> bytes | None:

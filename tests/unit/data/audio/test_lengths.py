@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from recordings import recording, tone
 
-from headstart.data.audio import lengths
+from headstart.data.audio import lengths, limits
 from headstart.data.audio.decoding import length, remarks, samples
 from headstart.data.dataset import BadExample
 
@@ -88,3 +88,17 @@ def test_the_numbers_in_frames_are_right_for_every_size_of_sound() -> None:
         sound = tone(seconds=count / 16_000)
         data = recording(np.stack([sound, -sound], axis=1), kind="FLAC")
         assert lengths.mend_flac(data) == (data, "")
+
+
+@pytest.mark.parametrize("pictures", [0, 1])
+def test_a_flac_ends_where_its_own_kind_of_frame_says__AUD_07(pictures: int) -> None:
+    """Another kind's mark stands behind its last frame, and its metadata hold what looks like frames."""
+    data = recording(np.random.default_rng(0).normal(0, 0.1, 24_000), kind="FLAC")
+    block = b"\x02" + (4_000).to_bytes(3, "big") + b"\xff\xf8\xc9\x18" * 1_000
+    false = data[:21] + bytes([data[21] & 0xF0]) + (9).to_bytes(4, "big") + data[26:]
+    odd = false[:42] + block * pictures + false[42:] + b"\xff\xf9" * 200
+    count, first = limits.flac_metadata(odd)
+    assert count == limits.flac_metadata(data)[0] + pictures
+    assert odd[first : first + 2] == b"\xff\xf8"
+    assert lengths.mend_flac(odd)[1] == FALSE
+    assert len(samples(odd, rate=16_000, seconds=9)) == 24_000
