@@ -21,7 +21,7 @@ ORDER = {
     " time_column file_kinds name_labels class_folders arrays in_memory containers array_files pixel_tables mounts"
     " sidecars python_data manifest parquet table_files listing_tables open",
     "data.images": "formats jpeg deep pillow alignment preprocessing value_range",
-    "data.audio": "lengths limits decoding spectrogram",
+    "data.audio": "limits lengths decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",
     "sources": "sizes layers base checkpoints hub keras networks uri registry graphs text providers catalogue",
     "sources.checkpoints": "align keras_file safetensors index pickled storages read load parts subtree source_folder",
