@@ -1,19 +1,34 @@
-"""Whether two texts are copies of each other: how much of the shorter one's rare shingles stand in the other."""
+"""Texts that repeat each other but for case, marks, slips of the pen, or words more or fewer: found and confirmed.
+
+Candidates share rare shingles, runs of one or two words (Broder 1997), or stand beside each other in the order of their
+first or last words, as in the sorted neighbourhood method (Hernández & Stolfo 1995): the time grows with the number of
+texts, not with its square. Their words are then laid beside each other. What sets a repeat apart from another text of
+one template ("What is the capital of ...") is that nothing takes the place of what is left out.
+"""
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 import numpy as np
 from numpy.typing import NDArray
 
-LENGTH = 4  # characters of a shingle, as Broder's resemblance and containment (1997) compare documents by
 MAX_CHARACTERS = 4_000  # of a text: those behind are not compared
 WORD = re.compile(r"\w+")
+MAX_TEXTS_WITH = 128  # texts that share a shingle: beyond, it tells little and costs much
+MAX_SHINGLES = 32  # of a text that are looked up, the rarest
+NEIGHBOURS = 4  # of each text that share most of them, and two before and behind it in either order
+MIN_SHARED = 0.4  # of the lighter one's shingles, among those that were looked up
+BLOCK = 1_024  # texts that are compared with all others at once
+WORDS_A_SLIP = 10  # one more slip is let pass for so many words
+MAX_EXCHANGED = 0.1  # of the words, by number and by weight
+LEAST_WITHIN, LEAST_AT_AN_END = 0.75, 0.4  # weight of shared words in the heavier text, wherever words are missing
+MIN_LETTERS = 4  # of a word in which one letter may be other, missing or more
+
+Pairs = NDArray[np.intp]
 
 
 def normal_form(text: str) -> str:
@@ -21,37 +36,157 @@ def normal_form(text: str) -> str:
     return " ".join(WORD.findall(unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).casefold()))
 
 
-def shingles(text: str) -> frozenset[str]:
-    """Return the runs of 4 characters of a text in normal form, its ends marked by a space."""
-    padded = f" {text} "
-    return frozenset(padded[at : at + LENGTH] for at in range(max(1, len(padded) - LENGTH + 1)))
+class Wordings:
+    """The words of n texts, which are given in normal form; a word weighs the more, the fewer texts have it."""
 
+    def __init__(self, texts: Sequence[str]) -> None:
+        from scipy.sparse import csr_array
 
-class ShingleWeights:
-    """How much each shingle tells: the logarithm of how rare it is among `sample`, texts in normal form."""
+        numbers: dict[str, int] = {}
+        words = [[numbers.setdefault(word, len(numbers)) for word in text.split()] for text in texts]
+        self._texts, self._words, self._names = texts, words, list(numbers)
+        self._flat = np.array([word for some in words for word in some], np.int64)
+        self._lengths = np.array([len(some) for some in words], np.int64)
+        ends = np.concatenate([[0], np.cumsum(self._lengths)])
+        counts = csr_array((np.ones(len(self._flat), np.float32), self._flat, ends), shape=(len(words), len(numbers)))
+        counts.sum_duplicates()
+        self._counts = counts
+        texts_with = np.bincount(counts.indices, minlength=len(numbers))
+        self._weights = np.log((len(texts) + 1) / np.maximum(texts_with, 1))
+        self._masses = counts @ self._weights
 
-    def __init__(self, sample: Sequence[str]) -> None:
-        self._texts_with: Counter[str] = Counter()
-        for text in sample:
-            self._texts_with.update(shingles(text))
-        self._count = len(sample) + 1
+    def repeats(self) -> Pairs:
+        """Return the pairs of rows that repeat each other, of shape (p, 2); not each pair of many that all do."""
+        if not len(self._flat):
+            return np.empty((0, 2), np.intp)
+        pairs = np.unique(np.concatenate([self._sharing(), *self._beside()]), axis=0)
+        return pairs[self.related(pairs)]
 
-    def mass(self, some: Iterable[str]) -> float:
-        """Return the sum of the weights of some shingles, at least 0."""
-        return sum(math.log(self._count / (self._texts_with.get(one, 0) or 1)) for one in some)
+    def related(self, pairs: Pairs) -> NDArray[np.bool_]:
+        """Return whether the texts of each pair, of shape (p, 2), repeat each other: bool of shape (p,)."""
+        related = np.zeros(len(pairs), np.bool_)
+        for start in range(0, len(pairs), BLOCK * NEIGHBOURS):
+            some = pairs[start : start + BLOCK * NEIGHBOURS]
+            likely = start + np.flatnonzero(self._may_be_related(some))
+            related[likely] = [self._are_related(*pair) for pair in pairs[likely].tolist()]
+        return related
 
-    def agreements(self, texts: Sequence[str], pairs: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return how much pairs of texts share, float32 of shape (p,), 0..1.
+    def _sharing(self) -> Pairs:
+        """Return the pairs of a text with those that share most of its rare shingles."""
+        from scipy.sparse import csr_array
 
-        That is the containment of the lighter text's shingles in the other, at most twice their resemblance: a text to
-        which a sentence was added is a copy, one of which the other is made up in small part is not.
+        n = len(self._words)
+        shingles, rows = self._rare_shingles()
+        texts_with = np.bincount(shingles, minlength=1)
+        weights = np.sqrt(np.log((n + 1) / texts_with[shingles])).astype(np.float32)
+        matrix = csr_array((weights, (rows, shingles)), shape=(n, len(texts_with)))
+        masses, transposed = np.bincount(rows, np.square(weights), n), matrix.T.tocsr()
+        parts = [np.empty((0, 2), np.intp)]
+        for start in range(0, n, BLOCK):
+            shared = (matrix[start : start + BLOCK] @ transposed).tocoo()
+            left, right = shared.row.astype(np.intp) + start, shared.col.astype(np.intp)
+            near = (left != right) & (shared.data >= MIN_SHARED * np.minimum(masses[left], masses[right]))
+            left, right, values = left[near], right[near], shared.data[near]
+            order = np.lexsort((right, -values, left))
+            left, right = left[order], right[order]
+            nearest = np.arange(len(left)) - np.searchsorted(left, left) < NEIGHBOURS
+            parts.append(np.sort(np.stack([left[nearest], right[nearest]], axis=1), axis=1))
+        return np.concatenate(parts)
+
+    def _rare_shingles(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the numbers of the rarest shingles of each text that stand in others, and the text of each."""
+        n, kinds = len(self._words), len(self._names)
+        row = np.repeat(np.arange(n), self._lengths)
+        within = row[1:] == row[:-1]
+        twos = (self._flat[:-1] + 1) * kinds + self._flat[1:]
+        _, shingles = np.unique(np.concatenate([self._flat, twos[within]]), return_inverse=True)
+        both = np.unique(shingles.ravel() * n + np.concatenate([row, row[1:][within]]))
+        shingles, rows = both // n, both % n
+        texts_with = np.bincount(shingles)
+        told = (texts_with[shingles] > 1) & (texts_with[shingles] <= MAX_TEXTS_WITH)
+        shingles, rows = shingles[told], rows[told]
+        order = np.lexsort((texts_with[shingles], rows))
+        shingles, rows = shingles[order], rows[order]
+        rarest = np.arange(len(rows)) - np.searchsorted(rows, rows) < MAX_SHINGLES
+        return shingles[rarest], rows[rarest]
+
+    def _beside(self) -> list[Pairs]:
+        orders = [sorted(range(len(self._words)), key=key) for key in (self._words.__getitem__, self._backwards)]
+        return [
+            np.sort(np.stack([order[:-step], order[step:]], axis=1), axis=1)
+            for order in map(np.array, orders)
+            for step in (1, 2)
+        ]
+
+    def _backwards(self, row: int) -> list[int]:
+        return self._words[row][::-1]
+
+    def _may_be_related(self, pairs: Pairs) -> NDArray[np.bool_]:
+        """Return whether enough words are shared, in whatever order."""
+        both = self._counts[pairs[:, 0]].minimum(self._counts[pairs[:, 1]])
+        number, mass = np.asarray(both.sum(axis=1)).ravel(), both @ self._weights
+        fewest, heaviest = self._lengths[pairs].min(axis=1) - number, self._masses[pairs].max(axis=1)
+        words = 2 * (1 + number // WORDS_A_SLIP)  # of slips: two each, where a space was exchanged
+        alike = (fewest > 0) & (fewest <= words + number * MAX_EXCHANGED / (1 - MAX_EXCHANGED))
+        within = number + words >= LEAST_WITHIN * self._lengths[pairs].max(axis=1)
+        return np.asarray((alike & within) | ((fewest <= 1) & (mass >= LEAST_AT_AN_END * heaviest)))
+
+    def _are_related(self, first: int, second: int) -> bool:
+        """Return whether one text is a repeat of the other.
+
+        What they share must be so rare that, were words independent, less than one of n texts had it by chance.
         """
-        sets = {row: shingles(texts[row]) for row in np.unique(pairs).tolist()}
-        masses = {row: self.mass(some) for row, some in sets.items()}
-        scores = np.empty(len(pairs), np.float32)
-        for at, (first, second) in enumerate(pairs.tolist()):
-            shared = self.mass(sets[first] & sets[second])
-            lighter, both = min(masses[first], masses[second]), masses[first] + masses[second] - shared
-            equal = texts[first] == texts[second]
-            scores[at] = 1 if equal else min(shared / max(lighter, 1e-9), 2 * shared / max(both, 1e-9))
-        return scores
+        short, long = sorted((first, second), key=lambda row: len(self._texts[row]))
+        text, rarest = self._texts[short], np.log(len(self._words))
+        if text == self._texts[long]:
+            return True
+        if self._texts[long].startswith(text) or self._texts[long].endswith(text):  # cut, maybe within a word
+            mass = self._mass([word for word in self._words[short] if word in self._words[long]])
+            return bool(mass >= max(LEAST_AT_AN_END * self._masses[long], rarest))
+        shared, slips, *alone = self._laid_beside(self._words[short], self._words[long])
+        mass, (less, more) = self._mass(shared), sorted(self._mass(some) for some in alone)
+        exchanged = min(len(some) for some in alone)
+        return bool(
+            mass >= max(LEAST_WITHIN * (mass + more), rarest)
+            and slips <= 1 + len(shared) // WORDS_A_SLIP
+            and less <= MAX_EXCHANGED * (mass + less)
+            and exchanged <= MAX_EXCHANGED * (len(shared) + exchanged)
+        )
+
+    def _mass(self, words: Sequence[int]) -> float:
+        return float(self._weights[words].sum()) if words else 0.0
+
+    def _laid_beside(self, first: list[int], second: list[int]) -> tuple[list[int], int, list[int], list[int]]:
+        """Return the words that are shared in one order, how many slips are among them, and what either has alone."""
+        shared, slips, alone = list[int](), 0, (list[int](), list[int]())
+        for tag, *(a, b, c, d) in SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
+            own, theirs = first[a:b], second[c:d]
+            if tag == "replace" and _is_slip(self._joined(own), self._joined(theirs)):
+                shared, slips = shared + min(own, theirs, key=self._mass), slips + 1
+            elif tag == "equal":
+                shared = shared + own
+            else:
+                alone[0].extend(own)
+                alone[1].extend(theirs)
+        return shared, slips, *alone
+
+    def _joined(self, words: Sequence[int]) -> str:
+        return "".join(self._names[word] for word in words)
+
+
+def _is_slip(first: str, second: str) -> bool:
+    """Return whether two words are one but for two letters exchanged, or for one other, missing or more; no digits."""
+    start = _same_letters(first, second)
+    end = _same_letters(first[start:][::-1], second[start:][::-1])
+    own, theirs = (word[start : len(word) - end] for word in (first, second))
+    if any(letter.isdigit() for letter in own + theirs):
+        return False
+    one_letter = max(len(own), len(theirs)) <= 1 and min(len(first), len(second)) >= MIN_LETTERS
+    return first == second or one_letter or (len(own) == 2 and own == theirs[::-1])
+
+
+def _same_letters(first: str, second: str) -> int:
+    """Return how many letters two words begin with alike."""
+    return next(
+        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )

@@ -1,11 +1,12 @@
 """Relatives: examples that are copies of each other but for a mirror, a crop, other light, a word more or a cut.
 
-Candidates are the nearest neighbours among features that are computed anyway, whitened, which is what sets one thing
-apart from others like it (Jégou & Chum, ECCV 2012), in blocks, so that memory does not grow with the square of the
-data. A second look confirms them: aligned details of small pictures or spectrograms, or shingles of texts. Nothing is
-confirmed by a number that holds for all data: what counts is how far a pair stands out from pairs that are alike and
-unrelated (`threshold`). Confirmed pairs are joined, and a cluster is kept only as far as its members resemble its
-centre, so that a chain of small changes does not join what has nothing in common.
+Candidates among photos and recordings are the nearest neighbours among features that are computed anyway, whitened,
+which is what sets one thing apart from others like it (Jégou & Chum, ECCV 2012), in blocks, so that memory does not
+grow with the square of the data; texts are looked up by what they share (`data.shingles`). A second look confirms them:
+aligned details of small pictures or spectrograms, or words laid beside each other. Pictures are not confirmed by a
+number that holds for all data: what counts is how far a pair stands out from pairs that are alike and unrelated
+(`threshold`). Confirmed pairs are joined, and a cluster is kept only as far as its members resemble its centre, so that
+a chain of small changes does not join what has nothing in common.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from headstart.base.threads import ONE_THREAD_A_PRODUCT
 from headstart.data.dataset import Dataset
 from headstart.data.groups import offer, suggested_groups
 from headstart.data.images.alignment import SmallPictures, aligned_correlations
-from headstart.data.shingles import ShingleWeights, normal_form
+from headstart.data.shingles import Pairs, Wordings, normal_form
 from headstart.data.text import text_of
 from headstart.features.features import Extraction
-from headstart.features.modality import ImageSummary, SoundSummary
+from headstart.features.modality import ImageSummary, TextSummary
 
-RELATIVES_VERSION = 1
+RELATIVES_VERSION = 2
 """Counts up when other relatives come to be found for the same examples."""
 MAX_SEARCHED = 100_000  # distinct examples: the time of the search grows with the square of their number
 NEIGHBOURS = 4  # of each example that are looked at
-SAMPLE = 512  # examples that whitening and the weights of shingles are estimated from
+SAMPLE = 512  # examples that whitening is estimated from
 UNRELATED = 192  # pairs of either kind that the threshold is estimated from
 WIDTH = 128  # whitened features
 DEVIATIONS = 4  # of the similarity of unrelated examples, beyond which a neighbour is a candidate
@@ -44,11 +45,11 @@ BLOCK = 1_024  # rows that are compared with all others at once
 BATCH = 512  # candidates that are looked at together, the nearest first
 MIN_CONFIRMED = 0.01  # share of a batch below which those further away are not looked at
 MIN_DEVIATION = 0.05  # of the similarity of whitened features, by which members of a group are nearer at least
-LEAST, MOST_FAR = 0.8, 0.93  # agreement that relatives have at least, whatever the neighbours are like
+LEAST, MOST_FAR = 0.88, 0.93  # agreement that relatives have at least, whatever the neighbours are like
 MOST = 0.97  # where random pairs agree so well, relatives cannot be told from others
 
-Pairs = NDArray[np.intp]
 SecondLook = Callable[[Pairs], NDArray[np.float32]]
+Relation = Callable[[Pairs], NDArray[np.bool_]]
 
 
 def with_relatives(extraction: Extraction, cache: Path) -> Extraction:
@@ -134,15 +135,23 @@ def find_relatives(extraction: Extraction) -> NDArray[np.intp]:
 
 
 def _found(extraction: Extraction) -> NDArray[np.intp]:
-    m, clusters = len(extraction.x), np.arange(len(extraction.x))
-    look, lists = _second_look(extraction)
-    z = _whitened(extraction.x)
+    m, summary = len(extraction.x), extraction.summary
+    if isinstance(summary, TextSummary):
+        texts = Wordings(_normal_forms(extraction))
+        return _clustered(m, texts.repeats(), texts.related)
+    mirrors = isinstance(summary, ImageSummary)
+    look, z = _second_look(summary.small, mirrors=mirrors), _whitened(extraction.x)
     near, ranks = _nearest(z, z, NEIGHBOURS, min(DEVIATIONS / np.sqrt(z.shape[1]), MAX_MIN_SIMILARITY))
     least = threshold(look, near[ranks >= NEIGHBOURS // 2], m)
     if least > MOST:
-        return clusters
-    confirmed = [_confirmed(look, candidates, least) for candidates in (near, *lists)]
-    return _clustered(m, np.unique(np.concatenate(confirmed), axis=0), look, least)
+        return np.arange(m)
+
+    def related(pairs: Pairs) -> NDArray[np.bool_]:
+        return look(pairs) >= least
+
+    lists = [near, *(_alike(summary.small) if mirrors else [])]
+    confirmed = [_confirmed(related, candidates) for candidates in lists]
+    return _clustered(m, np.unique(np.concatenate(confirmed), axis=0), related)
 
 
 def threshold(look: SecondLook, nearly: Pairs, m: int) -> float:
@@ -165,17 +174,9 @@ def threshold(look: SecondLook, nearly: Pairs, m: int) -> float:
     return max(LEAST, min(far, MOST_FAR), float(np.quantile(scores[: len(random)], 0.975)))
 
 
-def _second_look(extraction: Extraction) -> tuple[SecondLook, list[Pairs]]:
-    """Return what compares pairs of rows, and candidates that features may miss."""
-    summary = extraction.summary
-    if isinstance(summary, ImageSummary):
-        return _pictures(summary.small, mirrors=True), _alike(summary.small)
-    if isinstance(summary, SoundSummary):
-        return _pictures(summary.small, mirrors=False), []
-    return _texts(extraction)
+def _second_look(small: NDArray[np.uint8], *, mirrors: bool) -> SecondLook:
+    """Return what compares pairs of rows of small pictures."""
 
-
-def _pictures(small: NDArray[np.uint8], *, mirrors: bool) -> SecondLook:
     def look(pairs: Pairs) -> NDArray[np.float32]:
         rows, places = np.unique(pairs, return_inverse=True)
         sizes = {} if mirrors else {"sizes": (1.0,)}
@@ -194,15 +195,6 @@ def _alike(small: NDArray[np.uint8]) -> list[Pairs]:
     flat = boxes.reshape(n, -1)
     mirrored = boxes[:, :, ::-1].reshape(n, -1)
     return [_nearest(flat, other, 1, MIN_LIKE)[0] for other in (flat, mirrored)]
-
-
-def _texts(extraction: Extraction) -> tuple[SecondLook, list[Pairs]]:
-    texts = _normal_forms(extraction)
-    weights = ShingleWeights([texts[row] for row in _spread(len(texts))])
-    first: dict[str, int] = {}
-    same = [(first.setdefault(text, row), row) for row, text in enumerate(texts)]
-    equal = np.array([pair for pair in same if pair[0] != pair[1]], np.intp).reshape(-1, 2)
-    return lambda pairs: weights.agreements(texts, pairs), [equal]
 
 
 def _normal_forms(extraction: Extraction) -> list[str]:
@@ -262,19 +254,19 @@ def _nearest(
     return pairs[order], rank[order]
 
 
-def _confirmed(look: SecondLook, candidates: Pairs, least: float) -> Pairs:
+def _confirmed(related: Relation, candidates: Pairs) -> Pairs:
     """Return the related pairs among candidates, the nearest first, until next to none of a batch is."""
     confirmed = [candidates[:0]]
     for start in range(0, len(candidates), BATCH):
         some = candidates[start : start + BATCH]
-        related = look(some) >= least
-        confirmed.append(some[related])
-        if related.mean() < MIN_CONFIRMED:
+        true = related(some)
+        confirmed.append(some[true])
+        if true.mean() < MIN_CONFIRMED:
             break
     return np.concatenate(confirmed)
 
 
-def _clustered(m: int, pairs: Pairs, look: SecondLook, least: float) -> NDArray[np.intp]:
+def _clustered(m: int, pairs: Pairs, related: Relation) -> NDArray[np.intp]:
     """Return the first row of each row's cluster, of shape (m,); every member is related to the cluster's centre."""
     clusters = np.arange(m)
     waiting = _components(pairs)
@@ -285,7 +277,7 @@ def _clustered(m: int, pairs: Pairs, look: SecondLook, least: float) -> NDArray[
         others = np.setdiff1d(members, linked)
         if len(others):
             spokes = np.stack([np.full(len(others), centre), others], axis=1)
-            linked = np.union1d(linked, others[look(spokes) >= least])
+            linked = np.union1d(linked, others[related(spokes)])
         clusters[linked] = linked.min()
         waiting += _components(links[~np.isin(links, linked).any(axis=1)])
     return clusters

@@ -1,40 +1,83 @@
-"""Texts that are copies of each other share what is rare in them."""
+"""Texts that repeat each other are told from texts of one template (issue 16)."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from headstart.data.shingles import ShingleWeights, normal_form
+from headstart.data.shingles import Wordings, normal_form
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog near the river bank.",
     "What is the capital of Portugal, and how many people live there?",
     "What is the capital of Denmark, and how many people live there?",
     "My card was declined at the supermarket yesterday evening.",
+    "The weather will be fine on Sunday, at least in the south.",
 )
 CHANGES = {
     "case": str.upper,
     "white space and marks": lambda text: "  " + text.replace(" ", "\n ").replace(".", " !!"),
     "a sentence more": lambda text: f"{text} Please tell me soon.",
+    "a word before": lambda text: f"FW: {text}",
     "cut": lambda text: text[: int(0.8 * len(text))],
-    "a word less": lambda text: text.replace(" lazy", "").replace(" many", "").replace(" at the", ""),
+    "a word less": lambda text: text.replace(" the", "", 1).replace(" was", ""),
+    "letters exchanged": lambda text: text.replace("ve", "ev"),
+    "a letter other": lambda text: text.replace("river", "rivex").replace("capital", "kapital").replace("card", "cord"),
+    "a space exchanged": lambda text: text.replace("n f", " nf").replace("s t", "st ").replace("d w", " dw"),
 }
 
 
+def related(*texts: str) -> np.ndarray:
+    rows = np.arange(len(texts))
+    pairs = np.stack(np.meshgrid(rows, rows, indexing="ij"), axis=-1).reshape(-1, 2)
+    return Wordings([normal_form(text) for text in texts]).related(pairs).reshape(len(rows), len(rows))
+
+
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_text_agrees_with_its_original(change: str) -> None:
+def test_a_changed_text_repeats_its_original_alone(change: str) -> None:
     for text in (TEXTS[0], TEXTS[1], TEXTS[3]):
-        texts = [normal_form(one) for one in (*TEXTS, CHANGES[change](text))]
-        pair = np.array([[TEXTS.index(text), len(TEXTS)]])
-        assert ShingleWeights(texts[:-1]).agreements(texts, pair)[0] >= 0.8
+        changed = CHANGES[change](text)
+        assert changed != text
+        wordings = Wordings([normal_form(one) for one in (*TEXTS, changed)])
+        assert wordings.repeats().tolist() == [[TEXTS.index(text), len(TEXTS)]]
 
 
-def test_texts_that_differ_in_the_word_that_matters_do_not_agree() -> None:
-    texts = [normal_form(text) for text in TEXTS]
-    pairs = np.array([(a, b) for a in range(4) for b in range(a)])
-    assert ShingleWeights(texts).agreements(texts, pairs).max() < 0.8
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (TEXTS[1], TEXTS[2]),  # another word in the place of the one that matters
+        ("What is the capital of Portugal?", "Who lives in the capital of Portugal?"),
+        ("Jackson Pollock is of what nationality?", "What nationality was Jackson Pollock?"),  # another order
+        ("Please call 09061743810 at once", "Please call 09061743811 at once"),  # no slip: digits
+        ("I saw the cat", "I saw the car"),
+    ],
+)
+def test_texts_that_say_something_else_do_not_repeat_each_other(first: str, second: str) -> None:
+    assert not related(*TEXTS[3:], first, second)[-2, -1]
 
 
-def test_equal_texts_agree_also_where_every_text_is_the_same() -> None:
-    assert ShingleWeights(["ok", "ok"]).agreements(["ok", "ok"], np.array([[0, 1]]))[0] == 1
+def test_a_number_more_or_less_does_not_tell_long_texts_apart() -> None:
+    text = (
+        "Congratulations, you have been chosen to receive a prize worth five hundred pounds, call {} now to claim "
+        "before the end of this week, standard rates apply to every network"
+    )
+    assert related(*TEXTS, text.format("0906174"), text.format("0871234"))[-2, -1]
+
+
+def test_equal_texts_repeat_each_other_also_where_every_text_is_the_same() -> None:
+    assert related("ok", "OK!").all()
+
+
+def test_each_of_very_many_repeats_is_found() -> None:
+    random = np.random.default_rng(0)
+    words = ["".join(random.choice(list("abcdefghijk"), 6)) for _ in range(200)]
+    text = "win a holiday for two in sunny spain today if you call"
+    campaign = [f"{text} {words[row // 3]}" for row in range(300)]  # each text thrice, and a hundred of one template
+    others = [" ".join(random.choice(words, 9)) for _ in range(200)]
+    pairs = Wordings([*campaign, *others]).repeats()
+    assert set(pairs.ravel().tolist()) == set(range(300))
+    assert (pairs[:, 0] // 3 == pairs[:, 1] // 3).all()
+
+
+def test_texts_without_a_word_are_no_repeats() -> None:
+    assert len(Wordings(["", ""]).repeats()) == 0

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 32  # pixels of a small picture; the coarse search works at half of it
+SIDE = 32  # pixels of a small picture
+EDGE = (
+    1  # pixels at each edge that are not looked at: what is left of a frame; the coarse search works at half the rest
+)
 SIZES = (1.0, 0.87, 1.15, 0.76, 1.32)
 MIN_START = 0.5  # correlation of what is coarse over the shifts: pairs below it are not laid over each other
 MIN_COARSE = 0.6  # the same after the map was found
@@ -29,8 +32,8 @@ Floats = NDArray[np.float32]
 class SmallPictures:
     """n pictures, filtered for comparing them: each of mean 0 and deviation 1."""
 
-    coarse: Floats  # float32 of shape (n, 16, 16)
-    fine: Floats  # float32 of shape (n, 32, 32)
+    coarse: Floats  # float32 of shape (n, 15, 15)
+    fine: Floats  # float32 of shape (n, 30, 30)
     mirrors: bool  # whether a mirrored picture shows the same
     sizes: tuple[float, ...]  # how large one may show what the other shows
 
@@ -39,8 +42,10 @@ class SmallPictures:
         """Return the filtered pictures of `grey`, uint8 of shape (n, 32, 32)."""
         from scipy.ndimage import gaussian_filter
 
-        coarse = np.empty((len(grey), SIDE // 2, SIDE // 2), np.float32)
-        fine = np.empty((len(grey), SIDE, SIDE), np.float32)
+        grey = grey[:, EDGE:-EDGE, EDGE:-EDGE]
+        half = grey.shape[1] // 2
+        coarse = np.empty((len(grey), half, half), np.float32)
+        fine = np.empty(grey.shape, np.float32)
         for start in range(0, len(grey), AT_ONCE):
             some = slice(start, start + AT_ONCE)
             light = np.sqrt(grey[some].astype(np.float32))
@@ -49,7 +54,7 @@ class SmallPictures:
                 return np.asarray(gaussian_filter(light, (0, sigma, sigma), mode="nearest"))
 
             low = _standard(blurred(1.2) - blurred(8))
-            coarse[some] = low.reshape(len(light), SIDE // 2, 2, SIDE // 2, 2).mean((2, 4))
+            coarse[some] = low.reshape(len(light), half, 2, half, 2).mean((2, 4))
             detail = blurred(0.5) - blurred(2.5)
             local = np.sqrt(gaussian_filter(np.square(detail), (0, 3, 3), mode="nearest"))
             fine[some] = _standard(detail / (local + 0.1 * local.mean((1, 2), keepdims=True) + 1e-3))
