@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ SPLITS: dict[str, Split] = {
     **dict.fromkeys(("test", "testing", "tst", "te", "holdout", "heldout", "t10k"), "test"),
 }
 """What a part may be called, in lower case."""
+UNLABELLED = frozenset({"unsup", "unsupervised", "unlabelled", "unlabeled"})
+"""What folders of examples without labels are called, in lower case."""
 _PART = "|".join(sorted(SPLITS, key=len, reverse=True))
 _NOUN = "lists?|sets?|splits?|data|files?|images?|imgs?|pics?|photos?|labels?|texts?|audio|ids?|names?"
 _PART_WORD = re.compile(rf"(?:x|y|(?:{_NOUN}))?({_PART})(?:{_NOUN})?")
@@ -99,12 +102,13 @@ def check_labels(counts: Mapping[str, int], *, where: str) -> None:
         received = f"several in {sum(counts[label] for label in several):,} of {total:,}, such as {several[0]!r}"
         do = "keep one of them in each example, or fit one model for each of them, with labels yes and no"
         raise DataError(f"examples of {where} must have one label each", received, do)
-    numbers = sorted(one for one in map(number_of, counts) if one is not None) if len(counts) > _CODES else []
+    numbers = sorted(one for one in map(time_of, counts) if one is not None) if len(counts) > _CODES else []
     if len(numbers) == len(counts) and numbers and _is_quantity(numbers, total):
-        received = f"a quantity: {len(counts):,} different numbers from {numbers[0]:g} to {numbers[-1]:g} in {total:,}"
+        low, high = (next(label for label in counts if time_of(label) == end) for end in (numbers[0], numbers[-1]))
+        received = f"a quantity: {len(counts):,} different numbers or times from {low} to {high} in {total:,}"
         do = (
             "make classes of its ranges, such as low and high, in a column of their own; numbers that do name classes "
-            f"must be written as names, such as class {numbers[0]:g}"
+            f"must be written as names, such as class {low}"
         )
         raise DataError(f"labels of {where} must name classes", received, do)
     if len(counts) > _CODES and len(counts) * 10 > total * 9:
@@ -122,6 +126,22 @@ def number_of(cell: object) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def time_of(cell: object) -> float | None:
+    """Return a number as it is, or the seconds since 1970 of an ISO date, which is in UTC unless it says otherwise."""
+    if isinstance(cell, datetime):
+        when = cell
+    elif isinstance(cell, date):
+        when = datetime(cell.year, cell.month, cell.day, tzinfo=UTC)
+    elif (number := number_of(cell)) is not None:
+        return number
+    else:
+        try:
+            when = datetime.fromisoformat(str(cell).strip().replace("/", "-"))
+        except ValueError:
+            return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def _is_quantity(numbers: Sequence[float], total: int) -> bool:

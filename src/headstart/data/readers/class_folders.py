@@ -17,7 +17,7 @@ from headstart.base.errors import DataError, list_some
 from headstart.data.audit import MAX_BAD
 from headstart.data.dataset import Dataset, Example, Skipped
 from headstart.data.file_tree import OUTSIDE, TO_FOLDER, File, Subtree, Tree, file_reader, is_litter, parents, suffix_of
-from headstart.data.labels import SPLITS, check_classes, label_notes
+from headstart.data.labels import SPLITS, UNLABELLED, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.file_kinds import SUFFIXES, TABLES, FileKinds, group_by_suffix
 from headstart.data.readers.layout import Layout, Place, are_numbered, layout_of, parts_of
@@ -25,22 +25,23 @@ from headstart.data.readers.lists import Lists, lists_of
 from headstart.data.readers.name_labels import check_labels, labels_by, suggestion
 
 RULE = "make one folder per class, named after it, with its {items} inside (or train/ and test/ above such folders)"
+USUAL = frozenset({".jpg", ".png", ".webp", ".wav", ".mp3", ".flac", ".txt"})
 FOLLOW = "follow links with --follow-links, or name the folder that they lead into with --root"
 
 
-def unwrap(tree: Tree) -> tuple[Tree, int]:
-    """Step, once, into the one folder that wraps all else, as in archives; return it and how many files lie outside."""
+def unwrap(tree: Tree) -> tuple[Tree, list[str]]:
+    """Step, once, into the one folder that wraps all else, as in archives; return it and the files that lie outside."""
     tops = {path for path in tree.folders if "/" not in path and not is_litter(path)}
     beside = [file for file in tree.files if "/" not in file.path or is_litter(file.path.partition("/")[0])]
     telling = any(suffix_of(file.path) in (*SUFFIXES["image"], *SUFFIXES["sound"], *TABLES) for file in visible(beside))
     if len(tops) != 1 or telling:
-        return tree, 0
+        return tree, []
     (top,) = tops
     inner = Subtree(tree, top)
     wraps = any("/" not in path and not is_litter(path) for path in inner.folders) or any(
         "/" not in file.path and suffix_of(file.path) in TABLES for file in inner.files
     )
-    return (inner, len(beside)) if wraps and top.lower() not in SPLITS else (tree, 0)
+    return (inner, [file.path for file in beside]) if wraps and top.lower() not in SPLITS else (tree, [])
 
 
 def visible(files: Sequence[File]) -> list[File]:
@@ -61,6 +62,7 @@ class _FolderListing:
     unlisted: int = 0  # examples that no list names
     listed: bool = False  # whether lists name the examples
     by_lists: bool = False  # whether the labels stand in the lists
+    without: frozenset[str] = frozenset()  # class folders that are called unlabelled
     notes: tuple[str, ...] = ()
 
     @property
@@ -69,11 +71,10 @@ class _FolderListing:
         return self.kinds.prevailing
 
 
-def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | None = None) -> Dataset:
+def from_folders(tree: Tree, *, name: str, label_from: str | None = None) -> Dataset:
     """Return the labelled pictures or recordings of class folders, or their texts where there is neither.
 
     Args:
-        ignored: how many files lie outside of the tree.
         label_from: a regular expression that takes the label from the path of a file, in place of its folders.
 
     Raises:
@@ -87,6 +88,7 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | N
     folders = {file.path.rpartition("/")[0] for file in shown}
     layout = layout_of(tops, listing.wanted, other=folders) if label_from is None else parts_of(tops)
     _place_all(shown, layout, listing, label_from)
+    _set_aside(listing)
     _check_links(tree, shown, layout, listing)
     lists = Lists() if listing.kind == "text" or layout.parts else lists_of(tree, shown, [*listing.wanted])
     if lists.files:
@@ -104,14 +106,26 @@ def from_folders(tree: Tree, *, name: str, ignored: int = 0, label_from: str | N
         classes=classes,
         read=file_reader(tree, tuple(example.id for example in listing.examples), begin=listing.kind == "sound"),
         skipped=tuple(listing.skipped),
-        ignored=ignored
-        + listing.unlabelled
+        ignored=listing.unlabelled
         + listing.unlisted
         + sum(map(len, (listing.litter, listing.stray, listing.unused, lists.files))),
-        found=ignored + len(tree.files),
+        found=len(tree.files),
         notes=_notes(tree, layout, listing, classes),
         layout=lists.sentence(len(classes)) if lists.files else layout.sentence(len(classes)),
     )
+
+
+def _set_aside(listing: _FolderListing) -> None:
+    """Take out the examples of folders that are called unlabelled, where two classes at least are left."""
+    labels = {example.label for example in listing.examples}
+    without = {label for label in labels if label.lower() in UNLABELLED}
+    if without and len(labels - without) > 1:
+        kept = [example for example in listing.examples if example.label not in without]
+        aside = len(listing.examples) - len(kept)
+        items = MODALITIES[listing.kind].plural
+        listing.notes = (f"{aside:,} {items} in folders called {list_some(sorted(without))} are set aside.",)
+        listing.examples, listing.unlabelled = kept, listing.unlabelled + aside
+        listing.without = frozenset(without)
 
 
 def _apply(lists: Lists, listing: _FolderListing) -> None:
@@ -125,7 +139,7 @@ def _apply(lists: Lists, listing: _FolderListing) -> None:
     listing.examples = lists.applied(labelled)
     listing.unlisted = len(usable) - len(listing.examples)
     listing.unused = [path for path in listing.unused if path not in lists.files]
-    listing.notes, listing.listed = lists.notes, True
+    listing.notes, listing.listed = (*listing.notes, *lists.notes), True
 
 
 def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
@@ -151,7 +165,8 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
 
 def _classes_of_folders(tree: Tree, shown: Sequence[File], layout: Layout, listing: _FolderListing) -> tuple[str, ...]:
     rule = RULE.format(items=MODALITIES[listing.kind].plural)
-    labels = layout.class_folders(path for path in tree.folders if not is_litter(path))
+    folders = layout.class_folders(path for path in tree.folders if not is_litter(path))
+    labels = [path for path in folders if path.rpartition("/")[2] not in listing.without]
     if listing.listed:  # a folder that holds a list, or nothing that any list names, is no class
         named = {example.label for example in listing.examples}
         labels = [folder for folder in labels if layout.place(folder.split("/")).label in named]
@@ -178,7 +193,7 @@ def _notes(tree: Tree, layout: Layout, listing: _FolderListing, classes: Sequenc
     notes = [*listing.notes]
     if listing.unlisted:
         notes.append(f"{listing.unlisted} {items} are in no list and are not used.")
-    if listing.unlabelled:
+    if listing.unlabelled and layout.unlabelled:
         tops = sorted(layout.unlabelled)
         where = " and ".join(f"{top}/" for top in tops)
         command = f"headstart predict OUT {shlex.quote(f'{tree.where}/{tops[0]}')}"
@@ -239,7 +254,7 @@ def _check_filled(tree: Tree, labels: Sequence[str], listing: _FolderListing) ->
     if empty:
         raise DataError(
             f"every class folder of {tree.where} must hold {MODALITIES[listing.kind].plural} "
-            f"({' '.join(sorted(SUFFIXES[listing.kind]))})",
+            f"({list_some(sorted(SUFFIXES[listing.kind] & USUAL), 9)} and others)",
             f"none in {list_some(empty, 5)}",
             f"put {MODALITIES[listing.kind].plural} there or remove the folder",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -61,9 +62,19 @@ _FORMATS = (
     _Format("ORC", 0, (b"ORC",), (".orc",), "write it as Parquet: pyarrow.parquet.write_table(table, 'data.parquet')"),
     _Format("Avro", 0, (b"Obj\x01",), (".avro",), "write it as Parquet or JSON Lines"),
     _Format("NIfTI", 344, (b"n+1\0", b"ni1\0"), (".nii",), f"read it with nibabel and {_FIT}"),
+    _Format("ARFF", 0, (b"@relation", b"@RELATION"), (".arff",), "write its rows as CSV, with a header line"),
+    *(
+        _Format(name, 0, (begin,), called, f"decompress it first: {command} FILE")
+        for name, begin, called, command in (
+            ("bzip2", b"BZh", (".bz2",), "bunzip2"),
+            ("xz", b"\xfd7zXZ", (".xz",), "unxz"),
+            ("zstd", b"\x28\xb5\x2f\xfd", (".zst",), "unzstd"),
+        )
+    ),
     _Format("a PDF", 0, (b"%PDF",), (".pdf",), "write its pages as pictures or its text as .txt"),
     _Format("an old Excel workbook", 0, (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",), (".xls",), "save it as CSV in UTF-8"),
 )
+_BOXES = re.compile(rb"\d+(?: +[01]?\.\d+){4}[ \d.]*\r?(?:\n|$)")  # of YOLO: a class id, and a box in 0..1
 _PICKLE = ("a pickle, which is never opened because it can run code", f"load it where you trust it and {_FIT}")
 _TFRECORD = f"read it with tensorflow and {_FIT}, or write its examples as files in class folders"
 _XLSX = "save it as CSV in UTF-8, with a header line"
@@ -110,6 +121,19 @@ def head_of(tree: Tree, path: str, *, size: int = HEAD) -> bytes:
         return tree.read(path, limit=size, begin=True)[:size]
     except BadExample:
         return b""
+
+
+def check_boxes(tree: Tree, files: Iterable[File]) -> None:
+    """Raise DataError where files hold boxes of objects, as YOLO and Pascal VOC have them, and no labels of pictures."""
+    beside = [file.path for file in files if suffix_of(file.path) in (".txt", ".xml")]
+    heads = {path: head_of(tree, path) for path in beside[:LOOKED_AT]}
+    named = {"Pascal VOC": [path for path, head in heads.items() if b"<annotation" in head]}
+    named["YOLO"] = [path for path, head in heads.items() if _BOXES.match(head)]
+    for form, paths in named.items():
+        if 2 * len(paths) > len(heads):
+            received = f"boxes of objects in the form of {form}, such as {paths[0]}"
+            do = "write a table of paths and labels, or cut the objects out into one folder per class"
+            raise DataError(f"{tree.where} must give a label for each whole picture", received, do)
 
 
 def check_foreign(tree: Tree, files: Iterable[File]) -> None:

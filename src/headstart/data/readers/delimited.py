@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,10 +22,11 @@ from headstart.data.readers.table import ROLES, Table, is_empty
 
 MAX_TABLE = 2**30  # the largest table of text that is read, in bytes
 QUOTED: dict[str, Any] = {"strict": True}
+SPACED: dict[str, Any] = {"strict": True, "skipinitialspace": True}
 ESCAPED: dict[str, Any] = {"strict": True, "doublequote": False, "escapechar": "\\"}
 PLAIN: dict[str, Any] = {"quoting": csv.QUOTE_NONE}
 _START = 1 << 16  # characters that tell the delimiter
-_JUDGED = 200  # rows that tell whether the first is a header
+JUDGED = 200  # rows that tell whether the first is a header
 _LONG = 60  # characters: no name of a column is longer
 
 Rows = tuple[list[list[str]], Sequence[int]]
@@ -47,21 +49,13 @@ def read_delimited(
     Raises:
         DataError: a row has another number of cells, or quotes fit no convention; the message names the line.
     """
-    delimiter = _delimiter(text)
+    text, delimiter, remark = _beginning(text, where)
+    notes += remark
     with _long_fields():
         (rows, lines), note = _by_one_convention(text, delimiter, where)
     first = [cell.strip() for cell in rows[0]]
-    folded = [name.casefold() for name in first]
-    if not names and not any(name.casefold() in folded for one in known for name in one):
-        names = next((one for one in known if len(one) == len(first)), ())
-    if names:
-        has_header, header = [name.casefold() for name in names] == folded, list(names)
-    else:
-        has_header = _is_header(first, rows[1 : _JUDGED + 1])
-        header = first if has_header else [f"column{at + 1}" for at in range(len(first))]
-    if len(header) != len(first):
-        must = f"--columns must name each of the {len(first)} columns of {where}"
-        raise DataError(must, f"{len(header)} names", f"its first row is {list_some(first, 5)}")
+    first[0] = first[0].lstrip("# ") if remark else first[0]
+    has_header, header = header_of(first, rows[1 : JUDGED + 1], where, names=names, known=known)
     if has_header:
         del rows[0]
         lines = lines[1:]
@@ -71,14 +65,58 @@ def read_delimited(
     return Table(where, tuple(header), columns.__getitem__, lines, notes=(*notes, *note), has_header=has_header)
 
 
+def header_of(
+    first: Sequence[str],
+    body: Sequence[Sequence[str]],
+    where: str,
+    *,
+    names: Sequence[str] = (),
+    known: Sequence[Sequence[str]] = (),
+) -> tuple[bool, list[str]]:
+    """Return whether the first row is a header, and the names of the columns; see `read_delimited`."""
+    folded = [name.casefold() for name in first]
+    if not names and not any(name.casefold() in folded for one in known for name in one):
+        names = next((one for one in known if len(one) == len(first)), ())
+    if not names:
+        has_header = _is_header(first, body)
+        return has_header, list(first) if has_header else [f"column{at + 1}" for at in range(len(first))]
+    if len(names) != len(first):
+        must = f"--columns must name each of the {len(first)} columns of {where}"
+        raise DataError(must, f"{len(names)} names", f"its first row is {list_some(first, 5)}")
+    return [name.casefold() for name in names] == folded, list(names)
+
+
+def _beginning(text: str, where: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return a text whose lines before the table are blank, its delimiter, and a note where there are such lines.
+
+    They are `sep=;`, as Excel writes it, and comments (`# ...`) of another number of cells than the rows below.
+    """
+    if match := re.match(r"\ufeff?\"?sep=([,;\t|])\"?(?=[\r\n])", text):
+        return text[match.end() :], match[1], ()
+    lines = text[:_START].removeprefix("\ufeff").splitlines(keepends=True)
+    above = next((at for at, line in enumerate(lines) if not line.startswith("#")), 0)
+    delimiter = _delimiter("".join(lines[above:]) if above else text)
+    cells = csv.reader(lines[: above + 1], delimiter=delimiter, skipinitialspace=True, quoting=csv.QUOTE_MINIMAL)
+    widths = [len(row) for row in cells]
+    comments = next((at for at, width in enumerate(widths) if width == widths[-1]), 0)
+    if not comments:
+        return text, delimiter, ()
+    rest = text[text.index(lines[0]) + sum(map(len, lines[:comments])) :]
+    note = f"{comments} lines of comments at the beginning of {where} are not read."
+    return "\n" * comments + rest, delimiter, (note,)
+
+
 def _delimiter(text: str) -> str:
-    """Return the delimiter that gives the first rows equal numbers of cells; of several, the one with our words."""
+    """Return the delimiter that gives the first rows equal numbers of cells; of several, the one with our words.
+
+    A list of files with a label each may have blanks between them.
+    """
     lines = text[:_START].splitlines(keepends=True)
     start = "".join(lines[: max(1, len(lines) - (len(text) > _START))])
 
     def fit(mark: str) -> tuple[bool, float, int, int]:
         best = (False, 0.0, 0, 0)
-        for convention in ({}, PLAIN):
+        for convention in ({}, {"skipinitialspace": True}, PLAIN):
             with _long_fields():
                 rows = [row for row in csv.reader(io.StringIO(start, newline=""), delimiter=mark, **convention) if row]
             width = len(rows[0]) if rows else 0
@@ -87,7 +125,10 @@ def _delimiter(text: str) -> str:
             best = max(best, (width > 1, alike if alike == 1 or width > 1 else 0.0, words, width))
         return best
 
-    return max(",;\t|", key=fit)
+    mark = max(",;\t|", key=fit)
+    cells = [line.split() for line in start.splitlines() if line.strip()]
+    listed = fit(mark)[3] < 2 and len({len(row) for row in cells}) == 1 and len(cells[0]) > 1
+    return " " if listed and all(_is_file_name(row[0]) for row in cells) else mark
 
 
 def _by_one_convention(text: str, delimiter: str, where: str) -> tuple[Rows, tuple[str, ...]]:
@@ -96,7 +137,8 @@ def _by_one_convention(text: str, delimiter: str, where: str) -> tuple[Rows, tup
         return _rows(text, delimiter, where, PLAIN), ()
     refused: DataError | None = None
     rows: Rows | None = None
-    for convention in (QUOTED, ESCAPED) if '\\"' in text else (QUOTED,):
+    marked = [(SPACED, f'{delimiter} "' in text), (QUOTED, True), (ESCAPED, '\\"' in text)]
+    for convention in (one for one, may_be in marked if may_be):
         try:
             rows = _rows(text, delimiter, where, convention)
             break

@@ -13,7 +13,7 @@ from headstart.data.dataset import BadExample
 from headstart.data.file_tree import File, Tree, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES, is_picture
 from headstart.data.modality import Kind
-from headstart.data.readers.tables import TABLE_SUFFIXES
+from headstart.data.readers.tables import TABLE_SUFFIXES, holds_text
 from headstart.data.text import TEXT_SUFFIXES
 
 SUFFIXES: dict[Kind, frozenset[str]] = {"image": IMAGE_SUFFIXES, "sound": SOUND_SUFFIXES, "text": TEXT_SUFFIXES}
@@ -102,4 +102,6 @@ def _kind_by_content(tree: Tree, paths: Sequence[str]) -> Kind | None:
             kinds["image"] += 1
         elif is_recording(data):
             kinds["sound"] += 1
+        elif _alike(suffix_of(path)) in ("", ".0"):
+            kinds["text"] += holds_text(data)
     return next((kind for kind, count in kinds.items() if 2 * count > len(looked_at)), None)

@@ -1,19 +1,32 @@
-"""Tables in JSON: a list of objects, an object of columns, either of them inside an object, or an object a line."""
+"""Tables in JSON: a list of objects or of lists of cells, an object of columns or of rows, or an object a line."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from headstart.base.errors import DataError
+from headstart.data.labels import number_of, part_named_in
+from headstart.data.readers.delimited import JUDGED, header_of
 from headstart.data.readers.table import Table
 
 _WRITE_AS = 'write one object a line: {"text": "…", "label": "…"}'
+_FEW = 3  # keys with plain values: no more may be one object, such as settings
 
 
-def read_json(text: str, where: str, *, notes: tuple[str, ...] = ()) -> Table:
+def read_json(
+    text: str,
+    where: str,
+    *,
+    names: Sequence[str] = (),
+    known: Sequence[Sequence[str]] = (),
+    notes: tuple[str, ...] = (),
+) -> Table:
     """Return the table in a text of JSON; a key that an object lacks is an empty cell.
+
+    `names` and `known` name the columns of rows that are lists; see `read_delimited`.
 
     Objects inside an object are columns with a dot in their names (`label.name`).
 
@@ -21,27 +34,42 @@ def read_json(text: str, where: str, *, notes: tuple[str, ...] = ()) -> Table:
         DataError: it is no JSON, or no objects.
     """
     whole, lines = _whole(text), None
-    if whole is None or (isinstance(whole, dict) and _table_in(whole) is None):
-        rows, lines = _lines(text, where)
-    else:
-        found = whole if isinstance(whole, list) else _table_in(whole)
-        if isinstance(found, dict):
-            columns = {str(name): cells for name, cells in found.items() if isinstance(cells, list)}
-            values = list(columns.values())
-            return Table(where, tuple(columns), values.__getitem__, range(len(values[0])), unit="row", notes=notes)
-        rows = [_object(row, f"{where}, row {at}") for at, row in enumerate(found or ())]
+    found = whole if whole is None or isinstance(whole, list) else _rows_in(whole)
+    if found is None:
+        found, lines = _lines(text, where)
+    if found and all(isinstance(row, list) for row in found):
+        return _of_cells(found, where, names, known, notes)
+    unit, lines = ("row", range(len(found))) if lines is None else ("line", lines)
+    rows = [_flat(_object(row, f"{where}, {unit} {at}")) for at, row in zip(lines, found, strict=True)]
     if not rows:
         raise DataError(f"{where} must hold rows", "none", _WRITE_AS)
-    rows = [_flat(row) for row in rows]
-    names = tuple(dict.fromkeys(key for row in rows for key in row))
-    return Table(
-        where,
-        names,
-        lambda at: [row.get(names[at]) for row in rows],
-        range(len(rows)) if lines is None else lines,
-        unit="row" if lines is None else "line",
-        notes=notes,
-    )
+    keys = tuple(dict.fromkeys(key for row in rows for key in row))
+    return Table(where, keys, lambda at: [row.get(keys[at]) for row in rows], lines, unit=unit, notes=notes)
+
+
+def _of_cells(
+    rows: list[list[Any]],
+    where: str,
+    names: Sequence[str],
+    known: Sequence[Sequence[str]],
+    notes: tuple[str, ...],
+) -> Table:
+    """Return the table of rows that are lists of cells; its first row names the columns where it looks so."""
+    if len({len(row) for row in rows}) > 1:
+        lengths = sorted({len(row) for row in rows})
+        raise DataError(f"every row of {where} must have equally many cells", f"{lengths[0]} and more", _WRITE_AS)
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows[: JUDGED + 1]]
+    has_header, header = header_of(texts[0], texts[1:], where, names=names, known=known)
+    lines = range(int(has_header), len(rows))
+    if not lines:
+        raise DataError(f"{where} must hold rows", "none", _WRITE_AS)
+    cells = list(zip(*rows[has_header:], strict=True))
+    return Table(where, tuple(header), cells.__getitem__, lines, unit="row", notes=notes, has_header=has_header)
+
+
+def holds_lists(text: str) -> bool:
+    """Return whether a text is JSON that begins with a list in a list."""
+    return re.match(r"\s*\[\s*\[", text) is not None and isinstance(_parsed(text), list)
 
 
 def _whole(text: str) -> Any:
@@ -60,19 +88,64 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _table_in(value: dict[str, Any]) -> list[Any] | dict[str, Any] | None:
-    """Return the rows or columns in an object: it is columns itself, or one of its values is a list of objects."""
-    lists = [cells for cells in value.values() if isinstance(cells, list)]
-    if lists and len(lists) == len(value) and len({len(cells) for cells in lists}) == 1 and len(lists) > 1:
-        return value
-    of_objects = [cells for cells in lists if cells and all(isinstance(row, dict) for row in cells)]
+def _rows_in(value: dict[str, Any]) -> list[Any] | None:
+    """Return the rows in an object, of whatever orientation; None where it holds none.
+
+    That is columns of equal length, or an object of objects by row or by column (as pandas writes them), or rows under
+    `data` with their `columns`, or one list of objects among other values, rows by the name of their part, annotations
+    of pictures as COCO has them, or keys with one value each.
+    """
+    lists = {name: cells for name, cells in value.items() if isinstance(cells, list)}
+    if {"images", "annotations", "categories"} <= lists.keys():
+        return _annotated(**{name: lists[name] for name in ("images", "annotations", "categories")})
+    if {"columns", "data"} <= lists.keys():
+        return [lists["columns"], *lists["data"]]
+    parts = {name: part for name in lists if (part := part_named_in(name)) is not None}
+    if len(parts) == len(value) and len(set(parts.values())) > 1:
+        return [_in_part(row, part) for name, part in parts.items() for row in lists[name]]
+    if len(lists) == len(value) > 1 and len({len(cells) for cells in lists.values()}) == 1:
+        return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
+    of_objects = [cells for cells in lists.values() if cells and all(isinstance(row, dict) for row in cells)]
     if len(of_objects) == 1:
         return of_objects[0]
-    inner = [table for part in value.values() if isinstance(part, dict) and (table := _table_in(part)) is not None]
-    return inner[0] if len(inner) == 1 else None
+    inner = {key: row for key, row in value.items() if isinstance(row, dict)}
+    if len(inner) == len(value) > 1 and len({tuple(row) for row in inner.values()}) == 1:
+        return _by_key(inner)
+    found = [rows for part in inner.values() if (rows := _rows_in(part)) is not None]
+    if len(found) == 1:
+        return found[0]
+    plain = all(isinstance(cell, (str, int, float)) for cell in value.values())
+    return [{"key": key, "value": cell} for key, cell in value.items()] if plain and len(value) > _FEW else None
 
 
-def _lines(text: str, where: str) -> tuple[list[dict[str, Any]], Sequence[int]]:
+def _by_key(value: dict[str, dict[str, Any]]) -> list[Any]:
+    """Return the rows of objects that share their keys: keys that are numbers, or else the more, are those of rows."""
+    inner = list(next(iter(value.values())))
+    are_numbers = [all(number_of(key) is not None for key in keys) for keys in (inner, value)]
+    if are_numbers[0] > are_numbers[1] or (are_numbers[0] == are_numbers[1] and len(inner) > len(value)):
+        return [{"key": key} | {name: cells[key] for name, cells in value.items()} for key in inner]
+    return [{"key": key} | row for key, row in value.items()]
+
+
+def _in_part(row: Any, part: str) -> Any:
+    """Return a row with a cell that names its part."""
+    return {**row, "split": part} if isinstance(row, dict) else [*row, part] if isinstance(row, list) else row
+
+
+def _annotated(images: list[Any], annotations: list[Any], categories: list[Any]) -> list[dict[str, Any]]:
+    """Return a row a picture: its path, and the names of its categories, of which each counts once."""
+    try:
+        names = {one["id"]: one["name"] for one in categories}
+        labels: dict[Any, dict[Any, None]] = {one["id"]: {} for one in images}
+        for one in annotations:
+            labels[one["image_id"]][names[one["category_id"]]] = None
+        return [{"path": one["file_name"], "label": list(labels[one["id"]]) or None} for one in images]
+    except (KeyError, TypeError) as error:
+        must = "annotations of pictures must have image_id and category_id of images and categories that are there"
+        raise DataError(must, f"{type(error).__name__} {error}", "write a table instead, with path and label") from error
+
+
+def _lines(text: str, where: str) -> tuple[list[Any], Sequence[int]]:
     rows, lines = [], []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
@@ -81,7 +154,7 @@ def _lines(text: str, where: str) -> tuple[list[dict[str, Any]], Sequence[int]]:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise DataError(f"{place} must be a JSON object", error, _WRITE_AS) from error
-            rows.append(_object(row, place))
+            rows.append(row if isinstance(row, list) else _object(row, place))
             lines.append(number)
     return rows, lines
 
@@ -93,10 +166,12 @@ def _object(row: Any, where: str) -> dict[str, Any]:
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Return an object whose values that are objects are keys with a dot."""
-    if not any(isinstance(value, dict) for value in row.values()):
-        return row
+    """Return an object whose values that are objects, or lists of one object, are keys with a dot."""
     flat: dict[str, Any] = {}
     for key, value in row.items():
-        flat |= {f"{key}.{name}": cell for name, cell in value.items()} if isinstance(value, dict) else {key: value}
+        inner = value[0] if isinstance(value, list) and len(value) == 1 else value
+        if isinstance(inner, dict):
+            flat |= {f"{key}.{name}": cell for name, cell in _flat(inner).items()}
+        else:
+            flat[key] = value
     return flat

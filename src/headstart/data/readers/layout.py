@@ -17,7 +17,7 @@ from headstart.base.errors import list_some
 from headstart.data.dataset import Split
 from headstart.data.labels import SPLITS, part_named_in
 
-NUMBERED = re.compile(r"(?:fold|split|part|cv|batch|chunk|shard)[\W_]*\d+", re.IGNORECASE)
+NUMBERED = re.compile(r"(?:.*[\W_])?(?:fold|split|part|cv|batch|chunk|shard)[\W_]*\d+", re.IGNORECASE)
 """What folds and shards are called; a class may be a number alone."""
 
 Role = Literal["wrap", "part", "group", "class"]
@@ -103,7 +103,7 @@ def layout_of(tops: Sequence[str], files: Iterable[str], *, other: Iterable[str]
     if len(filled) == 1 and filled | without >= set(tops) and not _called_parts(tops):
         (top,) = filled
         inner = [names[1:] for names in split if len(names) > 1]
-        if len({names[0] for names in inner}) > 1:
+        if inner:
             within = layout_of(sorted({names[0] for names in inner}), ("/".join((*names, "")) for names in inner))
             if within.levels != ("class",) or without or within.beside:
                 return replace(within, levels=("wrap", *within.levels), wraps=within.wraps | {top})

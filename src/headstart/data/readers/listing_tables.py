@@ -19,7 +19,7 @@ from headstart.data.labels import SPLITS, class_name_of
 from headstart.data.readers.class_folders import from_folders
 from headstart.data.readers.named_files import NamedFiles
 from headstart.data.readers.roles import MOSTLY, Roles, find_roles
-from headstart.data.readers.table import Table
+from headstart.data.readers.table import CONTENT, Table
 from headstart.data.readers.table_files import TableOpener, name_of
 from headstart.data.readers.tables import is_table
 
@@ -36,7 +36,7 @@ class _Listing:
     files: NamedFiles
 
 
-def from_tree(tree: Tree, opener: TableOpener, *, ignored: int = 0, label_from: str | None = None) -> Dataset:
+def from_tree(tree: Tree, opener: TableOpener, *, label_from: str | None = None) -> Dataset:
     """Return the examples of class folders, or those that tables in the tree list where its folders are no classes.
 
     Raises:
@@ -44,13 +44,15 @@ def from_tree(tree: Tree, opener: TableOpener, *, ignored: int = 0, label_from: 
     """
     listings, refused = ([], None) if label_from is not None else _listings(tree, opener)
     try:
-        folders = from_folders(tree, name=name_of(opener.path), ignored=ignored, label_from=label_from)
+        folders = from_folders(tree, name=name_of(opener.path), label_from=label_from)
     except DataError:
         if not listings:
             if refused is not None and opener.columns:
                 raise refused from None
             raise
-        return _from_listings(_one_each(listings, tree, opener), opener, ignored)
+        return _from_listings(_one_each(listings, tree, opener), opener)
+    if listings and (opener.columns or {}).keys() & {*CONTENT, "label"}:  # the table is meant
+        return _from_listings(_one_each(listings, tree, opener), opener)
     for listing in listings:
         _check_agrees(listing, folders, tree)
     return folders
@@ -100,17 +102,11 @@ def _has_labels(listing: _Listing, opener: TableOpener) -> bool:
         return False
 
 
-def _from_listings(listings: Sequence[_Listing], opener: TableOpener, ignored: int) -> Dataset:
-    dataset = opener.listed([(one.table, one.split, one.files) for one in listings])
-    met = set().union(*(one.files.paths(one.table.cells(one.roles.columns[0])) for one in listings))
-    others = [path for path in listings[0].files.examples if path not in met]
-    names = list_some([one.name for one in listings])
-    notes = (f"The examples and their labels are taken from {names}.", *dataset.notes)
-    if others:
-        notes += (f"Files that no row of {names} names are left out: {len(others):,} ({list_some(others, 3)}).",)
-    left = ignored + len(others)
-    found = None if dataset.found is None else dataset.found + left
-    return replace(dataset, notes=notes, ignored=dataset.ignored + left, found=found)
+def _from_listings(listings: Sequence[_Listing], opener: TableOpener) -> Dataset:
+    names = [one.name for one in listings]
+    dataset = opener.listed([(one.table, one.split, one.files) for one in listings], names)
+    note = f"The examples and their labels are taken from {list_some(names)}."
+    return replace(dataset, notes=(note, *dataset.notes))
 
 
 def _check_agrees(listing: _Listing, folders: Dataset, tree: Tree) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,14 +17,18 @@ from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import BadExample, Dataset, Skipped, Split, TableRows
 from headstart.data.file_tree import file_reader, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
-from headstart.data.labels import SPLITS, Listing, class_name_of, number_of, parts_of
+from headstart.data.labels import SPLITS, Listing, class_name_of, number_of, parts_of, time_of
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.label_column import labels_of
 from headstart.data.readers.named_files import NamedFiles
 from headstart.data.readers.roles import Roles, unused_note
 from headstart.data.readers.table import CONTENT, Table, is_empty
-from headstart.data.readers.time_column import split_by_time, time_of
+from headstart.data.readers.time_column import split_by_time
 from headstart.data.text import TEXT_SUFFIXES, text_reader
+
+
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|//|\\\\")
+"""What begins a URL, or a path on a drive or another machine."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class _TableListing(Listing):
     met: int = 0  # how many rows were read
     times: list[float] = field(default_factory=list)  # of each example, where there is a column of them
     backslashes: int = 0
+    elsewhere: int = 0  # paths that lead out, of files that lie below the folder of the table all the same
 
     def take(self, listed: ListedTable) -> None:
         """Add every row of a table."""
@@ -95,13 +101,19 @@ class _TableListing(Listing):
         """
         if "\\" in text and "/" not in text:
             text, self.backslashes = text.replace("\\", "/"), self.backslashes + 1
-        path = inside(text, table, row, self.reach)
-        if find is None:
-            return path, path, ""
+        path, refused = text, None
         try:
-            found = find(path)
+            path = inside(text, table, row, self.reach)
+        except DataError as error:
+            refused = error
+        try:
+            found = path if find is None else find(path)
         except BadExample as error:
             return path, path, error.reason
+        if refused is not None:
+            if _leads_out(found) or URL.match(found):
+                raise refused
+            self.elsewhere += 1
         return (path if found.startswith("/") else found), found, ""
 
 
@@ -140,6 +152,10 @@ def from_tables(
     notes += [note for one in tables if labelled for note in unused_note(one.table, one.roles)]
     if listing.backslashes:
         notes.append(f"{listing.backslashes} paths are written with backslashes, read as slashes.")
+    if listing.elsewhere:
+        notes.append(
+            f"{listing.elsewhere:,} paths lead out of {tree.where}: the files below it whose paths end alike are read."
+        )
     if listing.times:
         listing.examples, note = split_by_time(listing.examples, listing.times, where)
         notes.append(note)
@@ -211,7 +227,7 @@ def _parts(table: Table, at: int, split: Split | None) -> list[Split]:
     if None in parts:
         row = parts.index(None)
         numbers = all(number_of(cell) is not None for cell in part_of)
-        do = f"keep each of these together instead: --group-column {table.names[at]}" if numbers else "correct it"
+        do = f"keep each of these together instead: --group-column {shlex.quote(table.names[at])}" if numbers else "correct it"
         must = f"{table.place(row)} must be one of {', '.join(SPLITS)} in its split column"
         raise DataError(must, repr(cells[row]), do)
     others = [row for row, part in enumerate(parts) if split not in (None, part)]
@@ -228,12 +244,11 @@ def inside(text: str, table: Table, row: int, reach: tuple[str, str] | None = No
         DataError: it is a URL, absolute, or leads out with `..`, unless it leads into one of the two absolute paths of
             `reach`.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", text) or text.startswith(("//", "\\\\")):
+    if URL.match(text):
         kind = "a URL or drive"
     else:
         path = posixpath.normpath(text)
-        out = path.startswith("/") or path == ".." or path.startswith("../")
-        if not out:
+        if not _leads_out(path):
             return path
         if reach is not None:
             full = posixpath.normpath(posixpath.join(reach[0], path))
@@ -246,5 +261,9 @@ def inside(text: str, table: Table, row: int, reach: tuple[str, str] | None = No
         f"{text} ({kind})",
         "use paths relative to the table; nothing is downloaded"
         if kind == "a URL or drive"
-        else "use paths relative to the table, or allow the folder with root",
+        else "use paths relative to the table, or name the folder that they lead into: --root DIR",
     )
+
+
+def _leads_out(path: str) -> bool:
+    return path.startswith(("/", "../")) or path == ".."

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from headstart.base.errors import DataError, UsageError, list_some
+from headstart.data.labels import part_named_in
 
 COVERED = 0.95
 """The share of names that a suggested pattern must match."""
@@ -36,7 +37,7 @@ def labels_by(pattern: str) -> Callable[[str], str | None]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"--label-from must be {_WHAT}", f"{pattern!r} ({error})", "correct it") from error
+        raise UsageError(f"--label-from must be {_WHAT}", f"{pattern!r} ({error})", r"write one such as ([a-z]+)_\d+") from error
     key: str | int = "label" if "label" in compiled.groupindex else min(compiled.groups, 1)
 
     def label(path: str) -> str | None:
@@ -62,7 +63,7 @@ def suggested_pattern(paths: Sequence[str]) -> str | None:
     for pattern in _SUGGESTED:
         label_of = labels_by(_START + pattern)
         counts = Counter(label for path in paths if (label := label_of(path)) is not None)
-        covered = sum(counts.values()) >= COVERED * len(paths)
+        covered = sum(counts.values()) >= COVERED * len(paths) and not any(map(part_named_in, counts))
         if covered and len(counts) > 1 and min(counts.values()) > 1 and LEAST_PER_CLASS * len(counts) <= len(paths):
             return _START + pattern
     return None

@@ -18,7 +18,7 @@ from headstart.data.text import TEXT_SUFFIXES
 EXAMPLES = IMAGE_SUFFIXES | SOUND_SUFFIXES | TEXT_SUFFIXES
 """The suffixes of files that can be examples."""
 
-_DEEPEST = 4  # folders at the beginning of a path that may be others
+_DEEPEST = 8  # folders at the beginning of a path that may be others
 
 
 class NamedFiles:
@@ -80,6 +80,8 @@ class NamedFiles:
         """
         text = _tidy(cell)
         found = self._candidates(text, skip)
+        if "://" in text:  # a URL names no file, whatever it ends in
+            return text
         if len(found) > 1:
             raise BadExample(f"names {len(found)} files: {list_some(found, 2)}")
         return found[0] if found else text

@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
-from headstart.base.errors import DataError, did_you_mean
+from headstart.base.errors import DataError, did_you_mean, list_some
 from headstart.data import groups
 from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import BadExample, Dataset, Split
-from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
+from headstart.data.file_tree import File, Folder, Tree, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
-from headstart.data.labels import SPLITS
+from headstart.data.labels import SPLITS, part_named_in
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.archives import is_archive, open_archive
 from headstart.data.readers.array_files import array_files_of, from_array_files, has_arrays
 from headstart.data.readers.class_folders import from_files, unwrap, visible
-from headstart.data.readers.containers import check_foreign, foreign_format, head_of
+from headstart.data.readers.containers import check_boxes, check_foreign, foreign_format, head_of
 from headstart.data.readers.file_kinds import SUFFIXES, TABLES, FileKinds
 from headstart.data.readers.in_memory import from_items
 from headstart.data.readers.listing_tables import from_tree
@@ -31,7 +32,7 @@ from headstart.data.readers.pixel_tables import PIXELS_HEAD, from_pixel_tables, 
 from headstart.data.readers.python_data import from_python
 from headstart.data.readers.sidecars import LABELS, from_sidecars, labels_beside
 from headstart.data.readers.table_files import Columns, TableOpener, name_of
-from headstart.data.readers.tables import MAX_TABLE, TABLE_SUFFIXES, is_loaded, tables_of
+from headstart.data.readers.tables import MAX_TABLE, TABLE_SUFFIXES, holds_text, is_loaded, tables_of
 from headstart.data.text import TEXT_SUFFIXES
 
 MEDIA = IMAGE_SUFFIXES | SOUND_SUFFIXES
@@ -41,6 +42,7 @@ ACCEPTED = "a folder of class folders, a .zip or .tar of one, or a .csv, .tsv, .
 _NAMES = "|".join((*SPLITS, "all"))
 # Parquet comes in shards, such as train-00000-of-00002.parquet; "train_notes.csv" is no part.
 _PART = re.compile(rf"({_NAMES})(?:\.(?:csv|tsv|jsonl|ndjson|json)(?:\.gz)?|(?:[-_.].*)?\.parquet)", re.IGNORECASE)
+_WORD = re.compile(r"t10k|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
 def open_dataset(
@@ -112,7 +114,7 @@ def _open(path: Path, opener: TableOpener, *, follow_links: bool, label_from: st
         return _from_tree(open_archive(path), opener, label_from)
     if suffix_of(path.name) in (".csv", ".tsv", ".txt") and holds_pixels(head_of(folder, path.name, size=PIXELS_HEAD)):
         return _from_pixels(folder, [(path.name, None)], opener)
-    return opener.table()
+    return opener.table(by_content=opener.labelled and holds_text(head))
 
 
 def _from_pixels(tree: Tree, tables: Sequence[tuple[str, Split | None]], opener: TableOpener) -> Dataset:
@@ -212,21 +214,33 @@ def _from_tree(tree: Tree, opener: TableOpener, label_from: str | None) -> Datas
     if inner is not tree:
         inner, more = unwrap(inner)
         outside += more
+    dataset = _from_unwrapped(inner, opener, label_from)
+    if not outside:
+        return dataset
+    shown = [path for path in outside if not is_litter(path)]
+    notes = (f"Files beside {inner.where} that are not used: {list_some(shown, 5)}.",) if shown else ()
+    found = None if dataset.found is None else dataset.found + len(outside)
+    return replace(dataset, ignored=dataset.ignored + len(outside), found=found, notes=(*dataset.notes, *notes))
+
+
+def _from_unwrapped(inner: Tree, opener: TableOpener, label_from: str | None) -> Dataset:
     tables = [] if label_from is not None else _tables_in(inner)
+    if label_from is None and not tables and (lone := _lone_table(inner, visible(inner.files))) is not None:
+        tables = [(lone, None)]
     if tables and suffix_of(tables[0][0]) == ".parquet":
         if not opener.path.is_dir():
             raise DataError(
                 f"{opener.path} must hold no Parquet, which is read in place", tables[0][0], "unpack it first"
             )
-        return opener.parquet([(Path(inner.where, name), split) for name, split in tables])
+        return opener.parquet([(Path(inner.where, name), split) for name, split in tables], whole=True)
     if tables and holds_pixels(head_of(inner, tables[0][0], size=PIXELS_HEAD)):
         return _from_pixels(inner, tables, opener)
     if tables:
-        return opener.texts(inner, tables)
-    return _from_files_of(inner, opener, outside, label_from)
+        return opener.texts(inner, tables, whole=True)
+    return _from_files_of(inner, opener, label_from)
 
 
-def _from_files_of(tree: Tree, opener: TableOpener, outside: int, label_from: str | None) -> Dataset:
+def _from_files_of(tree: Tree, opener: TableOpener, label_from: str | None) -> Dataset:
     """Return what a tree without tables of parts holds: arrays, files with labels beside them, or class folders."""
     shown, name = visible(tree.files), name_of(opener.path)
     if (
@@ -240,10 +254,11 @@ def _from_files_of(tree: Tree, opener: TableOpener, outside: int, label_from: st
         beside = labels_beside(shown, SUFFIXES[kind]) if kind != "text" else {}
         dataset = from_sidecars(tree, shown, beside, kind=kind, name=name) if beside else None
         if dataset is not None:
-            return replace(dataset, ignored=dataset.ignored + outside)
+            return dataset
     try:
-        return from_tree(tree, opener, ignored=outside, label_from=label_from)
+        return from_tree(tree, opener, label_from=label_from)
     except DataError:
+        check_boxes(tree, shown)
         others = [file for file in shown if suffix_of(file.path) not in (*MEDIA, *TEXT_SUFFIXES, *TABLES)]
         folders = {file.path.partition("/")[0] for file in shown if "/" in file.path}
         if len(folders) < 2 or 2 * len(others) >= len(shown):  # else they are not why it cannot be read
@@ -253,11 +268,13 @@ def _from_files_of(tree: Tree, opener: TableOpener, outside: int, label_from: st
 
 def _tables_in(tree: Tree) -> list[tuple[str, Split | None]]:
     """Return the tables train, validation and test, or the one table all, with the part that each name gives."""
+    names = [file.path for file in tree.files if "/" not in file.path and not is_litter(file.path)]
     tables: list[tuple[str, Split | None]] = []
-    for file in tree.files:
-        match = None if "/" in file.path or is_litter(file.path) else _PART.fullmatch(file.path)
+    for name in names:
+        match = _PART.fullmatch(name)
         if match:
-            tables.append((file.path, SPLITS.get(match[1].lower())))
+            tables.append((name, SPLITS.get(match[1].lower())))
+    tables = tables or _alike_but_for_the_part([name for name in names if suffix_of(name) in TABLES])
     splits = {split for _, split in tables}
     if not splits & {"train", None}:
         return []
@@ -269,6 +286,26 @@ def _tables_in(tree: Tree) -> list[tuple[str, Split | None]]:
             "name the table to use, or move the others away",
         )
     return tables
+
+
+def _alike_but_for_the_part(names: Sequence[str]) -> list[tuple[str, Split | None]]:
+    """Return the tables whose names differ in the part alone, as `mnist_train.csv` and `mnist_test.csv` do."""
+    groups: dict[tuple[str, ...], list[tuple[str, Split | None]]] = defaultdict(list)
+    for name in names:
+        words = [(word, part_named_in(word)) for word in _WORD.findall(name)]
+        parts = [part for _, part in words if part is not None]
+        if len(parts) == 1:
+            rest = tuple(word.lower() for word, part in words if part is None and not word.isdigit())
+            groups[rest].append((name, parts[0]))
+    whole = [tables for tables in groups.values() if len({split for _, split in tables} & {"train", "test"}) == 2]
+    return whole[0] if len(whole) == 1 else []
+
+
+def _lone_table(tree: Tree, shown: Sequence[File]) -> str | None:
+    """Return the one table of a tree that holds neither folders nor examples beside it, or None."""
+    tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
+    plain = all("/" not in file.path and suffix_of(file.path) not in MEDIA for file in shown)
+    return tables[0] if len(tables) == 1 and plain and not array_files_of(tree) else None
 
 
 def _under(folder: Path, dataset: Dataset) -> Dataset:

@@ -7,6 +7,7 @@ one. Where two columns could be it, nothing is guessed.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,10 @@ def find_roles(
         DataError: a column that must be there is not, or several could be it; the message lists them.
         UsageError: `columns` uses a word that we do not know.
     """
+    if len(table.names) < 2 and labelled:
+        received = f"one, {table.names[0]!r}"
+        do = "separate them, such as by tabs or commas, with a header line such as text,label"
+        raise DataError(f"{table.where} must have columns for the examples and their labels", received, do)
     at = _named(table, columns or {}, remembered or {}, labelled=labelled)
     content = next((word for word in CONTENT if word in (columns or {}) and word in at), None) or next(
         (word for word in CONTENT if word in at), None
@@ -249,5 +254,5 @@ def ambiguous(table: Table, places: Sequence[int], what: str, option: Callable[[
     return DataError(
         f"one column of {table.where} must be {what}",
         f"{len(places)} that could be: {list_some(shown, 5)}",
-        f"name it, such as {option(table.names[places[0]])}",
+        f"name it, such as {option(shlex.quote(table.names[places[0]]))}",
     )

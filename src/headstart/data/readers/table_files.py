@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Any
 
 from headstart.base.errors import DataError, list_some
 from headstart.data.dataset import BadExample, Dataset, Split
-from headstart.data.file_tree import Folder, Tree, suffix_of
+from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
 from headstart.data.modality import Kind
 from headstart.data.readers.manifest import ListedTable, from_tables
-from headstart.data.readers.named_files import NamedFiles
+from headstart.data.readers.named_files import EXAMPLES, NamedFiles
 from headstart.data.readers.parquet import ParquetTable, picture_reader, picture_runs
 from headstart.data.readers.roles import Roles, find_roles
 from headstart.data.readers.table import HEADER, ColumnNames, Table
@@ -33,22 +34,25 @@ class TableOpener:
     labelled: bool = True
     kind: Kind | None = None  # what the examples are, where that is known
 
-    def table(self) -> Dataset | None:
-        """Return what the one table at `path` holds or lists, or None where it is no table by its name."""
+    def table(self, *, by_content: bool = False) -> Dataset | None:
+        """Return what the one table at `path` holds or lists, or None where it is none, by its name or its content."""
         if suffix_of(self.path.name) == ".parquet":
             return self.parquet([(self.path, None)])
-        if is_table(self.path.name):
+        if is_table(self.path.name) or by_content:
             return self.texts(Folder(self.path.parent, reach=self.root), [(self.path.name, None)])
         return None
 
-    def texts(self, tree: Tree, names: Sequence[tuple[str, Split | None]]) -> Dataset:
-        """Return what tables written as text hold or list."""
+    def texts(self, tree: Tree, names: Sequence[tuple[str, Split | None]], *, whole: bool = False) -> Dataset:
+        """Return what tables written as text hold or list; of the `whole` tree, other files are counted."""
         files = NamedFiles(tree, self.root)
-        return self.listed([(self.read(tree, name), split, files) for name, split in names])
+        read = [name for name, _ in names] if whole else None
+        return self.listed([(self.read(tree, name), split, files) for name, split in names], read)
 
-    def listed(self, tables: Sequence[tuple[Table, Split | None, NamedFiles]]) -> Dataset:
-        """Return what tables hold or list, each with its part and with what its paths may lead to."""
-        return self._listed(self._with_roles(tables))
+    def listed(
+        self, tables: Sequence[tuple[Table, Split | None, NamedFiles]], read: Sequence[str] | None = None
+    ) -> Dataset:
+        """Return what tables hold or list, each with its part and with what its paths may lead to; see `with_unused`."""
+        return self._listed(self._with_roles(tables), read=read)
 
     def read(self, tree: Tree, name: str, *, limit: int = MAX_TABLE) -> Table:
         """Return one table that is written as text, of at most `limit` bytes."""
@@ -61,20 +65,21 @@ class TableOpener:
         labels = (self.remembered or {}).get("label", ())
         return read_table(data, where, names=header, known=[known, [name for name in known if name not in labels]])
 
-    def parquet(self, paths: Sequence[tuple[Path, Split | None]]) -> Dataset:
-        """Return what Parquet files hold or list."""
+    def parquet(self, paths: Sequence[tuple[Path, Split | None]], *, whole: bool = False) -> Dataset:
+        """Return what Parquet files hold or list; of their `whole` folder, other files are counted."""
         opened = [(ParquetTable(path), split) for path, split in paths]
         files = NamedFiles(Folder(paths[0][0].parent, reach=self.root), self.root)
+        read = [path.name for path, _ in paths] if whole else None
         listed, aside = self._with_roles([(file.table(), split, files) for file, split in opened])
         embedded = {one.roles.embedded(one.table) for one in listed}
         if len(embedded) > 1:
             received = "pictures in some and paths in others"
             raise DataError(f"the tables of {self.path} must be alike", received, "make them so")
         if embedded != {True}:
-            return self._listed((listed, aside))
+            return self._listed((listed, aside), read=read)
         by_path = {str(file.path): file for file, _ in opened}
         columns = [(by_path[one.table.where], one.roles.columns[0]) for one in listed]
-        dataset = self._listed((listed, aside), picture_reader(columns))
+        dataset = self._listed((listed, aside), picture_reader(columns), read)
         return replace(dataset, runs=picture_runs([file for file, _ in columns]))
 
     def loaded(self, tables: Sequence[tuple[Table, Split | None]]) -> Dataset:
@@ -108,8 +113,12 @@ class TableOpener:
         self,
         tables: tuple[list[ListedTable], list[Table]],
         reader: Callable[[Sequence[Any]], Callable[[int], bytes]] | None = None,
+        read: Sequence[str] | None = None,
     ) -> Dataset:
-        """Return what tables hold or list; those without labels are set aside, which is noted."""
+        """Return what tables hold or list; those without labels are set aside, which is noted.
+
+        Where all files that were `read` as tables are given, those of the tree that no row names are counted.
+        """
         listed, aside = tables
         dataset = from_tables(
             listed,
@@ -119,6 +128,7 @@ class TableOpener:
             labelled=self.labelled,
             reader=reader,
         )
+        dataset = dataset if read is None else with_unused(dataset, listed, read)
         if not aside:
             return dataset
         note = f"{list_some(table.where for table in aside)} has no labels, and is set aside for predict."
@@ -150,6 +160,34 @@ class TableOpener:
         raise _no_header(table, roles)
 
 
+def with_unused(dataset: Dataset, listed: Sequence[ListedTable], read: Sequence[str]) -> Dataset:
+    """Return a data set that counts, and names, the files of its tree that are none of the tables `read` nor in a row.
+
+    Args:
+        listed: its tables.
+        read: the paths of all files that were read as tables.
+    """
+    tree = listed[0].files.tree
+    used = set(read)
+    for one in listed:
+        if one.roles.content != "text" and not one.roles.embedded(one.table):
+            used |= one.files.paths(one.table.cells(one.roles.columns[0]))
+    others = [file.path for file in tree.files if file.path not in used]
+    if not others:
+        return dataset
+    shown = [path for path in others if not is_litter(path)]
+    examples = [path for path in shown if suffix_of(path) in EXAMPLES]
+    rest = [path for path in shown if suffix_of(path) not in EXAMPLES]
+    notes = []
+    if examples:
+        notes.append(f"Files that no row names are left out: {len(examples):,} ({list_some(examples, 3)}).")
+    if rest:
+        notes.append(f"Other files in {tree.where} that are not used: {list_some(rest, 5)}.")
+    ignored, found = dataset.ignored + len(others), dataset.found
+    found = None if found is None else found + len(others)
+    return replace(dataset, ignored=ignored, found=found, notes=(*dataset.notes, *notes))
+
+
 def _no_header(table: Table, roles: Roles | None) -> DataError:
     """Return the error for a table without a header, with the option that gives its columns names that work."""
     words: dict[int, str] = {}
@@ -160,7 +198,7 @@ def _no_header(table: Table, roles: Roles | None) -> DataError:
     return DataError(
         f"{table.where} must have a header, which names its columns",
         f"no header, but a row of data: {first}",
-        f"name its columns: --columns {names}",
+        f"name its columns: --columns {shlex.quote(names)}",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from headstart.data.dataset import Split
 from headstart.data.labels import SPLITS
 from headstart.data.readers.archives import LEAST_GROWN, MAX_GROWTH
 from headstart.data.readers.delimited import MAX_TABLE, read_delimited
-from headstart.data.readers.json_tables import read_json
+from headstart.data.readers.json_tables import holds_lists, read_json
 from headstart.data.readers.table import CONTENT, FORMULA, Table, safe_cell
 from headstart.data.text import UTF8, Undecodable, decode_text
 
@@ -36,6 +37,7 @@ __all__ = [
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 PACKED = ".gz"
+MARKED = "__label__"
 
 _SAVE_AS = "save it as CSV in UTF-8, with a header line"
 
@@ -58,10 +60,41 @@ def read_table(data: bytes, where: str, *, names: Sequence[str] = (), known: Seq
         DataError: there is none; the message names the line.
     """
     text, notes = decode_table(_unpacked(data, where), where)
-    start = text.lstrip()[:80].lstrip("[ \t\r\n")
-    if start.startswith(("{", "]")):
-        return read_json(text, where, notes=notes)
+    start = text.lstrip("\ufeff \t\r\n")[:80]
+    if start.startswith("{") or start.lstrip("[ \t\r\n").startswith(("{", "]")) or holds_lists(text):
+        return read_json(text, where, names=names, known=known, notes=notes)
+    if start.startswith(MARKED):
+        return _of_marked_lines(text, where, notes)
     return read_delimited(text, where, names=names, known=known, notes=notes)
+
+
+def _of_marked_lines(text: str, where: str, notes: tuple[str, ...]) -> Table:
+    """Return the table in lines that begin with their labels, as fastText has them: `__label__good a fine film`."""
+    lines, rows = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        labels = re.match(rf"(?:{MARKED}\S+\s*)*", line)[0].split()  # type: ignore[index]
+        if line.strip():
+            lines.append(number)
+            rows.append(([label.removeprefix(MARKED) for label in labels] or None, line.split(None, len(labels))[-1]))
+    columns = list(zip(*rows, strict=True))
+    return Table(where, ("label", "text"), columns.__getitem__, lines, notes=notes)
+
+
+def holds_text(head: bytes) -> bool:
+    """Return whether the beginning of a file is that of a text, packed with gzip or not."""
+    try:
+        head = zlib.decompressobj(31).decompress(head, len(head)) if head.startswith(b"\x1f\x8b") else head
+        # The last character may be cut.
+        return bool(head) and any(_decodes(head[: len(head) - cut]) for cut in range(4))
+    except zlib.error:
+        return False
+
+
+def _decodes(data: bytes) -> bool:
+    try:
+        return "\0" not in decode_text(data)[0]
+    except Undecodable:
+        return False
 
 
 def _unpacked(data: bytes, where: str) -> bytes:

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from headstart.base.errors import DataError
 from headstart.data.dataset import Example
-from headstart.data.labels import number_of
 
 TEST_SHARE = 0.3
-
-
-def time_of(cell: object) -> float | None:
-    """Return a number as it is, or the seconds since 1970 of an ISO date, which is in UTC unless it says otherwise."""
-    if isinstance(cell, datetime):
-        when = cell
-    elif isinstance(cell, date):
-        when = datetime(cell.year, cell.month, cell.day, tzinfo=UTC)
-    elif (number := number_of(cell)) is not None:
-        return number
-    else:
-        try:
-            when = datetime.fromisoformat(str(cell).strip().replace("/", "-"))
-        except ValueError:
-            return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def split_by_time(examples: Sequence[Example], times: Sequence[float], where: str) -> tuple[list[Example], str]:
