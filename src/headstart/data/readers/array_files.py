@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import DataError, list_some
-from headstart.data.dataset import BadExample, Dataset, Split
+from headstart.data.dataset import BadExample, Dataset, Skipped, Split
 from headstart.data.file_tree import Tree, is_litter, suffix_of
 from headstart.data.labels import part_named_in
 from headstart.data.readers.archives import gunzip, inner_archive
@@ -40,6 +40,7 @@ class PictureSet(NamedTuple):
     split: Split | None
     pictures: Any
     labels: Any
+    lost: tuple[Skipped, ...] = ()  # rows that hold no picture, and why
 
 
 def has_arrays(head: bytes) -> bool:
@@ -159,10 +160,14 @@ def dataset_of(sets: Sequence[PictureSet], name: str, where: str, *, labelled: b
         name=name,
     )
     clauses = [f"{one.split or 'all'} from {one.name or name}" for one in used]
+    lost = tuple(skipped for one in used for skipped in one.lost)
+    ignored = sum(len(one.pictures) + len(one.lost) for one in aside)
     notes = [f"{one.name} is set aside: {len(one.pictures)} photos without labels, in {where}." for one in aside]
     return replace(
         dataset,
         layout=f"{len(dataset.classes)} classes, {', '.join(clauses)}.",
         notes=(*notes, *dataset.notes),
-        ignored=dataset.ignored + sum(len(one.pictures) for one in aside),
+        skipped=(*dataset.skipped, *lost),
+        ignored=dataset.ignored + ignored,
+        found=dataset.total + len(lost) + ignored,
     )

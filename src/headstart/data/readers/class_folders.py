@@ -196,7 +196,8 @@ def _notes(tree: Tree, layout: Layout, listing: _FolderListing, classes: Sequenc
     if listing.unlabelled and layout.unlabelled:
         tops = sorted(layout.unlabelled)
         where = " and ".join(f"{top}/" for top in tops)
-        command = f"headstart predict OUT {shlex.quote(f'{tree.where}/{tops[0]}')}"
+        path = min(folder for folder in tree.folders if folder.rpartition("/")[2] == tops[0])
+        command = f"headstart predict OUT {shlex.quote(f'{tree.where}/{path}')}"
         notes.append(f"{where} is set aside for predict: {listing.unlabelled} {items} without a label ({command}).")
     if listing.stray:
         beside = f"{len(listing.stray)} {items} lie beside the class folders and are ignored"

@@ -124,7 +124,7 @@ def head_of(tree: Tree, path: str, *, size: int = HEAD) -> bytes:
 
 
 def check_boxes(tree: Tree, files: Iterable[File]) -> None:
-    """Raise DataError where files hold boxes of objects, as YOLO and Pascal VOC have them, and no labels of pictures."""
+    """Raise DataError where files hold boxes of objects, as YOLO and Pascal VOC have them, and no labels."""
     beside = [file.path for file in files if suffix_of(file.path) in (".txt", ".xml")]
     heads = {path: head_of(tree, path) for path in beside[:LOOKED_AT]}
     named = {"Pascal VOC": [path for path, head in heads.items() if b"<annotation" in head]}

@@ -134,7 +134,7 @@ def _delimiter(text: str) -> str:
 def _by_one_convention(text: str, delimiter: str, where: str) -> tuple[Rows, tuple[str, ...]]:
     """Return the rows by the convention for quotes that fits them all, and what there is to say of it."""
     if '"' not in text:
-        return _rows(text, delimiter, where, PLAIN), ()
+        return _rows(text, delimiter, where, {**PLAIN, "skipinitialspace": delimiter == " "}), ()
     refused: DataError | None = None
     rows: Rows | None = None
     marked = [(SPACED, f'{delimiter} "' in text), (QUOTED, True), (ESCAPED, '\\"' in text)]

@@ -85,7 +85,9 @@ def from_items(
         listing.add(row_id, label, item, split=split, group=group)
     contents = listing.contents
     read = text_reader(contents) if kind == "text" else _Items(contents, is_sound=kind == "sound")
-    return listing.dataset(read, name=name, kind=kind, where="labels", do="give examples of at least two labels")
+    return listing.dataset(
+        read, name=name, kind=kind, where="labels", do="give examples of at least two labels", found=len(items)
+    )
 
 
 def several(items: Any) -> Any:

@@ -89,38 +89,61 @@ def _parsed(text: str) -> Any:
 
 
 def _rows_in(value: dict[str, Any]) -> list[Any] | None:
-    """Return the rows in an object, of whatever orientation; None where it holds none.
+    """Return the rows in an object, by the first of `_FORMS` that it has; None where it holds none."""
+    return next((rows for form in _FORMS if (rows := form(value)) is not None), None)
 
-    That is columns of equal length, or an object of objects by row or by column (as pandas writes them), or rows under
-    `data` with their `columns`, or one list of objects among other values, rows by the name of their part, annotations
-    of pictures as COCO has them, or keys with one value each.
-    """
-    lists = {name: cells for name, cells in value.items() if isinstance(cells, list)}
-    if {"images", "annotations", "categories"} <= lists.keys():
-        return _annotated(**{name: lists[name] for name in ("images", "annotations", "categories")})
-    if {"columns", "data"} <= lists.keys():
-        return [lists["columns"], *lists["data"]]
+
+def _lists_in(value: dict[str, Any]) -> dict[str, list[Any]]:
+    return {name: cells for name, cells in value.items() if isinstance(cells, list)}
+
+
+def _split(value: dict[str, Any]) -> list[Any] | None:
+    """Return rows that are lists of cells under `data`, with the names of their `columns`, as pandas writes them."""
+    lists = _lists_in(value)
+    return [lists["columns"], *lists["data"]] if {"columns", "data"} <= lists.keys() else None
+
+
+def _by_part(value: dict[str, Any]) -> list[Any] | None:
+    """Return rows that stand under the name of their part, with a cell that says so."""
+    lists = _lists_in(value)
     parts = {name: part for name in lists if (part := part_named_in(name)) is not None}
-    if len(parts) == len(value) and len(set(parts.values())) > 1:
-        return [_in_part(row, part) for name, part in parts.items() for row in lists[name]]
-    if len(lists) == len(value) > 1 and len({len(cells) for cells in lists.values()}) == 1:
-        return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
-    of_objects = [cells for cells in lists.values() if cells and all(isinstance(row, dict) for row in cells)]
-    if len(of_objects) == 1:
-        return of_objects[0]
-    inner = {key: row for key, row in value.items() if isinstance(row, dict)}
-    if len(inner) == len(value) > 1 and len({tuple(row) for row in inner.values()}) == 1:
-        return _by_key(inner)
-    found = [rows for part in inner.values() if (rows := _rows_in(part)) is not None]
-    if len(found) == 1:
-        return found[0]
+    if len(parts) < len(value) or len(set(parts.values())) < 2:
+        return None
+    return [_in_part(row, part) for name, part in parts.items() for row in lists[name]]
+
+
+def _by_column(value: dict[str, Any]) -> list[Any] | None:
+    """Return the rows of columns, which are lists of one length."""
+    lists = _lists_in(value)
+    if len(lists) < max(len(value), 2) or len({len(cells) for cells in lists.values()}) > 1:
+        return None
+    return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
+
+
+def _one_list(value: dict[str, Any]) -> list[Any] | None:
+    """Return the one list of objects among other values."""
+    lists = [cells for cells in _lists_in(value).values() if cells and all(isinstance(row, dict) for row in cells)]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _inside(value: dict[str, Any]) -> list[Any] | None:
+    """Return the rows in the one object inside that holds some."""
+    found = [rows for part in value.values() if isinstance(part, dict) and (rows := _rows_in(part)) is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def _pairs(value: dict[str, Any]) -> list[Any] | None:
+    """Return keys with one value each, as files with their labels."""
     plain = all(isinstance(cell, (str, int, float)) for cell in value.values())
     return [{"key": key, "value": cell} for key, cell in value.items()] if plain and len(value) > _FEW else None
 
 
-def _by_key(value: dict[str, dict[str, Any]]) -> list[Any]:
+def _by_key(value: dict[str, Any]) -> list[Any] | None:
     """Return the rows of objects that share their keys: keys that are numbers, or else the more, are those of rows."""
-    inner = list(next(iter(value.values())))
+    objects = [row for row in value.values() if isinstance(row, dict)]
+    if len(objects) < max(len(value), 2) or len({tuple(row) for row in objects}) > 1:
+        return None
+    inner = list(objects[0])
     are_numbers = [all(number_of(key) is not None for key in keys) for keys in (inner, value)]
     if are_numbers[0] > are_numbers[1] or (are_numbers[0] == are_numbers[1] and len(inner) > len(value)):
         return [{"key": key} | {name: cells[key] for name, cells in value.items()} for key in inner]
@@ -132,17 +155,24 @@ def _in_part(row: Any, part: str) -> Any:
     return {**row, "split": part} if isinstance(row, dict) else [*row, part] if isinstance(row, list) else row
 
 
-def _annotated(images: list[Any], annotations: list[Any], categories: list[Any]) -> list[dict[str, Any]]:
-    """Return a row a picture: its path, and the names of its categories, of which each counts once."""
+def _annotated(value: dict[str, Any]) -> list[Any] | None:
+    """Return a row for each picture of annotations as COCO has them: its path, and each category in it once."""
+    lists = _lists_in(value)
+    if not {"images", "annotations", "categories"} <= lists.keys():
+        return None
     try:
-        names = {one["id"]: one["name"] for one in categories}
-        labels: dict[Any, dict[Any, None]] = {one["id"]: {} for one in images}
-        for one in annotations:
+        names = {one["id"]: one["name"] for one in lists["categories"]}
+        labels: dict[Any, dict[Any, None]] = {one["id"]: {} for one in lists["images"]}
+        for one in lists["annotations"]:
             labels[one["image_id"]][names[one["category_id"]]] = None
-        return [{"path": one["file_name"], "label": list(labels[one["id"]]) or None} for one in images]
+        return [{"path": one["file_name"], "label": list(labels[one["id"]]) or None} for one in lists["images"]]
     except (KeyError, TypeError) as error:
-        must = "annotations of pictures must have image_id and category_id of images and categories that are there"
-        raise DataError(must, f"{type(error).__name__} {error}", "write a table instead, with path and label") from error
+        must = "annotations as COCO has them must name images and categories by ids that are there"
+        do = "write a table instead, with path and label"
+        raise DataError(must, f"{type(error).__name__} {error}", do) from error
+
+
+_FORMS = (_annotated, _split, _by_part, _by_column, _one_list, _by_key, _inside, _pairs)
 
 
 def _lines(text: str, where: str) -> tuple[list[Any], Sequence[int]]:

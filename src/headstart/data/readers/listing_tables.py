@@ -36,15 +36,15 @@ class _Listing:
     files: NamedFiles
 
 
-def from_tree(tree: Tree, opener: TableOpener, *, label_from: str | None = None) -> Dataset:
+def from_tree(tree: Tree, opener: TableOpener) -> Dataset:
     """Return the examples of class folders, or those that tables in the tree list where its folders are no classes.
 
     Raises:
         DataError: it is neither, or it is both and they differ.
     """
-    listings, refused = ([], None) if label_from is not None else _listings(tree, opener)
+    listings, refused = ([], None) if opener.label_from is not None else _listings(tree, opener)
     try:
-        folders = from_folders(tree, name=name_of(opener.path), label_from=label_from)
+        folders = from_folders(tree, name=name_of(opener.path), label_from=opener.label_from)
     except DataError:
         if not listings:
             if refused is not None and opener.columns:

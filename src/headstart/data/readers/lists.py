@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from headstart.base.errors import DataError, list_some
 from headstart.data.dataset import BadExample, Example, Split
 from headstart.data.file_tree import File, Tree, suffix_of
-from headstart.data.labels import part_named_in
+from headstart.data.labels import number_of, part_named_in
 
 SUFFIXES = ("", ".txt", ".lst", ".list")
 MAX_LIST = 1 << 27  # bytes
+MOST_TEXTS = 50  # files that are looked at for a list
 _NAMING = 0.5  # the share of lines that must name examples
 
 
@@ -74,12 +75,31 @@ def lists_of(tree: Tree, files: Sequence[File], paths: Sequence[str]) -> Lists:
             if splits.setdefault(example, part) != part:
                 received = f"{example} in {path} and in that of {splits[example]}"
                 raise DataError(f"the lists in {tree.where} must name each file once", received, "correct them")
+    labels = {example: label for path in chosen for example, label in found[path][1].items() if label}
+    if labels and all(" " in label and number_of(label.replace(" ", "")) is not None for label in labels.values()):
+        raise _no_labels(tree, chosen[0], next(iter(labels.items())))
     return Lists(
         splits,
-        {example: label for path in chosen for example, label in found[path][1].items() if label},
+        labels,
         {path: found[path][0] for path in chosen},
         _notes(found, chosen),
     )
+
+
+def check_unused(tree: Tree, files: Sequence[File], paths: Sequence[str]) -> None:
+    """Raise DataError where a text names most of the examples `paths`, a line each, and nothing can be read from it."""
+    keys = _keys(paths)
+    for file in files[:MOST_TEXTS]:
+        if not file.problem and suffix_of(file.path) in SUFFIXES:
+            named, _ = _named(tree, file.path, keys)
+            if paths and 2 * len(named) > len(paths):
+                raise _no_labels(tree, file.path, next(iter(named.items())))
+
+
+def _no_labels(tree: Tree, path: str, line: tuple[str, str]) -> DataError:
+    must = f"{path} in {tree.where}, which names the examples, must hold one label behind each name"
+    do = "write it as CSV with a header line, such as path,label, and name that file"
+    return DataError(must, f"{line[1][:60]!r} behind {line[0]}", do)
 
 
 def _first_alternative(found: Mapping[str, tuple[Split, dict[str, str], int]]) -> list[str]:

@@ -20,12 +20,12 @@ from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, Listing, class_name_of, number_of, parts_of, time_of
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.label_column import labels_of
+from headstart.data.readers.name_labels import check_labels, labels_by
 from headstart.data.readers.named_files import NamedFiles
 from headstart.data.readers.roles import Roles, unused_note
 from headstart.data.readers.table import CONTENT, Table, is_empty
 from headstart.data.readers.time_column import split_by_time
 from headstart.data.text import TEXT_SUFFIXES, text_reader
-
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|//|\\\\")
 """What begins a URL, or a path on a drive or another machine."""
@@ -45,6 +45,7 @@ class ListedTable:
 class _TableListing(Listing):
     """The examples of several tables, row by row."""
 
+    label_of: Callable[[str], str | None] | None = None  # what takes the label from the id of a row, if something does
     reach: tuple[str, str] | None = None  # the absolute paths of the tables' folder and of `root`, if there is one
     used: set[str] = field(default_factory=set)
     ids: list[str] = field(default_factory=list)  # of each row, where predictions are written beside them
@@ -76,6 +77,8 @@ class _TableListing(Listing):
             if times is not None and times[row] is None:
                 reason = "no time"
             name = self._id(name if own is None or is_empty(own[row]) else str(own[row]), table, row)
+            if self.label_of is not None:
+                label = self.label_of(name)
             if reason:
                 self.skipped.append(Skipped(name, label or "", reason))
                 continue
@@ -111,7 +114,7 @@ class _TableListing(Listing):
         except BadExample as error:
             return path, path, error.reason
         if refused is not None:
-            if _leads_out(found) or URL.match(found):
+            if _leads_out(posixpath.normpath(found)) or URL.match(found):
                 raise refused
             self.elsewhere += 1
         return (path if found.startswith("/") else found), found, ""
@@ -130,24 +133,29 @@ def from_tables(
     where: str,
     root: Path | None = None,
     labelled: bool = True,
+    label_from: str | None = None,
     reader: Callable[[Sequence[Any]], Callable[[int], bytes]] | None = None,
 ) -> Dataset:
     """Return the texts that tables hold, or the pictures or recordings that they name, anywhere below their folder.
 
     A row without a label, or whose text is empty or file missing, is skipped and counted; a path that leads out of the
     folder, and not into `root`, is an error, and nothing is ever fetched from a URL. If not `labelled`, every example
-    has the label "" and there are no classes. `reader` makes the reader where the tables hold the pictures themselves,
-    from the rows of the examples, counted over all tables.
+    has the label "" and there are no classes; `label_from` is a regular expression that takes the label of a row from
+    its id, which is its path, its cell in a column of ids, or its line. `reader` makes the reader where the tables hold
+    the pictures themselves, from the rows of the examples, counted over all tables.
 
     Raises:
         DataError: a path leads out, a split is unknown, the labels are none, or there are fewer than two classes.
     """
     tree = tables[0].files.tree
     reach = None if root is None else (os.path.abspath(tree.where), os.path.abspath(root))  # noqa: PTH100
-    listing = _TableListing(labelled, reach=reach)
+    listing = _TableListing(labelled, label_of=None if label_from is None else labels_by(label_from), reach=reach)
     for one in tables:
         listing.take(one)
     kind = _kind(tables, listing.contents, where)
+    if label_from is not None:
+        ids = [example.id for example in listing.examples] + [skipped.id for skipped in listing.skipped]
+        check_labels([example.label for example in listing.examples], label_from, where, ids)
     notes = [note for one in tables for note in one.table.notes]
     notes += [note for one in tables if labelled for note in unused_note(one.table, one.roles)]
     if listing.backslashes:
@@ -227,13 +235,14 @@ def _parts(table: Table, at: int, split: Split | None) -> list[Split]:
     if None in parts:
         row = parts.index(None)
         numbers = all(number_of(cell) is not None for cell in part_of)
-        do = f"keep each of these together instead: --group-column {shlex.quote(table.names[at])}" if numbers else "correct it"
+        column = shlex.quote(table.names[at])
+        do = f"keep each of these together instead: --group-column {column}" if numbers else "write one of them there"
         must = f"{table.place(row)} must be one of {', '.join(SPLITS)} in its split column"
         raise DataError(must, repr(cells[row]), do)
     others = [row for row, part in enumerate(parts) if split not in (None, part)]
     if others:
         must = f"{table.place(others[0])} must belong to the part of its file, {split}"
-        raise DataError(must, repr(cells[others[0]]), "correct it")
+        raise DataError(must, repr(cells[others[0]]), f"write {split} there, or move the row to the file of its part")
     return [part for part in parts if part is not None]
 
 

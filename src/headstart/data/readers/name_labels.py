@@ -37,7 +37,9 @@ def labels_by(pattern: str) -> Callable[[str], str | None]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"--label-from must be {_WHAT}", f"{pattern!r} ({error})", r"write one such as ([a-z]+)_\d+") from error
+        raise UsageError(
+            f"--label-from must be {_WHAT}", f"{pattern!r} ({error})", r"write one such as ([a-z]+)_\d+"
+        ) from error
     key: str | int = "label" if "label" in compiled.groupindex else min(compiled.groups, 1)
 
     def label(path: str) -> str | None:

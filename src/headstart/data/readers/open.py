@@ -27,7 +27,9 @@ from headstart.data.readers.containers import check_boxes, check_foreign, foreig
 from headstart.data.readers.file_kinds import SUFFIXES, TABLES, FileKinds
 from headstart.data.readers.in_memory import from_items
 from headstart.data.readers.listing_tables import from_tree
+from headstart.data.readers.lists import check_unused
 from headstart.data.readers.mounts import mounted
+from headstart.data.readers.named_files import EXAMPLES
 from headstart.data.readers.pixel_tables import PIXELS_HEAD, from_pixel_tables, holds_pixels
 from headstart.data.readers.python_data import from_python
 from headstart.data.readers.sidecars import LABELS, from_sidecars, labels_beside
@@ -84,8 +86,8 @@ def _opened(
             return TableOpener(Path("data set"), root, columns).loaded(tables_of(data))
         return from_python(data, columns=columns)
     path = existing(data, what="DATA")
-    opener = TableOpener(path, root, columns)
-    dataset = _open(path, opener, follow_links=follow_links, label_from=label_from)
+    opener = TableOpener(path, root, columns, label_from=label_from)
+    dataset = _open(path, opener, follow_links=follow_links)
     if dataset is None:
         raise DataError(f"DATA must be {ACCEPTED}", path, "name one of these")
     return dataset
@@ -99,10 +101,10 @@ def _holds_media(data: Any) -> bool:
     )
 
 
-def _open(path: Path, opener: TableOpener, *, follow_links: bool, label_from: str | None) -> Dataset | None:
+def _open(path: Path, opener: TableOpener, *, follow_links: bool) -> Dataset | None:
     """Return the labelled examples in a folder, or in a file that its content tells; None where it is nothing known."""
     if path.is_dir():
-        return _from_tree(Folder(path, reach=opener.root, follow_links=follow_links), opener, label_from)
+        return _from_tree(Folder(path, reach=opener.root, follow_links=follow_links), opener)
     folder, name = Folder(path.parent, reach=path.resolve().parent), name_of(path)
     head = head_of(folder, path.name)
     if has_arrays(head):
@@ -111,7 +113,7 @@ def _open(path: Path, opener: TableOpener, *, follow_links: bool, label_from: st
     if known is not None and suffix_of(path.name) not in TABLE_SUFFIXES:
         raise DataError(f"DATA must be {ACCEPTED}", f"{path}, {known[0]}", known[1])
     if is_archive(head, path.name) and suffix_of(path.name) not in TABLE_SUFFIXES:
-        return _from_tree(open_archive(path), opener, label_from)
+        return _from_tree(open_archive(path), opener)
     if suffix_of(path.name) in (".csv", ".tsv", ".txt") and holds_pixels(head_of(folder, path.name, size=PIXELS_HEAD)):
         return _from_pixels(folder, [(path.name, None)], opener)
     return opener.table(by_content=opener.labelled and holds_text(head))
@@ -158,7 +160,7 @@ def open_inputs(
             parts.append(_under(path, from_files(mounted(tree), name=path.name, kind=kind)))
         else:
             opener = TableOpener(path, root, columns, remembered, labelled=False, kind=kind)
-            table = _open(path, opener, follow_links=follow_links, label_from=None)
+            table = _open(path, opener, follow_links=follow_links)
             if table is None:
                 single.append(path)
             elif table.kind != kind:
@@ -208,13 +210,13 @@ def existing(data: object, *, what: str) -> Path:
     return path
 
 
-def _from_tree(tree: Tree, opener: TableOpener, label_from: str | None) -> Dataset:
+def _from_tree(tree: Tree, opener: TableOpener) -> Dataset:
     tree, outside = unwrap(tree)
     inner = mounted(tree)
     if inner is not tree:
         inner, more = unwrap(inner)
         outside += more
-    dataset = _from_unwrapped(inner, opener, label_from)
+    dataset = _from_unwrapped(inner, opener)
     if not outside:
         return dataset
     shown = [path for path in outside if not is_litter(path)]
@@ -223,9 +225,11 @@ def _from_tree(tree: Tree, opener: TableOpener, label_from: str | None) -> Datas
     return replace(dataset, ignored=dataset.ignored + len(outside), found=found, notes=(*dataset.notes, *notes))
 
 
-def _from_unwrapped(inner: Tree, opener: TableOpener, label_from: str | None) -> Dataset:
-    tables = [] if label_from is not None else _tables_in(inner)
-    if label_from is None and not tables and (lone := _lone_table(inner, visible(inner.files))) is not None:
+def _from_unwrapped(inner: Tree, opener: TableOpener) -> Dataset:
+    shown = visible(inner.files)
+    by_name = opener.label_from is not None and any(suffix_of(file.path) in EXAMPLES for file in shown)
+    tables = [] if by_name else _tables_in(inner)
+    if not by_name and not tables and (lone := _lone_table(inner, shown)) is not None:
         tables = [(lone, None)]
     if tables and suffix_of(tables[0][0]) == ".parquet":
         if not opener.path.is_dir():
@@ -237,12 +241,12 @@ def _from_unwrapped(inner: Tree, opener: TableOpener, label_from: str | None) ->
         return _from_pixels(inner, tables, opener)
     if tables:
         return opener.texts(inner, tables, whole=True)
-    return _from_files_of(inner, opener, label_from)
+    return _from_files_of(inner, opener)
 
 
-def _from_files_of(tree: Tree, opener: TableOpener, label_from: str | None) -> Dataset:
+def _from_files_of(tree: Tree, opener: TableOpener) -> Dataset:
     """Return what a tree without tables of parts holds: arrays, files with labels beside them, or class folders."""
-    shown, name = visible(tree.files), name_of(opener.path)
+    shown, name, label_from = visible(tree.files), name_of(opener.path), opener.label_from
     if (
         label_from is None
         and not any(suffix_of(file.path) in MEDIA for file in shown)
@@ -256,10 +260,11 @@ def _from_files_of(tree: Tree, opener: TableOpener, label_from: str | None) -> D
         if dataset is not None:
             return dataset
     try:
-        return from_tree(tree, opener, label_from=label_from)
+        return from_tree(tree, opener)
     except DataError:
         check_boxes(tree, shown)
         others = [file for file in shown if suffix_of(file.path) not in (*MEDIA, *TEXT_SUFFIXES, *TABLES)]
+        check_unused(tree, shown, [file.path for file in shown if suffix_of(file.path) in MEDIA])
         folders = {file.path.partition("/")[0] for file in shown if "/" in file.path}
         if len(folders) < 2 or 2 * len(others) >= len(shown):  # else they are not why it cannot be read
             check_foreign(tree, others)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.base.errors import DataError
-from headstart.data.dataset import Dataset, Split
+from headstart.data.dataset import Dataset, Skipped, Split
 from headstart.data.labels import SPLITS, part_named_in
 from headstart.data.readers.array_files import PictureSet, dataset_of
 
@@ -52,38 +54,53 @@ def from_pixel_tables(
     """
     sets: list[PictureSet] = []
     for table, data, split in tables:
-        columns = _columns(data, table)
+        columns, ragged = _columns(data, table)
         pixels = _pixels(columns, table, label)
         rest = {key: values for key, values in columns.items() if key not in pixels}
-        pictures = _pictures([columns[key] for key in pixels], table)
+        pictures, usable = _pictures([columns[key] for key in pixels], table)
+        lost = tuple(Skipped(f"{table}#{row}", "", "another number of cells") for row in ragged)
+        bad = np.flatnonzero(~usable).tolist()
+        lost += tuple(Skipped(f"{table}, row {row}", "", "a pixel that is no whole number in 0..255") for row in bad)
         labels, splits = _label_and_split(rest, table, label, needed=labelled and split in (None, "train"))
-        if splits is None:
-            sets.append(PictureSet(table, split, list(pictures), labels))
-            continue
-        for part in dict.fromkeys(splits):
-            rows = [row for row, one in enumerate(splits) if one == part]
+        parts = [split] * len(usable) if splits is None else splits
+        for part in dict.fromkeys(parts):
+            rows = [row for row in np.flatnonzero(usable).tolist() if parts[row] == part]
             chosen = None if labels is None else [labels[row] for row in rows]
-            sets.append(PictureSet(f"{part} rows of {table}", part, [pictures[row] for row in rows], chosen))
+            called = table if splits is None else f"{part} rows of {table}"
+            sets.append(PictureSet(called, part, [pictures[row] for row in rows], chosen, lost))
+            lost = ()
     return dataset_of(sets, name, where, labelled=labelled)
 
 
-def _columns(data: bytes, where: str) -> dict[str, Any]:
-    """Return the columns of a table by name; of one without a header, by number."""
+def _columns(data: bytes, where: str) -> tuple[dict[str, Any], list[int]]:
+    """Return the columns of a table by name, of one without a header by number; and its rows of other lengths."""
     import pyarrow as pa
     from pyarrow import csv
 
     first = data[: data.find(b"\n") + 1 or len(data)].decode("latin-1")
     delimiter = max(",;\t", key=first.count)
     bare = all(_is_pixel(cell.strip()) for cell in first.split(delimiter)[1:])
-    try:
-        table = csv.read_csv(
+    ragged: list[int] = []
+
+    def skip(row: Any) -> str:
+        ragged.append(row.number)
+        return "skip"
+
+    def read(*, threads: bool) -> Any:
+        return csv.read_csv(
             io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")),
-            read_options=csv.ReadOptions(autogenerate_column_names=bare, block_size=1 << 24),
-            parse_options=csv.ParseOptions(delimiter=delimiter),
+            read_options=csv.ReadOptions(autogenerate_column_names=bare, block_size=1 << 24, use_threads=threads),
+            parse_options=csv.ParseOptions(delimiter=delimiter, invalid_row_handler=None if threads else skip),
         )
+
+    try:
+        try:
+            table = read(threads=True)
+        except pa.ArrowInvalid:  # rows are counted by one thread alone
+            table = read(threads=False)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"{where} must be a well-formed table of pixels", error, "mend that row") from error
-    return {name: table.column(name) for name in table.column_names}
+        raise DataError(f"{where} must be a well-formed table of pixels", error, _WAY) from error
+    return {name: table.column(name) for name in table.column_names}, ragged
 
 
 def _pixels(columns: dict[str, Any], where: str, label: str | None) -> list[str]:
@@ -102,20 +119,28 @@ def _pixels(columns: dict[str, Any], where: str, label: str | None) -> list[str]
     return alike if math.isqrt(len(alike)) ** 2 == len(alike) else alike[1:]
 
 
-def _pictures(columns: Sequence[Any], where: str) -> Any:
-    """Return pixels as an array, uint8 of shape (n, side, side)."""
+def _pictures(columns: Sequence[Any], where: str) -> tuple[Any, Any]:
+    """Return pixels as an array, uint8 of shape (n, side, side), and which of its rows can be used, bool of (n,)."""
     if len(columns) == 1:
-        rows = [np.array(str(cell).split(), dtype=np.int64) for cell in columns[0].to_pylist()]
-        if len({len(row) for row in rows}) > 1:
-            raise DataError(f"every row of {where} must hold equally many pixels", "rows of different lengths", _WAY)
-        pixels = np.stack(rows)
+        rows = [_numbers(cell) for cell in columns[0].to_pylist()]
+        size = Counter(map(len, rows)).most_common(1)[0][0]
+        pixels = np.stack([row if len(row) == size else np.full(size, -1) for row in rows])
     else:
         pixels = np.stack([np.asarray(column) for column in columns], axis=1)
+    usable: Any = ((pixels >= 0) & (pixels <= 255)).all(axis=1)  # a missing one, NaN, is neither
     side = math.isqrt(pixels.shape[1])
-    if side * side != pixels.shape[1] or pixels.min() < 0 or pixels.max() > 255 or pixels.dtype.kind not in "ui":
-        received = f"{pixels.shape[1]:,} of them in {pixels.min()}..{pixels.max()}"
+    if side * side != pixels.shape[1] or not usable.any():
+        received = f"{pixels.shape[1]:,} of them, {usable.sum():,} of {len(usable):,} rows in 0..255"
         raise DataError(f"the pixels of {where} must be a square of whole numbers in 0..255", received, _WAY)
-    return pixels.astype(np.uint8).reshape(-1, side, side)
+    pixels = (pixels if usable.all() else np.where(usable[:, None], pixels, 0)).astype(np.uint8)
+    return pixels.reshape(-1, side, side), usable
+
+
+def _numbers(cell: object) -> NDArray[np.int64]:
+    try:
+        return np.array(str(cell).split(), dtype=np.int64)
+    except ValueError:
+        return np.zeros(0, np.int64)
 
 
 def _label_and_split(

@@ -79,7 +79,7 @@ def find_roles(
         UsageError: `columns` uses a word that we do not know.
     """
     if len(table.names) < 2 and labelled:
-        received = f"one, {table.names[0]!r}"
+        received = f"the columns {table.names[0]}"
         do = "separate them, such as by tabs or commas, with a header line such as text,label"
         raise DataError(f"{table.where} must have columns for the examples and their labels", received, do)
     at = _named(table, columns or {}, remembered or {}, labelled=labelled)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from headstart.base.errors import list_some
 from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import File, Tree, file_reader
 from headstart.data.labels import Listing, class_name_of, part_named_in
@@ -64,14 +65,16 @@ def from_sidecars(
     dataset = listing.dataset(read, name=name, kind=kind, where=tree.where, do="give two classes", notes=(note,))
     used = {*beside, *beside.values()}
     unused = [file for file in files if file.path not in used]
-    return _with(dataset, ignored=len(tree.files) - len(used), unused=unused, parts=parts)
+    ignored, found = len(tree.files) - len(used), len(tree.files) - len(set(beside.values()))
+    return _with(replace(dataset, ignored=ignored, found=found), unused=unused, parts=parts)
 
 
-def _with(dataset: Dataset, *, ignored: int, unused: Sequence[File], parts: dict[str, Split]) -> Dataset:
-    clauses = [f"{part} from {top}" for top, part in sorted(parts.items())]
+def _with(dataset: Dataset, *, unused: Sequence[File], parts: dict[str, Split]) -> Dataset:
+    tops = {part: sorted(top for top, one in parts.items() if one == part) for part in sorted(set(parts.values()))}
+    clauses = [f"{part} from {list_some(names, 3)}" for part, names in tops.items()]
     notes = [f"{len(unused)} other files were not used, such as {unused[0].path}."] if unused else []
     layout = ", ".join([f"{len(dataset.classes)} classes from files beside the examples", *clauses]) + "."
-    return replace(dataset, ignored=ignored, layout=layout, notes=(*dataset.notes, *notes))
+    return replace(dataset, layout=layout, notes=(*dataset.notes, *notes))
 
 
 def _label(tree: Tree, path: str) -> str | None:

@@ -32,7 +32,13 @@ class TableOpener:
     columns: ColumnNames | None = None
     remembered: ColumnNames | None = None  # those of an earlier table, which count where this one has them
     labelled: bool = True
+    label_from: str | None = None  # a regular expression that takes the label from the id of a row
     kind: Kind | None = None  # what the examples are, where that is known
+
+    @property
+    def _has_labels(self) -> bool:
+        """Whether a column must hold the labels."""
+        return self.labelled and self.label_from is None
 
     def table(self, *, by_content: bool = False) -> Dataset | None:
         """Return what the one table at `path` holds or lists, or None where it is none, by its name or its content."""
@@ -51,7 +57,7 @@ class TableOpener:
     def listed(
         self, tables: Sequence[tuple[Table, Split | None, NamedFiles]], read: Sequence[str] | None = None
     ) -> Dataset:
-        """Return what tables hold or list, each with its part and with what its paths may lead to; see `with_unused`."""
+        """Return what tables hold or list, each with its part and what its paths may lead to; see `with_unused`."""
         return self._listed(self._with_roles(tables), read=read)
 
     def read(self, tree: Tree, name: str, *, limit: int = MAX_TABLE) -> Table:
@@ -102,7 +108,7 @@ class TableOpener:
         known = self.remembered
         for at, (table, split, files) in sorted(enumerate(tables), key=lambda one: one[1][1] not in ("train", None)):
             roles = self._roles(table, files if paths else None, known, first=not found)
-            if self.labelled and not roles.label:
+            if self._has_labels and not roles.label:
                 aside.append(table)
                 continue
             found[at] = ListedTable(table, roles, split, files)
@@ -126,6 +132,7 @@ class TableOpener:
             where=str(self.path),
             root=self.root,
             labelled=self.labelled,
+            label_from=self.label_from,
             reader=reader,
         )
         dataset = dataset if read is None else with_unused(dataset, listed, read)
@@ -139,7 +146,7 @@ class TableOpener:
     def _roles(self, table: Table, files: NamedFiles | None, known: ColumnNames | None, *, first: bool) -> Roles:
         """Return what the columns of a table are for; not of labels where an earlier table has shown their column."""
         folded = {name.casefold() for name in table.names}
-        labelled = self.labelled and (
+        labelled = self._has_labels and (
             first or any(name.casefold() in folded for name in (known or {}).get("label", ()))
         )
 

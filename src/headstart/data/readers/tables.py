@@ -38,6 +38,7 @@ __all__ = [
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 PACKED = ".gz"
 MARKED = "__label__"
+CUT = 1000  # bytes: a beginning that is as long is not the whole file
 
 _SAVE_AS = "save it as CSV in UTF-8, with a header line"
 
@@ -84,8 +85,8 @@ def holds_text(head: bytes) -> bool:
     """Return whether the beginning of a file is that of a text, packed with gzip or not."""
     try:
         head = zlib.decompressobj(31).decompress(head, len(head)) if head.startswith(b"\x1f\x8b") else head
-        # The last character may be cut.
-        return bool(head) and any(_decodes(head[: len(head) - cut]) for cut in range(4))
+        cuts = range(4 if len(head) >= CUT else 1)  # the last character of a longer text may be cut
+        return bool(head) and any(_decodes(head[: len(head) - cut]) for cut in cuts)
     except zlib.error:
         return False
 

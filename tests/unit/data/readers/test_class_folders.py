@@ -118,7 +118,8 @@ def test_an_empty_folder_says_so(tmp_path):
 
 
 def test_a_folder_with_a_table_of_another_name_points_to_it(tmp_path):
-    (tmp_path / "labels.csv").write_text("path,label\n")
+    for name in ("labels.csv", "sizes.csv"):
+        (tmp_path / name).write_text("path,label\n")
     with pytest.raises(DataError, match=r"labels\.csv: name that file"):
         open_dataset(tmp_path)
 
@@ -130,7 +131,7 @@ def test_no_such_path_names_the_nearest_folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["notes.txt", "photo.jpg", "data"])
 def test_a_file_of_unknown_kind_lists_what_is_accepted(tmp_path, name):
-    (tmp_path / name).write_bytes(b"x")
+    (tmp_path / name).write_bytes(b"x\0")
     with pytest.raises(DataError, match="a folder of class folders"):
         open_dataset(tmp_path / name)
 
@@ -328,3 +329,70 @@ def test_everything_found_adds_up(tmp_path, fill):
 def test_no_path_is_not_the_working_folder() -> None:
     with pytest.raises(DataError, match="DATA must be a path; found ''; give one"):
         open_dataset("")
+
+
+def test_folders_called_unlabelled_are_set_aside(tmp_path, fill):
+    fill(tmp_path, {"train/pos": 3, "train/neg": 3, "train/unsup": 4, "test/pos": 2, "test/neg": 2})
+    data = open_dataset(tmp_path)
+    assert (data.classes, len(data), data.ignored, data.found) == (("neg", "pos"), 10, 4, 14)
+    assert "4 photos in folders called unsup are set aside." in data.notes
+
+
+def test_class_folders_may_lie_deep_and_beside_a_part_without_labels(tmp_path, fill):
+    fill(tmp_path, {"set/Data/CLS/train/n01": 3, "set/Data/CLS/train/n02": 3, "set/Data/CLS/val": 2})
+    (tmp_path / "solution.csv").write_text("a,b\n1,2\n")
+    data = open_dataset(tmp_path)
+    assert (data.classes, len(data), data.ignored) == (("n01", "n02"), 6, 3)
+    assert any(f"headstart predict OUT {tmp_path}/set/Data/CLS/val" in note for note in data.notes)
+
+
+def test_texts_without_a_suffix_are_told_by_content(tmp_path):
+    for part in ("by-date-train", "by-date-test"):
+        for name in ("alt.atheism", "sci.med"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(3):
+                (tmp_path / part / name / str(5000 + number)).write_text(f"From: me\n\nabout {name} {number}")
+    data = open_dataset(tmp_path)
+    assert (data.kind, len(data), data.classes) == ("text", 12, ("alt.atheism", "sci.med"))
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "content"),
+    [("YOLO", "labels/{}.txt", "0 0.5 0.5 0.25 0.3\n"), ("Pascal VOC", "notes/{}.xml", "<annotation></annotation>")],
+)
+def test_boxes_of_objects_are_called_so(tmp_path, fill, form, name, content):
+    fill(tmp_path, {"images": 4})
+    for number in range(4):
+        path = tmp_path / name.format(number)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    with pytest.raises(DataError, match=rf"a label for each whole picture; found boxes .* form of {form}"):
+        open_dataset(tmp_path)
+
+
+def test_a_list_with_several_values_behind_each_name_is_named(tmp_path, fill):
+    fill(tmp_path, {"img": 6})
+    (tmp_path / "attributes.txt").write_text("".join(f"{at}.jpg -1 1 1\n" for at in range(6)))
+    with pytest.raises(DataError, match=r"attributes\.txt in .* one label behind each name; .*; write it as CSV"):
+        open_dataset(tmp_path)
+
+
+def test_a_column_that_an_option_names_counts_before_folders(tmp_path, fill):
+    fill(tmp_path, {"photos_part_1": 4, "photos_part_2": 4})
+    paths = [f"photos_part_{part}/{at}.jpg" for part in (1, 2) for at in range(4)]
+    rows = "".join(f"{path},{'xy'[at % 2]},{'fm'[at // 4]}\n" for at, path in enumerate(paths))
+    (tmp_path / "meta.csv").write_text(f"image,dx,sex\n{rows}")
+    assert open_dataset(tmp_path, columns={"label": "dx"}).classes == ("x", "y")
+    fill(tmp_path, {"c": 4, "d": 4})
+    with pytest.raises(DataError, match=r"one column of .* must be the label"):
+        open_dataset(tmp_path / "meta.csv")
+
+
+def test_no_pattern_is_suggested_that_gives_parts(tmp_path, fill):
+    fill(tmp_path, {"images/train": 0})
+    for number in range(12):
+        name = f"train{number}" if number % 2 else f"val{number}"
+        (tmp_path / "images" / "train" / f"{name}.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(DataError) as error:
+        open_dataset(tmp_path)
+    assert "--label-from" not in str(error.value)

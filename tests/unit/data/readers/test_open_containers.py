@@ -211,3 +211,33 @@ def test_what_could_mean_two_things_is_an_error(data: Any, says: str) -> None:
 def test_parts_in_python_are_parts() -> None:
     for data in (((X, Y), (X, Y)), {"train": (X, Y), "test": (X, Y)}):
         assert Counter(example.split for example in open_dataset(data).examples) == {"train": 12, "test": 12}
+
+
+@pytest.mark.parametrize("spoilt", ["999", "-1", "", "2.5"])
+@pytest.mark.parametrize("one_cell", [False, True])
+def test_a_row_without_a_picture_is_a_loss(tmp_path: Path, spoilt: str, one_cell: bool) -> None:
+    rows = [[str((at * 7 + pixel) % 256) for pixel in range(64)] for at in range(12)]
+    if spoilt != "2.5" or one_cell:  # else its column is no column of pixels, which is an error
+        rows[3][5] = spoilt
+    ragged = [] if one_cell else ["0," + ",".join(rows[0][:-1])]
+    header = "label,pixels" if one_cell else "label," + ",".join(f"pixel{at}" for at in range(64))
+    lines = [f"{at % 2},{(' ' if one_cell else ',').join(row)}" for at, row in enumerate(rows)]
+    (tmp_path / "pixels.csv").write_text("\n".join([header, *lines, *ragged]) + "\n")
+    data = open_dataset(tmp_path / "pixels.csv")
+    lost = int(spoilt != "2.5" or one_cell) + len(ragged)
+    assert (len(data), len(data.skipped), data.found) == (12 + len(ragged) - lost, lost, 12 + len(ragged))
+    assert all(loss.reason for loss in data.skipped)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "says"),
+    [
+        ("x.csv.bz2", b"BZh91AY", "bzip2; decompress it first"),
+        ("x.csv.xz", b"\xfd7zXZ\0", "xz; decompress it first"),
+        ("x.arff", b"@relation x\n", "ARFF; write its rows as CSV"),
+    ],
+)
+def test_packed_and_foreign_tables_are_named(tmp_path: Path, name: str, head: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(head)
+    with pytest.raises(DataError, match=says):
+        open_dataset(tmp_path / name)

@@ -165,7 +165,7 @@ def test_a_table_of_paths(tmp_path, fill):
 @pytest.mark.parametrize(
     ("columns", "says"),
     [
-        ({"image": [b"x"]}, "columns label; found the columns image"),
+        ({"image": [b"x"]}, "their labels; found the columns image"),
         ({"label": ["a"], "y": [1]}, "found the columns label, y"),
         ({"image": [b"x"], "label": ["a"]}, "at least two classes"),
         ({"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())}, "must hold rows"),

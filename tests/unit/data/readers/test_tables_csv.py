@@ -75,7 +75,7 @@ def test_columns_of_other_names_are_mapped(table):
     [
         ("code,label\n" + "".join(f"x{n}7,{'ab'[n % 2]}\n" for n in range(20)), "a column of the examples"),
         ("path,when\n" + "".join(f"a/0.jpg,19{n}\n" for n in range(80)), "labels"),
-        ("path\n" + "a/0.jpg\n" * 4, "the columns label"),
+        ("path\n" + "a/0.jpg\n" * 4, "their labels"),
         ("path,size,shape\n" + "".join(f"a/0.jpg,{'sml'[n % 3]},{'ox'[n % 2]}\n" for n in range(12)), "the label"),
     ],
 )
