@@ -18,8 +18,8 @@ ORDER = {
     "base": "errors schema disk hashing cache config memory processes prefetch progress threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
     "data.readers": "layout lists archives table named_files delimited json_tables tables label_column roles"
-    " time_column file_kinds name_labels class_folders arrays in_memory containers array_files pixel_tables mounts"
-    " sidecars python_data manifest parquet table_files listing_tables open",
+    " time_column file_kinds name_labels class_folders arrays in_memory inputs containers array_files pixel_tables"
+    " mounts sidecars python_data manifest parquet table_files listing_tables open",
     "data.images": "formats jpeg deep pillow alignment preprocessing value_range",
     "data.audio": "limits lengths decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,8 @@ class Predictions:
     probabilities: NDArray[np.float32]  # float32 of shape (n, c), rows summing to 1
     skipped: tuple[Skipped, ...]
     ignored: int = 0  # files of other formats, which were passed over
-    rows: TableRows | None = None  # the table that listed the examples, if one did
+    # the table that listed the examples, and for several inputs the rows and files of all
+    rows: TableRows = field(default_factory=lambda: TableRows({}))
 
 
 @dataclass(frozen=True)
@@ -62,32 +62,44 @@ class Model:
     engine: str = "auto"
     terms: TfidfHead | None = None
 
-    def predict(self, items: Sequence[Any]) -> list[str]:
+    def predict(self, items: Any) -> list[Any]:
         """Return the most probable class of each item.
 
         Args:
             items: paths, bytes of files, PIL pictures, or arrays or tensors as `fit` takes them; for a model of texts,
-                the texts themselves, or a Path of a file that holds one. One item alone is a list of one.
+                the texts themselves, or a Path of a file that holds one; one item alone is a list of one. Or a table: a
+                frame, a dict of columns, a list of records, or a data set, with columns as those that were fitted on.
+
+        Returns:
+            A class for each item. Of a table, each row has its place: None where it cannot be used.
 
         Raises:
-            UsageError: an item cannot be read; the message names it.
+            UsageError: an item cannot be read, or a table lacks the column of examples; the message names it.
         """
-        return [self.classes[best] for best in self.predict_proba(items).argmax(axis=1)]
+        shares = self.predict_proba(items)
+        return [None if np.isnan(row[0]) else self.classes[int(row.argmax())] for row in shares]
 
-    def predict_proba(self, items: Sequence[Any]) -> NDArray[np.float32]:
+    def predict_proba(self, items: Any) -> NDArray[np.float32]:
         """Return class probabilities, float32 of shape (n, c), rows summing to 1 and columns as in `classes`.
 
-        Items and errors are those of `predict`.
+        Items and errors are those of `predict`; the row of a table that cannot be used is NaN.
         """
         from headstart.data.readers.in_memory import from_items, several
+        from headstart.data.readers.python_data import examples_of_table
 
-        items = several(items)
+        kind = self.source.info.kind
+        cells = examples_of_table(items, remembered=self.data.columns, kind=kind)
+        items = several(items) if cells is None else cells
+        shares = np.full((len(items), len(self.classes)), np.nan, dtype=np.float32)
         if not len(items):
-            return np.empty((0, len(self.classes)), dtype=np.float32)
-        predictions = self.predict_dataset(from_items(items, kind=self.source.info.kind))
-        if predictions.skipped:
+            return shares
+        dataset = from_items(items, kind=kind)
+        predictions = self.predict_dataset(dataset)
+        if predictions.skipped and cells is None:
             raise unreadable(predictions.skipped)
-        return predictions.probabilities
+        places = {example.id: row for row, example in enumerate(dataset.examples)}
+        shares[[places[name] for name in predictions.ids]] = predictions.probabilities
+        return shares
 
     def predict_dataset(
         self, dataset: Dataset, *, engine: str | None = None, progress: Progress | None = None
@@ -126,7 +138,8 @@ class Model:
                 "fit the model again, or fetch its bundle again",
             )
         ids = tuple(example.id for example in readable.examples)
-        return Predictions(ids, probabilities[extraction.row_of], readable.skipped, readable.ignored, readable.table)
+        rows = readable.table or TableRows({})
+        return Predictions(ids, probabilities[extraction.row_of], readable.skipped, readable.ignored, rows)
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.

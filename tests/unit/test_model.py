@@ -110,6 +110,18 @@ def test_a_broken_item_is_named(model: Model, photos: list[Path], tmp_path: Path
     assert [skip.id for skip in found.skipped] == [str(broken)]
 
 
+def test_the_rows_of_a_table_keep_their_places(model: Model, photos: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(photos[0].read_bytes()[:200])
+    paths = [str(photos[7]), str(tmp_path / "broken.png"), None, str(photos[0]), str(photos[7])]
+    records = [{"file": path, "size": at} for at, path in enumerate(paths)]
+    for table in (records, {"file": paths, "size": range(5)}):
+        assert model.predict(table) == ["stripes", None, None, "dots", "stripes"]
+        shares = model.predict_proba(table)
+        assert shares.shape == (5, 2) and np.isnan(shares[:, 0]).tolist() == [False, True, True, False, False]
+    again = replace(model, data=replace(model.data, columns={"path": ("photo",)}))
+    assert again.predict([{"photo": str(photos[0]), "file": str(photos[7])}]) == ["dots"]
+
+
 def test_the_bundle_brings_the_same_model_back(model: Model, photos: list[Path], tmp_path: Path) -> None:
     model.save(tmp_path / "bundle")
     model.save(str(tmp_path / "bundle"))

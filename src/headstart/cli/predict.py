@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +26,8 @@ class PredictOptions(EngineOptions, TableOptions, LinkOptions):
     """The options of `predict`."""
 
     out: Path | None = option(None, "Output", "FILE")
-    """The file for the predictions: CSV, or .tsv, .jsonl or .parquet by its suffix; of a table, all of its columns and
-    rows, and the predictions beside them. By default they are printed, a line each."""
+    """The file for the predictions: CSV, or .tsv, .jsonl or .parquet by its suffix. It has a row for each file, and for
+    each row of a table with all of its columns. By default the predictions are printed, a line each."""
     every_class: bool = flag("Output", flag="--all")
     """Give the probability of every class. By default that of the predicted class alone is given."""
 
@@ -37,6 +35,7 @@ class PredictOptions(EngineOptions, TableOptions, LinkOptions):
 def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Predict the class of every input, and print the predictions or write them as CSV."""
     from headstart.base.disk import write_atomic
+    from headstart.cli.predicted_table import predicted_columns, write_predicted
 
     options = PredictOptions(**chosen)
     model, predictions = predict_inputs(
@@ -50,7 +49,8 @@ def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: Di
         follow_links=options.follow_links,
     )
     if options.out is not None:
-        write_atomic(options.out, _written(model, predictions, options.out, every_class=options.every_class))
+        added = predicted_columns(model, predictions, every_class=options.every_class)
+        write_atomic(options.out, write_predicted(predictions.rows, added, options.out))
     if display.as_json:
         show_json(as_json_object(model, predictions, bundle=bundle, every_class=options.every_class))
     elif options.out is None:
@@ -120,30 +120,6 @@ def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> It
             each = zip(model.classes, row, strict=True)
             line += "  (" + ", ".join(f"{one_line(name)} {value:.3f}" for name, value in each) + ")"
         yield line
-
-
-def _written(model: Model, predictions: Predictions, path: Path, *, every_class: bool) -> bytes:
-    """Return the bytes of the file of predictions: the one table that was given and columns beside it, else a CSV."""
-    from headstart.cli.predicted_table import predicted_columns, write_predicted
-
-    rows = predictions.rows
-    if rows is None or rows.table is None:
-        return as_csv(model, predictions, every_class=every_class).encode("utf-8", "backslashreplace")
-    return write_predicted(rows, predicted_columns(model, predictions, rows, every_class=every_class), path)
-
-
-def as_csv(model: Model, predictions: Predictions, *, every_class: bool) -> str:
-    """Return a CSV with the columns path, label and probability, and one for each class where `every_class`."""
-    from headstart.data.readers.tables import safe_cell
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    classes = model.classes if every_class else ()
-    writer.writerow(["path", "label", "probability", *(safe_cell(f"p({name})") for name in classes)])
-    for name, label, probability, row in _rows(model, predictions):
-        shown = [f"{value:.6f}" for value in row] if every_class else []
-        writer.writerow([safe_cell(name), safe_cell(label), f"{probability:.6f}", *shown])
-    return text.getvalue()
 
 
 def as_json_object(model: Model, predictions: Predictions, *, bundle: Path, every_class: bool) -> dict[str, Any]:

@@ -23,11 +23,12 @@ ADDED = ("label", "probability", "reason")
 Columns = dict[str, list[Any]]
 
 
-def predicted_columns(model: Model, predictions: Predictions, rows: TableRows, *, every_class: bool) -> Columns:
+def predicted_columns(model: Model, predictions: Predictions, *, every_class: bool) -> Columns:
     """Return the columns that are added to a table, by name; None stands in the cells of rows that could not be used.
 
     Where the table has a column of the same name, the added ones begin with `predicted_`.
     """
+    rows = predictions.rows
     at = {name: row for row, name in enumerate(predictions.ids)}
     places = [at.get(name) for name in rows.ids]
     reasons = {skip.id: skip.reason for skip in predictions.skipped}

@@ -20,13 +20,13 @@ from headstart.model import Predictions
 MODEL: Any = SimpleNamespace(classes=("minus", "plus"))
 
 
-def predicted(table: Path, *, every_class: bool = False) -> tuple[Any, dict[str, list[Any]]]:
-    data = open_inputs([table], kind="text")
+def predicted(*inputs: Path, every_class: bool = False) -> tuple[Any, dict[str, list[Any]]]:
+    data = open_inputs(inputs, kind="text")
     ids = tuple(example.id for example in data.examples)
     shares = np.array([[0.25, 0.75], [1, 0]], np.float32)[np.arange(len(ids)) % 2]
-    predictions = Predictions(ids, shares, data.skipped, rows=data.table)
     assert data.table is not None
-    return data.table, predicted_columns(MODEL, predictions, data.table, every_class=every_class)
+    predictions = Predictions(ids, shares, data.skipped, rows=data.table)
+    return data.table, predicted_columns(MODEL, predictions, every_class=every_class)
 
 
 @pytest.fixture
@@ -63,3 +63,35 @@ def test_every_format_holds_the_same(table: Path, tmp_path: Path, suffix: str) -
     else:
         labels = [row["label"] or None for row in csv.DictReader(io.StringIO(data.decode()), delimiter="\t")]
     assert labels == ["plus", None, "minus"]
+
+
+def test_several_inputs_are_one_table_of_all_rows_and_files(table: Path, tmp_path: Path) -> None:
+    other = tmp_path / "more.csv"
+    other.write_text("text,shop\nmany words here,7\nmore words there,8\n")
+    (tmp_path / "texts" / "deep").mkdir(parents=True)
+    (tmp_path / "texts" / "deep" / "a.txt").write_text("a text in a file")
+    (tmp_path / "lone.txt").write_text("another")
+    inputs = (table, tmp_path / "lone.txt", other, tmp_path / "texts", table)
+    rows, added = predicted(*inputs)
+    written = list(csv.DictReader(io.StringIO(write_predicted(rows, added, Path("out.csv")).decode())))
+    names = ["in.csv"] * 3 + ["lone.txt"] + ["more.csv"] * 2 + ["texts"] + ["in.csv"] * 3
+    assert [Path(row["input"]).name for row in written] == names
+    assert [row["id"] for row in written] == ["7", "3", "9", "", "", "", "", "7", "3", "9"]
+    assert [row["path"] for row in written if row["path"]] == [
+        str(tmp_path / "lone.txt"),
+        str(tmp_path / "texts" / "deep" / "a.txt"),
+    ]
+    assert [row["shop"] for row in written if row["shop"]] == ["7", "8"]
+    assert [row["reason"] for row in written] == ["", "empty", "", "", "", "", "", "", "empty", ""]
+    assert all(bool(row["label"]) != bool(row["reason"]) for row in written)
+
+
+def test_files_alone_have_a_row_each_and_broken_ones_their_reason(tmp_path: Path) -> None:
+    for name, text in (("a.txt", "some words"), ("b.txt", "others")):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "c.txt").symlink_to(tmp_path / "nothing")
+    rows, added = predicted(tmp_path)
+    written = list(csv.reader(io.StringIO(write_predicted(rows, added, Path("out.csv")).decode())))
+    assert written[0] == ["path", "label", "probability", "reason"]
+    assert [row[0] for row in written[1:]] == [str(tmp_path / name) for name in ("a.txt", "b.txt", "c.txt")]
+    assert written[3][1:] == ["", "", "link to nothing"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate, islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from headstart.data.readers.class_folders import from_files, unwrap, visible
 from headstart.data.readers.containers import check_boxes, check_foreign, foreign_format, head_of
 from headstart.data.readers.file_kinds import SUFFIXES, TABLES, FileKinds
 from headstart.data.readers.in_memory import from_items
+from headstart.data.readers.inputs import Input, joined
 from headstart.data.readers.listing_tables import from_tree
 from headstart.data.readers.lists import check_unused
 from headstart.data.readers.mounts import mounted
@@ -151,26 +151,39 @@ def open_inputs(
         raise DataError(
             f"INPUT must name {MODALITIES[kind].plural}", "nothing", "name files, folders, archives or tables"
         )
-    parts: list[Dataset] = []
-    single: list[Path] = []
-    for item in inputs:
-        path = existing(item, what="INPUT")
-        tree = _input_tree(path, follow_links=follow_links)
-        if tree is not None:
-            parts.append(_under(path, from_files(mounted(tree), name=path.name, kind=kind)))
+    opened: list[Input] = []
+    given = [existing(item, what="INPUT") for item in inputs]
+    reading: dict[str, Any] = {"root": root, "follow_links": follow_links}
+    whole = {path: _input(path, kind, columns, remembered, **reading) for path in dict.fromkeys(given)}
+    for alone, paths in groupby(given, key=lambda path: whole[path] is None):
+        if alone:
+            some = list(paths)
+            opened.append(Input(some[0], Path(), from_items(some, kind=kind)))
         else:
-            opener = TableOpener(path, root, columns, remembered, labelled=False, kind=kind)
-            table = _open(path, opener, follow_links=follow_links)
-            if table is None:
-                single.append(path)
-            elif table.kind != kind:
-                there = f"{MODALITIES[table.kind].plural} in {path}"
-                raise DataError(
-                    f"INPUT must hold {MODALITIES[kind].plural}, which the model was fitted on", there, "name others"
-                )
-            else:
-                parts.append(_under(path.parent, table))
-    return _joined([*([from_items(single, kind=kind)] if single else []), *parts])
+            opened += [part for path in paths if (part := whole[path]) is not None]
+    return joined(opened)
+
+
+def _input(
+    path: Path,
+    kind: Kind,
+    columns: Columns | None,
+    remembered: Columns | None,
+    *,
+    root: Path | None,
+    follow_links: bool,
+) -> Input | None:
+    """Return the examples in an input that is a folder, an archive or a table; None for one that is an example."""
+    tree = _input_tree(path, follow_links=follow_links)
+    if tree is not None:
+        return Input(path, path, from_files(mounted(tree), name=path.name, kind=kind))
+    opener = TableOpener(path, root, columns, remembered, labelled=False, kind=kind)
+    table = _open(path, opener, follow_links=follow_links)
+    if table is not None and table.kind != kind:
+        there = f"{MODALITIES[table.kind].plural} in {path}"
+        must = f"INPUT must hold {MODALITIES[kind].plural}, which the model was fitted on"
+        raise DataError(must, there, "name others")
+    return None if table is None else Input(path, path.parent, table)
 
 
 def _input_tree(path: Path, *, follow_links: bool) -> Tree | None:
@@ -311,42 +324,3 @@ def _lone_table(tree: Tree, shown: Sequence[File]) -> str | None:
     tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
     plain = all("/" not in file.path and suffix_of(file.path) not in MEDIA for file in shown)
     return tables[0] if len(tables) == 1 and plain and not array_files_of(tree) else None
-
-
-def _under(folder: Path, dataset: Dataset) -> Dataset:
-    prefix, rows = "" if folder == Path() else f"{str(folder).rstrip('/')}/", dataset.table
-    return replace(
-        dataset,
-        table=rows and replace(rows, ids=tuple(f"{prefix}{name}" for name in rows.ids)),
-        examples=tuple(replace(example, id=f"{prefix}{example.id}") for example in dataset.examples),
-        skipped=tuple(replace(skipped, id=f"{prefix}{skipped.id}") for skipped in dataset.skipped),
-    )
-
-
-def _joined(parts: Sequence[Dataset]) -> Dataset:
-    """Return several datasets as one; an id that comes again gets its position behind it."""
-    if len(parts) == 1:
-        return parts[0]
-    examples = [example for part in parts for example in part.examples]
-    used: set[str] = set()
-    for position, example in enumerate(examples):
-        if example.id in used:
-            examples[position] = replace(example, id=f"{example.id}#{position}")
-        used.add(example.id)
-    starts = tuple(accumulate((len(part) for part in parts[:-1]), initial=0))
-
-    def read(position: int) -> bytes:
-        part = bisect_right(starts, position) - 1
-        return parts[part].read(position - starts[part])
-
-    return Dataset(
-        name="inputs",
-        kind=parts[0].kind,
-        examples=tuple(examples),
-        classes=(),
-        read=read,
-        skipped=tuple(skipped for part in parts for skipped in part.skipped),
-        ignored=sum(part.ignored for part in parts),
-        found=sum(part.total if part.found is None else part.found for part in parts),
-        notes=tuple(note for part in parts for note in part.notes),
-    )

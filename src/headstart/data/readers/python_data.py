@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from headstart.base.errors import DataError
+from headstart.base.errors import DataError, list_some
 from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import Dataset, Split
 from headstart.data.file_tree import suffix_of
@@ -20,10 +20,11 @@ from headstart.data.labels import SPLITS, class_name_of, part_named_in
 from headstart.data.modality import Kind
 from headstart.data.readers.arrays import as_array, is_row, plain_labels, row_of
 from headstart.data.readers.in_memory import from_items
-from headstart.data.readers.roles import find_roles
-from headstart.data.readers.table import CONTENT, ColumnNames, Table
+from headstart.data.readers.roles import Roles, find_roles
+from headstart.data.readers.table import CONTENT, ColumnNames, Table, is_empty
 
 GIVE = "give a path, a pair (items, labels), a list of such pairs or of rows, a dict of columns, a frame or a data set"
+_MEDIA = frozenset({"array", "bytes"})  # keys of a picture or recording as `datasets` holds one
 _KINDS: dict[str, Kind | None] = {"text": "text", "audio": "sound", "image": "image", "path": None}
 
 
@@ -68,6 +69,25 @@ def from_python(data: Any, *, columns: ColumnNames | None = None) -> Dataset:
     return from_items(joined.items, joined.labels, kind=kinds.pop(), splits=joined.splits)
 
 
+def examples_of_table(
+    data: Any, *, remembered: ColumnNames | None = None, kind: Kind | None = None
+) -> list[Any] | None:
+    """Return what holds the example of each row of a frame, a dict of columns, records or a data set; None for others.
+
+    A cell that holds nothing is None.
+
+    Raises:
+        DataError: no column holds the examples, or several could.
+    """
+    columns = _named_columns(data)
+    if columns is None and isinstance(data, (list, tuple)) and data and all(map(_is_record, data)):
+        columns = _columns_of_rows(data)
+    if columns is None or (isinstance(data, Mapping) and not _is_table(data)):
+        return None
+    _, roles, values = _with_roles(columns, remembered=remembered, labelled=False, kind=kind)
+    return list(_items(roles, values))
+
+
 def _parts(data: Any) -> list[tuple[Split, Any]] | None:
     """Return the parts of data with those that its keys name, or of two pairs `(x, y), (x_test, y_test)`; else None."""
     if isinstance(data, Mapping):
@@ -83,12 +103,9 @@ def _parts(data: Any) -> list[tuple[Split, Any]] | None:
 
 def _part(data: Any, columns: ColumnNames | None) -> _Part:
     """Return the examples of one part, whatever form they have."""
-    if hasattr(data, "iloc") and hasattr(data, "columns"):  # a frame
-        data = {str(name): list(data[name]) for name in data.columns}
-    elif hasattr(data, "column_names") and hasattr(data, "features"):
-        data = _columns_of(data)
-    if isinstance(data, Mapping):
-        return _from_columns(data, columns)
+    named = _named_columns(data)
+    if named is not None:
+        return _from_columns(named, columns)
     if isinstance(data, tuple):
         if len(data) != 2:
             raise DataError("data in Python must be a pair (items, labels)", f"{len(data)} values", "give two")
@@ -97,11 +114,35 @@ def _part(data: Any, columns: ColumnNames | None) -> _Part:
         return _Part([path for path, _ in data.samples], _named(list(data.targets), data))
     rows = _rows(data)
     if rows and all(is_row(row) for row in rows):
-        records = [row_of(row) for row in rows]
-        return _from_columns({name: [row.get(name) for row in records] for name in records[0]}, columns)
+        return _from_columns(_columns_of_rows(rows), columns)
     if rows and all(isinstance(row, (tuple, list)) and len(row) == 2 for row in rows):
         return _Part([row[0] for row in rows], _named([row[1] for row in rows], data))
     raise DataError("data in Python must hold examples with their labels", f"a {type(data).__name__}", GIVE)
+
+
+def _named_columns(data: Any) -> Mapping[Any, Any] | None:
+    """Return the columns of a frame, of a data set of the library `datasets`, or of a dict; None for anything else."""
+    if hasattr(data, "iloc") and hasattr(data, "columns"):  # a frame
+        return {str(name): list(data[name]) for name in data.columns}
+    if hasattr(data, "column_names") and hasattr(data, "features"):
+        return _columns_of(data)
+    return data if isinstance(data, Mapping) else None
+
+
+def _columns_of_rows(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    records = [row_of(row) for row in rows]
+    names = dict.fromkeys(name for row in records for name in row)
+    return {name: [row.get(name) for row in records] for name in names}
+
+
+def _is_record(item: object) -> bool:
+    """Return whether an item is a row of a table, and not a picture or recording as `datasets` holds one."""
+    return is_row(item) and not (isinstance(item, Mapping) and item.keys() & _MEDIA)
+
+
+def _is_table(data: Mapping[Any, Any]) -> bool:
+    cells = [value for value in data.values() if hasattr(value, "__len__") and not isinstance(value, (str, bytes))]
+    return _is_record(data) and len(cells) == len(data)
 
 
 def _rows(data: Any) -> list[Any]:
@@ -140,26 +181,42 @@ def _is_pair_of_columns(value: object) -> bool:
 
 
 def _from_columns(data: Mapping[Any, Any], columns: ColumnNames | None) -> _Part:
-    """Return what columns hold: those of media or of paths by what their cells are, all others as in a table."""
-    names, values = tuple(str(name) for name in data), list(data.values())
-    named = dict(columns or {})
-    if not named.keys() & CONTENT.keys() and not {name.lower() for name in names} & CONTENT.keys():
-        media = [name for name, cells in zip(names, values, strict=True) if _holds_media(cells)]
-        named |= {"path": media[0]} if len(media) == 1 else {}
-    size = len(values[0]) if values else 0
-    table = Table("the data", names, lambda at: values[at], range(size), unit="row")
-    roles = find_roles(table, columns=named)
-    items = values[roles.columns[0]]
-    if len(roles.columns) > 1:
-        items = ["\n".join(map(str, cells)) for cells in zip(*(values[at] for at in roles.columns), strict=True)]
-    if roles.content == "audio":
-        items = [_samples(item) for item in items]
+    """Return what columns hold; see `_with_roles`."""
+    names, roles, values = _with_roles(data, columns=columns)
     labels = values[roles.label[0]] if len(roles.label) == 1 else None
     if labels is None:
         rows = zip(*(values[at] for at in roles.label), strict=True)
         labels = [names[roles.label[at]] for at in plain_labels(list(rows))]
     splits, groups = (None if at is None else values[at] for at in (roles.split, roles.group))
-    return _Part(items, labels, splits, groups, _KINDS[roles.content])
+    return _Part(_items(roles, values), labels, splits, groups, _KINDS[roles.content])
+
+
+def _with_roles(data: Mapping[Any, Any], **asked: Any) -> tuple[tuple[str, ...], Roles, list[Any]]:
+    """Return the names of columns, what they are for, and their cells.
+
+    Those of media or of paths are told by what their cells are, all others as in a table; see `find_roles`.
+    """
+    names, values = tuple(str(name) for name in data), list(data.values())
+    sizes = {name: len(cells) for name, cells in zip(names, values, strict=True)}
+    if len(set(sizes.values())) > 1:
+        received = list_some([f"{size:,} in {name!r}" for name, size in sizes.items()], 3)
+        raise DataError("columns must hold equally many cells", received, "give one for each row")
+    known = {name.lower() for name in names} & CONTENT.keys()
+    chosen = {**(asked.get("remembered") or {}), **(asked.get("columns") or {})}
+    if not chosen.keys() & CONTENT.keys() and not known:
+        media = [name for name, cells in zip(names, values, strict=True) if _holds_media(cells)]
+        asked["columns"] = {**(asked.get("columns") or {}), **({"path": media[0]} if len(media) == 1 else {})}
+    table = Table("the data", names, lambda at: values[at], range(max(sizes.values(), default=0)), unit="row")
+    return names, find_roles(table, **asked), values
+
+
+def _items(roles: Roles, values: Sequence[Any]) -> Any:
+    """Return what holds the examples; several texts are joined by line breaks."""
+    items = values[roles.columns[0]]
+    if len(roles.columns) > 1:
+        rows = zip(*(values[at] for at in roles.columns), strict=True)
+        return ["\n".join(str(cell) for cell in cells if not is_empty(cell)) for cells in rows]
+    return [_samples(item) for item in items] if roles.content == "audio" else items
 
 
 def _holds_media(cells: Any) -> bool:
