@@ -64,7 +64,8 @@ class CompareOptions(SourceOptions):
     data has them."""
     source: str | Source | None = option(None, "Source", "URI", several=True)
     """The pretrained network. Given several times on the command line, the sources share the budget. The default
-    depends on the data: packaged:efficientnet-lite0 for photos, packaged:minilm for texts; recordings have none."""
+    depends on the data: packaged:efficientnet-lite0 for photos, packaged:minilm for texts, packaged:speech for
+    recordings."""
     tune: str = option("auto", "Tuning", "MODE")
     """Which weights learn in the tuned arm: norm, lora, last:N, all, auto, or none to leave that arm out. The default
     is auto: the budget decides."""

@@ -16,7 +16,7 @@ class Modality:
     singular: str  # what one example is called
     plural: str  # what several are called
     task: str  # the task as Hugging Face names it: `task` in `result.json`, `pipeline_tag` in a model card
-    default_source: str | None  # URI of the source where none is named; None where headstart comes with none
+    default_source: str  # URI of the source where none is named
     trainable_sources: str  # the source URIs whose networks can be trained further, for messages
     sample_file: str  # the name of an input file in instructions for the command line
     sample_item: str  # an input in instructions for Python
@@ -51,7 +51,7 @@ MODALITIES: dict[Kind, Modality] = {
         singular="recording",
         plural="recordings",
         task="audio-classification",
-        default_source=None,
+        default_source="packaged:speech",
         trainable_sources="timm:, torchvision:, keras:, packaged: or hf:",
         sample_file="recording.wav",
         sample_item="recording.wav",

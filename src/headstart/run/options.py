@@ -112,7 +112,7 @@ class NamedSourceOptions(Options):
 
     source: str | Source | None = option(None, "Source", "URI")
     """The pretrained network. The default depends on the data: packaged:efficientnet-lite0 for photos, packaged:minilm
-    for texts; recordings have none."""
+    for texts, packaged:speech for recordings."""
 
 
 class OpenOptions(Options):

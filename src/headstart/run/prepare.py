@@ -31,8 +31,6 @@ from headstart.sources.registry import open_source
 from headstart.sources.uri import check_name
 from headstart.tune.settings import NONE
 
-MAKE_ONE = "make one (headstart pretrain DATA --arch arch:resnet9 --out FOLDER) and name it: --source file:FOLDER"
-
 
 @dataclass(frozen=True)
 class DistinctExamples:
@@ -134,16 +132,11 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
 def source_for(dataset: Dataset, options: FitOptions) -> Source:
     """Open the source that was asked for, or the default of the kind of data.
 
-    UsageError: it reads examples of another kind; or none is named, and there is no default (for recordings).
+    UsageError: it reads examples of another kind.
     """
     default = dataset.modality.default_source
-    uri = options.source if options.source is not None else default
-    if uri is None:
-        raise UsageError(
-            f"{dataset.items} need a source that is named, since none comes with headstart", "no --source", MAKE_ONE
-        )
     source = open_source(
-        uri,
+        options.source if options.source is not None else default,
         weights=options.weights,
         layer=options.layer,
         seed=options.seed,
@@ -157,7 +150,7 @@ def source_for(dataset: Dataset, options: FitOptions) -> Source:
         raise UsageError(
             f"a source for {dataset.name} must read {dataset.items}",
             f"{source.info.uri}, which reads {MODALITIES[source.info.kind].plural}",
-            f"use {default}, or leave --source out" if default else MAKE_ONE,
+            f"use {default}, or leave --source out",
         )
     return source
 

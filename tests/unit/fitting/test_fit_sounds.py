@@ -203,12 +203,18 @@ def test_compare_on_recordings(developed: Path, data: Path, tmp_path: Path) -> N
     assert "recordings" in (tmp_path / "o" / "report.html").read_text()
 
 
+def test_a_source_need_not_be_named(tmp_path: Path) -> None:
+    model = fit(glides(tmp_path / "few", per_class=20), out=tmp_path / "out")
+    assert model.source.info.uri == model.report["source"] == "packaged:speech"
+    assert model.report["test"]["accuracy"]["value"] > 0.9 > model.report["baselines"]["simple"]
+    new = glide(np.random.default_rng(9), rising=True), 8_000
+    assert load(tmp_path / "out" / "bundle").predict([new]) == ["rising"]
+
+
 def test_sources_of_another_kind_are_refused_in_one_line(developed: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="must read recordings; found arch:lenet5, which reads photos"):
         fit(data, source="arch:lenet5", weights="none")
     with pytest.raises(UsageError, match=r"must read photos; found file:.*, which reads recordings"):
         fit(toy_photos(tmp_path / "photos"), source=f"file:{developed}")
-    with pytest.raises(UsageError, match="headstart pretrain DATA"):
-        fit(data)
     with pytest.raises(UsageError, match="--size changes pictures"):
         fit(data, source=f"file:{developed}", tune="all", size=64)

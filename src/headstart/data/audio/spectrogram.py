@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ FLOOR = 80.0
 QUIET = 1e-10  # the least power that is told from none, of a recording whose loudest sample is 1
 MEAN, STD = 0.5, 0.25
 MOST = 1 << 20  # samples a second, samples of a stretch, points, bands or stretches
+MelScale = Literal["htk", "slaney"]
 BANDS, COEFFICIENTS = 32, 20
 """What a spectrogram is summarised in for the simple baseline."""
 
@@ -29,9 +30,8 @@ BANDS, COEFFICIENTS = 32, 20
 class Spectrogram:
     """How a recording becomes a picture.
 
-    The power of short overlapping stretches under a Hann window, summed over triangular bands that lie evenly on the
-    mel scale m = 2595 log10(1 + f / 700) (O'Shaughnessy, "Speech Communication", 1987; as in HTK), in decibels below
-    the loudest band of the recording, so that recordings of any loudness look alike.
+    The power of short overlapping stretches under a Hann window, summed over triangular bands that lie evenly on a mel
+    scale, in decibels below the loudest band of the recording, so that recordings of any loudness look alike.
     """
 
     rate: int  # samples a second that recordings are resampled to
@@ -44,6 +44,8 @@ class Spectrogram:
     low: float = 20.0  # lower end of the lowest band in Hz
     high: float = 8_000.0  # upper end of the highest band in Hz
     floor: float = FLOOR  # decibels below the loudest at which all is taken for silence
+    scale: MelScale = "htk"  # the mel scale, and what the triangles have of 1: their height, or with slaney their area
+    centred: bool = False  # whether a shorter recording stands in the middle of the silence
 
     def __post_init__(self) -> None:
         least = min(self.hop, self.window, self.mels, self.frames, self.floor)
@@ -124,29 +126,49 @@ def band_levels(sound: NDArray[np.float32], spectrogram: Spectrogram) -> NDArray
     span = (spectrogram.frames - 1) * spectrogram.hop + spectrogram.window
     padded = np.zeros(span, np.float32)
     beginning = sound[: span - half]
-    padded[half : half + len(beginning)] = beginning.astype(np.float64) / peak
+    start = half + (max(0, span - 2 * half - len(beginning)) // 2 if spectrogram.centred else 0)
+    padded[start : start + len(beginning)] = beginning.astype(np.float64) / peak
     stretches = np.lib.stride_tricks.sliding_window_view(padded, spectrogram.window)[:: spectrogram.hop]
     spectrum = rfft(stretches * _hann(spectrogram.window), spectrogram.fft, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
-    bands = power @ mel_filters(spectrogram.rate, spectrogram.fft, spectrogram.mels, spectrogram.low, spectrogram.high)
+    bands = power @ mel_filters(
+        spectrogram.rate, spectrogram.fft, spectrogram.mels, spectrogram.low, spectrogram.high, spectrogram.scale
+    )
     levels = 10 * np.log10(np.maximum(bands, QUIET))
     relative: NDArray[np.float32] = (levels - levels.max()).T.astype(np.float32, copy=False)
     return relative
 
 
 @lru_cache(maxsize=8)
-def mel_filters(rate: int, fft: int, mels: int, low: float, high: float) -> NDArray[np.float32]:
+def mel_filters(  # noqa: PLR0917
+    rate: int, fft: int, mels: int, low: float, high: float, scale: MelScale = "htk"
+) -> NDArray[np.float32]:
     """Return the weight of each point of a spectrum in each band, float32 of shape (fft // 2 + 1, mels), 0..1.
 
-    Triangles of height 1 between points that lie evenly on the mel scale of HTK.
+    Triangles between points that lie evenly on a mel scale: of height 1 on m = 2595 log10(1 + f / 700) (O'Shaughnessy,
+    "Speech Communication", 1987; as in HTK), or of area 1 on Slaney's, which is even below 1 kHz and logarithmic above
+    ("Auditory Toolbox", 1998; as in librosa).
     """
-    lowest, highest = (2595 * math.log10(1 + hertz / 700) for hertz in (low, high))
-    corners = 700 * (10 ** (np.linspace(lowest, highest, mels + 2) / 2595) - 1)
+    to_mel, to_hertz = _SCALES[scale]
+    corners = to_hertz(np.linspace(to_mel(np.float64(low)), to_mel(np.float64(high)), mels + 2))
     points = np.linspace(0, rate / 2, fft // 2 + 1)[:, None]
     rising = (points - corners[:-2]) / np.diff(corners)[:-1]
     falling = (corners[2:] - points) / np.diff(corners)[1:]
-    weights: NDArray[np.float32] = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    area = 2 / (corners[2:] - corners[:-2]) if scale == "slaney" else 1.0
+    weights: NDArray[np.float32] = (np.maximum(0, np.minimum(rising, falling)) * area).astype(np.float32)
     return weights
+
+
+_EVEN, _STEP = 1000.0, math.log(6.4) / 27
+"""Slaney's scale: the hertz up to which it is even, in steps of 200 / 3, and the logarithm of a step above."""
+_SCALES: dict[MelScale, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "htk": (lambda hertz: 2595 * np.log10(1 + hertz / 700), lambda mel: 700 * (10 ** (mel / 2595) - 1)),
+    "slaney": (
+        lambda hertz: np.minimum(hertz, _EVEN) * 0.015 + np.log(np.maximum(hertz, _EVEN) / _EVEN) / _STEP,
+        lambda mel: np.where(mel < 15, mel / 0.015, _EVEN * np.exp(_STEP * (mel - 15))),
+    ),
+}
+"""Of each mel scale what makes mels of hertz, and hertz of mels."""
 
 
 def cepstra(prepared: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -42,7 +42,7 @@ def lite_graph(
     """
     network = _Lite(iter(arrays))
     pictures = ops.parameter([-1, *preprocessing.shape], np.uint8)
-    values = network.layer(_normalised(pictures, preprocessing), stride=2)
+    values = network.layer(normalised(pictures, preprocessing), stride=2)
     maps: dict[str, Node] = {}
     for stage, ((_, stride, expansion), width, count) in enumerate(zip(LITE_STAGES, widths, repeats, strict=True)):
         for block in range(count):
@@ -52,7 +52,8 @@ def lite_graph(
     return ov.Model([_reduced(maps[tap.module], tap.reduce) for tap in taps], [pictures], "efficientnet-lite")
 
 
-def _normalised(pictures: Node, preprocessing: Preprocessing) -> Node:
+def normalised(pictures: Node, preprocessing: Preprocessing) -> Node:
+    """Return pictures, uint8 of shape (n, h, w, c), as the numbers that a network reads, (n, c, h, w)."""
     std, mean = (np.array(values, dtype=np.float64) for values in (preprocessing.std, preprocessing.mean))
     scale, shift = ((values).astype(np.float32).reshape(1, 1, 1, -1) for values in (1 / (255 * std), -mean / std))
     values = ops.add(ops.multiply(ops.convert(pictures, "f32"), scale), shift)

