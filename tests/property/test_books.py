@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 from encoded_images import ENCODED
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,3 +91,103 @@ def test_every_row_of_a_table_is_accounted_for(rows: list[tuple[str, str]]) -> N
         balanced(open_inputs([path], kind="text"), len(rows))
     pairs = ([first for first, _ in rows], [second for _, second in rows])
     balanced(open_dataset(pairs), len(rows))
+
+
+def rows_of(broken: list[bool]) -> list[tuple[str, str]]:
+    """Return texts with labels; those that are broken have one of the two alone."""
+    spoilt = [("", "cat"), ("words", ""), (" ", "dog"), ("words", "nan")]
+    return [
+        spoilt[at % 4] if bad else (f"text {at} of many", "catdog"[at % 2 * 3 :][:3]) for at, bad in enumerate(broken)
+    ]
+
+
+def pixels_of(broken: list[bool], *, ragged: bool) -> list[list[object]]:
+    """Return rows of a label and 64 pixels; those that are broken have a pixel beyond 255, or one too few."""
+    rows: list[list[object]] = [[at % 2, *range(at, at + 64)] for at in range(len(broken))]
+    for row, bad in zip(rows, broken, strict=True):
+        if bad:
+            row[3:4] = [] if ragged else [999]
+    return rows
+
+
+def write_cells(path: Path, rows: Iterable[Iterable[object]], mark: str = ",") -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file, delimiter=mark).writerows(rows)
+    return path
+
+
+def as_parquet(folder: Path, broken: list[bool]) -> Path:
+    texts, labels = zip(*rows_of(broken), strict=True)
+    pq.write_table(pa.table({"text": texts, "label": labels}), folder / "x.parquet")
+    return folder / "x.parquet"
+
+
+def as_pictures(folder: Path, broken: list[bool]) -> Path:
+    png = ENCODED["png"]
+    cells = [{"bytes": b"" if bad else png + bytes([at]), "path": None} for at, bad in enumerate(broken)]
+    pq.write_table(pa.table({"image": cells, "label": [at % 2 for at in range(len(cells))]}), folder / "x.parquet")
+    return folder / "x.parquet"
+
+
+def as_json(folder: Path, broken: list[bool], *, lines: bool) -> Path:
+    rows = [{"text": text or None, "label": label or None} for text, label in rows_of(broken)]
+    text = "\n".join(map(json.dumps, rows)) if lines else json.dumps({"data": rows})
+    (folder / "x.json").write_text(text)
+    return folder / "x.json"
+
+
+def as_shard(folder: Path, broken: list[bool]) -> Path:
+    with tarfile.open(folder / "train-0.tar", "w") as tar:
+        for at, bad in enumerate(broken):
+            for name, data in ((f"{at}.png", ENCODED["png"]), (f"{at}.cls", b"" if bad else b"%d" % (at % 2))):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return folder / "train-0.tar"
+
+
+def as_arrays(folder: Path, broken: list[bool]) -> Path:
+    labels = np.array(["" if bad else "catdog"[at % 2 * 3 :][:3] for at, bad in enumerate(broken)])
+    pictures = np.arange(64 * len(broken), dtype=np.uint32).reshape(-1, 8, 8) % 251
+    np.savez(folder / "x.npz", x_train=pictures.astype(np.uint8), y_train=labels)
+    return folder / "x.npz"
+
+
+def as_listing(folder: Path, broken: list[bool]) -> Path:
+    for at, bad in enumerate(broken):
+        if not bad:
+            (folder / f"{at}.png").write_bytes(ENCODED["png"] + bytes([at]))
+    return write_cells(folder / "x.csv", [("path", "label"), *((f"{at}.png", at % 2) for at in range(len(broken)))])
+
+
+READERS: dict[str, Callable[[Path, list[bool]], Path]] = {
+    "csv": lambda folder, broken: write_cells(folder / "x.csv", [("text", "label"), *rows_of(broken)]),
+    "tsv": lambda folder, broken: write_cells(folder / "x.tsv", [("text", "label"), *rows_of(broken)], "\t"),
+    "txt": lambda folder, broken: write_cells(folder / "x.txt", [("text", "label"), *rows_of(broken)], ";"),
+    "json": lambda folder, broken: as_json(folder, broken, lines=False),
+    "json lines": lambda folder, broken: as_json(folder, broken, lines=True),
+    "parquet": as_parquet,
+    "pictures in parquet": as_pictures,
+    "shard": as_shard,
+    "arrays": as_arrays,
+    "paths": as_listing,
+    "pixels": lambda folder, broken: write_cells(
+        folder / "x.csv", [["label", *(f"pixel{at}" for at in range(64))], *pixels_of(broken, ragged=False)]
+    ),
+    "ragged pixels": lambda folder, broken: write_cells(
+        folder / "x.csv", [["label", *(f"pixel{at}" for at in range(64))], *pixels_of(broken, ragged=True)]
+    ),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@settings(max_examples=12, deadline=None)
+@given(broken=st.lists(st.booleans(), min_size=0, max_size=8))
+def test_every_reader_loses_what_is_broken_and_nothing_else(reader: str, broken: list[bool]) -> None:
+    broken = [False] * 12 + broken
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = open_dataset(READERS[reader](Path(folder), broken))
+        assert dataset.found is not None
+        balanced(dataset, len(broken))
+        scanned = scan(dataset, progress=Progress()).dataset
+        assert (len(scanned), len(scanned.skipped)) == (broken.count(False), broken.count(True))

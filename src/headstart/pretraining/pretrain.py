@@ -68,6 +68,7 @@ def pretrain(  # noqa: PLR0913
     root: str | Path | None = None,
     label_from: str | None = None,
     group_by: str | None = None,
+    drop_test_duplicates: bool = False,
     follow_links: bool = False,
     classes: str | Path | None = None,
     seconds: float | None = None,
@@ -126,7 +127,7 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
     trackers = open_trackers(tensorboard=options.tensorboard, track=options.track, progress=progress)
     with clock.part("read"):
         scanned = read_examples(data, options, progress)
-    splits, notes = split_examples(scanned, seed=options.seed)
+    splits, notes = split_examples(scanned, options)
     from headstart.tune.from_scratch import untrained_network
 
     network = untrained_network(
@@ -190,11 +191,12 @@ def read_examples(data: Any, options: PretrainOptions, progress: Progress) -> Sc
     return scanned
 
 
-def split_examples(scanned: Scan, *, seed: int) -> tuple[PretrainSplits, tuple[str, ...]]:
+def split_examples(scanned: Scan, options: PretrainOptions) -> tuple[PretrainSplits, tuple[str, ...]]:
     """Return the examples to learn from, those that choose the best epoch, those that test; and notes about them."""
     from headstart.tune.from_scratch import PretrainSplits
 
-    parts = split(scanned.dataset, scanned.hashes, seed=seed)
+    seed, drop = options.seed, options.drop_test_duplicates
+    parts = split(scanned.dataset, scanned.hashes, seed=seed, drop_test_duplicates=drop)
     train, validation = parts.train, parts.validation
     if not validation:
         share = min(VALIDATION_SHARE, MAX_VALIDATION / len(train))

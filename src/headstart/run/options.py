@@ -147,6 +147,9 @@ class RunOptions(LinkOptions, TableOptions):
     group_by: str | None = option(None, "Data", "PATTERN")
     """A regular expression that takes the group from the path or id of each example: what its first group, or all of
     it, matches. A group stays on one side of a split. By default no names are grouped."""
+    drop_test_duplicates: bool = flag("Data")
+    """Leave out training examples that the given test or validation part holds as well. By default they stay, and a
+    note counts them."""
     allow_broken: bool = flag("Data")
     """Go on although more than a fifth of the examples, or half of a class, are broken. By default the run stops."""
     out: Path | None = option(None, "Output", "DIR")
@@ -189,9 +192,6 @@ class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions):
     long_texts: str = option("cut", "Data", "HOW", choices=("cut", "chunks"))
     """What is read of a text that is longer than the source reads: cut reads its beginning, chunks takes the mean over
     all of its pieces. The default is cut."""
-    drop_test_duplicates: bool = flag("Data")
-    """Leave out training examples that the given test or validation part holds as well. By default they stay, and a
-    note counts them."""
 
 
 class FitOptions(SourceOptions):

@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from headstart.base.errors import DataError, SourceError, UsageError
 from headstart.base.progress import Progress, Step
+from headstart.data.audit import scan
+from headstart.data.readers.open import open_dataset
 from headstart.pretraining.options import PretrainOptions
-from headstart.pretraining.pretrain import open_architecture, pretrain, run_pretrain
+from headstart.pretraining.pretrain import open_architecture, pretrain, run_pretrain, split_examples
 from headstart.pretraining.result import PretrainResult
 from headstart.sources.checkpoints.source_folder import UNGATED
 from headstart.sources.registry import open_source
@@ -187,6 +190,19 @@ def test_resuming_after_the_data_changed_is_refused(tmp_path: Path) -> None:
 def test_what_cannot_be_is_said_before_any_training(options: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises((UsageError, SourceError), match=said):
         run_pretrain(digits(), PretrainOptions(**options, out=tmp_path), Progress())
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_copies_of_test_examples_are_left_out_where_that_is_asked(tmp_path: Path, drop: bool) -> None:
+    for number, path in enumerate(["train/a/0", "train/a/1", "train/b/0", "train/b/1", "test/a/0", "test/b/0"]):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), (number * 40, 0, 0)).save(tmp_path / f"{path}.png")
+    (tmp_path / "test/a/copy.png").write_bytes((tmp_path / "train/a/0.png").read_bytes())
+    scanned = scan(open_dataset(tmp_path), progress=Progress())
+    options = PretrainOptions(arch="arch:lenet5", drop_test_duplicates=drop)
+    splits, notes = split_examples(scanned, options)
+    assert len(splits.train) + len(splits.validation) == 4 - drop and len(splits.test) == 3
+    assert any("left out" in note for note in notes) is drop
 
 
 def test_labels_that_are_all_alike_are_refused(tmp_path: Path) -> None:
