@@ -96,9 +96,7 @@ def test_every_row_of_a_table_is_accounted_for(rows: list[tuple[str, str]]) -> N
 def rows_of(broken: list[bool]) -> list[tuple[str, str]]:
     """Return texts with labels; those that are broken have one of the two alone."""
     spoilt = [("", "cat"), ("words", ""), (" ", "dog"), ("words", "nan")]
-    return [
-        spoilt[at % 4] if bad else (f"text {at} of many", "catdog"[at % 2 * 3 :][:3]) for at, bad in enumerate(broken)
-    ]
+    return [spoilt[at % 4] if bad else (f"text {at} of many", ("cat", "dog")[at % 2]) for at, bad in enumerate(broken)]
 
 
 def pixels_of(broken: list[bool], *, ragged: bool) -> list[list[object]]:
@@ -139,7 +137,10 @@ def as_json(folder: Path, broken: list[bool], *, lines: bool) -> Path:
 def as_shard(folder: Path, broken: list[bool]) -> Path:
     with tarfile.open(folder / "train-0.tar", "w") as tar:
         for at, bad in enumerate(broken):
-            for name, data in ((f"{at}.png", ENCODED["png"]), (f"{at}.cls", b"" if bad else b"%d" % (at % 2))):
+            for name, data in (
+                (f"{at}.png", ENCODED["png"] + bytes([at])),
+                (f"{at}.cls", b"" if bad else b"%d" % (at % 2)),
+            ):
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
@@ -147,7 +148,7 @@ def as_shard(folder: Path, broken: list[bool]) -> Path:
 
 
 def as_arrays(folder: Path, broken: list[bool]) -> Path:
-    labels = np.array(["" if bad else "catdog"[at % 2 * 3 :][:3] for at, bad in enumerate(broken)])
+    labels = np.array(["" if bad else ("cat", "dog")[at % 2] for at, bad in enumerate(broken)])
     pictures = np.arange(64 * len(broken), dtype=np.uint32).reshape(-1, 8, 8) % 251
     np.savez(folder / "x.npz", x_train=pictures.astype(np.uint8), y_train=labels)
     return folder / "x.npz"
