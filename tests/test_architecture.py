@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run fitting comparison"
     " pretraining cli __main__",
-    "base": "errors schema disk hashing cache config memory processes prefetch progress threads",
+    "base": "errors interrupts schema disk hashing cache config memory processes prefetch progress threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
     "data.readers": "layout lists archives table named_files delimited json_tables tables label_column roles"
     " time_column file_kinds name_labels class_folders arrays in_memory inputs containers array_files pixel_tables"

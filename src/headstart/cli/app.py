@@ -19,11 +19,11 @@ from typer.core import TyperCommand, TyperGroup
 from headstart import __version__
 from headstart.base.disk import FULL, full_disk
 from headstart.base.errors import HeadstartError, UsageError, one_line
+from headstart.base.interrupts import kept
 from headstart.cli.messages import PrintableStream, show
 
 DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
-SECONDS_TO_END = 1.5  # after Ctrl-C
-GOES_ON = "the same command continues where it stopped"
+SECONDS_TO_END = 1.0  # after Ctrl-C
 SUMMARIES = {
     "fit": "Fit a classifier on labelled photos, texts or recordings.",
     "predict": "Predict the class of each input, with its probability.",
@@ -52,7 +52,7 @@ class CommandGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise Interrupted("; ".join(getattr(error, "__notes__", [GOES_ON]))) from error
+            raise Interrupted(kept(error)) from error
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return name, command and its arguments, the command imported."""
@@ -109,7 +109,8 @@ def _end(code: int, message: str = "") -> NoReturn:
 def ending_within(seconds: float) -> Iterator[threading.Event]:
     """Let the process end so soon after Ctrl-C, whatever computes then: all that is written is whole at any instant.
 
-    A loop that holds Ctrl-C back, to save what it has learned, is not cut short. The event is to be set by whoever has
+    A loop that holds Ctrl-C back has as long to come to an end; once it ignores it, because it saves what it has
+    learned, it is not cut short. The event is to be set by whoever has
     said that the process was interrupted.
     """
     reported = threading.Event()
@@ -129,10 +130,12 @@ def ending_within(seconds: float) -> Iterator[threading.Event]:
 
 def _watch(reader: int, seconds: float, reported: threading.Event) -> None:
     while number := os.read(reader, 1):
-        if number[0] == signal.SIGINT and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if number[0] == signal.SIGINT:
             time.sleep(seconds)
+            while signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+                time.sleep(0.05)
             if not reported.is_set():
-                show(f"headstart: interrupted; {GOES_ON}", sys.stderr)
+                show(f"headstart: interrupted; {kept()}", sys.stderr)
             os._exit(INTERRUPTED)
     os.close(reader)
 
@@ -155,7 +158,7 @@ def _main(reported: threading.Event) -> NoReturn:
         _end(USAGE, f"headstart: {error.format_message()}")
     except (Interrupted, typer.Abort, KeyboardInterrupt) as error:
         reported.set()
-        _end(INTERRUPTED, f"headstart: interrupted; {str(error) or GOES_ON}")
+        _end(INTERRUPTED, f"headstart: interrupted; {str(error) or kept()}")
     except HeadstartError as error:
         _end(USAGE, f"headstart: {error}")
     except BrokenPipeError:

@@ -15,6 +15,7 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperArgument, TyperCommand
 
+from headstart.base.interrupts import GOES_ON, keeping, kept
 from headstart.base.progress import Progress, progress_for
 from headstart.cli.messages import show, show_json
 from headstart.run.folder import CHECKPOINTS, check_out, new_out
@@ -176,12 +177,16 @@ def run_command(
     check_out(out)
     if values.resume and not (out / CHECKPOINTS).is_dir():
         progress.say(f"No run was stopped in {out} after its first checkpoint: this one begins anew")
-    try:
-        run = work(values, progress)
-    except (KeyboardInterrupt, SystemExit):
-        if (out / CHECKPOINTS).is_dir() and not display.as_json:
-            show(f"Stopped. To continue, run the same command with --out {out}.", sys.stderr)
-        raise
+
+    def going_on() -> str:
+        return f"the same command with --out {out} {GOES_ON}" if (out / CHECKPOINTS).is_dir() else ""
+
+    with keeping(going_on):
+        try:
+            run = work(values, progress)
+        except SystemExit:
+            show(f"headstart: stopped; {kept()}", sys.stderr)
+            raise
     with progress.step("Writing the results"):
         paths = write(out, run)
     if display.as_json:

@@ -12,6 +12,7 @@ from typing import Any
 
 from headstart.base.disk import write_atomic
 from headstart.base.errors import UsageError
+from headstart.base.interrupts import keeping
 from headstart.base.progress import Progress
 from headstart.comparison.budget import Limits
 from headstart.comparison.experiment import Experiment
@@ -94,8 +95,9 @@ def run_compare(
     experiment = Experiment(
         prepared, options, clock=clock, trackers=trackers, limits=limits or Limits(), progress=progress
     )
-    experiment.run_untrained()
-    experiment.run_trained()
+    with keeping(experiment.outcomes.kept):
+        experiment.run_untrained()
+        experiment.run_trained()
     return build_comparison_result(experiment)
 
 

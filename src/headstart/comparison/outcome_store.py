@@ -56,6 +56,10 @@ class Outcomes:
             write_atomic(path, canonical_json(values))
         return values
 
+    def kept(self) -> str:
+        """Return how many outcomes are on disk, as a clause; empty where none is."""
+        return f"{len(self._outcomes):,} runs are kept" if self.folder is not None and self._outcomes else ""
+
     def get(self, arm: str, labels: str, seed: int) -> Outcome | None:
         """Return an outcome, or None where it is not there yet."""
         name = _name(arm, labels, seed)

@@ -15,6 +15,7 @@ from headstart.base.config import cores
 from headstart.base.disk import process_lock
 from headstart.base.errors import DataError
 from headstart.base.hashing import sha256_json
+from headstart.base.interrupts import keeping
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan
 from headstart.data.dataset import Dataset
@@ -76,13 +77,10 @@ def extract(
             work.digests = list(hashes)
         if name is not None:
             work.use_rows_of(name)
-        try:
+        with keeping(
+            lambda: f"{len(work.from_store) + work.misses:,} of {len(dataset):,} features are kept" if keep else ""
+        ):
             work.run(progress, workers or cores())
-        except KeyboardInterrupt as interrupt:
-            if keep:
-                kept = len(work.from_store) + work.misses
-                interrupt.add_note(f"{kept:,} of {len(dataset):,} features are kept; the same command goes on")
-            raise
         return work.result()
 
 

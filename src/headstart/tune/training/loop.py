@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from headstart.base.interrupts import keeping
 from headstart.base.memory import is_no_memory, keep_freed, reraise_out_of_memory, too_large
 from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress, Step
@@ -74,7 +75,7 @@ def train(
     run = _Run(
         task, recipe, budget, folder, run_identity, seconds_between_checkpoints, trackers, progress or Progress()
     )
-    with interruptible() as stop, tracking(trackers, {RUN: name, **run_identity}):
+    with interruptible() as stop, keeping(run.kept), tracking(trackers, {RUN: name, **run_identity}):
         if not run.restore():
             run.begin()
         total = run.state.planned * len(task.train.y)
@@ -84,7 +85,6 @@ def train(
                 run.epoch(step, stop)
                 step.total = run.state.planned * len(task.train.y)  # a budget may give another number of epochs
         if stop.requested() and not run.state.stop_reason:
-            run.save()
             stop.raise_()
     return run.result()
 
@@ -122,6 +122,7 @@ class _Run:
         self.class_weight_tensor = torch.tensor(self.class_weights, dtype=torch.float32, device=task.device)
         self.seconds_before_resume = 0.0
         self._clock = self._saved = time.monotonic()
+        self._kept = 0  # steps that the newest checkpoint holds
 
     def begin(self) -> None:
         """Evaluate the start, and plan as many epochs as the budget allows."""
@@ -150,6 +151,8 @@ class _Run:
                 step.advance(len(rows))
                 self._tick(learning=True)
                 if stop.requested():
+                    with stop.saving():
+                        self.save()
                     return
                 if self.budget is not None and state.seconds > self.budget:
                     state.stop_reason = state.stop_reason or "budget"
@@ -325,9 +328,14 @@ class _Run:
 
     def save(self) -> None:
         """Write a checkpoint, where there is a folder for it."""
-        self._saved = time.monotonic()
         if self.folder is not None:
             save_run(self.folder, self.task, self.state, self.tensors, identity=self.identity)
+            self._kept = self.state.step
+        self._saved = time.monotonic()
+
+    def kept(self) -> str:
+        """Return what a checkpoint holds, as a clause; empty where there is none."""
+        return f"{self._kept:,} steps are kept" if self._kept else ""
 
     def restore(self) -> bool:
         """Go back to the newest checkpoint; return False where there is none.

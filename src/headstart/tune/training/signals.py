@@ -30,6 +30,18 @@ class StopRequest:
         """Return whether a signal has come: then save, and leave."""
         return self._signal is not None
 
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Ignore the signals that are held back, so that what the block saves is not cut short."""
+        held_back = [number for number in SIGNALS if signal.getsignal(number) == self._request]
+        for number in held_back:
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            yield
+        finally:
+            for number in held_back:
+                signal.signal(number, self._request)
+
     def raise_(self) -> None:
         """Raise KeyboardInterrupt for SIGINT (Ctrl-C), Terminated for SIGTERM, and nothing where none has come."""
         if self._signal == signal.SIGTERM:
@@ -46,7 +58,8 @@ class StopRequest:
 def interruptible() -> Iterator[StopRequest]:
     """Hold Ctrl-C and SIGTERM back while the block runs, for the block to look at.
 
-    The first signal is kept; another one changes nothing, so that saving is never cut short. When the block ends of
+    The first signal is kept; another one changes nothing. Where the command line ends soon after Ctrl-C whatever
+    computes, it waits for what is saved inside `StopRequest.saving`. When the block ends of
     itself, a signal that it did not act on is raised after all. Outside the main thread, where Python delivers no
     signals, nothing is held back; nor is a signal that the process was started to ignore (`nohup`).
     """
