@@ -22,9 +22,11 @@ from headstart.testing import toy_photos
 
 SECONDS = 2.0  # asked: from Ctrl-C to the end of the process
 ORPHANS = 5.0  # seconds that a child may go on afterwards
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell, whose children ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 HEADSTART = [sys.executable, "-m", "headstart"]
 SMALL = ("--source", "arch:lenet5", "--weights", "none")
-NETWORK = ("--source", "timm:resnet50", "--weights", "none")  # steps of seconds, and half a minute of conversion
+NETWORK = ("--source", "timm:resnet50", "--weights", "none")  # whose conversion takes long, and its steps
 WORDS = ("--source", "packaged:wordllama")
 
 
@@ -81,7 +83,13 @@ def make(folder: Path) -> None:
     words = [f"w{number}" for number in range(3_000)]
     rows = (f"{' '.join(rng.choice(words, 12))},{rng.integers(40)}\n" for _ in range(12_000))
     (folder / "wide.csv").write_text("text,label\n" + "".join(rows))
-    for name, *arguments in (("predict", "few", "--out", "out"), ("choosing a head", "wide.csv", *WORDS)):
+    for name, *arguments in (
+        ("predict", "few", "--out", "out"),
+        ("choosing a head", "wide.csv", *WORDS),
+        ("tuning, long steps", "few", *NETWORK),
+        ("tuning, short steps", "few", *SMALL),
+        ("compare", "few"),
+    ):
         command = [*HEADSTART, "fit", "-q", *arguments]
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=_environment(folder, name))
     (folder / "out" / "bundle").rename(folder / "bundle")

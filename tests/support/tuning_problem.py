@@ -78,8 +78,8 @@ def _problem(folder: Path, source: Source, scanned: Scan, blocks: NDArray[np.flo
         source=source,
         layer=layer,
         head=head,
-        x_train=x[rows],
-        x_validation=x[np.array(validation)],
+        x=x,
+        row_of=np.arange(len(dataset)),
         c=len(dataset.classes),
         cache=folder / "cache",
     )

@@ -13,20 +13,22 @@ _notes: list[Callable[[], str]] = []
 def keeping(note: Callable[[], str]) -> Iterator[None]:
     """Let `note` say what is kept when Ctrl-C comes inside the block: one clause, or "" where nothing is yet.
 
-    A KeyboardInterrupt that leaves the block takes the clause along as a note (`__notes__`).
+    What is raised out of the block takes the clause along as a note (`__notes__`): KeyboardInterrupt, or what a library
+    makes of it.
     """
     _notes.append(note)
     try:
         yield
-    except KeyboardInterrupt as interrupt:
-        interrupt.add_note(note())
+    except BaseException as error:
+        if text := note():
+            error.add_note(text)
         raise
     finally:
         _notes.remove(note)
 
 
-def kept(interrupt: BaseException | None = None) -> str:
+def kept(error: BaseException | None = None) -> str:
     """Return what is kept and how to go on: what an exception took along, or, without one, what is kept right now."""
-    clauses: Sequence[str] = getattr(interrupt, "__notes__", ()) if interrupt else [note() for note in _notes[::-1]]
+    clauses: Sequence[str] = getattr(error, "__notes__", ()) if error else [note() for note in _notes[::-1]]
     text = "; ".join(filter(None, clauses))
     return text if text.endswith(GOES_ON) else "; ".join(filter(None, [text, f"the same command {GOES_ON}"]))

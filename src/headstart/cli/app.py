@@ -99,81 +99,96 @@ def _start(
         raise typer.Exit(USAGE)
 
 
-def _end(code: int, message: str = "") -> NoReturn:
-    if message:
-        show(one_line(message, limit=2000), sys.stderr)
-    sys.exit(code)
+class CtrlC:
+    """Whether Ctrl-C has come, and whether its user has read so."""
+
+    def __init__(self) -> None:
+        self.came, self.reported = threading.Event(), threading.Event()
 
 
 @contextmanager
-def ending_within(seconds: float) -> Iterator[threading.Event]:
+def ending_within(seconds: float) -> Iterator[CtrlC]:
     """Let the process end so soon after Ctrl-C, whatever computes then: all that is written is whole at any instant.
 
     A loop that holds Ctrl-C back has as long to come to an end; once it ignores it, because it saves what it has
-    learned, it is not cut short. The event is to be set by whoever has
-    said that the process was interrupted.
+    learned, it is not cut short.
     """
-    reported = threading.Event()
+    ctrl_c = CtrlC()
     if threading.current_thread() is not threading.main_thread():
-        yield reported
+        yield ctrl_c
         return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    threading.Thread(target=_watch, args=(reader, seconds, reported), daemon=True).start()
+    threading.Thread(target=_watch, args=(reader, seconds, ctrl_c), daemon=True).start()
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
-        yield reported
+        yield ctrl_c
     finally:
         signal.set_wakeup_fd(before)
         os.close(writer)
 
 
-def _watch(reader: int, seconds: float, reported: threading.Event) -> None:
+def _watch(reader: int, seconds: float, ctrl_c: CtrlC) -> None:
     while number := os.read(reader, 1):
         if number[0] == signal.SIGINT:
+            ctrl_c.came.set()
             time.sleep(seconds)
             while signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
                 time.sleep(0.05)
-            if not reported.is_set():
-                show(f"headstart: interrupted; {kept()}", sys.stderr)
-            os._exit(INTERRUPTED)
+            _end_interrupted(ctrl_c, kept())
     os.close(reader)
+
+
+def _end_interrupted(ctrl_c: CtrlC, text: str) -> NoReturn:
+    """Say once what is kept, and end: Python itself would wait for its threads, or die of the signal after all."""
+    if not ctrl_c.reported.is_set():
+        ctrl_c.reported.set()
+        show(f"headstart: interrupted; {text}", sys.stderr)
+    os._exit(INTERRUPTED)
 
 
 def main() -> None:
     """Run the command line: exit code 0 done, 2 the user can mend it, 1 a bug, 130 interrupted."""
     sys.stdout, sys.stderr = PrintableStream(sys.stdout), PrintableStream(sys.stderr)
-    with ending_within(SECONDS_TO_END) as reported:
-        _main(reported)
+    with ending_within(SECONDS_TO_END) as ctrl_c:
+        try:
+            code, message = _outcome()
+        except (Interrupted, KeyboardInterrupt) as error:
+            _end_interrupted(ctrl_c, str(error) or kept(error))
+        except Exception as error:
+            if not ctrl_c.came.is_set():
+                raise
+            _end_interrupted(ctrl_c, kept(error))  # a library made another error of it, as an import does
+        if code and ctrl_c.came.is_set():
+            _end_interrupted(ctrl_c, kept())
+    if message:
+        show(one_line(f"headstart: {message}", limit=2000), sys.stderr)  # type: ignore[arg-type]
+    sys.exit(code)
 
 
-def _main(reported: threading.Event) -> NoReturn:
+def _outcome() -> tuple[int, str]:
+    """Return the exit code of the command, and the line that says why it is not 0."""
     try:
         if "" in sys.argv[1:]:
             raise UsageError("every argument must hold something", "''", "give a value, or leave it out")
         code = app(standalone_mode=False) or DONE
         sys.stdout.flush()
-        _end(code)
+        return code, ""
     except typer.TyperException as error:
-        _end(USAGE, f"headstart: {error.format_message()}")
-    except (Interrupted, typer.Abort, KeyboardInterrupt) as error:
-        reported.set()
-        _end(INTERRUPTED, f"headstart: interrupted; {str(error) or kept()}")
+        return USAGE, error.format_message()
     except HeadstartError as error:
-        _end(USAGE, f"headstart: {error}")
+        return USAGE, str(error)
     except BrokenPipeError:
         _end_output()
-        _end(DONE)
+        return DONE, ""
     except OSError as error:
         if error.errno not in FULL:
             raise
         _end_output()
         if error.filename:
-            _end(USAGE, f"headstart: {full_disk(error, Path(error.filename))}")
-        _end(
-            USAGE,
-            f"headstart: what is printed must be written; found {error.strerror}; free some space, and run it again",
-        )
+            return USAGE, str(full_disk(error, Path(error.filename)))
+        reason = f"what is printed must be written; found {error.strerror}; free some space, and run it again"
+        return USAGE, reason
 
 
 def _end_output() -> None:

@@ -17,6 +17,7 @@ from headstart.base.progress import Progress
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.split import hold_out
+from headstart.engines.base import Block
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract_again
 from headstart.features.features import Features
@@ -282,35 +283,44 @@ def tuning_problem(prepared: PreparedData, source: Source) -> TuningProblem:
     from headstart.tune.problem import TuningProblem
 
     parts, dataset = prepared.parts, prepared.scan.dataset
-    layer = trained_layer(source)
-    features = _features(prepared, source, layer)
+    layer, learned = trained_layer(source), prepared.distinct(parts.train)
+    x, blocks, row_of = _features(prepared, source, layer)
+    y = prepared.labels(learned.positions)
+    ids = tuple(dataset.examples[position].id for position in learned.positions)
+    features = Features(x[row_of[list(learned.positions)]], y, ids, dataset.classes, blocks, "")
     return TuningProblem(
         dataset=dataset,
         keys=prepared.scan.hashes,
         train_positions=parts.train,
         validation_positions=parts.test,
-        y_train=features.y,
+        y_train=prepared.labels(parts.train),
         y_validation=prepared.labels(parts.test),
         source=source,
         layer=layer,
-        head=fit_ridge(features, groups=prepared.groups(parts.train)),
-        x_train=features.x,
-        x_validation=features.x[:0],  # the network itself computes the scores of the test examples
+        head=fit_ridge(features, groups=prepared.groups(learned.positions), counts=learned.counts),
+        x=x,
+        row_of=row_of,
         c=len(dataset.classes),
         cache=cache_dir(),
     )
 
 
-def _features(prepared: PreparedData, source: Source, layer: str) -> Features:
-    """Return features of the labelled examples: those at hand for the source as it is, else computed and not kept."""
-    train = prepared.parts.train
+def _features(
+    prepared: PreparedData, source: Source, layer: str
+) -> tuple[NDArray[np.float32], tuple[Block, ...], NDArray[np.intp]]:
+    """Return features (k, d) at a layer, their blocks, and the row of each example of the data set.
+
+    They are those at hand for the source as it is, else those of the labelled examples, computed and not kept; the row
+    of any other example is then -1.
+    """
     if source is prepared.source:
-        return prepared.features(layer, train)
+        extraction = prepared.extraction
+        return *select(extraction.x, extraction.blocks, layer), extraction.row_of
+    train = prepared.parts.train
     extraction = extract_again(prepared.scan, train, source.at(layer), cache=cache_dir(), engine="torch", keep=False)
-    x, blocks = select(extraction.x_of_all, extraction.blocks, layer)
-    dataset = extraction.scan.dataset
-    ids = tuple(example.id for example in dataset.examples)
-    return Features(x, prepared.labels(train), ids, dataset.classes, blocks, extraction.made_by)
+    row_of = np.full(len(prepared.scan.dataset), -1, np.intp)
+    row_of[list(train)] = extraction.row_of
+    return *select(extraction.x, extraction.blocks, layer), row_of
 
 
 def _decode_all(decoded_cache: DecodedCache, problem: TuningProblem, progress: Progress) -> None:
@@ -319,8 +329,7 @@ def _decode_all(decoded_cache: DecodedCache, problem: TuningProblem, progress: P
 
     dataset, preprocessing = problem.dataset, problem.source.preprocessing
     if isinstance(preprocessing, Preprocessing):
-        positions = range(len(dataset))
-        decoded_pictures(decoded_cache, dataset, positions, preprocessing, cache=problem.cache, progress=progress)
+        decoded_pictures(decoded_cache, problem, range(len(dataset)), preprocessing, progress=progress)
 
 
 def horizontal_flip_keeps_labels(prepared: PreparedData, source: Source) -> bool:
@@ -334,8 +343,8 @@ def horizontal_flip_keeps_labels(prepared: PreparedData, source: Source) -> bool
     if not validation:
         return False
     problem = tuning_problem(replace(prepared, parts=replace(parts, train=train, test=validation)), source)
-    features = prepared.features(problem.layer, validation)
-    return flip_keeps_labels(replace(problem, x_validation=features.x), torch.device("cpu"))
+    x, _ = select(prepared.extraction.x, prepared.extraction.blocks, problem.layer)
+    return flip_keeps_labels(replace(problem, x=x, row_of=prepared.extraction.row_of), torch.device("cpu"))
 
 
 def random_network(prepared: PreparedData, *, seed: int) -> Source:

@@ -53,8 +53,9 @@ def tuned_predictor(
     problem = problem_of(layers.chosen, fitted.choice.head)
     pooled = None
     if layers.chosen == JOINED and POOL in layers.errors:  # where nobody asked for it
-        train = prepared.parts.train
-        pooled = problem_of(POOL, fit_ridge(prepared.features(POOL, train), groups=prepared.groups(train)))
+        train = prepared.distinct(prepared.parts.train)
+        features, groups = prepared.features(POOL, train.positions), prepared.groups(train.positions)
+        pooled = problem_of(POOL, fit_ridge(features, groups=groups, counts=train.counts))
     tuning = tune(
         problem,
         settings,
@@ -96,6 +97,7 @@ def _problem(
     from headstart.tune.problem import TuningProblem
 
     train, validation, held_out = division
+    x, _ = select(prepared.extraction.x, prepared.extraction.blocks, layer)
     return TuningProblem(
         dataset=prepared.scan.dataset,
         keys=prepared.scan.hashes,
@@ -106,8 +108,8 @@ def _problem(
         source=network,
         layer=layer,
         head=head,
-        x_train=prepared.features(layer, train).x,
-        x_validation=prepared.features(layer, validation).x,
+        x=x,
+        row_of=prepared.extraction.row_of,
         c=len(prepared.scan.dataset.classes),
         cache=cache_dir(),
         held_out=held_out,
@@ -132,10 +134,11 @@ def _kept_predictor(
     extraction = extract_again(
         prepared.scan, test, tuning.source, cache=cache_dir(), engine=prepared.engine, progress=progress
     )
-    x, blocks = select(extraction.x_of_all, extraction.blocks, tuning.layer)
-    scores = head.scores(x)
+    x, blocks = select(extraction.x, extraction.blocks, tuning.layer)
+    scores = head.scores(x)[extraction.row_of]
     if text_head is not None:
-        scores = scores + text_head.scores(texts_at(dataset, test))
+        tested = prepared.distinct(test)
+        scores = scores + text_head.scores(texts_at(dataset, tested.positions))[tested.row_of]
     probabilities, y = softmax(scores / np.float32(head.temperature)), prepared.labels(test)
     correct, frozen_correct = (each.argmax(axis=1) == y for each in (probabilities, frozen.probabilities))
     summary["test"] |= {

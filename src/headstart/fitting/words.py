@@ -15,8 +15,8 @@ from headstart.data.text import texts_at
 from headstart.engines.base import as_tokens
 from headstart.features.features import Extraction
 from headstart.features.modality import TextSummary
-from headstart.heads.linear import LinearHead
-from headstart.heads.select import HeadChoice, refit
+from headstart.heads.linear import LinearHead, softmax
+from headstart.heads.select import HeadChoice
 from headstart.heads.stacking import Stacking, fit_stacking, stack_heads, stacked_log_loss
 from headstart.heads.tfidf import TOKEN, TfidfChoice, TfidfHead, choose_tfidf
 from headstart.judge.report.fit_page import CandidateRow, ClassWords
@@ -205,8 +205,8 @@ def stack_after_tuning(
     stacked = stacked_if_better(
         head, text_baseline.choice.head, fit_stacking(probabilities, words, problem.y_validation, weights)
     )
-    frozen_head = refit(problem.x_train, problem.y_train, problem.c, like=problem.head)
-    source = frozen_head.predict_proba(problem.x_validation)
+    frozen_head = problem.refitted()
+    source = softmax(problem.validation_scores(frozen_head) / np.float32(frozen_head.temperature))
     frozen_loss = stacked_log_loss(frozen.shares, source, words, problem.y_validation, weights)
     return TunedStackedHead(stacked.head, stacked.text_head, stacked.stacking, frozen_loss)
 

@@ -61,6 +61,22 @@ def label_folds(
     return LabelledFolds(present, y, weights, ids, fold_of, counts)
 
 
+def distinct_pairs(
+    contents: NDArray[np.integer], y: NDArray[np.int64], c: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
+    """Return the distinct pairs of content and class among n examples, in the order of their contents.
+
+    Contents are numbers >= 0 of shape (n,), `y` class ids in 0..c-1.
+
+    Returns:
+        Of the m pairs the first example, intp of shape (m,); the pair of each example, intp of shape (n,); and of how
+        many examples each is, int64 of shape (m,).
+    """
+    pairs = contents.astype(np.int64) * c + y
+    _, first, pair_of, counts = np.unique(pairs, return_index=True, return_inverse=True, return_counts=True)
+    return first, pair_of, counts
+
+
 def weighted_mean(values: NDArray[np.floating], weights: NDArray[np.float64]) -> tuple[float, float]:
     """Return the mean of `values` (n,), each counting as `weights` (n,) says, and its standard error."""
     mean = float(weights @ values / weights.sum())

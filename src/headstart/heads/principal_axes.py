@@ -55,17 +55,25 @@ def column_scale(x: NDArray[np.floating], counts: NDArray[np.int64] | None = Non
     constant, up to rounding, gets 0: encoders of texts have such. Each row counts as often as `counts` (n,) says.
     """
     d = x.shape[1]
-    counts = np.ones(len(x), np.int64) if counts is None else counts
-    n = counts.sum()
-    mean = sum((counts[rows] @ x[rows] for rows in block_slices(len(x))), start=np.zeros(d)) / n
-    spread = np.zeros(d)
-    for rows in block_slices(len(x)):
-        spread += counts[rows] @ np.square(x[rows] - mean)
-    deviation = np.sqrt(spread / n)
+    mean, deviation = mean_and_deviation(x, counts)
     varies = (deviation > MIN_RELATIVE_DEVIATION * np.abs(mean)) & (
         deviation > MIN_SHARE_OF_WIDEST * deviation.max(initial=0)
     )
     return np.asarray(np.divide(1 / np.sqrt(d), deviation, out=np.zeros(d), where=varies))
+
+
+def mean_and_deviation(
+    x: NDArray[np.floating], counts: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each column of `x` (n, d), float64 of shape (d,).
+
+    Each row counts as often as `counts` (n,) says; None for once.
+    """
+    counts = np.ones(len(x), np.int64) if counts is None else counts
+    n, zero = counts.sum(), np.zeros(x.shape[1])
+    mean = sum((counts[rows] @ x[rows] for rows in block_slices(len(x))), start=zero) / n
+    spread = sum((counts[rows] @ np.square(x[rows] - mean) for rows in block_slices(len(x))), start=zero)
+    return mean, np.sqrt(spread / n)
 
 
 def principal_rows(x: NDArray[np.floating], weights: NDArray[np.float64], scale: NDArray[np.float64]) -> PrincipalRows:

@@ -217,9 +217,19 @@ def fit_logistic(
     return _fit_on_all_rows(task, cross_validate(task, "logistic", penalties), c)
 
 
-def refit(x: NDArray[np.floating], y: NDArray[np.int64], c: int, *, like: LinearHead) -> LinearHead:
-    """Return a head of the kind, penalty and temperature of `like`, fitted on other rows; errors as in `fit_ridge`."""
-    return _fit_on_all_rows(cross_validation_task(x, y, c, seed=0, folds=2), like, c)
+def refit(
+    x: NDArray[np.floating],
+    y: NDArray[np.int64],
+    c: int,
+    *,
+    like: LinearHead,
+    counts: NDArray[np.int64] | None = None,
+) -> LinearHead:
+    """Return a head of the kind, penalty and temperature of `like`, fitted on other rows.
+
+    Counts are as in `choose_head`, errors as in `fit_ridge`.
+    """
+    return _fit_on_all_rows(cross_validation_task(x, y, c, seed=0, folds=2, counts=counts), like, c)
 
 
 def affordable_kinds(

@@ -22,6 +22,7 @@ from headstart.features.extract import extract
 from headstart.features.features import Extraction, Features
 from headstart.features.modality import TextSummary
 from headstart.features.relatives import offered_groups, with_relatives
+from headstart.heads.folds import distinct_pairs
 from headstart.heads.linear import LinearHead
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
@@ -71,8 +72,7 @@ class PreparedData:
 
     def distinct(self, part: tuple[int, ...]) -> DistinctExamples:
         """Return one part without its copies, in the order of the data set where there are none."""
-        pairs = self._rows(part) * len(self.scan.dataset.classes) + self.labels(part)
-        _, first, row_of, counts = np.unique(pairs, return_index=True, return_inverse=True, return_counts=True)
+        first, row_of, counts = distinct_pairs(self._rows(part), self.labels(part), len(self.scan.dataset.classes))
         return DistinctExamples(tuple(part[at] for at in first), counts, row_of)
 
     def groups(self, positions: tuple[int, ...]) -> list[str] | None:

@@ -38,13 +38,14 @@ def flip_keeps_labels(problem: TuningProblem, device: torch.device) -> bool:
     validation = problem.validation_positions
     positions = validation[:: max(1, len(validation) // MAX_FLIPPED)][:MAX_FLIPPED]
     rows = np.searchsorted(validation, positions)
+    x, y, counts = problem.distinct_train()
     preprocessing = problem.source.preprocessing
     assert isinstance(preprocessing, Preprocessing)
     pictures = decode_rows(problem.dataset, positions, preprocessing, cache=problem.cache, progress=Progress())
-    head = refit(problem.x_train, problem.y_train, problem.c, like=problem.head)
+    head = refit(x, y, problem.c, like=problem.head, counts=counts)
     body = copy.deepcopy(problem.source.module()).eval()
     classifier = (
-        Classifier(PictureReader(body, preprocessing, problem.taps), head, problem.x_train)
+        Classifier(PictureReader(body, preprocessing, problem.taps), head, x, counts)
         .to(device)
         .to(memory_format=torch.channels_last)
     )
@@ -55,7 +56,7 @@ def flip_keeps_labels(problem: TuningProblem, device: torch.device) -> bool:
             flipped = torch.from_numpy(np.ascontiguousarray(batch[:, :, ::-1])).to(device)
             predicted.append(classifier(flipped).argmax(dim=1).cpu().numpy())
     y = problem.y_validation[rows]
-    accuracy = (head.scores(problem.x_validation[rows]).argmax(axis=1) == y).mean()
+    accuracy = (head.scores(problem.features(positions)).argmax(axis=1) == y).mean()
     flipped_accuracy = (np.concatenate(predicted) == y).mean()
     return bool(accuracy >= MIN_FROZEN_ACCURACY and flipped_accuracy >= accuracy - MAX_ACCURACY_LOSS)
 
@@ -69,7 +70,7 @@ def class_names_help(problem: TuningProblem, device: torch.device, *, seed: int)
     if problem.dataset.kind != "text":
         return False
     everything = problem.without_validation()
-    x, y, c = everything.x_train, everything.y_train, everything.c
+    x, y, c = everything.features(everything.train_positions), everything.y_train, everything.c
     names, classes = _name_features(problem, device), np.arange(c)
     groups, keys = content_groups(x, None)
     folds = assign_folds(y, groups, keys, folds=FOLDS, seed=seed)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.heads.folds import distinct_pairs
 from headstart.heads.linear import LinearHead
+from headstart.heads.select import refit
 from headstart.sources.base import Source
 from headstart.sources.layers import JOINED, Tap
 from headstart.tune.network.param_groups import LAYER_DECAY
@@ -31,8 +33,8 @@ class TuningProblem:
     source: Source
     layer: str  # the layer that the features are taken at
     head: LinearHead  # the kind, penalty and temperature that were chosen
-    x_train: NDArray[np.float32]  # features, of shape (n, d), at the source's own input size
-    x_validation: NDArray[np.float32]  # of shape (m, d)
+    x: NDArray[np.float32]  # features of shape (k, d), at the source's own input size, one row for each content
+    row_of: NDArray[np.intp]  # the row of each example of `dataset`; -1 for one that neither learns nor evaluates
     c: int  # number of classes
     cache: Path  # folder for arrays that do not fit into memory
     held_out: bool = False  # whether validation is of the training part, so that the final model may learn from it
@@ -45,8 +47,6 @@ class TuningProblem:
             validation_positions=(),
             y_train=np.concatenate([self.y_train, self.y_validation]),
             y_validation=self.y_validation[:0],
-            x_train=np.concatenate([self.x_train, self.x_validation]),
-            x_validation=self.x_validation[:0],
         )
 
     def with_validation(self, positions: Sequence[int]) -> TuningProblem:
@@ -59,9 +59,26 @@ class TuningProblem:
             validation_positions=tuple(position for position in everything.train_positions if position in validation),
             y_train=everything.y_train[~rows],
             y_validation=everything.y_train[rows],
-            x_train=everything.x_train[~rows],
-            x_validation=everything.x_train[rows],
         )
+
+    def features(self, positions: Sequence[int]) -> NDArray[np.float32]:
+        """Return the features of some examples, float32 of shape (len(positions), d)."""
+        return self.x[self.row_of[np.asarray(positions, dtype=np.intp)]]
+
+    def distinct_train(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the distinct pairs of features and class id to learn from, and how many examples each stands for."""
+        first, _, counts = distinct_pairs(self.row_of[np.array(self.train_positions)], self.y_train, self.c)
+        return self.features([self.train_positions[at] for at in first]), self.y_train[first], counts
+
+    def refitted(self) -> LinearHead:
+        """Return the head with its kind, penalty and temperature, fitted on the examples to learn from."""
+        x, y, counts = self.distinct_train()
+        return refit(x, y, self.c, like=self.head, counts=counts)
+
+    def validation_scores(self, head: LinearHead) -> NDArray[np.float32]:
+        """Return the scores that a head on the frozen features gives the validation examples, of shape (m, c)."""
+        rows, back = np.unique(self.row_of[np.array(self.validation_positions, np.intp)], return_inverse=True)
+        return head.scores(self.x[rows])[back]
 
     @property
     def taps(self) -> tuple[Tap, ...]:

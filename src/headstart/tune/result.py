@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from headstart.heads.folds import class_weights
 from headstart.heads.linear import LinearHead, fit_temperature, log_losses
-from headstart.heads.select import refit
 from headstart.judge.intervals import Interval, paired_difference
 from headstart.sources.base import Source
 from headstart.tune.problem import TuningProblem
@@ -50,8 +49,7 @@ def evaluate(problem: TuningProblem, scores: NDArray[np.float32]) -> Evaluation:
 
 def evaluate_frozen(problem: TuningProblem) -> Evaluation:
     """Return how the chosen head does on frozen features, fitted on the training examples alone."""
-    head = refit(problem.x_train, problem.y_train, problem.c, like=problem.head)
-    return evaluate(problem, head.scores(problem.x_validation))
+    return evaluate(problem, problem.validation_scores(problem.refitted()))
 
 
 def pooled(evaluations: Sequence[Evaluation]) -> Evaluation:

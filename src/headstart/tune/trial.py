@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from headstart.base.progress import Progress
+from headstart.heads.folds import distinct_pairs
 from headstart.heads.select import refit
 from headstart.sources.base import Source
 from headstart.sources.layers import select
@@ -158,24 +159,30 @@ class TuningTrial:
     def _build_classifier(self) -> Classifier:
         """Return the classifier with the head that it starts from."""
         problem = self.problem
-        x, y = (problem.x_train, problem.y_train) if self.pipeline.has_own_size else self.train_features()
-        head = refit(x, y, problem.c, like=problem.head)
-        return Classifier(self.reader, head, x).to(self.device)
+        x, y, counts = problem.distinct_train() if self.pipeline.has_own_size else self.train_features()
+        head = refit(x, y, problem.c, like=problem.head, counts=counts)
+        return Classifier(self.reader, head, x, counts).to(self.device)
 
-    def train_features(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return features, as the body gives them now, of the training examples without augmentation; and class ids."""
+    def train_features(self) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+        """Return features, as the body gives them now, of the training examples without augmentation; and class ids.
+
+        Each distinct pair of both stands once; the third array says how many examples it stands for.
+        """
         self.body.eval()
         activations = self._activations if self.pipeline.plain else None
         examples, _ = activations or self.pipeline.examples(plain=True)
         layer = tuple(tap.block for tap in self.reader.taps)
-        features = np.empty((len(examples.y), sum(block.width for block in layer)), dtype=np.float32)
+        contents, content_of = np.unique(self.pipeline.first_of[0], return_inverse=True)
+        features = np.empty((len(contents), sum(block.width for block in layer)), dtype=np.float32)
         batches, _ = self.pipeline.batches()
         with torch.inference_mode(), precision(self.device):
             for rows in batches:
                 inputs = self._to_device(examples.inputs(rows, epoch=0))
                 blocks = self._blocks(*inputs) if activations else self.reader.blocks(inputs, {})
-                features[rows] = torch.cat([block.float() for block in blocks], 1).cpu().numpy()
-        return select(features, layer, "+".join(block.name for block in layer))[0], examples.y
+                features[content_of[rows]] = torch.cat([block.float() for block in blocks], 1).cpu().numpy()
+        x, _ = select(features, layer, "+".join(block.name for block in layer))
+        first, _, counts = distinct_pairs(content_of, examples.y, self.problem.c)
+        return x[content_of[first]], examples.y[first], counts
 
     def _find_prefix(self, ran: Mapping[str, Span], blank: Inputs) -> FrozenPrefix | None:
         """Return the frozen prefix, or None where nothing is frozen, or its activations cannot be cached."""
@@ -224,6 +231,7 @@ class TuningTrial:
             statistics=statistics,
             device=self.device,
             validation_batches=self.pipeline.batches()[1],
+            validation_first_of=self.pipeline.first_of[1],
             objective=(
                 Objective(self._unit_features, contrastive_loss, self.refit_head) if config.contrastive else None
             ),
@@ -243,7 +251,8 @@ class TuningTrial:
 
     def refit_head(self) -> None:
         """Fit the head again on the features as the body gives them now."""
-        self.classifier.set_head(refit(*self.train_features(), self.problem.c, like=self.problem.head))
+        x, y, counts = self.train_features()
+        self.classifier.set_head(refit(x, y, self.problem.c, like=self.problem.head, counts=counts))
 
     def set_training(self, *, training: bool) -> None:
         """Put the modules that learn in training mode, or all of them in inference mode."""
@@ -260,7 +269,7 @@ class TuningTrial:
         folder = None if place_for(size, self.problem.cache) == "memory" else self.problem.cache / "tuning"
         place = "in memory" if folder is None else f"in {folder}"
         caches = self.pipeline.activation_caches(prefix.shapes, folder)
-        count = sum(len(cache.y) * cache.views for cache in caches)
+        count = sum(len(cache.firsts) * cache.views for cache in caches)
         self.progress.say(f"Keeping {count:,} activations ({size / 1e6:,.0f} MB) {place}: epochs run only what learns")
         with self.progress.step("Computing what never learns", count, f"{self.problem.dataset.kind}s") as step:
             for examples, cache in zip(self.pipeline.examples(), caches, strict=True):

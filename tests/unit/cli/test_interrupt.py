@@ -9,10 +9,11 @@ import pytest
 
 STUCK = """
 import hashlib, threading
+from headstart.base.interrupts import keeping
 from headstart.cli.app import ending_within
 def work():
     hashlib.pbkdf2_hmac("sha256", b"x", b"y", 10**9)
-with ending_within(0.2):
+with ending_within(0.2), keeping(lambda: "3 of 9 are kept"):
     {start}
     print("ready", flush=True)
     {work}
@@ -34,4 +35,47 @@ def test_what_cannot_be_interrupted_is_ended__DSK_11(start: str, work: str) -> N
         finally:
             process.kill()
         assert process.stderr is not None
-        assert b"interrupted; the same command continues where it stopped" in process.stderr.read()
+        kept = "" if "Event" in work else "3 of 9 are kept; "  # the one waits inside the block, the other has left it
+        assert f"headstart: interrupted; {kept}the same command goes on\n".encode() in process.stderr.read()
+
+
+COMMAND = """
+import signal, sys, types
+import typer
+from headstart.base.interrupts import keeping
+from headstart.cli import app as cli
+
+def work() -> None:
+    with keeping(lambda: "3 of 9 are kept"):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            {then}
+
+own = typer.Typer()
+own.command("work")(work)
+module = types.ModuleType("headstart.cli.work")
+module.command = typer.main.get_command(own)
+sys.modules["headstart.cli.work"] = module
+cli.SUMMARIES["work"] = "Work until a signal comes."
+sys.argv = ["headstart", "work"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [
+        ("raise", 130),
+        ("raise ImportError('initialization failed')", 130),
+        ("exec('raise error')", 130),  # after which Python itself would die of the signal, not end with a code
+        ("pass", 0),
+    ],
+)
+def test_what_a_library_makes_of_ctrl_c_is_an_interruption__DSK_11(then: str, code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND.format(then=then)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (code, int(code > 0)), done.stderr
+    if code:
+        assert done.stderr == "headstart: interrupted; 3 of 9 are kept; the same command goes on\n"

@@ -465,7 +465,7 @@ def test_ctrl_c_says_how_many_features_are_kept__DSK_11(photos: Path, extracted:
     engine.run = once  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt) as interrupt:
         extracted(photos)
-    assert interrupt.value.__notes__ == ["32 of 60 features are kept; the same command goes on"]
+    assert interrupt.value.__notes__ == ["32 of 60 features are kept"]
     engine.run = run  # type: ignore[method-assign]
     again = extracted(photos)
     assert (again.hits, again.misses) == (32, 28)

@@ -13,7 +13,7 @@ from toy_texts import write_csv
 import headstart as hs
 from headstart.fitting.words import TextBaseline, TunedStackedHead, stack_after_tuning
 from headstart.heads.linear import LinearHead
-from headstart.heads.select import choose_head
+from headstart.heads.select import choose_head, refit
 from headstart.heads.stacking import Stacking
 from headstart.heads.tfidf import choose_tfidf
 from headstart.run.prepare import DistinctExamples
@@ -79,12 +79,9 @@ def stacked(
     problem: Any = SimpleNamespace(
         held_out=held_out,
         validation_positions=tuple(np.flatnonzero(evaluate)),
-        y_train=Y[learn],
         y_validation=Y[evaluate],
-        x_train=frozen_x[learn],
-        x_validation=frozen_x[evaluate],
-        c=2,
-        head=frozen,
+        refitted=lambda: refit(frozen_x[learn], Y[learn], 2, like=frozen),
+        validation_scores=lambda head: head.scores(frozen_x[evaluate]),
     )
     prepared: Any = SimpleNamespace(
         parts=SimpleNamespace(train=tuple(range(N))),

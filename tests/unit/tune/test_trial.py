@@ -248,7 +248,7 @@ def test_what_judges_is_scored_as_the_network_stands_and_chooses_nothing(tmp_pat
     )
     assert [(epoch, last) for epoch, last, _ in told] == [(0, False), (1, False), (2, True)]
     assert trial.cached == (mode == "last:1")
-    np.testing.assert_allclose(told[0][2].argmax(axis=1), where.head.scores(where.x_validation).argmax(axis=1))
+    np.testing.assert_allclose(told[0][2].argmax(axis=1), where.validation_scores(where.head).argmax(axis=1))
     assert not np.allclose(told[0][2], told[2][2])
 
 

@@ -146,7 +146,7 @@ def test_activations_that_do_not_fit_in_memory_lie_on_disk(
 def test_the_network_begins_as_the_head_on_the_features(tmp_path: Path, encoder: Any) -> None:
     for layer in ("pool", "joined"):
         trial = trial_of(tmp_path / layer, encoder(), TrialConfig("all"), layer=layer)
-        wanted = trial.classifier.start.scores(trial.problem.x_validation) / trial.classifier.start.temperature
+        wanted = trial.problem.validation_scores(trial.classifier.start) / trial.classifier.start.temperature
         np.testing.assert_allclose(trial.validation_scores(), wanted, atol=2e-3 * wanted.std())
 
 
@@ -154,7 +154,7 @@ def test_texts_in_pieces_are_tuned_whole_and_that_is_said(tmp_path: Path, encode
     source = encoder(long="chunks")
     object.__setattr__(source.preprocessing, "limit", 8)
     trial = trial_of(tmp_path, source, TrialConfig("last:1", recipe=QUICK))
-    wanted = trial.classifier.start.scores(trial.problem.x_validation) / trial.classifier.start.temperature
+    wanted = trial.problem.validation_scores(trial.classifier.start) / trial.classifier.start.temperature
     np.testing.assert_allclose(trial.validation_scores(), wanted, atol=2e-3 * wanted.std())
     trial.run(budget=None, folder=None, identity={})
     assert not trial.cached and "long texts are read in pieces" in trial.notes[0]

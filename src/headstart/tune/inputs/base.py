@@ -22,13 +22,14 @@ from headstart.tune.training.task import Examples
 BATCH = 32
 
 DecodedCache = dict[Any, Any]
-"""Decoded examples by their positions, shared between trials."""
+"""Decoded examples by their content, shared between trials."""
 
 
 class ActivationCache:
-    """The activations of the frozen prefix, of so many shapes an example, for several augmented views of each.
+    """The activations of the frozen prefix, of so many shapes a content, for several augmented views of each.
 
-    Rows in one of the `batches` are computed together. Without `folder` everything is in memory.
+    Rows in one of the `batches` are computed together, and hold the first example of each content; those of any other
+    are those of the first, `first_of` (n,). Without `folder` everything is in memory.
     """
 
     def __init__(
@@ -37,21 +38,26 @@ class ActivationCache:
         examples: Examples,
         batches: Sequence[NDArray[np.intp]],
         *,
+        first_of: NDArray[np.intp],
         views: int,
         folder: Path | None,
     ) -> None:
         self.y, self.batches, self.views = examples.y, batches, views
         self.lengths: NDArray[np.int64] = getattr(examples, "lengths", np.ones(len(self.y), np.int64))
+        self.firsts, self._content_of = np.unique(first_of, return_inverse=True)
         self.parts = [self._part(number, tuple(shape), folder) for number, shape in enumerate(shapes)]
 
     def _part(self, number: int, shape: tuple[int, ...], folder: Path | None) -> Any:
-        return Rows(len(self.y) * self.views, shape, np.float32, folder)
+        return Rows(len(self.firsts) * self.views, shape, np.float32, folder)
 
     def fill(self, rows: NDArray[np.intp], activations: Sequence[Tensor], *, view: int) -> None:
         """Store the activations of the examples `rows` in one view."""
         for part, tensor in zip(self.parts, activations, strict=True):
-            for row, value in zip(rows, tensor.float().cpu().numpy(), strict=True):
-                part[int(row) + view * len(self.y)] = value
+            for row, value in zip(self._rows(rows, view), tensor.float().cpu().numpy(), strict=True):
+                part[int(row)] = value
+
+    def _rows(self, rows: NDArray[np.intp], view: int) -> NDArray[np.intp]:
+        return self._content_of[rows] + view * len(self.firsts)
 
     def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch."""
@@ -59,7 +65,7 @@ class ActivationCache:
 
     def inputs(self, rows: NDArray[np.intp], *, epoch: int) -> Inputs:
         """Return the activations of `rows`, in the view of this epoch."""
-        of_view = rows + (epoch % self.views) * len(self.y)
+        of_view = self._rows(rows, epoch % self.views)
         return tuple(torch.from_numpy(part.take(of_view)) for part in self.parts)
 
 
@@ -73,6 +79,7 @@ class InputPipeline(ABC):
         views: augmented views of each example, where activations are cached.
         preprocessing: how the network wants its pictures; None for what is none.
         plain: whether activations are cached of the examples without augmentation.
+        first_of: the first training, and validation, row of the content of each; what is computed of it serves all.
 
     Raises:
         DataError: an example cannot be read any more.
@@ -89,6 +96,8 @@ class InputPipeline(ABC):
         self, problem: TuningProblem, config: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
     ) -> None:
         self.problem, self.config, self.progress = problem, config, progress
+        parts = problem.train_positions, problem.validation_positions
+        self.first_of = tuple(first_copies([problem.keys[position] for position in part]) for part in parts)
 
     @classmethod
     @abstractmethod
@@ -109,7 +118,7 @@ class InputPipeline(ABC):
 
     @abstractmethod
     def batches(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
-        """Return which training rows, and which validation rows, are best computed together, each once."""
+        """Return which training rows, and which validation rows, are best computed together, each content once."""
 
     @abstractmethod
     def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
@@ -120,8 +129,10 @@ class InputPipeline(ABC):
     ) -> tuple[ActivationCache, ActivationCache]:
         """Return empty caches for the activations of the training and of the validation examples."""
         train, validation = (
-            self.cache(shapes, examples, batches, views=views, folder=folder)
-            for examples, batches, views in zip(self.examples(), self.batches(), (self.views, 1), strict=True)
+            self.cache(shapes, examples, batches, first_of=first_of, views=views, folder=folder)
+            for examples, batches, first_of, views in zip(
+                self.examples(), self.batches(), self.first_of, (self.views, 1), strict=True
+            )
         )
         return train, validation
 
@@ -132,6 +143,13 @@ def shuffled(count: int, *, epoch: int, batch_size: int, seed: int) -> list[NDAr
     return np.split(order, range(batch_size, count, batch_size))
 
 
-def in_order(count: int, batch_size: int = BATCH) -> list[NDArray[np.intp]]:
-    """Return the rows 0..count-1 in their order, in batches."""
-    return np.split(np.arange(count), range(batch_size, count, batch_size)) if count else []
+def first_copies(contents: Sequence[str]) -> NDArray[np.intp]:
+    """Return the first row of the content of each row, intp of shape (n,)."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(content, row) for row, content in enumerate(contents)], dtype=np.intp)
+
+
+def in_order(first_of: NDArray[np.intp], batch_size: int = BATCH) -> list[NDArray[np.intp]]:
+    """Return the rows that are the first of their content in their order, in batches."""
+    rows = np.unique(first_of)
+    return np.split(rows, range(batch_size, len(rows), batch_size)) if len(rows) else []

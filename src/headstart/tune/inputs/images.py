@@ -45,21 +45,23 @@ def resized(preprocessing: Preprocessing, size: int) -> Preprocessing:
 
 def decoded_pictures(
     decoded_cache: DecodedCache,
-    dataset: Dataset,
+    problem: TuningProblem,
     positions: Sequence[int],
     preprocessing: Preprocessing,
     *,
-    cache: Path,
     progress: Progress,
-) -> tuple[Rows, Mapping[int, int]]:
-    """Return the pictures at `positions`, ready to be augmented, and the row of each; the decoded cache keeps them.
+) -> tuple[Rows, Mapping[str, int]]:
+    """Return the pictures at `positions`, ready to be augmented, and the row of each content; the cache keeps them.
 
     It raises what `decode_rows` does.
     """
     if preprocessing.size not in decoded_cache:
-        rows = decode_rows(dataset, positions, uncropped(preprocessing), cache=cache, progress=progress)
-        decoded_cache[preprocessing.size] = rows, {position: row for row, position in enumerate(positions)}
-    pictures: tuple[Rows, Mapping[int, int]] = decoded_cache[preprocessing.size]
+        first = {problem.keys[position]: position for position in reversed(positions)}
+        contents = sorted(first, key=first.__getitem__)
+        distinct = [first[content] for content in contents]
+        rows = decode_rows(problem.dataset, distinct, uncropped(preprocessing), cache=problem.cache, progress=progress)
+        decoded_cache[preprocessing.size] = rows, {content: row for row, content in enumerate(contents)}
+    pictures: tuple[Rows, Mapping[str, int]] = decoded_cache[preprocessing.size]
     return pictures
 
 
@@ -145,7 +147,7 @@ class ImagePipeline(InputPipeline):
         self.views = 1 if self.plain else config.augmented_views
         everything = (*problem.train_positions, *problem.validation_positions)
         self._rows, self._row_of = decoded_pictures(
-            decoded_cache, problem.dataset, everything, self.preprocessing, cache=problem.cache, progress=progress
+            decoded_cache, problem, everything, self.preprocessing, progress=progress
         )
 
     @classmethod
@@ -174,7 +176,7 @@ class ImagePipeline(InputPipeline):
     def _pictures(self, y: NDArray[np.int64], positions: Sequence[int], strength: str) -> Pictures:
         cycle = self.config.augmented_views if LAST.fullmatch(self.config.mode) else 0
         keys = [self.problem.keys[position] for position in positions]
-        chosen = np.array([self._row_of[position] for position in positions], dtype=np.intp)
+        chosen = np.array([self._row_of[key] for key in keys], dtype=np.intp)
         return Pictures(RowSubset(self._rows, chosen), y, keys, self.augmentation(strength), cycle=cycle)
 
     def augmentation(self, strength: str) -> Augmentation:
@@ -184,11 +186,13 @@ class ImagePipeline(InputPipeline):
 
     def batches(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
         """Return the rows in their order, in batches."""
-        return in_order(len(self.problem.y_train)), in_order(len(self.problem.y_validation), 2 * BATCH)
+        train, validation = self.first_of
+        return in_order(train), in_order(validation, 2 * BATCH)
 
     def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
         """Return the bytes that cached activations take."""
-        count = len(self.problem.y_train) * self.views + len(self.problem.y_validation)
+        train, validation = (len(np.unique(first_of)) for first_of in self.first_of)
+        count = train * self.views + validation
         return count * sum(4 * int(np.prod(shape)) for shape in shapes)
 
 

@@ -61,7 +61,9 @@ class TextActivationCache(ActivationCache):
     """
 
     def _part(self, number: int, shape: tuple[int, ...], folder: Path | None) -> Any:
-        return Rows(len(self.y), shape, np.float32, folder) if number else RaggedRows(self.lengths, shape[-1], folder)
+        if number:
+            return Rows(len(self.firsts), shape, np.float32, folder)
+        return RaggedRows(self.lengths[self.firsts], shape[-1], folder)
 
     def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch."""
@@ -72,7 +74,8 @@ class TextActivationCache(ActivationCache):
         width = padded_length(int(self.lengths[rows].max(initial=1)))
         mask = (np.arange(width) < self.lengths[rows, None]).astype(np.int64)
         tokens, *blocks = self.parts
-        arrays = (tokens.take(rows, width), *(part.take(rows) for part in blocks), mask)
+        contents = self._rows(rows, view=0)
+        arrays = (tokens.take(contents, width), *(part.take(contents) for part in blocks), mask)
         return tuple(torch.from_numpy(array) for array in arrays)
 
 
@@ -96,19 +99,21 @@ class TextPipeline(InputPipeline):
         cached = decoded_cache.setdefault("tokens", {})
         train, y = self._read(problem.train_positions, cached), problem.y_train
         if config.class_names:
+            names = np.arange(len(train), len(train) + problem.c)
+            self.first_of = np.concatenate([self.first_of[0], names]), self.first_of[1]
             train, y = [*train, *class_name_tokens(problem)], np.concatenate([y, np.arange(problem.c)])
         validation = Texts(self._read(problem.validation_positions, cached), problem.y_validation)
         self._texts = Texts(train, y), validation
         self.has_own_size = not problem.source.new_words
 
-    def _read(self, positions: Sequence[int], cached: dict[int, Tokens]) -> list[Tokens]:
-        dataset, source = self.problem.dataset, self.problem.source
+    def _read(self, positions: Sequence[int], cached: dict[str, Tokens]) -> list[Tokens]:
+        dataset, source, keys = self.problem.dataset, self.problem.source, self.problem.keys
         for position in positions:
-            if position not in cached:
+            if keys[position] not in cached:
                 tokens = dataset.reread(position, source.prepare)
                 assert isinstance(tokens, Tokens)
-                cached[position] = tokens
-        return [cached[position] for position in positions]
+                cached[keys[position]] = tokens
+        return [cached[keys[position]] for position in positions]
 
     @classmethod
     def auto_modes(cls, problem: TuningProblem) -> tuple[tuple[str, bool], ...]:
@@ -135,16 +140,19 @@ class TextPipeline(InputPipeline):
 
     def batches(self) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
         """Return the rows of texts of nearly one length, longest first."""
-        train, validation = (list(packs(texts.lengths)) for texts in self._texts)
+        train, validation = (
+            [rows[pack] for pack in packs(texts.lengths[rows])]
+            for texts, rows in zip(self._texts, map(np.unique, self.first_of), strict=True)
+        )
         return train, validation
 
     def cache_size(self, shapes: Sequence[Sequence[int]]) -> int:
         """Return the bytes that cached activations take; 0 where texts are in pieces."""
         if not all(texts.whole for texts in self._texts):
             return 0
-        tokens = sum(int(texts.lengths.sum()) for texts in self._texts)
-        texts = sum(len(texts.y) for texts in self._texts)
-        return 4 * (tokens * shapes[0][-1] + texts * sum(int(np.prod(shape)) for shape in shapes[1:]))
+        lengths = [texts.lengths[np.unique(of)] for texts, of in zip(self._texts, self.first_of, strict=True)]
+        tokens, count = sum(int(each.sum()) for each in lengths), sum(map(len, lengths))
+        return 4 * (tokens * shapes[0][-1] + count * sum(int(np.prod(shape)) for shape in shapes[1:]))
 
 
 def bucketed(lengths: NDArray[np.int64], *, epoch: int, batch_size: int, seed: int) -> list[NDArray[np.intp]]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.heads.linear import LinearHead
+from headstart.heads.principal_axes import mean_and_deviation
 from headstart.sources.base import Source
 from headstart.sources.layers import FAINT
 from headstart.sources.networks.tapped import Tapped
@@ -30,16 +31,18 @@ class Classifier(nn.Module):
     """Class scores, float32 of shape (n, c), of what a reader is given, from a head on.
 
     The head stands on features of zero mean and unit spread, as of `x` (n, d), which it was fitted on, so that one rate
-    suits every source; `head` folds that into the plain linear head again.
+    suits every source; `head` folds that into the plain linear head again. Rows count as `counts` (n,) says.
     """
 
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, reader: Reader, head: LinearHead, x: NDArray[np.float32]) -> None:
+    def __init__(
+        self, reader: Reader, head: LinearHead, x: NDArray[np.float32], counts: NDArray[np.int64] | None = None
+    ) -> None:
         super().__init__()
         self.reader, self.start = reader, head
-        mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+        mean, spread = mean_and_deviation(x, counts)
         least = max(FLATTEST * float(np.sqrt(np.square(spread).mean())), TINY)
         spread = np.maximum(spread, least)
         self.register_buffer("mean", torch.from_numpy(mean.astype(np.float32)), persistent=False)

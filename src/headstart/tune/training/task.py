@@ -75,6 +75,7 @@ class Task:
     statistics: Mapping[str, Tensor] = field(default_factory=dict)  # what training moves without a gradient
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     validation_batches: Sequence[NDArray[np.intp]] = ()  # rows scored together; empty for any
+    validation_first_of: NDArray[np.intp] | None = None  # whose scores each row has; None where every row is scored
     objective: Objective | None = None  # None for the cross-entropy of the class scores
     plan: Callable[[int], Sequence[int]] = lambda epochs: [0] * epochs  # the kind of each epoch
     on_epoch: EpochCallback = lambda epoch, last, scores: None  # its time is not counted
@@ -145,7 +146,7 @@ def validation_scores(task: Task, *, batch_size: int = 64) -> NDArray[np.float32
         for rows in batches if count else ():
             inputs = task.validation.inputs(rows, epoch=0)
             scores[rows] = task.scores(*(to_device(part, task.device) for part in inputs)).float().cpu().numpy()
-    return scores
+    return scores if task.validation_first_of is None else scores[task.validation_first_of]
 
 
 def loss_and_accuracy(

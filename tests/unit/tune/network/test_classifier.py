@@ -25,7 +25,7 @@ def classifier(folder: Path, uri: str, layer: str) -> tuple[Classifier, torch.Te
     pictures = torch.from_numpy(np.stack([source.prepare(place.dataset.read(at)) for at in place.validation_positions]))
     body = source.module()
     reader = PictureReader(body, source.preprocessing, place.taps)
-    return Classifier(reader, place.head, place.x_train).eval(), pictures, place
+    return Classifier(reader, place.head, place.features(place.train_positions)).eval(), pictures, place
 
 
 @pytest.mark.parametrize("layer", ["pool", "joined", "stage1.avg"])
@@ -33,9 +33,9 @@ def test_it_starts_as_the_head_on_the_source_s_features(tmp_path: Path, layer: s
     network, pictures, place = classifier(tmp_path, "toy", layer)
     with torch.inference_mode():
         scores = network(pictures).numpy()
-    expected = place.head.scores(place.x_validation) / place.head.temperature
+    expected = place.validation_scores(place.head) / place.head.temperature
     np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3 * expected.std())
-    again = network.head().scores(place.x_validation)
+    again = place.validation_scores(network.head())
     np.testing.assert_allclose(again, expected, rtol=1e-3, atol=1e-3 * expected.std())
 
 
@@ -90,9 +90,8 @@ def test_which_sizes_a_network_takes() -> None:
 
 def test_a_feature_of_rounding_drowns_no_other(tmp_path: Path) -> None:
     network, _, place = classifier(tmp_path, "toy", "pool")
-    x = np.column_stack(
-        [place.x_train, 1e-9 * np.random.default_rng(0).standard_normal(len(place.x_train)).astype(np.float32)]
-    )
+    x = place.features(place.train_positions)
+    x = np.column_stack([x, 1e-9 * np.random.default_rng(0).standard_normal(len(x)).astype(np.float32)])
     uncropped = refit(x, place.y_train, place.c, like=place.head)
     assert (uncropped.weight[-1] == 0).all(), "the head does not listen to it"
     usual = float(network.spread.square().mean().sqrt())

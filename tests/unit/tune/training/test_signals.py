@@ -114,9 +114,10 @@ def work() -> None:
         print("ready", flush=True)
         while not stop.requested():
             time.sleep(0.01)
-        print("saving", flush=True)
-        time.sleep(0.3)
-        Path(folder, "saved").write_text("saved")
+        with stop.saving():
+            print("saving", flush=True)
+            time.sleep(1.5 * cli.SECONDS_TO_END)
+            Path(folder, "saved").write_text("saved")
         stop.raise_()
 
 own = typer.Typer()
