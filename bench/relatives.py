@@ -30,7 +30,7 @@ from machine import machine
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 import headstart as hs
-from headstart.data.readers.in_memory import from_items
+from headstart.data.readers.arrays.in_memory import from_items
 from headstart.features.extract import extract
 from headstart.features.relatives import find_relatives
 

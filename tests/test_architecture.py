@@ -17,9 +17,11 @@ ORDER = {
     " pretraining cli __main__",
     "base": "errors interrupts schema disk hashing cache config memory processes prefetch progress threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
-    "data.readers": "layout lists archives table named_files delimited json_tables tables label_column roles"
-    " time_column file_kinds name_labels class_folders arrays in_memory inputs containers array_files pixel_tables"
-    " mounts sidecars python_data manifest parquet table_files listing_tables open",
+    "data.readers": "archives containers name_labels tables arrays folders inputs open",
+    "data.readers.tables": "table delimited json_tables read named_files label_column roles time_column manifest"
+    " parquet opener",
+    "data.readers.arrays": "pictures in_memory array_files pixel_tables python_data",
+    "data.readers.folders": "layout lists file_kinds class_folders sidecars listing_tables mounts",
     "data.images": "formats jpeg deep pillow alignment preprocessing value_range",
     "data.audio": "limits lengths decoding spectrogram",
     "engines": "base environment openvino torch select conversion_process",

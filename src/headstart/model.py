@@ -84,8 +84,8 @@ class Model:
 
         Items and errors are those of `predict`; the row of a table that cannot be used is NaN.
         """
-        from headstart.data.readers.in_memory import from_items, several
-        from headstart.data.readers.python_data import examples_of_table
+        from headstart.data.readers.arrays.in_memory import from_items, several
+        from headstart.data.readers.arrays.python_data import examples_of_table
 
         kind = self.source.info.kind
         cells = examples_of_table(items, remembered=self.data.columns, kind=kind)

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from headstart.base.config import cache_dir
 from headstart.base.errors import UsageError
-from headstart.data.readers.in_memory import from_items
+from headstart.data.readers.arrays.in_memory import from_items
 from headstart.engines.base import Block
 from headstart.features.extract import extract
 from headstart.model import unreadable

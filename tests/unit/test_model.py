@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from headstart.base.errors import BundleError, MissingExtra, UsageError, one_line
-from headstart.data.readers.in_memory import from_items
+from headstart.data.readers.arrays.in_memory import from_items
 from headstart.data.readers.open import open_inputs
 from headstart.features.extract import extract
 from headstart.heads.linear import LinearHead

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from headstart.data.readers.table import ColumnNames
+    from headstart.data.readers.tables.table import ColumnNames
     from headstart.model import Model, Predictions
 
 

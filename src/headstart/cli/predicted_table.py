@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.data.dataset import TableRows
-from headstart.data.readers.table import Table, safe_cell
+from headstart.data.readers.tables.table import Table, safe_cell
 
 if TYPE_CHECKING:
     from headstart.model import Model, Predictions

@@ -14,6 +14,7 @@ from headstart.data.dataset import Dataset
 MIN_GROUPED = 0.5  # share of the names that must fall into groups of two or more
 MAX_GROUP = 0.2  # share of the names that one group may hold
 _WHAT = "a regular expression that matches what the members of a group share in their names"
+_DO = "write one that matches such a name, as '^[a-z]+' matches cat in cat_12.jpg"
 # What stands before the last number, before the last mark, or up to the first number.
 _SUGGESTED = (
     r"([^/]+?)[ ._-]+(?:[A-Za-z]+[ ._-]*)?\d+(?:\.[^/.]+)?$",
@@ -30,20 +31,25 @@ def group_by(dataset: Dataset, pattern: str) -> Dataset:
     Raises:
         UsageError: it is no regular expression, or matches no id.
     """
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"--group-by must be {_WHAT}", f"{pattern!r} ({error})", "correct it") from error
+    compiled = pattern_of("--group-by", pattern, _WHAT)
     names = [group_of(compiled, example.id) for example in dataset.examples]
     without = names.count(None)
     if without == len(names):
         ids = list_some([example.id for example in dataset.examples[:4]], 3)
-        raise UsageError(f"--group-by must be {_WHAT}", f"{pattern!r}, which matches none, such as {ids}", "correct it")
+        raise UsageError(f"--group-by must be {_WHAT}", f"{pattern!r}, which matches none, such as {ids}", _DO)
     pairs = zip(dataset.examples, names, strict=True)
     examples = tuple(one if name is None else replace(one, group=name) for one, name in pairs)
     notes = [f"--group-by made {len(set(names) - {None})} groups."]
     notes += [f"{without} {dataset.items} match no --group-by and are in no group."] if without else []
     return replace(dataset, examples=examples, notes=(*dataset.notes, *notes))
+
+
+def pattern_of(option: str, pattern: str, what: str) -> re.Pattern[str]:
+    """Return a regular expression; raises UsageError where it is none, which says `what` the option must be."""
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"{option} must be {what}", f"{pattern!r} ({error})", _DO) from error
 
 
 def group_of(compiled: re.Pattern[str], name: str) -> str | None:

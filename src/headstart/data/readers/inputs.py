@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headstart.data.dataset import Dataset, TableRows
-from headstart.data.readers.table import Table
+from headstart.data.readers.tables.table import Table
 
 INPUT = "input"
 """The column that says which input a row is of, where there are several."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from headstart.base.errors import DataError, UsageError, list_some
+from headstart.base.errors import DataError, list_some
+from headstart.data.groups import pattern_of
 from headstart.data.labels import part_named_in
 
 COVERED = 0.95
@@ -34,12 +34,7 @@ def labels_by(pattern: str) -> Callable[[str], str | None]:
     Raises:
         UsageError: it is no regular expression.
     """
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(
-            f"--label-from must be {_WHAT}", f"{pattern!r} ({error})", r"write one such as ([a-z]+)_\d+"
-        ) from error
+    compiled = pattern_of("--label-from", pattern, _WHAT)
     key: str | int = "label" if "label" in compiled.groupindex else min(compiled.groups, 1)
 
     def label(path: str) -> str | None:

@@ -20,21 +20,22 @@ from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, part_named_in
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.archives import is_archive, open_archive
-from headstart.data.readers.array_files import array_files_of, from_array_files, has_arrays
-from headstart.data.readers.class_folders import from_files, unwrap, visible
+from headstart.data.readers.arrays.array_files import array_files_of, from_array_files, has_arrays
+from headstart.data.readers.arrays.in_memory import from_items
+from headstart.data.readers.arrays.pixel_tables import PIXELS_HEAD, from_pixel_tables, holds_pixels
+from headstart.data.readers.arrays.python_data import from_python
 from headstart.data.readers.containers import check_boxes, check_foreign, foreign_format, head_of
-from headstart.data.readers.file_kinds import SUFFIXES, TABLES, FileKinds
-from headstart.data.readers.in_memory import from_items
+from headstart.data.readers.folders.class_folders import from_files, unwrap, visible
+from headstart.data.readers.folders.file_kinds import SUFFIXES, TABLES, FileKinds
+from headstart.data.readers.folders.listing_tables import from_tree
+from headstart.data.readers.folders.lists import check_unused
+from headstart.data.readers.folders.mounts import mounted
+from headstart.data.readers.folders.sidecars import LABELS, from_sidecars, labels_beside
 from headstart.data.readers.inputs import Input, joined
-from headstart.data.readers.listing_tables import from_tree
-from headstart.data.readers.lists import check_unused
-from headstart.data.readers.mounts import mounted
-from headstart.data.readers.named_files import EXAMPLES
-from headstart.data.readers.pixel_tables import PIXELS_HEAD, from_pixel_tables, holds_pixels
-from headstart.data.readers.python_data import from_python
-from headstart.data.readers.sidecars import LABELS, from_sidecars, labels_beside
-from headstart.data.readers.table_files import Columns, TableOpener, name_of
-from headstart.data.readers.tables import MAX_TABLE, TABLE_SUFFIXES, holds_text, is_loaded, tables_of
+from headstart.data.readers.tables.delimited import MAX_TABLE
+from headstart.data.readers.tables.named_files import EXAMPLES
+from headstart.data.readers.tables.opener import Columns, TableOpener, name_of
+from headstart.data.readers.tables.read import TABLE_SUFFIXES, holds_text, is_loaded, tables_of
 from headstart.data.text import TEXT_SUFFIXES
 
 MEDIA = IMAGE_SUFFIXES | SOUND_SUFFIXES

@@ -18,7 +18,7 @@ from headstart.data.images.deep import decide_range, ranges_of, with_ranges
 from headstart.data.images.formats import sniff
 from headstart.data.images.pillow import read_rgb
 from headstart.data.images.value_range import in_one_range
-from headstart.data.readers.class_folders import from_folders
+from headstart.data.readers.folders.class_folders import from_folders
 
 EIGHT = np.random.default_rng(0).integers(0, 256, (40, 30, 4)).astype(np.uint8)
 GREY = EIGHT[:, :, 0]

@@ -104,8 +104,8 @@ def test_an_epoch_of_a_large_table_reads_each_row_group_once(tmp_path: Path, mon
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from headstart.data.readers import parquet
     from headstart.data.readers.open import open_dataset
+    from headstart.data.readers.tables import parquet
 
     data = dataset(60)
     pictures = [{"bytes": data.read(at), "path": f"{at}.png"} for at in range(60)]

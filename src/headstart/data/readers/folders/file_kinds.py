@@ -13,7 +13,7 @@ from headstart.data.dataset import BadExample
 from headstart.data.file_tree import File, Tree, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES, is_picture
 from headstart.data.modality import Kind
-from headstart.data.readers.tables import TABLE_SUFFIXES, holds_text
+from headstart.data.readers.tables.read import TABLE_SUFFIXES, holds_text
 from headstart.data.text import TEXT_SUFFIXES
 
 SUFFIXES: dict[Kind, frozenset[str]] = {"image": IMAGE_SUFFIXES, "sound": SOUND_SUFFIXES, "text": TEXT_SUFFIXES}

@@ -16,12 +16,12 @@ from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.dataset import Dataset, Split
 from headstart.data.file_tree import suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
-from headstart.data.labels import SPLITS, class_name_of, part_named_in
+from headstart.data.labels import class_name_of, part_named_in, part_of
 from headstart.data.modality import Kind
-from headstart.data.readers.arrays import as_array, is_row, plain_labels, row_of
-from headstart.data.readers.in_memory import from_items
-from headstart.data.readers.roles import Roles, find_roles
-from headstart.data.readers.table import CONTENT, ColumnNames, Table, is_empty
+from headstart.data.readers.arrays.in_memory import from_items
+from headstart.data.readers.arrays.pictures import as_array, is_row, plain_labels, row_of
+from headstart.data.readers.tables.roles import Roles, find_roles
+from headstart.data.readers.tables.table import CONTENT, ColumnNames, Table, is_empty
 
 GIVE = "give a path, a pair (items, labels), a list of such pairs or of rows, a dict of columns, a frame or a data set"
 _MEDIA = frozenset({"array", "bytes"})  # keys of a picture or recording as `datasets` holds one
@@ -266,7 +266,9 @@ def _named(labels: list[Any], data: Any) -> list[Any]:
 
 
 def _split(cell: object, row: int) -> Split:
-    part = SPLITS.get(str(cell).strip().lower()) or part_named_in(str(cell))
+    part = part_of(cell)
     if part is None:
-        raise DataError(f"row {row} must name its part: train, validation or test", repr(cell), "correct it")
+        raise DataError(
+            f"row {row} must name its part: train, validation or test", repr(cell), "write one of these there"
+        )
     return part

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.readers.label_column import labels_of
 from headstart.data.readers.open import open_dataset
-from headstart.data.readers.tables import is_loaded, tables_of
+from headstart.data.readers.tables.label_column import labels_of
+from headstart.data.readers.tables.read import is_loaded, tables_of
 
 
 class Loaded:

@@ -19,9 +19,9 @@ from headstart.data.dataset import Dataset, Example, Skipped
 from headstart.data.file_tree import OUTSIDE, TO_FOLDER, File, Subtree, Tree, file_reader, is_litter, parents, suffix_of
 from headstart.data.labels import SPLITS, UNLABELLED, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
-from headstart.data.readers.file_kinds import SUFFIXES, TABLES, FileKinds, group_by_suffix
-from headstart.data.readers.layout import Layout, Place, are_numbered, layout_of, parts_of
-from headstart.data.readers.lists import Lists, lists_of
+from headstart.data.readers.folders.file_kinds import SUFFIXES, TABLES, FileKinds, group_by_suffix
+from headstart.data.readers.folders.layout import Layout, Place, are_numbered, layout_of, parts_of
+from headstart.data.readers.folders.lists import Lists, lists_of
 from headstart.data.readers.name_labels import check_labels, labels_by, suggestion
 
 RULE = "make one folder per class, named after it, with its {items} inside (or train/ and test/ above such folders)"

@@ -23,9 +23,9 @@ from headstart.data.dataset import BadExample, Dataset, Skipped, Split
 from headstart.data.file_tree import Tree, is_litter, suffix_of
 from headstart.data.labels import part_named_in
 from headstart.data.readers.archives import gunzip, inner_archive
-from headstart.data.readers.arrays import plain_labels
+from headstart.data.readers.arrays.in_memory import from_items
+from headstart.data.readers.arrays.pictures import plain_labels
 from headstart.data.readers.containers import head_of
-from headstart.data.readers.in_memory import from_items
 
 MAX_ARRAYS = 2**31
 """Bytes of all arrays of one data set, which are in memory together."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.readers.python_data import examples_of_table
+from headstart.data.readers.arrays.python_data import examples_of_table
 
 TEXTS = ["a fine film", "so dire a day", None]
 

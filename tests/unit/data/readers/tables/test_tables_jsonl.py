@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.readers.table import Table
-from headstart.data.readers.tables import read_table
+from headstart.data.readers.tables.read import read_table
+from headstart.data.readers.tables.table import Table
 
 
 def columns(table: Table) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ from headstart.base.errors import DataError
 from headstart.base.progress import Progress
 from headstart.data.audit import check_bad, scan
 from headstart.data.dataset import Dataset
-from headstart.data.readers.file_kinds import group_by_suffix
+from headstart.data.readers.folders.file_kinds import group_by_suffix
 from headstart.data.readers.open import open_dataset, open_inputs
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400)

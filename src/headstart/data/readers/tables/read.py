@@ -16,24 +16,10 @@ from headstart.base.errors import DataError
 from headstart.data.dataset import Split
 from headstart.data.labels import SPLITS
 from headstart.data.readers.archives import LEAST_GROWN, MAX_GROWTH
-from headstart.data.readers.delimited import MAX_TABLE, read_delimited
-from headstart.data.readers.json_tables import holds_lists, read_json
-from headstart.data.readers.table import CONTENT, FORMULA, Table, safe_cell
+from headstart.data.readers.tables.delimited import MAX_TABLE, read_delimited
+from headstart.data.readers.tables.json_tables import holds_lists, read_json
+from headstart.data.readers.tables.table import Table
 from headstart.data.text import UTF8, Undecodable, decode_text
-
-__all__ = [
-    "CONTENT",
-    "FORMULA",
-    "MAX_TABLE",
-    "TABLE_SUFFIXES",
-    "Table",
-    "is_loaded",
-    "is_table",
-    "name_labels",
-    "read_table",
-    "safe_cell",
-    "tables_of",
-]
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 PACKED = ".gz"

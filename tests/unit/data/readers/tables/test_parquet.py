@@ -15,8 +15,8 @@ from headstart.base.errors import DataError
 from headstart.base.progress import Progress
 from headstart.data.audit import check_bad, scan
 from headstart.data.dataset import BadExample
-from headstart.data.readers import parquet
 from headstart.data.readers.open import open_dataset, open_inputs
+from headstart.data.readers.tables import parquet
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

@@ -11,7 +11,7 @@ from PIL import Image
 from headstart.base.errors import DataError
 from headstart.base.progress import Progress
 from headstart.data.audit import scan
-from headstart.data.readers.in_memory import from_items
+from headstart.data.readers.arrays.in_memory import from_items
 from headstart.data.readers.open import open_dataset
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.base.errors import DataError
 from headstart.data.dataset import BadExample
 from headstart.data.file_tree import MAX_BYTES
-from headstart.data.readers.table import Table
+from headstart.data.readers.tables.table import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,12 +13,13 @@ from headstart.base.errors import DataError, list_some
 from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
 from headstart.data.modality import Kind
-from headstart.data.readers.manifest import ListedTable, from_tables
-from headstart.data.readers.named_files import EXAMPLES, NamedFiles
-from headstart.data.readers.parquet import ParquetTable, picture_reader, picture_runs
-from headstart.data.readers.roles import Roles, find_roles
-from headstart.data.readers.table import HEADER, ColumnNames, Table
-from headstart.data.readers.tables import MAX_TABLE, is_table, read_table
+from headstart.data.readers.tables.delimited import MAX_TABLE
+from headstart.data.readers.tables.manifest import ListedTable, from_tables
+from headstart.data.readers.tables.named_files import EXAMPLES, NamedFiles
+from headstart.data.readers.tables.parquet import ParquetTable, picture_reader, picture_runs
+from headstart.data.readers.tables.read import is_table, read_table
+from headstart.data.readers.tables.roles import Roles, find_roles
+from headstart.data.readers.tables.table import HEADER, ColumnNames, Table
 
 Columns = ColumnNames
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import DataError
 from headstart.data.dataset import Dataset, Skipped, Split
-from headstart.data.labels import SPLITS, part_named_in
-from headstart.data.readers.array_files import PictureSet, dataset_of
+from headstart.data.labels import part_of
+from headstart.data.readers.arrays.array_files import PictureSet, dataset_of
 
 LEAST_PIXELS = 64
 """The smallest picture that cells are taken for: 8 by 8 pixels."""
@@ -150,11 +150,9 @@ def _label_and_split(
     values = {name: column.to_pylist() for name, column in rest.items()}
     splits = None
     for name in list(values):
-        parts = [
-            SPLITS.get(str(cell).strip().lower()) or part_named_in(str(cell)) for cell in dict.fromkeys(values[name])
-        ]
-        if name != label and len(parts) > 0 and all(parts):
-            splits = [SPLITS.get(str(cell).strip().lower()) or part_named_in(str(cell)) for cell in values.pop(name)]
+        parts = {cell: part_of(cell) for cell in dict.fromkeys(values[name])}
+        if name != label and parts and None not in parts.values():
+            splits = [parts[cell] for cell in values.pop(name)]
     called = [name for name in values if name == label or name.strip().lower() in ("label", "class", "target", "y")]
     chosen = [label] if label in values else called or list(values)
     if len(chosen) != 1 or (label is not None and label not in values):

@@ -9,8 +9,8 @@ from typing import Any
 
 from headstart.base.errors import DataError
 from headstart.data.labels import number_of, part_named_in
-from headstart.data.readers.delimited import JUDGED, header_of
-from headstart.data.readers.table import Table
+from headstart.data.readers.tables.delimited import JUDGED, header_of
+from headstart.data.readers.tables.table import Table
 
 _WRITE_AS = 'write one object a line: {"text": "…", "label": "…"}'
 _FEW = 3  # keys with plain values: no more may be one object, such as settings

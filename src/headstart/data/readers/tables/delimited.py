@@ -18,7 +18,7 @@ from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.file_tree import suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import number_of
-from headstart.data.readers.table import ROLES, Table, is_empty
+from headstart.data.readers.tables.table import ROLES, Table, is_empty
 
 MAX_TABLE = 2**30  # the largest table of text that is read, in bytes
 QUOTED: dict[str, Any] = {"strict": True}

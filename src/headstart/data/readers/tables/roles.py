@@ -16,9 +16,9 @@ from headstart.base.errors import DataError, UsageError, did_you_mean, list_some
 from headstart.data.file_tree import suffix_of
 from headstart.data.labels import TRUTHS, parts_of
 from headstart.data.modality import Kind
-from headstart.data.readers.label_column import label_of
-from headstart.data.readers.named_files import EXAMPLES, NamedFiles
-from headstart.data.readers.table import CONTENT, HEADER, ROLES, ColumnNames, Table
+from headstart.data.readers.tables.label_column import label_of
+from headstart.data.readers.tables.named_files import EXAMPLES, NamedFiles
+from headstart.data.readers.tables.table import CONTENT, HEADER, ROLES, ColumnNames, Table
 
 MOSTLY = 0.5  # the share of cells that tells what a column holds
 _PARTS = 4  # more different cells name no parts

@@ -6,7 +6,7 @@ import pytest
 
 from headstart.base.errors import DataError
 from headstart.data.dataset import Dataset
-from headstart.data.readers.layout import Layout, are_numbered, layout_of
+from headstart.data.readers.folders.layout import Layout, are_numbered, layout_of
 from headstart.data.readers.open import open_dataset
 
 

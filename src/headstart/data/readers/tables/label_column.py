@@ -10,8 +10,8 @@ from typing import Any
 
 from headstart.base.errors import DataError, list_some
 from headstart.data.labels import class_name_of, number_of
-from headstart.data.readers.table import Table, is_empty
-from headstart.data.readers.tables import name_labels
+from headstart.data.readers.tables.read import name_labels
+from headstart.data.readers.tables.table import Table, is_empty
 
 _NAMED = re.compile(r"(?:class|label|category|categorie|target)(?:e?s)?(?:[\W_]*names?)?", re.IGNORECASE)
 MANY = 20  # in more rows than these, a check of the labels tells what else a column without classes holds

@@ -10,7 +10,7 @@ from headstart.data.audio.decoding import SOUND_SUFFIXES
 from headstart.data.file_tree import MAX_BYTES, File, Subtree, Tree, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.readers.archives import inner_archive, is_archive
-from headstart.data.readers.array_files import has_arrays
+from headstart.data.readers.arrays.array_files import has_arrays
 from headstart.data.readers.containers import foreign_format, head_of
 
 MOST = 256

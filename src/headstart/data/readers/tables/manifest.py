@@ -19,12 +19,12 @@ from headstart.data.file_tree import file_reader, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import SPLITS, Listing, class_name_of, number_of, parts_of, time_of
 from headstart.data.modality import MODALITIES, Kind
-from headstart.data.readers.label_column import labels_of
 from headstart.data.readers.name_labels import check_labels, labels_by
-from headstart.data.readers.named_files import NamedFiles
-from headstart.data.readers.roles import Roles, unused_note
-from headstart.data.readers.table import CONTENT, Table, is_empty
-from headstart.data.readers.time_column import split_by_time
+from headstart.data.readers.tables.label_column import labels_of
+from headstart.data.readers.tables.named_files import NamedFiles
+from headstart.data.readers.tables.roles import Roles, unused_note
+from headstart.data.readers.tables.table import CONTENT, Table, is_empty
+from headstart.data.readers.tables.time_column import split_by_time
 from headstart.data.text import TEXT_SUFFIXES, text_reader
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|//|\\\\")

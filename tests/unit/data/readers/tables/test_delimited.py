@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.data.readers.tables import holds_text, read_table
+from headstart.data.readers.tables.read import holds_text, read_table
 
 BODY = "a fine film,good\na dire film,bad\n" * 4
 

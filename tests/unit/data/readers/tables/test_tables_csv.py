@@ -12,7 +12,7 @@ from headstart.base.errors import DataError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.audit import check_bad, scan
 from headstart.data.readers.open import open_dataset, open_inputs
-from headstart.data.readers.tables import safe_cell
+from headstart.data.readers.tables.table import safe_cell
 from headstart.data.split import split
 
 

@@ -16,12 +16,12 @@ from headstart.base.errors import DataError, UsageError, list_some
 from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import MAX_BYTES, Tree, is_litter
 from headstart.data.labels import SPLITS, class_name_of
-from headstart.data.readers.class_folders import from_folders
-from headstart.data.readers.named_files import NamedFiles
-from headstart.data.readers.roles import MOSTLY, Roles, find_roles
-from headstart.data.readers.table import CONTENT, Table
-from headstart.data.readers.table_files import TableOpener, name_of
-from headstart.data.readers.tables import is_table
+from headstart.data.readers.folders.class_folders import from_folders
+from headstart.data.readers.tables.named_files import NamedFiles
+from headstart.data.readers.tables.opener import TableOpener, name_of
+from headstart.data.readers.tables.read import is_table
+from headstart.data.readers.tables.roles import MOSTLY, Roles, find_roles
+from headstart.data.readers.tables.table import CONTENT, Table
 
 MOST_TABLES = 50  # where more lie in a folder, they are examples or notes to them, and none lists the others
 _AGREE = 0.95  # the share of rows in which a column repeats the names of the class folders

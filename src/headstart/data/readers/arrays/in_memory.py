@@ -16,7 +16,7 @@ from headstart.data.file_tree import MAX_BYTES, read_file, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import Listing, class_name_of
 from headstart.data.modality import Kind
-from headstart.data.readers.arrays import ArrayPictures, as_array, picture_bytes, pictures_of, plain_labels
+from headstart.data.readers.arrays.pictures import ArrayPictures, as_array, picture_bytes, pictures_of, plain_labels
 from headstart.data.text import text_reader
 
 if TYPE_CHECKING:

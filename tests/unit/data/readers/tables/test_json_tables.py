@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.readers.tables import read_table
+from headstart.data.readers.tables.read import read_table
 
 TEXTS = ["a fine film", "a dire day", "so fine", "so dire"]
 LABELS = ["good", "bad", "good", "bad"]
