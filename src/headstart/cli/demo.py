@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.disk import temporary_folder
-from headstart.base.errors import missing_extra
+from headstart.base.extras import require
 from headstart.cli.command import DisplayOptions, command_of, run_command
 from headstart.cli.messages import show
 from headstart.run.option_model import Options, option
@@ -84,10 +84,11 @@ def write_surfaces(folder: Path, *, train: int = 12, test: int = 12, seed: int =
 
 
 def _photographs() -> Path:
+    require("the demonstration", "skimage")
     package = importlib.util.find_spec("skimage")
-    if package is None or not package.submodule_search_locations:
-        raise missing_extra("the demonstration", "scikit-image", extra="demo")
-    return Path(package.submodule_search_locations[0]) / "data"
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent / "data"
 
 
 command = command_of(

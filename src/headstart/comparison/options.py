@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BeforeValidator, model_validator
 
 from headstart.base.errors import UsageError
+from headstart.base.extras import require
 from headstart.run.option_model import option
 from headstart.run.options import FitOptions, Seconds, SourceOptions
-from headstart.tune.settings import check_mode
+from headstart.tune.settings import NONE, check_mode, check_mode_installed
 
 if TYPE_CHECKING:
     from headstart.sources.base import Source
@@ -77,7 +78,10 @@ class CompareOptions(SourceOptions):
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:
+        require("compare, which trains the same network from random weights,", "torch")
         check_mode(self.tune)
+        if self.tune != NONE:
+            check_mode_installed(self.tune)
         return self
 
     @property

@@ -21,6 +21,7 @@ class Modality:
     sample_file: str  # the name of an input file in instructions for the command line
     sample_item: str  # an input in instructions for Python
     baseline: str  # the classifier that needs no pretrained network
+    needs: tuple[str, ...] = ()  # the libraries of an extra without which none is read, by their import names
 
 
 MODALITIES: dict[Kind, Modality] = {
@@ -56,6 +57,7 @@ MODALITIES: dict[Kind, Modality] = {
         sample_file="recording.wav",
         sample_item="recording.wav",
         baseline="MFCC with logistic regression",
+        needs=("soundfile",),
     ),
 }
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from headstart.base.cache import read_record, write_record
 from headstart.base.errors import UsageError, check_choice
+from headstart.base.extras import is_installed, require
 from headstart.base.hashing import sha256
 from headstart.engines.base import LOOKUP, Batch, Block, Engine, LookupEngine, Network
 
@@ -118,6 +119,7 @@ def open_engine(
 
 
 def _torch_engine(network: Network, name: str = TORCH) -> Engine:
+    require("the torch engine", "torch")
     from headstart.engines.torch import TorchEngine, TorchTexts
 
     if network.input_shape:
@@ -161,7 +163,7 @@ def library_versions(name: str) -> dict[str, str]:
 @once
 def cuda_device() -> str | None:
     """Return the name of the CUDA device that torch uses, or None; imports torch only where there is a driver."""
-    if not any(Path(driver).exists() for driver in CUDA_DRIVERS):
+    if not any(Path(driver).exists() for driver in CUDA_DRIVERS) or not is_installed("torch"):
         return None
     import torch
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from headstart.base.errors import SourceError, UsageError
+from headstart.base.extras import require
 from headstart.run.option_model import flag, flag_of, option
 from headstart.run.options import RunOptions, Seconds
 from headstart.tune.settings import TRACKERS
@@ -67,6 +68,9 @@ class PretrainOptions(RunOptions):
     def _check_values(self) -> Self:
         from headstart.sources.uri import parse
 
+        require("pretrain", "torch", *(["tensorboard"] if self.tensorboard is not None else []))
+        if self.track is not None:
+            require(f"--track {self.track}", self.track)
         for name in ("seconds", "learning_rate"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BeforeValidator, model_validator
 
 from headstart.base.errors import UsageError
+from headstart.base.extras import require
 from headstart.run.folder import CHECKPOINTS, check_out
 from headstart.run.option_model import Options, flag, option
 from headstart.tune.settings import AUTO, NONE, Settings, parse_budget
@@ -105,6 +106,12 @@ class EngineOptions(Options):
     """What computes the features: torch (on a CUDA device where there is one, else in float32 on the CPU), openvino, or
     auto. The default is auto: a CUDA device, else OpenVINO, where their features agree with torch on the CPU, else
     torch."""
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        if self.engine == "torch":
+            require("--engine torch", "torch")
+        return self
 
 
 class NamedSourceOptions(Options):

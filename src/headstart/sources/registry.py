@@ -8,7 +8,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
-from headstart.base.errors import UsageError, did_you_mean, missing_extra
+from headstart.base.errors import UsageError, did_you_mean
+from headstart.base.extras import require
 from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
 from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Spec, check_name, parse, refuse_long_texts, split_part
@@ -57,13 +58,27 @@ def open_source(
     if isinstance(uri, Source):
         source = uri if layer == "auto" else uri.at(layer)
     else:
-        check_name(uri)
+        check_source(uri, weights=weights, arch=arch)
         source = _opened(parse(uri), str(weights), seed=seed, arch=arch, size=size, long=long).at(layer)
         opened = {"uri": uri, "weights": str(weights), "layer": layer, "seed": seed, "arch": arch}
         opened |= {"size": size} if size is not None else {}
         source.opened = opened | ({"long": long} if long != "cut" else {})
     check_layer(source.layer, source.info.layers)
     return source
+
+
+def check_source(uri: str | None, *, weights: str | Path = "pretrained", arch: str | None = None) -> None:
+    """Raise what can be known of a source before it is opened, in an instant: no such name, or a missing library.
+
+    The arguments are those of `open_source`; None stands for the default of the data. SourceError: no source can have
+    that name. MissingExtra: a library that the source, its weights or its architecture needs is not installed.
+    """
+    for name in (uri, arch):
+        if name is not None:
+            check_name(name)
+    if str(weights) not in WEIGHTS:
+        file = PROVIDERS[FILE]
+        require(f"weights {weights}", *file.needs, extra=file.extra)
 
 
 def _opened(spec: Spec, weights: str, *, seed: int, arch: str | None, size: int | None, long: str) -> Source:
@@ -99,10 +114,5 @@ def _opener(spec: Spec) -> Opener:
     if spec.provider not in PROVIDERS:
         (point,) = entry_points(group=ENTRY_POINTS, name=spec.provider)
         return cast(Opener, point.load())
-    provider = PROVIDERS[spec.provider]
-    try:
-        return cast(Opener, importlib.import_module(f"headstart.sources.providers.{provider.module}").open_named)
-    except ModuleNotFoundError as error:
-        if provider.library is None or (error.name or "").partition(".")[0] != provider.library:
-            raise
-        raise missing_extra(spec.uri, provider.library, extra=provider.extra) from error
+    module = PROVIDERS[spec.provider].module
+    return cast(Opener, importlib.import_module(f"headstart.sources.providers.{module}").open_named)

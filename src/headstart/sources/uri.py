@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headstart.base.errors import SourceError, did_you_mean
+from headstart.base.extras import require
 
 ENTRY_POINTS = "headstart.sources"
 
@@ -20,20 +21,20 @@ class Provider:
 
     module: str  # the file in `headstart.sources.providers`; imported when the provider is first asked for.
     example: str  # a name that the provider knows, for messages
-    library: str | None = None  # the library that the file imports at its top, where an extra of this package brings it
-    extra: str | None = None  # that extra; None where the library is a dependency of the package itself
+    needs: tuple[str, ...] = ()  # the libraries without which none of its networks runs, by their import names
+    extra: str | None = None  # the extra of this package that brings all of them
     models: bool = False  # whether the library's folder `models` registers its networks by name
     path: bool = False  # whether a name is a path, in which `@` is a letter like any other, and which has no revision
 
 
 PROVIDERS = {
     "packaged": Provider("packaged", "efficientnet-lite0"),
-    "timm": Provider("timm", "tf_efficientnet_lite0", models=True),
-    "torchvision": Provider("torchvision", "resnet18", models=True),
-    "hf": Provider("huggingface", "timm/resnet18.a1_in1k"),
-    "keras": Provider("keras", "Xception"),
-    "arch": Provider("arch", "lenet5"),
-    "file": Provider("file", "weights.safetensors", path=True),
+    "timm": Provider("timm", "tf_efficientnet_lite0", ("torch", "timm"), "torch", models=True),
+    "torchvision": Provider("torchvision", "resnet18", ("torch", "torchvision"), "torch", models=True),
+    "hf": Provider("huggingface", "timm/resnet18.a1_in1k", ("torch",), "huggingface"),
+    "keras": Provider("keras", "Xception", ("torch", "keras", "h5py"), "keras"),
+    "arch": Provider("arch", "lenet5", ("torch",), "torch"),
+    "file": Provider("file", "weights.safetensors", ("torch",), "torch", path=True),
     "words": Provider("words", "glove.6B.100d.txt", path=True),
     "onnx": Provider("graph", "network.onnx", path=True),
     "tfhub": Provider("graph", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True),
@@ -96,11 +97,15 @@ def split_part(name: str) -> tuple[Path, str]:
 def check_name(uri: str) -> None:
     """Raise SourceError where no such source can be, as far as that is known without importing a library.
 
-    A name that timm or torchvision may know stands as a word in the files that define their networks.
+    A name that timm or torchvision may know stands as a word in the files that define their networks. MissingExtra: a
+    library that its provider needs is not installed.
     """
     spec = parse(uri)
     provider = PROVIDERS.get(spec.provider)
-    if provider is None or not provider.models or spec.provider in sys.modules:
+    if provider is None:
+        return
+    require(uri, *provider.needs, extra=provider.extra)
+    if not provider.models or spec.provider in sys.modules:
         return
     library = find_spec(spec.provider)
     folders = (library and library.submodule_search_locations) or ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.base.errors import UsageError, check_at_least, check_choice, did_you_mean
+from headstart.base.extras import require
 from headstart.data.modality import MODALITIES, Kind
 
 NONE, NORM, LORA, ALL, AUTO = "none", "norm", "lora", "all", "auto"
@@ -41,12 +42,16 @@ class Settings:
     track: str | None = None
 
     def check(self) -> None:
-        """Raise UsageError for a value that cannot be."""
+        """Raise UsageError for a value that cannot be, and MissingExtra where a library that it needs is missing."""
         check_mode(self.mode)
+        if self.mode != NONE:
+            check_mode_installed(self.mode)
         check_choice("--augment", self.augment, STRENGTHS)
         check_choice("--batchnorm", self.batchnorm, BATCHNORM)
         if self.track is not None:
-            check_choice("--track", self.track, TRACKERS)
+            require(f"--track {check_choice('--track', self.track, TRACKERS)}", self.track)
+        if self.tensorboard is not None:
+            require("--tensorboard", "tensorboard")
         for name in ("epochs", "batch_size", "augmented_views", "patience", "size"):
             if getattr(self, name) is not None:
                 check_at_least(f"--{name.replace('_', '-')}", getattr(self, name), 1)
@@ -77,6 +82,12 @@ def check_mode(mode: str) -> None:
         )
     if mode == "last:N":
         raise UsageError("--tune last:N must have a number for N", repr(mode), "give one, such as last:1")
+
+
+def check_mode_installed(mode: str) -> None:
+    """Raise MissingExtra unless what a mode other than `none` needs is installed."""
+    lora = mode == LORA
+    require(f"--tune {mode}", "torch", *(["peft"] if lora else []), extra="lora" if lora else None)
 
 
 def parse_budget(text: str) -> float:

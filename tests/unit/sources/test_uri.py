@@ -12,7 +12,7 @@ from headstart.base.errors import MissingExtra, SourceError, UsageError
 from headstart.sources import registry
 from headstart.sources import uri as spec
 from headstart.sources.registry import open_source
-from headstart.sources.uri import PROVIDERS, Provider, Spec, check_name, parse
+from headstart.sources.uri import PROVIDERS, Spec, check_name, parse
 from headstart.testing import ToySource
 
 
@@ -73,21 +73,41 @@ def test_a_provider_of_another_package_is_opened_through_its_entry_point(monkeyp
     assert source.layer == "joined"
 
 
-def test_a_missing_library_is_named_with_its_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> None:
-        raise ModuleNotFoundError("No module named 'keras'", name="keras.models")
+@pytest.mark.parametrize(
+    ("missing", "uri", "extra"),
+    [
+        ("keras", "keras:ResNet50", "keras"),
+        ("torch", "keras:ResNet50", "keras"),
+        ("torch", "hf:org/name", "huggingface"),
+        ("timm", "timm:resnet18", "torch"),
+        ("torchvision", "torchvision:resnet18", "torch"),
+        ("torch", "arch:lenet5", "torch"),
+        ("torch", "file:weights.safetensors", "torch"),
+    ],
+)
+def test_a_missing_library_is_named_with_the_extra(
+    monkeypatch: pytest.MonkeyPatch, missing: str, uri: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtra, match=rf"^{uri} needs the package '{missing}'.*\[{extra}\]'$"):
+        open_source(uri)
 
-    monkeypatch.setitem(PROVIDERS, "keras", Provider("from_keras", "ResNet50", library="keras", extra="keras"))
-    monkeypatch.setattr(registry.importlib, "import_module", absent)
-    with pytest.raises(MissingExtra, match=re.escape("run: pip install 'headstart[keras]'")):
-        open_source("keras:ResNet50")
+
+def test_checkpoints_and_architectures_need_their_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtra, match=r"^weights net.pth needs the package 'torch'"):
+        registry.check_source(None, weights="net.pth")
+    with pytest.raises(MissingExtra, match=r"^timm:resnet18 needs the package 'torch'"):
+        registry.check_source("words:vectors.txt", arch="timm:resnet18")
+    with pytest.raises(MissingExtra, match=r"with random weights needs the package 'torch'"):
+        open_source("packaged:efficientnet-lite0", weights="none")
+    registry.check_source("onnx:net.onnx")
 
 
 def test_an_import_error_inside_a_library_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> None:
         raise ModuleNotFoundError("No module named 'left_pad'", name="left_pad")
 
-    monkeypatch.setitem(PROVIDERS, "keras", Provider("from_keras", "ResNet50", library="keras", extra="keras"))
     monkeypatch.setattr(registry.importlib, "import_module", broken)
     with pytest.raises(ModuleNotFoundError, match="left_pad") as caught:
         open_source("keras:ResNet50")

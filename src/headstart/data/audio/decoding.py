@@ -19,7 +19,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import missing_extra, one_line
+from headstart.base.errors import one_line
+from headstart.base.extras import missing_extra
 from headstart.data.audio.lengths import mend_flac, mend_mp3
 from headstart.data.audio.limits import MOST_SAMPLES, LargeRecording, is_direct, prove
 from headstart.data.dataset import BadExample, answer_bounded, run_bounded

@@ -6,7 +6,7 @@ tests hold the features of both to a cosine of 0.99999. Imports OpenVINO.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.environment import without_telemetry
 from headstart.sources.layers import Tap
-from headstart.sources.sizes import BERT_EPSILON, LITE_EPSILON, LITE_STAGES, BertSizes
+from headstart.sources.sizes import BERT_EPSILON, LITE_EPSILON, LITE_NORM, LITE_STAGES, BertSizes, lite_layers
 
 with without_telemetry():
     import openvino as ov
@@ -26,7 +26,7 @@ Array = NDArray[np.generic]
 
 
 def lite_graph(
-    arrays: Sequence[Array],
+    arrays: Mapping[str, Array],
     widths: Sequence[int],
     repeats: Sequence[int],
     preprocessing: Preprocessing,
@@ -35,20 +35,20 @@ def lite_graph(
     """Return an EfficientNet-Lite that takes uint8 of shape (n, h, w, 3), one output of shape (n, width) per tap.
 
     Args:
-        arrays: its weights in the order of the network: of each convolution its kernels, of each normalisation scale,
-            shift, mean and variance.
+        arrays: its weights and statistics, named as in the torch module.
         widths: channels of its seven stages.
         repeats: blocks of each.
     """
-    network = _Lite(iter(arrays))
+    network = _Lite(arrays)
     pictures = ops.parameter([-1, *preprocessing.shape], np.uint8)
-    values = network.layer(normalised(pictures, preprocessing), stride=2)
+    values = network.layer("conv_stem", "bn1", normalised(pictures, preprocessing), stride=2)
     maps: dict[str, Node] = {}
     for stage, ((_, stride, expansion), width, count) in enumerate(zip(LITE_STAGES, widths, repeats, strict=True)):
         for block in range(count):
-            values = network.block(values, width, stride=stride if not block else 1, expands=expansion > 1)
+            name, parts = f"blocks.{stage}.{block}.", lite_layers(expansion)
+            values = network.block(name, parts, values, width, stride=stride if not block else 1)
         maps[f"blocks.{stage}"] = values
-    maps[""] = network.layer(values)
+    maps[""] = network.layer("conv_head", "bn2", values)
     return ov.Model([_reduced(maps[tap.module], tap.reduce) for tap in taps], [pictures], "efficientnet-lite")
 
 
@@ -69,14 +69,15 @@ def _reduced(values: Node, reduction: str) -> Node:
 
 
 class _Lite:
-    """The layers of an EfficientNet-Lite, whose arrays are taken one after the other."""
+    """The layers of an EfficientNet-Lite, whose arrays are found by name."""
 
-    def __init__(self, arrays: Iterator[Array]) -> None:
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
         self._arrays = arrays
 
-    def layer(self, values: Node, *, stride: int = 1, active: bool = True) -> Node:
+    def layer(self, conv: str, norm: str, values: Node, *, stride: int = 1, active: bool = True) -> Node:
         """Return a convolution with the normalisation after it, as one; padded as TensorFlow pads."""
-        kernels, scale, shift, mean, variance = (np.asarray(next(self._arrays), dtype=np.float64) for _ in range(5))
+        names = (f"{conv}.weight", *(f"{norm}.{part}" for part in LITE_NORM[:4]))
+        kernels, scale, shift, mean, variance = (self._arrays[name].astype(np.float64) for name in names)
         factor = scale / np.sqrt(variance + LITE_EPSILON)
         weights = (kernels * factor.reshape(-1, 1, 1, 1)).astype(np.float32)
         bias = (shift - mean * factor).astype(np.float32).reshape(1, -1, 1, 1)
@@ -88,10 +89,12 @@ class _Lite:
         output = ops.add(convolve(values, weights, strides, none, none, dilations, "same_upper"), bias)
         return ops.clamp(output, 0.0, 6.0) if active else output
 
-    def block(self, values: Node, width: int, *, stride: int, expands: bool) -> Node:
-        """Return a block's output, added to its input where both have one shape."""
-        wide = self.layer(values) if expands else values
-        output = self.layer(self.layer(wide, stride=stride), active=False)
+    def block(self, name: str, parts: Sequence[str], values: Node, width: int, *, stride: int) -> Node:
+        """Return the output of a block of so many convolutions, added to its input where both have one shape."""
+        output = values
+        for number, part in enumerate(parts, start=1):
+            active, step = number < len(parts), stride if part == "conv_dw" else 1
+            output = self.layer(f"{name}{part}", f"{name}bn{number}", output, stride=step, active=active)
         adds = stride == 1 and values.get_output_partial_shape(0)[1].get_length() == width
         return ops.add(output, values) if adds else output
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,7 +63,8 @@ class TorchSource(Source):
     """A source whose network is a torch module; torch is imported when the module is first asked for.
 
     `build` returns the module with its weights loaded, in inference mode; `graph` the same network for OpenVINO without
-    torch, given its taps, where there is a way; the other arguments are those of `Source`.
+    torch, given its preprocessing, its taps and the weights that have changed, where there is a way; the other
+    arguments are those of `Source`.
     """
 
     preprocessing: Preprocessing
@@ -76,7 +77,7 @@ class TorchSource(Source):
         build: Callable[[], nn.Module],
         *,
         more: Sequence[Tap] = (),
-        graph: Callable[[Sequence[Tap]], openvino.Model] | None = None,
+        graph: Callable[[Preprocessing, Sequence[Tap], Weights], openvino.Model] | None = None,
     ) -> None:
         super().__init__(identity, preprocessing, taps, more=more)
         self._graph = graph
@@ -99,7 +100,7 @@ class TorchSource(Source):
     def network(self) -> Network:
         """Return the network that yields every standard block in one pass, or those that the layer names."""
         blocks = tuple(tap.block for tap in self.active_taps)
-        graph = None if self._graph is None else partial(self._graph, self.active_taps)
+        graph = self._graph and partial(self._graph, self.preprocessing, self.active_taps, self.all_changes)
         return Network(self.fingerprint, self.preprocessing.shape, blocks, self._tapped, graph=graph)
 
     def module(self) -> nn.Module:
@@ -127,7 +128,8 @@ class TorchSource(Source):
         more = [tap for tap in self.more if tap.reduce != "flatten" or new.size == self.preprocessing.size]
         changed = plain(weights)
         identity = self.identity.as_tuned(changed)
-        tuned = TorchSource(identity, new, self.taps, lambda: with_changes(self, changed), more=more)
+        build = partial(with_changes, self, changed)
+        tuned = TorchSource(identity, new, self.taps, build, more=more, graph=self._graph)
         tuned.base, tuned.weights, tuned.layer = self, changed, self.layer
         return tuned
 
@@ -151,13 +153,19 @@ def with_changes(source: Source, weights: Weights) -> nn.Module:
 
     body = copy.deepcopy(source.module())
     state = body.state_dict()
+    check_changes({name: tuple(tensor.shape) for name, tensor in state.items()}, weights, source.info.uri)
     for name, array in weights.items():
-        if name not in state or tuple(state[name].shape) != array.shape:
-            raise SourceError(
-                f"the tuned weight {name} must be one of {source.info.uri}, of its shape",
-                f"shape {array.shape}",
-                "tune the source again",
-            )
         with torch.no_grad():
             state[name].copy_(torch.from_numpy(np.asarray(array)))
     return body
+
+
+def check_changes(shapes: Mapping[str, tuple[int, ...]], weights: Weights, uri: str) -> None:
+    """Raise SourceError where a weight is none of those of these names and shapes."""
+    for name, array in weights.items():
+        if shapes.get(name) != array.shape:
+            raise SourceError(
+                f"the tuned weight {name} must be one of {uri}, of its shape",
+                f"shape {array.shape}",
+                "tune the source again",
+            )

@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
-from headstart.base.errors import SourceError, did_you_mean, missing_extra
+from headstart.base.errors import SourceError, did_you_mean
+from headstart.base.extras import require
 from headstart.base.hashing import sha256_json
 from headstart.engines.base import STEP
 from headstart.engines.environment import set_passive_omp_wait
@@ -98,18 +99,17 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
 def read_model(repository: Repository) -> dict[str, Any]:
     """Return what an architecture in a repository depends on: its settings, and the library that gives them meaning.
 
-    SourceError: the settings are damaged, need code of the repository, or are of no known family.
+    SourceError: the settings are damaged, need code of the repository, or are of no known family. MissingExtra: that
+    library is not installed.
     """
-    config, processor, library, extra = read_settings(repository, CONFIG), {}, "timm", "torch"
+    config, processor, library = read_settings(repository, CONFIG), {}, "timm"
     if "architecture" not in config or "model_type" in config:
         check_family(config, repository.uri)
-        library, extra = "transformers", "huggingface"
+        library = "transformers"
         if config["model_type"] not in TEXT_FAMILIES:
             processor = read_settings(repository, PROCESSOR)
-    try:
-        return {"library": library, "version": version(library), "config": config, "processor": processor}
-    except PackageNotFoundError as error:  # before anything large is fetched
-        raise missing_extra(repository.uri, library, extra=extra) from error
+    require(repository.uri, library)  # before anything large is fetched
+    return {"library": library, "version": version(library), "config": config, "processor": processor}
 
 
 def read_settings(repository: Repository, name: str) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.base.config import offline
 from headstart.base.disk import write_folder
-from headstart.base.errors import SourceError, UsageError, did_you_mean, list_some, missing_extra
+from headstart.base.errors import SourceError, UsageError, did_you_mean, list_some
 from headstart.base.hashing import sha256, sha256_file
 from headstart.sources.base import Architecture, Identity, SourceInfo, remembered
 from headstart.sources.checkpoints.source_folder import DESCRIPTION, KERAS, SourceDescription, to_json
@@ -62,8 +61,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, size: int | None = None) 
 def check_application(spec: Spec, size: int | None) -> int:
     """Return the side of the input in pixels.
 
-    SourceError: keras.applications has no such name. MissingExtra: Keras is not installed. UsageError: the side is less
-    than the network takes.
+    SourceError: keras.applications has no such name. UsageError: the side is less than the network takes.
     """
     if spec.name.startswith("NASNet"):
         raise SourceError(
@@ -77,8 +75,6 @@ def check_application(spec: Spec, size: int | None) -> int:
             repr(spec.name),
             f"choose another{hint}",
         )
-    if find_spec("keras") is None:
-        raise missing_extra(spec.uri, "keras", extra="keras")
     application = APPLICATIONS[spec.name]
     side = application.size if size is None else size
     if side < application.least:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,12 @@ from headstart.base.hashing import sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import Tokens
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.sources.base import Identity, Source, TextPreprocessing
+from headstart.sources.base import Identity, Source, TextPreprocessing, Weights
 from headstart.sources.layers import Stage, Tap, more_taps, taps
-from headstart.sources.networks.source import TorchSource, build_seeded
+from headstart.sources.networks.source import TorchSource, build_seeded, check_changes
 from headstart.sources.package_files import Member, find_member
 from headstart.sources.providers.packaged_sounds import SOUNDS, open_sound
-from headstart.sources.sizes import BertSizes
+from headstart.sources.sizes import BertSizes, lite_names
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps, middle_layers
 from headstart.sources.uri import Spec, refuse_long_texts, refuse_revision
 
@@ -173,17 +173,26 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
         return TorchSource(identity, preprocessing, blocks, lambda: _build(network, None, seed), more=more)
     path, package = find_member(network.weights, spec.uri), network.weights.package
     identity = replace(identity, revision=f"{package} {version(package)}")
-    graph = partial(_graph, network, path, preprocessing)
+    graph = partial(_graph, network, path)
     return TorchSource(identity, preprocessing, blocks, lambda: _build(network, path, seed), more=more, graph=graph)
 
 
-def _graph(network: PackagedImage, path: Path, preprocessing: Preprocessing, taps: Sequence[Tap]) -> openvino.Model:
-    """Return the network for OpenVINO, with the weights in `path`."""
+def _graph(
+    network: PackagedImage, path: Path, preprocessing: Preprocessing, taps: Sequence[Tap], changed: Weights
+) -> openvino.Model:
+    """Return the network for OpenVINO, with the weights in `path` but for those that have changed."""
     from headstart.sources.checkpoints.storages import read_known_arrays
     from headstart.sources.graphs.from_arrays import lite_graph
 
-    arrays = [array for array in read_known_arrays(path).values() if array.ndim]  # without the counters of batches
+    arrays = dict(zip(lite_names(network.repeats), read_known_arrays(path).values(), strict=True))
+    arrays = _with_changes(arrays, changed, network.architecture)
     return lite_graph(arrays, network.widths, network.repeats, preprocessing, taps)
+
+
+def _with_changes(arrays: dict[str, NDArray[Any]], changed: Weights, name: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a network, but for those that have changed; SourceError where these are none of them."""
+    check_changes({name: array.shape for name, array in arrays.items()}, changed, name)
+    return {**arrays, **changed}
 
 
 def _build(network: PackagedImage, path: Path | None, seed: int) -> nn.Module:
@@ -233,13 +242,15 @@ def _open_text(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
     )
 
 
-def _text_graph(sizes: BertSizes, file: Path) -> openvino.Model:
-    """Return the network from tokens to blocks for OpenVINO, with the weights in `file`."""
+def _text_graph(sizes: BertSizes, file: Path, changed: Weights) -> openvino.Model:
+    """Return the network from tokens to blocks for OpenVINO, with the weights in `file` but for those that changed."""
     from safetensors.numpy import load_file
 
     from headstart.sources.graphs.from_arrays import bert_graph
 
-    return bert_graph(load_file(file), sizes, middle_layers(sizes.layers))
+    arrays = _with_changes({f"body.{name}": array for name, array in load_file(file).items()}, changed, str(file))
+    arrays = {name.removeprefix("body."): array for name, array in arrays.items()}
+    return bert_graph(arrays, sizes, middle_layers(sizes.layers))
 
 
 def _encoder(sizes: BertSizes, file: Path | None, seed: int) -> nn.Module:

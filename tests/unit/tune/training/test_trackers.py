@@ -7,6 +7,8 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -131,7 +133,7 @@ def test_a_missing_library_names_its_extra(
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [_Missing(package), *sys.meta_path])
-    with pytest.raises(MissingExtra, match=rf"{asked} needs .*pip install 'headstart\[tracking\]'"):
+    with pytest.raises(MissingExtra, match=rf"{asked} needs .*pip install .*\[tracking\]'"):
         open_trackers(
             tensorboard=tmp_path if package == "tensorboard" else None,
             track=None if package == "tensorboard" else package,
@@ -159,10 +161,12 @@ def test_a_library_that_is_broken_says_so_itself(monkeypatch: pytest.MonkeyPatch
     assert not isinstance(caught.value, MissingExtra)
 
 
-class _Broken:
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name == "wandb":
-            raise ModuleNotFoundError("No module named 'one of its parts'", name="pydantic")
+class _Broken(Loader):
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self, origin="here") if name == "wandb" else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        raise ModuleNotFoundError("No module named 'one of its parts'", name="pydantic")
 
 
 class FakeMLflow(ModuleType):
