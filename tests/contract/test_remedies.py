@@ -30,6 +30,7 @@ FOREIGN = (
     "--help",
     "--version",
     "--no",
+    "--python",
 )  # of pip, and of every command
 OPTIONS = {
     name: {flag for one in command_named(name).params for flag in (*one.opts, *one.secondary_opts)}

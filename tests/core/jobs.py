@@ -20,6 +20,18 @@ HEAVY = ("torch", "torchvision", "timm", "transformers", "keras", "tensorflow", 
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 
+class Hidden:
+    """Hides libraries from Python: they cannot be imported, nor found."""
+
+    def __init__(self, *libraries: str) -> None:
+        self.libraries = libraries
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Refuse a hidden library, and leave any other to the next finder."""
+        if name.partition(".")[0] in self.libraries:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 def command(*words: object) -> tuple[int, str, str]:
     """Run headstart in this process; return its exit code, and what it wrote to stdout and stderr."""
     from headstart.cli.app import main
@@ -46,14 +58,13 @@ def done(*words: object) -> str:
 @contextlib.contextmanager
 def without(*libraries: str) -> Iterator[None]:
     """Hide libraries inside the block."""
-    hidden = {name: sys.modules[name] for name in list(sys.modules) if name.partition(".")[0] in libraries}
-    sys.modules.update(dict.fromkeys(libraries))  # type: ignore[arg-type]
+    imported = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in libraries}
+    sys.meta_path.insert(0, Hidden(*libraries))  # type: ignore[arg-type]
     try:
         yield
     finally:
-        for name in libraries:
-            del sys.modules[name]
-        sys.modules.update(hidden)
+        sys.meta_path.pop(0)
+        sys.modules.update(imported)
 
 
 def photos(folder: Path) -> None:
@@ -161,7 +172,7 @@ def main() -> None:
 
     chosen = [word for word in sys.argv[2:] if word != "--block"]
     if "--block" in sys.argv:
-        sys.modules.update(dict.fromkeys(HEAVY))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, Hidden(*HEAVY))  # type: ignore[arg-type]
     importable = [name for name in HEAVY if is_installed(name)]
     assert not importable, f"this environment must hold nothing heavy, but has {importable}"
     folder = Path(sys.argv[1])
@@ -170,7 +181,7 @@ def main() -> None:
         (folder / kind).mkdir(parents=True)
         KINDS[kind](folder / kind)
         print(f"{kind}: as it must be")
-    assert not [name for name in HEAVY if sys.modules.get(name) is not None]
+    assert not [name for name in HEAVY if name in sys.modules]
 
 
 if __name__ == "__main__":

