@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests start many processes: modules are compiled once, wherever the environment says otherwise.
+COMPILED := PYTHONDONTWRITEBYTECODE=
 CORE := .venv-core
 # Python compiles what it imports, once: compiling all that is installed takes longer than a demonstration.
 INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: demo test test-slow core lint format types check clean
+.PHONY: demo test test-more test-slow core lint format types check clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -29,13 +31,16 @@ demo: $(VENV)/.core  ## the main job on real photographs
 	$(BIN)/headstart demo
 
 test: $(VENV)/.installed  ## the test suite
-	$(BIN)/python -m pytest
+	$(COMPILED) $(BIN)/python -m pytest
+
+test-more: $(VENV)/.installed  ## the longer tests beside the suite of reliability, of which a shorter kin is in the test suite
+	$(COMPILED) $(BIN)/python -m pytest -m slow --ignore tests/reliability
 
 core: $(CORE)/.installed  ## the main job in an environment of its own, in which importing torch fails
 	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && $(CORE)/bin/python tests/core/jobs.py $$folder
 
 test-slow: $(VENV)/.installed  ## the suite of reliability (half an hour), with its table at the end
-	$(BIN)/python -m pytest -m slow --dist load tests/reliability
+	$(COMPILED) $(BIN)/python -m pytest -m slow --dist load tests/reliability
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -212,6 +212,17 @@ MORE = {
     "hf:tiny/mobilenet_v2",
     "hf:tiny/siglip",
     "hf:tiny/swin",
+    "torchvision:shufflenet_v2_x0_5",
+    "torchvision:swin_t",
+    "torchvision:squeezenet1_1",
+    "torchvision:efficientnet_b0",
+    "torchvision:mobilenet_v3_small",
+    "timm:convnext_atto",
+    "timm:vit_tiny_patch16_224",
+    "hf:tiny/swinv2",
+    "hf:tiny/beit",
+    "hf:tiny/timm",
+    "hf:tiny/dinov2_with_registers",
 }
 """Rows that are left to `-m slow`: others of their providers and of their kind run each time."""
 

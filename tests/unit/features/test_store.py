@@ -258,7 +258,8 @@ def _write(folder: Path, start: int) -> None:
             store.put_many(rows(10, start=at))
 
 
-def test_processes_write_side_by_side__DSK_08(tmp_path: Path) -> None:
+def test_processes_write_side_by_side__DSK_08(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[3])  # whence a new process imports this file
     fork = multiprocessing.get_context("spawn")
     writers = [fork.Process(target=_write, args=(tmp_path, start)) for start in (0, 150, 300)]
     for writer in writers:

@@ -116,10 +116,6 @@ def test_networks_of_every_family_are_those_of_keras(name: str, size: int) -> No
     check_family(name, size)
 
 
-def test_a_network_converts_to_openvino() -> None:
-    check_conversion("MobileNetV3Small", 64)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [*QUICK, *FAMILIES])
 def test_networks_of_every_family_convert_to_openvino(name: str, size: int) -> None:

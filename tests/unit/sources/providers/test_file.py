@@ -390,7 +390,8 @@ def test_a_real_checkpoint_of_other_names_is_the_packaged_network() -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("count", "least"), [(40, 0.40), pytest.param(5000, 0.50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "least"), [(40, 0.40), (5000, 0.50)])
 def test_a_real_checkpoint_knows_real_photos(count: int, least: float, shared: Path) -> None:
     """So many Tiny-ImageNet photos, enlarged whole to 240 pixels: this share is right among its 200 classes."""
     package = Path(timm.__file__).parents[1]

@@ -128,6 +128,7 @@ def test_released_efficientnets_divide_once_more_as_keras_does(
     )
 
 
+@pytest.mark.slow
 def test_an_efficientnet_that_began_as_the_released_one_is_told(tmp_path: Path) -> None:
     path = tmp_path / "mine.weights.h5"
     model = build_application("EfficientNetB0", size=32, top=False)

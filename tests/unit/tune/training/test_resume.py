@@ -208,7 +208,9 @@ def test_killed_at_random_instants_it_goes_on_to_the_same_weights__DSK_05(
     assert any(steps), f"no kill came after the first checkpoint: {steps}"
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_signals_end_it_soon_and_saved__DSK_11(
     tmp_path: Path, nursery: Nursery, whole: Ended, number: int, expected: int
 ) -> None:
