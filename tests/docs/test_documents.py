@@ -77,5 +77,5 @@ def test_the_layout_names_every_package() -> None:
 def test_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
-        for target in re.findall(r"^make (\w+)", document.read_text(), flags=re.MULTILINE):
+        for target in re.findall(r"^make ([\w-]+)", document.read_text(), flags=re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target

@@ -110,7 +110,9 @@ def test_batchnorm_can_be_trained_when_asked(tmp_path: Path) -> None:
     assert not moved & frozen
 
 
-@pytest.mark.parametrize("uri", [BATCHNORM, LAYERNORM, "torchvision:mobilenet_v3_small"])
+@pytest.mark.parametrize(
+    "uri", [BATCHNORM, LAYERNORM, pytest.param("torchvision:mobilenet_v3_small", marks=pytest.mark.slow)]
+)
 def test_dropout_follows_the_part_it_belongs_to(tmp_path: Path, uri: str) -> None:
     trial = trial_of(tmp_path, uri, TrialConfig("last:1", recipe=QUICK))
     trial.set_training(training=True)

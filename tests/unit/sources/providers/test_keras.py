@@ -84,6 +84,7 @@ def test_vgg16_flattens_to_25088_features_at_its_own_size() -> None:
     assert source.info.parameters == 14_714_688  # what Keras counts without the classifier
 
 
+@pytest.mark.slow
 def test_openvino_gives_the_features_of_keras(cache: Path) -> None:
     from headstart.engines.select import open_engine
 
