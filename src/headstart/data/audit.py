@@ -12,11 +12,10 @@ from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress
 from headstart.data import text as texts
 from headstart.data.audio import decoding as sounds
-from headstart.data.dataset import BadExample, Dataset, Skipped
+from headstart.data.dataset import MAX_BAD, BadExample, Dataset, Skipped
 from headstart.data.images import pillow
 
 MAX_CONFLICTING = 0.05
-MAX_BAD = 0.2
 MAX_BAD_IN_CLASS = 0.5
 
 _CHUNK = 32  # examples per task: enough to hide the cost of a task, few enough to keep memory flat

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import DataError
-from headstart.base.processes import TaskError, run_limited
 from headstart.data.modality import MODALITIES, Kind, Modality
 
 T = TypeVar("T")
 
 Split = Literal["train", "validation", "test"]
+
+MAX_BAD = 0.2
+"""The share of all examples that may be broken."""
 
 
 class BadExample(Exception):
@@ -32,6 +34,8 @@ def run_bounded(function: str, data: bytes, **arguments: Any) -> tuple[dict[str,
     Raises:
         BadExample: the function raised it, or took too much.
     """
+    from headstart.base.processes import TaskError, run_limited  # which takes a megabyte of memory to import
+
     try:
         values, result = run_limited(function, data, **arguments)
     except TaskError as error:

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import struct
+import sys
 import tarfile
 import weakref
 import zipfile
@@ -187,9 +188,13 @@ def inner_archive(tree: Tree, path: str) -> Archive:
     return tree.inner(path) if isinstance(tree, Archive) else open_archive(Path(tree.where, path))
 
 
-def gunzip(data: bytes, where: str) -> bytes:
-    """Return what a gzip file of one stream or several holds; DataError where it is damaged or grows too far."""
-    most, parts, size = max(MAX_GROWTH * len(data), LEAST_GROWN), [], 0
+def gunzip(data: bytes, where: str, *, limit: int = sys.maxsize) -> bytes:
+    """Return what a gzip file of one stream or several holds, of at most `limit` bytes.
+
+    Raises:
+        DataError: it is damaged, or unpacks to more than `MAX_GROWTH` times its size.
+    """
+    most, parts, size = min(max(MAX_GROWTH * len(data), LEAST_GROWN), limit), [], 0
     while data.strip(b"\0"):
         stream = zlib.decompressobj(31)
         try:
@@ -199,8 +204,8 @@ def gunzip(data: bytes, where: str) -> bytes:
         size, data = size + len(part), stream.unused_data
         parts.append(part)
         if size > most:
-            growth = f"more than {most >> 20:,} MiB; the rest was not unpacked"
-            raise DataError(f"{where} must unpack to at most {MAX_GROWTH} times its size", growth, PACK_AGAIN)
+            do = "unpack it and give what it holds in several files"
+            raise DataError(f"{where} must unpack to at most {most >> 20:,} MiB", "more, and the rest was left", do)
         if not stream.eof:
             raise _broken(where, "it is cut off")
     return b"".join(parts)

@@ -255,12 +255,12 @@ def _from_unwrapped(inner: Tree, opener: TableOpener) -> Dataset:
         return _from_pixels(inner, tables, opener)
     if tables:
         return opener.texts(inner, tables, whole=True)
-    return _from_files_of(inner, opener)
+    return _from_files_of(inner, shown, opener)
 
 
-def _from_files_of(tree: Tree, opener: TableOpener) -> Dataset:
+def _from_files_of(tree: Tree, shown: Sequence[File], opener: TableOpener) -> Dataset:
     """Return what a tree without tables of parts holds: arrays, files with labels beside them, or class folders."""
-    shown, name, label_from = visible(tree.files), name_of(opener.path), opener.label_from
+    name, label_from = name_of(opener.path), opener.label_from
     if (
         label_from is None
         and not any(suffix_of(file.path) in MEDIA for file in shown)
@@ -274,7 +274,7 @@ def _from_files_of(tree: Tree, opener: TableOpener) -> Dataset:
         if dataset is not None:
             return dataset
     try:
-        return from_tree(tree, opener)
+        return from_tree(tree, shown, opener)
     except DataError:
         check_boxes(tree, shown)
         others = [file for file in shown if suffix_of(file.path) not in (*MEDIA, *TEXT_SUFFIXES, *TABLES)]
@@ -322,6 +322,7 @@ def _alike_but_for_the_part(names: Sequence[str]) -> list[tuple[str, Split | Non
 
 def _lone_table(tree: Tree, shown: Sequence[File]) -> str | None:
     """Return the one table of a tree that holds neither folders nor examples beside it, or None."""
+    if any("/" in file.path or suffix_of(file.path) in MEDIA for file in shown):
+        return None
     tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
-    plain = all("/" not in file.path and suffix_of(file.path) not in MEDIA for file in shown)
-    return tables[0] if len(tables) == 1 and plain and not array_files_of(tree) else None
+    return tables[0] if len(tables) == 1 and not array_files_of(tree) else None

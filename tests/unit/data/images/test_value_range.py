@@ -72,7 +72,7 @@ def folder(path: Path, pictures: dict[str, bytes]) -> Dataset:
     for name, data in pictures.items():
         (path / name).parent.mkdir(exist_ok=True)
         (path / name).write_bytes(data)
-    return from_folders(Folder(path), name="photos")
+    return from_folders(Folder(path), Folder(path).files, name="photos")
 
 
 def in_two_classes(path: Path, *files: bytes) -> Dataset:

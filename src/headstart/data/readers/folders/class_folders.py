@@ -12,10 +12,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 
 from headstart.base.errors import DataError, list_some
-from headstart.data.audit import MAX_BAD
-from headstart.data.dataset import Dataset, Example, Skipped
+from headstart.data.dataset import MAX_BAD, Dataset, Example, Skipped
 from headstart.data.file_tree import OUTSIDE, TO_FOLDER, File, Subtree, Tree, file_reader, is_litter, parents, suffix_of
 from headstart.data.labels import SPLITS, UNLABELLED, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
@@ -32,27 +32,29 @@ FOLLOW = "follow links with --follow-links, or name the folder that they lead in
 def unwrap(tree: Tree) -> tuple[Tree, list[str]]:
     """Step, once, into the one folder that wraps all else, as in archives; return it and the files that lie outside."""
     tops = {path for path in tree.folders if "/" not in path and not is_litter(path)}
-    beside = [file for file in tree.files if "/" not in file.path or is_litter(file.path.partition("/")[0])]
+    litter = tuple(f"{path}/" for path in tree.folders if "/" not in path and path not in tops)
+    beside = [file for file in tree.files if "/" not in file.path or file.path.startswith(litter)]
     telling = any(suffix_of(file.path) in (*SUFFIXES["image"], *SUFFIXES["sound"], *TABLES) for file in visible(beside))
-    if len(tops) != 1 or telling:
+    if len(tops) != 1 or telling or (top := next(iter(tops))).lower() in SPLITS:
         return tree, []
-    (top,) = tops
-    inner = Subtree(tree, top)
-    wraps = any("/" not in path and not is_litter(path) for path in inner.folders) or any(
-        "/" not in file.path and suffix_of(file.path) in TABLES for file in inner.files
-    )
-    return (inner, [file.path for file in beside]) if wraps and top.lower() not in SPLITS else (tree, [])
+    start = len(top) + 1
+    inside = (path[start:] for path in tree.folders if path.startswith(f"{top}/"))
+    tables = (file.path[start:] for file in tree.files if file.path.startswith(f"{top}/"))
+    tables = (path for path in tables if suffix_of(path) in TABLES)
+    wraps = any("/" not in path and not is_litter(path) for path in inside) or not all("/" in path for path in tables)
+    return (Subtree(tree, top), [file.path for file in beside]) if wraps else (tree, [])
 
 
-def visible(files: Sequence[File]) -> list[File]:
+def visible(files: Sequence[File]) -> Sequence[File]:
     """Return the files that are no litter."""
-    return [file for file in files if not is_litter(file.path)]
+    litter = {file.path for file in files if is_litter(file.path)}
+    return [file for file in files if file.path not in litter] if litter else files
 
 
 @dataclass
 class _FolderListing:
     kinds: FileKinds
-    wanted: dict[str, None]  # the paths of the files of the kind that prevails, in order
+    wanted: list[str]  # the paths of the files of the kind that prevails, in order
     litter: list[str]
     examples: list[Example] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -71,26 +73,26 @@ class _FolderListing:
         return self.kinds.prevailing
 
 
-def from_folders(tree: Tree, *, name: str, label_from: str | None = None) -> Dataset:
+def from_folders(tree: Tree, shown: Sequence[File], *, name: str, label_from: str | None = None) -> Dataset:
     """Return the labelled pictures or recordings of class folders, or their texts where there is neither.
 
     Args:
+        shown: the files that are no litter.
         label_from: a regular expression that takes the label from the path of a file, in place of its folders.
 
     Raises:
         DataError: nothing is found, a class folder is empty, there is only one class, or links hide examples.
     """
-    shown = visible(tree.files)
     tops = sorted(path for path in tree.folders if "/" not in path and not is_litter(path))
     kinds = FileKinds(tree, shown, least_depth=1)
     litter = [] if len(shown) == len(tree.files) else [file.path for file in tree.files if is_litter(file.path)]
-    listing = _FolderListing(kinds, dict.fromkeys(kinds.wanted(shown)), litter)
+    listing = _FolderListing(kinds, kinds.wanted(shown), litter)
     folders = {file.path.rpartition("/")[0] for file in shown}
     layout = layout_of(tops, listing.wanted, other=folders) if label_from is None else parts_of(tops)
     _place_all(shown, layout, listing, label_from)
     _set_aside(listing)
     _check_links(tree, shown, layout, listing)
-    lists = Lists() if listing.kind == "text" or layout.parts else lists_of(tree, shown, [*listing.wanted])
+    lists = Lists() if listing.kind == "text" or layout.parts else lists_of(tree, shown, listing.wanted)
     if lists.files:
         _apply(lists, listing)
     if label_from is None and not listing.by_lists:
@@ -98,7 +100,7 @@ def from_folders(tree: Tree, *, name: str, label_from: str | None = None) -> Dat
     else:
         classes = tuple(sorted({example.label for example in listing.examples}))
     if label_from is not None:
-        check_labels(classes, label_from, tree.where, [*listing.wanted])
+        check_labels(classes, label_from, tree.where, listing.wanted)
     return Dataset(
         name=name,
         kind=listing.kind,
@@ -174,7 +176,7 @@ def _classes_of_folders(tree: Tree, shown: Sequence[File], layout: Layout, listi
     if len(names) > 1 and not are_numbered(names):
         _check_filled(tree, labels, listing)
         return tuple(names)
-    do = rule + suggestion([*listing.wanted], tree.where)
+    do = rule + suggestion(listing.wanted, tree.where)
     if are_numbered(names):
         tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
         beside = f", beside the table {tables[0]}: name that file if it lists the examples" if tables else ""
@@ -221,13 +223,17 @@ def _place_all(shown: Sequence[File], layout: Layout, listing: _FolderListing, l
     def place_of(folder: str) -> Place:
         return layout.place(folder.split("/") if folder else ())
 
+    wanted = chain(listing.wanted, ("",))  # in the order of the files
+    following = next(wanted)
     for file in shown:
+        is_wanted = file.path == following
+        following = next(wanted) if is_wanted else following
         label, split, group, unlabelled = place_of(file.path.rpartition("/")[0])
         if by_name is not None:
             label = by_name(file.path)
         if file.problem:
             listing.skipped.append(Skipped(file.path, label or "", file.problem))
-        elif file.path not in listing.wanted:
+        elif not is_wanted:
             listing.unused.append(file.path)
         elif unlabelled:
             listing.unlabelled += 1

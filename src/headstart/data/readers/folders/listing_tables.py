@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from headstart.base.errors import DataError, UsageError, list_some
 from headstart.data.dataset import BadExample, Dataset, Split
-from headstart.data.file_tree import MAX_BYTES, Tree, is_litter
+from headstart.data.file_tree import MAX_BYTES, File, Tree
 from headstart.data.labels import SPLITS, class_name_of
 from headstart.data.readers.folders.class_folders import from_folders
 from headstart.data.readers.tables.named_files import NamedFiles
@@ -36,15 +36,15 @@ class _Listing:
     files: NamedFiles
 
 
-def from_tree(tree: Tree, opener: TableOpener) -> Dataset:
+def from_tree(tree: Tree, shown: Sequence[File], opener: TableOpener) -> Dataset:
     """Return the examples of class folders, or those that tables in the tree list where its folders are no classes.
 
     Raises:
         DataError: it is neither, or it is both and they differ.
     """
-    listings, refused = ([], None) if opener.label_from is not None else _listings(tree, opener)
+    listings, refused = ([], None) if opener.label_from is not None else _listings(tree, shown, opener)
     try:
-        folders = from_folders(tree, name=name_of(opener.path), label_from=opener.label_from)
+        folders = from_folders(tree, shown, name=name_of(opener.path), label_from=opener.label_from)
     except DataError:
         if not listings:
             if refused is not None and opener.columns:
@@ -58,9 +58,9 @@ def from_tree(tree: Tree, opener: TableOpener) -> Dataset:
     return folders
 
 
-def _listings(tree: Tree, opener: TableOpener) -> tuple[list[_Listing], UsageError | None]:
+def _listings(tree: Tree, shown: Sequence[File], opener: TableOpener) -> tuple[list[_Listing], UsageError | None]:
     """Return the tables whose cells name most of the files at hand, and why another could not be read."""
-    names = [file.path for file in tree.files if is_table(file.path) and not is_litter(file.path) and not file.problem]
+    names = [file.path for file in shown if is_table(file.path) and not file.problem]
     if not names or len(names) > MOST_TABLES:
         return [], None
     every, found, refused = NamedFiles(tree, opener.root), [], None

@@ -41,10 +41,11 @@ def mounted(tree: Tree) -> Tree:
     Raises:
         DataError: an archive inside cannot be read in place, or there are too many.
     """
-    shown = [file.path for file in tree.files if not is_litter(file.path)]
-    if any(suffix_of(path) in IMAGE_SUFFIXES or suffix_of(path) in SOUND_SUFFIXES for path in shown):
+    media = (file.path for file in tree.files if suffix_of(file.path) in IMAGE_SUFFIXES | SOUND_SUFFIXES)
+    if not all(map(is_litter, media)):
         return tree
-    packed = [path for path in shown if "/" not in path and _is_packed(tree, path)]
+    shown = (file.path for file in tree.files if "/" not in file.path and not is_litter(file.path))
+    packed = [path for path in shown if _is_packed(tree, path)]
     if len(packed) > MOST:
         raise DataError(
             f"{tree.where} must hold at most {MOST} archives", len(packed), "unpack them and name the folder"

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +13,7 @@ from typing import Any
 from headstart.base.errors import DataError
 from headstart.data.dataset import Split
 from headstart.data.labels import SPLITS
-from headstart.data.readers.archives import LEAST_GROWN, MAX_GROWTH
+from headstart.data.readers.archives import gunzip
 from headstart.data.readers.tables.delimited import MAX_TABLE, read_delimited
 from headstart.data.readers.tables.json_tables import holds_lists, read_json
 from headstart.data.readers.tables.table import Table
@@ -46,7 +44,8 @@ def read_table(data: bytes, where: str, *, names: Sequence[str] = (), known: Seq
     Raises:
         DataError: there is none; the message names the line.
     """
-    text, notes = decode_table(_unpacked(data, where), where)
+    data = gunzip(data, where, limit=MAX_TABLE) if data.startswith(b"\x1f\x8b") else data
+    text, notes = decode_table(data, where)
     start = text.lstrip("\ufeff \t\r\n")[:80]
     if start.startswith("{") or start.lstrip("[ \t\r\n").startswith(("{", "]")) or holds_lists(text):
         return read_json(text, where, names=names, known=known, notes=notes)
@@ -82,22 +81,6 @@ def _decodes(data: bytes) -> bool:
         return "\0" not in decode_text(data)[0]
     except Undecodable:
         return False
-
-
-def _unpacked(data: bytes, where: str) -> bytes:
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    most = min(MAX_TABLE, max(LEAST_GROWN, MAX_GROWTH * len(data)))
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            unpacked = file.read(most + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{where} must be a whole gzip file", error, "copy or download it again") from error
-    if len(unpacked) > most:
-        raise DataError(
-            f"{where} must unpack to at most {most:,} bytes", "more", "unpack it and split it, or use Parquet"
-        )
-    return unpacked
 
 
 def decode_table(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:

@@ -362,5 +362,5 @@ def test_a_table_without_labels_gives_inputs(table):
 @pytest.mark.slow
 def test_a_packed_table_that_grows_without_measure_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"text,label\n" + b"a,b\n" * (1 << 26) + b"c,d\n" * (1 << 12), 1))
-    with pytest.raises(DataError, match=r"must unpack to at most [\d,]+ bytes; found more; unpack it"):
+    with pytest.raises(DataError, match=r"must unpack to at most [\d,]+ MiB; found more, .*; unpack it"):
         open_dataset(tmp_path / "x.csv.gz")
