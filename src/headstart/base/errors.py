@@ -114,7 +114,7 @@ _PLAIN: tuple[tuple[str, Callable[[str], str]], ...] = (
 """What a reader may not see that two names differ in, and what takes it away."""
 
 
-def _small_difference(name: str, other: str) -> str:
+def _small_difference(name: str, second: str) -> str:
     """Return what two names differ in, where that is in `_PLAIN` alone; else, and for equal names, an empty string."""
 
     def plainly(text: str, but: str = "") -> str:
@@ -122,9 +122,9 @@ def _small_difference(name: str, other: str) -> str:
             text = text if what == but else plain(text)
         return text
 
-    if name == other or plainly(name) != plainly(other):
+    if name == second or plainly(name) != plainly(second):
         return ""
-    needed = [what for what, _ in _PLAIN if plainly(name, but=what) != plainly(other, but=what)]
+    needed = [what for what, _ in _PLAIN if plainly(name, but=what) != plainly(second, but=what)]
     return " and ".join(needed) or _PLAIN[0][0]
 
 

@@ -29,8 +29,8 @@ def predicted_columns(model: Model, predictions: Predictions, *, every_class: bo
     Where the table has a column of the same name, the added ones begin with `predicted_`.
     """
     rows = predictions.rows
-    at = {name: row for row, name in enumerate(predictions.ids)}
-    places = [at.get(name) for name in rows.ids]
+    row_of = {name: row for row, name in enumerate(predictions.ids)}
+    places = [row_of.get(name) for name in rows.ids]
     reasons = {skip.id: skip.reason for skip in predictions.skipped}
     best = predictions.probabilities.argmax(axis=1)
     highest = predictions.probabilities.max(axis=1) if len(best) else np.zeros(0)

@@ -64,11 +64,11 @@ def parts_of(cells: Iterable[object], name: str) -> dict[str, Split | None]:
     Where the name of the column tells a part (`is_train`), and its cells are all truth values, those are read.
     """
     distinct = set(map(str, cells))
-    told = part_named_in(name)
+    part = part_named_in(name)
     truths = {cell: TRUTHS.get(cell.strip().lower()) for cell in distinct}
-    if told is not None and None not in truths.values():
-        rest: Split = "test" if told == "train" else "train"
-        return {cell: told if truth else rest for cell, truth in truths.items()}
+    if part is not None and None not in truths.values():
+        rest: Split = "test" if part == "train" else "train"
+        return {cell: part if truth else rest for cell, truth in truths.items()}
     return {cell: part_of(cell) for cell in distinct}
 
 

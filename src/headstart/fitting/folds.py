@@ -21,8 +21,8 @@ def cross_validated(prepared: PreparedData, *, folds: int, seed: int, progress: 
     Layer, head and calibration are chosen anew without each fold; copies, relatives and groups are left out together.
     Features are those of `prepared`: nothing is extracted again. All parts count, but for what was left out of them.
     """
-    scanned, given = prepared.scan, prepared.parts
-    positions = np.array(sorted({*given.train, *given.validation, *given.test}))
+    scanned, parts = prepared.scan, prepared.parts
+    positions = np.array(sorted({*parts.train, *parts.validation, *parts.test}))
     names = unit_names(scanned.dataset.examples, positions.tolist(), scanned.hashes)
     digests = [scanned.hashes[position] for position in positions]
     groups, keys = content_groups((digest.encode() for digest in digests), names)

@@ -95,8 +95,8 @@ class PretrainOptions(RunOptions):
             if isinstance(value, bool):
                 words.append(flag if value else f"--no-{flag.removeprefix('--')}")
             elif isinstance(value, dict):
-                words += [flag, ",".join(value.get("header", ()) or (f"{word}={one}" for word, one in value.items()))]
+                words += [flag, ",".join(value.get("header", ()) or (f"{word}={item}" for word, item in value.items()))]
             else:
-                for one in value if isinstance(value, tuple) else (value,):
-                    words += [flag, f"{one:g}s" if name == "budget" else str(one)]
+                for item in value if isinstance(value, tuple) else (value,):
+                    words += [flag, f"{item:g}s" if name == "budget" else str(item)]
         return shlex.join([*words, "--out", str(self.out)])

@@ -60,8 +60,8 @@ class PreparedData:
     def notes(self) -> tuple[str, ...]:
         """What its reader must know of the source, the data, the split and the features, one sentence each."""
         scanned = self.scan
-        found = (self.source.info.notes, scanned.dataset.notes, scanned.notes, self.parts.notes, self.extraction.notes)
-        return tuple(note for notes in found for note in notes)
+        every = (self.source.info.notes, scanned.dataset.notes, scanned.notes, self.parts.notes, self.extraction.notes)
+        return tuple(note for notes in every for note in notes)
 
     def features(self, layer: str, part: tuple[int, ...]) -> Features:
         """Return the features of one part, taken at `layer`."""

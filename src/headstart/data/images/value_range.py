@@ -59,15 +59,15 @@ def _sample(dataset: Dataset) -> list[int]:
     """Return positions in ascending order, the same for the same data."""
     by_suffix = defaultdict(list)
     in_a_row, _ = dataset.runs or (1, 1)
-    usable = [at for at, example in enumerate(dataset.examples) if example.split in (None, "train")]
+    usable = [position for position, example in enumerate(dataset.examples) if example.split in (None, "train")]
     if dataset.runs is not None:
-        firsts = {at // in_a_row for at in usable}
+        firsts = {position // in_a_row for position in usable}
         some = _spaced(sorted(firsts), RUNS)
-        usable = [at for at in usable if at // in_a_row in some]
-    for at in usable:
-        suffix = suffix_of(dataset.examples[at].id)
-        by_suffix[suffix if suffix in IMAGE_SUFFIXES else ""].append(at)
-    return sorted(at for positions in by_suffix.values() for at in _spaced(positions, SAMPLED))
+        usable = [position for position in usable if position // in_a_row in some]
+    for position in usable:
+        suffix = suffix_of(dataset.examples[position].id)
+        by_suffix[suffix if suffix in IMAGE_SUFFIXES else ""].append(position)
+    return sorted(position for positions in by_suffix.values() for position in _spaced(positions, SAMPLED))
 
 
 def _spaced(values: list[int], count: int) -> list[int]:

@@ -103,11 +103,11 @@ def _by_names(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]], paths: Mapp
     """
     folders = dict.fromkeys(["", *(f"{name.partition('/')[0]}/" for name in arrays)])
     for simplify in (_exact, _ranked):
-        wanted = dict(zip(simplify(paths.values()), paths, strict=True))
+        expected = dict(zip(simplify(paths.values()), paths, strict=True))
         for folder in folders:
             inside = [name for name in arrays if name.startswith(folder)]
-            found = dict(zip(simplify(inside), inside, strict=True))
-            names = {wanted[key]: name for key, name in found.items() if key in wanted}
+            stored = dict(zip(simplify(inside), inside, strict=True))
+            names = {expected[key]: name for key, name in stored.items() if key in expected}
             if len(names) == len(shapes) and all(arrays[names[place]].shape == shapes[place] for place in shapes):
                 return {place: names[place] for place in shapes}
     return None

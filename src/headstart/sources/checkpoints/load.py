@@ -53,8 +53,8 @@ def load_checkpoint(body: nn.Module, checkpoint: CheckpointTensors, *, where: st
     check_finite({checkpoint.prefix + alignment.pairs[name]: tensor for name, tensor in state.items()}, where=where)
     for name, tensor in state.items():
         if role(name) == "variance" and (tensor < 0).any():
-            found = f"one in {checkpoint.prefix}{alignment.pairs[name]}, matched by {alignment.method}"
-            raise SourceError(f"{where} must hold no variance below zero", found, NAME_ANOTHER)
+            culprit = f"one in {checkpoint.prefix}{alignment.pairs[name]}, matched by {alignment.method}"
+            raise SourceError(f"{where} must hold no variance below zero", culprit, NAME_ANOTHER)
     missing, unexpected = body.load_state_dict(state, strict=False)
     left = [name for name in missing if name not in head and not name.endswith(COUNTER)]
     if left or unexpected:

@@ -84,32 +84,32 @@ def choose(
 
 def _flat(tree: Any, where: str) -> Tensors:
     """Return every tensor that lies in containers with names, under these names, joined by dots."""
-    found: Tensors = {}
+    flat: Tensors = {}
     waiting: list[tuple[str, Any, int]] = [("", tree, 0)]
     seen = 0
     while waiting:
         prefix, content, depth = waiting.pop()
         seen += 1
         if isinstance(content, Stored):
-            found[prefix] = content
+            flat[prefix] = content
         elif isinstance(content, Mapping) and depth < MAX_DEPTH:
             waiting += [(f"{prefix}.{name}" if depth else name, content[name], depth + 1) for name in reversed(content)]
-        if seen > MAX_VALUES or len(found) > MAX_TENSORS:
+        if seen > MAX_VALUES or len(flat) > MAX_TENSORS:
             raise SourceError(f"{where} must hold the tensors of a network", "more than are read", "save them alone")
-    return found
+    return flat
 
 
 def _below(tensors: Tensors, part: str, where: str) -> Tensors:
     """Return the tensors below the part that the user names, under their whole names."""
     if not part:
         return tensors
-    found = {name: value for name, value in tensors.items() if name.startswith(f"{part}.")}
-    if not found:
+    below = {name: value for name, value in tensors.items() if name.startswith(f"{part}.")}
+    if not below:
         groups = dict.fromkeys(name.partition(".")[0] for name in tensors)
         raise SourceError(
             f"{where} must hold tensors below {part!r}", list_some(groups, 8) or "none", "name one of these"
         )
-    return found
+    return below
 
 
 def _part(tensors: Tensors, prefix: str) -> Part:
@@ -123,10 +123,10 @@ def _votes(tensors: Tensors, body: Mapping[str, Shape], common: str) -> dict[str
     named: Counter[str] = Counter()
     fitting: Counter[str] = Counter()
     for name, tensor in tensors.items():
-        for at in _starts(name):
-            if (shape := plain.get(name[at:])) is not None:
-                named[name[:at]] += 1
-                fitting[name[:at]] += shape == tensor.shape
+        for start in _starts(name):
+            if (shape := plain.get(name[start:])) is not None:
+                named[name[:start]] += 1
+                fitting[name[:start]] += shape == tensor.shape
     return {prefix: (count, fitting[prefix]) for prefix, count in named.items()}
 
 
@@ -135,17 +135,17 @@ def _starts(name: str) -> list[int]:
     return [0, *(dot.end() for dot in islice(re.finditer(r"\.", name), MAX_DEPTH))]
 
 
-def _by_shape(tensors: Tensors, wanted: Sequence[Mapping[str, Shape]], *, ordered: bool) -> Iterator[Part]:
-    """Yield the parts whose tensors are those of one of `wanted`, by order or patterns; of equal ones the deepest."""
+def _by_shape(tensors: Tensors, candidates: Sequence[Mapping[str, Shape]], *, ordered: bool) -> Iterator[Part]:
+    """Yield the parts that are one of `candidates`, by order or patterns; of equal ones the deepest."""
     parts: defaultdict[str, dict[str, Shape]] = defaultdict(dict)
     for name, tensor in tensors.items():
         if tensor.floating and not name.endswith(COUNTER):
-            for at in _starts(name):
-                parts[name[:at]][name] = tensor.shape
+            for start in _starts(name):
+                parts[name[:start]][name] = tensor.shape
     seen = set()
     for prefix in sorted(parts, key=len, reverse=True):
         names = tuple(parts[prefix])
-        for shapes in wanted:
+        for shapes in candidates:
             if len(names) == len(shapes) and names not in seen:
                 with suppress(Misaligned):
                     align({name[len(prefix) :]: parts[prefix][name] for name in names}, shapes, ordered=ordered)
@@ -170,10 +170,10 @@ def _only(fitting: Sequence[Part], contents: Contents, where: str) -> tuple[Part
     return averaged[0], (f"averaged weights were taken, and not those of {list_some(rest)}, which fit too",)
 
 
-def _equal(one: Part, other: Part, contents: Contents) -> bool:
-    if one.tensors.keys() != other.tensors.keys():
+def _equal(part: Part, twin: Part, contents: Contents) -> bool:
+    if part.tensors.keys() != twin.tensors.keys():
         return False
-    first, second = contents.fetch(one.tensors), contents.fetch(other.tensors)
+    first, second = contents.fetch(part.tensors), contents.fetch(twin.tensors)
     return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 

@@ -209,11 +209,11 @@ def _remembered(  # noqa: PLR0917
     return remembered(key, lambda: _look_apart(path, size, defaults=asdict(defaults), changes=changes, pool=pool))
 
 
-def _look_apart(path: Path, size: int, **how: Any) -> Architecture:
+def _look_apart(path: Path, size: int, **options: Any) -> Architecture:
     """Return what `look` returns for files of `size` bytes, in a process that a hostile graph may end."""
     limits = Limits(LOOK_SECONDS + LOOK_RATE * size, LOOK_BYTES + LOOK_COPIES * size)
     try:
-        return architecture_from_json(run_limited(f"{__name__}:look", limits=limits, path=str(path), **how)[0])
+        return architecture_from_json(run_limited(f"{__name__}:look", limits=limits, path=str(path), **options)[0])
     except TaskError as error:
         raise _unreadable(path, f"one that {error}") from error
 
@@ -238,15 +238,15 @@ def look(
     file, known = Path(path), FormatDefaults(**plain)
     with refusing(lambda reason: _unreadable(file, reason)):
         architecture = _look(file, known, changed, pool)
-        how = architecture.preprocessing
+        preprocessing = architecture.preprocessing
         taps = [None, architecture.taps] if architecture.classes else [architecture.taps]
         for some in taps:
             widths = [architecture.classes] if some is None else [tap.width for tap in some]
             blocks = tuple(Block(str(at), width) for at, width in enumerate(widths))
-            graph = partial(graph_of, file, known.framework, pool, how, some)
-            network = Network("", how.shape, blocks, _no_module, graph=graph, runs_on_torch=False)
+            graph = partial(graph_of, file, known.framework, pool, preprocessing, some)
+            network = Network("", preprocessing.shape, blocks, _no_module, graph=graph, runs_on_torch=False)
             engine = OpenVinoEngine(convert(network), precision="f32")
-            engine.run(np.zeros((1, *how.shape), np.uint8))
+            engine.run(np.zeros((1, *preprocessing.shape), np.uint8))
     return asdict(architecture), b""
 
 

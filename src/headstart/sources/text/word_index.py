@@ -173,10 +173,10 @@ def _member(path: Path, member: str, opened: ExitStack) -> IO[bytes] | gzip.Gzip
     ]
     meant = [name for name in names if member in ("", name, name.rpartition("/")[2])]
     if len(meant) != 1:
-        wanted = f"the file {member!r}" if member else "one file of word vectors"
+        expected = f"the file {member!r}" if member else "one file of word vectors"
         example = meant[0] if meant else names[0] if names else "MEMBER"
         raise SourceError(
-            f"{path} must hold {wanted}", list_some(meant or names, 8) or "none", f"write words:{path}#{example}"
+            f"{path} must hold {expected}", list_some(meant or names, 8) or "none", f"write words:{path}#{example}"
         )
     stream = opened.enter_context(archive.open(meant[0]))
     packed = stream.read(len(GZIP)) == GZIP
