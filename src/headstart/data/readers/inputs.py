@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,9 +64,13 @@ def _named(one: Input, used: set[str]) -> Dataset:
     prefix = "" if one.folder == Path() else f"{str(one.folder).rstrip('/')}/"
     ids = (*(example.id for example in dataset.examples), *(skipped.id for skipped in dataset.skipped))
     ids = ids if rows is None or rows.table is None else rows.ids
-    names = {name: f"{prefix}{name}" for name in ids}
-    names = {name: f"{new}#{len(used) + at}" if new in used else new for at, (name, new) in enumerate(names.items())}
-    used.update(names.values())
+    names: dict[str, str] = {}
+    for name in dict.fromkeys(ids):
+        new = f"{prefix}{name}"
+        names[name] = next(
+            free for free in chain([new], (f"{new}#{at}" for at in count(len(used)))) if free not in used
+        )
+        used.add(names[name])
     named = tuple(names.values())
     listed = rows.table if rows is not None else None
     table = listed or Table(str(one.path), (PATH,), lambda _: named, range(len(named)))

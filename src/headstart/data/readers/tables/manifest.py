@@ -89,7 +89,7 @@ class _TableListing(Listing):
 
     def _id(self, name: str, table: Table, row: int) -> str:
         """Return the id of a row: it says where it is listed if its name came before."""
-        if name in self.used:
+        while name in self.used:  # tables in several folders may have one name
             name = f"{name}#{posixpath.basename(table.where)}, {table.unit} {table.lines[row]}"
         self.used.add(name)
         self.met += 1
