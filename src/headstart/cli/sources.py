@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from headstart.sources.base import SourceInfo
     from headstart.sources.catalogue import CatalogueRow
 
+WIDE = 120  # columns of a terminal that shows what a source was trained on
+
 
 class SourcesOptions(OpenOptions):
     """The options of `sources`."""
@@ -75,25 +77,35 @@ def _named(words: list[str], options: SourcesOptions) -> SourceInfo:
 
 
 def as_table(rows: Sequence[CatalogueRow], width: int) -> str:
-    """Return the sources as a table of at most `width` columns, and a line for each that cannot be used."""
+    """Return the sources by kind, a table of at most `width` columns each, and a line for each that cannot be used.
+
+    What a source was trained on is shown where `width` leaves room for it.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    table.add_column("source", no_wrap=True, overflow="fold")
-    for title in ("weights", "features", "input"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("licence", overflow="fold")
-    table.add_column("trained on", overflow="fold")
-    for row in rows:
-        if row.info is not None:
-            table.add_row(*map(one_line, _cells(row.uri, row.info)))
     text = io.StringIO()
     console = Console(file=text, width=width, highlight=False, markup=False, no_color=True)
-    console.print(table)
+    for modality in MODALITIES.values():
+        usable = [(row.uri, row.info) for row in rows if row.info is not None and row.info.kind == modality.kind]
+        if not usable:
+            continue
+        table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+        table.add_column(f"for {modality.plural}", overflow="fold")
+        for title in ("weights", "features", "input"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("licence", overflow="fold")
+        if width >= WIDE:
+            table.add_column("trained on", overflow="fold")
+        for uri, info in usable:
+            default = " *" if uri == modality.default_source else ""
+            table.add_row(*map(one_line, _cells(uri + default, info)[: len(table.columns)]))
+        console.print(table)
+        console.print()
     for row in rows:
         if row.info is None:
             console.print(f"not usable: {one_line(row.problem)}")
+    console.print("* the default source of its kind; 'headstart sources URI' shows all of a source")
     return text.getvalue().rstrip("\n")
 
 

@@ -20,7 +20,26 @@ def test_the_table_fits_its_width_and_says_what_is_not_usable() -> None:
     assert "packaged:efficientnet-lite0" in table
     assert "not usable: must be whole" in table
     assert "\x1b" not in table
+    assert "xxx" not in table and "xxx" in as_table(rows, 160)
     assert as_rows(rows)[1] == {"uri": "hf:a/b", "found": "cache", "info": None, "problem": rows[1].problem}
+
+
+def test_sources_stand_by_kind_and_the_default_of_each_is_marked() -> None:
+    info = ToySource().info
+    names = {"image": "packaged:efficientnet-lite0", "text": "packaged:minilm", "sound": "packaged:speech"}
+    inputs = {
+        "text": {"limit": 0},
+        "sound": {"spectrogram": {"frames": 100, "hop": 160, "rate": 16_000}},
+    }
+    rows = []
+    for kind, uri in reversed(names.items()):
+        of_kind = dataclasses.replace(info, kind=kind, input=inputs.get(kind, info.input))
+        rows += [CatalogueRow(name, "package", of_kind) for name in (uri, f"file:{kind}")]
+    lines = [line.split() for line in as_table(rows, 80).splitlines()]
+    heads = [line[1] for line in lines if line[:1] == ["for"]]
+    assert heads == ["photos", "texts", "recordings"]
+    assert [line[0] for line in lines if "*" in line[1:2]] == list(names.values())
+    assert lines.index(["for", "texts", "weights", "features", "input", "licence"]) == 4
 
 
 def test_one_source_in_full_names_its_layers() -> None:
