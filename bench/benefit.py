@@ -96,7 +96,7 @@ def coverage(rounds: int = 500) -> None:
     """Print how often the interval of an accuracy difference holds the truth."""
     from simulated import answers
 
-    from headstart.judge.intervals import difference
+    from headstart.judge.crossed import difference
 
     for seeds, n in SIZES:
         held = 0

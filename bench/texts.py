@@ -151,7 +151,7 @@ def vectors(data: Path, work: str) -> None:
     """Compare GloVe frozen, GloVe tuned and random vectors tuned, under one pooled classifier: 20 labels per class."""
     from headstart.base.progress import Progress
     from headstart.run.clock import Clock
-    from headstart.judge.intervals import difference
+    from headstart.judge.crossed import difference
     from headstart.comparison.budget import Limits, batch_for
     from headstart.judge.benefit.results import COARSE_EPOCH_RATIO
     from headstart.comparison.arms import ArmConfig, random_network, train_arm

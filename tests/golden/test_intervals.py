@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from headstart.judge.intervals import difference, paired_difference, wilson
+from headstart.judge.crossed import difference
+from headstart.judge.intervals import paired_difference, wilson
 from headstart.judge.metrics import calibration_error
 
 CONFIDENCE = np.array([0.55, 0.6, 0.65, 0.7, 0.8, 0.9])

@@ -19,6 +19,7 @@ from headstart.judge.benefit.benefit import Benefit, compute_benefit
 from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, stack_seeds
 from headstart.judge.benefit.sentence import format_points
+from headstart.judge.related import relatives_entry
 from headstart.run.folder import ARMS, CHECKPOINTS, RESULT, SCHEMA, writing
 from headstart.run.losses import account, losses_file
 
@@ -88,9 +89,10 @@ def arm_results(experiment: Experiment, number: int | None, positions: Sequence[
     column_of = {position: column for column, position in enumerate(positions)}
     splits = experiment.splits.of_number(number)
     columns = [np.array([column_of[position] for position in one.prepared.parts.test], dtype=np.intp) for one in splits]
-    tested = np.zeros((len(splits), len(positions)), np.bool_)
-    for row, tested_columns in enumerate(columns):
+    tested, related = (np.zeros((len(splits), len(positions)), np.bool_) for _ in range(2))
+    for row, (one, tested_columns) in enumerate(zip(splits, columns, strict=True)):
         tested[row, tested_columns] = True
+        related[row, [column_of[position] for position in one.prepared.parts.related]] = True
     results = {}
     for arm in [*UNTRAINED, *(arm for arm in (SCRATCH, TUNED) if arm not in experiment.failures)]:
         outcomes = [
@@ -99,13 +101,13 @@ def arm_results(experiment: Experiment, number: int | None, positions: Sequence[
         if len(outcomes) == len(splits):
             results[arm] = stack_seeds(outcomes, columns, len(positions))
     labels = float(np.mean([len(one.prepared.parts.train) for one in splits]))
-    return ArmResults(number, labels, results, tested)
+    return ArmResults(number, labels, results, tested, experiment.prepared.clusters(tuple(positions)), related)
 
 
 def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
     """Return what goes into `result.json`."""
     prepared, options = experiment.prepared, experiment.options
-    dataset = prepared.scan.dataset
+    dataset, plain = prepared.scan.dataset, benefit.as_dict()
     return {
         "schema": SCHEMA,
         "task": dataset.modality.task,
@@ -116,7 +118,12 @@ def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
         "budget": options.budget,
         **account(dataset, experiment.splits.parts),
         "classes": list(dataset.classes),
-        **benefit.as_dict(),
+        **plain,
+        "relatives": relatives_entry(
+            dataset.examples,
+            experiment.splits.parts.related,
+            plain["arms"][plain["transfer"]]["accuracy_without_relatives"],
+        ),
         "engine": prepared.extraction.engine,
         "cache": {"hits": prepared.extraction.hits, "misses": prepared.extraction.misses},
         "warnings": _warnings(experiment, benefit),

@@ -11,6 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.base.errors import DataError, UsageError, check_at_least, did_you_mean, list_some
 from headstart.data.dataset import Dataset, Example
 
@@ -99,6 +102,12 @@ def unit_names(examples: Sequence[Example], positions: Sequence[int], hashes: Se
         return None
     name_of = {at: str(number) for number, unit in enumerate(_units(examples, positions, hashes)) for at in unit}
     return [name_of[position] for position in positions]
+
+
+def clusters(examples: Sequence[Example], positions: Sequence[int], hashes: Sequence[str]) -> NDArray[np.intp]:
+    """Return for each position the first of those in its cluster (copies, relatives, one group): of shape (n,)."""
+    first_of = {at: unit[0] for unit in _units(examples, positions, hashes) for at in unit}
+    return np.array([first_of[position] for position in positions], np.intp)
 
 
 def _copy_ties(example: Example, digest: str) -> set[tuple[str, str]]:

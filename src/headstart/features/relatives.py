@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 from headstart.base.cache import ResultCache
 from headstart.base.hashing import sha256_json
 from headstart.base.threads import ONE_THREAD_A_PRODUCT
+from headstart.data.audit import Scan
 from headstart.data.dataset import Dataset
 from headstart.data.groups import offer, suggested_groups
 from headstart.data.images.alignment import SmallPictures, aligned_correlations
 from headstart.data.shingles import Pairs, Wordings, normal_form
 from headstart.data.text import text_of
 from headstart.features.features import Extraction
-from headstart.features.modality import ImageSummary, TextSummary
+from headstart.features.modality import ImageSummary, SoundSummary, TextSummary
 
 RELATIVES_VERSION = 2
 """Counts up when other relatives come to be found for the same examples."""
@@ -64,43 +65,58 @@ def with_relatives(extraction: Extraction, cache: Path) -> Extraction:
     rows = known[1]["clusters"] if known is not None else find_relatives(extraction)
     if known is None:
         store.put(key, {}, {"clusters": rows})
-    sizes = np.bincount(rows, minlength=len(rows))
-    cluster_of = rows[extraction.row_of]
+    return replace(extraction, scan=named(scanned, rows, extraction.row_of))
+
+
+def named(scanned: Scan, clusters: NDArray[np.intp], row_of: NDArray[np.intp]) -> Scan:
+    """Return the examples with their clusters named, and a note that counts them.
+
+    Args:
+        clusters: of each of the m distinct contents, of shape (m,), as `find_relatives` returns them.
+        row_of: the content of each of the n examples, of shape (n,).
+    """
+    dataset = scanned.dataset
+    if len(clusters) > MAX_SEARCHED:
+        note = f"Near copies are looked for among at most {MAX_SEARCHED:,} {dataset.items} and were not looked for."
+        return replace(scanned, notes=(*scanned.notes, note))
+    cluster_of, sizes = clusters[row_of], np.bincount(clusters, minlength=len(clusters))
     members = np.flatnonzero(sizes[cluster_of] > 1)
     if not len(members):
-        return extraction
-    examples, dataset = list(scanned.dataset.examples), scanned.dataset
+        return scanned
+    examples = list(dataset.examples)
     for position in members.tolist():
         examples[position] = replace(examples[position], relatives=str(cluster_of[position]))
-    count, clusters = len(members), len(np.unique(cluster_of[members]))
+    count = len(np.unique(cluster_of[members]))
     note = (
-        f"{count} {dataset.items} are near copies of others, in {clusters} clusters; a split that is drawn keeps each "
-        "cluster on one side."
+        f"{len(members)} {dataset.items} are near copies of others, in {count} clusters; a split that is drawn keeps "
+        "each cluster on one side."
     )
-    dataset = replace(dataset, examples=tuple(examples))
-    return replace(extraction, scan=replace(scanned, dataset=dataset, notes=(*scanned.notes, note)))
+    return replace(scanned, dataset=replace(dataset, examples=tuple(examples)), notes=(*scanned.notes, note))
 
 
-def offered_groups(extraction: Extraction) -> str | None:
+def offered_groups(dataset: Dataset, x: NDArray[np.float32], row_of: NDArray[np.intp]) -> str | None:
     """Return a note that offers to group examples by their names; None where no such groups are alike.
 
     Members of a group must be nearer to each other, among whitened features, than pairs of one class at random are, by
     a deviation of the latter.
+
+    Args:
+        x: features of the m distinct contents, of shape (m, d).
+        row_of: the content of each of the n examples, of shape (n,).
     """
-    dataset = extraction.scan.dataset
     examples, z = dataset.examples, None
-    if not 3 < len(extraction.x) <= MAX_SEARCHED or any(example.group is not None for example in examples):
+    if not 3 < len(x) <= MAX_SEARCHED or any(example.group is not None for example in examples):
         return None
     for pattern, groups in suggested_groups([example.id for example in examples]):
         with ONE_THREAD_A_PRODUCT:
-            z = _whitened(extraction.x) if z is None else z
+            z = _whitened(x) if z is None else z
         within = _pairs_within(
             [name if name is None else (name, one.label) for name, one in zip(groups, examples, strict=True)]
         )
         alike = _pairs_within([example.label for example in examples])
         if not len(within) or not len(alike):
             continue
-        near, usual = (_similarities(z, extraction.row_of[pairs]) for pairs in (within, alike))
+        near, usual = (_similarities(z, row_of[pairs]) for pairs in (within, alike))
         if near.mean() > usual.mean() + max(usual.std(), MIN_DEVIATION):
             return offer(pattern, groups, dataset.items)
     return None
@@ -128,30 +144,33 @@ def _similarities(z: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
 
 def find_relatives(extraction: Extraction) -> NDArray[np.intp]:
     """Return the cluster of each of the m distinct contents, of shape (m,): its first row; of a single one, its own."""
-    if not 3 < len(extraction.x) <= MAX_SEARCHED:
+    summary = extraction.summary
+    if not isinstance(summary, TextSummary):
+        return related_pictures(extraction.x, summary)
+    if len(extraction.x) > MAX_SEARCHED:
         return np.arange(len(extraction.x))
-    with ONE_THREAD_A_PRODUCT:
-        return _found(extraction)
+    texts = Wordings(_normal_forms(extraction))
+    return _clustered(len(extraction.x), texts.repeats(), texts.related)
 
 
-def _found(extraction: Extraction) -> NDArray[np.intp]:
-    m, summary = len(extraction.x), extraction.summary
-    if isinstance(summary, TextSummary):
-        texts = Wordings(_normal_forms(extraction))
-        return _clustered(m, texts.repeats(), texts.related)
-    mirrors = isinstance(summary, ImageSummary)
-    look, z = _second_look(summary.small, mirrors=mirrors), _whitened(extraction.x)
-    near, ranks = _nearest(z, z, NEIGHBOURS, min(DEVIATIONS / np.sqrt(z.shape[1]), MAX_MIN_SIMILARITY))
-    least = threshold(look, near[ranks >= NEIGHBOURS // 2], m)
-    if least > MOST:
+def related_pictures(x: NDArray[np.float32], summary: ImageSummary | SoundSummary) -> NDArray[np.intp]:
+    """Return the cluster of each of m pictures or recordings, as `find_relatives` does, by their features (m, d)."""
+    m, mirrors = len(x), isinstance(summary, ImageSummary)
+    if not 3 < m <= MAX_SEARCHED:
         return np.arange(m)
+    with ONE_THREAD_A_PRODUCT:
+        look, z = _second_look(summary.small, mirrors=mirrors), _whitened(x)
+        near, ranks = _nearest(z, z, NEIGHBOURS, min(DEVIATIONS / np.sqrt(z.shape[1]), MAX_MIN_SIMILARITY))
+        least = threshold(look, near[ranks >= NEIGHBOURS // 2], m)
+        if least > MOST:
+            return np.arange(m)
 
-    def related(pairs: Pairs) -> NDArray[np.bool_]:
-        return look(pairs) >= least
+        def related(pairs: Pairs) -> NDArray[np.bool_]:
+            return look(pairs) >= least
 
-    lists = [near, *(_alike(summary.small) if mirrors else [])]
-    confirmed = [_confirmed(related, candidates) for candidates in lists]
-    return _clustered(m, np.unique(np.concatenate(confirmed), axis=0), related)
+        lists = [near, *(_alike(summary.small) if mirrors else [])]
+        confirmed = [_confirmed(related, candidates) for candidates in lists]
+        return _clustered(m, np.unique(np.concatenate(confirmed), axis=0), related)
 
 
 def threshold(look: SecondLook, nearly: Pairs, m: int) -> float:

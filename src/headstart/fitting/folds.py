@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.base.progress import Progress
 from headstart.data.split import Parts, unit_names
 from headstart.fitting.predictor import fit_baseline, frozen_predictor, select_layer_and_head, stacked_predictor
 from headstart.heads.folds import assign_folds, content_groups
-from headstart.judge.intervals import wilson
+from headstart.judge.intervals import share_of
 from headstart.run.prepare import PreparedData
 
 
@@ -28,33 +29,33 @@ def cross_validated(prepared: PreparedData, *, folds: int, seed: int, progress: 
     groups, keys = content_groups((digest.encode() for digest in digests), names)
     y = prepared.labels(tuple(positions.tolist()))
     fold_of = assign_folds(y, groups, keys, folds=folds, seed=seed)
-    correct, tested = [], []
+    right = np.zeros(len(positions), np.bool_)
+    accuracies = []
     with progress.step("Cross-validating", folds, "folds") as step:
         for fold in range(folds):
             train, test = (tuple(positions[part].tolist()) for part in (fold_of != fold, fold_of == fold))
             if test:
-                right = _correct(replace(prepared, parts=Parts(train, (), test, ())), seed)
-                correct.append(right)
-                tested.append(len(test))
+                right[fold_of == fold] = _correct(replace(prepared, parts=Parts(train, (), test, ())), seed)
+                accuracies.append(float(right[fold_of == fold].mean()))
             step.advance()
-    accuracies = np.array(correct) / np.array(tested)
-    pooled = wilson(float(sum(correct)), sum(tested))
+    tested = fold_of >= 0
+    pooled = share_of(right[tested], prepared.clusters(tuple(positions.tolist()))[tested])
     return {
-        "count": len(tested),
-        "accuracies": accuracies.tolist(),
+        "count": len(accuracies),
+        "accuracies": accuracies,
         "accuracy": pooled.as_dict(),
-        "mean": float(accuracies.mean()),
-        "spread": float(accuracies.std(ddof=1)) if len(tested) > 1 else 0.0,
-        "tested": sum(tested),
+        "mean": float(np.mean(accuracies)),
+        "spread": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
+        "tested": int(tested.sum()),
     }
 
 
-def _correct(prepared: PreparedData, seed: int) -> int:
-    """Return how many test examples the frozen source classifies correctly."""
+def _correct(prepared: PreparedData, seed: int) -> NDArray[np.bool_]:
+    """Return which test examples the frozen source classifies correctly, of shape (n,)."""
     layers, choice = select_layer_and_head(prepared, seed=seed)
     predictor = frozen_predictor(prepared, layers, choice)
     if prepared.scan.dataset.kind == "text":
         words = fit_baseline(prepared, seed=seed).text_baseline
         assert words is not None
         predictor = stacked_predictor(prepared, predictor, choice, words)
-    return int((predictor.probabilities.argmax(axis=1) == prepared.labels(prepared.parts.test)).sum())
+    return np.asarray(predictor.probabilities.argmax(axis=1) == prepared.labels(prepared.parts.test))

@@ -16,16 +16,14 @@ from headstart.base.disk import write_atomic
 from headstart.fitting.predictor import Fitted
 from headstart.fitting.words import truncation_report
 from headstart.judge.baselines import majority_baseline
-from headstart.judge.intervals import Interval, paired_difference, wilson
+from headstart.judge.intervals import Interval, paired_difference, share_of
 from headstart.judge.metrics import METRICS, evaluate
+from headstart.judge.related import relatives_entry
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
 from headstart.run.folder import CHECKPOINTS, RESULT, SCHEMA, writing
 from headstart.run.losses import account, losses_file
-from headstart.run.prepare import PreparedData
 from headstart.ship.bundle import DataIdentity
-
-RELATED_SHOWN = 20  # ids of test examples with near copies in the train part that `result.json` names
 
 
 @dataclass(frozen=True)
@@ -64,17 +62,17 @@ def measure(fitted: Fitted, *, seed: int) -> TestMeasures:
     majority = majority_baseline(prepared.labels(parts.train), len(classes), len(y))
     by_baseline = correct(fitted.baseline.probabilities)
     right = correct(predictor.probabilities)
-    unrelated = ~np.isin(parts.test, parts.related)
+    unrelated, clusters = ~np.isin(parts.test, parts.related), prepared.clusters(parts.test)
     alone = None
     if predictor.stacking is not None:
         alone = float(correct(prepared.predict_proba(fitted.choice.head, fitted.layers.chosen, parts.test)).mean())
     return TestMeasures(
-        metrics=evaluate(predictor.probabilities, y, classes, seed=seed),
+        metrics=evaluate(predictor.probabilities, y, classes, seed=seed, clusters=clusters),
         majority=float(correct(majority).mean()),
         majority_class=classes[int(majority[0].argmax())],
         baseline=float(by_baseline.mean()),
-        gain=paired_difference(right, by_baseline, seed=seed),
-        unrelated=wilson(float(right[unrelated].sum()), int(unrelated.sum())) if unrelated.any() else None,
+        gain=paired_difference(right, by_baseline, seed=seed, clusters=clusters),
+        unrelated=share_of(right[unrelated], clusters[unrelated]) if unrelated.any() else None,
         source_alone=alone,
     )
 
@@ -97,7 +95,11 @@ def build_result(
         "classes": list(dataset.classes),
         "test": {name: measures.metrics[name] for name in METRICS},
         "baselines": {"majority": measures.majority, "simple": measures.baseline},
-        "relatives": _relatives(prepared, measures),
+        "relatives": relatives_entry(
+            dataset.examples,
+            prepared.parts.related,
+            None if measures.unrelated is None else measures.unrelated.as_dict(),
+        ),
         "per_class": measures.metrics["per_class"],
         "confusion": measures.metrics["confusion"],
         "seconds": dict(seconds),
@@ -106,19 +108,6 @@ def build_result(
         "warnings": _warnings(fitted),
         **({"tuning": predictor.tuning} if predictor.tuning is not None else {}),
         **_text_entries(fitted, measures),
-    }
-
-
-def _relatives(prepared: PreparedData, measures: TestMeasures) -> dict[str, Any]:
-    """Return how many near copies there are, and what the accuracy is without those between train and test part."""
-    examples, related = prepared.scan.dataset.examples, prepared.parts.related
-    names = [example.relatives for example in examples if example.relatives is not None]
-    return {
-        "examples": len(names),
-        "clusters": len(set(names)),
-        "test": len(related),
-        "ids": [examples[position].id for position in related[:RELATED_SHOWN]],
-        "accuracy_without": None if measures.unrelated is None else measures.unrelated.as_dict(),
     }
 
 

@@ -143,7 +143,7 @@ def _kept_predictor(
     correct, frozen_correct = (each.argmax(axis=1) == y for each in (probabilities, frozen.probabilities))
     summary["test"] |= {
         "tuned": _test_metrics(prepared, probabilities, seed),
-        "difference": paired_difference(correct, frozen_correct, seed=seed).as_dict(),
+        "difference": paired_difference(correct, frozen_correct, seed=seed, clusters=prepared.clusters(test)).as_dict(),
     }
     return FittedPredictor(
         source=tuning.source,
@@ -161,6 +161,6 @@ def _kept_predictor(
 
 def _test_metrics(prepared: PreparedData, probabilities: NDArray[np.float32], seed: int) -> dict[str, Any]:
     """Return the metrics of probabilities (n, c) of the test part."""
-    y = prepared.labels(prepared.parts.test)
-    metrics = evaluate(probabilities, y, prepared.scan.dataset.classes, seed=seed)
+    test, classes = prepared.parts.test, prepared.scan.dataset.classes
+    metrics = evaluate(probabilities, prepared.labels(test), classes, seed=seed, clusters=prepared.clusters(test))
     return {name: metrics[name] for name in METRICS}

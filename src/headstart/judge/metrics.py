@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
-from headstart.judge.intervals import Interval, bias_corrected, mean_of_proportions, resample_counts, wilson
+from headstart.judge.intervals import (
+    Clusters,
+    Interval,
+    bias_corrected,
+    effective_number,
+    mean_of_proportions,
+    resample_counts,
+    share_of,
+)
 
 ECE_BINS = 15
 MIN_PROBABILITY = 1e-7  # smaller ones count as this much: float32 rounds them to 0
@@ -52,13 +60,19 @@ class CalibrationBin:
 
 
 def evaluate(
-    probabilities: NDArray[np.floating], y: NDArray[np.int64], classes: Sequence[str], *, seed: int = 0
+    probabilities: NDArray[np.floating],
+    y: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    seed: int = 0,
+    clusters: Clusters = None,
 ) -> dict[str, Any]:
     """Return the metrics of `probabilities` (n, c), whose rows sum to 1, in the shape of `result.json`.
 
     Accuracy has a Wilson interval, balanced accuracy one made of the classes' Wilson intervals, macro-F1, log loss
     and ECE a bootstrap one from 1000 resamples within each class. Classes without an example in `y` (n,) are left out
-    of balanced accuracy and macro-F1.
+    of balanced accuracy and macro-F1. Where examples come in clusters, those are resampled, and Wilson intervals are of
+    as many examples as they tell.
 
     Returns:
         `accuracy`, `balanced_accuracy`, `macro_f1`, `log_loss` (nats) and `ece` (see `calibration_error`), each
@@ -74,15 +88,16 @@ def evaluate(
             f"shape {probabilities.shape} for {len(y)} labels and {len(classes)} classes",
             "give one row per test example and one column per class",
         )
+    right, present = probabilities.argmax(axis=1) == y, np.unique(y)
     counts = confusion(probabilities.argmax(axis=1), y, len(classes))
-    correct, support = np.diag(counts), counts.sum(axis=1)
-    present = support > 0
-    balanced = mean_of_proportions(correct[present], support[present])
-    macro, loss, ece = _resampled(probabilities, y, counts, seed)
-    if correct.sum() == len(y):
+    members = [(y == one, None if clusters is None else clusters[y == one]) for one in present]
+    support = np.array([effective_number(right[own], some) for own, some in members])
+    balanced = mean_of_proportions(np.array([right[own].mean() for own, _ in members]) * support, support)
+    macro, loss, ece = _resampled(probabilities, y, counts, seed, clusters)
+    if right.all():
         # Without an error there is nothing to resample; the interval of balanced accuracy then holds for macro-F1 too.
         macro = balanced
-    intervals = wilson(float(correct.sum()), len(y)), balanced, macro, loss, ece
+    intervals = share_of(right, clusters), balanced, macro, loss, ece
     return {
         **{key: interval.as_dict() for key, interval in zip(METRICS, intervals, strict=True)},
         "per_class": per_class(counts, classes),
@@ -145,20 +160,25 @@ def _calibration_gaps(probabilities: NDArray[np.floating], y: NDArray[np.integer
 
 
 def _resampled(
-    probabilities: NDArray[np.floating], y: NDArray[np.int64], counts: NDArray[np.int64], seed: int
+    probabilities: NDArray[np.floating],
+    y: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    seed: int,
+    clusters: Clusters,
 ) -> tuple[Interval, Interval, Interval]:
     """Return macro-F1, log loss and ECE with their bootstrap intervals, given the confusion matrix."""
-    n, c = probabilities.shape
+    c = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     support = counts.sum(axis=1)
     present = support > 0
     losses = log_losses(probabilities, y)
     gaps = _calibration_gaps(probabilities, y)
     parts = []
-    for drawn in resample_counts(y, seed=seed):
+    for drawn in resample_counts(y, seed=seed, clusters=clusters):
+        n, drawn_support = drawn.sum(axis=1), _by_class(drawn, y, c)
         predictions = _by_class(drawn, predicted, c)
         correct = _by_class(drawn * (predicted == y), y, c)
-        f1 = _share(2 * correct, support + predictions)[:, present].mean(axis=1)
+        f1 = _share(2 * correct, drawn_support + predictions)[:, present].mean(axis=1)
         parts.append((f1, drawn @ losses.astype(np.float32) / n, np.abs(drawn @ gaps).sum(axis=1) / n))
     f1, mean_losses, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
     value = _share(2 * np.diag(counts), support + counts.sum(axis=0))[present].mean()

@@ -22,9 +22,10 @@ from headstart.data.images.value_range import in_one_range
 from headstart.data.labels import keep_classes, read_classes
 from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
-from headstart.data.split import hold_out, split
+from headstart.data.split import clusters, hold_out, split
 from headstart.engines.environment import set_passive_omp_wait
-from headstart.features.modality import EXTRACTION_PROFILES, TextSummary
+from headstart.features.modality import EXTRACTION_PROFILES, ImageSummary, SoundSummary, TextSummary
+from headstart.features.relatives import named, offered_groups, related_pictures
 from headstart.judge.baselines import MAX_BASELINE_EXAMPLES, majority_baseline, simple_baseline
 from headstart.judge.gate import judge_gate
 from headstart.pretraining.options import PretrainOptions
@@ -126,7 +127,7 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
     source = open_architecture(options.arch, seed=options.seed)
     trackers = open_trackers(tensorboard=options.tensorboard, track=options.track, progress=progress)
     with clock.part("read"):
-        scanned = read_examples(data, options, progress)
+        scanned = with_near_copies(read_examples(data, options, progress), source, options, progress)
     splits, notes = split_examples(scanned, options)
     from headstart.tune.from_scratch import untrained_network
 
@@ -148,10 +149,9 @@ def run_pretrain(data: Any, options: PretrainOptions, progress: Progress) -> Pre
             progress=progress,
         )
     clock.add("tune", trained.seconds_before_resume)
-    test = evaluate_network(network, splits, seed=options.seed, clock=clock, progress=progress)
-    inputs = RunInputs(
-        data, options, scanned, account(splits.dataset, splits), (*scanned.dataset.notes, *scanned.notes, *notes)
-    )
+    test = evaluate_network(network, scanned, splits, seed=options.seed, clock=clock, progress=progress)
+    notes = (*scanned.dataset.notes, *scanned.notes, *notes)
+    inputs = RunInputs(data, options, scanned, account(splits.dataset, splits), notes, splits.related)
     return build_pretrain_result(inputs, network, trained, test, clock)
 
 
@@ -191,6 +191,21 @@ def read_examples(data: Any, options: PretrainOptions, progress: Progress) -> Sc
     return scanned
 
 
+def with_near_copies(scanned: Scan, source: TorchSource, options: PretrainOptions, progress: Progress) -> Scan:
+    """Return the examples with their relatives named, as far as small pictures show them: no network is asked."""
+    from headstart.tune.from_scratch import PretrainSplits, input_preprocessing
+
+    dataset = scanned.dataset
+    _, firsts, rows = np.unique(scanned.hashes, return_index=True, return_inverse=True)
+    recording = recording_input(PretrainSplits(dataset, tuple(range(len(dataset))), (), ()), options.seconds)
+    preprocessing = input_preprocessing(source, options.size or 0, recording)
+    summary = read_summaries(dataset, firsts.tolist(), preprocessing, progress, purpose="Looking for near copies")
+    x = summary.baseline_inputs.astype(np.float32)
+    offered = offered_groups(dataset, x, rows)
+    scanned = named(scanned, related_pictures(x, summary), rows)
+    return scanned if offered is None else replace(scanned, notes=(*scanned.notes, offered))
+
+
 def split_examples(scanned: Scan, options: PretrainOptions) -> tuple[PretrainSplits, tuple[str, ...]]:
     """Return the examples to learn from, those that choose the best epoch, those that test; and notes about them."""
     from headstart.tune.from_scratch import PretrainSplits
@@ -201,7 +216,7 @@ def split_examples(scanned: Scan, options: PretrainOptions) -> tuple[PretrainSpl
     if not validation:
         share = min(VALIDATION_SHARE, MAX_VALIDATION / len(train))
         train, validation = hold_out(scanned.dataset, scanned.hashes, train, share=share, seed=seed)
-    return PretrainSplits(scanned.dataset, train, validation, parts.test), parts.notes
+    return PretrainSplits(scanned.dataset, train, validation, parts.test, parts.related), parts.notes
 
 
 def recording_input(splits: PretrainSplits, seconds: float | None) -> tuple[float, int] | None:
@@ -286,7 +301,7 @@ def _recipe(splits: PretrainSplits, options: PretrainOptions) -> Recipe:
 
 
 def evaluate_network(
-    network: UntrainedNetwork, splits: PretrainSplits, *, seed: int, clock: Clock, progress: Progress
+    network: UntrainedNetwork, scanned: Scan, splits: PretrainSplits, *, seed: int, clock: Clock, progress: Progress
 ) -> TestResult:
     """Test the network and both naive baselines on the same held-out examples."""
     from headstart.tune.from_scratch import probabilities_of
@@ -301,17 +316,22 @@ def evaluate_network(
         known = tuple(np.random.default_rng(seed).permutation(np.array(known))[:MAX_BASELINE_EXAMPLES].tolist())
     with clock.part("head"):
         x, x_test = (
-            baseline_inputs(dataset, positions, network.preprocessing, progress) for positions in (known, splits.test)
+            read_summaries(
+                dataset, positions, network.preprocessing, progress, purpose="Reading for the baselines"
+            ).baseline_inputs
+            for positions in (known, splits.test)
         )
         with progress.step("Fitting the simple baseline"):
             simple = simple_baseline(x, dataset.class_ids(known), x_test, c=c, seed=seed)
-    return TestResult(probabilities, y, judge_gate(probabilities, majority, simple, y, seed=seed))
+    among, related = clusters(dataset.examples, splits.test, scanned.hashes), np.isin(splits.test, splits.related)
+    gate = judge_gate(probabilities, majority, simple, y, seed=seed, clusters=among, related=related)
+    return TestResult(probabilities, y, gate, among)
 
 
-def baseline_inputs(
-    dataset: Dataset, positions: Sequence[int], preprocessing: Preprocessing, progress: Progress
-) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """Return what the simple baseline learns from, of shape (n, d), in the order of `positions`."""
+def read_summaries(
+    dataset: Dataset, positions: Sequence[int], preprocessing: Preprocessing, progress: Progress, *, purpose: str
+) -> ImageSummary | SoundSummary:
+    """Return what the simple baseline and the search for near copies use of examples, in the order of `positions`."""
     summary = EXTRACTION_PROFILES[dataset.kind].summary
 
     def packed(position: int) -> NDArray[np.uint8]:
@@ -320,14 +340,14 @@ def baseline_inputs(
     rows: list[NDArray[np.uint8]] = []
     with (
         Prefetcher(packed, positions, workers=cores(), window=READ_AHEAD) as ahead,
-        progress.step("Reading for the baselines", len(positions), dataset.items) as step,
+        progress.step(purpose, len(positions), dataset.items) as step,
     ):
         for row in ahead:
             rows.append(row)
             step.advance()
     unpacked = summary.unpack(np.stack(rows))
     assert not isinstance(unpacked, TextSummary)
-    return unpacked.baseline_inputs
+    return unpacked
 
 
 class ConsoleLogger:

@@ -17,6 +17,7 @@ from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.audit import Scan
 from headstart.judge.gate import Gate
 from headstart.judge.metrics import METRICS, calibration_bins, evaluate
+from headstart.judge.related import relatives_entry
 from headstart.judge.report.fit_page import Report
 from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
@@ -40,6 +41,7 @@ class RunInputs:
     scan: Scan
     books: dict[str, Any]  # what became of every example, as `result.json` holds it
     notes: tuple[str, ...]  # what was noticed about the data, one sentence each
+    related: tuple[int, ...] = ()  # the test examples that have a copy or near copy in the train part
 
     @property
     def command(self) -> str:
@@ -54,6 +56,7 @@ class TestResult:
     probabilities: NDArray[np.float32]  # float32 of shape (n, c)
     y: NDArray[np.int64]  # class ids, int64 of shape (n,)
     gate: Gate
+    clusters: NDArray[np.intp]  # of each example, see `data.split.clusters`; of shape (n,)
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def build_pretrain_result(
 ) -> PretrainResult:
     """Build the result, with everything that `result.json` holds."""
     dataset, options = inputs.scan.dataset, inputs.options
-    metrics = evaluate(test.probabilities, test.y, dataset.classes, seed=options.seed)
+    metrics = evaluate(test.probabilities, test.y, dataset.classes, seed=options.seed, clusters=test.clusters)
     gate = test.gate
     preprocessing = network.preprocessing
     result: dict[str, Any] = {
@@ -175,6 +178,9 @@ def build_pretrain_result(
         "classes": list(dataset.classes),
         "test": {name: metrics[name] for name in METRICS},
         "baselines": {"majority": gate.majority, "simple": gate.simple},
+        "relatives": relatives_entry(
+            dataset.examples, inputs.related, None if gate.without is None else gate.without.as_dict()
+        ),
         "per_class": metrics["per_class"],
         "confusion": metrics["confusion"],
         "training": {

@@ -17,7 +17,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.images.value_range import in_one_range
 from headstart.data.modality import MODALITIES
 from headstart.data.readers.open import open_dataset
-from headstart.data.split import Parts, split, unit_names
+from headstart.data.split import Parts, clusters, split, unit_names
 from headstart.data.text import texts_at
 from headstart.features.extract import extract
 from headstart.features.features import Extraction, Features
@@ -79,6 +79,10 @@ class PreparedData:
         """Return for each example what is held out together, by name; None where that is but its exact copies."""
         return unit_names(self.scan.dataset.examples, positions, self.scan.hashes)
 
+    def clusters(self, positions: tuple[int, ...]) -> NDArray[np.intp]:
+        """Return for each example the first of its cluster, see `split.clusters`."""
+        return clusters(self.scan.dataset.examples, positions, self.scan.hashes)
+
     def predict_proba(self, head: LinearHead, layer: str, part: tuple[int, ...]) -> NDArray[np.float32]:
         """Return what a head predicts for one part, float32 of shape (n, c)."""
         tested = self.distinct(part)
@@ -112,7 +116,7 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
         extraction = extract(dataset, source, engine=options.engine, cache=cache_dir(), progress=progress)
         with progress.step("Looking for near copies"):
             extraction = with_relatives(extraction, cache_dir())
-            groups = offered_groups(extraction)
+            groups = offered_groups(extraction.scan.dataset, extraction.x, extraction.row_of)
     scanned = extraction.scan
     check_bad(scanned.dataset, allow_broken=options.allow_broken)
     check_conflicts(scanned)

@@ -61,6 +61,7 @@ class PretrainSplits:
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
+    related: tuple[int, ...] = ()  # of `test`, those that have a copy or near copy in what is learned from
 
 
 def recipe_for(splits: PretrainSplits) -> Recipe:
@@ -85,13 +86,7 @@ def untrained_network(
         UsageError: the pictures are too small for the architecture, or it takes one size only.
         SourceError: its classifier cannot be replaced.
     """
-    preprocessing = source.preprocessing
-    if recording is not None:
-        preprocessing = _sized_for_recordings(source, size, *recording)
-    elif size and (size, size) != preprocessing.size:
-        resize = None if preprocessing.resize is None else size
-        preprocessing = replace(preprocessing, size=(size, size), resize=resize)
-        _check_size(source, size)
+    preprocessing = input_preprocessing(source, size, recording)
     body = with_classes(copy.deepcopy(source.module()), classes, seed=seed)
     side = preprocessing.size[0]
     progressive = (
@@ -101,6 +96,17 @@ def untrained_network(
     )
     extra = _with_widths(body, preprocessing, source.more)
     return UntrainedNetwork(source.info.uri, body, preprocessing, source.taps, extra, progressive)
+
+
+def input_preprocessing(source: TorchSource, size: int, recording: tuple[float, int] | None) -> Preprocessing:
+    """Return how an architecture reads pictures or recordings; arguments and UsageError as of `untrained_network`."""
+    preprocessing = source.preprocessing
+    if recording is not None:
+        return _sized_for_recordings(source, size, *recording)
+    if not size or (size, size) == preprocessing.size:
+        return preprocessing
+    _check_size(source, size)
+    return replace(preprocessing, size=(size, size), resize=None if preprocessing.resize is None else size)
 
 
 def train_from_scratch(

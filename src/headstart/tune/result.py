@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.split import clusters
 from headstart.heads.folds import class_weights
 from headstart.heads.linear import LinearHead, fit_temperature, log_losses
 from headstart.judge.intervals import Interval, paired_difference
@@ -24,6 +25,7 @@ class Evaluation:
     losses: NDArray[np.float64]  # of each example, in nats, after calibration, times its weight; of shape (n,)
     correct: NDArray[np.bool_]  # whether each example is classified correctly, of shape (n,)
     weights: NDArray[np.float64]  # of each example, which follows from its class; of shape (n,)
+    clusters: NDArray[np.intp]  # of each example, see `data.split.clusters`; of shape (n,)
     temperature: float = 1.0  # the one that calibrates the model on these examples
 
     @property
@@ -44,7 +46,8 @@ def evaluate(problem: TuningProblem, scores: NDArray[np.float32]) -> Evaluation:
     weights = np.where(per_class > 0, per_class, 1.0)[y]
     temperature = fit_temperature(scores, y, weights)
     losses = log_losses(scores, y, temperature) * weights
-    return Evaluation(losses, scores.argmax(axis=1) == y, weights, temperature)
+    among = clusters(problem.dataset.examples, problem.validation_positions, problem.keys)
+    return Evaluation(losses, scores.argmax(axis=1) == y, weights, among, temperature)
 
 
 def evaluate_frozen(problem: TuningProblem) -> Evaluation:
@@ -58,12 +61,13 @@ def pooled(evaluations: Sequence[Evaluation]) -> Evaluation:
         np.concatenate([part.losses for part in evaluations]),
         np.concatenate([part.correct for part in evaluations]),
         np.concatenate([part.weights for part in evaluations]),
+        np.concatenate([part.clusters for part in evaluations]),
     )
 
 
 def gain(frozen: Evaluation, tuned: Evaluation, *, seed: int) -> Interval:
     """Return by how many nats the tuned model's log loss is lower, with the paired 95 % interval."""
-    return paired_difference(frozen.losses, tuned.losses, seed=seed)
+    return paired_difference(frozen.losses, tuned.losses, seed=seed, clusters=frozen.clusters)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headstart.base.errors import DataError, UsageError
 from headstart.data.dataset import Dataset, Example, Split
-from headstart.data.split import hold_out, split
+from headstart.data.split import clusters, hold_out, split
 
 
 def dataset(examples: Sequence[Example]) -> Dataset:
@@ -291,3 +291,17 @@ def test_where_every_training_example_leaks_the_remedy_is_another_one__f31() -> 
     assert "given in one part" in " ".join(split(data, hashes, seed=0).notes)
     with pytest.raises(DataError, match="leave --drop-test-duplicates out, or give all examples in one part"):
         split(data, hashes, seed=0, drop_test_duplicates=True)
+
+
+def test_clusters_are_named_after_their_first_member() -> None:
+    examples = [
+        Example("a", "x", relatives="1"),
+        Example("b", "x"),
+        Example("c", "x", relatives="1", group="g"),
+        Example("d", "x", group="g"),
+        Example("e", "x"),
+        Example("f", "x"),
+    ]
+    hashes = ["0", "1", "2", "3", "4", "1"]
+    assert clusters(examples, range(6), hashes).tolist() == [0, 1, 0, 0, 4, 1]
+    assert clusters(examples, (3, 4, 5), hashes).tolist() == [3, 4, 5]

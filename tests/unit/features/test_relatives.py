@@ -14,7 +14,14 @@ from headstart.data.audit import Scan
 from headstart.data.dataset import Dataset, Example
 from headstart.features.features import Extraction
 from headstart.features.modality import ImageSummary, TextSummary
-from headstart.features.relatives import find_relatives, offered_groups, threshold, with_relatives
+from headstart.features.relatives import (
+    MAX_SEARCHED,
+    find_relatives,
+    named,
+    offered_groups,
+    threshold,
+    with_relatives,
+)
 
 SINGLES, FAMILIES = 60, 12
 
@@ -80,6 +87,12 @@ def test_relatives_are_named_noted_and_remembered(tmp_path: Path, monkeypatch: p
     assert with_relatives(of_pictures(), tmp_path).scan.dataset.examples == first.scan.dataset.examples
 
 
+def test_more_than_can_be_searched_are_said_not_to_be() -> None:
+    scan = of_pictures().scan
+    many = named(scan, np.arange(MAX_SEARCHED + 1), np.zeros(len(scan.dataset.examples), np.intp))
+    assert many.dataset == scan.dataset and "at most 100,000 photos and were not looked for" in many.notes[-1]
+
+
 def test_where_everything_is_alike_nothing_is_called_a_copy() -> None:
     def look(pairs: NDArray[np.intp]) -> NDArray[np.float32]:
         return np.full(len(pairs), 0.98, np.float32)
@@ -101,13 +114,16 @@ def test_groups_of_names_are_offered_only_where_their_members_are_alike__f31() -
     alike = np.argsort(of[:12] + of[SINGLES:])  # each family together
     order = np.array([*range(12), *range(SINGLES, SINGLES + 24)])[alike]
 
-    def named(names: list[str]) -> Extraction:
+    def renamed(names: list[str]) -> Extraction:
         scan = extraction.scan
         examples = tuple(Example(name, "a") for name in names)
         dataset = replace(scan.dataset, examples=examples, classes=("a",))
         rows = np.arange(36)
         return replace(extraction, scan=replace(scan, dataset=dataset), x=extraction.x[order], row_of=rows)
 
-    note = offered_groups(named([f"s{at // 3}_v{at % 3}.jpg" for at in range(36)]))
+    def offered(changed: Extraction) -> str | None:
+        return offered_groups(changed.scan.dataset, changed.x, changed.row_of)
+
+    note = offered(renamed([f"s{at // 3}_v{at % 3}.jpg" for at in range(36)]))
     assert note is not None and "36 photos fall into 12 groups" in note and "--group-by" in note
-    assert offered_groups(named([f"s{at % 12}_v{at // 12}.jpg" for at in range(36)])) is None
+    assert offered(renamed([f"s{at % 12}_v{at // 12}.jpg" for at in range(36)])) is None

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from simulated import answers
 
-from headstart.judge.intervals import crossed_bootstrap, difference, paired_difference, proportion
+from headstart.judge.crossed import crossed_bootstrap, difference, proportion
+from headstart.judge.intervals import paired_difference
 
 
 def covered(seeds: int, n: int, rounds: int) -> float:

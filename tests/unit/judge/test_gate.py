@@ -34,3 +34,20 @@ def test_the_sentence_states_each_figure_with_its_interval() -> None:
     sentence = gate.sentence("recordings", 200, "MFCC with logistic regression")
     assert sentence.startswith("55.0 % [48.1, 61.7] of 200 test recordings are classified correctly, -40.0 points [")
     assert sentence.endswith("(95.0 %); always predicting the most frequent class gives 50.0 %.")
+
+
+def test_what_beats_the_baselines_by_near_copies_alone_does_not_pass__f31() -> None:
+    related = np.arange(200) < 150
+    network, majority, simple = answers(150), np.tile([0.6, 0.4], (200, 1)), answers(100, last=True)
+    assert judge_gate(network, majority, simple, Y, seed=0).passed
+    gate = judge_gate(network, majority, simple, Y, seed=0, related=related)
+    assert not gate.passed and gate.without is not None and gate.without.value == 0
+    assert "without the 150 that have a copy or near copy in the train part" in gate.sentence("photos", 200, "pixels")
+
+
+def test_clusters_of_the_test_part_widen_every_interval__f31() -> None:
+    given = answers(130), np.tile([0.6, 0.4], (200, 1)), answers(90)
+    plain = judge_gate(*given, Y, seed=0)
+    grouped = judge_gate(*given, Y, seed=0, clusters=np.arange(200) // 10)
+    assert plain.passed and grouped.accuracy.value == plain.accuracy.value
+    assert grouped.accuracy.low < plain.accuracy.low and grouped.over_simple.low < plain.over_simple.low

@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
 
+from headstart.judge.crossed import difference
 from headstart.judge.intervals import (
     bias_corrected,
     bootstrap_mean,
+    effective_number,
     mean_of_proportions,
     paired_difference,
     resample_counts,
+    share_of,
     wilson,
 )
 
@@ -97,3 +100,37 @@ def test_bias_is_corrected_and_the_value_always_inside():
     assert found.low < 0 < found.high < shifted.mean() + 1.96
     far = bias_corrected(-50.0, shifted)
     assert far.low <= -50 <= far.high
+
+
+def test_intervals_hold_where_examples_come_in_clusters__f31():
+    """Members that are always alike: taken as independent, the intervals hold in about two of three cases only."""
+    random = np.random.default_rng(0)
+    held = np.zeros((2, 3))
+    for run in range(200):
+        clusters = np.repeat(np.arange(30), random.integers(1, 6, 30))
+        first, second = ((random.random(30) < 0.7)[clusters] for _ in range(2))
+        for row, known in enumerate((None, clusters)):
+            share = share_of(first, known)
+            gaps = paired_difference(first, second, seed=run, clusters=known), difference(first, second, clusters=known)
+            held[row] += share.low <= 0.7 <= share.high, *(gap.low <= 0 <= gap.high for gap in gaps)
+    assert (held[0] < 0.8 * 200).all() and (held[1] > 0.9 * 200).all()
+
+
+def test_a_cluster_of_copies_tells_as_much_as_one_of_them():
+    right = np.arange(60) % 3 == 0
+    copies, names = np.repeat(right, 4), np.repeat(np.arange(60), 4)
+    assert effective_number(copies, names) == pytest.approx(60, rel=0.08)
+    assert effective_number(np.ones(240, bool), names) == pytest.approx(60, rel=0.08)
+    assert effective_number(right, np.arange(60)) == 60
+    many = np.concatenate([*resample_counts(np.repeat(right, 4), seed=0, resamples=50, clusters=names)])
+    assert (many.reshape(50, 60, 4) == many.reshape(50, 60, 4)[:, :, :1]).all()
+    assert (many[:, copies].sum(axis=1) == 80).all()
+
+
+def test_clusters_of_one_change_nothing():
+    random = np.random.default_rng(0)
+    first, second = random.random((2, 80)) < 0.7
+    alone = random.permutation(80)
+    assert share_of(first, alone) == share_of(first)
+    assert paired_difference(first, second, seed=0, clusters=alone) == paired_difference(first, second, seed=0)
+    assert difference(first, second, clusters=alone) == difference(first, second)

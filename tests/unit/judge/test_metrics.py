@@ -114,3 +114,16 @@ def test_calibration_bins_have_equal_width() -> None:
     assert (low.count, low.accuracy, round(low.confidence, 6)) == (2, 0.5, 0.53)
     assert (high.count, round(high.accuracy, 6), round(high.confidence, 6)) == (3, 0.666667, 0.96)
     assert calibration_bins(np.empty(0, np.float32), np.empty(0, bool)) == ()
+
+
+def test_intervals_are_wider_where_examples_come_in_clusters__f31():
+    probabilities, y = answers(60, 3)
+    copies, labels, clusters = (np.repeat(each, 5, axis=0) for each in (probabilities, y, np.arange(60)))
+    single, plain, known = (
+        evaluate(*one, names(3), clusters=among)
+        for one, among in (((probabilities, y), None), ((copies, labels), None), ((copies, labels), clusters))
+    )
+    for name in NAMES[:4]:
+        width, narrow, usual = (each[name]["high"] - each[name]["low"] for each in (known, plain, single))
+        assert known[name]["value"] == plain[name]["value"]
+        assert width > 1.8 * narrow and width == pytest.approx(usual, rel=0.25)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
 from headstart.base.errors import DataError, SourceError, UsageError
@@ -20,7 +20,14 @@ from headstart.base.progress import Progress, Step
 from headstart.data.audit import scan
 from headstart.data.readers.open import open_dataset
 from headstart.pretraining.options import PretrainOptions
-from headstart.pretraining.pretrain import open_architecture, pretrain, run_pretrain, split_examples
+from headstart.pretraining.pretrain import (
+    open_architecture,
+    pretrain,
+    read_examples,
+    run_pretrain,
+    split_examples,
+    with_near_copies,
+)
 from headstart.pretraining.result import PretrainResult
 from headstart.sources.checkpoints.source_folder import UNGATED
 from headstart.sources.registry import open_source
@@ -237,3 +244,26 @@ def test_a_disk_that_fills_keeps_what_stood_there__DSK_02(developed: Path, monke
 def test_an_architecture_for_other_things_is_refused() -> None:
     with pytest.raises(SourceError):
         open_architecture("packaged:efficientnet-lite7", seed=0)
+
+
+def test_near_copies_across_given_parts_are_counted_and_can_be_left_out__f31(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+
+    def scene() -> Image.Image:
+        return Image.fromarray(random.integers(0, 256, (9, 9, 3), np.uint8)).resize((96, 96), Image.Resampling.BICUBIC)
+
+    for at in range(24):
+        first = scene()
+        for part, picture in (("train", first), ("test", ImageOps.mirror(first) if at < 10 else scene())):
+            folder = tmp_path / part / f"class{at % 2}"
+            folder.mkdir(parents=True, exist_ok=True)
+            picture.save(folder / f"{at}.jpg", quality=80)
+    source, progress = open_architecture("arch:resnet9", seed=0), Progress()
+    options = PretrainOptions(arch="arch:resnet9", size=64)
+    scanned = with_near_copies(read_examples(tmp_path, options, progress), source, options, progress)
+    splits, notes = split_examples(scanned, options)
+    assert len(splits.related) == 10
+    assert any("10 examples of other parts are near copies" in note for note in notes)
+    assert any("--drop-test-duplicates" in note for note in notes)
+    without, _ = split_examples(scanned, options.changed(drop_test_duplicates=True))
+    assert not without.related and len(without.train) + len(without.validation) == 14

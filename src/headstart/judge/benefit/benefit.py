@@ -25,7 +25,8 @@ from headstart.judge.benefit.gains import (
 )
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, LearningCurve, is_flat
 from headstart.judge.benefit.sentence import sentence, table
-from headstart.judge.intervals import Estimate, difference, proportion, proportions
+from headstart.judge.crossed import Estimate, difference, proportion, proportions
+from headstart.judge.related import without_related
 
 BENEFIT, HARM, NONE, BASELINE = "benefit", "harm", "none", "baseline"
 
@@ -118,9 +119,11 @@ class Benefit:
             {"labels_per_class": one.per_class, "labels": one.labels, "accuracy": self._accuracy(one, name)}
             for one in results
         ]
-        loss = difference(curve.final_loss, np.zeros_like(curve.final_loss), tested=tested, overlap=overlap)
+        zeros = np.zeros_like(curve.final_loss)
+        loss = difference(curve.final_loss, zeros, tested=tested, clusters=last.clusters, overlap=overlap)
         return {
             "accuracy": self._accuracy(last, name),
+            "accuracy_without_relatives": _accuracy_without(last, name, self.meta),
             "balanced_accuracy": self._accuracy(last, name, balance_weights(self.y, tested)),
             "log_loss": loss.clipped(0.0).interval.as_dict(),
             "seconds": float(np.sum([one.arms[name].seconds[:, -1].sum() for one in results])),
@@ -128,15 +131,13 @@ class Benefit:
             "epochs": int(curve.epochs[-1]),
             "reached": is_flat(curve, tested),
             "how": curve.note,
-            "curve": _curve_points(curve, tested, self.meta),
+            "curve": _curve_points(curve, last, self.meta),
             "labels": labels,
             "error": None,
         }
 
     def _accuracy(self, results: ArmResults, name: str, weight: NDArray[np.float64] | float = 1.0) -> dict[str, float]:
-        right = weight * results.arms[name].final_right
-        estimate = proportion(right, tested=results.tested, overlap=self.meta.overlap, seed=self.meta.seed)
-        return estimate.interval.as_dict()
+        return _accuracy(results, weight * results.arms[name].final_right, results.tested, self.meta)
 
 
 def compute_benefit(
@@ -155,8 +156,9 @@ def compute_benefit(
     gains = tuple(compute_gains(one, y, overlap=meta.overlap, seed=meta.seed) for one in results)
     saved = compute_labels_saved(results, gains[-1].transfer, overlap=meta.overlap, seed=meta.seed)
     last_step = last_step_gain(results, overlap=meta.overlap, seed=meta.seed)
-    verdict = decide_verdict(gains[-1])
-    text = sentence(verdict, gains[-1], results[-1], meta, saved=saved, last_step=last_step)
+    withheld = _withheld(results[-1], gains[-1].transfer, meta)
+    verdict = NONE if withheld else decide_verdict(gains[-1])
+    text = withheld or sentence(verdict, gains[-1], results[-1], meta, saved=saved, last_step=last_step)
     return Benefit(
         verdict, text, meta, gains, saved, last_step, tuple(results), y, tuple(ids), failures or {}, tuple(notes)
     )
@@ -186,18 +188,45 @@ def last_step_gain(results: Sequence[ArmResults], *, overlap: float, seed: int) 
         last.arms[best].final_right,
         before.arms[best].final_right,
         tested=last.tested,
+        clusters=last.clusters,
         max_difference=1.0,
         overlap=overlap,
         seed=seed,
     )
 
 
-def _curve_points(curve: LearningCurve, tested: NDArray[np.bool_], meta: ComparisonMeta) -> list[dict[str, float]]:
+def _accuracy(
+    results: ArmResults, right: NDArray[np.float64], tested: NDArray[np.bool_], meta: ComparisonMeta
+) -> dict[str, float]:
+    estimate = proportion(right, tested=tested, clusters=results.clusters, overlap=meta.overlap, seed=meta.seed)
+    return estimate.interval.as_dict()
+
+
+def _accuracy_without(results: ArmResults, name: str, meta: ComparisonMeta) -> dict[str, float] | None:
+    """Return an arm's accuracy without test examples that have a copy in the train part; None if all or none have."""
+    if results.related is None or not results.related.any() or not (tested := results.tested & ~results.related).any():
+        return None
+    return _accuracy(results, results.arms[name].final_right, tested, meta)
+
+
+def _withheld(results: ArmResults, name: str, meta: ComparisonMeta) -> str | None:
+    """Return why nothing is claimed of an arm whose accuracy rests on copies of training examples; else None."""
+    if results.related is None or not results.related.any():
+        return None
+    accuracy = _accuracy(results, results.arms[name].final_right, results.tested, meta)
+    count, without = int(results.related.any(axis=0).sum()), _accuracy_without(results, name, meta)
+    text, believable = without_related(accuracy, {"test": count, "accuracy_without": without})
+    interval = f"{100 * accuracy['value']:.1f} % [{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
+    return None if believable else f"Nothing is claimed of this source: its accuracy is {interval}{text}."
+
+
+def _curve_points(curve: LearningCurve, results: ArmResults, meta: ComparisonMeta) -> list[dict[str, float]]:
     """Return each point of a curve, with the band of its accuracy."""
     if len(curve.epochs) < 2:
         return []
+    tested = results.tested
     losses = curve.loss.sum(axis=(0, 2), dtype=np.float64) / tested.sum()
-    bands = proportions(curve.right, tested=tested, overlap=meta.overlap, seed=meta.seed)
+    bands = proportions(curve.right, tested=tested, clusters=results.clusters, overlap=meta.overlap, seed=meta.seed)
     return [
         {
             "epoch": int(epoch),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.judge.benefit.results import ArmResults, LearningCurve, accuracies, example_slopes, is_flat, slope_epochs
-from headstart.judge.intervals import Estimate, crossed_bootstrap, difference
+from headstart.judge.crossed import Estimate, crossed_bootstrap, difference
 
 MAJORITY, SIMPLE, SCRATCH, START, FROZEN, TUNED = "majority", "simple", "scratch", "start", "frozen", "tuned"
 """The arms; `start` is the frozen source with a head in closed form, the others are what their names say."""
@@ -96,7 +96,7 @@ def compute_gains(results: ArmResults, y: NDArray[np.int64], *, overlap: float, 
     arms, tested = results.arms, results.tested
     control = SCRATCH if SCRATCH in arms else SIMPLE
     networks = [name for name in NETWORKS if name in arms]
-    compare = partial(difference, tested=tested, overlap=overlap, seed=seed)
+    compare = partial(difference, tested=tested, clusters=results.clusters, overlap=overlap, seed=seed)
     final = {name: curve.final_right for name, curve in arms.items()}
     has_start = control == SCRATCH and START in arms
     simultaneous = has_start + sum(name in arms for name in TRANSFER_ARMS)
@@ -186,6 +186,7 @@ def compute_labels_saved(
         [np.stack(ours, axis=1), theirs[-1][:, None]],
         statistic,
         tested=tested,
+        clusters=both[-1].clusters,
         pseudo_results=((1.0, 0.0), (0.0, 1.0)),
         overlap=overlap,
         seed=seed,
@@ -195,6 +196,7 @@ def compute_labels_saved(
         sum(width * right for width, right in zip(widths, ours, strict=True)),
         sum(width * right for width, right in zip(widths, theirs, strict=True)),
         tested=tested,
+        clusters=both[-1].clusters,
         max_difference=1.0,
         overlap=overlap,
         seed=seed,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from headstart.judge.intervals import Clusters
 
 TAIL_SHARE = 0.2  # the last share of the epochs, over which a curve's final accuracy is taken
 FLAT_GAIN = 0.01
@@ -80,11 +82,14 @@ class ArmResults:
     labels: float  # training labels in all, on average over seeds
     arms: Mapping[str, LearningCurve]  # results by the arm's name; all have the same seeds
     tested: NDArray[np.bool_]  # bool of shape (s, n): which examples each seed tested
+    clusters: Clusters = None  # of the n examples
+    related: NDArray[np.bool_] | None = None  # bool of shape (s, n): tested, with a copy or near copy in the train part
 
     def first_seeds(self, count: int) -> ArmResults:
         """Return the results of the first seeds."""
         arms = {name: curve.first_seeds(count) for name, curve in self.arms.items()}
-        return ArmResults(self.per_class, self.labels, arms, self.tested[:count])
+        related = None if self.related is None else self.related[:count]
+        return replace(self, arms=arms, tested=self.tested[:count], related=related)
 
 
 def measured_epochs(epochs: int, ratio: float = EPOCH_RATIO) -> set[int]:

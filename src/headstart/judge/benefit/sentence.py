@@ -6,9 +6,9 @@ from typing import Any
 
 from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, TUNED, Gains, LabelsSaved
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, accuracies
-from headstart.judge.intervals import Estimate
+from headstart.judge.crossed import Estimate
 
-SHOWN_OFTEN = "80 times in 100"  # `judge.intervals.POWER`
+SHOWN_OFTEN = "80 times in 100"  # `judge.crossed.POWER`
 AGAINST_SCRATCH = "compared with the same network trained from scratch"
 
 

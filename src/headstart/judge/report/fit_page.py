@@ -16,6 +16,7 @@ from headstart.data.dataset import Skipped
 from headstart.data.modality import modality_of_task
 from headstart.judge.intervals import Interval
 from headstart.judge.metrics import METRICS, CalibrationBin, per_class
+from headstart.judge.related import without_related
 from headstart.judge.report import charts
 from headstart.judge.report.page import percent, template
 
@@ -123,7 +124,8 @@ def _claim(result: dict[str, Any], gap: Interval, commonest: str) -> str:
         f"{correct:,} of {count:,} test {items} are classified correctly: an accuracy of {percent(accuracy['value'])} "
         f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
     )
-    start, believable = _without_relatives(result, start)
+    more, believable = without_related(accuracy, result.get("relatives"))
+    start += more
     if not believable:
         return f"{start}, so that nothing is claimed of the source."
     interval = f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
@@ -135,23 +137,6 @@ def _claim(result: dict[str, Any], gap: Interval, commonest: str) -> str:
         f"{start}; the source is not shown to be better than {simple}: the difference in accuracy is "
         f"{100 * gap.value:+.1f} points {interval}. The model is {_points(over)} than {always}."
     )
-
-
-def _without_relatives(result: dict[str, Any], start: str) -> tuple[str, bool]:
-    """Return the sentence with the accuracy without relatives of the train part, and whether the first one holds."""
-    relatives, accuracy = result.get("relatives"), result["test"]["accuracy"]
-    if not relatives or not relatives["test"]:
-        return start, True
-    count, without = relatives["test"], relatives["accuracy_without"]
-    if without is None:
-        return f"{start}, but every one of them has a copy or near copy in the train part", False
-    start = (
-        f"{start} ({percent(without['value'])} [{100 * without['low']:.1f}, {100 * without['high']:.1f}] without the "
-        f"{count:,} that have a copy or near copy in the train part)"
-    )
-    if accuracy["low"] <= without["value"] <= accuracy["high"]:
-        return start, True
-    return f"{start}; the two differ by more than the interval", False
 
 
 def render(report: Report) -> str:

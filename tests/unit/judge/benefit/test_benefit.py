@@ -231,3 +231,35 @@ def test_the_drawing_shows_both_curves_and_the_benefits() -> None:
     classes = Counter(part.get("class", "") for part in drawing.iter())
     assert classes["band scratch"] == classes["line scratch"] == 2, "over epochs and over labels"
     assert classes["line baseline"] == 2 and classes["zero"] == 3
+
+
+def test_intervals_of_a_benefit_are_those_of_clusters__f31() -> None:
+    results = simulate(arms(start=0.6, frozen=0.76, tuned=0.78, scratch=(0.5, 0.62)), n=200)
+    random = np.random.default_rng(0)
+    copies = random.integers(0, 40, 200)  # 200 examples of which only 40 differ
+    names = (TUNED, FROZEN, SCRATCH, SIMPLE, START)
+    alike = replace(
+        results,
+        arms={name: replace(results.arms[name], right=results.arms[name].right[:, :, copies]) for name in names},
+    )
+    alone, clustered = judged(alike), judged(replace(alike, clusters=copies))
+    assert alone.asymptote is not None and clustered.asymptote is not None
+    assert clustered.asymptote.value == pytest.approx(alone.asymptote.value)
+    assert clustered.asymptote.detectable > 1.4 * alone.asymptote.detectable
+
+
+def test_nothing_is_claimed_where_the_accuracy_rests_on_copies__f31() -> None:
+    results = simulate(arms(start=0.8, frozen=0.85, tuned=0.9, scratch=(0.3, 0.75)), n=300)
+    copied, tuned = np.arange(300) < 250, results.arms[TUNED]
+    assert judged(replace(results, related=results.tested & (np.arange(300) < 30))).verdict == "benefit"
+    by_heart = replace(tuned, right=np.broadcast_to(copied, tuned.right.shape))
+    leaking = replace(results, arms={**results.arms, TUNED: by_heart}, related=results.tested & copied)
+    found = judged(leaking)
+    assert found.gains[-1].transfer == TUNED or found.verdict != "none"
+    without = found.as_dict()["arms"][TUNED]["accuracy_without_relatives"]
+    assert without["value"] == 0
+    wholly = judged(replace(results, related=results.tested))
+    assert wholly.verdict == "none" and wholly.sentence.startswith(
+        "Nothing is claimed of this source: its accuracy is "
+    )
+    assert wholly.sentence.endswith("every one of them has a copy or near copy in the train part.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -25,7 +26,7 @@ def compared(**failures: str) -> Benefit:
     return compute_benefit(results, np.arange(200) % 5, meta, failures=failures)
 
 
-def page_of(benefit: Benefit) -> str:
+def page_of(benefit: Benefit, **more: Any) -> str:
     result: dict[str, Any] = {
         "task": "image-classification",
         "source": "toy:source",
@@ -38,6 +39,7 @@ def page_of(benefit: Benefit) -> str:
         "warnings": ["<b>note</b>"],
         "seconds": {"total": 512.0},
         **benefit.as_dict(),
+        **more,
     }
     return html.unescape(render_comparison("ants_bees", result)).replace("\N{NO-BREAK SPACE}", " ")
 
@@ -65,3 +67,15 @@ def test_every_figure_has_its_section() -> None:
 
 def test_an_arm_that_failed_says_why() -> None:
     assert "failed: out of memory" in page_of(compared(frozen="out of memory"))
+
+
+def test_accuracies_without_copies_of_training_photos_stand_beside_the_first__f31() -> None:
+    (last,) = compared().results[-1:]
+    related = last.tested & (np.arange(200) < 60)
+    benefit = compute_benefit([replace(last, related=related)], np.arange(200) % 5, compared().meta)
+    page = page_of(benefit, relatives={"test": 60})
+    value = benefit.as_dict()["arms"]["tuned"]["accuracy_without_relatives"]["value"]
+    assert "60 of the test photos have a copy or near copy in the train part. Without them the accuracy is" in page
+    assert f"{100 * value:.1f} % (" in page
+    whole = compute_benefit([replace(last, related=last.tested)], np.arange(200) % 5, compared().meta)
+    assert "None are left without them." in page_of(whole, relatives={"test": 200})
