@@ -143,6 +143,8 @@ class Wordings:
         if self._texts[long].startswith(text) or self._texts[long].endswith(text):  # cut, maybe within a word
             mass = self._mass([word for word in self._words[short] if word in self._words[long]])
             return bool(mass >= max(LEAST_AT_AN_END * self._masses[long], rarest))
+        if not self._may_be_laid_beside(self._words[short], self._words[long]):
+            return False
         shared, slips, *alone = self._laid_beside(self._words[short], self._words[long])
         mass, (less, more) = self._mass(shared), sorted(self._mass(some) for some in alone)
         exchanged = min(len(some) for some in alone)
@@ -152,6 +154,17 @@ class Wordings:
             and less <= MAX_EXCHANGED * (mass + less)
             and exchanged <= MAX_EXCHANGED * (len(shared) + exchanged)
         )
+
+    def _may_be_laid_beside(self, short: list[int], long: list[int]) -> bool:
+        """Return whether the words that either has alone may be slips, or few enough: it costs far less."""
+        less, more = set(short) - set(long), set(long) - set(short)
+        if not less:
+            return self._mass(short) >= LEAST_WITHIN * self._mass(long)
+        if min(len(less), len(more)) <= MAX_EXCHANGED * len(short):
+            return True
+        own, theirs = ([word for word in words if word in alone] for words, alone in ((short, less), (long, more)))
+        slips = (_is_slip(self._names[word], self._names[other]) for word in less for other in more)
+        return any(slips) or _is_slip(self._joined(own), self._joined(theirs))
 
     def _mass(self, words: Sequence[int]) -> float:
         return float(self._weights[words].sum()) if words else 0.0
@@ -176,6 +189,8 @@ class Wordings:
 
 def _is_slip(first: str, second: str) -> bool:
     """Return whether two words are one but for two letters exchanged, or for one other, missing or more; no digits."""
+    if abs(len(first) - len(second)) > 1 or (first[:1] != second[:1] and first[-1:] != second[-1:]):
+        return False
     start = _same_letters(first, second)
     end = _same_letters(first[start:][::-1], second[start:][::-1])
     own, theirs = (word[start : len(word) - end] for word in (first, second))
