@@ -26,6 +26,8 @@ from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.sources.base import COMMIT, Source, SourceInfo, Weights
 
+OPENED_BY = ("arch", "long", "size", "window", "hop")
+"""The arguments of `open_source` that a bundle names where they are given."""
 NAMED_VERSIONS = ("headstart", "numpy", "safetensors", "torch", "openvino", "timm")
 
 
@@ -225,7 +227,7 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
 
     identity = manifest.source
     try:
-        source = open_source(_pinned_uri(identity), **identity.opened)
+        source = open_source(_pinned_uri(identity), **_heard_as_fitted(manifest.preprocessing), **identity.opened)
     except UsageError as error:
         remedy = error.remedy if isinstance(error, MissingExtra) and error.extra else identity.get
         raise BundleError(
@@ -242,7 +244,10 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
         # A tuned network of pictures may want them at another size.
         preprocessing = preprocessing_from(manifest.preprocessing)
         return _with_weights(source, tuned, manifest, preprocessing).at(manifest.layer)
-    if bundle.plain_values(source.preprocessing) != manifest.preprocessing:
+    expected = manifest.preprocessing
+    if isinstance(source.preprocessing, Preprocessing):
+        expected = bundle.plain_values(preprocessing_from(expected))  # what an older version did not yet name
+    if bundle.plain_values(source.preprocessing) != expected:
         raise BundleError(
             f"the preprocessing of {identity.uri} must be that of the bundle, {manifest.preprocessing}",
             bundle.plain_values(source.preprocessing),
@@ -251,6 +256,11 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
     if manifest.tuning is not None:
         source = _with_weights(source, tuned, manifest)
     return source.at(manifest.layer)
+
+
+def _heard_as_fitted(preprocessing: dict[str, Any]) -> dict[str, Any]:
+    """Return what opens a source of recordings as before whole ones were heard, for a bundle of that time."""
+    return {"hop": 0.0} if "spectrogram" in preprocessing and "hop" not in preprocessing else {}
 
 
 def _with_weights(
@@ -280,7 +290,7 @@ def _arguments(source: Source) -> dict[str, Any]:
     """Return what opens `source` once more besides its URI: only what is not the default."""
     arguments = dict(source.opened or {})
     weights = arguments.get("weights", "pretrained")
-    kept = {name: arguments[name] for name in ("arch", "long", "size") if arguments.get(name) is not None}
+    kept = {name: arguments[name] for name in OPENED_BY if arguments.get(name) is not None}
     if weights == "none":
         kept |= {"weights": "none", "seed": arguments["seed"]}
     elif weights != "pretrained":

@@ -48,6 +48,8 @@ def compare(  # noqa: PLR0913
     follow_links: bool = False,
     labels_per_class: str | Sequence[int | str | None] | None = None,
     long_texts: str = "cut",
+    window: float | None = None,
+    hop: float | None = None,
     drop_test_duplicates: bool = False,
     allow_broken: bool = False,
     source: str | Source | None = None,

@@ -21,6 +21,8 @@ else:
 ALL = "all"  # what all labels of each class are called, where the numbers of labels are named
 IDENTITY = (
     "long_texts",
+    "window",
+    "hop",
     "labels_per_class",
     "seeds",
     "budget",

@@ -28,16 +28,21 @@ class BadExample(Exception):
         self.reason = reason
 
 
-def run_bounded(function: str, data: bytes, **arguments: Any) -> tuple[dict[str, Any], bytes]:
+def run_bounded(
+    function: str, data: bytes, *, more_seconds: float = 0.0, **arguments: Any
+) -> tuple[dict[str, Any], bytes]:
     """Return what `function` answers by `answer_bounded`, in a process whose time and memory end; see `run_limited`.
+
+    It may take `more_seconds` of processor than usual.
 
     Raises:
         BadExample: the function raised it, or took too much.
     """
-    from headstart.base.processes import TaskError, run_limited  # which takes a megabyte of memory to import
+    from headstart.base.processes import LIMITS, Limits, TaskError, run_limited  # which takes a megabyte of memory to import
 
     try:
-        values, result = run_limited(function, data, **arguments)
+        limits = Limits(LIMITS.seconds + more_seconds)
+        values, result = run_limited(function, data, limits=limits, **arguments)
     except TaskError as error:
         raise BadExample(str(error)) from None
     if "reason" in values:

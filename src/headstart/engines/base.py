@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.audio.spectrogram import Windows
 from headstart.data.text import Tokens
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ BUDGET = 1024
 """Tokens of a batch, padding included: enough to fill the matrix products, few enough to stay in a core's cache."""
 STEP = 8  # batches are padded to a multiple of so many tokens, so that a network meets few shapes
 LOOKUP = "numpy-f32"
+WINDOWS = 4  # batches of windows of long recordings that are run at once
 
 Padded = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Ids, 0 where there is none, and the mask, 1 where there is one; int64 of shape (n, length)."""
@@ -53,10 +55,11 @@ class Network:
     lookup: Callable[[], Lookup] | None = None
 
 
-PreparedExample = NDArray[np.uint8] | Tokens
-"""One example, ready for a network: a picture, uint8 of shape (h, w, channels), or the tokens of a text."""
-Batch = NDArray[np.uint8] | Sequence[Tokens]
-"""Several of them: pictures as one array (n, h, w, channels), texts as they are."""
+PreparedExample = NDArray[np.uint8] | Tokens | Windows
+"""One example, ready for a network: a picture, uint8 of shape (h, w, channels), the tokens of a text, or the windows of
+a long recording."""
+Batch = NDArray[np.uint8] | Sequence[Tokens] | Sequence[NDArray[np.uint8] | Windows]
+"""Several of them: pictures as one array (n, h, w, channels), texts, and recordings that may be long, as they are."""
 Lookup = Callable[[Sequence[Tokens]], NDArray[np.float32]]
 
 
@@ -64,7 +67,37 @@ def stacked(examples: Sequence[PreparedExample]) -> Batch:
     """Return prepared examples of one kind as a batch."""
     if examples and isinstance(examples[0], Tokens):
         return cast(Sequence[Tokens], examples)
+    if any(isinstance(example, Windows) for example in examples):
+        return cast(Sequence[NDArray[np.uint8] | Windows], examples)
     return np.stack(cast(Sequence[NDArray[np.uint8]], examples))
+
+
+def sample_of(batch: Batch, count: int) -> Batch:
+    """Return the first examples of a batch, of long recordings the first window alone."""
+    first = [one.pictures_of(0, 1)[0] if isinstance(one, Windows) else one for one in batch[:count]]
+    return batch[:count] if isinstance(batch, np.ndarray) else stacked(first)
+
+
+def over_windows(
+    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], batch: Batch, size: int
+) -> NDArray[np.float32]:
+    """Return the features of recordings, the mean over their windows, float32 of shape (n, width), `size` at a time."""
+    recordings = [one if isinstance(one, Windows) else one[None] for one in batch if not isinstance(one, Tokens)]
+    counts = [len(recording) for recording in recordings]
+    owners, places = np.repeat(np.arange(len(counts)), counts), np.concatenate([np.arange(count) for count in counts])
+    sums: NDArray[np.float64] | None = None
+    for start in range(0, len(owners), size):
+        some = owners[start : start + size]
+        parts = []
+        for owner in range(some[0], some[-1] + 1):
+            own, begin = recordings[owner], int(places[start : start + size][some == owner][0])
+            stop = begin + int((some == owner).sum())
+            parts.append(own.pictures_of(begin, stop) if isinstance(own, Windows) else own[begin:stop])
+        rows = run(np.concatenate(parts))
+        sums = np.zeros((len(counts), rows.shape[1])) if sums is None else sums
+        np.add.at(sums, some, rows)
+    assert sums is not None
+    return np.asarray(sums / np.array(counts)[:, None], dtype=np.float32)
 
 
 def as_tokens(batch: Batch) -> Sequence[Tokens]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from headstart.base.processes import end_process, start_python
 from headstart.data.text import Tokens
-from headstart.engines.base import Batch, Engine, Network
+from headstart.engines.base import Batch, Engine, Network, as_tokens
 from headstart.engines.select import Sample, cached_engine_name, cuda_engines, folder_of, open_engine
 
 
@@ -93,7 +93,7 @@ def _packed(sample: Batch) -> bytes:
     if isinstance(sample, np.ndarray):
         np.savez(file, pictures=sample)
     else:
-        pieces = [text.pieces[0] for text in sample]
+        pieces = [text.pieces[0] for text in as_tokens(sample)]
         np.savez(file, lengths=[len(piece) for piece in pieces], ids=np.concatenate(pieces))
     return file.getvalue()
 

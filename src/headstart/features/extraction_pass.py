@@ -23,7 +23,7 @@ from headstart.data.audit import Examined, remarks_on, summarize
 from headstart.data.dataset import BadExample, Dataset
 from headstart.data.modality import Kind
 from headstart.data.text import text_of
-from headstart.engines.base import Batch, Engine, Network, PreparedExample, stacked
+from headstart.engines.base import Batch, Engine, Network, PreparedExample, sample_of, stacked
 from headstart.engines.select import PARITY_SAMPLE, Sample, library_versions
 from headstart.features.features import Extraction
 from headstart.features.modality import EXTRACTION_PROFILES, order_by_length
@@ -212,7 +212,7 @@ class ExtractionPass:
         def sample() -> Batch:
             decoded = chain(waiting, chain.from_iterable(ahead.peek()))
             prepared = (example.prepared for example in decoded if example.prepared is not None)
-            return stacked(list(islice(prepared, PARITY_SAMPLE)))
+            return sample_of(stacked(list(islice(prepared, PARITY_SAMPLE))), PARITY_SAMPLE)
 
         for chunk in ahead:
             waiting += self._accepted(chunk, step)

@@ -12,7 +12,7 @@ from typing import ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.audio.spectrogram import COEFFICIENTS, cepstra
+from headstart.data.audio.spectrogram import COEFFICIENTS, Windows, cepstra, side_by_side
 from headstart.data.images.alignment import SIDE
 from headstart.data.images.preprocessing import grey_pixels, small_pixels
 from headstart.data.modality import Kind
@@ -20,6 +20,8 @@ from headstart.data.text import Tokens
 from headstart.engines.base import PreparedExample
 from headstart.engines.select import PARITY_SAMPLE
 
+SUMMARY_FRAMES = 1 << 14
+"""Of a long recording that the simple baseline, and the search for near copies, look at."""
 _CEPSTRA = 2 * COEFFICIENTS * np.dtype(np.float32).itemsize  # bytes
 
 
@@ -54,6 +56,8 @@ class SoundSummary:
     @staticmethod
     def pack(prepared: PreparedExample) -> NDArray[np.uint8]:
         """Return what is stored of one recording, uint8 of shape (1184,)."""
+        if isinstance(prepared, Windows):
+            prepared = side_by_side(prepared, SUMMARY_FRAMES)
         pixels = cast(NDArray[np.uint8], prepared)
         return np.concatenate([cepstra(pixels).view(np.uint8), grey_pixels(pixels, SIDE).ravel()])
 

@@ -42,6 +42,8 @@ def fit(  # noqa: PLR0913
     labels_per_class: int | None = None,
     folds: int | None = None,
     long_texts: str = "cut",
+    window: float | None = None,
+    hop: float | None = None,
     drop_test_duplicates: bool = False,
     allow_broken: bool = False,
     source: str | Source | None = None,

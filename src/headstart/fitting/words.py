@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import one_line
 from headstart.data.text import texts_at
-from headstart.engines.base import as_tokens
+from headstart.engines.base import as_tokens, stacked
 from headstart.features.features import Extraction
 from headstart.features.modality import TextSummary
 from headstart.heads.linear import LinearHead, softmax
@@ -145,7 +145,7 @@ def top_words_per_class(
         counts.update(set(TOKEN.findall(text.lower())))
     words = [word for word, count in counts.most_common(MAX_WORDS_LOOKED_UP) if count >= MIN_TEXTS_WITH_WORD]
     if words:
-        tokens = as_tokens([source.prepare(word.encode()) for word in words])  # type: ignore[misc]
+        tokens = as_tokens(stacked([source.prepare(word.encode()) for word in words]))
         vectors, _ = select(network.lookup()(tokens), network.blocks, layer)
         tables.append(ClassWords("word vectors", _strongest(vectors @ head.weight, words, classes)))
     return tables

@@ -148,6 +148,8 @@ def source_for(dataset: Dataset, options: FitOptions) -> Source:
         arch=options.arch,
         size=options.source_size,
         long=options.long_texts,
+        window=options.window,
+        hop=options.hop,
     )
     if options.tuning.mode != NONE:
         options.tuning.check_kind(dataset.kind)

@@ -37,7 +37,7 @@ NEVER_READ = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_S
 """What git, the Hugging Face hub and file managers leave in a folder; tolerated on loading because nothing opens it."""
 LIMITS = {MANIFEST: 1 << 24, REPORT: 1 << 26, CARD: 1 << 24, HEAD: 1 << 32, TUNED: 1 << 34, WORDS: 1 << 33}
 """Bytes of each file; 10,000 class names of 255 bytes need a sixth of that of the manifest."""
-OPENED = {"arch": str, "long": str, "size": int, "weights": str, "seed": int}
+OPENED = {"arch": str, "long": str, "size": int, "weights": str, "seed": int, "window": float, "hop": float}
 """The arguments of `open_source` that a bundle may name, and their types."""
 SAVE_AGAIN = "fetch the bundle again from where it came, or save the model again"
 DIGEST = re.compile("[0-9a-f]{64}")

@@ -26,7 +26,7 @@ from headstart.data.dataset import BadExample
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import Kind
 from headstart.data.text import text_bytes
-from headstart.engines.base import Batch, Network, PreparedExample, stacked
+from headstart.engines.base import Batch, Network, PreparedExample, sample_of, stacked
 from headstart.engines.select import PARITY_SAMPLE, open_engine
 from headstart.sources.layers import AUTO, JOINED, POOL, Tap, check_layer, layer_names, select
 
@@ -268,7 +268,8 @@ class Source(ABC):
     def prepare(self, data: bytes) -> PreparedExample:
         """Return one example, ready for the network, from the bytes of its file; BadExample where that cannot be."""
         assert isinstance(self.preprocessing, Preprocessing)
-        return self.preprocessing.prepare(data)
+        how = self.preprocessing
+        return how.hear(data) if isinstance(how, AudioPreprocessing) else how.prepare(data)
 
     def unknown(self, texts: Iterable[str]) -> Counter[str]:
         """Return the words of texts that the source does not know; an encoder knows every word, by its pieces."""
@@ -315,7 +316,7 @@ class Source(ABC):
         network = self.network()
         prepared = self.prepare_all(items)
         if len(prepared):
-            x = open_engine(network, sample=lambda: prepared[:PARITY_SAMPLE], cache=cache_dir()).run(prepared)
+            x = open_engine(network, sample=lambda: sample_of(prepared, PARITY_SAMPLE), cache=cache_dir()).run(prepared)
         else:
             x = np.empty((0, sum(block.width for block in network.blocks)), dtype=np.float32)
         return select(x, network.blocks, POOL if self.layer == AUTO else self.layer)[0]

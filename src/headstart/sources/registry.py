@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
 from headstart.base.errors import UsageError, did_you_mean
 from headstart.base.extras import require
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
 from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Spec, check_name, parse, refuse_long_texts, split_part
@@ -21,6 +23,11 @@ FILE = "file"
 SIZED = "keras"
 READERS = ("packaged", "hf")
 """Providers of networks that read a text up to a limit."""
+
+LEAST_HOP = 0.05
+"""Seconds from one window to the next: fewer would run the network hundreds of times a second."""
+WINDOWED = ("packaged",)
+"""Providers of networks that read recordings in windows of any length."""
 
 Opener = Callable[..., Source]
 """`open_named(spec, *, weights, seed) -> Source`: what a provider's file, or an entry point, must offer."""
@@ -35,6 +42,8 @@ def open_source(
     arch: str | None = None,
     size: int | None = None,
     long: str = "cut",
+    window: float | None = None,
+    hop: float | None = None,
 ) -> Source:
     """Return the source that `uri` names; a Source is returned as it is, set to `layer` unless that is `auto`.
 
@@ -49,6 +58,9 @@ def open_source(
             trained for.
         long: what a source of texts makes of those that are longer than it reads: `cut`, or `chunks`: the mean over
             pieces.
+        window: of a source of recordings the seconds that it reads at once; None for its own.
+        hop: seconds from one window of a longer recording to the next, over which features are averaged; 0 for its
+            first window alone, None for one after the other.
 
     Raises:
         SourceError: no such provider or name, or weights that are missing, damaged or do not fit.
@@ -59,9 +71,11 @@ def open_source(
         source = uri if layer == "auto" else uri.at(layer)
     else:
         check_source(uri, weights=weights, arch=arch)
-        source = _opened(parse(uri), str(weights), seed=seed, arch=arch, size=size, long=long).at(layer)
+        source = _opened(parse(uri), str(weights), seed=seed, arch=arch, size=size, long=long, window=window)
+        source = with_hop(source, window, hop, fixed=parse(uri).provider not in WINDOWED).at(layer)
         opened = {"uri": uri, "weights": str(weights), "layer": layer, "seed": seed, "arch": arch}
         opened |= {"size": size} if size is not None else {}
+        opened |= {name: value for name, value in (("window", window), ("hop", hop)) if value is not None}
         source.opened = opened | ({"long": long} if long != "cut" else {})
     check_layer(source.layer, source.info.layers)
     return source
@@ -81,8 +95,32 @@ def check_source(uri: str | None, *, weights: str | Path = "pretrained", arch: s
         require(f"weights {weights}", *file.needs, extra=file.extra)
 
 
-def _opened(spec: Spec, weights: str, *, seed: int, arch: str | None, size: int | None, long: str) -> Source:
-    sized: dict[str, Any] = {}
+def with_hop(source: Source, window: float | None, hop: float | None, *, fixed: bool) -> Source:
+    """Return a source of recordings that hears them whole, in windows `hop` seconds apart; others as they are.
+
+    `fixed` where its network reads windows of one length.
+
+    UsageError: a window or a hop is asked of a source that has none, or of another length than its network reads.
+    """
+    how, uri = source.preprocessing, source.identity.uri
+    if not isinstance(how, AudioPreprocessing):
+        if window is not None or hop is not None:
+            asked = f"--window {window}" if window is not None else f"--hop {hop}"
+            raise UsageError(f"{uri} must read recordings to have windows", asked, "leave it out")
+        return source
+    own = how.spectrogram.seconds
+    if fixed and window is not None and abs(window - own) > LEAST_HOP:
+        raise UsageError(f"{uri} must be given windows of {own:g} s", f"--window {window:g}", "leave it out")
+    if hop and hop < LEAST_HOP:
+        raise UsageError(f"--hop must be 0 or at least {LEAST_HOP:g} s", f"{hop:g}", "give a larger number")
+    source.preprocessing = replace(how, hop=own if hop is None else float(hop))
+    return source
+
+
+def _opened(
+    spec: Spec, weights: str, *, seed: int, arch: str | None, size: int | None, long: str, window: float | None
+) -> Source:
+    sized: dict[str, Any] = {"window": window} if window is not None and spec.provider in WINDOWED else {}
     if size is not None:
         if (parse(arch) if arch else spec).provider != SIZED:
             raise UsageError(f"{spec.uri} has a size of its own", f"size {size}", f"leave it out, or name {SIZED}:NAME")

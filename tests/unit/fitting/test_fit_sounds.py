@@ -13,6 +13,7 @@ from recordings import recording, tone
 
 import headstart as hs
 from headstart.base.errors import DataError, UsageError
+from headstart.base.hashing import sha256_json
 from headstart.base.progress import Progress
 from headstart.cli.sources import as_table, as_text
 from headstart.data.audio.spectrogram import AudioPreprocessing
@@ -209,6 +210,55 @@ def test_a_source_need_not_be_named(tmp_path: Path) -> None:
     assert model.report["test"]["accuracy"]["value"] > 0.9 > model.report["baselines"]["simple"]
     new = glide(np.random.default_rng(9), rising=True), 8_000
     assert load(tmp_path / "out" / "bundle").predict([new]) == ["rising"]
+
+
+def test_long_recordings_are_heard_whole_and_a_bundle_keeps_how(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    end = {"low": 300.0, "high": 2_000.0}
+    items = [
+        (np.concatenate([0.05 * rng.normal(size=20_000), tone(end[name] * rng.uniform(0.9, 1.1), rate=8_000)]), 8_000)
+        for name in ("low", "high")
+        for _ in range(16)
+    ]
+    labels = ["low"] * 16 + ["high"] * 16
+    model = fit((items, labels), hop=0.5, out=tmp_path / "out")
+    assert model.report["test"]["accuracy"]["value"] == 1.0
+    opened = json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())["source"]["opened"]
+    assert opened == {"hop": 0.5}
+    again = load(tmp_path / "out" / "bundle")
+    np.testing.assert_array_equal(again.predict_proba(items[:3]), model.predict_proba(items[:3]))
+    deaf = fit((items, labels), hop=0)  # what tells them apart lies behind the first window
+    assert deaf.report["test"]["accuracy"]["value"] < 1.0
+
+
+def test_windows_are_asked_only_of_sources_that_have_them(developed: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"must read recordings to have windows; found --hop 1.0"):
+        open_source("arch:lenet5", weights="none", hop=1.0)
+    with pytest.raises(UsageError, match=r"must be given windows of 0.3\d s; found --window 5"):
+        open_source(f"file:{developed}", window=5.0)
+    with pytest.raises(UsageError, match=r"--hop must be 0 or at least 0.05 s; found 0.001"):
+        open_source("packaged:speech", hop=0.001)
+    own = open_source(f"file:{developed}")
+    assert (
+        isinstance(own.preprocessing, AudioPreprocessing)
+        and own.preprocessing.hop == own.preprocessing.spectrogram.seconds
+    )
+
+
+def test_a_bundle_of_the_time_before_whole_recordings_opens_as_it_was(
+    developed: Path, tmp_path: Path, data: Path
+) -> None:
+    fit(data, source=f"file:{developed}", hop=0, out=tmp_path / "out")
+    path = tmp_path / "out" / "bundle" / "manifest.json"
+    content = json.loads(path.read_text())
+    for name in ("hop",):
+        del content["preprocessing"][name]
+    for name in ("scale", "centred"):
+        del content["preprocessing"]["spectrogram"][name]
+    content["source"]["opened"].pop("hop")
+    content.pop("checksum")
+    path.write_text(json.dumps({**content, "checksum": sha256_json(content)}))
+    assert load(tmp_path / "out" / "bundle").source.preprocessing.hop == 0
 
 
 def test_sources_of_another_kind_are_refused_in_one_line(developed: Path, data: Path, tmp_path: Path) -> None:

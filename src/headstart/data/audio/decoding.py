@@ -14,109 +14,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import one_line
 from headstart.base.extras import missing_extra
+from headstart.data.audio.formats import SOUND_SUFFIXES, SUFFIXES, Encoding, sniff
 from headstart.data.audio.lengths import mend_flac, mend_mp3
 from headstart.data.audio.limits import MOST_SAMPLES, LargeRecording, is_direct, prove
 from headstart.data.dataset import BadExample, answer_bounded, run_bounded
 from headstart.data.file_tree import MAX_BYTES, read_file
-from headstart.data.images import formats
-
-Encoding = Literal["wav", "flac", "ogg", "mp3", "aiff", "au"]
-
-SUFFIXES: dict[Encoding, tuple[str, ...]] = {
-    "wav": (".wav", ".wave", ".rf64"),
-    "flac": (".flac",),
-    "ogg": (".ogg", ".oga", ".opus"),
-    "mp3": (".mp3",),
-    "aiff": (".aif", ".aiff", ".aifc"),
-    "au": (".au", ".snd"),
-}
-UNREAD_SUFFIXES = (".m4a", ".aac", ".wma", ".amr", ".caf")
-"""Of recordings that are found, and refused by name unless their content is another's."""
-SOUND_SUFFIXES: frozenset[str] = frozenset(
-    {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}.union(UNREAD_SUFFIXES)
-)
 
 RATES = (1_000, 768_000)  # least and greatest number of samples a second that is read
 USUAL = frozenset({16_000, 22_050, 24_000, 32_000, 44_100, 48_000})
 """The usual sampling rates; a note names every other one."""
 LOOKED_AT = 30.0
 """Seconds of a recording that are looked at before anything is learned; whatever is used later is checked then."""
+MOST_HEARD = 4 * 3_600
+"""Seconds of a recording that are heard where all of it is."""
 BLOCK = 2**18  # samples that are read at once, all channels together
 FINEST = 1_000
 """Rates are related by fractions of no greater terms: exact for every usual rate, else within a millionth."""
 
-NOT_ACCEPTED = "format not accepted ({}): convert it to WAV or FLAC"
-_UNREAD: tuple[tuple[int, bytes, str], ...] = (
-    (4, b"ftyp", "M4A or MP4"),
-    (8, b"AVI ", "AVI"),
-    (0, b"\x30\x26\xb2\x75", "WMA"),
-    (0, b"#!AMR", "AMR"),
-    (0, b"#!SILK", "SILK"),
-    (1, b"#!SILK", "SILK"),
-    (0, b"ADIF", "AAC"),
-    (0, b"NIST_1A", "NIST SPHERE"),
-    (0, b"MAC ", "Monkey's Audio"),
-    (0, b"wvpk", "WavPack"),
-    (0, b"TTA1", "TTA"),
-    (0, b"MPCK", "Musepack"),
-    (0, b"MP+", "Musepack"),
-    (0, b".ra\xfd", "RealAudio"),
-    (0, b".RMF", "RealAudio"),
-    (0, b"Creative Voice File", "VOC"),
-    (0, b"DSD ", "DSD"),
-    (0, b"FRM8", "DSD"),
-    (0, b"riff\x2e\x91", "Wave64"),
-    (0, b"\x0b\x77", "AC-3"),
-    (0, b"caff", "CAF"),
-    (0, b"MThd", "MIDI"),
-    (0, b"\x1aE\xdf\xa3", "WebM"),
-)
 _HELD = {"uint8": "u1", "int8": "<i2", "int16": "<i2", "int32": "<i4"} | dict.fromkeys(
     ("float16", "float32", "float64"), "<f4"
 )
 _UNKNOWN = 0x7FFFF000  # what a recorder writes as the size that it does not know yet is this or more
 _COUNTLESS = 2**48  # frames: more than any file holds
-
-
-def sniff(data: bytes) -> Encoding:
-    """Return the accepted format of `data`, told by its first bytes; raises BadExample, which names another format."""
-    if not data:
-        raise BadExample("no samples (an empty file)")
-    head, kind = data[:4], data[8:12]
-    if head in (b"RIFF", b"RIFX", b"RF64", b"BW64") and kind == b"WAVE":
-        return "wav"
-    if head == b"FORM" and kind in (b"AIFF", b"AIFC"):
-        return "aiff"
-    plain: dict[bytes, Encoding] = {b"fLaC": "flac", b"OggS": "ogg", b".snd": "au"}
-    if head in plain:
-        return plain[head]
-    if head[:3] == b"ID3":
-        return "mp3"
-    if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
-        if data[1] & 0x06:
-            return "mp3"
-        if data[1] & 0xF0 == 0xF0:
-            raise BadExample(NOT_ACCEPTED.format("AAC"))
-    refused = next((name for at, magic, name in _UNREAD if data.startswith(magic, at)), None)
-    if refused:
-        raise BadExample(NOT_ACCEPTED.format(refused))
-    raise BadExample("not an accepted recording" + _looks_like(data))
-
-
-def is_recording(data: bytes) -> bool:
-    """Return whether the beginning of a file is that of a recording, in an accepted format or another."""
-    try:
-        sniff(data)
-    except BadExample as error:
-        return error.reason.startswith(NOT_ACCEPTED.partition("(")[0])
-    return True
 
 
 def remarks(data: bytes, name: str) -> tuple[str, ...]:
@@ -127,12 +53,12 @@ def remarks(data: bytes, name: str) -> tuple[str, ...]:
     Raises:
         BadExample: it is no recording, truncated, broken, without samples, or holds NaN or infinity.
     """
-    return tuple(_bounded(_remarks, data, name=name))
+    return tuple(bounded(_remarks, data, name=name))
 
 
 def length(data: bytes) -> tuple[float, int]:
     """Return seconds and rate (Hz) of the recording in `data`, as its header says; raises BadExample as `remarks`."""
-    seconds, rate = _bounded(_length, data, whole=True)
+    seconds, rate = bounded(_length, data, whole=True)
     return seconds, rate
 
 
@@ -146,9 +72,38 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
     Raises:
         BadExample: as `remarks`.
     """
-    arguments = {"rate": rate, "seconds": seconds, "share": share}
-    result: NDArray[np.float32] = _bounded(_samples, data, whole=share > 0, **arguments)
+    result: NDArray[np.float32] = bounded(_samples, data, whole=share > 0, rate=rate, seconds=seconds, share=share)
     return result
+
+
+def windows(data: bytes, *, rate: int, seconds: float, hop: float) -> Iterator[NDArray[np.float32]]:
+    """Yield windows of a whole recording, each as `samples` gives it, one every `hop` seconds; no more is held.
+
+    The last one ends with the recording; a shorter recording is one window. What lies behind `MOST_HEARD` seconds is
+    not read. What this takes grows with the recording: see `bounded`.
+
+    Raises:
+        BadExample: as `remarks`, wherever in the recording.
+    """
+    with _opened(data, math.inf) as file:
+        span, ratio = round(seconds * file.samplerate), _ratio(rate, file.samplerate)
+        held, start, count = np.empty(0, np.float32), 0, 0  # samples, where they begin, windows so far
+
+        def ready(more: int) -> Iterator[NDArray[np.float32]]:
+            nonlocal held, start, count
+            while (begin := round(count * hop * file.samplerate)) + span + more <= start + len(held):
+                yield _resampled(held[begin - start : begin - start + span + more], ratio)[: round(rate * seconds)]
+                count += 1
+                keep = min(round(count * hop * file.samplerate), start + len(held) - span)
+                held, start = held[max(0, keep - start) :], max(start, keep)
+
+        for block in _blocks(data, file, MOST_HEARD, math.inf):
+            held = np.concatenate([held, _mono(block)])
+            yield from ready(_beyond(ratio))
+        yield from ready(0)
+        ended = round((count - 1) * hop * file.samplerate) + span if count else 0
+        if start + len(held) > ended:
+            yield _resampled(held[-span:], ratio)[: round(rate * seconds)]
 
 
 def task(data: bytes, work: str, **arguments: Any) -> tuple[dict[str, Any], bytes]:
@@ -161,16 +116,27 @@ def task(data: bytes, work: str, **arguments: Any) -> tuple[dict[str, Any], byte
     return answer_bounded(answer)
 
 
-def _bounded(work: Callable[..., Any], data: bytes, *, whole: bool = False, **arguments: Any) -> Any:
-    """Return the result of `work`, done here where its cost is bounded, else in a process that is."""
+def bounded(
+    work: Callable[..., Any],
+    data: bytes,
+    *,
+    whole: bool = False,
+    task: str = f"{__name__}:task",
+    more_seconds: float = 0.0,
+    **arguments: Any,
+) -> Any:
+    """Return the result of `work`, done here where its cost is bounded, else by `task` in a process that is.
+
+    `whole` where a place within the recording is sought.
+    """
     encoding = sniff(data)
     _library()
     if is_direct(data, encoding, whole=whole):
         with suppress(LargeRecording):
             return work(data, **arguments, most=MOST_SAMPLES)
-    values, result = run_bounded(f"{__name__}:task", data, work=work.__name__, **arguments)
+    values, result = run_bounded(task, data, more_seconds=more_seconds, work=work.__name__, **arguments)
     prove(data, encoding)
-    return values["result"] if "result" in values else np.frombuffer(bytearray(result), np.float32)
+    return values["result"] if "result" in values else np.frombuffer(bytearray(result), values.get("type", "f4"))
 
 
 def _remarks(data: bytes, name: str, most: float = math.inf) -> list[str]:
@@ -189,6 +155,8 @@ def _remarks(data: bytes, name: str, most: float = math.inf) -> list[str]:
             silent = silent and not block.any()
     if silent:
         clauses.append("silent: every sample is zero")
+        if file.frames / file.samplerate > MOST_HEARD and file.frames < _COUNTLESS:
+            clauses.append(f"longer than {MOST_HEARD // 3600} hours, of which the beginning is heard")
     if len(data) > MAX_BYTES:
         clauses.append(f"larger than {MAX_BYTES >> 20} MiB, of which the beginning is read")
     return clauses
@@ -204,17 +172,29 @@ def _samples(data: bytes, rate: int, seconds: float, share: float, most: float =
     with _opened(data, math.inf if share else seconds) as file:
         if share and len(data) <= MAX_BYTES and file.frames < _COUNTLESS:
             file.seek(int(share * max(0.0, file.frames - seconds * file.samplerate)))
-        ratio = Fraction(rate, file.samplerate).limit_denominator(FINEST)
-        if not ratio:
-            ratio = Fraction(1, FINEST)
-        beyond = 20 * max(1, ratio.denominator // max(1, ratio.numerator)) / file.samplerate  # what the filter looks at
-        mono = np.concatenate([_mono(block) for block in _blocks(data, file, seconds + beyond, most)])
+        ratio = _ratio(rate, file.samplerate)
+        needed = seconds + _beyond(ratio) / file.samplerate
+        mono = np.concatenate([_mono(block) for block in _blocks(data, file, needed, most)])
+    return _resampled(mono, ratio)[: round(rate * seconds)]
+
+
+def _ratio(rate: int, of: int) -> Fraction:
+    """Return how many samples become of each one where those of a rate become those of another."""
+    return Fraction(rate, of).limit_denominator(FINEST) or Fraction(1, FINEST)
+
+
+def _beyond(ratio: Fraction) -> int:
+    """Return how many samples behind those that are converted the filter looks at."""
+    return 20 * max(1, ratio.denominator // ratio.numerator)
+
+
+def _resampled(mono: NDArray[np.float32], ratio: Fraction) -> NDArray[np.float32]:
     if ratio != 1:
         from scipy.signal import resample_poly
 
         taps = _filter(ratio.numerator, ratio.denominator)
         mono = resample_poly(mono, ratio.numerator, ratio.denominator, window=taps)
-    return mono[: round(rate * seconds)].astype(np.float32, copy=False)
+    return mono.astype(np.float32, copy=False)
 
 
 def _mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -387,11 +367,3 @@ def _check_chunks(data: bytes) -> None:
             return
         offset += 8 + size + size % 2
     raise BadExample("no samples (a header only)")
-
-
-def _looks_like(data: bytes) -> str:
-    try:
-        kind: str | None = formats.sniff(data).upper()
-    except BadExample:
-        kind = formats.looks_like(data)
-    return f" (looks like {kind})" if kind else ""

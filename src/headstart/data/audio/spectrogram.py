@@ -6,18 +6,22 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
-from headstart.data.audio.decoding import samples
+from headstart.data.audio.decoding import bounded, samples, windows
+from headstart.data.dataset import answer_bounded
 from headstart.data.images.preprocessing import VALUES, Preprocessing
 
 WINDOW = 0.025  # seconds; hop and window are those of most speech and audio networks
 HOP = 0.010
 FLOOR = 80.0
+SILENCE = -10_000.0  # decibels of a silent window of a recording, and far below any other
+HEARING_RATE = 1 / (1 << 20)  # seconds of processor that each byte of a recording may take on top where all of it is heard
 QUIET = 1e-10  # the least power that is told from none, of a recording whose loudest sample is 1
 MEAN, STD = 0.5, 0.25
 MOST = 1 << 20  # samples a second, samples of a stretch, points, bands or stretches
@@ -63,6 +67,7 @@ class AudioPreprocessing(Preprocessing):
     """How a source wants its recordings: as pictures of their spectrograms."""
 
     spectrogram: Spectrogram = Spectrogram(16_000, 400, 160, 512, 64, 96)  # how they are made; their size is `size`
+    hop: float = 0.0  # seconds from one window of a longer recording to the next; 0 where its beginning alone is heard
 
     def __post_init__(self) -> None:
         if self.size != (self.spectrogram.mels, self.spectrogram.frames):
@@ -73,6 +78,62 @@ class AudioPreprocessing(Preprocessing):
         spectrogram = self.spectrogram
         picture = log_mel(samples(data, rate=spectrogram.rate, seconds=spectrogram.seconds, share=share), spectrogram)
         return picture[:, :, None] if self.channels == "grey" else np.repeat(picture[:, :, None], 3, axis=2)
+
+    def hear(self, data: bytes) -> NDArray[np.uint8] | Windows:
+        """Return the whole recording in `data`: as `prepare` where it fits into one window or hop is 0, else windows.
+
+        The loudest band is that of the whole recording. BadExample as `samples`, wherever in the recording.
+        """
+        if not self.hop:
+            return self.prepare(data)
+        more = HEARING_RATE * len(data)
+        how, by = asdict(self.spectrogram), f"{__name__}:task"
+        pictures = bounded(_heard, data, task=by, more_seconds=more, spectrogram=how, hop=self.hop).reshape(-1, *self.size)
+        channels = 1 if self.channels == "grey" else 3
+        whole = Windows(pictures, channels)
+        return whole if len(pictures) > 1 else whole.pictures_of(0, 1)[0]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A long recording, ready for a network: its windows, whose features are averaged."""
+
+    grey: NDArray[np.uint8]  # their spectrograms, uint8 of shape (k, mels, frames)
+    channels: int  # 1, or 3 where the network reads colour
+
+    def __len__(self) -> int:
+        return len(self.grey)
+
+    def pictures_of(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return some windows as pictures: uint8 of shape (n, mels, frames, channels)."""
+        some = self.grey[start:stop, :, :, None]
+        return some if self.channels == 1 else np.repeat(some, self.channels, axis=3)
+
+
+def task(data: bytes, work: str, spectrogram: dict[str, Any], hop: float) -> tuple[dict[str, Any], bytes]:
+    """Return the windows of a recording in the process of `run_bounded`."""
+    return answer_bounded(lambda: ({"type": "u1"}, _heard(data, spectrogram, hop).tobytes()))
+
+
+def _heard(data: bytes, spectrogram: dict[str, Any], hop: float, most: float = 0) -> NDArray[np.uint8]:
+    """Return the spectrograms of all windows of a recording, uint8 of shape (k, mels, frames)."""
+    how = Spectrogram(**spectrogram)
+    sounds = windows(data, rate=how.rate, seconds=how.seconds, hop=hop)
+    first = next(sounds)
+    levels = [_levels(sound, how) for sound in chain([first], sounds)]
+    if len(levels) == 1:
+        return log_mel(first, how)[None]
+    loudest = max(float(level.max()) for level in levels)
+    if loudest <= SILENCE:
+        return np.zeros((len(levels), how.mels, how.frames), np.uint8)
+    return np.stack([_shades(level.astype(np.float32) - loudest, how) for level in levels])
+
+
+def _levels(sound: NDArray[np.float32], how: Spectrogram) -> NDArray[np.float16]:
+    """Return decibels of each band and frame below full scale, float16 to hold many: `SILENCE` where there is none."""
+    peak = float(np.abs(sound).max(initial=0))
+    levels = band_power(sound, how) + 20 * math.log10(peak) if peak else np.full((how.mels, how.frames), SILENCE)
+    return levels.astype(np.float16)
 
 
 def audio_preprocessing(
@@ -108,7 +169,11 @@ def log_mel(sound: NDArray[np.float32], spectrogram: Spectrogram) -> NDArray[np.
 
     0 is `floor` decibels below the loudest band of the recording or quieter, 255 the loudest.
     """
-    decibels = np.maximum(band_levels(sound, spectrogram), -spectrogram.floor)
+    return _shades(band_levels(sound, spectrogram), spectrogram)
+
+
+def _shades(levels: NDArray[np.float32], spectrogram: Spectrogram) -> NDArray[np.uint8]:
+    decibels = np.maximum(levels, -spectrogram.floor)
     return np.rint((decibels / spectrogram.floor + 1) * 255).astype(np.uint8)
 
 
@@ -117,11 +182,18 @@ def band_levels(sound: NDArray[np.float32], spectrogram: Spectrogram) -> NDArray
 
     Stretch k is centred on sample k * hop. A silent recording is `floor` below everywhere.
     """
+    if not np.any(sound):
+        return np.full((spectrogram.mels, spectrogram.frames), -spectrogram.floor, np.float32)
+    levels = band_power(sound, spectrogram)
+    relative: NDArray[np.float32] = levels - levels.max()
+    return relative
+
+
+def band_power(sound: NDArray[np.float32], spectrogram: Spectrogram) -> NDArray[np.float32]:
+    """Return decibels of each band and frame where the loudest sample, which is not zero, is 1: (mels, frames)."""
     from scipy.fft import rfft
 
-    peak = float(np.abs(sound).max(initial=0))
-    if not peak:
-        return np.full((spectrogram.mels, spectrogram.frames), -spectrogram.floor, np.float32)
+    peak = float(np.abs(sound).max())
     half = spectrogram.window // 2
     span = (spectrogram.frames - 1) * spectrogram.hop + spectrogram.window
     padded = np.zeros(span, np.float32)
@@ -131,12 +203,16 @@ def band_levels(sound: NDArray[np.float32], spectrogram: Spectrogram) -> NDArray
     stretches = np.lib.stride_tricks.sliding_window_view(padded, spectrogram.window)[:: spectrogram.hop]
     spectrum = rfft(stretches * _hann(spectrogram.window), spectrogram.fft, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
-    bands = power @ mel_filters(
-        spectrogram.rate, spectrogram.fft, spectrogram.mels, spectrogram.low, spectrogram.high, spectrogram.scale
-    )
-    levels = 10 * np.log10(np.maximum(bands, QUIET))
-    relative: NDArray[np.float32] = (levels - levels.max()).T.astype(np.float32, copy=False)
-    return relative
+    levels: NDArray[np.float32] = 10 * np.log10(np.maximum(_triangles(spectrogram) @ power.T, QUIET))
+    return levels.astype(np.float32, copy=False)
+
+
+@lru_cache(maxsize=8)
+def _triangles(how: Spectrogram) -> Any:
+    """Return the mel filters, bands first, without their zeros: threads of a dense product cost ten times as much."""
+    from scipy.sparse import csr_array
+
+    return csr_array(mel_filters(how.rate, how.fft, how.mels, how.low, how.high, how.scale).T)
 
 
 @lru_cache(maxsize=8)
@@ -188,6 +264,17 @@ def cepstra(prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
     bands = np.stack([grey[start:end].mean(axis=0) for start, end in zip(starts, ends, strict=True)])
     coefficients: NDArray[np.float32] = dct(bands, axis=0, norm="ortho")[:COEFFICIENTS]
     return np.concatenate([coefficients.mean(axis=1), coefficients.std(axis=1)])
+
+
+def side_by_side(recording: Windows, frames: int) -> NDArray[np.uint8]:
+    """Return windows of a recording as one picture, uint8 of shape (mels, n, 1), of as many frames, or few more.
+
+    They are taken evenly from all of it.
+    """
+    count, mels, length = recording.grey.shape
+    chosen = np.linspace(0, count - 1, min(count, -(-frames // length))).round().astype(int)
+    picture: NDArray[np.uint8] = recording.grey[chosen].transpose(1, 0, 2).reshape(mels, -1, 1)
+    return picture
 
 
 def preprocessing_from(plain: Mapping[str, Any]) -> Preprocessing:

@@ -13,7 +13,7 @@ from typing import Any
 
 from headstart.base.errors import DataError, did_you_mean, list_some
 from headstart.data import groups
-from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.audio.formats import SOUND_SUFFIXES
 from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import File, Folder, Tree, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES

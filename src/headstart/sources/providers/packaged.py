@@ -136,7 +136,9 @@ ENCODERS = {
 NAMES = (*NETWORKS, *ENCODERS, *SOUNDS)
 
 
-def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"] = "cut") -> Source:
+def open_named(
+    spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"] = "cut", window: float | None = None
+) -> Source:
     """Return a network of one of the tables, with the weights of its package or, for the control arm, random ones.
 
     SourceError: no such name, or a file that is not the one released. MissingExtra: the package is not installed.
@@ -150,7 +152,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
         return _open_text(spec, weights=weights, seed=seed, long=long)
     refuse_long_texts(spec, long)
     if spec.name in SOUNDS:
-        return open_sound(spec, weights=weights)
+        return open_sound(spec, weights=weights, window=window)
     network = NETWORKS[spec.name]
     preprocessing = Preprocessing(
         size=(network.size, network.size), resize=network.size + MARGIN, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.base.errors import SourceError
-from headstart.data.audio.spectrogram import AudioPreprocessing, Spectrogram
+from headstart.data.audio.spectrogram import HOP, AudioPreprocessing, Spectrogram
 from headstart.sources.base import Identity
 from headstart.sources.graphs.source import FrozenGraph
 from headstart.sources.layers import Tap
@@ -27,12 +29,13 @@ SPEECH = Member(
 )
 SOUNDS = {"speech": SPEECH}
 """The weights of each network, by name."""
-WIDTH, WINDOW, STEP, WINDOWS = 96, 76, 8, 16
+WIDTH, WINDOW, STEP, WINDOWS = 96, 76, 8, 17
 """Of the speech embedding: numbers of a vector, frames that one is made of, frames from one to the next, and vectors of
 a clip of 2 seconds."""
 SPEECH_BANDS = Spectrogram(
     *(16_000, 400, 160, 512, 32, WINDOW + STEP * (WINDOWS - 1)), low=60.0, high=3_800.0, scale="slaney", centred=True
 )
+MOST_WINDOWS = 250  # 20 seconds
 LOUDEST = 95.0
 """Decibels of the loudest band of a clip, its samples whole numbers of 16 bits, that every clip is brought to."""
 PROVENANCE = (
@@ -41,8 +44,11 @@ PROVENANCE = (
 )
 
 
-def open_sound(spec: Spec, *, weights: str) -> FrozenGraph:
-    """Return a network of `SOUNDS`; SourceError where its file is not the one released, or random weights are asked."""
+def open_sound(spec: Spec, *, weights: str, window: float | None) -> FrozenGraph:
+    """Return a network of `SOUNDS` that reads so many seconds at once, its own number by default.
+
+    SourceError: its file is not the one released, or random weights or a window that is too short are asked for.
+    """
     if weights == "none":
         raise SourceError(
             f"{spec.uri} comes with its weights and cannot have others",
@@ -50,7 +56,11 @@ def open_sound(spec: Spec, *, weights: str) -> FrozenGraph:
             "leave weights out, or develop a source of your own: headstart pretrain DATA --arch arch:resnet9",
         )
     path = find_member(SPEECH, spec.uri)
-    bands = SPEECH_BANDS
+    count = WINDOWS if window is None else math.ceil((window / HOP - WINDOW) / STEP) + 1
+    if not 1 <= count <= MOST_WINDOWS or (window is not None and window < WINDOW * HOP):
+        ends = f"{WINDOW * HOP:g} to {(WINDOW + STEP * (MOST_WINDOWS - 1)) * HOP:g} s"
+        raise SourceError(f"{spec.uri} must be given windows of {ends}", f"{window:g} s", "name a length between them")
+    bands = replace(SPEECH_BANDS, frames=WINDOW + STEP * (count - 1))
     std = 10 / bands.floor  # the network reads a tenth of the decibels, and 2 more
     preprocessing = AudioPreprocessing(
         size=(bands.mels, bands.frames),
@@ -71,7 +81,7 @@ def open_sound(spec: Spec, *, weights: str) -> FrozenGraph:
         trained_on="5,000 keywords in 200 million clips of 2 s from YouTube (Lin et al. 2020, arXiv:2002.01322)",
         notes=(PROVENANCE,),
     )
-    taps = (Tap("pool", 2 * WIDTH, "pool"), Tap("sequence", WINDOWS * WIDTH, "flatten"))
+    taps = (Tap("pool", 2 * WIDTH, "pool"), Tap("sequence", count * WIDTH, "flatten"))
     return FrozenGraph(identity, preprocessing, taps, partial(_speech, path, preprocessing))
 
 

@@ -14,7 +14,8 @@ import pytest
 from recordings import recording, tone
 
 from headstart.base.errors import MissingExtra
-from headstart.data.audio.decoding import length, remarks, samples, sniff, sound_bytes
+from headstart.data.audio.decoding import length, remarks, samples, sound_bytes
+from headstart.data.audio.formats import sniff
 from headstart.data.dataset import BadExample
 from headstart.data.file_tree import MAX_BYTES
 from headstart.data.readers.open import open_inputs

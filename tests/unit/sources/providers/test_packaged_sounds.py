@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recordings import tone
 
 from headstart.base.errors import MissingExtra, SourceError
+from headstart.data.audio.decoding import sound_bytes
 from headstart.data.audio.spectrogram import band_levels
 from headstart.engines.openvino import OpenVinoEngine, convert
 from headstart.engines.select import parity
@@ -41,15 +42,15 @@ def test_the_bands_are_those_of_the_packages_own_graph() -> None:
     for clip in clips():
         levels = theirs(clip[None] * 32_768)[0].reshape(-1, 32)
         # Its stretches begin at every 160th sample, 56 samples before those of its window that count; ours are centred.
-        ours = band_levels(clip[256:], SPEECH_BANDS).T[2:194]
+        ours = band_levels(clip[256:], SPEECH_BANDS).T[2:190]
         np.testing.assert_allclose(
-            np.maximum(ours - ours.max(), -70), np.maximum(levels[2:194] - levels[2:194].max(), -70), atol=0.01
+            np.maximum(ours - ours.max(), -70), np.maximum(levels[2:190] - levels[2:190].max(), -70), atol=0.01
         )
 
 
 def test_a_whole_clip_gives_the_vectors_of_its_windows() -> None:
     source = open_source("packaged:speech")
-    pictures = source.prepare_all([(clip, RATE) for clip in clips()])
+    pictures = np.stack([source.preprocessing.prepare(sound_bytes((clip, RATE))) for clip in clips()])
     x = OpenVinoEngine(convert(source.network()), precision="f32").run(pictures)
     decibels = pictures[..., 0].transpose(0, 2, 1) / np.float32(255) * 80 + LOUDEST - 80
     windows = np.lib.stride_tricks.sliding_window_view(decibels / 10 + 2, 76, axis=1)[:, ::8].transpose(0, 1, 3, 2)
@@ -68,7 +69,7 @@ def test_what_it_is_and_that_nothing_of_it_is_imported() -> None:
         "print([name for name in ('torch', 'transformers', 'livekit', 'onnxruntime') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "(2, 1728) ('pool', 'joined', 'sequence')\n[]\n"
+    assert done.stdout == "(2, 1824) ('pool', 'joined', 'sequence')\n[]\n"
     info = open_source("packaged:speech").info
     assert (info.kind, info.feature_size, info.licence) == ("sound", 192, "Apache-2.0")
     assert any("their word alone" in note for note in info.notes)
@@ -91,6 +92,15 @@ def test_what_cannot_be_asked_of_it() -> None:
         open_source("packaged:speech").module()
     with pytest.raises(SourceError, match=r"did you mean 'speech'"):
         open_source("packaged:spech")
+    for window in (0.5, 100.0):
+        with pytest.raises(SourceError, match=r"windows of 0.76 to 20.68 s; found"):
+            open_source("packaged:speech", window=window)
+
+
+def test_its_windows_are_of_any_length() -> None:
+    narrow, wide = (open_source("packaged:speech", window=window, layer="sequence") for window in (0.76, 4.0))
+    assert (narrow.info.feature_size, wide.info.feature_size) == (96, 42 * 96)
+    assert narrow.encode([(clips()[0], RATE)]).shape == (1, 96)
 
 
 def test_a_package_that_is_absent_or_changed_is_named() -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import DataError
-from headstart.data.audio.decoding import SOUND_SUFFIXES, sound_bytes
+from headstart.data.audio.decoding import sound_bytes
+from headstart.data.audio.formats import SOUND_SUFFIXES
 from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import MAX_BYTES, read_file, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES

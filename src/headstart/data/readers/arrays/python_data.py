@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from headstart.base.errors import DataError, list_some
-from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.audio.formats import SOUND_SUFFIXES
 from headstart.data.dataset import Dataset, Split
 from headstart.data.file_tree import suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from headstart.data.audio.decoding import SOUND_SUFFIXES, is_recording
+from headstart.data.audio.formats import SOUND_SUFFIXES, is_recording
 from headstart.data.dataset import BadExample
 from headstart.data.file_tree import File, Tree, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES, is_picture

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from headstart.base.errors import DataError
-from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.audio.formats import SOUND_SUFFIXES
 from headstart.data.file_tree import MAX_BYTES, File, Subtree, Tree, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.readers.archives import inner_archive, is_archive

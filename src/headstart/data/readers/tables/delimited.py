@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from headstart.base.errors import DataError, list_some
-from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.audio.formats import SOUND_SUFFIXES
 from headstart.data.file_tree import suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
 from headstart.data.labels import number_of

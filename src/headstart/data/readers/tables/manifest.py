@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.errors import DataError, list_some
-from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.audio.formats import SOUND_SUFFIXES
 from headstart.data.dataset import BadExample, Dataset, Skipped, Split, TableRows
 from headstart.data.file_tree import file_reader, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from headstart.base.errors import list_some
-from headstart.data.audio.decoding import SOUND_SUFFIXES
+from headstart.data.audio.formats import SOUND_SUFFIXES
 from headstart.data.dataset import BadExample
 from headstart.data.file_tree import Folder, Tree, is_litter, suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
