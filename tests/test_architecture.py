@@ -23,7 +23,7 @@ ORDER = {
     "data.readers.arrays": "pictures in_memory array_files pixel_tables python_data",
     "data.readers.folders": "layout lists file_kinds class_folders sidecars listing_tables mounts",
     "data.images": "formats jpeg deep pillow alignment preprocessing value_range",
-    "data.audio": "formats limits lengths decoding spectrogram",
+    "data.audio": "formats limits lengths decoding spectrogram preview",
     "engines": "base environment openvino torch select conversion_process",
     "sources": "sizes layers base checkpoints hub keras networks uri registry graphs text package_files"
     " providers catalogue",

@@ -38,7 +38,12 @@ def run_bounded(
     Raises:
         BadExample: the function raised it, or took too much.
     """
-    from headstart.base.processes import LIMITS, Limits, TaskError, run_limited  # which takes a megabyte of memory to import
+    from headstart.base.processes import (  # which takes a megabyte of memory to import
+        LIMITS,
+        Limits,
+        TaskError,
+        run_limited,
+    )
 
     try:
         limits = Limits(LIMITS.seconds + more_seconds)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.audio.preview import preview
 from headstart.data.dataset import BadExample
-from headstart.data.images.preprocessing import thumbnail, to_bytes
+from headstart.data.images.preprocessing import thumbnail
 from headstart.data.text import text_of
 from headstart.fitting.predictor import Fitted
 from headstart.fitting.words import stacked_candidate, top_words_per_class
@@ -27,7 +28,7 @@ PickedExamples = tuple[tuple[report.ShownExample, ...], tuple[report.ShownExampl
 
 
 def pick_examples(prepared: PreparedData, probabilities: NDArray[np.float32]) -> PickedExamples:
-    """Return the test examples, of probabilities (n, c), to look at, with a small picture or the beginning of each."""
+    """Return the test examples, of probabilities (n, c), to look at, with a preview of each."""
     dataset, test = prepared.scan.dataset, prepared.parts.test
     y, best, confidence = prepared.labels(test), probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(best != y)
@@ -84,14 +85,14 @@ def _conflicts(prepared: PreparedData) -> tuple[report.Note, ...]:
 
 
 def _preview(prepared: PreparedData, position: int) -> dict[str, Any]:
-    """Return a small picture, or how a text begins; nothing where the file is gone since it was read."""
+    """Return a small picture, a recording to hear, or how a text begins; nothing where the file has gone since."""
     try:
         data = prepared.scan.dataset.read(position)
         if prepared.scan.dataset.kind == "text":
             text = " ".join(text_of(data).split())
             return {"text": text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 1]}…"}
-        if prepared.scan.dataset.kind == "sound":  # its spectrogram, low tones at the bottom
-            data = to_bytes(np.asarray(prepared.source.prepare(data))[::-1])
+        if prepared.scan.dataset.kind == "sound":
+            return {"sound": preview(data)}
         return {"thumbnail": thumbnail(data, THUMBNAIL)}
     except BadExample:
         return {}

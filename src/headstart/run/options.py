@@ -154,12 +154,6 @@ class RunOptions(LinkOptions, TableOptions):
     group_by: str | None = option(None, "Data", "PATTERN")
     """A regular expression that takes the group from the path or id of each example: what its first group, or all of
     it, matches. A group stays on one side of a split. By default no names are grouped."""
-    window: float | None = option(None, "Source", "SECONDS")
-    """The seconds of a recording that the source reads at once. The default is the source's own: 2 for
-    packaged:speech."""
-    hop: float | None = option(None, "Source", "SECONDS", least=0)
-    """The seconds from one window of a longer recording to the next, over all of which features are averaged; 0 reads
-    the first one alone. The default is the length of a window."""
     drop_test_duplicates: bool = flag("Data")
     """Leave out training examples that the given test or validation part holds as well. By default they stay, and a
     note counts them."""
@@ -205,6 +199,12 @@ class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions):
     long_texts: str = option("cut", "Data", "HOW", choices=("cut", "chunks"))
     """What is read of a text that is longer than the source reads: cut reads its beginning, chunks takes the mean over
     all of its pieces. The default is cut."""
+    window: float | None = option(None, "Source", "SECONDS")
+    """The seconds of a recording that the source reads at once. The default is the source's own: 2 for
+    packaged:speech."""
+    hop: float | None = option(None, "Source", "SECONDS", least=0)
+    """The seconds from one window of a longer recording to the next, over all of which features are averaged; 0 reads
+    the first one alone. The default is the length of a window."""
 
 
 class FitOptions(SourceOptions):

@@ -150,13 +150,13 @@ def _remarks(data: bytes, name: str, most: float = math.inf) -> list[str]:
             clauses.append(f"sampled at {file.samplerate:,} Hz (resampled where the source reads another rate)")
         if file.channels > 1:
             clauses.append(f"{file.channels} channels, mixed down to one")
+        if file.frames / file.samplerate > MOST_HEARD and file.frames < _COUNTLESS:
+            clauses.append(f"longer than {MOST_HEARD / 3600:g} hours, of which the beginning is heard")
         silent = True
         for block in _blocks(data, file, LOOKED_AT, most):
             silent = silent and not block.any()
     if silent:
         clauses.append("silent: every sample is zero")
-        if file.frames / file.samplerate > MOST_HEARD and file.frames < _COUNTLESS:
-            clauses.append(f"longer than {MOST_HEARD // 3600} hours, of which the beginning is heard")
     if len(data) > MAX_BYTES:
         clauses.append(f"larger than {MAX_BYTES >> 20} MiB, of which the beginning is read")
     return clauses

@@ -21,7 +21,9 @@ WINDOW = 0.025  # seconds; hop and window are those of most speech and audio net
 HOP = 0.010
 FLOOR = 80.0
 SILENCE = -10_000.0  # decibels of a silent window of a recording, and far below any other
-HEARING_RATE = 1 / (1 << 20)  # seconds of processor that each byte of a recording may take on top where all of it is heard
+HEARING_RATE = 1 / (
+    1 << 20
+)  # seconds of processor that each byte of a recording may take on top where all of it is heard
 QUIET = 1e-10  # the least power that is told from none, of a recording whose loudest sample is 1
 MEAN, STD = 0.5, 0.25
 MOST = 1 << 20  # samples a second, samples of a stretch, points, bands or stretches
@@ -88,7 +90,9 @@ class AudioPreprocessing(Preprocessing):
             return self.prepare(data)
         more = HEARING_RATE * len(data)
         how, by = asdict(self.spectrogram), f"{__name__}:task"
-        pictures = bounded(_heard, data, task=by, more_seconds=more, spectrogram=how, hop=self.hop).reshape(-1, *self.size)
+        pictures = bounded(_heard, data, task=by, more_seconds=more, spectrogram=how, hop=self.hop).reshape(
+            -1, *self.size
+        )
         channels = 1 if self.channels == "grey" else 3
         whole = Windows(pictures, channels)
         return whole if len(pictures) > 1 else whole.pictures_of(0, 1)[0]

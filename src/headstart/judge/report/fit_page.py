@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import one_line
+from headstart.data.audio.preview import SoundPreview
 from headstart.data.dataset import Skipped
 from headstart.data.modality import modality_of_task
 from headstart.judge.intervals import Interval
@@ -47,6 +48,7 @@ class ShownExample:
     probability: float  # of the predicted class, 0..1
     thumbnail: bytes = b""  # a small JPEG; empty where there is no picture
     text: str = ""  # the beginning of a text; empty where there is none
+    sound: SoundPreview | None = None  # a recording to look at and to hear; None where there is none
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,8 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def _data_uri(jpeg: bytes) -> str:
-    return Markup("data:image/jpeg;base64,") + base64.b64encode(jpeg).decode("ascii")
+def _data_uri(data: bytes, kind: str = "image/jpeg") -> str:
+    return Markup("data:{};base64,").format(kind) + base64.b64encode(data).decode("ascii")
 
 
 def _whole(sentence: str) -> str:

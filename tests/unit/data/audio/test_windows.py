@@ -13,7 +13,6 @@ from recordings import recording, tone
 from headstart.data.audio.decoding import remarks, samples, windows
 from headstart.data.audio.spectrogram import (
     AudioPreprocessing,
-    Spectrogram,
     Windows,
     audio_preprocessing,
     cepstra,
@@ -131,7 +130,4 @@ def test_a_long_recording_is_summarised_over_all_of_it() -> None:
     assert whole.shape == (32, 300, 1)
     np.testing.assert_array_equal(whole[:, 100:200, 0], heard.grey[1])
     assert side_by_side(heard, 150).shape == (32, 200, 1)
-    long = Spectrogram(
-        16_000, *(getattr(listening().spectrogram, name) for name in ("window", "hop", "fft", "mels")), 300
-    )
-    assert long.frames == 300 and np.abs(cepstra(whole)[:20]).max() > 0
+    assert np.abs(cepstra(whole)[:20]).max() > 0

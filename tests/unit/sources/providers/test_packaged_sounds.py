@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_the_bands_are_those_of_the_packages_own_graph() -> None:
     for clip in clips():
         levels = theirs(clip[None] * 32_768)[0].reshape(-1, 32)
         # Its stretches begin at every 160th sample, 56 samples before those of its window that count; ours are centred.
-        ours = band_levels(clip[256:], SPEECH_BANDS).T[2:190]
+        ours = band_levels(clip[256:], replace(SPEECH_BANDS, centred=False)).T[2:190]
         np.testing.assert_allclose(
             np.maximum(ours - ours.max(), -70), np.maximum(levels[2:190] - levels[2:190].max(), -70), atol=0.01
         )
