@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -184,7 +185,7 @@ def _rows(text: str, delimiter: str, where: str, convention: dict[str, Any]) -> 
     """Return every row that is not blank, and the line on which each begins."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, **convention)
     rows: list[list[str]] = []
-    lines: list[int] = []
+    lines = array("q")
     width, line = 0, 1
     while True:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from headstart.base.errors import DataError
@@ -40,7 +40,9 @@ def read_json(
     if found and all(isinstance(row, list) for row in found):
         return _of_cells(found, where, names, known, notes)
     unit, lines = ("row", range(len(found))) if lines is None else ("line", lines)
-    rows = [_flat(_object(row, f"{where}, {unit} {at}")) for at, row in zip(lines, found, strict=True)]
+    rows = found
+    for position, at in enumerate(lines):
+        rows[position] = _flat(_object(rows[position], f"{where}, {unit} {at}"))
     if not rows:
         raise DataError(f"{where} must hold rows", "none", _WRITE_AS)
     keys = tuple(dict.fromkeys(key for row in rows for key in row))
@@ -75,8 +77,8 @@ def holds_lists(text: str) -> bool:
 def _whole(text: str) -> Any:
     """Return the one value that a text of JSON is, or None where it is none."""
     start = text.lstrip("\ufeff \t\r\n")
-    first, _, rest = start.partition("\n")
-    if start.startswith("{") and rest and _parsed(first) is not None:
+    end = start.find("\n")
+    if start.startswith("{") and 0 <= end < len(start) - 1 and _parsed(start[:end]) is not None:
         return None  # a line that is an object, with others below: JSON Lines, which are not read twice
     return _parsed(text)
 
@@ -177,7 +179,7 @@ _FORMS = (_annotated, _split, _by_part, _by_column, _one_list, _by_key, _inside,
 
 def _lines(text: str, where: str) -> tuple[list[Any], Sequence[int]]:
     rows, lines = [], []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(_each_line(text), 1):
         if line.strip():
             place = f"{where}, line {number}"
             try:
@@ -189,6 +191,16 @@ def _lines(text: str, where: str) -> tuple[list[Any], Sequence[int]]:
     return rows, lines
 
 
+def _each_line(text: str) -> Iterator[str]:
+    """Yield the lines of a text one by one, since all of them at once would take as much memory as the text."""
+    start = 0
+    while start <= len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        yield text[start:end]
+        start = end + 1
+
+
 def _object(row: Any, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"{where} must be a JSON object", type(row).__name__, _WRITE_AS)
@@ -197,6 +209,8 @@ def _object(row: Any, where: str) -> dict[str, Any]:
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     """Return an object whose values that are objects, or lists of one object, are keys with a dot."""
+    if not any(isinstance(value, (dict, list)) for value in row.values()):
+        return row
     flat: dict[str, Any] = {}
     for key, value in row.items():
         inner = value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -66,7 +67,8 @@ class _TableListing(Listing):
         look = None
         if kind == "path" and not _are_paths(table, roles, files):
             look = partial(files.find, skip=files.fit(table.sample(roles.columns[0]))[1])
-        base, start = posixpath.basename(table.where), self.met
+        base, start = posixpath.relpath(table.where, files.tree.where), self.met
+        self.met += len(table)
         for row, cell in enumerate(range(start, start + len(table)) if kind == "row" else _contents(table, roles)):
             label = "" if not self.labelled else None if labels is None else labels[row]
             name, content, reason = f"{base}#{table.lines[row]}", cell, ""
@@ -74,11 +76,13 @@ class _TableListing(Listing):
                 reason = "empty" if kind == "text" else "no path"
             elif kind == "path":
                 name, content, reason = self._path(str(cell), table, row, look)
-            if times is not None and times[row] is None:
-                reason = "no time"
-            name = self._id(name if own is None or is_empty(own[row]) else str(own[row]), table, row)
-            if self.label_of is not None:
-                label = self.label_of(name)
+            reason = "no time" if times is not None and times[row] is None else reason
+            if own is not None or kind == "path":
+                called = name if own is None or is_empty(own[row]) else str(own[row])
+                name = self._id(called, f"{base}, {table.unit} {table.lines[row]}")
+            if not self.labelled:
+                self.ids.append(name)
+            label = label if self.label_of is None else self.label_of(name)
             if reason:
                 self.skipped.append(Skipped(name, label or "", reason))
                 continue
@@ -87,14 +91,11 @@ class _TableListing(Listing):
             if times is not None and label is not None:
                 self.times.append(times[row] or 0.0)
 
-    def _id(self, name: str, table: Table, row: int) -> str:
-        """Return the id of a row: it says where it is listed if its name came before."""
-        while name in self.used:  # tables in several folders may have one name
-            name = f"{name}#{posixpath.basename(table.where)}, {table.unit} {table.lines[row]}"
+    def _id(self, name: str, place: str) -> str:
+        """Return the id of a row: it says the place where it is listed if its name came before."""
+        if name in self.used:
+            return f"{name}#{place}"
         self.used.add(name)
-        self.met += 1
-        if not self.labelled:
-            self.ids.append(name)
         return name
 
     def _path(self, text: str, table: Table, row: int, find: Callable[[str], str] | None) -> tuple[str, str, str]:
@@ -214,9 +215,9 @@ def _kind(tables: Sequence[ListedTable], paths: Sequence[Any], where: str) -> Ki
     words = {one.roles.content for one in tables}
     kinds = {CONTENT[word] for word in words - {"path"}}
     if "path" in words:
-        suffixes = [suffix_of(str(path).strip()) for path in paths]
+        suffixes = Counter(suffix_of(str(path).strip()) for path in paths)
         known: dict[Kind, frozenset[str]] = {"image": IMAGE_SUFFIXES, "sound": SOUND_SUFFIXES, "text": TEXT_SUFFIXES}
-        counts = {kind: sum(suffix in accepted for suffix in suffixes) for kind, accepted in known.items()}
+        counts = {kind: sum(suffixes[suffix] for suffix in accepted) for kind, accepted in known.items()}
         kinds.add(max(counts, key=lambda kind: counts[kind]))
     if len(kinds) > 1 or ("text" in words and len(words) > 1):
         received = " and ".join(
