@@ -67,7 +67,8 @@ class _TableListing(Listing):
         look = None
         if kind == "path" and not _are_paths(table, roles, files):
             look = partial(files.find, skip=files.fit(table.sample(roles.columns[0]))[1])
-        base, start = posixpath.relpath(table.where, files.tree.where), self.met
+        base, start = table.where.removeprefix(f"{files.tree.where}/"), self.met
+        base = posixpath.basename(base) if base.startswith("/") else base
         self.met += len(table)
         for row, cell in enumerate(range(start, start + len(table)) if kind == "row" else _contents(table, roles)):
             label = "" if not self.labelled else None if labels is None else labels[row]
