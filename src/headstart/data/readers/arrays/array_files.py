@@ -116,11 +116,11 @@ def _array(data: bytes, where: str) -> NDArray[Any]:
             shape, fortran, dtype = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes]), False, np.dtype(_IDX[data[2]])
             start = 4 + 4 * axes
         array = np.frombuffer(data, dtype, math.prod(shape), start)
+        return array.reshape(shape, order="F" if fortran else "C")
     except DataError:
         raise
     except (ValueError, TypeError, struct.error, KeyError, IndexError, SyntaxError, OverflowError) as error:
         raise DataError(f"{where} must be a whole array", error, "copy or download it again") from error
-    return array.reshape(shape, order="F" if fortran else "C")
 
 
 def _pair(arrays: Mapping[str, NDArray[Any]], where: str) -> list[PictureSet]:

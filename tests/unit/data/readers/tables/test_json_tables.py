@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headstart.base.errors import DataError
+from headstart.data.readers.tables.json_tables import holds_lists, read_json
 from headstart.data.readers.tables.read import read_table
 
 TEXTS = ["a fine film", "a dire day", "so fine", "so dire"]
@@ -75,3 +76,73 @@ def test_annotations_of_pictures_give_each_category_once() -> None:
 def test_what_is_no_table_is_said(value: Any, says: str) -> None:
     with pytest.raises(DataError, match=says):
         columns(value)
+
+
+def test_a_key_that_a_row_lacks_is_an_empty_cell_and_objects_are_columns() -> None:
+    table = read_json('[{"a": 1, "l": {"id": 7, "name": {"en": "cat"}}}, {"b": [{"c": 2}]}]', "x.json")
+    assert table.names == ("a", "l.id", "l.name.en", "b.c")
+    assert [list(table.cells(at)) for at in range(4)] == [[1, None], [7, None], ["cat", None], [None, 2]]
+    assert (table.unit, table.place(1)) == ("row", "x.json, row 1")
+
+
+def test_lines_keep_their_numbers_over_blank_ones() -> None:
+    table = read_json('{"a": 1}\n\n{"a": 2}\n', "x.jsonl")
+    assert (list(table.cells(0)), table.place(1)) == ([1, 2], "x.jsonl, line 3")
+    with pytest.raises(DataError, match=r"x\.jsonl, line 3 must be a JSON object; found .*write one object a line"):
+        read_json('{"a": 1}\n\n{"a": \n', "x.jsonl")
+    with pytest.raises(DataError, match=r"x\.jsonl, line 2 must be a JSON object; found int"):
+        read_json('{"a": 1}\n5\n', "x.jsonl")
+
+
+def test_rows_of_cells_take_a_header_names_or_numbers() -> None:
+    body = '["film one", "good"], ["film two", "bad"], ["film three", "good"], ["film four", "bad"]'
+    header = read_json(f'[["text", "label"], {body}]', "x.json")
+    assert (header.names, header.has_header, header.place(0)) == (("text", "label"), True, "x.json, row 1")
+    named = read_json(f"[{body}]", "x.json", names=["review", "mood"])
+    assert (named.names, named.has_header, named.place(0)) == (("review", "mood"), False, "x.json, row 0")
+    assert read_json(f"[{body}]", "x.json", known=[["a", "b"]]).names == ("a", "b")
+    assert [len(table) for table in (header, named)] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[["a", "b"], ["c"]]', "every row of x.json must have equally many cells"),
+        ('[["text", "label"]]', "x.json must hold rows; found none"),
+        ("[]", "x.json must hold rows; found none"),
+        ("[1, 2]", "x.json, row 0 must be a JSON object; found int"),
+        ('[{"a": 1}, [2]]', "x.json, row 1 must be a JSON object; found list"),
+        ("[" * 100_000, "x.json, line 1 must be a JSON object"),
+    ],
+)
+def test_rows_that_are_none_are_named(text: str, says: str) -> None:
+    with pytest.raises(DataError) as failure:
+        read_json(text, "x.json")
+    assert str(failure.value).startswith(says)
+
+
+def test_annotations_whose_ids_lead_nowhere_are_refused_and_a_picture_without_any_has_no_label() -> None:
+    coco: dict[str, Any] = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+        "annotations": [{"image_id": 1, "category_id": 5}],
+        "categories": [{"id": 5, "name": "cat"}],
+    }
+    assert columns(coco) == {"path": ["a.jpg", "b.jpg"], "label": [["cat"], None]}
+    coco["annotations"][0]["category_id"] = 6
+    with pytest.raises(DataError, match="by ids that are there; found KeyError 6; write a table instead"):
+        columns(coco)
+
+
+def test_few_plain_values_are_one_row_or_settings_and_many_are_files_with_labels() -> None:
+    assert columns({"seed": 1, "rate": 0.5}) == {"seed": [1], "rate": [0.5]}
+    with pytest.raises(DataError, match=r"x\.json, line 1 must be a JSON object"):
+        read_json('{\n"seed": 1,\n"rate": 0.5}', "x.json")
+    assert columns({f"{at}.jpg": "cat" for at in range(4)})["value"] == ["cat"] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "lists"),
+    [("[[1]]", True), (" [\n[1, 2],\n[3, 4]]", True), ("[[1]", False), ('[{"a": 1}]', False), ("a", False)],
+)
+def test_lists_in_a_list_are_json_only_where_they_are_whole(text: str, lists: bool) -> None:
+    assert holds_lists(text) is lists
