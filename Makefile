@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests start many processes: modules are compiled once, wherever the environment says otherwise.
+# Tests and a demonstration start many processes, or short ones: modules are compiled once, wherever the environment says
+# otherwise.
 COMPILED := PYTHONDONTWRITEBYTECODE=
 CORE := .venv-core
 # Python compiles what it imports, once: compiling all that is installed takes longer than a demonstration.
@@ -28,7 +29,7 @@ $(CORE)/.installed: pyproject.toml  # stays without torch: packages of weights c
 	touch $@
 
 demo: $(VENV)/.core  ## the main job on real photographs
-	$(BIN)/headstart demo
+	$(COMPILED) $(BIN)/headstart demo
 
 test: $(VENV)/.installed  ## the test suite
 	$(COMPILED) $(BIN)/python -m pytest
@@ -37,7 +38,7 @@ test-more: $(VENV)/.installed  ## the longer tests beside the suite of reliabili
 	$(COMPILED) $(BIN)/python -m pytest -m slow --ignore tests/reliability
 
 core: $(CORE)/.installed  ## the main job in an environment of its own, in which importing torch fails
-	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && $(CORE)/bin/python tests/core/jobs.py $$folder
+	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && $(COMPILED) $(CORE)/bin/python tests/core/jobs.py $$folder
 
 test-slow: $(VENV)/.installed  ## the suite of reliability (half an hour), with its table at the end
 	$(COMPILED) $(BIN)/python -m pytest -m slow --dist load tests/reliability

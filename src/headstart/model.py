@@ -310,7 +310,8 @@ def _widths(blocks: tuple[Block, ...]) -> str:
 
 
 def _pinned(versions: dict[str, str]) -> str:
-    return "pip install " + " ".join(f"{name}=={number}" for name, number in versions.items() if name != "python")
+    of_index = [f"{name}=={number}" for name, number in versions.items() if name not in ("python", "headstart")]
+    return f"pip install {' '.join(of_index)}"
 
 
 def _versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -36,20 +37,23 @@ class NetworkOrigin:
 def engine_opener(
     network: Network, origin: NetworkOrigin | None, *, engine: str, cache: Path, say: Callable[[str], None]
 ) -> Iterator[Callable[[Sample], Engine]]:
-    """Yield what opens the engine from a sample, while another process converts a network that is not known yet.
+    """Yield what opens the engine from a sample, while a network that is not known yet is converted elsewhere.
 
-    Where nothing builds the network once more (`origin` is None), this process converts it; a CUDA device needs none.
+    That is another process, or for a network that needs no torch another thread. Where nothing builds the network once
+    more (`origin` is None), this process converts it; a CUDA device needs none.
     """
-    needed = (
-        network.graph is None
-        and cached_engine_name(network, engine=engine, cache=cache) is None
-        and not cuda_engines(network, engine)
-    )
-    conversion = ConversionProcess(origin, engine=engine, cache=cache) if origin is not None and needed else None
+    needed = cached_engine_name(network, engine=engine, cache=cache) is None and not cuda_engines(network, engine)
+    thread, converting, conversion = ThreadPoolExecutor(1, thread_name_prefix="conversion"), None, None
+    if needed and network.graph is not None:
+        converting = thread.submit(_convert, network, cache, say)
+    elif needed and origin is not None:
+        conversion = ConversionProcess(origin, engine=engine, cache=cache)
 
     def open_from(sample: Sample) -> Engine:
         if conversion is not None:
             conversion.wait_for_parity(sample(), say=say)
+        if converting is not None:
+            converting.result()
         return open_engine(network, sample=sample, cache=cache, engine=engine, say=say)
 
     try:
@@ -57,6 +61,13 @@ def engine_opener(
     finally:
         if conversion is not None:
             conversion.close()
+        thread.shutdown()
+
+
+def _convert(network: Network, cache: Path, say: Callable[[str], None]) -> None:
+    from headstart.engines.openvino import open_converted
+
+    open_converted(network, folder_of(network, cache) / "openvino", say=say)
 
 
 class ConversionProcess:
@@ -116,9 +127,7 @@ def _main(task: Mapping[str, Any]) -> None:
     def say(text: str) -> None:
         print(text, flush=True)
 
-    from headstart.engines.openvino import open_converted
-
-    open_converted(network, folder_of(network, cache) / "openvino", say=say)
+    _convert(network, cache, say)
     sample = _unpacked(sys.stdin.buffer.read())
     open_engine(network, sample=lambda: sample, cache=cache, engine=task["engine"], say=say)
 

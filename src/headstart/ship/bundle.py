@@ -214,7 +214,7 @@ def _read_manifest(folder: Path) -> tuple[Manifest, dict[str, str]]:
         raise BundleError(
             f"{MANIFEST} in {folder} must be of schema {SCHEMA}",
             f"schema {schema!r}",
-            "upgrade headstart if a newer one made it: pip install --upgrade headstart",
+            "upgrade headstart if a newer one made it",
         )
     claimed = content.pop("checksum", None)
     if claimed != sha256_json(content):

@@ -14,6 +14,7 @@ from headstart.ship.bundle import Manifest
 MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~&$@])")
 MAX_LISTED_CLASSES = 100
 MAX_CODE = 2000  # characters of a code span
+INSTALL = "# once, in a checkout of headstart: pip install ."
 
 
 def bundle_card(manifest: Manifest, result: dict[str, Any]) -> str:
@@ -66,7 +67,7 @@ def source_card(result: dict[str, Any], *, parameters: int, size: int) -> str:
         f"({size / 1e6:.1f} MB). Its input are {_input(result)}.",
         {
             "Evaluation": _gate(result),
-            "How to use it": f"```sh\npip install headstart\nheadstart fit YOUR_{items.upper()} --source file:FOLDER\n"
+            "How to use it": f"```sh\n{INSTALL}\nheadstart fit YOUR_{items.upper()} --source file:FOLDER\n"
             "```\n\nFOLDER holds this file. `--layer` and `--tune last:N` use a part of the network.",
             "Training": _items(
                 {
@@ -172,7 +173,7 @@ def _use(items: str) -> str:
 
 def _bundle_usage(modality: Modality) -> str:
     return (
-        f"```sh\npip install headstart\nheadstart predict . {modality.sample_file}\n```\n\n"
+        f"```sh\n{INSTALL}\nheadstart predict . {modality.sample_file}\n```\n\n"
         f'```python\nimport headstart as hs\n\nmodel = hs.load(".")\nmodel.predict(["{modality.sample_item}"])\n'
         f'model.predict_proba(["{modality.sample_item}"])\n```'
     )
