@@ -32,7 +32,7 @@ def megabytes(folder: Path) -> float:
 def step(name: str, command: list[str | Path], folder: Path, environment: dict[str, str]) -> float:
     """Run a command, print its seconds and those of its processors, and return the former."""
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(f"{name:<40} {seconds:6.1f} s, of processors {used:6.1f} s", flush=True)
@@ -60,8 +60,8 @@ def main() -> None:
         for size, part in parts[:LISTED]:
             print(f"    {part:<36} {size:6.0f} MB")
         print(f"    {'the rest':<36} {sum(size for size, _ in parts[LISTED:]):6.0f} MB")
-        photo = next((HERE / "docs").glob("*.jpg"), None) or next(packages.glob("skimage/data/*.png"))
-        bundle = next((clone / "runs").glob("demo*/bundle"))
+        photo = packages / "skimage" / "data" / "chelsea.png"
+        bundle = next((clone / "runs").glob("*/bundle"))
         empty = {**environment, "HEADSTART_CACHE": str(Path(name) / "empty")}
         predict = [clone / ".venv/bin/python", "-c", MEASURE, clone / ".venv/bin/headstart", "predict", bundle, photo]
         peak = subprocess.run(predict, env=empty, capture_output=True, text=True, check=True).stdout
