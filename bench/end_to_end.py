@@ -17,6 +17,8 @@ from pathlib import Path
 
 from machine import machine
 
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""That of a person: what is imported is compiled once."""
 ALONE = """
 import sys, time, numpy as np
 from pathlib import Path
@@ -27,7 +29,7 @@ from headstart.sources.registry import open_source
 source = open_source("packaged:efficientnet-lite0")
 files = sorted(file for file in Path(sys.argv[1]).rglob("*") if file.is_file())
 sample = np.zeros((1, *source.network().input_shape), np.uint8)
-engine = open_engine(source.network(), engine="openvino", sample=sample, cache=cache_dir(), say=lambda text: None)
+engine = open_engine(source.network(), engine="openvino", sample=lambda: sample, cache=cache_dir(), say=id)
 start = time.perf_counter()
 with ThreadPoolExecutor(2) as threads:
     pictures = list(threads.map(lambda file: source.prepare(file.read_bytes()), files))
@@ -44,7 +46,7 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[float, str]:
 
 
 def fit(folder: Path, work: Path, cache: Path) -> tuple[float, dict]:
-    environment = {**os.environ, "HEADSTART_CACHE": str(cache)}
+    environment = {**ENVIRONMENT, "HEADSTART_CACHE": str(cache)}
     out = tempfile.mkdtemp(dir=work)
     seconds, output = timed(
         [sys.executable, "-m", "headstart", "fit", str(folder), "--out", out, "--json"], environment
@@ -86,7 +88,7 @@ def main() -> None:
         work = Path(folder)
         for number in range(asked.rounds):
             cache = work / f"cache-{number}"
-            environment = {**os.environ, "HEADSTART_CACHE": str(cache)}
+            environment = {**ENVIRONMENT, "HEADSTART_CACHE": str(cache)}
             prototype, _ = timed(
                 [sys.executable, str(Path(__file__).with_name("prototype.py")), str(asked.folder)], environment
             )

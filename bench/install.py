@@ -20,6 +20,8 @@ from machine import machine
 
 HERE = Path(__file__).parents[1]
 LISTED = 8
+HIDDEN = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+"""Variables that a person does not have set."""
 MEASURE = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=2); \
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)"
 
@@ -46,7 +48,7 @@ def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory() as name:
         clone, cache = Path(name) / "headstart", Path(name) / "cache"
-        environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        environment = {key: value for key, value in os.environ.items() if key not in HIDDEN}
         environment |= {"HEADSTART_CACHE": str(cache), "PYTHON": sys._base_executable}  # type: ignore[attr-defined]
         environment |= {"PIP_NO_CACHE_DIR": "1"} if asked.empty_pip_cache else {}
         total = step("git clone", ["git", "clone", "--quiet", HERE, clone], Path(name), environment)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from headstart.base.errors import SourceError
 from headstart.engines.conversion_process import ConversionProcess, NetworkOrigin, engine_opener
 from headstart.sources.registry import open_source
 from headstart.testing import ToySource, toy_photos
@@ -72,3 +74,27 @@ def test_a_network_without_an_origin_is_converted_in_this_process(tmp_path: Path
     with engine_opener(network, None, engine=engine, cache=tmp_path, say=print) as open_engine:
         assert children() == before
         assert open_engine(lambda: sample).name.startswith(engine)
+
+
+def test_a_network_without_torch_is_converted_in_a_thread_meanwhile(tmp_path: Path) -> None:
+    said, before = [], children()
+    network = open_source("packaged:efficientnet-lite0", layer="stage0.max").network()
+    pictures = np.zeros((1, *network.input_shape), np.uint8)
+    with engine_opener(network, None, engine="openvino-f32", cache=tmp_path, say=said.append) as open_from:
+        assert open_from(lambda: pictures).run(pictures).shape == (1, 16)
+        assert children() == before
+    assert said == ["converting the network for OpenVINO, once"]
+
+
+def test_what_a_thread_meets_is_raised_where_the_engine_is_opened(tmp_path: Path) -> None:
+    def unsound() -> None:
+        raise SourceError("the graph must be sound", "holes", "get another")
+
+    network = replace(open_source("packaged:efficientnet-lite0").network(), graph=unsound)  # type: ignore[arg-type]
+    with engine_opener(network, None, engine="auto", cache=tmp_path, say=print):
+        pass  # every photo was broken: nobody opens the engine
+    with (
+        engine_opener(network, None, engine="auto", cache=tmp_path, say=print) as open_from,
+        pytest.raises(SourceError, match="the graph must be sound"),
+    ):
+        open_from(lambda: np.zeros((1, *network.input_shape), np.uint8))
