@@ -27,8 +27,6 @@ def adapt(body: nn.Module, used: Collection[str], *, seed: int, rank: int = RANK
         UsageError: the network has nothing that an adapter could stand beside.
     """
     require("--tune lora", "peft")
-    from peft import LoraConfig, inject_adapter_in_model
-
     names = [
         name
         for name, module in body.named_modules()
@@ -36,6 +34,8 @@ def adapt(body: nn.Module, used: Collection[str], *, seed: int, rank: int = RANK
     ]
     if not names:
         raise UsageError("--tune lora needs linear layers or convolutions", "none that learn", "use --tune all")
+    from peft import LoraConfig, inject_adapter_in_model
+
     config = LoraConfig(
         r=rank,
         lora_alpha=2 * rank,

@@ -176,6 +176,7 @@ def test_tokens_that_attend_to_each_other_are_no_map(fused: bool) -> None:
     if fused:
         attended = ops.scaled_dot_product_attention(tokens, tokens, tokens)
     else:
-        attended = ops.matmul(ops.matmul(tokens, tokens, False, True), tokens, False, False)
+        weights = ops.matmul(tokens, tokens, transpose_a=False, transpose_b=True)
+        attended = ops.matmul(weights, tokens, transpose_a=False, transpose_b=False)
     assert walked(tokens)[1] == [((1, WIDTH, 4, 4), 1)]
     assert walked(attended)[1] == []

@@ -130,7 +130,7 @@ def test_the_frequency_of_a_word_falls_with_its_place_and_all_sum_to_one(tmp_pat
 def test_learned_vectors_stand_in_and_new_words_follow(tmp_path: Path) -> None:
     plain = vectors(tmp_path)
     (salt,), (the,) = plain.find("salt"), plain.find("the")
-    places = ids(sorted([salt, the]) + [len(WORDS), len(WORDS) + 1])
+    places = ids([*sorted([salt, the]), len(WORDS), len(WORDS) + 1])
     changed = -np.arange(1, 13, dtype=np.float32).reshape(4, WIDTH)
     held = Vectors(index_of(tmp_path / "a.vec"), None, LearnedVectors(places, changed, ("yak", "zebra")))
     assert held.find("yak") == [len(WORDS)] and held.find("ZEBRA") == [len(WORDS) + 1]
