@@ -112,11 +112,12 @@ def test_a_size_that_cannot_be_is_refused_with_one_that_can() -> None:
         network(lenet5(), size=20)
     with pytest.raises(UsageError, match="found 64 px; give 32 px"):
         network(lenet5(), size=64)
-    with pytest.raises(UsageError, match=r"--size must be one that timm:test_vit can take"):
-        fixed = ToySource()
-        fixed.identity = replace(fixed.identity, uri="timm:test_vit")
-        fixed.taps = tuple(replace(tap, width=tap.width + 1) for tap in fixed.taps)  # none of any size has these
-        network(fixed, size=48)
+    small = ToySource()
+    small.taps = tuple(tap for tap in small.more if tap.name == "flatten")  # as wide at its own size alone
+    with pytest.raises(UsageError, match=r"toy:convnet@0 can take; found 48 px; give 32 px, its own, or name another"):
+        network(small, size=48)
+    with pytest.raises(UsageError, match=r"found 24 px; give 32 px, its own"):
+        network(small, size=24)
 
 
 @pytest.mark.parametrize("seconds", [0.2, 1.0, 1.01])
