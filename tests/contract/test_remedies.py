@@ -100,6 +100,18 @@ def test_every_extra_that_a_message_names_is_one() -> None:
     assert named | called <= extras
 
 
+def test_no_remedy_says_no_more_than_to_mend_it() -> None:
+    vague = re.compile(r"(correct|mend|check|fix|repair|reshape|rename|change|give|name) (it|them|one|(the )?others?)")
+    wrong = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}: {node.args[2].value}"
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and len(node.args) == 3 and str(getattr(node.func, "id", "")).endswith("Error")
+        if isinstance(node.args[2], ast.Constant) and vague.fullmatch(str(node.args[2].value))
+    ]
+    assert not wrong
+
+
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
     """Return word vectors for the words of `TEXTS`: a source that needs no torch."""

@@ -249,7 +249,7 @@ def keep_classes(dataset: Dataset, names: Sequence[str], *, where: str) -> Datas
         raise DataError(
             f"{where} must name classes of {dataset.name}",
             f"{len(unknown)} others, such as {unknown[0]!r}",
-            f"correct it{did_you_mean(unknown[0], dataset.classes)}",
+            f"name classes that are there{did_you_mean(unknown[0], dataset.classes)}",
         )
     check_classes(tuple(names), where=where, do="name at least two")
     classes = frozenset(names)

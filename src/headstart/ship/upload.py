@@ -23,7 +23,9 @@ def check_upload(repository: str) -> None:
         UsageError: `repository` is no name of one, the network is forbidden, or the hub does not know the user.
     """
     if not REPOSITORY.fullmatch(repository) or "/" not in repository:
-        raise UsageError("--push-to-hub must name a repository as ORG/NAME", repr(repository), "correct it")
+        raise UsageError(
+            "--push-to-hub must name a repository as ORG/NAME", repr(repository), "write it so, such as me/flowers"
+        )
     if offline():
         raise UsageError("--push-to-hub needs the network", "--offline", "leave one of the two out")
     _call_hub(lambda api: api.whoami(), "log in first: hf auth login")

@@ -73,7 +73,9 @@ class AudioPreprocessing(Preprocessing):
 
     def __post_init__(self) -> None:
         if self.size != (self.spectrogram.mels, self.spectrogram.frames):
-            raise UsageError("the size of a spectrogram must be its bands by its frames", self.size, "correct it")
+            raise UsageError(
+                "the size of a spectrogram must be its bands by its frames", self.size, "give its bands and its frames"
+            )
 
     def prepare(self, data: bytes, share: float = 0.0) -> NDArray[np.uint8]:
         """Return the spectrogram of the recording in `data`: uint8 (mels, frames, 1 or 3), `share` as for `samples`."""
@@ -286,13 +288,15 @@ def preprocessing_from(plain: Mapping[str, Any]) -> Preprocessing:
     for key, (valid, expected) in VALUES.items():
         value = plain.get(key)
         if key in plain and not valid(list(value) if isinstance(value, tuple) else value):
-            raise UsageError(f"{key} of a preprocessing must be {expected}", repr(value), "correct it")
+            raise UsageError(f"{key} of a preprocessing must be {expected}", repr(value), f"give {expected}")
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
     if "spectrogram" not in values:
         return Preprocessing(**values)
     spectrogram = Spectrogram(**values["spectrogram"])
     if not all(type(number) is int and number <= MOST for number in list(asdict(spectrogram).values())[:6]):
-        raise UsageError(f"a spectrogram must be made of whole numbers up to {MOST:,}", spectrogram, "correct it")
+        raise UsageError(
+            f"a spectrogram must be made of whole numbers up to {MOST:,}", spectrogram, "give smaller ones"
+        )
     return AudioPreprocessing(**{**values, "spectrogram": spectrogram})
 
 

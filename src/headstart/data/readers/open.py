@@ -183,7 +183,7 @@ def _input(
     if table is not None and table.kind != kind:
         there = f"{MODALITIES[table.kind].plural} in {path}"
         must = f"INPUT must hold {MODALITIES[kind].plural}, which the model was fitted on"
-        raise DataError(must, there, "name others")
+        raise DataError(must, there, f"name {MODALITIES[kind].plural}, or files and tables of them")
     return None if table is None else Input(path, path.parent, table)
 
 
@@ -201,7 +201,9 @@ def existing(data: object, *, what: str) -> Path:
     """Return `data` as a path to a file or folder; raises DataError where there is none, or it is a device or pipe."""
     if not isinstance(data, (str, os.PathLike)):
         raise DataError(
-            f"{what} must be a path, or in Python a pair (items, labels) or a data set", type(data).__name__, "give one"
+            f"{what} must be a path, or in Python a pair (items, labels) or a data set",
+            type(data).__name__,
+            "give one of these",
         )
     if not os.fspath(data):
         raise DataError(f"{what} must be a path", "''", "give one, such as . for the working folder")
@@ -210,7 +212,9 @@ def existing(data: object, *, what: str) -> Path:
     try:
         there, regular = path.exists(), path.is_file() or path.is_dir()
     except (OSError, ValueError) as error:
-        raise DataError(f"{what} must be a path that can be read", f"{path} ({error})", "check it") from error
+        raise DataError(
+            f"{what} must be a path that can be read", f"{path} ({error})", "give the path of a file or folder"
+        ) from error
     if not there:
         lost = path.absolute()
         while not lost.parent.exists():

@@ -289,7 +289,9 @@ def read_sidecar(path: Path) -> tuple[dict[str, Any], str]:
     for key, value in settings.items():
         if key not in KEYS:
             raise SourceError(
-                f"keys of {where} must be among {', '.join(KEYS)}", repr(key), f"mend it{did_you_mean(key, KEYS)}"
+                f"keys of {where} must be among {', '.join(KEYS)}",
+                repr(key),
+                f"leave it out, or write one of these{did_you_mean(key, KEYS)}",
             )
         valid, expected = KEYS[key]
         if not valid(value):

@@ -72,7 +72,11 @@ class Repository:
         if not REPOSITORY.fullmatch(name) or ".." in name or "--" in name:
             raise SourceError(f"{uri} must name a repository ORG/NAME", repr(name), "check the spelling")
         if revision is not None and (not REVISION.fullmatch(revision) or ".." in revision):
-            raise SourceError(f"the revision in {uri} must be a branch, tag or commit", repr(revision), "check it")
+            raise SourceError(
+                f"the revision in {uri} must be a branch, tag or commit",
+                repr(revision),
+                "write one that the repository has, such as main",
+            )
         self.name, self.revision, self.uri = name, revision or MAIN, uri
         self.folder = cache_folder() / f"models--{name.replace('/', '--')}"
         self.commit = self.revision if COMMIT.fullmatch(self.revision) else ""
@@ -116,7 +120,7 @@ class Repository:
             raise SourceError(
                 f"{error.filename or self.folder} in the Hugging Face cache must be yours to read and write",
                 error.strerror or one_line(error),
-                "mend its owner or mode, or set HF_HOME to a folder of your own",
+                "make the folder yours and writable, or set HF_HOME to a folder of your own",
             ) from error
 
     def _fetch(self, file: str, limit: int | None) -> HubFile | None:

@@ -98,7 +98,11 @@ def build_configured(
 
     arguments, pretrained = (settings.get(name) or {} for name in ("model_args", "pretrained_cfg"))
     if not isinstance(arguments, dict) or not isinstance(pretrained, dict):
-        raise SourceError("model_args and pretrained_cfg of config.json must be settings by name", "others", "mend it")
+        raise SourceError(
+            "model_args and pretrained_cfg of config.json must be settings by name",
+            "others",
+            "write them as {name: value}, or fetch it again",
+        )
     if odd := sorted(arguments.keys() & LOADING_ARGUMENTS):
         raise SourceError(
             f"model_args of {where or 'config.json'} must shape the network only", odd[0], "do not use it"

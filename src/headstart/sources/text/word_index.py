@@ -226,7 +226,7 @@ def _form(file: BinaryIO, where: Path) -> tuple[str, int, int | None, int]:
         if header is not None and header[1] != width:
             received = f"a header of {header[1]} numbers and lines of {width}"
             must = f"the header of {where}, line 1, must give the dimension of its lines"
-            raise SourceError(must, received, "correct it")
+            raise SourceError(must, received, f"write {width} there, or leave the header out")
         return "text", start, header[0] if header else None, width
     if header is None:
         raise SourceError(

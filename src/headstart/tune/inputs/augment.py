@@ -95,7 +95,9 @@ class ImageAugmentation:
             UsageError: the shape is none of these.
         """
         if picture.ndim != 3 or picture.shape[2] not in (1, 3):
-            raise UsageError("a picture must have the shape (height, width, 1 or 3)", picture.shape, "reshape it")
+            raise UsageError(
+                "a picture must have the shape (height, width, 1 or 3)", picture.shape, "give such an array"
+            )
         if self.strength == "none":
             return _centre(picture, self.size)
         limits = _LIMITS[self.strength]

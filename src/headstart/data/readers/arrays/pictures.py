@@ -119,7 +119,7 @@ def channel_axis(shape: tuple[int, ...], whole: tuple[int, ...] | None = None) -
                 f"the shape {whole or shape}, where it could be two",
                 "give PIL pictures: [PIL.Image.fromarray(one) for one in x], each of shape (height, width, 3)",
             )
-    raise DataError(f"an array of pictures must be {_SHAPES}", f"one of shape {whole or shape}", "reshape it")
+    raise DataError(f"an array of pictures must be {_SHAPES}", f"one of shape {whole or shape}", "reshape it so")
 
 
 def picture_bytes(array: NDArray[Any]) -> bytes:
@@ -193,7 +193,7 @@ def plain_labels(labels: object) -> list[Any]:
         raise DataError(
             "labels must be a list, an array of shape (n,) or (n, 1), or one-hot",
             f"one of shape {array.shape}",
-            "give one",
+            "give labels of one of these forms",
         )
     if array.dtype.kind == "f" and np.isfinite(array).any():
         finite = array[np.isfinite(array)]

@@ -74,7 +74,9 @@ def lists_of(tree: Tree, files: Sequence[File], paths: Sequence[str]) -> Lists:
         for example in named:
             if splits.setdefault(example, part) != part:
                 received = f"{example} in {path} and in that of {splits[example]}"
-                raise DataError(f"the lists in {tree.where} must name each file once", received, "correct them")
+                raise DataError(
+                    f"the lists in {tree.where} must name each file once", received, "take it out of one of the two"
+                )
     labels = {example: label for path in chosen for example, label in found[path][1].items() if label}
     if labels and all(" " in label and number_of(label.replace(" ", "")) is not None for label in labels.values()):
         raise _no_labels(tree, chosen[0], next(iter(labels.items())))

@@ -225,7 +225,11 @@ def _kind(tables: Sequence[ListedTable], paths: Sequence[Any], where: str) -> Ki
             f"{MODALITIES[kind].plural} in {'some' if not position else 'others'}"
             for position, kind in enumerate(sorted(kinds))
         )
-        raise DataError(f"the tables of {where} must be alike", received, "make them so")
+        raise DataError(
+            f"the tables of {where} must be alike",
+            received,
+            "name one of them alone, or write all with the same columns",
+        )
     return kinds.pop()
 
 

@@ -81,7 +81,11 @@ class TableOpener:
         embedded = {one.roles.embedded(one.table) for one in listed}
         if len(embedded) > 1:
             received = "pictures in some and paths in others"
-            raise DataError(f"the tables of {self.path} must be alike", received, "make them so")
+            raise DataError(
+                f"the tables of {self.path} must be alike",
+                received,
+                "name one of them alone, or write all with the same columns",
+            )
         if embedded != {True}:
             return self._listed((listed, aside), read=read)
         by_path = {str(file.path): file for file, _ in opened}

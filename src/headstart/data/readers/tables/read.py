@@ -141,5 +141,9 @@ def name_labels(labels: Iterable[Any], names: Sequence[str] | None, where: str) 
             named.append(names[label])
         else:
             received = f"{label!r} in row {row}"
-            raise DataError(f"labels of {where} must be class ids below {len(names)}", received, "correct it")
+            raise DataError(
+                f"labels of {where} must be class ids below {len(names)}",
+                received,
+                "give each label below it, or its name",
+            )
     return named

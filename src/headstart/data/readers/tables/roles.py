@@ -118,6 +118,7 @@ def _named(
             must = f"columns must name {', '.join(ROLES)}"
             raise UsageError(must, repr(word), f"choose one{did_you_mean(word, ROLES)}")
     folded = [name.casefold() for name in table.names]
+    elsewhere = {name.casefold() for word in ROLES for name in _several(columns.get(word) or ())}
     positions: dict[str, tuple[int, ...]] = {}
     for word in ROLES:
         names = _several(columns.get(word) or ())
@@ -126,11 +127,16 @@ def _named(
                 received = f"the columns {list_some(table.names, 20)}"
                 raise DataError(f"{table.where} must have the column {name!r}", received, "check the name")
         names = names or [name for name in _several(remembered.get(word) or ()) if name.casefold() in folded]
-        names = names or ([word] if word not in ("time", "id") and word in folded else [])
+        ours = word not in ("time", "id") and word in folded and word not in elsewhere
+        names = names or ([word] if ours else [])
         for name in names:
             if folded.count(name.casefold()) > 1:
                 received = list_some(table.names, 5)
-                raise DataError(f"{table.where} must have one column {name!r}", received, "rename the others")
+                raise DataError(
+                    f"{table.where} must have one column {name!r}",
+                    received,
+                    "give the others names of their own in the header",
+                )
         if places := tuple(folded.index(name.casefold()) for name in names if name.casefold() in folded):
             positions[word] = places
     return positions
