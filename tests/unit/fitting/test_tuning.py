@@ -9,21 +9,28 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from fitted import fitted_on, prepared_on
 
 import headstart as hs
-from headstart.base.errors import SourceError
+from headstart.base.errors import SourceError, UsageError
+from headstart.base.progress import Progress
+from headstart.data.split import Parts
+from headstart.fitting.predictor import Fitted, FittedPredictor
+from headstart.fitting.tuning import HELD_OUT, tuned_predictor
 from headstart.heads.linear import LinearHead
 from headstart.model import Model
 from headstart.run.folder import check_out
 from headstart.ship.bundle import DataIdentity
 from headstart.sources import registry, uri
 from headstart.testing import PlantedSource, toy_photos, toy_stripes
+from headstart.tune.settings import Settings
 
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 8, "augment": "none", "learning_rate": 1e-3}
 SOURCE = {"source": "timm:test_resnet", "weights": "none", "engine": "torch"}
@@ -56,6 +63,58 @@ def fine_stripes(per_class: int) -> tuple[list[np.ndarray], list[str]]:
         pictures.append(values.clip(0, 255).astype(np.uint8))
         labels.append("across" if number % 2 else "down")
     return pictures, labels
+
+
+def tuned(fitted: Fitted, folder: Path | None = None, **how: Any) -> FittedPredictor:
+    settings = Settings(**{"mode": "last:1", "epochs": 1, "batch_size": 8, "augment": "none", **how})
+    return tuned_predictor(fitted, settings, seed=0, checkpoints=folder, progress=Progress())
+
+
+@pytest.fixture(scope="module")
+def unknown(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    """Return stripes of two directions, 40 a class, and the head of a source that does not know them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return fitted_on(prepared_on(toy_stripes(2, 40, noise=0.05), PlantedSource(shuffled=True)))
+
+
+def test_what_gains_nothing_leaves_the_frozen_predictor_and_says_so(unknown: Fitted) -> None:
+    predictor = tuned(unknown, learning_rate=1e-12)
+    frozen = unknown.predictor
+    assert predictor.tuning is not None and not predictor.tuning["kept"]
+    assert (predictor.source, predictor.head) == (frozen.source, frozen.head)
+    np.testing.assert_array_equal(predictor.probabilities, frozen.probabilities)
+    y = unknown.prepared.labels(unknown.prepared.parts.test)
+    assert predictor.tuning["test"]["frozen"]["accuracy"]["value"] == (frozen.probabilities.argmax(1) == y).mean()
+    assert "tuned" not in predictor.tuning["test"]
+    assert any("Tuning was not kept" in note for note in predictor.notes)
+
+
+def test_what_gains_is_the_predictor_and_its_probabilities_are_those_of_its_source(unknown: Fitted) -> None:
+    predictor = tuned(unknown, mode="all", epochs=12, patience=12, learning_rate=3e-3)
+    prepared, said = unknown.prepared, predictor.tuning
+    assert said is not None and said["kept"], "stripes are what shuffled weights do not know, and can learn"
+    assert predictor.source is not prepared.source
+    dataset, test = prepared.scan.dataset, prepared.parts.test
+    x = predictor.source.at("pool").encode([dataset.read(position) for position in test])
+    np.testing.assert_allclose(predictor.head.predict_proba(x), predictor.probabilities, rtol=1e-3, atol=1e-4)
+    right, frozen_right = (
+        float((probabilities.argmax(1) == prepared.labels(test)).mean())
+        for probabilities in (predictor.probabilities, unknown.predictor.probabilities)
+    )
+    assert said["test"]["tuned"]["accuracy"]["value"] == right > frozen_right
+    assert said["test"]["difference"]["value"] == pytest.approx(right - frozen_right)
+
+
+def test_a_fifth_is_held_out_where_the_data_has_no_validation_part(unknown: Fitted, tmp_path: Path) -> None:
+    train, test = unknown.prepared.parts.train, unknown.prepared.parts.test
+    tuned(unknown, tmp_path)
+    sizes = np.bincount(unknown.prepared.labels(train))
+    count = int(np.round(HELD_OUT * sizes).sum())  # of each class alike
+    given = replace(unknown.prepared, parts=Parts(train[:-10], train[-10:], test, ()))
+    counts = rf"\[{len(train) - count}, {count}, {len(test)}\] then, \[{len(train) - 10}, 10, {len(test)}\] now"
+    with pytest.raises(UsageError, match=f"examples: {counts}"):
+        tuned(replace(unknown, prepared=given), tmp_path)
 
 
 @pytest.mark.usefixtures("toys")
