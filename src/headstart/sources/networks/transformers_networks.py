@@ -171,11 +171,12 @@ def build_classifier(
     """Return the network with the weights in `state`, or with torch's next random ones, and what must be told of it.
 
     `settings` are of a family among `FAMILIES`; the tensors have the names of any version of transformers, and `where`
-    names their file. SourceError: transformers cannot build it, or the weights are not those of its body, every one.
+    names their file. It is in inference mode. SourceError: transformers cannot build it, or the weights are not those
+    of its body, every one.
     """
     family = FAMILIES[settings["model_type"]]
     model, notes = build_network(family, settings, state, where=where, unused=UNUSED_BY_IMAGES)
-    return Steps(model, family.pool), notes
+    return Steps(model, family.pool).eval(), notes
 
 
 def build_network(

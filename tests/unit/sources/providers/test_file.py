@@ -21,7 +21,10 @@ from headstart.base.errors import SourceError, UsageError
 from headstart.base.hashing import sha256_file
 from headstart.data.readers.open import open_dataset
 from headstart.sources.checkpoints.source_folder import SourceDescription, to_json
+from headstart.sources.networks.source import TorchSource
+from headstart.sources.providers.file import load_into, open_named, open_shell, with_build
 from headstart.sources.registry import open_source
+from headstart.sources.uri import Spec
 
 ARCH = "timm:test_resnet"
 OTHER = "timm:test_efficientnet"
@@ -410,3 +413,73 @@ def test_a_real_checkpoint_knows_real_photos(count: int, least: float, shared: P
         right += [data.classes[one] == data.examples[at].label for one, at in zip(said, some, strict=True)]
     assert len(right) == count
     assert np.mean(right) >= least
+
+
+LENET = "arch:lenet5"
+
+
+def lenet(seed: int = 5) -> TorchSource:
+    return open_shell(LENET, "none", seed)
+
+
+def test_an_architecture_is_drawn_by_the_seed_only_where_its_weights_are_used() -> None:
+    drawn = [open_shell(LENET, weights, seed) for weights, seed in (("none", 0), ("none", 1), ("pretrained", 1))]
+    assert [shell.identity.revision for shell in drawn] == ["seed 0", "seed 1", "seed 0"]
+    with pytest.raises(SourceError, match=r"must be a torch network; found 'packaged:speech'|comes with its weights"):
+        open_shell("packaged:speech", "pretrained", 0)
+
+
+def test_the_same_architecture_under_another_identity_shares_all_but_its_weights() -> None:
+    shell, other = lenet(), lenet(6).module()
+    identity = dataclasses.replace(shell.identity, uri="file:x")
+    source = with_build(shell, identity, lambda: other)
+    assert source.info.uri == "file:x" and source.module() is other
+    assert (source.taps, source.more, source.preprocessing) == (shell.taps, shell.more, shell.preprocessing)
+
+
+def test_a_checkpoint_is_matched_once_and_its_record_is_used_again(tmp_path: Path, cache: Path) -> None:
+    uri = saved(lenet().module().state_dict(), tmp_path / "w.pth")
+    how: dict[str, Any] = {"weights": "pretrained", "seed": 0, "arch": LENET}
+    first = open_named(Spec("file", str(tmp_path / "w.pth")), **how)
+    (record,) = (cache / "sources").glob("*.json")
+    written = record.stat().st_mtime_ns
+    again = open_named(Spec("file", str(tmp_path / "w.pth")), **how)
+    assert again.info == first.info and again.info.uri == uri
+    assert record.stat().st_mtime_ns == written
+    saved(lenet(7).module().state_dict(), tmp_path / "w.pth")
+    assert open_named(Spec("file", str(tmp_path / "w.pth")), **how).info.sha256 != first.info.sha256
+    assert len(list((cache / "sources").glob("*.json"))) == 2, "another file is matched anew"
+
+
+def test_one_network_of_several_in_a_file_is_named_by_its_prefix(tmp_path: Path) -> None:
+    nets = {name: lenet(seed).module() for name, seed in (("student", 1), ("teacher", 2))}
+    state = {f"{name}.{key}": tensor for name, net in nets.items() for key, tensor in net.state_dict().items()}
+    saved(state, tmp_path / "w.pth")
+    sources = {
+        name: open_named(Spec("file", f"{tmp_path / 'w.pth'}#{name}"), weights="pretrained", seed=0, arch="arch:lenet5")
+        for name in nets
+    }
+    for name, source in sources.items():
+        assert same_weights(source, nets[name]), name
+    assert len({source.info.sha256 for source in sources.values()}) == 2
+
+
+def test_weights_that_are_exchanged_after_they_were_matched_are_refused(tmp_path: Path) -> None:
+    shell, path = lenet(), tmp_path / "w.pth"
+    saved(shell.module().state_dict(), path)
+    body, loaded = load_into(shell, path, sha256_file(path), "")
+    assert loaded.classifier and all(
+        torch.equal(a, b) for a, b in zip(body.parameters(), lenet().module().parameters(), strict=True)
+    )
+    digest = sha256_file(path)
+    saved(lenet(8).module().state_dict(), path)
+    with pytest.raises(SourceError, match="must stay as it is while it is in use; found another file; open it again"):
+        load_into(shell, path, digest, "")
+
+
+def test_a_folder_without_a_description_holds_weights_for_an_architecture(tmp_path: Path) -> None:
+    saved(lenet().module().state_dict(), tmp_path / "pytorch_model.bin")
+    source = open_named(Spec("file", str(tmp_path)), weights="pretrained", seed=0, arch=LENET)
+    assert same_weights(source, lenet().module())
+    with pytest.raises(SourceError, match=r"weights\.pt must exist; found no such file; name another"):
+        open_named(Spec("file", str(tmp_path / "weights.pt")), weights="pretrained", seed=0, arch=LENET)
