@@ -34,7 +34,8 @@ ORDER = {
     "sources.graphs": "checks traversal openvino_graph from_arrays speech source",
     "sources.text": "source word_index word_vectors word_network word_source",
     "sources.keras": "applications layers network",
-    "sources.providers": "arch keras file timm huggingface graph packaged_sounds packaged torchvision words",
+    "sources.providers": "arch keras file timm huggingface graph packaged_sounds packaged spectrogram torchvision"
+    " words",
     "features": "modality features store extraction_pass extract relatives",
     "heads": "folds linear principal_axes convex closed_form cross_validation select tfidf stacking",
     "judge": "intervals crossed metrics baselines related report benefit gate",

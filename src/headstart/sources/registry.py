@@ -26,7 +26,7 @@ READERS = ("packaged", "hf")
 
 LEAST_HOP = 0.05
 """Seconds from one window to the next: fewer would run the network hundreds of times a second."""
-WINDOWED = ("packaged",)
+WINDOWED = ("packaged", "spectrogram")
 """Providers of networks that read recordings in windows of any length."""
 
 Opener = Callable[..., Source]

@@ -12,6 +12,8 @@ from pathlib import Path
 from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.extras import require
 
+OF_PICTURES = "spectrogram"
+"""The provider whose names are the URIs of other sources."""
 ENTRY_POINTS = "headstart.sources"
 
 
@@ -37,6 +39,7 @@ PROVIDERS = {
     "file": Provider("file", "weights.safetensors", ("torch",), "torch", path=True),
     "words": Provider("words", "glove.6B.100d.txt", path=True),
     "onnx": Provider("graph", "network.onnx", path=True),
+    "spectrogram": Provider("spectrogram", "packaged:efficientnet-lite0", path=True),
     "tfhub": Provider("graph", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True),
 }
 
@@ -105,6 +108,8 @@ def check_name(uri: str) -> None:
     if provider is None:
         return
     require(uri, *provider.needs, extra=provider.extra)
+    if spec.provider == OF_PICTURES:
+        check_name(spec.name)
     if not provider.models or spec.provider in sys.modules:
         return
     library = find_spec(spec.provider)
