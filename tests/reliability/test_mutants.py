@@ -25,6 +25,9 @@ COUNTS = {
     "archives": 1_200,
     "checkpoints": 1_000,
     "bundles": 800,
+    "arrays": 800,
+    "shards": 400,
+    "configs": 400,
 }
 PARTS = 4  # of each kind, so that two workers share the work
 HANG = 120.0  # seconds by the clock without a word, after which a mutant is taken to hang

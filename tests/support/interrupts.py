@@ -47,8 +47,8 @@ PHASES = {
     "choosing a head": Phase(("fit", "wide.csv", *WORDS), 1, 12),
     "tuning, long steps": Phase(("fit", "few", *NETWORK, "--tune", "all"), 5, 60, "--out"),
     "tuning, short steps": Phase(("fit", "few", *SMALL, "--tune", "all", "--epochs", "500"), 4, 20, "--out"),
-    "pretrain": Phase(("pretrain", "few", "--arch", "timm:resnet18", "--epochs", "50"), 5, 40, "--out"),
-    "compare": Phase(("compare", "few", "--budget", "60"), 3, 40, "--out"),
+    "pretrain": Phase(("pretrain", "many", "--arch", "arch:resnet9", "--epochs", "50"), 5, 40, "--out"),
+    "compare": Phase(("compare", "few", "--budget", "60s"), 3, 40, "--out"),
     "predict": Phase(("predict", "bundle", "many"), 1, 12, "features are kept"),
 }
 

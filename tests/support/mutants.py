@@ -20,9 +20,11 @@ import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import more_mutants
 import numpy as np
 from mutator import json_mutant, mutant
 from tally import check_one_line
@@ -125,15 +127,20 @@ def _use_file(name: str, data: bytes, chance: random.Random, folder: Path) -> No
     from headstart.data.audit import scan
     from headstart.data.readers.open import open_dataset, open_inputs
 
-    path = folder / name
-    path.write_bytes(data)
+    path = folder / name  # or, without a name, what lies in the folder
+    if name:
+        path.write_bytes(data)
     kind: Any = "text" if name.startswith("texts") else "image"
-    dataset = open_dataset(path) if chance.random() < 0.7 else open_inputs([path], kind=kind)
+    dataset = open_dataset(path) if not name or chance.random() < 0.7 else open_inputs([path], kind=kind)
     found = scan(dataset, progress=Progress()).dataset
     for skipped in found.skipped:
         check_one_line(skipped.reason)
     for note in found.notes:
         check_one_line(note)
+
+
+def _further(make: Callable[[more_mutants.Use], more_mutants.Made]) -> Kind:
+    return Kind(*make(_use_file))
 
 
 def tables() -> Kind:
@@ -309,7 +316,7 @@ def _sign(data: dict[str, bytes]) -> None:
 
 KINDS: dict[str, Callable[[], Kind]] = {
     one.__name__: one for one in (pictures, recordings, tables, archives, checkpoints, bundles)
-}
+} | {one.__name__: partial(_further, one) for one in (more_mutants.arrays, more_mutants.shards, more_mutants.configs)}
 
 
 # --- the program -----------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from headstart.base.interrupts import kept
 from headstart.cli.messages import PrintableStream, show
 
 DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
-SECONDS_TO_END = 1.0  # after Ctrl-C
+SECONDS_TO_END = 0.8  # after Ctrl-C
 SUMMARIES = {
     "fit": "Fit a classifier on labelled photos, texts or recordings.",
     "predict": "Predict the class of each input, with its probability.",
@@ -161,6 +161,8 @@ def main() -> None:
             _end_interrupted(ctrl_c, kept(error))  # a library made another error of it, as an import does
         if code and ctrl_c.came.is_set():
             _end_interrupted(ctrl_c, kept())
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows is the end of the process alone
     if message:
         show(one_line(f"headstart: {message}", limit=2000), sys.stderr)  # type: ignore[arg-type]
     sys.exit(code)

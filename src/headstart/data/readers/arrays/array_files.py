@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,11 @@ from headstart.data.readers.containers import head_of
 
 MAX_ARRAYS = 2**31
 """Bytes of all arrays of one data set, which are in memory together."""
+MAX_ROWS = 2_000_000
+"""Of one array: each is a picture or a label of its own, however few bytes it has."""
 _IDX = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+# That numpy's reader raises of a header, a Python dictionary that it evaluates.
+_DAMAGED = (ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, TokenError, RecursionError, MemoryError)
 _PYTHON = "give hs.fit((pictures, labels)) in Python"
 
 
@@ -115,12 +120,16 @@ def _array(data: bytes, where: str) -> NDArray[Any]:
             axes = data[3]
             shape, fortran, dtype = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes]), False, np.dtype(_IDX[data[2]])
             start = 4 + 4 * axes
-        array = np.frombuffer(data, dtype, math.prod(shape), start)
-        return array.reshape(shape, order="F" if fortran else "C")
+        if min(shape, default=0) < 0:
+            raise ValueError(f"the shape {shape}")
+        array = np.frombuffer(data, dtype, math.prod(shape), start).reshape(shape, order="F" if fortran else "C")
     except DataError:
         raise
-    except (ValueError, TypeError, struct.error, KeyError, IndexError, SyntaxError, OverflowError) as error:
+    except (*_DAMAGED, struct.error) as error:
         raise DataError(f"{where} must be a whole array", error, "copy or download it again") from error
+    if max(shape[:1], default=0) > MAX_ROWS:
+        raise DataError(f"{where} must have at most {MAX_ROWS:,} rows", f"{shape[0]:,}", "leave some out")
+    return array
 
 
 def _pair(arrays: Mapping[str, NDArray[Any]], where: str) -> list[PictureSet]:

@@ -72,7 +72,7 @@ def from_sidecars(
 def _with(dataset: Dataset, *, unused: Sequence[File], parts: dict[str, Split]) -> Dataset:
     tops = {part: sorted(top for top, one in parts.items() if one == part) for part in sorted(set(parts.values()))}
     clauses = [f"{part} from {list_some(names, 3)}" for part, names in tops.items()]
-    notes = [f"{len(unused)} other files were not used, such as {unused[0].path}."] if unused else []
+    notes = [f"{len(unused)} other files were not used, such as {list_some([unused[0].path])}."] if unused else []
     layout = ", ".join([f"{len(dataset.classes)} classes from files beside the examples", *clauses]) + "."
     return replace(dataset, layout=layout, notes=(*dataset.notes, *notes))
 

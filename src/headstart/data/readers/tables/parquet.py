@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 MAX_GROUP = 2**30
 """The largest row group that is read, in bytes once unpacked: it must be in memory to reach one of its rows."""
+ROWS_AT_ONCE = 16
+"""That are unpacked before the bytes of a row group are counted again."""
 LEAST_ROWS = 2_000_000
 """That any file may have; a larger one has as many as it has bytes, since packed repetitions take nearly none."""
+MAX_TEXTS = 2**32
+"""Characters of one column: texts that repeat are packed once, and yet read for each of their rows."""
 CACHED = 256 * 2**20
 """How many bytes of unpacked row groups a dataset keeps for its next reads; the last group read is kept in any case."""
 
@@ -86,6 +90,10 @@ class ParquetTable:
             raise _damaged(self.path, error) from error
         if len(values) != len(self):
             raise _damaged(self.path, f"{len(values)} cells of {name!r} for {len(self)} rows")
+        size = sum(len(value) for value in values if isinstance(value, str))
+        if size > MAX_TEXTS:
+            must = f"the texts of {name!r} of {self.path} must be at most {MAX_TEXTS:,} characters together"
+            raise DataError(must, f"{size:,}", "leave out those that repeat")
         return values
 
     def row_groups(self) -> list[int]:
@@ -106,10 +114,18 @@ class ParquetTable:
 
     def pictures(self, at: int, group: int) -> pa.Array:
         """Return the bytes of pictures in one row group of a column: a binary array; raises OSError or ValueError."""
+        import pyarrow as pa
+
         field = self.schema.field(at)
         inner = _bytes_in(field.type)
         column = f"{field.name}.{inner}" if inner else field.name
-        read = self._file.read_row_group(group, columns=[column]).column(0).combine_chunks()
+        chunks, size = [], 0
+        for batch in self._file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=[column]):
+            size += batch.nbytes
+            if size > MAX_GROUP:  # where one picture comes many times, the size that the file states is that of one
+                raise ValueError(f"more than {MAX_GROUP:,} bytes in row group {group}")
+            chunks.append(batch.column(0))
+        read = pa.concat_arrays(chunks)
         if len(read) != self._file.metadata.row_group(group).num_rows:
             raise ValueError(f"{len(read)} pictures in row group {group}")
         return read.field(inner) if inner else read
@@ -128,6 +144,7 @@ class _Pictures:
         self._groups = [(table, at, group) for table, at, group, _ in counts]
         self._starts = list(accumulate((count for *_, count in counts[:-1]), initial=0))
         self._cache: OrderedDict[int, pa.Array] = OrderedDict()
+        self._damaged: set[int] = set()  # groups that are not read again for each of their rows
         self._lock = threading.Lock()
 
     def __call__(self, position: int) -> bytes:
@@ -143,11 +160,14 @@ class _Pictures:
 
     def _array(self, group: int) -> pa.Array:
         with self._lock:
+            if group in self._damaged:
+                raise BadExample("damaged in the table")
             if group not in self._cache:
                 table, at, within = self._groups[group]
                 try:
                     self._cache[group] = table.pictures(at, within)
                 except (OSError, ValueError, NotImplementedError) as error:
+                    self._damaged.add(group)
                     raise BadExample("damaged in the table") from error
                 while len(self._cache) > 1 and sum(array.nbytes for array in self._cache.values()) > CACHED:
                     self._cache.popitem(last=False)

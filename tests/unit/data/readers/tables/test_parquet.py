@@ -241,3 +241,27 @@ def test_more_rows_than_bytes_are_refused_unread(tmp_path: Path) -> None:
     assert (tmp_path / "x.parquet").stat().st_size < 100_000
     with pytest.raises(DataError, match=r"must have at most 2,000,000 rows; found 2,000,001; "):
         open_dataset(tmp_path / "x.parquet")
+
+
+def test_cells_that_repeat_are_bounded_by_what_they_unpack_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, text = 3_000, "a" * 1_000
+    picture = pa.StructArray.from_arrays([pa.array([text.encode()] * rows)], ["bytes"])
+    labels = pa.array(["a", "b"] * (rows // 2))
+    pq.write_table(pa.table({"text": [text] * rows, "label": labels}), tmp_path / "texts.parquet")
+    pq.write_table(pa.table({"image": picture, "label": labels}), tmp_path / "images.parquet")
+    assert all(path.stat().st_size < 20_000 for path in tmp_path.iterdir()), "the size that a file states is no bound"
+    monkeypatch.setattr(parquet, "MAX_TEXTS", 2_000_000)
+    with pytest.raises(DataError, match=r"must be at most 2,000,000 characters together; found 3,000,000; leave out"):
+        open_dataset(tmp_path / "texts.parquet")
+    images = open_dataset(tmp_path / "images.parquet")
+    assert len(images.read(0)) == 1_000
+    monkeypatch.setattr(parquet, "MAX_GROUP", 2_000_000)
+    again = open_dataset(tmp_path / "images.parquet")
+    reads, real = [], parquet.ParquetTable.pictures
+    monkeypatch.setattr(
+        parquet.ParquetTable, "pictures", lambda self, at, group: reads.append(group) or real(self, at, group)
+    )
+    for position in range(5):
+        with pytest.raises(BadExample, match="damaged in the table"):
+            again.read(position)
+    assert reads == [0], "a group that is damaged is not read again for each row"
