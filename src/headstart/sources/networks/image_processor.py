@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Literal
 
 import transformers
 
 from headstart.base.disk import temporary_folder
 from headstart.base.errors import SourceError
+from headstart.data.audio.spectrogram import preprocessing_from
 from headstart.data.images.preprocessing import Preprocessing
 
 RESAMPLE: dict[int, Literal["nearest", "lanczos", "bilinear", "bicubic"]] = {
@@ -33,7 +35,7 @@ def preprocessing_of(settings: Mapping[str, Any], model_type: str, uri: str) -> 
         values = library_processor(settings, model_type).to_dict()
         size, resize = _sizes(values)
         mean, std = _normalisation(values)
-        return Preprocessing(
+        preprocessing = Preprocessing(
             size=size,
             resize=resize,
             interpolation=RESAMPLE[int(values["resample"])],
@@ -41,6 +43,7 @@ def preprocessing_of(settings: Mapping[str, Any], model_type: str, uri: str) -> 
             std=std,
             channels="bgr" if values.get("do_flip_channel_order") else "rgb",
         )
+        return preprocessing_from(asdict(preprocessing))
     except (KeyError, TypeError, ValueError, OSError, AttributeError, ImportError) as error:
         raise SourceError(
             f"the preprocessing of {uri} must be resizing, a centre crop, rescaling and normalisation",

@@ -14,7 +14,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
-from headstart.base.errors import SourceError, did_you_mean
+from headstart.base.errors import HeadstartError, SourceError, did_you_mean, one_line
 from headstart.base.extras import require
 from headstart.base.hashing import sha256_json
 from headstart.engines.base import STEP
@@ -67,8 +67,21 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
 
     Its weights are fetched and checked here; the branch is resolved to a commit, which `info.revision` states.
     SourceError: no such name or revision, it cannot be had, it needs code of its own, it is no network for pictures or
-    texts, or its weights do not fit it. MissingExtra: transformers is not installed.
+    texts, its settings describe none, or its weights do not fit it. MissingExtra: transformers is not installed.
     """
+    try:
+        return _opened(spec, weights=weights, seed=seed, long=long)
+    except HeadstartError:
+        raise
+    except Exception as error:  # what libraries raise of settings that anyone may have written can be anything
+        raise SourceError(
+            f"the settings of {spec.uri} must describe a network that its library builds",
+            one_line(f"{type(error).__name__}: {error}", 200),
+            "name another source",
+        ) from error
+
+
+def _opened(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"]) -> Source:
     repository = Repository(spec.name, spec.revision, uri=spec.uri)
     made_of = read_model(repository)
     config, library = made_of["config"], made_of["library"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.base.errors import SourceError, did_you_mean
+from headstart.base.errors import SourceError, UsageError, did_you_mean
+from headstart.data.audio.spectrogram import preprocessing_from
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.base import Architecture, Identity, remembered
 from headstart.sources.hub.repository import Repository
@@ -155,13 +156,17 @@ def inspect_timm(body: nn.Module) -> Architecture:
 def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
     _, height, width = config["input_size"]
     squash = config.get("crop_mode") == "squash"
-    return Preprocessing(
+    preprocessing = Preprocessing(
         size=(height, width),
         resize=None if squash else int(min(height, width) / config["crop_pct"]),
         interpolation=config["interpolation"] if config["interpolation"] in INTERPOLATIONS else "bicubic",
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
     )
+    try:
+        return preprocessing_from(asdict(preprocessing))
+    except UsageError as error:
+        raise SourceError(error.must, error.received, "name another source") from error
 
 
 def _stages(body: Any, lite: bool) -> list[str]:

@@ -72,6 +72,29 @@ def test_arrays_in_files_are_paired_by_shape_and_part(tmp_path: Path) -> None:
         open_dataset(folder)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("{'descr': '|u1', 'fortran_order': False, 'shape': ", "(" * 70_000, "{'descr': 'x', 'fortran_order': 0}", ""),
+        *(f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}" for shape in ((-1,), (2, -1), (2**70, 0))),
+        "{'descr': '<U0', 'fortran_order': True, 'shape': (3, 8), }",
+    ],
+)
+def test_an_array_of_any_header_is_refused_in_one_line(tmp_path: Path, header: str) -> None:
+    data = b"\x93NUMPY\2\0" + struct.pack("<I", len(header)) + header.encode() + bytes(64)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", data)
+    with pytest.raises(DataError) as refused:
+        open_dataset(tmp_path / "a.npz")
+    assert str(refused.value).isprintable()
+
+
+def test_an_array_of_many_rows_is_refused_however_small_they_are(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((2_000_001, 1, 1), np.uint8), y=np.zeros(2_000_001, np.uint8))
+    with pytest.raises(DataError, match=r"at most 2,000,000 rows; found 2,000,001; leave some out"):
+        open_dataset(tmp_path / "a.npz")
+
+
 def test_pixels_in_tables_are_pictures(tmp_path: Path) -> None:
     head = "label," + ",".join(f"pixel{at}" for at in range(64))
     rows = [f"{label}," + ",".join(map(str, one.ravel())) for label, one in zip(Y, X, strict=True)]

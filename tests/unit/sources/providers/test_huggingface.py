@@ -352,10 +352,26 @@ def test_settings_of_timm_cannot_name_files__CKP_11(hub: Hub, values: dict[str, 
         ({"model_args": {"nobody": 1}}, "timm must be able to build 'test_resnet'"),
         ({"num_classes": "many"}, "timm must be able to build 'test_resnet'"),
         ({"pretrained_cfg": {"input_size": 3}}, "must"),
+        ({"pretrained_cfg": {"input_size": [3, 32, 32], "mean": [0.5] * 4}}, "mean .* must be a list of a number"),
+        ({"x": float("inf")}, "must describe a network that its library builds"),
     ],
 )
 def test_settings_of_timm_that_make_no_sense_are_one_line(hub: Hub, values: dict[str, Any], said: str) -> None:
     refused(hub, changed(tiny_timm(), "config.json", **values), said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "values"),
+    [
+        ("vit", "config.json", {"image_size": 2**31}),
+        ("vit", "config.json", {"image_size": 2**70}),
+        ("convnext", "config.json", {"out_features": [-1]}),
+        ("vit", "preprocessor_config.json", {"size": {"height": -1, "width": 32}}),
+        ("vit", "preprocessor_config.json", {"image_mean": [0.5, {}, 0.5]}),
+    ],
+)
+def test_settings_that_no_library_builds_are_one_line(hub: Hub, kind: str, file: str, values: dict[str, Any]) -> None:
+    refused(hub, changed(tiny(kind), file, **values), "must")
 
 
 @pytest.mark.parametrize("name", ["hf-hub:org/evil", "local-dir:/tmp", "resnet_of_nobody"])
