@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from headstart import __version__
 from headstart.base.disk import FULL, full_disk
 from headstart.base.errors import HeadstartError, UsageError, one_line
+from headstart.base.extras import EXTRAS, missing_extra
 from headstart.base.interrupts import kept
 from headstart.cli.messages import PrintableStream, show
 
@@ -178,8 +179,8 @@ def _outcome() -> tuple[int, str]:
         return code, ""
     except typer.TyperException as error:
         return USAGE, error.format_message()
-    except HeadstartError as error:
-        return USAGE, str(error)
+    except (HeadstartError, ModuleNotFoundError) as error:
+        return USAGE, str(_mendable(error))
     except BrokenPipeError:
         _end_output()
         return DONE, ""
@@ -191,6 +192,15 @@ def _outcome() -> tuple[int, str]:
             return USAGE, str(full_disk(error, Path(error.filename)))
         reason = f"what is printed must be written; found {error.strerror}; free some space, and run it again"
         return USAGE, reason
+
+
+def _mendable(error: HeadstartError | ModuleNotFoundError) -> HeadstartError:
+    """Return the error as one that the user can mend: a library of an extra may be there, and yet not be imported."""
+    if isinstance(error, HeadstartError):
+        return error
+    if (extra := EXTRAS.get(str(error.name))) is None:
+        raise error
+    return missing_extra("this command", str(error.name), extra=extra)
 
 
 def _end_output() -> None:

@@ -274,3 +274,20 @@ def test_pretrain_says_what_is_missing_and_writes_what_is_forced(inline: Headsta
     assert result == json.loads((tmp_path / "out" / "result.json").read_text())
     assert (result["gate"]["passed"], result["source"]) == (False, f"file:{tmp_path / 'out'}")
     assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", ["torch", "left_pad"])
+def test_a_library_of_an_extra_that_cannot_be_imported_after_all_is_one_line(
+    inline: Headstart, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def absent(*_: object) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("headstart.sources.registry.check_name", absent)
+    if name == "torch":
+        done = inline("sources", "timm:resnet18")
+        assert done.returncode == 2
+        assert done.stderr.startswith("headstart: this command needs the package 'torch'")
+    else:
+        with pytest.raises(ModuleNotFoundError, match="left_pad"):
+            inline("sources", "timm:resnet18")
