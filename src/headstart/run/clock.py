@@ -17,10 +17,12 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Add the time of the block to part `name`."""
+        """Add the time of the block to part `name`, that of one that fails too."""
         start = time.perf_counter()
-        yield
-        self.seconds[name] += time.perf_counter() - start
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
 
     def add(self, name: str, seconds: float) -> None:
         """Add seconds of an earlier stretch of the run, which was resumed, to part `name` and to the total."""
