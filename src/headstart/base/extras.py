@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from headstart.base.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 PACKAGE = "headstart"
 EXTRAS = {
@@ -77,13 +79,15 @@ def _requirements(extra: str) -> list[str]:
     That is the record of PEP 610. Where there is none, or what it names is gone, what the extra brings is named itself:
     the name of this package may be that of another on an index. Nothing where this package is not installed at all.
     """
+    from importlib.metadata import PackageNotFoundError, distribution  # seven megabytes, for a rare message
+
     try:
         installed = distribution(PACKAGE)
     except PackageNotFoundError:
         return []
     record = json.loads(installed.read_text("direct_url.json") or "{}")
     url, named = str(record.get("url", "")), f"{PACKAGE}[{extra}]"
-    place = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
+    place = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
     if place is not None and not place.exists():
         return _brought_by(installed, extra)
     if place is not None and "vcs_info" not in record:

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from headstart.base import extras
 from headstart.base.errors import MissingExtra
 from headstart.base.extras import EXTRAS, install_line, is_installed, missing_extra, require
 
@@ -92,7 +91,7 @@ def test_a_folder_is_installed_again_with_the_extra(
 ) -> None:
     folder = tmp_path / "a folder of mine"
     record = {"url": folder.as_uri(), "dir_info": {"editable": True} if editable else {}}
-    monkeypatch.setattr(extras, "distribution", lambda name: Installed(record))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed(record))
     assert remedy() == [*PIP, "timm>=1", "torch>=2.6"]  # while there is no such folder
     folder.mkdir()
     assert remedy() == [*PIP, *(["--editable"] if editable else []), f"{folder}[torch]"]
@@ -101,7 +100,7 @@ def test_a_folder_is_installed_again_with_the_extra(
 def test_a_wheel_is_installed_again_with_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (wheel := tmp_path / "headstart-0.1.0-py3-none-any.whl").touch()
     record = {"url": wheel.as_uri(), "archive_info": {"hash": "sha256=00"}}
-    monkeypatch.setattr(extras, "distribution", lambda name: Installed(record))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed(record))
     assert remedy() == [*PIP, f"{wheel}[torch]"]
 
 
@@ -126,18 +125,18 @@ def test_a_wheel_is_installed_again_with_the_extra(tmp_path: Path, monkeypatch: 
 def test_an_address_is_installed_again_with_the_extra(
     monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], expected: str
 ) -> None:
-    monkeypatch.setattr(extras, "distribution", lambda name: Installed(record))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed(record))
     assert remedy() == [*PIP, f"headstart[torch] @ {expected}"]
 
 
 def test_without_a_record_no_index_is_asked_for_headstart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "distribution", lambda name: Installed(None))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed(None))
     assert remedy("all") == [*PIP, "soundfile>=0.13", "timm>=1", "torch>=2.6"]
 
     def absent(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(extras, "distribution", absent)
+    monkeypatch.setattr("importlib.metadata.distribution", absent)
     assert remedy() == [*PIP, "torch"]
 
 
