@@ -66,11 +66,11 @@ def _shard(path: Path) -> None:
 BOMBS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "npz, 250 million pictures of one pixel": ("npz", lambda path: _npz(path, (250 * MEGABYTE, 1, 1), 250 * MEGABYTE)),
     "npz, 250 million labels": ("npz", lambda path: _npz(path, (1, 1, 1), MEGABYTE, 250 * MEGABYTE)),
-    "npz, 4 GB of zeros": ("npz", lambda path: _npz(path, (4096, 1024, 1024), 4096 * MEGABYTE)),
-    "IDX in gzip, 4 GB of zeros": (
-        "gz", lambda path: _gz(path, struct.pack(">HBB3I", 0, 8, 3, 4096, 1024, 1024), bytes(MEGABYTE), 4096),
+    "npz, 1 GB of zeros": ("npz", lambda path: _npz(path, (1024, 1024, 1024), 1024 * MEGABYTE)),
+    "IDX in gzip, 1 GB of zeros": (
+        "gz", lambda path: _gz(path, struct.pack(">HBB3I", 0, 8, 3, 1024, 1024, 1024), bytes(MEGABYTE), 1024),
     ),
-    "CSV in gzip, 4 GB": ("csv.gz", lambda path: _gz(path, b"text,label\n", b"a,b\n" * (MEGABYTE // 4), 4096)),
+    "CSV in gzip, 1 GB": ("csv.gz", lambda path: _gz(path, b"text,label\n", b"a,b\n" * (MEGABYTE // 4), 1024)),
     "CSV in gzip, a cell of 1 GB": ("csv.gz", lambda path: _gz(path, b'text,label\n"', b"a" * MEGABYTE, 1024)),
     "JSON lines in gzip, lists within lists": ("jsonl.gz", lambda path: _gz(path, b"", b"[" * MEGABYTE, 100)),
     "gzip in gzip": (
@@ -82,7 +82,7 @@ BOMBS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "Parquet, 1,500 rows of one picture of 1 MB": (
         "parquet", lambda path: _parquet(path, "a" * MEGABYTE, 1_500, as_bytes=True),
     ),
-    "Parquet, a text of 600 MB": ("parquet", lambda path: _parquet(path, "a" * 600 * MEGABYTE, 20)),
+    "Parquet, a text of 200 MB": ("parquet", lambda path: _parquet(path, "a" * 200 * MEGABYTE, 30)),
     "tar, a member of 1 TB behind 20,000": ("tar", _shard),
 }  # fmt: skip
 """By what each is: its suffix, and what writes it."""
