@@ -114,6 +114,16 @@ def test_more_than_is_heard_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(heard) == 3
 
 
+@pytest.mark.parametrize("kind", ["FLAC", "WAV", "MP3"])
+def test_of_a_file_that_is_too_large_the_beginning_is_heard(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    from headstart.data.audio import decoding
+
+    data = recording(0.1 * np.random.default_rng(0).normal(size=60 * 16_000), kind=kind)
+    monkeypatch.setattr(decoding, "MAX_BYTES", len(data) // 2)
+    heard = listening().hear(data[: len(data) // 2 + 1])
+    assert 16 <= len(heard) <= 32
+
+
 def test_the_process_apart_gives_the_same() -> None:
     data, how = recording(tone(seconds=2.5), kind="OGG"), listening()
     values, pictures = task(data, "_heard", how.spectrogram.__dict__, 1.0)
