@@ -4,7 +4,8 @@ Usage: python bench/relatives.py DATA     (the folder that holds flowers5.tar, â
 
 Of each photo set 200 photos get a copy each, of 8 kinds (mirrored, cropped, recompressed, darker or lighter, resized,
 blurred or noisy, turned, bordered); of each text set 200 texts (case, white space, marks, a sentence added, words
-dropped, cut, a slip, a prefix). Originals that are joined with other originals are printed, so that one can look at
+dropped, cut, a slip, a prefix), and of every third recording 200 (cut, louder or quieter, Ogg, MP3, resampled, mu-law,
+in silence, cut and quieter). Originals that are joined with other originals are printed, so that one can look at
 what is a near copy indeed. Of those joined, singles are the ones without a near duplicate in their cluster by a
 definition apart from the search: of texts, difflib's ratio of their letters and digits is 0.9 at least, or one stands
 whole in the other and makes up half of it; of photos, a person saw one object in one scene in both (`SEEN`).
@@ -26,11 +27,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from machine import machine
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from scipy.signal import resample_poly
 
 import headstart as hs
+from headstart.data.dataset import Dataset
 from headstart.data.readers.arrays.in_memory import from_items
+from headstart.data.readers.open import open_dataset
 from headstart.features.extract import extract
 from headstart.features.relatives import find_relatives
 
@@ -38,6 +43,7 @@ PHOTOS = ("flowers5", "cats_dogs", "ants_bees", "trashnet", "sign_digits")
 TEXTS = ("sst2", "sms_spam", "trec6", "banking77")
 PHOTO_KINDS = ("mirrored", "cropped", "recompressed", "darker", "resized", "blurred", "turned", "bordered")
 TEXT_KINDS = ("case", "white space", "marks", "added", "dropped", "cut", "slip", "prefix")
+SOUND_KINDS = ("cut", "loudness", "ogg", "mp3", "resampled", "mu-law", "in silence", "cut and quieter")
 ADDED = ("Please let me know soon.", "That is all I wanted to ask.", "Thanks a lot in advance.", "Nothing else to add.")
 PLANTED, LARGE = 200, 10_000
 SEEN = (
@@ -104,6 +110,28 @@ def changed_text(text: str, kind: str, rng: random.Random) -> str:
     return rng.choice(["Re: ", "FW: ", "> "]) + text
 
 
+def changed_sound(data: bytes, kind: str, rng: random.Random) -> bytes:
+    sound, rate = soundfile.read(io.BytesIO(data), dtype="float64")
+    form = {"format": "WAV", "subtype": "PCM_16"}
+    if kind.startswith("cut"):
+        first, last = (int(len(sound) * rng.uniform(0, 0.12)) for _ in range(2))
+        sound = sound[first : len(sound) - last] * (0.5 if "quieter" in kind else 1)
+    elif kind == "loudness":
+        sound = sound * rng.choice([0.4, 0.6, 1.5])
+    elif kind in ("ogg", "mp3"):
+        form = {"format": kind.upper(), "subtype": {"ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}[kind]}
+    elif kind == "resampled":
+        up, down = rng.choice([(3, 4), (2, 1), (11, 8)])
+        sound, rate = resample_poly(sound, up, down), rate * up // down
+    elif kind == "mu-law":
+        form["subtype"] = "ULAW"
+    else:
+        sound = np.pad(sound, [int(rate * rng.uniform(0.02, 0.1)) for _ in range(2)])
+    file = io.BytesIO()
+    soundfile.write(file, sound.clip(-1, 1), rate, **form)
+    return file.getvalue()
+
+
 def photos_of(path: Path) -> list[tuple[str, bytes]]:
     with tarfile.open(path) as archive:
         members = sorted((one for one in archive if one.isfile()), key=lambda one: one.name)
@@ -120,13 +148,27 @@ def texts_of(path: Path, most: int = 4000) -> list[str]:
     return list(texts)[:most]
 
 
+def dataset_of(items: list, folder: Path) -> Dataset:
+    if isinstance(items[0], str) or not items[0].startswith(b"RIFF"):
+        return from_items(items, ["a", "b"] * (len(items) // 2) + ["a"] * (len(items) % 2))
+    rows = ["path,label"]
+    folder.mkdir(parents=True)
+    for at, data in enumerate(items):
+        suffix = {b"RIFF": "wav", b"OggS": "ogg"}.get(data[:4], "mp3")
+        (folder / f"{at:05}.{suffix}").write_bytes(data)
+        rows.append(f"{at:05}.{suffix},{'ab'[at % 2]}")
+    (folder / "all.csv").write_text("\n".join(rows), encoding="utf-8")
+    return open_dataset(folder / "all.csv")
+
+
 def measured(items: list, source: str, cache: Path) -> tuple[np.ndarray, float, float]:
     """Return the cluster of each item, and the seconds of the extraction and of the search."""
-    dataset = from_items(items, ["a", "b"] * (len(items) // 2) + ["a"] * (len(items) % 2))
+    dataset = dataset_of(items, cache / "items")
     start = time.perf_counter()
     extraction = extract(dataset, hs.open_source(source), cache=cache)
     middle = time.perf_counter()
     clusters = find_relatives(extraction)[extraction.row_of]
+    assert len(clusters) == len(items)
     return clusters, middle - start, time.perf_counter() - middle
 
 
@@ -196,6 +238,9 @@ def main() -> None:
     for name in TEXTS:
         texts = texts_of(data / f"{name}.tar")
         report(name, texts, texts, TEXT_KINDS, changed_text, "packaged:wordllama", written_as_one)
+    pairs = [one for one in photos_of(data / "spoken_digits.tar") if one[0].endswith(".wav")][::3]
+    names, items = [one for one, _ in pairs], [one for _, one in pairs]
+    report("spoken_digits", names, items, SOUND_KINDS, changed_sound, "packaged:speech", seen_as_one)
     cost(data / "flowers5.tar")
 
 

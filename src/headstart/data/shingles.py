@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
@@ -157,14 +158,16 @@ class Wordings:
 
     def _may_be_laid_beside(self, short: list[int], long: list[int]) -> bool:
         """Return whether the words that either has alone may be slips, or few enough: it costs far less."""
-        less, more = set(short) - set(long), set(long) - set(short)
+        of_short, of_long = Counter(short), Counter(long)
+        less, more = of_short - of_long, of_long - of_short
         if not less:
             return self._mass(short) >= LEAST_WITHIN * self._mass(long)
-        if min(len(less), len(more)) <= MAX_EXCHANGED * len(short):
+        if min(less.total(), more.total()) <= MAX_EXCHANGED * len(short):
             return True
-        own, theirs = ([word for word in words if word in alone] for words, alone in ((short, less), (long, more)))
-        slips = (_is_slip(self._names[word], self._names[other]) for word in less for other in more)
-        return any(slips) or _is_slip(self._joined(own), self._joined(theirs))
+        if any(_is_slip(self._names[word], self._names[other]) for word in less for other in more):
+            return True
+        letters = (sorted(self._joined([*alone.elements()])) for alone in (less, more))
+        return next(letters) == next(letters)  # a space was exchanged
 
     def _mass(self, words: Sequence[int]) -> float:
         return float(self._weights[words].sum()) if words else 0.0

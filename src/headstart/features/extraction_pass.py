@@ -310,7 +310,10 @@ class ExtractionPass:
 
 def made_by(network: Network, engine: str, kind: Kind) -> str:
     """Return the fingerprint of what makes a row: the network, the engine, and the libraries whose version counts."""
-    versions = library_versions(engine) | {name: version(name) for name in EXTRACTION_PROFILES[kind].libraries}
+    profile = EXTRACTION_PROFILES[kind]
+    versions = library_versions(engine) | {name: version(name) for name in profile.libraries}
+    if profile.revision:
+        versions["summary"] = str(profile.revision)
     return sha256_json({"network": network.fingerprint, "engine": engine, "versions": versions})
 
 

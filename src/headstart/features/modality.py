@@ -12,7 +12,7 @@ from typing import ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.audio.spectrogram import COEFFICIENTS, Windows, cepstra, side_by_side
+from headstart.data.audio.spectrogram import COEFFICIENTS, Windows, cepstra, loudest_part, side_by_side
 from headstart.data.images.alignment import SIDE
 from headstart.data.images.preprocessing import grey_pixels, small_pixels
 from headstart.data.modality import Kind
@@ -47,7 +47,7 @@ class ImageSummary:
 
 @dataclass(frozen=True)
 class SoundSummary:
-    """Mean and spread over time of each recording's MFCC, and its spectrogram averaged over 32 x 32 boxes."""
+    """Mean and spread over time of each recording's MFCC, and the loudest part of its spectrogram in 32 x 32 boxes."""
 
     baseline_inputs: NDArray[np.float32]  # of shape (n, 40)
     small: NDArray[np.uint8]  # of shape (n, 32, 32): what `features.relatives` compares
@@ -59,7 +59,8 @@ class SoundSummary:
         if isinstance(prepared, Windows):
             prepared = side_by_side(prepared, SUMMARY_FRAMES)
         pixels = cast(NDArray[np.uint8], prepared)
-        return np.concatenate([cepstra(pixels).view(np.uint8), grey_pixels(pixels, SIDE).ravel()])
+        small = grey_pixels(loudest_part(pixels, SIDE), SIDE)
+        return np.concatenate([cepstra(pixels).view(np.uint8), small.ravel()])
 
     @classmethod
     def unpack(cls, stored: NDArray[np.uint8]) -> Self:
@@ -101,11 +102,12 @@ class ExtractionProfile:
     window: int  # how many are prepared ahead: some batches, and enough for a sound parity check
     by_length: bool = False  # whether examples of one length do best together
     libraries: tuple[str, ...] = ()  # what prepares them, and whose version counts
+    revision: int = 0  # counts up when the summary of the same example comes to be another
 
 
 EXTRACTION_PROFILES: dict[Kind, ExtractionProfile] = {
     "image": ExtractionProfile(ImageSummary, commit=32, window=96, libraries=("Pillow", "simplejpeg")),
-    "sound": ExtractionProfile(SoundSummary, commit=32, window=96, libraries=("scipy", "soundfile")),
+    "sound": ExtractionProfile(SoundSummary, commit=32, window=96, libraries=("scipy", "soundfile"), revision=1),
     "text": ExtractionProfile(TextSummary, commit=256, window=1024, by_length=True),
 }
 

@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from headstart.data.audio.spectrogram import Spectrogram, log_mel
 from headstart.data.audit import Scan
 from headstart.data.dataset import Dataset, Example
 from headstart.features.features import Extraction
-from headstart.features.modality import ImageSummary, TextSummary
+from headstart.features.modality import ImageSummary, SoundSummary, TextSummary
 from headstart.features.relatives import (
     MAX_SEARCHED,
     find_relatives,
@@ -47,7 +48,9 @@ def family_features(small: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (centres[of] + 0.3 * random.normal(size=(len(small), 64))).astype(np.float32)
 
 
-def extraction_of(x: NDArray[np.float32], summary: ImageSummary | TextSummary, texts: list[str]) -> Extraction:
+def extraction_of(
+    x: NDArray[np.float32], summary: ImageSummary | SoundSummary | TextSummary, texts: list[str]
+) -> Extraction:
     examples = tuple(Example(f"{row}", "ab"[row % 2]) for row in range(len(x)))
     kind = "text" if isinstance(summary, TextSummary) else "image"
     dataset = Dataset("planted", kind, examples, ("a", "b"), lambda at: texts[at].encode())
@@ -64,6 +67,26 @@ def test_planted_photos_join_their_originals_and_nothing_else() -> None:
     clusters = find_relatives(of_pictures())
     expected = [*range(SINGLES), *range(FAMILIES), *range(FAMILIES)]
     assert clusters.tolist() == expected
+
+
+def test_planted_recordings_join_their_originals_and_nothing_else() -> None:
+    random = np.random.default_rng(3)
+    spectrogram = Spectrogram(8_000, 200, 80, 256, 32, 96, high=4_000)
+
+    def recording() -> NDArray[np.float64]:
+        time = np.arange(4_000) / 8_000
+        tones = [np.sin(2 * np.pi * (low + bend * time) * time) for low, bend in random.uniform(200, 1500, (4, 2))]
+        loud = np.interp(time, np.linspace(0, 0.5, 9), [0, *random.uniform(0.1, 1, 7), 0])
+        return np.asarray(loud * np.sum(tones, axis=0) + random.normal(0, 1e-4, len(time)))
+
+    singles = [recording() for _ in range(SINGLES)]
+    quieter_and_cut = [0.3 * one[random.integers(0, 200) : len(one) - random.integers(0, 200)] for one in singles]
+    later = [np.concatenate([np.zeros(random.integers(200, 2_000)), one]) for one in singles]
+    sounds = [*singles, *quieter_and_cut[:FAMILIES], *later[:FAMILIES]]
+    pictures = [log_mel(one.astype(np.float32), spectrogram)[:, :, None] for one in sounds]
+    summary = SoundSummary.unpack(np.stack([SoundSummary.pack(picture) for picture in pictures]))
+    clusters = find_relatives(extraction_of(family_features(summary.small), summary, []))
+    assert clusters.tolist() == [*range(SINGLES), *range(FAMILIES), *range(FAMILIES)]
 
 
 def test_planted_texts_join_their_originals_and_nothing_else() -> None:

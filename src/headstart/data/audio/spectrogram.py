@@ -30,6 +30,7 @@ MOST = 1 << 20  # samples a second, samples of a stretch, points, bands or stret
 MelScale = Literal["htk", "slaney"]
 BANDS, COEFFICIENTS = 32, 20
 """What a spectrogram is summarised in for the simple baseline."""
+AUDIBLE = 0.5  # share of the spectrogram's decibels, the loudest, in which a recording is compared with others
 
 
 @dataclass(frozen=True)
@@ -281,6 +282,23 @@ def side_by_side(recording: Windows, frames: int) -> NDArray[np.uint8]:
     chosen = np.linspace(0, count - 1, min(count, -(-frames // length))).round().astype(int)
     picture: NDArray[np.uint8] = recording.grey[chosen].transpose(1, 0, 2).reshape(mels, -1, 1)
     return picture
+
+
+def loudest_part(prepared: NDArray[np.uint8], frames: int) -> NDArray[np.uint8]:
+    """Return the frames about the loudest, above what may be noise: uint8 of shape (mels, frames, 1).
+
+    A recording that was cut again, or stands in silence, has its loudest part at another place, of the same form. It is
+    the run of frames with the greatest sum, centred on the mean place of what is loud in it.
+    """
+    quiet = 255 * (1 - AUDIBLE)
+    levels = np.maximum(prepared[:, :, 0].astype(np.float32) - quiet, 0) / AUDIBLE
+    levels = np.pad(levels, ((0, 0), (frames, frames)))
+    loudness = levels.sum(axis=0)
+    start = int(np.convolve(loudness, np.ones(frames), "valid").argmax())
+    part = loudness[start : start + frames]
+    centre = start + round(float((part * np.arange(frames)).sum() / max(float(part.sum()), 1.0)))
+    start = min(max(centre - frames // 2, 0), levels.shape[1] - frames)
+    return np.asarray(np.rint(levels[:, start : start + frames, None]), np.uint8)
 
 
 def preprocessing_from(plain: Mapping[str, Any]) -> Preprocessing:

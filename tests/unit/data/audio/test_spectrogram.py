@@ -17,6 +17,7 @@ from headstart.data.audio.spectrogram import (
     band_levels,
     cepstra,
     log_mel,
+    loudest_part,
     mel_filters,
     preprocessing_from,
 )
@@ -130,3 +131,20 @@ def test_plain_values_and_back() -> None:
     assert preprocessing_from(json.loads(json.dumps(asdict(COLOUR)))) == COLOUR
     with pytest.raises(TypeError):
         preprocessing_from({**plain, "pitch": 3})
+
+
+def test_the_loudest_part_is_the_same_wherever_it_stands_and_however_loud_it_is() -> None:
+    rng = np.random.default_rng(0)
+    sound = np.zeros((40, 90, 3), np.uint8)
+    sound[:, 30:60] = rng.integers(130, 256, (40, 30, 1))
+    part = loudest_part(sound, 32)
+    assert part.shape == (40, 32, 1) and part.max() > 200
+    noisy = np.where(sound > 0, sound, rng.integers(0, 100, sound.shape)).astype(np.uint8)
+    assert (loudest_part(noisy, 32) == part).all()
+    moved = np.roll(sound, -25, axis=1)
+    assert (loudest_part(moved[:, :40], 32) == part).all()
+    assert (loudest_part(sound[:, 30:60], 32)[:, 1:-1] == part[:, 1:-1]).all()
+
+
+def test_the_loudest_part_of_silence_is_silent() -> None:
+    assert not loudest_part(np.zeros((8, 5, 1), np.uint8), 32).any()
