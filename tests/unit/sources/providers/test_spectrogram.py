@@ -13,7 +13,9 @@ from headstart.base.errors import SourceError, UsageError
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.fitting.fit import fit
 from headstart.model import how_to_get, load
+from headstart.sources.providers.spectrogram import WINDOW, WINDOWS, open_named
 from headstart.sources.registry import open_source
+from headstart.sources.uri import Spec
 
 
 @pytest.fixture
@@ -67,6 +69,14 @@ def test_what_cannot_be_asked_of_it(network: str) -> None:
         open_source("spectrogram:nothing")
     with pytest.raises(UsageError, match="the provider of a source must be one of"):
         fit("nowhere", source="spectrogram:tim:resnet18")
+
+
+@pytest.mark.parametrize("seconds", [None, *WINDOWS])
+def test_a_picture_spans_the_window_and_the_photos_stay_as_they_were(network: str, seconds: float | None) -> None:
+    sounds = open_named(Spec("spectrogram", network), weights="pretrained", seed=0, window=seconds)
+    assert isinstance(sounds.preprocessing, AudioPreprocessing) and sounds.preprocessing.spectrogram.centred
+    assert sounds.preprocessing.spectrogram.seconds == pytest.approx(seconds or WINDOW, rel=0.05)
+    assert sounds.identity.classes == 0 and open_source(network).kind == "image"
 
 
 def test_a_packaged_network_of_it_says_how_to_get_it() -> None:

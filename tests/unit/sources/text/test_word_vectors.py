@@ -75,6 +75,11 @@ def test_a_word_is_found_as_it_is_in_lower_case_or_in_two_parts(tmp_path: Path, 
     assert rank(held, word, index) == found, "and again from memory"
 
 
+def test_a_part_that_stands_first_in_the_index_is_found_too(tmp_path: Path) -> None:
+    held = Vectors(index_of(tmp_path / "a.vec", ("do", "n't")), None, NOTHING)
+    assert sorted(held.find("don't")) == [0, 1]
+
+
 @pytest.mark.parametrize("binary", [False, True])
 def test_vectors_are_those_of_the_file_in_any_order(tmp_path: Path, binary: bool) -> None:
     index = index_of(tmp_path / "a.vec", binary=binary)
@@ -122,7 +127,7 @@ def test_the_frequency_of_a_word_falls_with_its_place_and_all_sum_to_one(tmp_pat
     held = Vectors(replace(index, about=large, ranks=np.arange(5_000, dtype=np.int32)), None, NOTHING)
     frequency = held.frequency(np.arange(5_000, dtype=np.int32))
     assert frequency.dtype == np.float64 and frequency.sum() == pytest.approx(1, abs=1e-4)
-    np.testing.assert_allclose(frequency[[1, 3, 99]], frequency[0] / [2, 4, 100])  # Zipf's law
+    np.testing.assert_allclose(frequency[[1, 3, 4_999]], frequency[0] / [2, 4, 5_000])  # Zipf's law
     new = held.frequency(ids([5_000, 5_017]))
     assert new[0] == new[1] == pytest.approx(frequency[0] / 5_001), "new words are the rarest"
 
@@ -141,6 +146,13 @@ def test_learned_vectors_stand_in_and_new_words_follow(tmp_path: Path) -> None:
     np.testing.assert_array_equal(held.original(ids([salt])), plain.at(ids([salt])))
     drawn = Vectors(index_of(tmp_path / "a.vec"), 5, LearnedVectors(places, changed, ("yak", "zebra")))
     np.testing.assert_array_equal(drawn.at(places), changed)
+
+
+@pytest.mark.parametrize("place", [0, 4, len(WORDS) - 1])
+def test_one_learned_vector_changes_that_word_alone(tmp_path: Path, place: int) -> None:
+    every, learned = ids(list(range(len(WORDS)))), LearnedVectors(ids([place]), np.full((1, WIDTH), 9, np.float32), ())
+    changed = (vectors(tmp_path, learned=learned).at(every) != vectors(tmp_path).at(every)).any(axis=1)
+    assert np.flatnonzero(changed).tolist() == [place]
 
 
 def test_a_word_that_the_file_knows_is_never_a_new_one(tmp_path: Path) -> None:
