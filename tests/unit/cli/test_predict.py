@@ -1,0 +1,73 @@
+"""Predictions as lines and as JSON: the class of the greatest probability, safe for a terminal; and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstart.base.errors import UsageError
+from headstart.base.progress import Progress
+from headstart.cli.predict import PredictOptions, as_json_object, as_lines, predict_inputs
+from headstart.data.dataset import Skipped
+from headstart.model import Predictions
+
+MODEL: Any = SimpleNamespace(classes=("cat", "dog"), source=SimpleNamespace(info=SimpleNamespace(kind="image")))
+TWO = Predictions(
+    ("a.jpg", "long/b.jpg"),
+    np.array([[0.25, 0.75], [0.5123456, 0.4876544]], np.float32),
+    (Skipped("c.jpg", "", "empty"),),
+    3,
+)
+
+
+def test_each_line_has_the_input_the_likeliest_class_and_its_probability() -> None:
+    assert list(as_lines(MODEL, TWO, every_class=False)) == ["a.jpg       dog  0.750", "long/b.jpg  cat  0.512"]
+    assert list(as_lines(MODEL, TWO, every_class=True)) == [
+        "a.jpg       dog  0.750  (cat 0.250, dog 0.750)",
+        "long/b.jpg  cat  0.512  (cat 0.512, dog 0.488)",
+    ]
+
+
+def test_names_and_classes_that_could_drive_a_terminal_are_escaped__IMG_18() -> None:
+    hostile: Any = SimpleNamespace(classes=("\x1b[31mred", "a\nb"), source=MODEL.source)
+    odd = Predictions(("new\nline.jpg",), np.array([[0.9, 0.1]], np.float32), ())
+    assert list(as_lines(hostile, odd, every_class=True)) == [
+        "new\\nline.jpg  \\x1b[31mred  0.900  (\\x1b[31mred 0.900, a\\nb 0.100)"
+    ]
+
+
+def test_json_has_every_input_those_left_out_and_all_probabilities_only_where_asked() -> None:
+    found = as_json_object(MODEL, TWO, bundle=Path("runs/x"), every_class=False)
+    assert found == {
+        "schema": 1,
+        "task": "image-classification",
+        "bundle": "runs/x",
+        "predictions": [
+            {"path": "a.jpg", "label": "dog", "probability": 0.75},
+            {"path": "long/b.jpg", "label": "cat", "probability": 0.512346},
+        ],
+        "ignored": 3,
+        "skipped": [{"path": "c.jpg", "reason": "empty"}],
+    }
+    every = as_json_object(MODEL, TWO, bundle=Path("x"), every_class=True)["predictions"]
+    assert every[1]["probabilities"] == {"cat": 0.512346, "dog": 0.487654}
+
+
+def test_a_folder_for_the_predictions_is_refused_before_the_bundle_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"--out must be the path of a CSV file; found the folder .*; give .*preds\.csv"
+    ):
+        predict_inputs(tmp_path / "no bundle", ["x.jpg"], engine="auto", out=tmp_path, progress=Progress())
+    with pytest.raises(UsageError, match="bundle"):
+        predict_inputs(tmp_path / "no bundle", ["x.jpg"], engine="auto", out=tmp_path / "p.csv", progress=Progress())
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_options_of_other_commands_are_refused_with_the_nearest() -> None:
+    assert PredictOptions(every_class=True).every_class and PredictOptions().out is None
+    with pytest.raises(UsageError, match="every_class"):
+        PredictOptions(every_clas=True)
