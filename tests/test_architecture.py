@@ -165,6 +165,12 @@ def test_functions_stay_readable(name: str) -> None:
             assert lines <= LINES_OF_A_FUNCTION, f"{full} has {lines} lines"
 
 
+def test_every_module_is_imported_by_a_test() -> None:
+    imported = {name for path in Path(__file__).parent.rglob("*.py") for name in imports_of(path)}
+    modules = {name for name, path in FILES.items() if path.stem not in ("__init__", "__main__")}
+    assert not modules - imported, f"no test imports {sorted(modules - imported)}: write one in its mirror"
+
+
 def test_the_top_level_has_few_modules() -> None:
     assert len([path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")]) <= 4
 
