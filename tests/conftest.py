@@ -18,8 +18,6 @@ from hub_server import Hub, serve
 
 from headstart.engines.environment import set_passive_omp_wait
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: Ctrl-C is tested too
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 set_passive_omp_wait()  # before a test imports torch: spinning threads slow the suite down on a busy machine
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(threads, "1")  # for the workers, of which there is one a core
@@ -38,6 +36,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("HEADSTART_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c() -> None:
+    """Let Ctrl-C work, also in the processes of a test: it is ignored in a shell's background, and after a command."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -58,6 +58,8 @@ LINES_OF_A_FILE = 400
 LINES_OF_A_FUNCTION = 40
 """Without its docstring, and its parameters as one line: a command of forty options is no long function."""
 
+VAGUE = {"said", "told", "held", "found", "given", "one", "at", "how", "wanted", "other"}
+
 
 def name_of(path: Path) -> str:
     """Return the dotted name of a file below the package; empty for the package itself."""
@@ -169,6 +171,24 @@ def test_every_module_is_imported_by_a_test() -> None:
     imported = {name for path in Path(__file__).parent.rglob("*.py") for name in imports_of(path)}
     modules = {name for name, path in FILES.items() if path.stem not in ("__init__", "__main__")}
     assert not modules - imported, f"no test imports {sorted(modules - imported)}: write one in its mirror"
+
+
+def names_bound_in(function: ast.AST) -> Iterator[str]:
+    """Yield the parameters and variables of a function, those of its comprehensions and lambdas left out."""
+    for node in ast.iter_child_nodes(function):
+        if isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        if not isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda):
+            yield from names_bound_in(node)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_variables_are_named_by_what_they_hold(name: str) -> None:
+    for node in tree_of(FILES[name]).body:
+        if vague := VAGUE & set(names_bound_in(node)):
+            pytest.fail(f"{name}.{getattr(node, 'name', '')} has variables {sorted(vague)}: name what they hold")
 
 
 def test_the_top_level_has_few_modules() -> None:

@@ -188,7 +188,7 @@ def test_every_reader_loses_what_is_broken_and_nothing_else(reader: str, broken:
     broken = [False] * 12 + broken
     with tempfile.TemporaryDirectory() as folder:
         dataset = open_dataset(READERS[reader](Path(folder), broken))
-        assert dataset.found is not None
+        assert dataset.entries is not None
         balanced(dataset, len(broken))
         scanned = scan(dataset, progress=Progress()).dataset
         assert (len(scanned), len(scanned.skipped)) == (broken.count(False), broken.count(True))

@@ -88,19 +88,23 @@ def arm_results(experiment: Experiment, number: int | None, positions: Sequence[
     """Return the results of all arms at one number of labels; `positions` are those that any seed tested, ascending."""
     column_of = {position: column for column, position in enumerate(positions)}
     splits = experiment.splits.of_number(number)
-    columns = [np.array([column_of[position] for position in one.prepared.parts.test], dtype=np.intp) for one in splits]
+    columns = [
+        np.array([column_of[position] for position in split.prepared.parts.test], dtype=np.intp) for split in splits
+    ]
     tested, related = (np.zeros((len(splits), len(positions)), np.bool_) for _ in range(2))
-    for row, (one, tested_columns) in enumerate(zip(splits, columns, strict=True)):
+    for row, (split, tested_columns) in enumerate(zip(splits, columns, strict=True)):
         tested[row, tested_columns] = True
-        related[row, [column_of[position] for position in one.prepared.parts.related]] = True
+        related[row, [column_of[position] for position in split.prepared.parts.related]] = True
     results = {}
     for arm in [*UNTRAINED, *(arm for arm in (SCRATCH, TUNED) if arm not in experiment.failures)]:
         outcomes = [
-            outcome for one in splits if (outcome := experiment.outcomes.get(arm, one.labels, one.seed)) is not None
+            outcome
+            for split in splits
+            if (outcome := experiment.outcomes.get(arm, split.labels, split.seed)) is not None
         ]
         if len(outcomes) == len(splits):
             results[arm] = stack_seeds(outcomes, columns, len(positions))
-    labels = float(np.mean([len(one.prepared.parts.train) for one in splits]))
+    labels = float(np.mean([len(split.prepared.parts.train) for split in splits]))
     return ArmResults(number, labels, results, tested, experiment.prepared.clusters(tuple(positions)), related)
 
 

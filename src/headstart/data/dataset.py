@@ -107,7 +107,7 @@ class Dataset:
     read: Callable[[int], bytes]
     skipped: tuple[Skipped, ...] = ()  # examples found unusable so far
     ignored: int = 0  # how many files are of no accepted format and were passed over
-    found: int | None = None  # how many files or rows the reader met, counted apart from what became of them
+    entries: int | None = None  # how many files or rows the reader met, counted apart from what became of them
     notes: tuple[str, ...] = ()  # what the reader changed or noticed, one sentence each, to be shown once
     layout: str = ""  # what was read as what, as one sentence to be shown before any work; empty where nothing tells
     # of pictures of more than 8 bits, the values that are black and white in all of them, by depth
@@ -118,9 +118,9 @@ class Dataset:
     table: TableRows | None = None  # the table that lists or holds the examples, if one does
 
     def __post_init__(self) -> None:
-        if self.found not in (None, self.total):
+        if self.entries not in (None, self.total):
             parts = f"{len(self.examples)} examples, {len(self.skipped)} skipped and {self.ignored} ignored"
-            raise RuntimeError(f"of the {self.found} files or rows of {self.name}, each must be one of {parts}")
+            raise RuntimeError(f"of the {self.entries} files or rows of {self.name}, each must be one of {parts}")
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -158,7 +158,7 @@ class Dataset:
         kept, read = tuple(positions), self.read
         return replace(
             self,
-            found=self.found if len(kept) + len(skipped) == len(self) else None,
+            entries=self.entries if len(kept) + len(skipped) == len(self) else None,
             examples=tuple(self.examples[position] for position in kept),
             read=lambda position: read(kept[position]),
             skipped=self.skipped + skipped,

@@ -215,7 +215,7 @@ class Listing:
         where: str,
         do: str,
         notes: Sequence[str] = (),
-        found: int | None = None,
+        entries: int | None = None,
     ) -> Dataset:
         """Return the examples; raises DataError as `check_classes` where there are some and labels are wanted."""
         counts = Counter(example.label for example in self.examples)
@@ -224,7 +224,9 @@ class Listing:
             check_labels(counts, where=where)
             check_classes(classes, where=where, do=do)
         notes = (*notes, *label_notes(classes))
-        return Dataset(name, kind, tuple(self.examples), classes, read, tuple(self.skipped), found=found, notes=notes)
+        return Dataset(
+            name, kind, tuple(self.examples), classes, read, tuple(self.skipped), entries=entries, notes=notes
+        )
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -255,4 +257,4 @@ def keep_classes(dataset: Dataset, names: Sequence[str], *, where: str) -> Datas
     classes = frozenset(names)
     kept = dataset.keep([at for at, example in enumerate(dataset.examples) if example.label in classes])
     skipped = tuple(one for one in dataset.skipped if one.label in classes)
-    return replace(kept, classes=tuple(sorted(classes)), skipped=skipped, found=None)
+    return replace(kept, classes=tuple(sorted(classes)), skipped=skipped, entries=None)

@@ -104,8 +104,8 @@ class Wordings:
         both = np.unique(shingles.ravel() * n + np.concatenate([row, row[1:][within]]))
         shingles, rows = both // n, both % n
         texts_with = np.bincount(shingles)
-        told = (texts_with[shingles] > 1) & (texts_with[shingles] <= MAX_TEXTS_WITH)
-        shingles, rows = shingles[told], rows[told]
+        rare = (texts_with[shingles] > 1) & (texts_with[shingles] <= MAX_TEXTS_WITH)
+        shingles, rows = shingles[rare], rows[rare]
         order = np.lexsort((texts_with[shingles], rows))
         shingles, rows = shingles[order], rows[order]
         rarest = np.arange(len(rows)) - np.searchsorted(rows, rows) < MAX_SHINGLES

@@ -268,8 +268,10 @@ class Source(ABC):
     def prepare(self, data: bytes) -> PreparedExample:
         """Return one example, ready for the network, from the bytes of its file; BadExample where that cannot be."""
         assert isinstance(self.preprocessing, Preprocessing)
-        how = self.preprocessing
-        return how.hear(data) if isinstance(how, AudioPreprocessing) else how.prepare(data)
+        preprocessing = self.preprocessing
+        return (
+            preprocessing.hear(data) if isinstance(preprocessing, AudioPreprocessing) else preprocessing.prepare(data)
+        )
 
     def unknown(self, texts: Iterable[str]) -> Counter[str]:
         """Return the words of texts that the source does not know; an encoder knows every word, by its pieces."""

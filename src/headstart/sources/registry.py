@@ -102,18 +102,18 @@ def with_hop(source: Source, window: float | None, hop: float | None, *, fixed: 
 
     UsageError: a window or a hop is asked of a source that has none, or of another length than its network reads.
     """
-    how, uri = source.preprocessing, source.identity.uri
-    if not isinstance(how, AudioPreprocessing):
+    preprocessing, uri = source.preprocessing, source.identity.uri
+    if not isinstance(preprocessing, AudioPreprocessing):
         if window is not None or hop is not None:
             asked = f"--window {window}" if window is not None else f"--hop {hop}"
             raise UsageError(f"{uri} must read recordings to have windows", asked, "leave it out")
         return source
-    own = how.spectrogram.seconds
+    own = preprocessing.spectrogram.seconds
     if fixed and window is not None and abs(window - own) > LEAST_HOP:
         raise UsageError(f"{uri} must be given windows of {own:g} s", f"--window {window:g}", "leave it out")
     if hop and hop < LEAST_HOP:
         raise UsageError(f"--hop must be 0 or at least {LEAST_HOP:g} s", f"{hop:g}", "give a larger number")
-    source.preprocessing = replace(how, hop=own if hop is None else float(hop))
+    source.preprocessing = replace(preprocessing, hop=own if hop is None else float(hop))
     return source
 
 

@@ -20,7 +20,7 @@ def dataset_with(skipped: int, examples: int = 10) -> Dataset:
         read=lambda position: b"",
         skipped=tuple(Skipped(f"a/broken {at}.jpg", "a", "truncated") for at in range(skipped)),
         ignored=2,
-        found=examples + skipped + 2,
+        entries=examples + skipped + 2,
     )
 
 
@@ -28,7 +28,7 @@ def test_every_loss_is_listed_with_its_reason__f16() -> None:
     dataset = dataset_with(400)
     books = account(dataset, Parts((0, 1, 2), (), (4, 5), ()))
     assert books["examples"] == {"train": 3, "validation": 0, "test": 2, "skipped": 400, "ignored": 2}
-    assert sum(books["examples"].values()) + books["unused"] == dataset.found
+    assert sum(books["examples"].values()) + books["unused"] == dataset.entries
     assert [loss["id"] for loss in books["losses"]] == [loss.id for loss in dataset.skipped]
     assert books["losses"][0] == {"id": "a/broken 0.jpg", "label": "a", "reason": "truncated"}
     assert losses_file(books, dataset.skipped) == {}
@@ -52,4 +52,4 @@ def test_parts_that_do_not_add_up_are_a_bug(train: tuple[int, ...]) -> None:
 
 def test_a_reader_that_loses_a_row_is_a_bug() -> None:
     with pytest.raises(RuntimeError, match="of the 13 files or rows of photos"):
-        Dataset("photos", "image", (Example("a", "b"),) * 10, (), read=lambda position: b"", ignored=2, found=13)
+        Dataset("photos", "image", (Example("a", "b"),) * 10, (), read=lambda position: b"", ignored=2, entries=13)

@@ -28,7 +28,7 @@ def copied(problem: TuningProblem) -> TuningProblem:
     return replace(
         problem,
         dataset=replace(
-            dataset, examples=dataset.examples * COPIES, read=lambda at: dataset.read(at % count), found=None
+            dataset, examples=dataset.examples * COPIES, read=lambda at: dataset.read(at % count), entries=None
         ),
         keys=problem.keys * COPIES,
         train_positions=tuple(at for at in places if at % count in problem.train_positions),

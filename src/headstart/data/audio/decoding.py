@@ -87,27 +87,27 @@ def windows(data: bytes, *, rate: int, seconds: float, hop: float) -> Iterator[N
     """
     with _opened(data, math.inf) as file:
         span, ratio = round(seconds * file.samplerate), _ratio(rate, file.samplerate)
-        held, start, count = np.empty(0, np.float32), 0, 0  # samples, where they begin, windows so far
+        buffered, start, count = np.empty(0, np.float32), 0, 0  # samples, where they begin, windows so far
 
         def ready(more: int) -> Iterator[NDArray[np.float32]]:
-            nonlocal held, start, count
-            while (begin := round(count * hop * file.samplerate)) + span + more <= start + len(held):
-                yield _resampled(held[begin - start : begin - start + span + more], ratio)[: round(rate * seconds)]
+            nonlocal buffered, start, count
+            while (begin := round(count * hop * file.samplerate)) + span + more <= start + len(buffered):
+                yield _resampled(buffered[begin - start : begin - start + span + more], ratio)[: round(rate * seconds)]
                 count += 1
-                keep = min(round(count * hop * file.samplerate), start + len(held) - span)
-                held, start = held[max(0, keep - start) :], max(start, keep)
+                keep = min(round(count * hop * file.samplerate), start + len(buffered) - span)
+                buffered, start = buffered[max(0, keep - start) :], max(start, keep)
 
         # Of a file that is larger than is read, the end is in the middle of something.
         with suppress(RuntimeError) if len(data) > MAX_BYTES else nullcontext():
             for block in _blocks(data, file, MOST_HEARD, math.inf):
-                held = np.concatenate([held, _mono(block)])
+                buffered = np.concatenate([buffered, _mono(block)])
                 yield from ready(_beyond(ratio))
-        if not count and not len(held):
+        if not count and not len(buffered):
             raise BadExample("too large")
         yield from ready(0)
         ended = round((count - 1) * hop * file.samplerate) + span if count else 0
-        if start + len(held) > ended:
-            yield _resampled(held[-span:], ratio)[: round(rate * seconds)]
+        if start + len(buffered) > ended:
+            yield _resampled(buffered[-span:], ratio)[: round(rate * seconds)]
 
 
 def task(data: bytes, work: str, **arguments: Any) -> tuple[dict[str, Any], bytes]:

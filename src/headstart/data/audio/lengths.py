@@ -87,10 +87,10 @@ def mend_flac(data: bytes) -> tuple[bytes, str]:
     claimed = int.from_bytes(data[21:26], "big") & 0xF_FFFF_FFFF
     if claimed > len(data) * MOST_PER_BYTE:
         raise BadExample(f"broken (its header says {claimed:,} samples, more than so few bytes can hold)")
-    found = _flac_samples(data, claimed)
-    if found in (0, claimed):
+    counted = _flac_samples(data, claimed)
+    if counted in (0, claimed):
         return data, ""
-    mended = ((data[21] >> 4) << 36 | found).to_bytes(5, "big")
+    mended = ((data[21] >> 4) << 36 | counted).to_bytes(5, "big")
     return data[:21] + mended + data[26:], "FLAC whose header says a false number of samples" * bool(claimed)
 
 
@@ -134,40 +134,40 @@ def _samples_per_frame(data: bytes, start: int) -> int:
     return 1152 if data[start + 1] & 0x18 == 0x18 else 576
 
 
-def _is_frame(data: bytes, at: int, like: int | None) -> int:
+def _is_frame(data: bytes, offset: int, like: int | None) -> int:
     """Return the bytes of the frame at `at`, of the version and rate of that at `like`; 0 where there is none."""
-    start = data[at : at + 3]
+    start = data[offset : offset + 3]
     sizes = _sizes(start if like is None else data[like : like + 3])
-    return sizes.get(start, 0) if at + 4 <= len(data) else 0
+    return sizes.get(start, 0) if offset + 4 <= len(data) else 0
 
 
 def _next_frame(data: bytes, start: int, like: int | None) -> int | None:
     """Return where the next frame begins that another follows, or the end of the file."""
-    at = data.find(b"\xff", start, start + JUNK)
-    while at >= 0:
-        size = _is_frame(data, at, like)
-        if size and (at + size + 4 > len(data) or _is_frame(data, at + size, at)):
-            return at
-        at = data.find(b"\xff", at + 1, start + JUNK)
+    offset = data.find(b"\xff", start, start + JUNK)
+    while offset >= 0:
+        size = _is_frame(data, offset, like)
+        if size and (offset + size + 4 > len(data) or _is_frame(data, offset + size, offset)):
+            return offset
+        offset = data.find(b"\xff", offset + 1, start + JUNK)
     return None
 
 
 def _walk(data: bytes, first: int, most: int) -> _Walk:
     """Count the frames from `first` on, at most about `most`."""
-    at, frames, end, searched = first, 0, len(data), 0
+    offset, frames, end, searched = first, 0, len(data), 0
     sizes = _sizes(data[first : first + 3])
     while frames < most:
-        size = sizes.get(data[at : at + 3])
-        if size and at + 4 <= end:
-            if at + size > end:
+        size = sizes.get(data[offset : offset + 3])
+        if size and offset + 4 <= end:
+            if offset + size > end:
                 return _Walk(frames, ended=True, cut=True)
-            at, frames = at + size, frames + 1
+            offset, frames = offset + size, frames + 1
             continue
-        following = _next_frame(data, at + 1, first) if searched < JUNK else None
+        following = _next_frame(data, offset + 1, first) if searched < JUNK else None
         if following is None:
             return _Walk(frames, ended=True, cut=False)
-        searched += following - at
-        at = following
+        searched += following - offset
+        offset = following
     return _Walk(frames, ended=False, cut=False)
 
 
@@ -179,13 +179,13 @@ def _side_bytes(data: bytes, start: int) -> int:
 def _tag_at(data: bytes, start: int) -> _Tag | None:
     """Return what the first frame says of the others, where it is the tag of an encoder (Xing, LAME, Fraunhofer)."""
     try:
-        at = start + 4 + _side_bytes(data, start)
-        if data[at : at + 4] in (b"Xing", b"Info"):
-            flags, first, second = struct.unpack_from(">III", data, at + 4)
+        offset = start + 4 + _side_bytes(data, start)
+        if data[offset : offset + 4] in (b"Xing", b"Info"):
+            flags, first, second = struct.unpack_from(">III", data, offset + 4)
             return _Tag(first if flags & 1 else 0, {3: second, 2: first}.get(flags & 3, 0))
-        at = start + 4 + 32
-        if data[at : at + 4] == b"VBRI":
-            size, frames = struct.unpack_from(">II", data, at + 10)
+        offset = start + 4 + 32
+        if data[offset : offset + 4] == b"VBRI":
+            size, frames = struct.unpack_from(">II", data, offset + 10)
             return _Tag(frames, size)
     except struct.error:
         pass
@@ -203,7 +203,7 @@ def _flac_samples(data: bytes, claimed: int) -> int:
     """Return the samples of a FLAC by the number in its last frame's header; 0 where no frame is found."""
     first = flac_metadata(data)[1]
     mark = data[first : first + 2]  # that every frame of it begins with
-    end, last, found = len(data), max(first, len(data) - LAST_FRAMES), 0
+    end, last, counted = len(data), max(first, len(data) - LAST_FRAMES), 0
     for _ in range(CANDIDATES if mark in FLAC_MARKS else 0):
         end = data.rfind(mark, last, end)
         if end < 0:
@@ -211,13 +211,13 @@ def _flac_samples(data: bytes, claimed: int) -> int:
         samples = _flac_frame_end(data, end)
         if samples == claimed > 0:
             return claimed
-        found = found or samples
-    return found
+        counted = counted or samples
+    return counted
 
 
-def _flac_frame_end(data: bytes, at: int) -> int:
+def _flac_frame_end(data: bytes, offset: int) -> int:
     """Return the number of the sample behind the FLAC frame at `at`; 0 where no sound header stands there."""
-    head = data[at : at + 17].ljust(17, b"\0")
+    head = data[offset : offset + 17].ljust(17, b"\0")
     coded, rate = head[2] >> 4, head[2] & 15
     more = 8 - (head[4] ^ 0xFF).bit_length()  # ones that the first byte of the number begins with
     if not coded or rate == 15 or head[3] >> 4 > 10 or head[3] & 1 or more in (1, 8):

@@ -51,21 +51,27 @@ def prove(data: bytes, encoding: str) -> None:
 
 
 def _chunks(data: bytes, order: Literal["big", "little"]) -> int:
-    at, count = 12, 0
-    while at + 8 <= len(data) and count < MOST_PARTS and data[at : at + 4] != bytes(4):  # zeros fill up to the end
-        size = int.from_bytes(data[at + 4 : at + 8], order)
-        at, count = at + 8 + size + size % 2, count + 1
+    offset, count = 12, 0
+    while (
+        offset + 8 <= len(data) and count < MOST_PARTS and data[offset : offset + 4] != bytes(4)
+    ):  # zeros fill up to the end
+        size = int.from_bytes(data[offset + 4 : offset + 8], order)
+        offset, count = offset + 8 + size + size % 2, count + 1
     return count
 
 
 def flac_metadata(data: bytes) -> tuple[int, int]:
     """Return how many blocks of metadata a FLAC has, `MOST_PARTS` at most, and where its first frame begins."""
-    at, count = 4, 0
-    while at + 4 <= len(data) and count < MOST_PARTS:
-        last, at, count = data[at] & 0x80, at + 4 + int.from_bytes(data[at + 1 : at + 4], "big"), count + 1
+    offset, count = 4, 0
+    while offset + 4 <= len(data) and count < MOST_PARTS:
+        last, offset, count = (
+            data[offset] & 0x80,
+            offset + 4 + int.from_bytes(data[offset + 1 : offset + 4], "big"),
+            count + 1,
+        )
         if last:
             break
-    return count, at
+    return count, offset
 
 
 def _built_from(data: bytes) -> bytes | None:
@@ -74,14 +80,14 @@ def _built_from(data: bytes) -> bytes | None:
     Files of one encoder share them. Opus has none: its decoder is of one size.
     """
     packets: list[bytes] = []
-    packet, at = b"", 0
-    while len(packets) < 3 and data[at : at + 4] == b"OggS" and data[at + 14 : at + 18] == data[14:18]:
-        lacing = data[at + 27 : at + 27 + int.from_bytes(data[at + 26 : at + 27], "big")]
-        at += 27 + len(lacing)
-        if at > MOST_HEADERS:
+    packet, offset = b"", 0
+    while len(packets) < 3 and data[offset : offset + 4] == b"OggS" and data[offset + 14 : offset + 18] == data[14:18]:
+        lacing = data[offset + 27 : offset + 27 + int.from_bytes(data[offset + 26 : offset + 27], "big")]
+        offset += 27 + len(lacing)
+        if offset > MOST_HEADERS:
             return None
         for size in lacing:
-            packet, at = packet + data[at : at + size], at + size
+            packet, offset = packet + data[offset : offset + size], offset + size
             if size < 255:
                 packets, packet = [*packets, packet], b""
     if packets and packets[0].startswith(b"OpusHead"):

@@ -40,14 +40,14 @@ def preview(data: bytes) -> SoundPreview:
     step = max(1, round(max(HOP, shown / COLUMNS) * rate))
     window = max(2 * step, round(0.025 * rate))
     fft = max(1_024, 1 << (window - 1).bit_length())
-    how = Spectrogram(rate, window, step, fft, BANDS, max(1, len(sound) // step), high=rate / 2)
+    settings = Spectrogram(rate, window, step, fft, BANDS, max(1, len(sound) // step), high=rate / 2)
     top = _mel(rate / 2)
     ticks = tuple(
         (f"{hertz // 1_000} kHz" if hertz >= 1_000 else f"{hertz} Hz", _mel(hertz) / top)
         for hertz in TICKS
         if hertz < 0.8 * rate / 2
     )
-    return SoundPreview(_coloured(log_mel(sound, how)), _wav(sound, rate), shown, max(whole, shown), ticks)
+    return SoundPreview(_coloured(log_mel(sound, settings)), _wav(sound, rate), shown, max(whole, shown), ticks)
 
 
 def _mel(hertz: float) -> float:

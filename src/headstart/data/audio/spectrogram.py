@@ -92,8 +92,8 @@ class AudioPreprocessing(Preprocessing):
         if not self.hop:
             return self.prepare(data)
         more = HEARING_RATE * len(data)
-        how, by = asdict(self.spectrogram), f"{__name__}:task"
-        pictures = bounded(_heard, data, task=by, more_seconds=more, spectrogram=how, hop=self.hop).reshape(
+        settings, by = asdict(self.spectrogram), f"{__name__}:task"
+        pictures = bounded(_heard, data, task=by, more_seconds=more, spectrogram=settings, hop=self.hop).reshape(
             -1, *self.size
         )
         channels = 1 if self.channels == "grey" else 3
@@ -124,22 +124,26 @@ def task(data: bytes, work: str, spectrogram: dict[str, Any], hop: float) -> tup
 
 def _heard(data: bytes, spectrogram: dict[str, Any], hop: float, most: float = 0) -> NDArray[np.uint8]:
     """Return the spectrograms of all windows of a recording, uint8 of shape (k, mels, frames)."""
-    how = Spectrogram(**spectrogram)
-    sounds = windows(data, rate=how.rate, seconds=how.seconds, hop=hop)
+    settings = Spectrogram(**spectrogram)
+    sounds = windows(data, rate=settings.rate, seconds=settings.seconds, hop=hop)
     first = next(sounds)
-    levels = [_levels(sound, how) for sound in chain([first], sounds)]
+    levels = [_levels(sound, settings) for sound in chain([first], sounds)]
     if len(levels) == 1:
-        return log_mel(first, how)[None]
+        return log_mel(first, settings)[None]
     loudest = max(float(level.max()) for level in levels)
     if loudest <= SILENCE:
-        return np.zeros((len(levels), how.mels, how.frames), np.uint8)
-    return np.stack([_shades(level.astype(np.float32) - loudest, how) for level in levels])
+        return np.zeros((len(levels), settings.mels, settings.frames), np.uint8)
+    return np.stack([_shades(level.astype(np.float32) - loudest, settings) for level in levels])
 
 
-def _levels(sound: NDArray[np.float32], how: Spectrogram) -> NDArray[np.float16]:
+def _levels(sound: NDArray[np.float32], settings: Spectrogram) -> NDArray[np.float16]:
     """Return decibels of each band and frame below full scale, float16 to hold many: `SILENCE` where there is none."""
     peak = float(np.abs(sound).max(initial=0))
-    levels = band_power(sound, how) + 20 * math.log10(peak) if peak else np.full((how.mels, how.frames), SILENCE)
+    levels = (
+        band_power(sound, settings) + 20 * math.log10(peak)
+        if peak
+        else np.full((settings.mels, settings.frames), SILENCE)
+    )
     return levels.astype(np.float16)
 
 
@@ -215,11 +219,13 @@ def band_power(sound: NDArray[np.float32], spectrogram: Spectrogram) -> NDArray[
 
 
 @lru_cache(maxsize=8)
-def _triangles(how: Spectrogram) -> Any:
+def _triangles(settings: Spectrogram) -> Any:
     """Return the mel filters, bands first, without their zeros: threads of a dense product cost ten times as much."""
     from scipy.sparse import csr_array
 
-    return csr_array(mel_filters(how.rate, how.fft, how.mels, how.low, how.high, how.scale).T)
+    return csr_array(
+        mel_filters(settings.rate, settings.fft, settings.mels, settings.low, settings.high, settings.scale).T
+    )
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ _FIT = "give hs.fit((images, labels)) in Python"
 
 class _Format(NamedTuple):
     name: str
-    at: int
+    offset: int
     begins: tuple[bytes, ...]
     called: tuple[str, ...]  # suffixes, or whole names, in lower case
     way: str
@@ -89,7 +89,7 @@ def foreign_format(head: bytes, name: str) -> tuple[str, str] | None:
     """
     base, suffix = name.rpartition("/")[2].lower(), suffix_of(name)
     for known in _FORMATS:
-        if any(head[known.at :].startswith(begin) for begin in known.begins):
+        if any(head[known.offset :].startswith(begin) for begin in known.begins):
             return known.name, known.way
     if head.startswith(b"PK\x03\x04") and (b"[Content_Types].xml" in head or b"xl/" in head or suffix == ".xlsx"):
         return "an Excel workbook", _XLSX

@@ -47,7 +47,7 @@ def joined(inputs: Sequence[Input]) -> Dataset:
         read=parts[0].read if len(parts) == 1 else read,
         skipped=tuple(skipped for part in parts for skipped in part.skipped),
         ignored=sum(part.ignored for part in parts),
-        found=sum(part.total for part in parts),
+        entries=sum(part.total for part in parts),
         notes=tuple(note for part in parts for note in part.notes),
         layout=parts[0].layout,
         table=_one_table([(str(one.path), part.table) for one, part in zip(inputs, parts, strict=True) if part.table]),
@@ -55,13 +55,13 @@ def joined(inputs: Sequence[Input]) -> Dataset:
     )
 
 
-def _named(one: Input, used: set[str]) -> Dataset:
+def _named(item: Input, used: set[str]) -> Dataset:
     """Return the examples of an input with ids that begin with its folder and are not among those `used`, in a table.
 
     Files that no table lists are a table of one column.
     """
-    dataset, rows = one.dataset, one.dataset.table
-    prefix = "" if one.folder == Path() else f"{str(one.folder).rstrip('/')}/"
+    dataset, rows = item.dataset, item.dataset.table
+    prefix = "" if item.folder == Path() else f"{str(item.folder).rstrip('/')}/"
     ids = (*(example.id for example in dataset.examples), *(skipped.id for skipped in dataset.skipped))
     ids = ids if rows is None or rows.table is None else rows.ids
     names: dict[str, str] = {}
@@ -73,7 +73,7 @@ def _named(one: Input, used: set[str]) -> Dataset:
         used.add(names[name])
     named = tuple(names.values())
     listed = rows.table if rows is not None else None
-    table = listed or Table(str(one.path), (PATH,), lambda _: named, range(len(named)))
+    table = listed or Table(str(item.path), (PATH,), lambda _: named, range(len(named)))
     return replace(
         dataset,
         table=TableRows({}, table, named),
@@ -99,5 +99,5 @@ def _one_table(tables: Sequence[tuple[str, TableRows]]) -> TableRows:
 def _cells(rows: TableRows, name: str) -> Sequence[Any]:
     """Return the cells of a column, empty ones where a table lacks it or where they are bytes."""
     table: Table = rows.table
-    at = table.names.index(name) if name in table.names else None
-    return [None] * len(rows.ids) if at is None or at in table.embedded else table.cells(at)
+    column = table.names.index(name) if name in table.names else None
+    return [None] * len(rows.ids) if column is None or column in table.embedded else table.cells(column)

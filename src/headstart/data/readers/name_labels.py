@@ -46,10 +46,10 @@ def labels_by(pattern: str) -> Callable[[str], str | None]:
 
 def check_labels(labels: Iterable[str | None], pattern: str, where: str, paths: Sequence[str]) -> None:
     """Raise DataError where a pattern gives fewer than two labels."""
-    found = sorted({label for label in labels if label is not None})
-    if len(found) > 1:
+    distinct = sorted({label for label in labels if label is not None})
+    if len(distinct) > 1:
         return
-    received = f"only {found[0]!r}" if found else f"no match in names such as {list_some(paths, 3)}"
+    received = f"only {distinct[0]!r}" if distinct else f"no match in names such as {list_some(paths, 3)}"
     pattern_there = suggested_pattern(paths)
     do = f"try --label-from {shlex.quote(pattern_there)}" if pattern_there else f"give {_WHAT}"
     raise DataError(f"--label-from {pattern!r} must give at least two labels in {where}", received, do)

@@ -153,10 +153,10 @@ def open_inputs(
             f"INPUT must name {MODALITIES[kind].plural}", "nothing", "name files, folders, archives or tables"
         )
     opened: list[Input] = []
-    given = [existing(item, what="INPUT") for item in inputs]
+    every = [existing(item, what="INPUT") for item in inputs]
     reading: dict[str, Any] = {"root": root, "follow_links": follow_links}
-    whole = {path: _input(path, kind, columns, remembered, **reading) for path in dict.fromkeys(given)}
-    for alone, paths in groupby(given, key=lambda path: whole[path] is None):
+    whole = {path: _input(path, kind, columns, remembered, **reading) for path in dict.fromkeys(every)}
+    for alone, paths in groupby(every, key=lambda path: whole[path] is None):
         if alone:
             some = list(paths)
             opened.append(Input(some[0], Path(), from_items(some, kind=kind)))
@@ -239,8 +239,8 @@ def _from_tree(tree: Tree, opener: TableOpener) -> Dataset:
         return dataset
     shown = [path for path in outside if not is_litter(path)]
     notes = (f"Files beside {inner.where} that are not used: {list_some(shown, 5)}.",) if shown else ()
-    found = None if dataset.found is None else dataset.found + len(outside)
-    return replace(dataset, ignored=dataset.ignored + len(outside), found=found, notes=(*dataset.notes, *notes))
+    entries = None if dataset.entries is None else dataset.entries + len(outside)
+    return replace(dataset, ignored=dataset.ignored + len(outside), entries=entries, notes=(*dataset.notes, *notes))
 
 
 def _from_unwrapped(inner: Tree, opener: TableOpener) -> Dataset:

@@ -175,7 +175,7 @@ def test_lists_of_files_are_parts(tmp_path: Path, lists: dict[str, str], parts: 
         (tmp_path / name).write_text("\n".join(lists.get(name, "").split()))
     data = open_dataset(tmp_path)
     assert Counter(example.split for example in data.examples) == parts
-    assert data.total == data.found
+    assert data.total == data.entries
 
 
 def test_lists_may_hold_the_labels(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_row_without_a_picture_is_a_loss(tmp_path: Path, spoilt: str, one_cell
     (tmp_path / "pixels.csv").write_text("\n".join([header, *lines, *ragged]) + "\n")
     data = open_dataset(tmp_path / "pixels.csv")
     lost = int(spoilt != "2.5" or one_cell) + len(ragged)
-    assert (len(data), len(data.skipped), data.found) == (12 + len(ragged) - lost, lost, 12 + len(ragged))
+    assert (len(data), len(data.skipped), data.entries) == (12 + len(ragged) - lost, lost, 12 + len(ragged))
     assert all(loss.reason for loss in data.skipped)
 
 

@@ -66,8 +66,8 @@ def array_files_of(tree: Tree) -> list[str]:
     """Return the files of the first level that hold arrays."""
     names = [file.path for file in tree.files if "/" not in file.path and not is_litter(file.path)]
     plain = [name for name in names if suffix_of(name) in ("", ".npy", ".npz", ".gz", ".idx") or "ubyte" in name]
-    found = [name for name in plain if has_arrays(head_of(tree, name))]
-    return [name for name in found if suffix_of(name) != ".npz"] or found
+    with_arrays = [name for name in plain if has_arrays(head_of(tree, name))]
+    return [name for name in with_arrays if suffix_of(name) != ".npz"] or with_arrays
 
 
 def from_array_files(tree: Tree, names: Sequence[str], *, name: str, where: str, labelled: bool = True) -> Dataset:
@@ -160,12 +160,12 @@ def dataset_of(sets: Sequence[PictureSet], name: str, where: str, *, labelled: b
     """Return the pictures of several sets as one data set; those without the labels wanted are set aside."""
     used = [one for one in sets if one.labels is not None or not labelled]
     aside = [one for one in sets if one.labels is None and labelled]
-    given = any(one.split for one in used)
+    has_parts = any(one.split for one in used)
     dataset = from_items(
         [picture for one in used for picture in one.pictures],
         [label for one in used for label in plain_labels(one.labels)] if labelled else None,
         kind="image",
-        splits=[one.split for one in used for _ in one.pictures] if given else None,
+        splits=[one.split for one in used for _ in one.pictures] if has_parts else None,
         name=name,
     )
     clauses = [f"{one.split or 'all'} from {one.name or name}" for one in used]
@@ -178,5 +178,5 @@ def dataset_of(sets: Sequence[PictureSet], name: str, where: str, *, labelled: b
         notes=(*notes, *dataset.notes),
         skipped=(*dataset.skipped, *lost),
         ignored=dataset.ignored + ignored,
-        found=dataset.total + len(lost) + ignored,
+        entries=dataset.total + len(lost) + ignored,
     )

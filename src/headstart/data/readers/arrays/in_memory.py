@@ -87,7 +87,7 @@ def from_items(
     contents = listing.contents
     read = text_reader(contents) if kind == "text" else _Items(contents, is_sound=kind == "sound")
     return listing.dataset(
-        read, name=name, kind=kind, where="labels", do="give examples of at least two labels", found=len(items)
+        read, name=name, kind=kind, where="labels", do="give examples of at least two labels", entries=len(items)
     )
 
 
@@ -113,8 +113,10 @@ def _listed(items: Any, kind: Kind | None, rows: int | None) -> list[Any]:
 
 def _as_set(items: Sequence[Any]) -> list[Any]:
     """Return pictures, those that are arrays as one set with one range of values."""
-    held = {row: as_array(item) for row, item in enumerate(items) if not isinstance(item, (str, bytes, os.PathLike))}
-    arrays = {row: array for row, array in held.items() if array is not None and array.dtype.kind in "buif"}
+    converted = {
+        row: as_array(item) for row, item in enumerate(items) if not isinstance(item, (str, bytes, os.PathLike))
+    }
+    arrays = {row: array for row, array in converted.items() if array is not None and array.dtype.kind in "buif"}
     pictures = ArrayPictures(list(arrays.values()))
     as_pictures = {row: _Picture(pictures, position) for position, row in enumerate(arrays)}
     return [as_pictures.get(row, item) for row, item in enumerate(items)]

@@ -60,8 +60,8 @@ def from_python(data: Any, *, columns: ColumnNames | None = None) -> Dataset:
         groups = None if part.groups is None else [class_name_of(cell) for cell in part.groups]
         return from_items(part.items, part.labels, kind=part.kind, splits=splits, groups=groups)
     joined, kinds = _Parts(), set()
-    for name, one in parts:
-        part = _part(one, columns)
+    for name, content in parts:
+        part = _part(content, columns)
         joined.items += list(part.items)
         joined.labels += list(part.labels)
         joined.splits += [name] * (len(joined.items) - len(joined.splits))
@@ -240,14 +240,14 @@ def _columns_of(data: Any) -> dict[str, Any]:
     for name, feature in data.features.items():
         if library is not None and type(feature).__name__ in ("Image", "Audio"):
             data = data.cast_column(name, type(feature)(decode=False))
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for name in data.column_names:
         classes = getattr(data.features[name], "names", None)
         values = list(data[name])
-        found[name] = (
+        columns[name] = (
             [classes[value] if value is not None and value >= 0 else None for value in values] if classes else values
         )
-    return found
+    return columns
 
 
 def _samples(item: Any) -> Any:

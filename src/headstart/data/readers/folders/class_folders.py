@@ -54,7 +54,7 @@ def visible(files: Sequence[File]) -> Sequence[File]:
 @dataclass
 class _FolderListing:
     kinds: FileKinds
-    wanted: list[str]  # the paths of the files of the kind that prevails, in order
+    chosen: list[str]  # the paths of the files of the kind that prevails, in order
     litter: list[str]
     examples: list[Example] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -88,11 +88,11 @@ def from_folders(tree: Tree, shown: Sequence[File], *, name: str, label_from: st
     litter = [] if len(shown) == len(tree.files) else [file.path for file in tree.files if is_litter(file.path)]
     listing = _FolderListing(kinds, kinds.wanted(shown), litter)
     folders = {file.path.rpartition("/")[0] for file in shown}
-    layout = layout_of(tops, listing.wanted, other=folders) if label_from is None else parts_of(tops)
+    layout = layout_of(tops, listing.chosen, with_files=folders) if label_from is None else parts_of(tops)
     _place_all(shown, layout, listing, label_from)
     _set_aside(listing)
     _check_links(tree, shown, layout, listing)
-    lists = Lists() if listing.kind == "text" or layout.parts else lists_of(tree, shown, listing.wanted)
+    lists = Lists() if listing.kind == "text" or layout.parts else lists_of(tree, shown, listing.chosen)
     if lists.files:
         _apply(lists, listing)
     if label_from is None and not listing.by_lists:
@@ -100,7 +100,7 @@ def from_folders(tree: Tree, shown: Sequence[File], *, name: str, label_from: st
     else:
         classes = tuple(sorted({example.label for example in listing.examples}))
     if label_from is not None:
-        check_labels(classes, label_from, tree.where, listing.wanted)
+        check_labels(classes, label_from, tree.where, listing.chosen)
     return Dataset(
         name=name,
         kind=listing.kind,
@@ -111,7 +111,7 @@ def from_folders(tree: Tree, shown: Sequence[File], *, name: str, label_from: st
         ignored=listing.unlabelled
         + listing.unlisted
         + sum(map(len, (listing.litter, listing.stray, listing.unused, lists.files))),
-        found=len(tree.files),
+        entries=len(tree.files),
         notes=_notes(tree, layout, listing, classes),
         layout=lists.sentence(len(classes)) if lists.files else layout.sentence(len(classes)),
     )
@@ -161,7 +161,7 @@ def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
         read=file_reader(tree, tuple(usable), begin=kind == "sound"),
         skipped=tuple(Skipped(file.path, "", file.problem) for file in listed if file.problem),
         ignored=len(tree.files) - len(listed),
-        found=len(tree.files),
+        entries=len(tree.files),
     )
 
 
@@ -176,7 +176,7 @@ def _classes_of_folders(tree: Tree, shown: Sequence[File], layout: Layout, listi
     if len(names) > 1 and not are_numbered(names):
         _check_filled(tree, labels, listing)
         return tuple(names)
-    do = rule + suggestion(listing.wanted, tree.where)
+    do = rule + suggestion(listing.chosen, tree.where)
     if are_numbered(names):
         tables = [file.path for file in shown if suffix_of(file.path) in TABLES]
         beside = f", beside the table {tables[0]}: name that file if it lists the examples" if tables else ""
@@ -223,11 +223,11 @@ def _place_all(shown: Sequence[File], layout: Layout, listing: _FolderListing, l
     def place_of(folder: str) -> Place:
         return layout.place(folder.split("/") if folder else ())
 
-    wanted = chain(listing.wanted, ("",))  # in the order of the files
-    following = next(wanted)
+    paths = chain(listing.chosen, ("",))  # in the order of the files
+    following = next(paths)
     for file in shown:
         is_wanted = file.path == following
-        following = next(wanted) if is_wanted else following
+        following = next(paths) if is_wanted else following
         label, split, group, unlabelled = place_of(file.path.rpartition("/")[0])
         if by_name is not None:
             label = by_name(file.path)

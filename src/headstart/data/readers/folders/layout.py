@@ -68,12 +68,12 @@ class Layout:
 
     def class_folders(self, folders: Iterable[str]) -> list[str]:
         """Return those of `folders` that are classes, sorted."""
-        found = []
+        of_classes = []
         for folder in folders:
             names = folder.split("/")
             if len(names) - (names[0] in self.beside) == self.depth + 1 and self.place(names).label is not None:
-                found.append(folder)
-        return sorted(found)
+                of_classes.append(folder)
+        return sorted(of_classes)
 
     def sentence(self, classes: int) -> str:
         """Return what was read as what, as one sentence."""
@@ -88,18 +88,18 @@ class Layout:
         return ", ".join([f"{classes} classes", *clauses]) + "."
 
 
-def layout_of(tops: Sequence[str], files: Iterable[str], *, other: Iterable[str] = ()) -> Layout:
+def layout_of(tops: Sequence[str], files: Iterable[str], *, with_files: Iterable[str] = ()) -> Layout:
     """Return what the folders are.
 
     Args:
         tops: the names of the first level.
         files: the paths of all files of the kind that is wanted.
-        other: the folders that hold any file.
+        with_files: the folders that hold any file.
     """
     folders = {path.rpartition("/")[0] for path in files}
     split = sorted(tuple(folder.split("/")) for folder in folders if folder)
     filled = {names[0] for names in split}
-    without = {folder.partition("/")[0] for folder in other if folder} - filled
+    without = {folder.partition("/")[0] for folder in with_files if folder} - filled
     if len(filled) == 1 and filled | without >= set(tops) and not _called_parts(tops):
         (top,) = filled
         inner = [names[1:] for names in split if len(names) > 1]

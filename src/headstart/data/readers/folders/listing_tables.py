@@ -63,7 +63,7 @@ def _listings(tree: Tree, shown: Sequence[File], opener: TableOpener) -> tuple[l
     names = [file.path for file in shown if is_table(file.path) and not file.problem]
     if not names or len(names) > MOST_TABLES:
         return [], None
-    every, found, refused = NamedFiles(tree, opener.root), [], None
+    every, listings, refused = NamedFiles(tree, opener.root), [], None
     for name in names:
         base, _, _ = name.rpartition("/")
         files = every.below(base)
@@ -77,8 +77,8 @@ def _listings(tree: Tree, shown: Sequence[File], opener: TableOpener) -> tuple[l
             continue
         share, _ = files.fit(table.sample(roles.columns[0]))
         if share * len(table) >= MOSTLY * files.count:
-            found.append(_Listing(name, table, roles, SPLITS.get(base.partition("/")[0].lower()), files))
-    return found, refused
+            listings.append(_Listing(name, table, roles, SPLITS.get(base.partition("/")[0].lower()), files))
+    return listings, refused
 
 
 def _one_each(listings: Sequence[_Listing], tree: Tree, opener: TableOpener) -> list[_Listing]:
@@ -125,9 +125,9 @@ def _check_agrees(listing: _Listing, folders: Dataset, tree: Tree) -> None:
             rows.append((row, label))
     if len(rows) * 2 < len(range(0, len(table), max(1, len(table) // 500))):
         return
-    for at in range(len(table.names)):
-        if at not in table.embedded:
-            cells = table.cells(at)
+    for column in range(len(table.names)):
+        if column not in table.embedded:
+            cells = table.cells(column)
             if sum(class_name_of(cells[row]) == label for row, label in rows) >= _AGREE * len(rows):
                 return
     raise DataError(

@@ -62,29 +62,29 @@ def lists_of(tree: Tree, files: Sequence[File], paths: Sequence[str]) -> Lists:
     if not candidates:
         return Lists()
     keys = _keys(paths)
-    found: dict[str, tuple[Split, dict[str, str], int]] = {}
+    lists: dict[str, tuple[Split, dict[str, str], int]] = {}
     for path, part in candidates:
         named, missing = _named(tree, path, keys)
         if named and len(named) >= _NAMING * (len(named) + missing):
-            found[path] = (part, named, missing)
-    chosen = _first_alternative(found)
+            lists[path] = (part, named, missing)
+    chosen = _first_alternative(lists)
     splits: dict[str, Split] = {}
     for path in chosen:
-        part, named, _ = found[path]
+        part, named, _ = lists[path]
         for example in named:
             if splits.setdefault(example, part) != part:
                 received = f"{example} in {path} and in that of {splits[example]}"
                 raise DataError(
                     f"the lists in {tree.where} must name each file once", received, "take it out of one of the two"
                 )
-    labels = {example: label for path in chosen for example, label in found[path][1].items() if label}
+    labels = {example: label for path in chosen for example, label in lists[path][1].items() if label}
     if labels and all(" " in label and number_of(label.replace(" ", "")) is not None for label in labels.values()):
         raise _no_labels(tree, chosen[0], next(iter(labels.items())))
     return Lists(
         splits,
         labels,
-        {path: found[path][0] for path in chosen},
-        _notes(found, chosen),
+        {path: lists[path][0] for path in chosen},
+        _notes(lists, chosen),
     )
 
 
@@ -104,27 +104,27 @@ def _no_labels(tree: Tree, path: str, line: tuple[str, str]) -> DataError:
     return DataError(must, f"{line[1][:60]!r} behind {line[0]}", do)
 
 
-def _first_alternative(found: Mapping[str, tuple[Split, dict[str, str], int]]) -> list[str]:
+def _first_alternative(lists: Mapping[str, tuple[Split, dict[str, str], int]]) -> list[str]:
     """Return the lists that count: of numbered ones, those of the lowest number."""
-    numbers = {path: re.findall(r"\d+", path.rpartition("/")[2]) for path in found}
+    numbers = {path: re.findall(r"\d+", path.rpartition("/")[2]) for path in lists}
     by_part = defaultdict(list)
-    for path, (part, _, _) in found.items():
+    for path, (part, _, _) in lists.items():
         by_part[part].append(path)
-    named = {part: sum(len(found[path][1]) for path in paths) for part, paths in by_part.items()}
-    alone = {part: len({one for path in paths for one in found[path][1]}) for part, paths in by_part.items()}
+    named = {part: sum(len(lists[path][1]) for path in paths) for part, paths in by_part.items()}
+    alone = {part: len({one for path in paths for one in lists[path][1]}) for part, paths in by_part.items()}
     if named == alone:  # lists of one part that share nothing are pieces of it
-        return sorted(found)
+        return sorted(lists)
     lowest = min((number[-1] for number in numbers.values() if number), default=None, key=int)
     return sorted(path for path, number in numbers.items() if not number or number[-1] == lowest)
 
 
-def _notes(found: Mapping[str, tuple[Split, dict[str, str], int]], chosen: Sequence[str]) -> tuple[str, ...]:
+def _notes(lists: Mapping[str, tuple[Split, dict[str, str], int]], chosen: Sequence[str]) -> tuple[str, ...]:
     notes = [
         f"{missing} lines of {path} name no file that is there."
-        for path, (_, _, missing) in found.items()
+        for path, (_, _, missing) in lists.items()
         if missing and path in chosen
     ]
-    if others := sorted(set(found) - set(chosen)):
+    if others := sorted(set(lists) - set(chosen)):
         notes.append(f"{list_some(others, 5)} are other splits of the same files and are not used.")
     return tuple(notes)
 

@@ -65,8 +65,8 @@ def from_sidecars(
     dataset = listing.dataset(read, name=name, kind=kind, where=tree.where, do="give two classes", notes=(note,))
     used = {*beside, *beside.values()}
     unused = [file for file in files if file.path not in used]
-    ignored, found = len(tree.files) - len(used), len(tree.files) - len(set(beside.values()))
-    return _with(replace(dataset, ignored=ignored, found=found), unused=unused, parts=parts)
+    ignored, entries = len(tree.files) - len(used), len(tree.files) - len(set(beside.values()))
+    return _with(replace(dataset, ignored=ignored, entries=entries), unused=unused, parts=parts)
 
 
 def _with(dataset: Dataset, *, unused: Sequence[File], parts: dict[str, Split]) -> Dataset:

@@ -164,9 +164,9 @@ def _swallows(rows: Rows, plain: Rows) -> bool:
     """Return whether cells of several lines hold rows: lines whose cells are like those of the other rows."""
     starts = set(rows[1])
     inner = [row for row, line in zip(*plain, strict=True) if line not in starts]
-    for at in range(len(plain[0][0])):
-        column, cells = [row[at] for row in plain[0][1:]], [row[at] for row in inner]
-        known = {row[at] for row in rows[0][1:]}
+    for place in range(len(plain[0][0])):
+        column, cells = [row[place] for row in plain[0][1:]], [row[place] for row in inner]
+        known = {row[place] for row in rows[0][1:]}
         numbers = sum(number_of(cell) is not None for cell in known) * 2 > len(known)
         alike = (number_of(cell) is not None if numbers else cell in known for cell in cells)
         if (numbers or len(set(column)) * 2 <= len(column)) and sum(alike) * 2 > len(cells):
@@ -212,8 +212,8 @@ def _is_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     if not body or any(cell.casefold() in ROLES for cell in first):
         return True
     signs: Counter[bool] = Counter()
-    for at, cell in enumerate(first):
-        below = [row[at] for row in body if not is_empty(row[at])]
+    for place, cell in enumerate(first):
+        below = [row[place] for row in body if not is_empty(row[place])]
         if not below:
             continue
         numbers = sum(number_of(value) is not None for value in below) * 2 > len(below)

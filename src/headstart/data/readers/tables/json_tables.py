@@ -34,19 +34,19 @@ def read_json(
         DataError: it is no JSON, or no objects.
     """
     whole, lines = _whole(text), None
-    found = whole if whole is None or isinstance(whole, list) else _rows_in(whole)
-    if found is None:
-        found, lines = _lines(text, where)
-    if found and all(isinstance(row, list) for row in found):
-        return _of_cells(found, where, names, known, notes)
-    unit, lines = ("row", range(len(found))) if lines is None else ("line", lines)
-    rows = found
-    for position, at in enumerate(lines):
-        rows[position] = _flat(_object(rows[position], f"{where}, {unit} {at}"))
+    records = whole if whole is None or isinstance(whole, list) else _rows_in(whole)
+    if records is None:
+        records, lines = _lines(text, where)
+    if records and all(isinstance(row, list) for row in records):
+        return _of_cells(records, where, names, known, notes)
+    unit, lines = ("row", range(len(records))) if lines is None else ("line", lines)
+    rows = records
+    for position, number in enumerate(lines):
+        rows[position] = _flat(_object(rows[position], f"{where}, {unit} {number}"))
     if not rows:
         raise DataError(f"{where} must hold rows", "none", _WRITE_AS)
     keys = tuple(dict.fromkeys(key for row in rows for key in row))
-    return Table(where, keys, lambda at: [row.get(keys[at]) for row in rows], lines, unit=unit, notes=notes)
+    return Table(where, keys, lambda place: [row.get(keys[place]) for row in rows], lines, unit=unit, notes=notes)
 
 
 def _of_cells(
@@ -130,8 +130,8 @@ def _one_list(value: dict[str, Any]) -> list[Any] | None:
 
 def _inside(value: dict[str, Any]) -> list[Any] | None:
     """Return the rows in the one object inside that holds some."""
-    found = [rows for part in value.values() if isinstance(part, dict) and (rows := _rows_in(part)) is not None]
-    return found[0] if len(found) == 1 else None
+    lists = [rows for part in value.values() if isinstance(part, dict) and (rows := _rows_in(part)) is not None]
+    return lists[0] if len(lists) == 1 else None
 
 
 def _pairs(value: dict[str, Any]) -> list[Any] | None:
@@ -163,11 +163,11 @@ def _annotated(value: dict[str, Any]) -> list[Any] | None:
     if not {"images", "annotations", "categories"} <= lists.keys():
         return None
     try:
-        names = {one["id"]: one["name"] for one in lists["categories"]}
-        labels: dict[Any, dict[Any, None]] = {one["id"]: {} for one in lists["images"]}
-        for one in lists["annotations"]:
-            labels[one["image_id"]][names[one["category_id"]]] = None
-        return [{"path": one["file_name"], "label": list(labels[one["id"]]) or None} for one in lists["images"]]
+        names = {entry["id"]: entry["name"] for entry in lists["categories"]}
+        labels: dict[Any, dict[Any, None]] = {entry["id"]: {} for entry in lists["images"]}
+        for entry in lists["annotations"]:
+            labels[entry["image_id"]][names[entry["category_id"]]] = None
+        return [{"path": entry["file_name"], "label": list(labels[entry["id"]]) or None} for entry in lists["images"]]
     except (KeyError, TypeError) as error:
         must = "annotations as COCO has them must name images and categories by ids that are there"
         do = "write a table instead, with path and label"

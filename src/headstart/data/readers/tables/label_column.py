@@ -124,13 +124,15 @@ def _flag(cell: Any) -> int | None:
 def _distinct_ones(places: Sequence[int], values: dict[int, list[str | None]]) -> list[int]:
     """Return columns without those that tell the same classes by other names: names stay, and their numbers go."""
     kept: list[int] = []
-    for at in sorted(places, key=lambda at: (all(number_of(value) is not None for value in set(values[at])), at)):
-        mine = set(values[at])
+    for place in sorted(
+        places, key=lambda place: (all(number_of(value) is not None for value in set(values[place])), place)
+    ):
+        mine = set(values[place])
         if not any(
-            len(set(values[other])) == len(mine) == len(set(zip(values[at], values[other], strict=True)))
+            len(set(values[other])) == len(mine) == len(set(zip(values[place], values[other], strict=True)))
             for other in kept
         ):
-            kept.append(at)
+            kept.append(place)
     return sorted(kept)
 
 

@@ -112,14 +112,14 @@ class _TableListing(Listing):
         except DataError as error:
             refused = error
         try:
-            found = path if find is None else find(path)
+            match = path if find is None else find(path)
         except BadExample as error:
             return path, path, error.reason
         if refused is not None:
-            if _leads_out(posixpath.normpath(found)) or URL.match(found):
+            if _leads_out(posixpath.normpath(match)) or URL.match(match):
                 raise refused
             self.elsewhere += 1
-        return (path if found.startswith("/") else found), found, ""
+        return (path if match.startswith("/") else match), match, ""
 
 
 def _are_paths(table: Table, roles: Roles, files: NamedFiles) -> bool:
@@ -152,14 +152,14 @@ def from_tables(
     tree = tables[0].files.tree
     reach = None if root is None else (os.path.abspath(tree.where), os.path.abspath(root))  # noqa: PTH100
     listing = _TableListing(labelled, label_of=None if label_from is None else labels_by(label_from), reach=reach)
-    for one in tables:
-        listing.take(one)
+    for listed in tables:
+        listing.take(listed)
     kind = _kind(tables, listing.contents, where)
     if label_from is not None:
         ids = [example.id for example in listing.examples] + [skipped.id for skipped in listing.skipped]
         check_labels([example.label for example in listing.examples], label_from, where, ids)
-    notes = [note for one in tables for note in one.table.notes]
-    notes += [note for one in tables if labelled for note in unused_note(one.table, one.roles)]
+    notes = [note for listed in tables for note in listed.table.notes]
+    notes += [note for listed in tables if labelled for note in unused_note(listed.table, listed.roles)]
     if listing.backslashes:
         notes.append(f"{listing.backslashes} paths are written with backslashes, read as slashes.")
     if listing.elsewhere:
@@ -182,7 +182,7 @@ def from_tables(
         where=where,
         do="give rows of at least two labels",
         notes=list(dict.fromkeys(notes)),
-        found=sum(len(one.table) for one in tables),
+        entries=sum(len(listed.table) for listed in tables),
     )
     return _with_table(dataset, tables, listing.ids)
 
@@ -233,15 +233,15 @@ def _kind(tables: Sequence[ListedTable], paths: Sequence[Any], where: str) -> Ki
     return kinds.pop()
 
 
-def _parts(table: Table, at: int, split: Split | None) -> list[Split]:
+def _parts(table: Table, place: int, split: Split | None) -> list[Split]:
     """Return the part of each row, which is that of its file, `split`; raises DataError where a cell names none."""
-    cells = table.cells(at)
-    part_of = parts_of(cells, table.names[at])
+    cells = table.cells(place)
+    part_of = parts_of(cells, table.names[place])
     parts = [part_of[str(cell)] for cell in cells]
     if None in parts:
         row = parts.index(None)
         numbers = all(number_of(cell) is not None for cell in part_of)
-        column = shlex.quote(table.names[at])
+        column = shlex.quote(table.names[place])
         do = f"keep each of these together instead: --group-column {column}" if numbers else "write one of them there"
         must = f"{table.place(row)} must be one of {', '.join(SPLITS)} in its split column"
         raise DataError(must, repr(cells[row]), do)

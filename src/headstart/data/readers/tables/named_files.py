@@ -79,12 +79,12 @@ class NamedFiles:
             BadExample: it names several.
         """
         text = _tidy(cell)
-        found = self._candidates(text, skip)
+        candidates = self._candidates(text, skip)
         if "://" in text:  # a URL names no file, whatever it ends in
             return text
-        if len(found) > 1:
-            raise BadExample(f"names {len(found)} files: {list_some(found, 2)}")
-        return found[0] if found else text
+        if len(candidates) > 1:
+            raise BadExample(f"names {len(candidates)} files: {list_some(candidates, 2)}")
+        return candidates[0] if candidates else text
 
     def _candidates(self, text: str, skip: int) -> list[str]:
         self._listed = bool(self._paths) or self._listed
@@ -94,13 +94,13 @@ class NamedFiles:
             return [text]
         text = text.split("/", min(skip, text.count("/")))[-1]
         name = text.rpartition("/")[2]
-        found = self._by_name.get(name) if name else ()
-        stems = found is None
-        if found is None:
-            found = self._by_stem.get(name, ())
+        paths = self._by_name.get(name) if name else ()
+        stems = paths is None
+        if paths is None:
+            paths = self._by_stem.get(name, ())
         if "/" in text:
-            found = [path for path in found if f"/{_stem(path) if stems else path}".endswith(f"/{text}")]
-        return [path for path in found if path.startswith(self._base)] or list(found)
+            paths = [path for path in paths if f"/{_stem(path) if stems else path}".endswith(f"/{text}")]
+        return [path for path in paths if path.startswith(self._base)] or list(paths)
 
     @cached_property
     def _paths(self) -> dict[str, None]:
@@ -116,22 +116,22 @@ class NamedFiles:
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
-        found = defaultdict(list)
+        paths = defaultdict(list)
         for path in self._paths:
-            found[path.rpartition("/")[2]].append(path)
-        return dict(found)
+            paths[path.rpartition("/")[2]].append(path)
+        return dict(paths)
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
         """The paths by their names without a suffix; files that are no examples count where there is no other."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for wanted in (True, False):
-            known = set(found)
+        paths: dict[str, list[str]] = defaultdict(list)
+        for usual in (True, False):
+            known = set(paths)
             for path in self._paths:
                 stem = _stem(path).rpartition("/")[2]
-                if (suffix_of(path) in EXAMPLES) is wanted and stem not in known:
-                    found[stem].append(path)
-        return dict(found)
+                if (suffix_of(path) in EXAMPLES) is usual and stem not in known:
+                    paths[stem].append(path)
+        return dict(paths)
 
 
 def _tidy(cell: object) -> str:

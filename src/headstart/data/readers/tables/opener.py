@@ -97,28 +97,30 @@ class TableOpener:
         """Return the texts of data sets that are loaded already; raises DataError where they hold none."""
         files = NamedFiles(Folder(Path()))
         listed, aside = self._with_roles([(table, split, files) for table, split in tables], paths=False)
-        for one in listed:
-            if one.roles.content != "text":
-                received = f"a column {one.table.names[one.roles.columns[0]]!r}"
+        for entry in listed:
+            if entry.roles.content != "text":
+                received = f"a column {entry.table.names[entry.roles.columns[0]]!r}"
                 do = "give a data set with a text and a label column, or write it to Parquet: data.to_parquet(path)"
-                raise DataError(f"{one.table.where} must hold texts", received, do)
+                raise DataError(f"{entry.table.where} must hold texts", received, do)
         return self._listed((listed, aside))
 
     def _with_roles(
         self, tables: Sequence[tuple[Table, Split | None, NamedFiles]], *, paths: bool = True
     ) -> tuple[list[ListedTable], list[Table]]:
         """Return the tables with what their columns are for, told by the train part first, and those without labels."""
-        found: dict[int, ListedTable] = {}
+        listed_by_position: dict[int, ListedTable] = {}
         aside: list[Table] = []
         known = self.remembered
-        for at, (table, split, files) in sorted(enumerate(tables), key=lambda one: one[1][1] not in ("train", None)):
-            roles = self._roles(table, files if paths else None, known, first=not found)
+        for position, (table, split, files) in sorted(
+            enumerate(tables), key=lambda one: one[1][1] not in ("train", None)
+        ):
+            roles = self._roles(table, files if paths else None, known, first=not listed_by_position)
             if self._has_labels and not roles.label:
                 aside.append(table)
                 continue
-            found[at] = ListedTable(table, roles, split, files)
+            listed_by_position[position] = ListedTable(table, roles, split, files)
             known = roles.names(table)
-        return [found[at] for at in sorted(found)], aside
+        return [listed_by_position[position] for position in sorted(listed_by_position)], aside
 
     def _listed(
         self,
@@ -145,8 +147,8 @@ class TableOpener:
             return dataset
         note = f"{list_some(table.where for table in aside)} has no labels, and is set aside for predict."
         rows = sum(map(len, aside))
-        found = None if dataset.found is None else dataset.found + rows
-        return replace(dataset, notes=(note, *dataset.notes), ignored=dataset.ignored + rows, found=found)
+        entries = None if dataset.entries is None else dataset.entries + rows
+        return replace(dataset, notes=(note, *dataset.notes), ignored=dataset.ignored + rows, entries=entries)
 
     def _roles(self, table: Table, files: NamedFiles | None, known: ColumnNames | None, *, first: bool) -> Roles:
         """Return what the columns of a table are for; not of labels where an earlier table has shown their column."""
@@ -181,9 +183,9 @@ def with_unused(dataset: Dataset, listed: Sequence[ListedTable], read: Sequence[
     """
     tree = listed[0].files.tree
     used = set(read)
-    for one in listed:
-        if one.roles.content != "text" and not one.roles.embedded(one.table):
-            used |= one.files.paths(one.table.cells(one.roles.columns[0]))
+    for entry in listed:
+        if entry.roles.content != "text" and not entry.roles.embedded(entry.table):
+            used |= entry.files.paths(entry.table.cells(entry.roles.columns[0]))
     others = [file.path for file in tree.files if file.path not in used]
     if not others:
         return dataset
@@ -195,9 +197,9 @@ def with_unused(dataset: Dataset, listed: Sequence[ListedTable], read: Sequence[
         notes.append(f"Files that no row names are left out: {len(examples):,} ({list_some(examples, 3)}).")
     if rest:
         notes.append(f"Other files in {tree.where} that are not used: {list_some(rest, 5)}.")
-    ignored, found = dataset.ignored + len(others), dataset.found
-    found = None if found is None else found + len(others)
-    return replace(dataset, ignored=ignored, found=found, notes=(*dataset.notes, *notes))
+    ignored, entries = dataset.ignored + len(others), dataset.entries
+    entries = None if entries is None else entries + len(others)
+    return replace(dataset, ignored=ignored, entries=entries, notes=(*dataset.notes, *notes))
 
 
 def _no_header(table: Table, roles: Roles | None) -> DataError:

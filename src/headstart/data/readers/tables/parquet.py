@@ -72,10 +72,10 @@ class ParquetTable:
         names = tuple(self.schema.names)
         columns: dict[int, list[Any]] = {}
 
-        def cells(at: int) -> list[Any]:
-            if at not in columns:
-                columns[at] = self._column(names[at])
-            return columns[at]
+        def cells(place: int) -> list[Any]:
+            if place not in columns:
+                columns[place] = self._column(names[place])
+            return columns[place]
 
         class_names = {at: ids for at, name in enumerate(names) if (ids := _class_names(self.schema, name))}
         embedded = frozenset(at for at, field in enumerate(self.schema) if _bytes_in(field.type) is not None)
@@ -112,11 +112,11 @@ class ParquetTable:
             raise _damaged(self.path, f"{sum(rows)} rows in its groups, {len(self)} in its header")
         return rows
 
-    def pictures(self, at: int, group: int) -> pa.Array:
+    def pictures(self, place: int, group: int) -> pa.Array:
         """Return the bytes of pictures in one row group of a column: a binary array; raises OSError or ValueError."""
         import pyarrow as pa
 
-        field = self.schema.field(at)
+        field = self.schema.field(place)
         inner = _bytes_in(field.type)
         column = f"{field.name}.{inner}" if inner else field.name
         chunks, size = [], 0
@@ -163,9 +163,9 @@ class _Pictures:
             if group in self._damaged:
                 raise BadExample("damaged in the table")
             if group not in self._cache:
-                table, at, within = self._groups[group]
+                table, place, within = self._groups[group]
                 try:
-                    self._cache[group] = table.pictures(at, within)
+                    self._cache[group] = table.pictures(place, within)
                 except (OSError, ValueError, NotImplementedError) as error:
                     self._damaged.add(group)
                     raise BadExample("damaged in the table") from error

@@ -82,22 +82,22 @@ def find_roles(
         received = f"the columns {table.names[0]}"
         do = "separate them, such as by tabs or commas, with a header line such as text,label"
         raise DataError(f"{table.where} must have columns for the examples and their labels", received, do)
-    at = _named(table, columns or {}, remembered or {}, labelled=labelled)
-    content = next((word for word in CONTENT if word in (columns or {}) and word in at), None) or next(
-        (word for word in CONTENT if word in at), None
+    named = _named(table, columns or {}, remembered or {}, labelled=labelled)
+    content = next((word for word in CONTENT if word in (columns or {}) and word in named), None) or next(
+        (word for word in CONTENT if word in named), None
     )
-    single = {word: at[word][0] for word in ("group", "split", "time", "id") if word in at}
-    used = {place for places in at.values() for place in places}
+    single = {word: named[word][0] for word in ("group", "split", "time", "id") if word in named}
+    used = {place for places in named.values() for place in places}
     if "split" not in single and "time" not in single:
-        found = _split_column(table, used)
-        single |= {} if found is None else {"split": found}
+        split = _split_column(table, used)
+        single |= {} if split is None else {"split": split}
         used |= set(single.values())
     if content is None:
         content, places = _content_column(table, used, files, kind)
-        at[content] = places
-    places = at[content]
+        named[content] = places
+    places = named[content]
     content = "image" if content == "path" and places[0] in table.embedded else content
-    label = at.get("label", ())
+    label = named.get("label", ())
     if not label and labelled:
         label = label_of(table, used.union(places))
     return Roles(content, places, label if labelled else (), **single)
@@ -148,18 +148,18 @@ def _several(names: str | Sequence[str]) -> list[str]:
 
 def _split_column(table: Table, used: set[int]) -> int | None:
     """Return the column whose every cell names a part, train among them, or tells by truth whether it is one."""
-    for at, name in enumerate(table.names):
-        if at in used or at in table.embedded:
+    for place, name in enumerate(table.names):
+        if place in used or place in table.embedded:
             continue
-        sample = table.sample(at)
+        sample = table.sample(place)
         if not sample or any(isinstance(cell, (list, dict)) for cell in sample):
             continue
         truths = all(str(cell).strip().lower() in TRUTHS for cell in sample)
         if len(set(sample)) > _PARTS or (truths and not name.lower().startswith("is")):
             continue
-        parts = _parts(table.cells(at), name)
+        parts = _parts(table.cells(place), name)
         if {"train"} < parts and None not in parts:
-            return at
+            return place
     return None
 
 
@@ -176,13 +176,13 @@ def _content_column(
     if len(bytes_of) == 1:
         return "image", (bytes_of[0],)
     free = [at for at in free if at not in table.embedded]
-    if files is not None and (found := _path_column(table, free, files)) is not None:
-        return "path", (found,)
+    if files is not None and (column := _path_column(table, free, files)) is not None:
+        return "path", (column,)
     named = [at for at in free if _look_like_files(table, at)]
-    if kind in (None, "text") and (found := _text_column(table, free)) is not None:
-        spaced = sum(len(str(cell).split()) > 1 for cell in table.sample(found))
-        if not named or spaced >= MOSTLY * len(table.sample(found)):
-            return "text", (found,)
+    if kind in (None, "text") and (column := _text_column(table, free)) is not None:
+        spaced = sum(len(str(cell).split()) > 1 for cell in table.sample(column))
+        if not named or spaced >= MOSTLY * len(table.sample(column)):
+            return "text", (column,)
     what = {"text": "the texts", None: "the examples, such as their paths or texts"}.get(kind, "paths of files")
     if named:
         received = f"{table.names[named[0]]!r} with {str(table.sample(named[0])[0])!r}, and no such file"
@@ -200,19 +200,19 @@ def _content_column(
 
 def _path_column(table: Table, free: Sequence[int], files: NamedFiles) -> int | None:
     """Return the column whose cells name files that exist, each row another one."""
-    found: dict[int, set[str]] = {}
-    for at in free:
-        sample = table.sample(at)
+    matches: dict[int, set[str]] = {}
+    for place in free:
+        sample = table.sample(place)
         if not sample or not all(_could_be_path(cell) for cell in sample):
             continue
         distinct = {str(cell).strip() for cell in sample}
         if len(distinct) >= MOSTLY * len(sample) and files.fit(sample)[0] >= MOSTLY:
-            found[at] = distinct
-    if len(found) < 2:
-        return next(iter(found), None)
-    most = max(files.fit(table.sample(at))[0] for at in found)
-    best = [at for at in found if files.fit(table.sample(at))[0] == most]
-    targets = {at: tuple(sorted(files.paths(table.sample(at)))) for at in best}
+            matches[place] = distinct
+    if len(matches) < 2:
+        return next(iter(matches), None)
+    most = max(files.fit(table.sample(place))[0] for place in matches)
+    best = [place for place in matches if files.fit(table.sample(place))[0] == most]
+    targets = {place: tuple(sorted(files.paths(table.sample(place)))) for place in best}
     if len(set(targets.values())) == 1:
         return best[0]
     raise ambiguous(table, best, "the path of each example", lambda name: f"--path-column {name}")
@@ -222,8 +222,8 @@ def _could_be_path(cell: object) -> bool:
     return isinstance(cell, (str, int)) and not isinstance(cell, bool) and len(str(cell)) < 256
 
 
-def _look_like_files(table: Table, at: int) -> bool:
-    sample = table.sample(at)
+def _look_like_files(table: Table, place: int) -> bool:
+    sample = table.sample(place)
     names = [cell for cell in sample if isinstance(cell, str) and suffix_of(cell.strip()) in EXAMPLES]
     return bool(sample) and len(names) >= MOSTLY * len(sample)
 
@@ -231,15 +231,15 @@ def _look_like_files(table: Table, at: int) -> bool:
 def _text_column(table: Table, free: Sequence[int]) -> int | None:
     """Return the column of words that differ from row to row: the one whose texts are far longer than all others."""
     lengths: dict[int, float] = {}
-    for at in free:
-        sample = table.sample(at)
+    for place in free:
+        sample = table.sample(place)
         wordy = sum(_is_wordy(cell) for cell in sample)
         varied = len({str(cell) for cell in sample}) >= MOSTLY * len(sample)
-        if sample and varied and wordy >= MOSTLY * len(sample) and not _look_like_files(table, at):
-            lengths[at] = sum(len(str(cell)) for cell in sample) / len(sample)
-    ranked = sorted(lengths, key=lambda at: -lengths[at])
+        if sample and varied and wordy >= MOSTLY * len(sample) and not _look_like_files(table, place):
+            lengths[place] = sum(len(str(cell)) for cell in sample) / len(sample)
+    ranked = sorted(lengths, key=lambda place: -lengths[place])
     if len(ranked) > 1 and lengths[ranked[0]] < _MARKED * lengths[ranked[1]]:
-        alike = [at for at in ranked if lengths[ranked[0]] < _MARKED * lengths[at]]
+        alike = [place for place in ranked if lengths[ranked[0]] < _MARKED * lengths[place]]
         raise ambiguous(
             table, alike, "the texts", lambda name: f"--text-column {name}, which may be given again to join several"
         )

@@ -29,8 +29,8 @@ def split_by_time(examples: Sequence[Example], times: Sequence[float], where: st
     borders = {time: at for time, at in borders.items() if ordered[at - 1] < time}
     if not borders:
         raise DataError(f"times of {where} must differ", f"one in all {len(times):,} rows", "leave out --time-column")
-    wanted = len(times) * (1 - TEST_SHARE)
-    border = min(borders, key=lambda time: abs(borders[time] - wanted))
+    enough = len(times) * (1 - TEST_SHARE)
+    border = min(borders, key=lambda time: abs(borders[time] - enough))
     split = [
         replace(example, split="test" if time >= border else "train")
         for example, time in zip(examples, times, strict=True)

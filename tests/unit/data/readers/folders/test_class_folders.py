@@ -334,7 +334,7 @@ def test_no_path_is_not_the_working_folder() -> None:
 def test_folders_called_unlabelled_are_set_aside(tmp_path, fill):
     fill(tmp_path, {"train/pos": 3, "train/neg": 3, "train/unsup": 4, "test/pos": 2, "test/neg": 2})
     data = open_dataset(tmp_path)
-    assert (data.classes, len(data), data.ignored, data.found) == (("neg", "pos"), 10, 4, 14)
+    assert (data.classes, len(data), data.ignored, data.entries) == (("neg", "pos"), 10, 4, 14)
     assert "4 photos in folders called unsup are set aside." in data.notes
 
 

@@ -100,6 +100,8 @@ def test_every_level_has_its_role(files: str, places: list[str] | str) -> None:
 
 
 def test_a_folder_beside_others_of_no_photos_is_stepped_into() -> None:
-    layout = layout_of(["images", "labels"], ["images/train/a/1.jpg", "images/test/b/2.jpg"], other={"labels/train"})
+    layout = layout_of(
+        ["images", "labels"], ["images/train/a/1.jpg", "images/test/b/2.jpg"], with_files={"labels/train"}
+    )
     assert layout.place(["images", "train", "a"]) == ("a", "train", None, False)
     assert layout_of(["a", "b"], ["a/x/1.jpg", "a/y/2.jpg"]).levels == ("class",), "b is an empty class"

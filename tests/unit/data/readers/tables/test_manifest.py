@@ -41,7 +41,7 @@ def test_texts_are_read_by_row_and_the_empty_are_lost(tmp_path: Path) -> None:
     assert [(one.id, one.label) for one in data.examples] == [("t.csv#2", "p"), ("t.csv#5", "n")]
     assert [data.read(at) for at in range(2)] == [b"good", b"bad"]
     assert [(one.id, one.reason) for one in data.skipped] == [("t.csv#3", "empty"), ("t.csv#4", "empty")]
-    assert (data.kind, data.classes, data.found) == ("text", ("n", "p"), 4)
+    assert (data.kind, data.classes, data.entries) == ("text", ("n", "p"), 4)
     assert data.layout == "text from text, label from label."
 
 

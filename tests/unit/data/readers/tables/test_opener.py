@@ -41,7 +41,7 @@ def test_tables_whose_names_differ_in_the_part_are_parts(tmp_path: Path, names: 
     for data in (tmp_path / "set", packed(tmp_path / "set")):
         found = open_dataset(data)
         assert Counter(example.split for example in found.examples) == {"train": 12, "test": 12}
-        assert (found.ignored, found.found) == (1, 25)
+        assert (found.ignored, found.entries) == (1, 25)
         assert any("not used: train_notes.csv" in note for note in found.notes)
 
 
@@ -81,7 +81,7 @@ def test_files_that_no_row_names_are_counted_and_named(tmp_path: Path, fill) -> 
     write(tmp_path / "train.csv", "id,breed\n" + "".join(f"train/{at}.jpg,{'xy'[at % 2]}\n" for at in range(8)))
     write(tmp_path / "sample_submission.csv", "id,x\n0,1\n")
     found = open_dataset(tmp_path)
-    assert (len(found), found.ignored, found.found) == (8, 5, 13)
+    assert (len(found), found.ignored, found.entries) == (8, 5, 13)
     assert any("no row names are left out: 4 (test/0.jpg" in note for note in found.notes)
     assert any("not used: sample_submission.csv" in note for note in found.notes)
 
