@@ -106,6 +106,10 @@ class CtrlC:
     def __init__(self) -> None:
         self.came, self.reported = threading.Event(), threading.Event()
 
+    def has_come(self) -> bool:
+        """Return whether it came, once the thread that watches has had time to see it."""
+        return self.came.wait(0.05)
+
 
 @contextmanager
 def ending_within(seconds: float) -> Iterator[CtrlC]:
@@ -157,10 +161,10 @@ def main() -> None:
         except (Interrupted, KeyboardInterrupt) as error:
             _end_interrupted(ctrl_c, str(error) or kept(error))
         except Exception as error:
-            if not ctrl_c.came.is_set():
+            if not ctrl_c.has_come():
                 raise
             _end_interrupted(ctrl_c, kept(error))  # a library made another error of it, as an import does
-        if code and ctrl_c.came.is_set():
+        if code and ctrl_c.has_come():
             _end_interrupted(ctrl_c, kept())
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows is the end of the process alone
