@@ -223,6 +223,9 @@ MORE = {
     "hf:tiny/beit",
     "hf:tiny/timm",
     "hf:tiny/dinov2_with_registers",
+    "hf:tiny/clip",
+    "hf:tiny/convnext",
+    "torchvision:alexnet",
 }
 """Rows that are left to `-m slow`: others of their providers and of their kind run each time."""
 

@@ -181,6 +181,7 @@ def test_broken_recordings_are_skipped_by_fit_and_predict__AUD_05_AUD_09(
     assert len(said.ids) == 1 and said.skipped[0].reason.startswith("truncated")
 
 
+@pytest.mark.slow
 def test_the_last_stage_learns_on_recordings(developed: Path, data: Path) -> None:
     settings: dict[str, Any] = {"tune": "last:1", "epochs": 2, "batch_size": 8, "augment": "strong"}
     model = fit(data, source=f"file:{developed}", engine="torch", **settings, labels_per_class=24)
@@ -251,6 +252,7 @@ def test_windows_are_asked_only_of_sources_that_have_them(developed: Path, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_bundle_of_the_time_before_whole_recordings_opens_as_it_was(
     developed: Path, tmp_path: Path, data: Path
 ) -> None:

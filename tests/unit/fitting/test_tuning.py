@@ -172,6 +172,7 @@ def test_a_tuned_bundle_without_its_weights_is_refused(tmp_path: Path) -> None:
         hs.load(tmp_path / "bundle")
 
 
+@pytest.mark.slow
 def test_what_is_not_kept_is_said_and_shown(photos: Path, tmp_path: Path) -> None:
     settings = {**QUICK, "learning_rate": 1e-9}
     model = hs.fit(photos, tune="last:1", **settings, out=tmp_path / "out", **SOURCE)

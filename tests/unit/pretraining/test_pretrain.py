@@ -154,6 +154,7 @@ class Counting:
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_it_ends_in_the_same_weights(tmp_path: Path) -> None:
     data, whole = digits(), tmp_path / "whole"
     run_pretrain(data, LENET.changed(out=whole), Progress()).write(whole)

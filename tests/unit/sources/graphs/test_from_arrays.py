@@ -105,8 +105,8 @@ def test_pictures_are_normalised_by_channel_and_their_channels_put_first() -> No
     [
         ("packaged:efficientnet-lite0", "auto", 64),
         ("packaged:efficientnet-lite0", "flatten", 4),
-        ("packaged:efficientnet-lite1", "stage0.max+stage3.avg", 4),
-        ("packaged:efficientnet-lite2", "auto", 4),
+        pytest.param("packaged:efficientnet-lite1", "stage0.max+stage3.avg", 4, marks=pytest.mark.slow),
+        pytest.param("packaged:efficientnet-lite2", "auto", 4, marks=pytest.mark.slow),
     ],
 )
 def test_an_efficientnet_lite_agrees_with_torch(uri: str, layer: str, count: int) -> None:
@@ -118,6 +118,7 @@ def test_an_efficientnet_lite_agrees_with_torch(uri: str, layer: str, count: int
     assert parity(x, TorchEngine(network.module(), batch=4).run(pictures), network.blocks).worst >= LEAST
 
 
+@pytest.mark.slow
 def test_tuned_networks_agree_with_torch() -> None:
     rng, images, texts = np.random.default_rng(0), open_source("packaged:efficientnet-lite0"), open_source(MINILM)
     norm, counter = "blocks.5.1.bn2.running_var", "blocks.5.1.bn2.num_batches_tracked"

@@ -58,6 +58,7 @@ def test_padding_is_tensorflow_s(side: int, kernel: int, stride: int) -> None:
     torch.testing.assert_close(ours(values), theirs(values))
 
 
+@pytest.mark.slow
 def test_the_default_source_loads_without_timm_and_torchvision() -> None:
     code = (
         "import headstart, sys; headstart.open_source('packaged:efficientnet-lite0').module();"

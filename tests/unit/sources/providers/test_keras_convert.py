@@ -45,6 +45,7 @@ def folder(made: tuple[Path, SourceInfo], tmp_path: Path) -> Path:
     return shutil.copytree(made[0], tmp_path / "mobilenet")
 
 
+@pytest.mark.slow
 def test_a_folder_gives_the_same_features_and_classes_without_the_cache_of_keras(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
