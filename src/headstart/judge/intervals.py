@@ -98,8 +98,10 @@ def resample_counts(
     """
     if (places := places_of(clusters)) is not None:
         _, firsts = np.unique(places, return_index=True)
+        some = max(1, MAX_RANDOM_NUMBERS // len(places))  # clusters may be few, their members many
         for counts in resample_counts(strata[firsts], seed=seed, resamples=resamples):
-            yield counts[:, places]
+            for low in range(0, len(counts), some):
+                yield counts[low : low + some, places]
         return
     rng = np.random.default_rng(seed)
     n = len(strata)

@@ -3,6 +3,7 @@ import pytest
 
 from headstart.judge.crossed import difference
 from headstart.judge.intervals import (
+    MAX_RANDOM_NUMBERS,
     bias_corrected,
     bootstrap_mean,
     effective_number,
@@ -134,3 +135,11 @@ def test_clusters_of_one_change_nothing():
     assert share_of(first, alone) == share_of(first)
     assert paired_difference(first, second, seed=0, clusters=alone) == paired_difference(first, second, seed=0)
     assert difference(first, second, clusters=alone) == difference(first, second)
+
+
+def test_resamples_of_few_clusters_with_many_members_come_some_at_a_time() -> None:
+    clusters = np.arange(60_000) % 6
+    blocks = list(resample_counts(np.zeros(60_000, np.int64), seed=0, resamples=200, clusters=clusters))
+    assert max(block.size for block in blocks) <= MAX_RANDOM_NUMBERS
+    together = np.concatenate([block[:, :6] for block in blocks])
+    np.testing.assert_array_equal(together, next(resample_counts(np.zeros(6, np.int64), seed=0, resamples=200)))
