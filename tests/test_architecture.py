@@ -38,7 +38,7 @@ ORDER = {
     " words",
     "features": "modality features store extraction_pass extract relatives",
     "heads": "folds linear principal_axes convex closed_form cross_validation select tfidf stacking",
-    "judge": "intervals crossed metrics baselines related report benefit gate",
+    "judge": "intervals crossed metrics scores baselines related report benefit gate",
     "judge.report": "charts page fit_page comparison_page",
     "judge.benefit": "results gains sentence benefit",
     "tune": "settings network training problem inputs frozen_checks from_scratch result trial attempt search",
