@@ -34,7 +34,6 @@ SUMMARIES = {
     "demo": "Run fit on real photographs that come with scikit-image.",
 }
 """What each command does, in the order of the help."""
-RUNS = ("fit", "compare", "pretrain")  # the commands of `runs`; the others have a file of their name
 
 
 class Interrupted(Exception):
@@ -63,10 +62,7 @@ class CommandGroup(TyperGroup):
 
 def command_named(name: str) -> Any:
     """Return a command with its parameters, as typer calls it."""
-    if name in RUNS:
-        command = importlib.import_module("headstart.cli.runs").COMMANDS[name]
-    else:
-        command = importlib.import_module(f"headstart.cli.{name}").command
+    command = importlib.import_module(f"headstart.cli.{name}").command
     command.help = SUMMARIES[name]
     return command
 

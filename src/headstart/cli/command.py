@@ -27,6 +27,13 @@ FIRST_COLUMN = 27  # columns of the help for the names of options, where they fi
 AnyOptions = TypeVar("AnyOptions", bound=RunOptions)
 Argument = tuple[str, Any, str, str]  # name, annotation, metavar and help of an argument of a command
 
+DATA = (
+    "data",
+    str,
+    "DATA",
+    "A folder of class folders, a .zip or .tar of one, or a table (.csv, .tsv, .jsonl, .parquet).",
+)
+
 
 class DisplayOptions(Options):
     """What every command takes on the command line alone."""

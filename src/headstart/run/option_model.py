@@ -7,7 +7,12 @@ line; the docstring below the field is the help, in whole sentences that name th
 
 from __future__ import annotations
 
+import ast
+import inspect
+import sys
 from collections.abc import Callable, Mapping
+from functools import cache
+from itertools import pairwise
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -51,15 +56,32 @@ def metadata_of(field: FieldInfo) -> dict[str, Any]:
     return field.json_schema_extra
 
 
+@cache
+def _sentences(module: str) -> dict[str, dict[str, str]]:
+    """Return class by class the sentences below its fields; a module is parsed once, by pydantic for every class."""
+    parsed = ast.parse(inspect.getsource(sys.modules[module]))
+    sentences: dict[str, dict[str, str]] = {}
+    for written in (part for part in parsed.body if isinstance(part, ast.ClassDef)):
+        for field, below in pairwise(written.body):
+            match field, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    sentences.setdefault(written.name, {})[name] = " ".join(text.split())
+    return sentences
+
+
 class Options(BaseModel):
     """Options of a command: frozen, and every one that is not known is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        for field in cls.model_fields.values():
-            field.description = " ".join(str(field.description).split())
+        sentences = _sentences(cls.__module__).get(cls.__qualname__, {})
+        for name in cls.model_fields.keys() & sentences.keys():
+            cls.model_fields[name].description = sentences[name]
 
     def __init__(self, **values: Any) -> None:
         """Check the values. UsageError: an option is unknown or missing, or cannot have its value."""

@@ -10,7 +10,9 @@ import pytest
 
 from headstart.base.errors import UsageError
 from headstart.cli.command import DisplayOptions
-from headstart.cli.runs import COMMANDS, compare, fit, pretrain
+from headstart.cli.compare import compare
+from headstart.cli.fit import fit
+from headstart.cli.pretrain import pretrain
 
 QUIET = DisplayOptions(quiet=True)
 Begun = list[tuple[str, Any, Any, Any]]
@@ -89,7 +91,3 @@ def test_json_is_the_result_alone(tmp_path: Path, begun: Begun, capsys: pytest.C
     fit("photos", {"out": tmp_path / "out"}, DisplayOptions(quiet=True, as_json=True))
     shown = capsys.readouterr()
     assert shown.out.strip().startswith("{") and "the verdict" not in shown.out and begun[0][0] == "run_fit"
-
-
-def test_there_is_a_command_for_each_of_them() -> None:
-    assert set(COMMANDS) == {"fit", "compare", "pretrain"}
