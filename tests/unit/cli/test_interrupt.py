@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from tests.support.own_command import own_command
 
 STUCK = """
 import hashlib, threading
@@ -39,27 +40,12 @@ def test_what_cannot_be_interrupted_is_ended__DSK_11(start: str, work: str) -> N
         assert f"headstart: interrupted; {kept}the same command goes on\n".encode() in process.stderr.read()
 
 
-COMMAND = """
-import signal, sys, types
-import typer
-from headstart.base.interrupts import keeping
-from headstart.cli import app as cli
-
-def work() -> None:
-    with keeping(lambda: "3 of 9 are kept"):
-        try:
-            signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt as error:
-            {then}
-
-own = typer.Typer()
-own.command("work")(work)
-module = types.ModuleType("headstart.cli.work")
-module.command = typer.main.get_command(own)
-sys.modules["headstart.cli.work"] = module
-cli.SUMMARIES["work"] = "Work until a signal comes."
-sys.argv = ["headstart", "work"]
-cli.main()
+WORK = """
+with keeping(lambda: "3 of 9 are kept"):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt as error:
+        {then}
 """
 
 
@@ -73,9 +59,10 @@ cli.main()
     ],
 )
 def test_what_a_library_makes_of_ctrl_c_is_an_interruption__DSK_11(then: str, code: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", COMMAND.format(then=then)], capture_output=True, text=True, check=False
+    command = own_command(
+        WORK.format(then=then), imports="import signal\nfrom headstart.base.interrupts import keeping"
     )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (code, int(code > 0)), done.stderr
     if code:
         assert done.stderr == "headstart: interrupted; 3 of 9 are kept; the same command goes on\n"

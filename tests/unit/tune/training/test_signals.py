@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
+from tests.support.own_command import own_command
 
 from headstart.tune.training.signals import Terminated, interruptible
 
@@ -102,41 +102,28 @@ def test_outside_the_main_thread_nothing_is_held_back() -> None:
     assert seen == [before, False]
 
 
-SCRIPT = """
-import sys, time, types
+IMPORTS = """
+import time
 from pathlib import Path
-import typer
-from headstart.cli import app as cli
 from headstart.tune.training.signals import interruptible
-
-def work() -> None:
-    with interruptible() as stop:
-        print("ready", flush=True)
-        while not stop.requested():
-            time.sleep(0.01)
-        with stop.saving():
-            print("saving", flush=True)
-            time.sleep(1.5 * cli.SECONDS_TO_END)
-            Path(folder, "saved").write_text("saved")
-        stop.raise_()
-
-own = typer.Typer()
-own.command("work")(work)
-module = types.ModuleType("headstart.cli.work")
-module.command = typer.main.get_command(own)
-sys.modules["headstart.cli.work"] = module
-cli.SUMMARIES["work"] = "Work until a signal comes."
-folder = sys.argv[1]
-sys.argv = ["headstart", "work"]
-cli.main()
+"""
+WORK = """
+with interruptible() as stop:
+    print("ready", flush=True)
+    while not stop.requested():
+        time.sleep(0.01)
+    with stop.saving():
+        print("saving", flush=True)
+        time.sleep(1.5 * cli.SECONDS_TO_END)
+        Path(folder, "saved").write_text("saved")
+    stop.raise_()
 """
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_command_saves_and_says_how_it_ended__DSK_11(tmp_path: Path, number: int, code: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = own_command(WORK, imports=IMPORTS, folder=str(tmp_path))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     process.send_signal(number)
     assert process.stdout.readline() == "saving\n"
