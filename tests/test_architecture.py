@@ -50,7 +50,7 @@ ORDER = {
     "fitting": "words predictor folds tuning result page fit",
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
-    "cli": "messages command fit compare pretrain predicted_table predict sources demo app reference",
+    "cli": "messages command fit compare pretrain predicted_table predict sources doctor demo app reference",
 }
 """The children of each package, bottom up: a child imports only those before it."""
 

@@ -31,6 +31,7 @@ SUMMARIES = {
     "compare": "Measure whether a source helps, against training from scratch.",
     "pretrain": "Train a source of your own from random weights.",
     "sources": "List the sources that work here, or describe one.",
+    "doctor": "Show what this machine has for headstart, and what is missing.",
     "demo": "Run fit on real photographs that come with scikit-image.",
 }
 """What each command does, in the order of the help."""
