@@ -115,9 +115,9 @@ def _cache(folder: Path) -> Finding:
         check_writable(there, what="HEADSTART_CACHE")
     except UsageError as error:
         return Finding("cache", f"{folder}: {error.received}", error.remedy, needed=True)
-    held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return Finding(
-        "cache", f"{folder} holds {held / GIB:.2f} GiB, {free_bytes(there) / GIB:.1f} GiB are free", needed=True
+        "cache", f"{folder} holds {size / GIB:.2f} GiB, {free_bytes(there) / GIB:.1f} GiB are free", needed=True
     )
 
 
