@@ -25,14 +25,14 @@ ORDER = {
     "data.images": "formats jpeg deep pillow alignment preprocessing value_range",
     "data.audio": "formats limits lengths decoding spectrogram preview",
     "engines": "base environment openvino torch select conversion_process",
-    "sources": "sizes layers base checkpoints hub keras networks uri registry graphs text package_files"
+    "sources": "sizes package_files layers base checkpoints hub keras networks uri registry graphs text"
     " providers catalogue",
     "sources.checkpoints": "align keras_file safetensors index pickled storages read load parts subtree source_folder",
     "sources.hub": "client repository",
     "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source stages"
     " transformers_networks two_step",
     "sources.graphs": "checks traversal openvino_graph from_arrays speech source",
-    "sources.text": "source word_index word_vectors word_network word_source",
+    "sources.text": "source word_index word_arrays word_vectors word_network word_source",
     "sources.keras": "applications layers network",
     "sources.providers": "arch keras file timm huggingface graph packaged_sounds packaged spectrogram torchvision"
     " words",

@@ -14,9 +14,8 @@ from headstart.base.extras import is_installed
 from headstart.sources.base import COMMIT, SourceInfo
 from headstart.sources.keras.applications import APPLICATIONS
 from headstart.sources.providers import arch as from_arch
-from headstart.sources.providers import packaged as from_packaged
-from headstart.sources.providers.packaged_sounds import SOUNDS
 from headstart.sources.registry import open_source
+from headstart.sources.uri import PACKAGES
 
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
 TIMM_NAMES = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
@@ -62,7 +61,7 @@ def search(text: str) -> tuple[str, ...]:
 
 def names() -> Iterator[str]:
     """Yield the URI of every network that the installed libraries know by name."""
-    yield from (f"packaged:{name}" for name in from_packaged.NAMES)
+    yield from (f"packaged:{name}" for name in PACKAGES)
     yield from (f"arch:{name}" for name in from_arch.NAMES)
     for source in _texts("timm"):
         yield from (f"timm:{name}" for name in TIMM_NAMES.findall(source))
@@ -90,10 +89,7 @@ def _installed(package: str) -> bool:
 
 
 def _packaged() -> Iterator[tuple[str, str]]:
-    packages = {name: known.weights.package for name, known in from_packaged.NETWORKS.items()}
-    packages |= {name: known.weights.package for name, known in from_packaged.ENCODERS.items()}
-    packages |= {name: known.package for name, known in SOUNDS.items()}
-    for name, package in packages.items():
+    for name, package in PACKAGES.items():
         if _installed(package):
             yield f"packaged:{name}", f"package {package} {version(package)}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from headstart.base.errors import SourceError
@@ -21,15 +21,20 @@ class Member:
     folder: str = ""  # that folder; empty where it is the name with underscores
 
 
+def find_package(package: str, needed_by: str) -> Distribution:
+    """Return an installed package that the source `needed_by` needs; MissingExtra where it is not installed."""
+    try:
+        return distribution(package)
+    except PackageNotFoundError:
+        raise missing_extra(needed_by, package) from None
+
+
 def find_member(member: Member, needed_by: str) -> Path:
     """Return the path of a file inside its installed package, for the source `needed_by`.
 
     MissingExtra: the package is not installed. SourceError: the file is not the one that was released.
     """
-    try:
-        installed = distribution(member.package)
-    except PackageNotFoundError:
-        raise missing_extra(needed_by, member.package) from None
+    installed = find_package(member.package, needed_by)
     folder = member.folder or member.package.replace("-", "_")
     path = Path(str(installed.locate_file(f"{folder}/{member.file}")))
     received = sha256_file(path) if path.is_file() else "no such file"

@@ -14,7 +14,16 @@ from headstart.base.extras import require
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
-from headstart.sources.uri import ENTRY_POINTS, PROVIDERS, Spec, check_name, parse, refuse_long_texts, split_part
+from headstart.sources.uri import (
+    ENTRY_POINTS,
+    OF_PICTURES,
+    PROVIDERS,
+    Spec,
+    check_name,
+    parse,
+    refuse_long_texts,
+    split_part,
+)
 
 __all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
 
@@ -87,12 +96,22 @@ def check_source(uri: str | None, *, weights: str | Path = "pretrained", arch: s
     The arguments are those of `open_source`; None stands for the default of the data. SourceError: no source can have
     that name. MissingExtra: a library that the source, its weights or its architecture needs is not installed.
     """
-    for name in (uri, arch):
-        if name is not None:
-            check_name(name)
+    if arch is not None:
+        check_name(arch, "none")
+    if uri is not None:
+        check_name(uri, str(weights))
+        spec = parse(uri.removeprefix(f"{OF_PICTURES}:"))
+        if spec.provider in PROVIDERS and PROVIDERS[spec.provider].path and not split_part(spec.name)[0].exists():
+            _opener(spec)(spec, weights="pretrained", seed=0)  # which says what is missing, if anything is
     if str(weights) not in WEIGHTS:
         file = PROVIDERS[FILE]
         require(f"weights {weights}", *file.needs, extra=file.extra)
+        if not split_part(str(weights))[0].exists():
+            raise UsageError(
+                f"weights must be {', '.join(WEIGHTS)} or the path of a checkpoint",
+                repr(str(weights)),
+                f"choose one{did_you_mean(str(weights), WEIGHTS)}",
+            )
 
 
 def with_hop(source: Source, window: float | None, hop: float | None, *, fixed: bool) -> Source:
@@ -130,12 +149,6 @@ def _opened(
             refuse_long_texts(spec, long)
         sized = {"long": long}
     if weights not in WEIGHTS:
-        if not split_part(weights)[0].exists():
-            raise UsageError(
-                f"weights must be {', '.join(WEIGHTS)} or the path of a checkpoint",
-                repr(weights),
-                f"choose one{did_you_mean(weights, WEIGHTS)}",
-            )
         if spec.provider == FILE:
             raise UsageError(f"{spec.uri} names its weights itself", f"weights {weights!r}", "give one of the two")
         spec, arch, weights = Spec(FILE, weights), spec.uri, "pretrained"

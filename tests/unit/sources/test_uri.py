@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from headstart.base.errors import MissingExtra, SourceError, UsageError
 from headstart.sources import registry
 from headstart.sources import uri as spec
-from headstart.sources.registry import open_source
+from headstart.sources.providers import packaged
+from headstart.sources.registry import check_source, open_source
 from headstart.sources.uri import PROVIDERS, Spec, check_name, parse
 from headstart.testing import ToySource
 
@@ -101,7 +103,7 @@ def test_checkpoints_and_architectures_need_their_libraries(monkeypatch: pytest.
         registry.check_source("words:vectors.txt", arch="timm:resnet18")
     with pytest.raises(MissingExtra, match=r"with random weights needs the package 'torch'"):
         open_source("packaged:efficientnet-lite0", weights="none")
-    registry.check_source("onnx:net.onnx")
+    registry.check_source(f"onnx:{__file__}")
 
 
 def test_an_import_error_inside_a_library_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,3 +139,32 @@ def test_a_name_that_a_library_does_not_know_is_refused_before_it_is_imported(
     with pytest.raises(SourceError, match=rf"{library} must know the name .*'resnet19'; .*did you mean 'resnet18'"):
         check_name(f"{library}:resnet19")
     assert library not in sys.modules
+
+
+def test_what_cannot_be_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    for uri in ("packaged:speech", "onnx:a", "tfhub:a", "spectrogram:packaged:speech"):
+        with pytest.raises(SourceError, match=r"comes with its weights and cannot have others; found weights none"):
+            check_source(uri, weights="none")
+    for uri in (f"onnx:{gone}", f"words:{gone}", f"tfhub:{gone}", f"file:{gone}", f"spectrogram:onnx:{gone}"):
+        with pytest.raises(SourceError, match="gone"):
+            check_source(uri)
+    with pytest.raises(UsageError, match=r"or the path of a checkpoint; found '.*gone'"):
+        check_source("timm:resnet18", weights=gone)
+    check_source("spectrogram:packaged:efficientnet-lite0")
+
+
+def test_a_packaged_source_without_its_package_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(spec.PACKAGES, "glove", "no-such-package")
+    for uri in ("packaged:glove", "spectrogram:packaged:glove"):
+        with pytest.raises(MissingExtra, match=rf"{uri[-14:]} needs .*; run: .* install --no-deps no-such-package$"):
+            check_source(uri)
+    check_source("packaged:glove", weights=Path(__file__))  # these come from elsewhere
+    check_source("file:" + __file__, arch="packaged:glove")
+
+
+def test_the_table_of_packages_is_that_of_the_files() -> None:
+    members = {name: network.weights for name, network in packaged.NETWORKS.items()}
+    members |= {name: encoder.weights for name, encoder in packaged.ENCODERS.items()}
+    members |= {"glove": packaged.GLOVE_VECTORS, **packaged.SOUNDS}
+    assert {name: member.package for name, member in members.items()} == spec.PACKAGES

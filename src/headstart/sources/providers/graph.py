@@ -30,14 +30,8 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> GraphSource:
     """Return the network in an ONNX file, in the folder of a SavedModel, or under a handle whose folder is here.
 
     `PATH.preprocessing.json` can say how it wants its pictures. SourceError: there is none, or one that is damaged,
-    unsafe, or no network for pictures; or random weights are asked for.
+    unsafe, or no network for pictures. Random weights are refused before (`check_name`).
     """
-    if weights == "none":
-        raise SourceError(
-            f"{spec.uri} comes with its weights and cannot have others",
-            "weights none",
-            "leave weights out, or name the same architecture in timm: or torchvision:",
-        )
     path = Path(spec.name).expanduser()
     if spec.provider == "tfhub":
         return _open_saved_model(spec, path)

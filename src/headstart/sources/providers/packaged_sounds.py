@@ -44,17 +44,11 @@ PROVENANCE = (
 )
 
 
-def open_sound(spec: Spec, *, weights: str, window: float | None) -> FrozenGraph:
+def open_sound(spec: Spec, *, window: float | None) -> FrozenGraph:
     """Return a network of `SOUNDS` that reads so many seconds at once, its own number by default.
 
-    SourceError: its file is not the one released, or random weights or a window that is too short are asked for.
+    SourceError: its file is not the one released, or the window is too short or too long.
     """
-    if weights == "none":
-        raise SourceError(
-            f"{spec.uri} comes with its weights and cannot have others",
-            "weights none",
-            "leave weights out, or develop a source of your own: headstart pretrain DATA --arch arch:resnet9",
-        )
     path = find_member(SPEECH, spec.uri)
     count = WINDOWS if window is None else math.ceil((window / HOP - WINDOW) / STEP) + 1
     if not 1 <= count <= MOST_WINDOWS or (window is not None and window < WINDOW * HOP):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import mmap
 import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import blake2b, file_digest, sha256
 from io import BufferedReader
 from pathlib import Path
@@ -65,6 +67,40 @@ class WordIndex:
     ends: NDArray[np.int64]  # where its numbers end; what stands before them is the word and a space
     sizes: NDArray[np.int32]  # bytes of each word
     ranks: NDArray[np.int32]  # the place of each word in the file, counted from 0
+
+    @cached_property
+    def _bytes(self) -> mmap.mmap:
+        with self.path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped.madvise(mmap.MADV_RANDOM)
+        return mapped
+
+    def place(self, word: bytes) -> int:
+        """Return where a word is in the index, or -1; of a word that comes twice, the first."""
+        key = np.uint64(hash_of(word))
+        low, high = np.searchsorted(self.hashes, key), np.searchsorted(self.hashes, key, side="right")
+        for row in range(int(low), int(high)):
+            start = int(self.starts[row])
+            if self._bytes[start : start + int(self.sizes[row])] == word:
+                return row
+        return -1
+
+    def vector(self, place: int) -> NDArray[np.float32]:
+        """Return the vector of the word at a place, float32 of shape (width,).
+
+        SourceError: it is not made of so many finite numbers.
+        """
+        start, end = int(self.starts[place]) + int(self.sizes[place]) + 1, int(self.ends[place])
+        data = self._bytes[start:end]
+        vector = np.frombuffer(data, "<f4") if self.about.form == "binary" else _parsed(data)
+        if vector.shape != (self.about.width,) or not np.isfinite(vector).all():
+            word = self._bytes[int(self.starts[place]) : start - 1].decode("utf-8", "replace")
+            raise SourceError(
+                f"every vector of {self.path} must be {self.about.width} finite numbers",
+                f"word {int(self.ranks[place]) + 1:,}, {word!r}, is not",
+                "fetch the file again, or remove that line",
+            )
+        return vector.astype(np.float32)
 
 
 @dataclass
@@ -322,8 +358,6 @@ def _take_lines(data: bytes, width: int, lines: _Lines) -> None:
 
 def _binary(file: BufferedReader, start: int, width: int, where: Path) -> tuple[_Lines, str]:
     """Walk the records of a word2vec binary file: a word, a space, and `width` float32, little-endian."""
-    import mmap
-
     record, size = 4 * width, os.fstat(file.fileno()).st_size
     digest = file_digest(file, "sha256").hexdigest()
     entries: list[tuple[int, int, int, int]] = []  # where a record starts and ends, the size of its word, and its hash
@@ -349,3 +383,12 @@ def _binary(file: BufferedReader, start: int, width: int, where: Path) -> tuple[
         [np.array(hashes, dtype=np.uint64)],
         seen=len(entries),
     ), digest
+
+
+def _parsed(data: bytes) -> NDArray[np.float32]:
+    """Return the numbers in a line; none where one of them is no number."""
+    try:
+        with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+            return np.array(data.replace(b"\t", b" ").split(b" "), dtype=np.float32)
+    except ValueError:
+        return np.empty(0, dtype=np.float32)

@@ -14,7 +14,7 @@ from headstart.sources.networks.bert import mean_of_tokens
 
 
 class WordMeans(nn.Module):
-    """Blocks `pool` and `sif` of texts, as `WordSource` has them.
+    """The blocks of texts that `WordSource` has.
 
     Args:
         places: of the words in the index of the file, ascending, int32 of shape (words,).
@@ -41,10 +41,18 @@ class WordMeans(nn.Module):
         self.register_buffer("rare", torch.from_numpy(rare.copy()), persistent=False)
         self.register_buffer("common", torch.from_numpy(common.copy()), persistent=False)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the blocks, float32 of shape (n, width), for places and mask, int64 of shape (n, length)."""
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the blocks, float32 of shape (n, width), for places and mask, int64 of shape (n, length).
+
+        A text without a word that stands in the table is zeros.
+        """
+        if not len(self.places):
+            nothing = self.rare.new_zeros(len(ids), self.vectors.embedding_dim)
+            return nothing, nothing, nothing
         rows = torch.searchsorted(self.places, ids).clamp(max=len(self.places) - 1)
         vectors = self.vectors(rows)
         plain = mean_of_tokens(vectors, mask)
         weighted = mean_of_tokens(vectors * self.rare[rows][:, :, None], mask)
-        return plain, weighted - torch.outer(weighted @ self.common, self.common)
+        present = mask.bool()[:, :, None]
+        greatest = vectors.masked_fill(~present, -torch.inf).amax(1).where(present.any(1), 0.0)
+        return plain, weighted - torch.outer(weighted @ self.common, self.common), greatest

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,16 @@ from headstart.engines.base import Network
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, Source, TextPreprocessing, Weights
 from headstart.sources.layers import Tap
-from headstart.sources.text.word_index import WordIndex, hash_of
-from headstart.sources.text.word_vectors import LearnedVectors, Vectors
+from headstart.sources.text.word_index import hash_of
+from headstart.sources.text.word_vectors import LearnedVectors, Vectors, WordTable
 
 if TYPE_CHECKING:
     from torch import nn
 
-RECIPE = 1
+RECIPE = 2
 """Counts up when the same file comes to mean other numbers."""
+BLOCKS: dict[str, Literal["pool", "avg", "max"]] = {"pool": "pool", "sif": "avg", "max": "max"}
+"""Of a text, by name, with how its words' vectors become one."""
 WORD = re.compile(r"\w+(?:['’]\w+)?|[^\w\s]")
 SIF_SMOOTHING = 1e-3
 """`a` of the smooth inverse frequency (Arora et al. 2017): words that are commoner than this count less."""
@@ -44,11 +46,11 @@ RATES = {"all": 3e-4, "scratch": 1e-3}
 class WordSource(Source):
     """A source that is a file of word vectors; only the words that occur are read.
 
-    A text has two blocks: `pool`, the mean of its words' vectors, and `sif`, their mean weighted by smooth inverse
-    frequency with the common component removed (Arora, Liang & Ma, "A Simple but Tough-to-Beat Baseline for Sentence
-    Embeddings", ICLR 2017). How frequent a word is follows from its place in the file, which is sorted by frequency
-    (Zipf 1949), and the common component is that of the file's commonest words: the features of a text depend on no
-    other text.
+    A text has three blocks, zeros where no word of it is known: `pool`, the mean of its words' vectors, `max`, the
+    greatest number of any of them at each place, and `sif`, their mean weighted by smooth inverse frequency with the
+    common component removed (Arora, Liang & Ma, "A Simple but Tough-to-Beat Baseline for Sentence Embeddings", ICLR
+    2017). How frequent a word is follows from its place in the file, which is sorted by frequency (Zipf 1949), and the
+    common component is that of the file's commonest words: the features of a text depend on no other text.
 
     Args:
         seed: draws random vectors for the same words, as the control arm; None for those of the file.
@@ -60,7 +62,7 @@ class WordSource(Source):
     whole_words = True
 
     def __init__(
-        self, uri: str, index: WordIndex, *, seed: int | None = None, learned: LearnedVectors | None = None
+        self, uri: str, index: WordTable, *, seed: int | None = None, learned: LearnedVectors | None = None
     ) -> None:
         learned = learned or LearnedVectors(np.empty(0, np.int32), np.empty((0, index.about.width), np.float32), ())
         self.index, self.seed = index, seed
@@ -76,7 +78,7 @@ class WordSource(Source):
                 trained_on=f"nothing (random vectors, seed {seed})",
             )
         reading = TextPreprocessing(sha256_json({"words": RECIPE, "pattern": WORD.pattern}))
-        super().__init__(identity, reading, (Tap("pool", about.width, "pool"), Tap("sif", about.width, "avg")))
+        super().__init__(identity, reading, tuple(Tap(name, about.width, how) for name, how in BLOCKS.items()))
 
     def prepare(self, data: bytes) -> Tokens:
         """Return the words of one text that the file knows, by their places in the index.
@@ -146,7 +148,11 @@ class WordSource(Source):
             rare = (SIF_SMOOTHING / (SIF_SMOOTHING + frequency)).astype(np.float32)
             weighted = csr_array((shares * rare[columns], columns, starts), shape=shape) @ vectors
             weighted -= np.outer(weighted @ common, common)
-            return np.concatenate([plain, weighted], axis=1).astype(np.float32)
+            greatest = np.zeros_like(plain)
+            if len(columns):
+                filled = lengths > 0
+                greatest[filled] = np.maximum.reduceat(vectors[columns], starts[:-1][filled], axis=0)
+            return np.concatenate([plain, weighted, greatest], axis=1).astype(np.float32)
 
         return run
 
@@ -190,7 +196,7 @@ class WordNetwork(WordSource):
         self._from = base
         self.places, self.new_words = np.concatenate([places, news]), new
         self.start = np.concatenate([self.start, drawn])
-        self.opened, self.layer = base.opened, base.layer
+        self.opened, self.layer, self.identity = base.opened, base.layer, base.identity
         self._module = cache(self._build)
 
     def module(self) -> nn.Module:
