@@ -3,7 +3,8 @@
 Candidates share rare shingles, runs of one or two words (Broder 1997), or stand beside each other in the order of their
 first or last words, as in the sorted neighbourhood method (Hernández & Stolfo 1995): the time grows with the number of
 texts, not with its square. Their words are then laid beside each other. What sets a repeat apart from another text of
-one template ("What is the capital of ...") is that nothing takes the place of what is left out.
+one template ("What is the capital of ...") is that nothing takes the place of what is left out, and that what both
+share is seldom written: each word counts by its surprise after the word before it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CHARACTERS = 4_000  # of a text: those behind are not compared
-WORD = re.compile(r"\w+")
+WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
+APOSTROPHES = str.maketrans("", "", "'\u2019")  # which many leave out
 MAX_TEXTS_WITH = 128  # texts that share a shingle: beyond, it tells little and costs much
 MAX_SHINGLES = 32  # of a text that are looked up, the rarest
 NEIGHBOURS = 4  # of each text that share most of them, and two before and behind it in either order
@@ -26,7 +28,8 @@ MIN_SHARED = 0.4  # of the lighter one's shingles, among those that were looked 
 BLOCK = 1_024  # texts that are compared with all others at once
 WORDS_A_SLIP = 10  # one more slip is let pass for so many words
 MAX_EXCHANGED = 0.1  # of the words, by number and by weight
-LEAST_WITHIN, LEAST_AT_AN_END = 0.75, 0.4  # weight of shared words in the heavier text, wherever words are missing
+LEAST_WITHIN, LEAST_AT_AN_END = 0.75, 0.44  # share of surprise in the heavier text, wherever words are missing
+PRIOR = 1  # texts with a word from which on half of what follows it is believed, three quarters at most
 MIN_LETTERS = 4  # of a word in which one letter may be other, missing or more
 
 Pairs = NDArray[np.intp]
@@ -34,7 +37,8 @@ Pairs = NDArray[np.intp]
 
 def normal_form(text: str) -> str:
     """Return the words of a text in one spelling: without case, punctuation, and what sets them apart."""
-    return " ".join(WORD.findall(unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).casefold()))
+    letters = unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).casefold()
+    return " ".join(WORD.findall(letters)).translate(APOSTROPHES)
 
 
 class Wordings:
@@ -48,19 +52,23 @@ class Wordings:
         self._texts, self._words, self._names = texts, words, list(numbers)
         self._flat = np.array([word for some in words for word in some], np.int64)
         self._lengths = np.array([len(some) for some in words], np.int64)
-        ends = np.concatenate([[0], np.cumsum(self._lengths)])
-        counts = csr_array((np.ones(len(self._flat), np.float32), self._flat, ends), shape=(len(words), len(numbers)))
+        self._ends = np.concatenate([[0], np.cumsum(self._lengths)])
+        ones, shape = np.ones(len(self._flat), np.float32), (len(words), len(numbers))
+        counts = csr_array((ones, self._flat, self._ends), shape=shape, copy=True)  # whose rows are sorted below
         counts.sum_duplicates()
         self._counts = counts
         texts_with = np.bincount(counts.indices, minlength=len(numbers))
         self._weights = np.log((len(texts) + 1) / np.maximum(texts_with, 1))
         self._masses = counts @ self._weights
+        self._count_shingles()
 
     def repeats(self) -> Pairs:
         """Return the pairs of rows that repeat each other, of shape (p, 2); not each pair of many that all do."""
         if not len(self._flat):
             return np.empty((0, 2), np.intp)
-        pairs = np.unique(np.concatenate([self._sharing(), *self._beside()]), axis=0)
+        n = len(self._words)
+        numbers = _distinct(np.concatenate([pairs @ (n, 1) for pairs in (self._sharing(), *self._beside())]))
+        pairs = np.stack([numbers // n, numbers % n], axis=1)
         return pairs[self.related(pairs)]
 
     def related(self, pairs: Pairs) -> NDArray[np.bool_]:
@@ -81,28 +89,46 @@ class Wordings:
         texts_with = np.bincount(shingles, minlength=1)
         weights = np.sqrt(np.log((n + 1) / texts_with[shingles])).astype(np.float32)
         matrix = csr_array((weights, (rows, shingles)), shape=(n, len(texts_with)))
-        masses, transposed = np.bincount(rows, np.square(weights), n), matrix.T.tocsr()
+        least = (MIN_SHARED * np.bincount(rows, np.square(weights), n)).astype(np.float32)
+        transposed = matrix.T.tocsr()
         parts = [np.empty((0, 2), np.intp)]
         for start in range(0, n, BLOCK):
             shared = (matrix[start : start + BLOCK] @ transposed).tocoo()
-            left, right = shared.row.astype(np.intp) + start, shared.col.astype(np.intp)
-            near = (left != right) & (shared.data >= MIN_SHARED * np.minimum(masses[left], masses[right]))
-            left, right, values = left[near], right[near], shared.data[near]
+            left, right = shared.row + start, shared.col
+            near = (left != right) & (shared.data >= np.minimum(least[left], least[right]))
+            left, right, values = left[near].astype(np.intp), right[near], shared.data[near]
             order = np.lexsort((right, -values, left))
             left, right = left[order], right[order]
             nearest = np.arange(len(left)) - np.searchsorted(left, left) < NEIGHBOURS
             parts.append(np.sort(np.stack([left[nearest], right[nearest]], axis=1), axis=1))
         return np.concatenate(parts)
 
+    def _count_shingles(self) -> None:
+        """Count the texts that hold each word and each two that stand beside each other, and weigh every word by both.
+
+        A word's surprise is -log of its probability after the word before it, mixed with that of the word alone
+        (Jelinek & Mercer 1980) by how often the word before it was met (Witten & Bell 1991). Two texts that hold them
+        are not counted, so that a repeat does not make itself likely.
+        """
+        n, kinds, flat = len(self._words), len(self._names), self._flat
+        row = np.repeat(np.arange(n), self._lengths)
+        within = np.flatnonzero(row[1:] == row[:-1])
+        most = max(1, np.iinfo(np.int64).max // max(n, 1) - kinds)  # two pairs of words that meet are rare
+        twos = kinds + (flat[within] * kinds + flat[within + 1]) % most
+        self._shingles = _distinct(np.concatenate([flat, twos]) * n + np.concatenate([row, row[within + 1]]))
+        names, texts_with = np.unique(self._shingles // max(n, 1), return_counts=True)
+        alone = np.maximum(texts_with[:kinds] - 2.0, 0.5)
+        likely = alone[flat] / n
+        together = np.maximum(texts_with[np.searchsorted(names, twos)] - 2.0, 0)
+        before = np.maximum(alone[flat[within]], together)
+        share = 0.75 * before / (before + PRIOR)
+        likely[within + 1] = share * together / before + (1 - share) * likely[within + 1]
+        self._surprise = -np.log(likely)
+
     def _rare_shingles(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the numbers of the rarest shingles of each text that stand in others, and the text of each."""
-        n, kinds = len(self._words), len(self._names)
-        row = np.repeat(np.arange(n), self._lengths)
-        within = row[1:] == row[:-1]
-        twos = (self._flat[:-1] + 1) * kinds + self._flat[1:]
-        _, shingles = np.unique(np.concatenate([self._flat, twos[within]]), return_inverse=True)
-        both = np.unique(shingles.ravel() * n + np.concatenate([row, row[1:][within]]))
-        shingles, rows = both // n, both % n
+        shingles, rows = self._shingles // len(self._words), self._shingles % len(self._words)
+        shingles = np.cumsum(np.diff(shingles, prepend=shingles[:1]) != 0)
         texts_with = np.bincount(shingles)
         rare = (texts_with[shingles] > 1) & (texts_with[shingles] <= MAX_TEXTS_WITH)
         shingles, rows = shingles[rare], rows[rare]
@@ -135,25 +161,34 @@ class Wordings:
     def _are_related(self, first: int, second: int) -> bool:
         """Return whether one text is a repeat of the other.
 
-        What they share must be so rare that, were words independent, less than one of n texts had it by chance.
+        What they share must be so rare that, as words follow each other here, less than one of n texts had it by
+        chance.
         """
         short, long = sorted((first, second), key=lambda row: len(self._texts[row]))
-        text, rarest = self._texts[short], np.log(len(self._words))
-        if text == self._texts[long]:
+        text, longer, rarest = self._texts[short], self._texts[long], np.log(len(self._words))
+        if text.replace(" ", "") == longer.replace(" ", ""):
             return True
-        if self._texts[long].startswith(text) or self._texts[long].endswith(text):  # cut, maybe within a word
-            mass = self._mass([word for word in self._words[short] if word in self._words[long]])
-            return bool(mass >= max(LEAST_AT_AN_END * self._masses[long], rarest))
-        if not self._may_be_laid_beside(self._words[short], self._words[long]):
+        surprise = self._surprise[self._ends[long] : self._ends[long + 1]]
+        own, theirs = self._words[short], self._words[long]
+        if longer.startswith(text) or longer.endswith(text):  # cut, maybe within a word
+            count = len(own)
+            mass = surprise[: count - (own[-1] != theirs[count - 1])] if longer.startswith(text) else surprise[-count:]
+            return bool(mass.sum() >= max(LEAST_AT_AN_END * surprise.sum(), rarest))
+        if not self._may_be_laid_beside(own, theirs):
             return False
-        shared, slips, *alone = self._laid_beside(self._words[short], self._words[long])
-        mass, (less, more) = self._mass(shared), sorted(self._mass(some) for some in alone)
+        shared, slips, *alone = self._laid_beside(own, theirs)
+        mass, less, more = (
+            surprise[shared].sum(),
+            *sorted(
+                self._surprise[self._ends[row] :][some].sum() for row, some in zip((short, long), alone, strict=True)
+            ),
+        )
         exchanged = min(len(some) for some in alone)
         return bool(
             mass >= max(LEAST_WITHIN * (mass + more), rarest)
             and slips <= 1 + len(shared) // WORDS_A_SLIP
             and less <= MAX_EXCHANGED * (mass + less)
-            and exchanged <= MAX_EXCHANGED * (len(shared) + exchanged)
+            and exchanged <= max(0, MAX_EXCHANGED * (len(shared) + exchanged - WORDS_A_SLIP))
         )
 
     def _may_be_laid_beside(self, short: list[int], long: list[int]) -> bool:
@@ -173,26 +208,31 @@ class Wordings:
         return float(self._weights[words].sum()) if words else 0.0
 
     def _laid_beside(self, first: list[int], second: list[int]) -> tuple[list[int], int, list[int], list[int]]:
-        """Return the words that are shared in one order, how many slips are among them, and what either has alone."""
+        """Return the places of words of the second that both share, the slips among them, and what either has alone."""
         shared, slips, alone = list[int](), 0, (list[int](), list[int]())
         for tag, *(a, b, c, d) in SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
-            own, theirs = first[a:b], second[c:d]
-            if tag == "replace" and _is_slip(self._joined(own), self._joined(theirs)):
-                shared, slips = shared + min(own, theirs, key=self._mass), slips + 1
-            elif tag == "equal":
-                shared = shared + own
+            slip = tag == "replace" and _is_slip(self._joined(first[a:b]), self._joined(second[c:d]))
+            if slip or tag == "equal":
+                shared.extend(range(c, d))
+                slips += slip
             else:
-                alone[0].extend(own)
-                alone[1].extend(theirs)
+                alone[0].extend(range(a, b))
+                alone[1].extend(range(c, d))
         return shared, slips, *alone
 
     def _joined(self, words: Sequence[int]) -> str:
         return "".join(self._names[word] for word in words)
 
 
+def _distinct(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the numbers, each once, ascending: by sorting, which costs half of what `np.unique` does here."""
+    numbers = np.sort(numbers)
+    return np.asarray(numbers[np.diff(numbers, prepend=-1) != 0])
+
+
 def _is_slip(first: str, second: str) -> bool:
     """Return whether two words are one but for two letters exchanged, or for one other, missing or more; no digits."""
-    if abs(len(first) - len(second)) > 1 or (first[:1] != second[:1] and first[-1:] != second[-1:]):
+    if abs(len(first) - len(second)) > 1:
         return False
     start = _same_letters(first, second)
     end = _same_letters(first[start:][::-1], second[start:][::-1])

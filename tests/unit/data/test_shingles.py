@@ -81,3 +81,26 @@ def test_each_of_very_many_repeats_is_found() -> None:
 
 def test_texts_without_a_word_are_no_repeats() -> None:
     assert len(Wordings(["", ""]).repeats()) == 0
+
+
+def test_marks_within_words_and_spaces_do_not_set_texts_apart() -> None:
+    assert normal_form("Isn\u2019t it o'clock?") == "isnt it oclock"
+    same = related("My top-up for the shop isn't working", "my topup for the shop isnt working!", *TEXTS)
+    assert same[0, 1] and not same[0, 2:].any()
+
+
+def test_two_letters_exchanged_in_a_word_of_two_are_a_slip() -> None:
+    assert related("Can I carry a parcel back to the depot?", "Can I carry a parcel back ot the depot?", *TEXTS)[0, 1]
+
+
+def test_a_beginning_that_many_share_makes_no_repeat_and_a_rare_one_does() -> None:
+    endings = ("at home", "from abroad", "on my old phone", "without the letter", "before Monday", "if it is blocked")
+    common = [f"How do I reset my code {ending}?" for ending in endings]
+    singles = ["Grandmother baked seventeen plum tarts.", "Grandmother baked seventeen plum tarts. Come and help us."]
+    wordings = Wordings([normal_form(text) for text in (*common, "How do I reset my code?", *singles)])
+    assert wordings.repeats().tolist() == [[7, 8]]
+
+
+def test_rows_stay_as_they_were_written_where_words_stand_in_a_text_twice() -> None:
+    first = "the cat saw the dog and the dog saw the cat and the mouse"
+    assert Wordings([first, f"{first} ran", *map(normal_form, TEXTS)]).repeats().tolist() == [[0, 1]]
