@@ -32,6 +32,7 @@ from headstart.comparison.budget import (
 from headstart.comparison.options import CompareOptions
 from headstart.comparison.outcome_store import Outcomes
 from headstart.comparison.splits import MIN_SEEDS, ExperimentSplits, LabelSplit
+from headstart.heads.folds import visits_of
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
 from headstart.judge.benefit.results import Outcome
 from headstart.run.clock import Clock
@@ -79,6 +80,7 @@ class Experiment:
             {**options.identity, "data": prepared.scan.fingerprint, "source": source.uri, "weights": source.sha256}
         )
         self._decoded_cache: DecodedCache = {}
+        self._sizes_of: dict[tuple[int | None, int], tuple[int, int]] = {}
 
     @property
     def left(self) -> float:
@@ -167,9 +169,17 @@ class Experiment:
             self.splits.drop_from(max(seed for seeds in self.splits.seeds.values() for seed in seeds))
 
     def _cell(self, label_split: LabelSplit, arm: str, runs: int = 1) -> ExperimentCell:
-        parts = label_split.prepared.parts
-        labels = len(parts.train)
-        return ExperimentCell(labels, len(parts.test), self.limits.epochs_for(arm, labels), runs)
+        labels, tested = self._sizes(label_split)
+        return ExperimentCell(labels, tested, self.limits.epochs_for(arm, labels), runs)
+
+    def _sizes(self, label_split: LabelSplit) -> tuple[int, int]:
+        """Return how many examples an epoch visits, and how many a measurement runs: repeats are not run again."""
+        key = label_split.per_class, label_split.seed
+        if key not in self._sizes_of:
+            prepared = label_split.prepared
+            train, test = map(prepared.distinct, (prepared.parts.train, prepared.parts.test))
+            self._sizes_of[key] = int(visits_of(train.counts).sum()), len(test.counts)
+        return self._sizes_of[key]
 
     def _cells(self, arm: str) -> list[ExperimentCell]:
         of_numbers = [self.splits.of_number(number) for number in self.splits.numbers]
@@ -192,7 +202,7 @@ class Experiment:
         return asdict(plan_arm(sizes, a_pass, cells, left, mode=mode, stages=len(source.stages)))
 
     def _train(self, label_split: LabelSplit, arm: str, plan: Plan, budget: float, *, flip: bool) -> None:
-        """Run an arm in one seed; of two runs, the one with more epochs stands.
+        """Run an arm in one seed; of two runs, the one with more epochs stands. One too short for an epoch gets more.
 
         Raises:
             UsageError: the budget is too short for one epoch in the first seed.
@@ -227,6 +237,8 @@ class Experiment:
             return
         if not (outcome.cut and len(outcome.epochs) == 1):
             self.outcomes.put(arm, label_split.labels, label_split.seed, outcome)
+        elif 2 * budget < self.left:
+            self._train(label_split, arm, plan, 2 * budget, flip=flip)
         elif label_split.seed > self.options.seed:
             self.splits.drop_from(label_split.seed)
         else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from headstart.base.errors import DataError
 from headstart.comparison.options import ALL, CompareOptions
-from headstart.data.split import Parts, split
+from headstart.data.split import Parts, fewer_labels, split
 from headstart.run.prepare import PreparedData
 
 DEFAULT_LABELS = (5, 10, 20, None)
@@ -87,14 +87,13 @@ class ExperimentSplits:
     def parts_of(self, number: int | None, seed: int) -> Parts:
         """Return the parts of a seed; a test part that the data brings is the same in all."""
         if (number, seed) not in self._parts:
-            scanned = self.prepared.scan
-            self._parts[number, seed] = split(
-                scanned.dataset,
-                scanned.hashes,
-                seed=seed,
-                labels_per_class=number,
-                drop_test_duplicates=self.options.drop_test_duplicates,
-            )
+            dataset, hashes = self.prepared.scan.dataset, self.prepared.scan.hashes
+            if number is None:
+                parts = split(dataset, hashes, seed=seed, drop_test_duplicates=self.options.drop_test_duplicates)
+            else:
+                whole = self.parts_of(None, seed)
+                parts = fewer_labels(dataset, hashes, whole, seed=seed, labels_per_class=number)
+            self._parts[number, seed] = parts
         return self._parts[number, seed]
 
     @property

@@ -7,6 +7,7 @@ photos split the same way from a folder, an archive or a table, and one photo mo
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -65,8 +66,32 @@ def split(
         parts = Parts(train, (), test, ())
     parts = _with_notes(dataset.examples, parts)
     if labels_per_class is not None:
-        parts = _fewer(dataset, hashes, parts, seed, labels_per_class)
+        return fewer_labels(dataset, hashes, parts, seed=seed, labels_per_class=labels_per_class)
     return replace(parts, related=related(dataset.examples, hashes, parts.train, parts.test))
+
+
+def fewer_labels(dataset: Dataset, hashes: Sequence[str], parts: Parts, *, seed: int, labels_per_class: int) -> Parts:
+    """Return parts with `labels_per_class` examples of each class at most to learn from; arguments as of `split`.
+
+    Raises:
+        UsageError: fewer than one is asked for.
+    """
+    check_at_least("labels_per_class", labels_per_class, 1)
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for position in parts.train:
+        by_label[dataset.examples[position].label].append(position)
+    keys, examples = _keys(seed, "labels", hashes), dataset.examples
+    kept: list[int] = []
+    for positions in by_label.values():
+        kept += heapq.nsmallest(labels_per_class, positions, key=lambda at: (keys[at], examples[at].id))
+    short = [
+        f"{label!r} {len(by_label[label])}" for label in sorted(by_label) if len(by_label[label]) < labels_per_class
+    ]
+    notes = (
+        (f"Fewer than {labels_per_class} train examples, all of them used: {list_some(short, 5)}.",) if short else ()
+    )
+    train = tuple(sorted(kept))
+    return replace(parts, train=train, notes=parts.notes + notes, related=related(examples, hashes, train, parts.test))
 
 
 def hold_out(
@@ -255,26 +280,28 @@ def _units(
 
     Relatives do not tie examples whose label is in `untied`.
     """
-    parent = {position: position for position in positions}
-
-    def find(position: int) -> int:
-        while parent[position] != position:
-            parent[position] = parent[parent[position]]
-            position = parent[position]
-        return position
-
-    first: dict[tuple[str, str | None], int] = {}
+    ties_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for position in positions:
-        example = examples[position]
-        ties = [("hash", hashes[position]), ("group", example.group)]
-        ties += [] if example.label in untied else [("relatives", example.relatives)]
+        example, ties = examples[position], ties_of[hashes[position]]
+        if example.group is not None:
+            ties.add(("group", example.group))
+        if example.relatives is not None and example.label not in untied:
+            ties.add(("relatives", example.relatives))
+    parent = {digest: digest for digest in ties_of}
+
+    def find(digest: str) -> str:
+        while parent[digest] != digest:
+            parent[digest] = parent[parent[digest]]
+            digest = parent[digest]
+        return digest
+
+    first: dict[tuple[str, str], str] = {}
+    for digest, ties in ties_of.items():
         for tie in ties:
-            if tie[1] is None:
-                continue
-            parent[find(position)] = find(first.setdefault(tie, position))
-    units: dict[int, list[int]] = defaultdict(list)
+            parent[find(digest)] = find(first.setdefault(tie, digest))
+    units: dict[str, list[int]] = defaultdict(list)
     for position in positions:
-        units[find(position)].append(position)
+        units[find(hashes[position])].append(position)
     return list(units.values())
 
 
@@ -318,20 +345,6 @@ def _top_up(
                 chosen.add(index)
                 filled.update(counts[index])
                 break
-
-
-def _fewer(dataset: Dataset, hashes: Sequence[str], parts: Parts, seed: int, number: int) -> Parts:
-    check_at_least("labels_per_class", number, 1)
-    by_label: dict[str, list[int]] = defaultdict(list)
-    for position in parts.train:
-        by_label[dataset.examples[position].label].append(position)
-    kept: list[int] = []
-    for positions in by_label.values():
-        ids = {position: dataset.examples[position].id for position in positions}
-        kept += sorted(positions, key=lambda index: (_key(seed, "labels", hashes[index]), ids[index]))[:number]
-    short = [f"{label!r} {len(by_label[label])}" for label in sorted(by_label) if len(by_label[label]) < number]
-    notes = (f"Fewer than {number} train examples, all of them used: {list_some(short, 5)}.",) if short else ()
-    return replace(parts, train=tuple(sorted(kept)), notes=parts.notes + notes)
 
 
 def _with_notes(examples: Sequence[Example], parts: Parts) -> Parts:

@@ -70,13 +70,14 @@ def class_names_help(problem: TuningProblem, device: torch.device, *, seed: int)
     if problem.dataset.kind != "text":
         return False
     everything = problem.without_validation()
-    x, y, c = everything.features(everything.train_positions), everything.y_train, everything.c
+    (x, y, counts), c = everything.distinct_train(), everything.c
     names, classes = _name_features(problem, device), np.arange(c)
     groups, keys = content_groups(x, None)
-    folds = assign_folds(y, groups, keys, folds=FOLDS, seed=seed)
+    folds = assign_folds(y, groups, keys, folds=FOLDS, seed=seed, counts=counts)
     rows = np.flatnonzero(folds >= 0)
     if not len(rows):
         return False
+    weights = counts[rows].astype(np.float64)
     losses = []
     for extra_x, extra_y in ((names[:0], classes[:0]), (names, classes)):
         scores = np.zeros((len(y), c), np.float32)
@@ -84,10 +85,12 @@ def class_names_help(problem: TuningProblem, device: torch.device, *, seed: int)
             held_out = folds == fold
             if held_out.any():
                 examples = np.concatenate([x[~held_out], extra_x]), np.concatenate([y[~held_out], extra_y])
-                scores[held_out] = refit(*examples, c, like=everything.head).scores(x[held_out])
+                standing = np.concatenate([counts[~held_out], np.ones_like(extra_y)])
+                head = refit(*examples, c, like=everything.head, counts=standing)
+                scores[held_out] = head.scores(x[held_out])
         scored, truth = scores[rows], y[rows]
-        losses.append(log_losses(scored, truth, fit_temperature(scored, truth, np.ones(len(truth)))))
-    gain, standard_error = weighted_mean(losses[0] - losses[1], np.ones(len(rows)))
+        losses.append(log_losses(scored, truth, fit_temperature(scored, truth, weights)))
+    gain, standard_error = weighted_mean(losses[0] - losses[1], weights)
     return gain > standard_error
 
 

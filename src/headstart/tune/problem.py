@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.heads.folds import distinct_pairs
+from headstart.heads.folds import distinct_pairs, visits_of
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import refit
 from headstart.sources.base import Source
@@ -38,6 +38,7 @@ class TuningProblem:
     c: int  # number of classes
     cache: Path  # folder for arrays that do not fit into memory
     held_out: bool = False  # whether validation is of the training part, so that the final model may learn from it
+    train_counts: NDArray[np.float64] | None = None  # of `visited`: how many examples each stands for, of shape (n,)
 
     def without_validation(self) -> TuningProblem:
         """Return the problem in which every example is a training example."""
@@ -69,6 +70,26 @@ class TuningProblem:
         """Return the distinct pairs of features and class id to learn from, and how many examples each stands for."""
         first, _, counts = distinct_pairs(self.row_of[np.array(self.train_positions)], self.y_train, self.c)
         return self.features([self.train_positions[at] for at in first]), self.y_train[first], counts
+
+    def visited(self) -> TuningProblem:
+        """Return the problem of an epoch, see `folds.visits_of`: the problem itself where no content repeats massively.
+
+        It is learned from and not divided: each of its training examples stands for as many as `train_counts` says.
+        """
+        rows = self.row_of[np.array(self.train_positions, np.intp)]
+        _, pair_of, counts = distinct_pairs(rows, self.y_train, self.c)
+        visits = visits_of(counts)
+        if visits is counts:
+            return self
+        order = np.argsort(pair_of, kind="stable")
+        copy_of = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        kept = np.sort(order[copy_of < np.repeat(visits, counts)])
+        return replace(
+            self,
+            train_positions=tuple(self.train_positions[row] for row in kept),
+            y_train=self.y_train[kept],
+            train_counts=(counts / visits)[pair_of[kept]],
+        )
 
     def refitted(self) -> LinearHead:
         """Return the head with its kind, penalty and temperature, fitted on the examples to learn from."""

@@ -151,7 +151,7 @@ class TuningTrial:
 
     def _open_pipeline(self) -> InputPipeline:
         pipeline = PIPELINES[self.problem.dataset.kind]
-        return pipeline(self.problem, self.config, decoded_cache=self._decoded_cache, progress=self.progress)
+        return pipeline(self.problem.visited(), self.config, decoded_cache=self._decoded_cache, progress=self.progress)
 
     def _to_device(self, inputs: Inputs) -> Inputs:
         return tuple(part.to(self.device) for part in inputs)
@@ -181,7 +181,9 @@ class TuningTrial:
                 blocks = self._blocks(*inputs) if activations else self.reader.blocks(inputs, {})
                 features[content_of[rows]] = torch.cat([block.float() for block in blocks], 1).cpu().numpy()
         x, _ = select(features, layer, "+".join(block.name for block in layer))
-        first, _, counts = distinct_pairs(content_of, examples.y, self.problem.c)
+        first, pair_of, counts = distinct_pairs(content_of, examples.y, self.problem.c)
+        if self.pipeline.train_counts is not None:
+            counts = np.rint(np.bincount(pair_of, self.pipeline.train_counts)).astype(np.int64)
         return x[content_of[first]], examples.y[first], counts
 
     def _find_prefix(self, ran: Mapping[str, Span], blank: Inputs) -> FrozenPrefix | None:
@@ -229,6 +231,7 @@ class TuningTrial:
             examples[1],
             self.problem.c,
             statistics=statistics,
+            train_counts=self.pipeline.train_counts,
             device=self.device,
             validation_batches=self.pipeline.batches()[1],
             validation_first_of=self.pipeline.first_of[1],
@@ -292,7 +295,7 @@ class TuningTrial:
                 start = time.monotonic()
                 prefix.compute(batch)
                 seconds = (time.monotonic() - start) / BATCH
-        affordable = max(1, int(CACHING_SHARE * budget / seconds / max(1, len(self.problem.train_positions))))
+        affordable = max(1, int(CACHING_SHARE * budget / seconds / max(1, len(self.pipeline.problem.train_positions))))
         if affordable < self.pipeline.views:
             self.config = replace(self.config, augmented_views=affordable)
             self.pipeline = self._open_pipeline()

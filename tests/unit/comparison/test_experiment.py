@@ -12,9 +12,10 @@ from prepared import prepared_data
 
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
-from headstart.comparison.budget import Limits
+from headstart.comparison.budget import Limits, Plan
 from headstart.comparison.experiment import UNTRAINED, Experiment
 from headstart.comparison.options import CompareOptions
+from headstart.judge.benefit.results import Outcome
 from headstart.run.clock import Clock
 from headstart.run.prepare import PreparedData
 from headstart.testing import ToySource
@@ -100,3 +101,36 @@ def test_what_is_left_of_the_budget_keeps_a_reserve_and_counts_what_is_spent() -
 def test_notes_of_the_splits_are_those_of_the_comparison() -> None:
     under_way = experiment(prepared_data(LABELS), labels_per_class=(10, 900))
     assert under_way.notes == ["Left out 900 labels per class: the smallest class has 14 to learn from."]
+
+
+def test_an_arm_cut_before_its_first_epoch_gets_more_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way = experiment(prepared_data(LABELS))
+    split, seconds = under_way.splits.every()[0], []
+    tested = len(split.prepared.parts.test)
+
+    def arm(*_: Any, **__: Any) -> Outcome:
+        seconds.append(_[2].budget)
+        points = 1 if seconds[-1] < 20 else 2
+        right, loss = np.ones((points, tested), bool), np.ones((points, tested), np.float32)
+        return Outcome(np.arange(points), right, loss, np.arange(points) + 1.0, cut=points == 1)
+
+    monkeypatch.setattr("headstart.comparison.experiment.train_arm", arm)
+    monkeypatch.setattr("headstart.comparison.experiment.as_network", lambda data, *_: data.source)
+    under_way._train(split, "tuned", Plan("last:1", 0, 2.0, 0.01), 5.0, flip=False)
+    assert seconds == [5, 10, 20]
+    assert under_way.outcomes.get("tuned", split.labels, split.seed) is not None
+    under_way.options = under_way.options.changed(budget=12.0)
+    with pytest.raises(UsageError, match="--budget must allow one epoch"):
+        under_way._train(split, "scratch", Plan("all", 0, 2.0, 0.01), 5.0, flip=False)
+
+
+def test_what_repeats_massively_is_planned_by_its_visits__TXT_06() -> None:
+    data = prepared_data(LABELS)
+    under_way = experiment(data)
+    whole = under_way.splits.every()[-1]
+    cell = under_way._cell(whole, "tuned")
+    assert (cell.labels, cell.tested) == (len(whole.prepared.parts.train), len(whole.prepared.parts.test))
+    row_of = np.zeros_like(data.extraction.row_of)
+    copies = replace(whole.prepared, extraction=replace(data.extraction, row_of=row_of))
+    under_way._sizes_of.clear()
+    assert under_way._cell(replace(whole, prepared=copies), "tuned").tested <= 2

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from headstart.heads.folds import MAX_CLASS_RATIO, assign_folds, class_weights, content_groups
+from headstart.heads.folds import MAX_CLASS_RATIO, MOST_VISITS, assign_folds, class_weights, content_groups, visits_of
 
 
 def folds_of(x, y, *, folds=5, seed=0, groups=None):
@@ -65,3 +65,14 @@ def test_weights_lift_small_classes_up_to_the_ratio_and_no_further():
     assert mass[0] / mass[1] == pytest.approx(MAX_CLASS_RATIO)
     assert mass[1] == pytest.approx(mass[3])
     assert weights[2] == 0
+
+
+def test_an_epoch_visits_what_repeats_massively_in_proportion_and_not_each_time__TXT_06():
+    counts = np.array([700_000, 299_000, 999, 1])
+    visits = visits_of(counts)
+    assert visits.min() == 1 and visits.sum() <= (MOST_VISITS + 1) * len(counts)
+    assert (counts / visits).max() <= counts.sum() / (
+        MOST_VISITS * len(counts)
+    )  # none counts for much more than another
+    moderate = np.array([2 * MOST_VISITS, 1, 1])
+    assert visits_of(moderate) is moderate

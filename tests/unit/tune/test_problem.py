@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from tuning_problem import tuning_problem
 
 from headstart.base.progress import Progress
+from headstart.heads.folds import MOST_VISITS
 from headstart.heads.select import refit
 from headstart.testing import ToySource
 from headstart.tune.problem import TrialConfig, TuningProblem
@@ -21,21 +23,21 @@ CPU = torch.device("cpu")
 COPIES = 5
 
 
-def copied(problem: TuningProblem) -> TuningProblem:
-    """Return the problem with every example five times, of which the last stands under another class."""
+def copied(problem: TuningProblem, copies: int = COPIES) -> TuningProblem:
+    """Return the problem with every example so many times, of which the last stands under another class."""
     count, dataset = len(problem.dataset), problem.dataset
-    places = [at + copy * count for copy in range(COPIES) for at in range(count)]
+    places = [at + copy * count for copy in range(copies) for at in range(count)]
     return replace(
         problem,
         dataset=replace(
-            dataset, examples=dataset.examples * COPIES, read=lambda at: dataset.read(at % count), entries=None
+            dataset, examples=dataset.examples * copies, read=lambda at: dataset.read(at % count), entries=None
         ),
-        keys=problem.keys * COPIES,
+        keys=problem.keys * copies,
         train_positions=tuple(at for at in places if at % count in problem.train_positions),
         validation_positions=tuple(at for at in places if at % count in problem.validation_positions),
-        y_train=np.concatenate([*[problem.y_train] * (COPIES - 1), (problem.y_train + 1) % problem.c]),
-        y_validation=np.tile(problem.y_validation, COPIES),
-        row_of=np.tile(problem.row_of, COPIES),
+        y_train=np.concatenate([*[problem.y_train] * (copies - 1), (problem.y_train + 1) % problem.c]),
+        y_validation=np.tile(problem.y_validation, copies),
+        row_of=np.tile(problem.row_of, copies),
     )
 
 
@@ -78,3 +80,22 @@ def test_a_content_is_decoded_run_and_kept_once__TXT_06(mode: str, problem: Tuni
     np.testing.assert_array_equal(scores, np.tile(scores[: len(scores) // COPIES], (COPIES, 1)))
     x, _, counts = trial.train_features()
     assert (len(x), counts.sum()) == (2 * len(problem.train_positions) // COPIES, len(problem.y_train))
+
+
+def test_an_epoch_over_massive_repeats_visits_each_pair_a_few_times_and_counts_all__TXT_06(tmp_path: Path) -> None:
+    plain = tuning_problem(tmp_path, ToySource(), per_class=4)
+    assert plain.visited() is plain
+    many = copied(plain, copies=40)
+    visited = many.visited()
+    pairs = 2 * len(plain.train_positions)
+    assert len(visited.train_positions) <= (MOST_VISITS + 1) * pairs
+    assert visited.train_counts is not None and visited.train_counts.sum() == pytest.approx(len(many.train_positions))
+    assert set(visited.train_positions) <= set(many.train_positions)
+    for label in range(plain.c):
+        of_label = visited.train_counts[visited.y_train == label].sum()
+        assert of_label == pytest.approx((many.y_train == label).sum())
+    recipe = Recipe(epochs=1, batch_size=16)
+    config = TrialConfig("last:1", augment="none", recipe=recipe)
+    trial = TuningTrial(many, config, decoded_cache={}, device=CPU, progress=Progress())
+    assert trial.run(budget=None, folder=None, identity={}).images == len(visited.train_positions)
+    assert trial.train_features()[2].sum() == len(many.train_positions)

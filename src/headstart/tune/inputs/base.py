@@ -79,6 +79,7 @@ class InputPipeline(ABC):
         views: augmented views of each example, where activations are cached.
         preprocessing: how the network wants its pictures; None for what is none.
         plain: whether activations are cached of the examples without augmentation.
+        train_counts: how many examples each training row stands for; None for one each.
         first_of: the first training, and validation, row of the content of each; what is computed of it serves all.
 
     Raises:
@@ -96,6 +97,7 @@ class InputPipeline(ABC):
         self, problem: TuningProblem, config: TrialConfig, *, decoded_cache: DecodedCache, progress: Progress
     ) -> None:
         self.problem, self.config, self.progress = problem, config, progress
+        self.train_counts = problem.train_counts
         parts = problem.train_positions, problem.validation_positions
         self.first_of = tuple(first_copies([problem.keys[position] for position in part]) for part in parts)
 

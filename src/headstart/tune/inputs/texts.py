@@ -102,6 +102,8 @@ class TextPipeline(InputPipeline):
             names = np.arange(len(train), len(train) + problem.c)
             self.first_of = np.concatenate([self.first_of[0], names]), self.first_of[1]
             train, y = [*train, *class_name_tokens(problem)], np.concatenate([y, np.arange(problem.c)])
+            if self.train_counts is not None:
+                self.train_counts = np.concatenate([self.train_counts, np.ones(problem.c)])
         validation = Texts(self._read(problem.validation_positions, cached), problem.y_validation)
         self._texts = Texts(train, y), validation
         self.has_own_size = not problem.source.new_words

@@ -117,9 +117,11 @@ class _Run:
         start = copied(task)
         average = MovingAverage(task.tensors, recipe.ema_decay) if recipe.ema_decay else None
         self.tensors = RunTensors(start, start, torch.optim.AdamW(groups), average)
-        weights = class_weights(task.train.y, task.c)
+        weights = class_weights(task.train.y, task.c, task.train_counts)
         self.class_weights = np.where(weights > 0, weights, 1.0)
         self.class_weight_tensor = torch.tensor(self.class_weights, dtype=torch.float32, device=task.device)
+        counts = np.ones(len(task.train.y)) if task.train_counts is None else task.train_counts
+        self.row_weights = torch.tensor(counts / counts.mean(), dtype=torch.float32)
         self.seconds_before_resume = 0.0
         self._clock = self._saved = time.monotonic()
         self._kept = 0  # steps that the newest checkpoint holds
@@ -217,7 +219,13 @@ class _Run:
         parts = tuple(to_device(part[piece[0] : piece[-1] + 1], task.device) for part in inputs)
         y = torch.from_numpy(task.train.y[rows[piece]]).to(task.device)
         total, correct = batch_loss(
-            task, self.recipe, parts, y, class_weights=self.class_weight_tensor, seed=self._step_seed
+            task,
+            self.recipe,
+            parts,
+            y,
+            class_weights=self.class_weight_tensor,
+            row_weights=self.row_weights[rows[piece]].to(task.device),
+            seed=self._step_seed,
         )
         loss = total / len(rows)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -73,6 +73,7 @@ class Task:
     validation: Examples
     c: int
     statistics: Mapping[str, Tensor] = field(default_factory=dict)  # what training moves without a gradient
+    train_counts: NDArray[np.float64] | None = None  # how many examples each of `train` stands for; None for one each
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     validation_batches: Sequence[NDArray[np.intp]] = ()  # rows scored together; empty for any
     validation_first_of: NDArray[np.intp] | None = None  # whose scores each row has; None where every row is scored
@@ -165,25 +166,35 @@ def loss_and_accuracy(
 
 
 def batch_loss(
-    task: Task, recipe: Recipe, inputs: tuple[Tensor, ...], y: Tensor, *, class_weights: Tensor, seed: int
+    task: Task,
+    recipe: Recipe,
+    inputs: tuple[Tensor, ...],
+    y: Tensor,
+    *,
+    class_weights: Tensor,
+    row_weights: Tensor,
+    seed: int,
 ) -> tuple[Tensor, int]:
     """Return the weighted sum of the losses of some examples in nats, and how many are classified correctly.
 
-    `inputs` hold a row of each tensor an example; `y` is int64 of shape (n,); `seed` is that of mixup.
+    `inputs` hold a row of each tensor an example; `y` is int64 of shape (n,); `seed` is that of mixup. Each loss counts
+    as `row_weights` (n,) says.
     """
     if task.objective is not None:
         with precision(task.device):
             outputs = task.objective.outputs(*inputs)
         losses, correct = task.objective.losses(outputs.float(), y)
-        return (losses * class_weights[y]).sum(), correct
+        return (losses * class_weights[y] * row_weights).sum(), correct
     targets = one_hot(y, task.c).float()
     if recipe.mixup:
-        mixed = [mixup(part.float(), targets, alpha=recipe.mixup, seed=seed) for part in inputs]
-        inputs, targets = tuple(part for part, _ in mixed), mixed[0][1]
+        mixed = [mixup(part.float(), targets, alpha=recipe.mixup, seed=seed) for part in (*inputs, row_weights)]
+        (*inputs_mixed, row_weights), targets = [part for part, _ in mixed], mixed[0][1]
+        inputs = tuple(inputs_mixed)
     with precision(task.device):
         scores = task.scores(*inputs)
     losses = cross_entropy(scores.float(), targets, reduction="none", label_smoothing=recipe.label_smoothing)
-    return (losses * (targets @ class_weights)).sum(), int((scores.detach().argmax(dim=1) == y).sum())
+    losses = losses * (targets @ class_weights) * row_weights
+    return losses.sum(), int((scores.detach().argmax(dim=1) == y).sum())
 
 
 def mixup(inputs: Tensor, targets: Tensor, *, alpha: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -62,6 +62,18 @@ def test_it_learns_and_leaves_the_best_weights() -> None:
     assert loss.item() == pytest.approx(losses[trained.best], rel=1e-5)
 
 
+def test_an_example_that_stands_for_several_learns_as_they_would() -> None:
+    first, second = task(), task()
+    copies = np.repeat(np.arange(64), np.arange(64) % 3 + 1)
+    examples = Points(64, 0)
+    examples.y, examples.x_train = examples.y[copies], examples.x_train[copies]
+    recipe = replace(RECIPE, epochs=1, batch_size=1000)
+    train(replace(first, train_counts=np.arange(64) % 3 + 1.0), recipe)
+    train(replace(second, train=examples), recipe)
+    for one, other in zip(values(first), values(second), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("options", [{"mixup": 0.4}, {"label_smoothing": 0.1}, {"micro_batches": 3}])
 def test_the_options_learn_too(options: dict[str, Any]) -> None:
     trained = train(task(), replace(RECIPE, **options))
