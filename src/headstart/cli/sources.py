@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import UsageError, one_line
 from headstart.cli.command import DisplayOptions, command_of, prepare_display
-from headstart.cli.messages import show_json
+from headstart.cli.messages import show, show_json
 from headstart.data.modality import MODALITIES
 from headstart.run.option_model import option
 from headstart.run.options import OpenOptions
@@ -43,7 +44,9 @@ def sources(words: list[str] | None, chosen: dict[str, Any], display: DisplayOpt
         from headstart.sources.catalogue import search
 
         names = search(options.search)
-        show_json(names) if display.as_json else print("\n".join(names))
+        show_json(names) if display.as_json else print("".join(f"{name}\n" for name in names), end="")
+        if not names:
+            show(f"No source is known here whose name holds {options.search!r}", sys.stderr)
     elif words:
         info = _named(words, options)
         show_json(info.as_dict()) if display.as_json else print(as_text(info, options.layer))

@@ -13,6 +13,7 @@ from typing import Any
 from headstart.base.disk import write_atomic
 from headstart.base.errors import UsageError
 from headstart.base.interrupts import keeping
+from headstart.base.own_folders import RESULT
 from headstart.base.progress import Progress
 from headstart.comparison.budget import Limits
 from headstart.comparison.experiment import Experiment
@@ -21,7 +22,7 @@ from headstart.comparison.result import PAGE, ComparisonResult, build_comparison
 from headstart.judge.benefit.benefit import BENEFIT, Benefit
 from headstart.judge.benefit.gains import FROZEN, TUNED
 from headstart.run.clock import Clock
-from headstart.run.folder import CHECKPOINTS, MARK, RESULT, writing
+from headstart.run.folder import CHECKPOINTS, MARK, writing
 from headstart.run.option_model import documented
 from headstart.run.prepare import prepare
 from headstart.sources.base import Source

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.base.disk import write_atomic
+from headstart.base.own_folders import RESULT
 from headstart.comparison.experiment import UNTRAINED, Experiment
 from headstart.comparison.options import ALL
 from headstart.data.dataset import Skipped
@@ -20,7 +21,7 @@ from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, stack_seeds
 from headstart.judge.benefit.sentence import format_points
 from headstart.judge.related import relatives_entry
-from headstart.run.folder import ARMS, CHECKPOINTS, RESULT, SCHEMA, writing
+from headstart.run.folder import ARMS, CHECKPOINTS, SCHEMA, writing
 from headstart.run.losses import account, losses_file
 
 PAGE = "report.html"

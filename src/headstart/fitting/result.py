@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.disk import write_atomic
+from headstart.base.own_folders import RESULT
 from headstart.fitting.predictor import Fitted
 from headstart.fitting.words import truncation_report
 from headstart.judge.baselines import majority_baseline
@@ -21,7 +22,7 @@ from headstart.judge.metrics import METRICS, evaluate
 from headstart.judge.related import relatives_entry
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
-from headstart.run.folder import CHECKPOINTS, RESULT, SCHEMA, writing
+from headstart.run.folder import CHECKPOINTS, SCHEMA, writing
 from headstart.run.losses import account, losses_file
 from headstart.ship.bundle import DataIdentity
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.base.config import cores
 from headstart.base.errors import DataError, SourceError, UsageError
+from headstart.base.own_folders import RESULT
 from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress
 from headstart.data.audio.decoding import length
@@ -31,7 +32,7 @@ from headstart.judge.gate import judge_gate
 from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.result import CARD, PretrainResult, RunInputs, TestResult, build_pretrain_result
 from headstart.run.clock import Clock
-from headstart.run.folder import RESULT, new_out
+from headstart.run.folder import new_out
 from headstart.run.losses import account
 from headstart.run.option_model import documented
 from headstart.ship.upload import check_upload, upload

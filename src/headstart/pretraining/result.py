@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from headstart.base.disk import write_folder
 from headstart.base.errors import UsageError
 from headstart.base.hashing import sha256
+from headstart.base.own_folders import DESCRIPTION, RESULT
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.audit import Scan
 from headstart.judge.gate import Gate
@@ -21,9 +22,9 @@ from headstart.judge.related import relatives_entry
 from headstart.judge.report.fit_page import Report
 from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
-from headstart.run.folder import RESULT, SCHEMA
+from headstart.run.folder import SCHEMA
 from headstart.run.losses import losses_file
-from headstart.sources.checkpoints.source_folder import DESCRIPTION, LIBRARY, UNGATED, SourceDescription, to_json
+from headstart.sources.checkpoints.source_folder import LIBRARY, UNGATED, SourceDescription, to_json
 
 if TYPE_CHECKING:
     from headstart.tune.from_scratch import UntrainedNetwork

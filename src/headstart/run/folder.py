@@ -10,8 +10,9 @@ from pathlib import Path
 
 from headstart.base.disk import TEMPORARY, check_writable, reraise_disk_errors, restore, sweep, sync_folder
 from headstart.base.errors import UsageError
+from headstart.base.own_folders import RESULT
 
-RESULT, SCHEMA = "result.json", 1  # what every command writes, and the version of its form
+SCHEMA = 1  # the version of the form of `result.json`
 CHECKPOINTS = "checkpoints"  # what a run that was stopped goes on from; gone once the run is done
 MARK = f"{TEMPORARY}run"  # lies in the folder while files are written there
 ARMS = "arms"  # what the arms of a comparison answered

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from headstart.base.disk import restore, write_folder
 from headstart.base.errors import BundleError, list_some, refusing
 from headstart.base.hashing import foreign_json, sha256, sha256_json
+from headstart.base.own_folders import MANIFEST, own_folder
 from headstart.base.schema import SchemaError, build_dataclass
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Block
@@ -26,7 +27,7 @@ from headstart.sources.base import TextPreprocessing
 from headstart.sources.checkpoints.safetensors import check_header
 
 SCHEMA = 1
-MANIFEST, HEAD, REPORT, CARD = "manifest.json", "head.safetensors", "report.json", "README.md"
+HEAD, REPORT, CARD = "head.safetensors", "report.json", "README.md"
 TUNED, WORDS = "tuned.safetensors", "words.safetensors"
 WORDS_FLOATS = ("idf", "weight", "bias")
 TUNED_TYPES = (np.float32, np.int32, np.uint8)
@@ -288,7 +289,13 @@ def _read(folder: Path, name: str) -> bytes:
     try:
         if path.is_symlink() or not path.is_file():
             received = "a link" if path.is_symlink() else "no such file"
-            inside = folder / "bundle"
+            inside, own = folder / "bundle", own_folder(folder)
+            if not any((place / member).exists() for place in (folder, inside) for member in LIMITS.keys() - {CARD}):
+                raise BundleError(
+                    f"{folder} must be a bundle",
+                    own.kind if own else f"a folder without {MANIFEST}",
+                    own.remedy if own else f"if it holds labelled examples, fit on them: headstart fit {folder}",
+                )
             remedy = f"name {inside}" if (inside / MANIFEST).is_file() else SAVE_AGAIN
             raise BundleError(f"{name} must be a file in the bundle {folder}", received, remedy)
         if path.stat().st_size > LIMITS[name]:

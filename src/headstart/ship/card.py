@@ -12,6 +12,7 @@ from headstart.judge.metrics import METRICS
 from headstart.ship.bundle import Manifest
 
 MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~&$@])")
+ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 MAX_LISTED_CLASSES = 100
 MAX_CODE = 2000  # characters of a code span
 INSTALL = "# once, in a checkout of headstart: pip install ."
@@ -200,7 +201,7 @@ def _classes(classes: Sequence[str]) -> str:
 
 def _text(text: object) -> str:
     """Return `text` as one line that Markdown and HTML show as it stands."""
-    return MARKDOWN.sub(r"\\\1", one_line(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
+    return MARKDOWN.sub(lambda found: ENTITIES.get(found[1], f"\\{found[1]}"), one_line(text))
 
 
 def _code(text: object) -> str:

@@ -80,6 +80,7 @@ def open_source(
         source = uri if layer == "auto" else uri.at(layer)
     else:
         check_source(uri, weights=weights, arch=arch)
+        uri = parse(uri).uri
         source = _opened(parse(uri), str(weights), seed=seed, arch=arch, size=size, long=long, window=window)
         source = with_hop(source, window, hop, fixed=parse(uri).provider not in WINDOWED).at(layer)
         opened = {"uri": uri, "weights": str(weights), "layer": layer, "seed": seed, "arch": arch}

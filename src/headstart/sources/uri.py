@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.extras import require
+from headstart.base.own_folders import own_folder
 from headstart.sources.package_files import find_package
 
 OF_PICTURES = "spectrogram"
@@ -78,12 +81,13 @@ def provider_names() -> tuple[str, ...]:
 
 
 def parse(uri: str) -> Spec:
-    """Return the parts of `provider:name[@revision]`; SourceError where one is missing or no provider has that name."""
+    """Return the parts of `provider:name[@revision]`, or of a name alone that one provider knows.
+
+    SourceError: a part is missing, no provider has that name, or a name alone is known to none or to several.
+    """
     provider, colon, rest = uri.strip().partition(":")
     if not colon:
-        raise SourceError(
-            "a source must be named provider:name", repr(uri), f"write {' or '.join(_spellings(provider))}"
-        )
+        return parse(_full_name(provider))
     if provider not in PROVIDERS and provider not in (names := provider_names()):
         raise SourceError(
             f"the provider of a source must be one of {', '.join(names)}",
@@ -178,7 +182,20 @@ def refuse_long_texts(spec: Spec, long: str) -> None:
         )
 
 
-def _spellings(name: str) -> tuple[str, str]:
-    if name.startswith("efficientnet-lite"):
-        return f"packaged:{name}", f"timm:tf_{name.replace('-', '_')}"
-    return f"timm:{name or PROVIDERS['timm'].example}", f"packaged:{PROVIDERS['packaged'].example}"
+@cache
+def _full_name(name: str) -> str:
+    """Return the URI of the one provider that knows a bare name; a path is none."""
+    catalogue = import_module("headstart.sources.catalogue")  # it knows the names of every library, and imports us
+    known = sorted(set(catalogue.names()))
+    uris = [uri for uri in known if uri.partition(":")[2] == name]
+    if len(uris) == 1:
+        return str(uris[0])
+    if Path(name).expanduser().exists():
+        own = own_folder(Path(name))
+        remedy = own.remedy if own is not None else f"write file:{name}, or onnx:{name} or words:{name} by its kind"
+    elif uris:
+        remedy = f"write {' or '.join(uris)}"
+    else:
+        close = did_you_mean(name, (uri.partition(":")[2] for uri in known))
+        remedy = f"write for instance packaged:{PROVIDERS['packaged'].example}{close}"
+    raise SourceError("a source must be named provider:name", repr(name), remedy)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from headstart.cli.sources import as_rows, as_table, as_text
+import pytest
+
+from headstart.cli.command import DisplayOptions
+from headstart.cli.sources import as_rows, as_table, as_text, sources
 from headstart.sources.catalogue import CatalogueRow
 from headstart.testing import ToySource
 
@@ -49,3 +52,9 @@ def test_one_source_in_full_names_its_layers() -> None:
     assert info.sha256 in text
     assert "24 (layer pool)" in text
     assert "384 (layer flatten)" in as_text(ToySource().at("flatten").info, "flatten")
+
+
+def test_a_search_without_a_match_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    sources(None, {"search": "nosuchnetwork"}, DisplayOptions())
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err == "No source is known here whose name holds 'nosuchnetwork'\n"

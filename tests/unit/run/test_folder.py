@@ -13,7 +13,8 @@ from nursery import Nursery
 
 from headstart.base.disk import TEMPORARY
 from headstart.base.errors import UsageError
-from headstart.run.folder import CHECKPOINTS, MARK, RESULT, check_out, writing
+from headstart.base.own_folders import RESULT
+from headstart.run.folder import CHECKPOINTS, MARK, check_out, writing
 from headstart.testing import toy_photos
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -119,6 +119,7 @@ def test_any_text_survives_yaml(text: str) -> None:
     assert found["tags"][-1] == found["base_model"] == one_line(text)
 
 
+@example("\\<")
 @given(st.text(st.characters(exclude_categories=["Cn", "Co"]), max_size=60))
 def test_any_text_survives_markdown(text: str) -> None:
     html = MarkdownIt().renderInline(f"x{card._text(text)}x")

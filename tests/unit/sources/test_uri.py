@@ -35,8 +35,9 @@ def test_parse_takes_a_uri_apart_and_uri_puts_it_together(uri: str, parts: Spec)
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("efficientnet-lite0", "write packaged:efficientnet-lite0 or timm:tf_efficientnet_lite0"),
-        ("resnet50", "write timm:resnet50 or packaged:efficientnet-lite0"),
+        ("resnet50", "write timm:resnet50 or torchvision:resnet50"),
+        ("minilmm", "write for instance packaged:efficientnet-lite0, did you mean 'minilm'?"),
+        (__file__, f"write file:{__file__}, or onnx:"),
         ("pakaged:efficientnet-lite0", "did you mean 'packaged'?"),
         ("packaged:", "write for instance packaged:efficientnet-lite0"),
         ("timm:resnet50@", "provider:name[@revision]"),
@@ -49,10 +50,15 @@ def test_a_mistaken_uri_is_one_line_that_says_what_to_write(uri: str, says: str)
     assert "\n" not in str(caught.value)
 
 
-def test_the_spellings_that_are_offered_can_be_parsed() -> None:
-    for name in ("efficientnet-lite1", "resnet50", ""):
-        for spelling in spec._spellings(name):
-            assert parse(spelling).uri == spelling
+def test_a_name_alone_that_one_provider_knows_is_accepted() -> None:
+    assert parse("wordllama").uri == "packaged:wordllama" and parse("lenet5").uri == "arch:lenet5"
+    assert open_source("wordllama").opened == open_source("packaged:wordllama").opened
+
+
+def test_a_folder_of_ours_is_named_with_what_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "source.json").write_text('{"schema": 1}')
+    with pytest.raises(SourceError, match=re.escape(f"--source file:{tmp_path}")):
+        parse(str(tmp_path))
 
 
 def test_every_provider_of_the_table_has_its_file_and_opener() -> None:

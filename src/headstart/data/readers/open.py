@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.errors import DataError, did_you_mean, list_some
+from headstart.base.own_folders import own_folder
 from headstart.data import groups
 from headstart.data.audio.formats import SOUND_SUFFIXES
 from headstart.data.dataset import BadExample, Dataset, Split
@@ -105,6 +106,8 @@ def _holds_media(data: Any) -> bool:
 def _open(path: Path, opener: TableOpener, *, follow_links: bool) -> Dataset | None:
     """Return the labelled examples in a folder, or in a file that its content tells; None where it is nothing known."""
     if path.is_dir():
+        if (own := own_folder(path)) is not None:
+            raise DataError(f"DATA must be {ACCEPTED}", f"{path}, {own.kind}", own.remedy)
         return _from_tree(Folder(path, reach=opener.root, follow_links=follow_links), opener)
     folder, name = Folder(path.parent, reach=path.resolve().parent), name_of(path)
     head = head_of(folder, path.name)

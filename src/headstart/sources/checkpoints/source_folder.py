@@ -20,11 +20,11 @@ from typing import Any, NoReturn
 from headstart.base.disk import restore
 from headstart.base.errors import SourceError, UsageError, refusing
 from headstart.base.hashing import canonical_json, foreign_json, sha256_file
+from headstart.base.own_folders import DESCRIPTION, own_folder
 from headstart.data.audio.spectrogram import preprocessing_from
 from headstart.data.images.preprocessing import Preprocessing
 
 SCHEMA = 1
-DESCRIPTION = "source.json"
 MAX_DESCRIPTION_BYTES = 16 << 20
 LIBRARY, KERAS = "library", "keras"
 UNGATED = "this source was not shown to beat naive baselines on its own data (it did not pass the gate of pretrain)"
@@ -65,9 +65,10 @@ def read_folder(folder: Path) -> SourceDescription:
     restore(folder)
     path = folder / DESCRIPTION
     if not path.is_file():
+        own = own_folder(folder)
         raise SourceError(
             f"{folder} must hold {DESCRIPTION}",
-            "none",
+            "none" if own is None else own.kind,
             "name a weights file with --arch, or a folder that `headstart sources convert` or `pretrain` wrote",
         )
     with refusing(lambda reason: SourceError(f"{path} must be sound JSON", reason, AGAIN)):

@@ -15,6 +15,7 @@ from headstart.base.cache import read_record, write_record
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, did_you_mean, refusing
 from headstart.base.hashing import sha256_file, sha256_json
+from headstart.base.own_folders import DESCRIPTION
 from headstart.base.schema import build_dataclass
 from headstart.sources.base import Identity
 from headstart.sources.checkpoints import source_folder
@@ -42,7 +43,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, 
     open. SourceError: no such file, no architecture, or the two do not fit.
     """
     path, part = split_part(spec.name)
-    if path.is_dir() and (arch is None or (path / source_folder.DESCRIPTION).exists()):
+    if path.is_dir() and (arch is None or (path / DESCRIPTION).exists()):
         if arch is not None:
             raise SourceError(f"{path} names its own architecture", f"--arch {arch}", "leave --arch out")
         return open_folder(path, spec.uri, weights=weights, seed=seed)
@@ -82,7 +83,7 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
 def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, seed: int) -> TorchSource:
     """Return the architecture with the preprocessing, the taps and the classes that a folder describes."""
     stated = described.settings
-    where = f"{folder / source_folder.DESCRIPTION} must describe its taps"
+    where = f"{folder / DESCRIPTION} must describe its taps"
     with refusing(lambda reason: SourceError(where, reason, source_folder.AGAIN)):
         taps, more = (
             tuple(build_dataclass(Tap, tap, name) for tap in stated[name]) if name in stated else getattr(shell, name)

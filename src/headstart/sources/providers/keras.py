@@ -16,8 +16,9 @@ from headstart.base.config import offline
 from headstart.base.disk import write_folder
 from headstart.base.errors import SourceError, UsageError, did_you_mean, list_some
 from headstart.base.hashing import sha256, sha256_file
+from headstart.base.own_folders import DESCRIPTION
 from headstart.sources.base import Architecture, Identity, SourceInfo, remembered
-from headstart.sources.checkpoints.source_folder import DESCRIPTION, KERAS, SourceDescription, to_json
+from headstart.sources.checkpoints.source_folder import KERAS, SourceDescription, to_json
 from headstart.sources.keras.applications import APPLICATIONS, build_application, import_keras
 from headstart.sources.networks.source import TorchSource, source_of
 from headstart.sources.registry import open_source
