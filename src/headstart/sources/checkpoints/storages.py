@@ -90,11 +90,14 @@ def fetch(
     return {name: make(read[tensor.place.key], tensor) for name, tensor in tensors.items()}
 
 
-def read_known_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the tensors by name, in order, of a released file of torch's older form whose bytes are known already."""
+def read_known_arrays(path: Path, part: str | None = None) -> dict[str, NDArray[Any]]:
+    """Return the tensors by name, in order, of a released file of torch's older form whose bytes are known already.
+
+    `part` is what they stand under in the file; None where it holds nothing else.
+    """
     with path.open("rb") as file:
         tree, places = read_older(file, path.stat().st_size)
-        return fetch(file, places, tree, _array)
+        return fetch(file, places, tree if part is None else tree[part], _array)
 
 
 def _array(data: bytearray, tensor: Stored) -> NDArray[Any]:

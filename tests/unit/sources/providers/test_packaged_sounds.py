@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
 import pytest
+from lstm import embedding
 from numpy.typing import NDArray
 from recordings import tone
 
 from headstart.base.errors import MissingExtra, SourceError
-from headstart.data.audio.decoding import sound_bytes
+from headstart.data.audio.decoding import samples, sound_bytes
 from headstart.data.audio.spectrogram import band_levels
 from headstart.engines.openvino import OpenVinoEngine, convert
 from headstart.engines.select import parity
+from headstart.sources.checkpoints.storages import read_known_arrays
+from headstart.sources.graphs.voice import VOLUME
 from headstart.sources.package_files import Member, find_member
-from headstart.sources.providers.packaged_sounds import LOUDEST, SPEECH, SPEECH_BANDS, WINDOWS
+from headstart.sources.providers.packaged_sounds import LOUDEST, SPEECH, SPEECH_BANDS, VOICE, VOICE_BANDS, WINDOWS
 from headstart.sources.registry import open_source
 
 RATE = 16_000
@@ -113,3 +117,57 @@ def test_a_package_that_is_absent_or_changed_is_named() -> None:
         find_member(changed, "x")
     with pytest.raises(SourceError, match="no such file"):
         find_member(Member(SPEECH.package, "resources/gone.onnx", SPEECH.sha256, SPEECH.folder), "x")
+
+
+def test_voices_are_embedded_as_its_lstm_does_in_overlapping_windows() -> None:
+    source, arrays = open_source("packaged:resemblyzer"), _released()
+    assert (source.info.parameters, source.info.layers, source.preprocessing.hop) == (1_423_616, ("pool",), 0.77)
+    assert source.info.parameters == sum(array.size for name, array in arrays.items() if "similarity" not in name)
+    sounds = [(clip, RATE) for clip in (*clips(), np.concatenate(clips()[::2]))]
+    x = source.encode(sounds)
+    for row, sound in zip(x, sounds, strict=True):
+        heard = source.prepare(sound_bytes(sound))
+        pictures = heard.pictures_of(0, 99)[..., 0]
+        assert len(pictures) == (2 if len(sound[0]) == 2 * RATE else 5)
+        vectors = [embedding(arrays, 10 ** (8 * (some / 255 - 1.0)) - 1e-8, VOICE_BANDS, VOLUME) for some in pictures]
+        mean = np.mean(vectors, axis=0)
+        assert row @ mean / np.linalg.norm(row) / np.linalg.norm(mean) > 0.99999
+
+
+def test_of_voices_loudness_and_silence_and_what_cannot_be_asked() -> None:
+    source, word = open_source("packaged:resemblyzer"), clips()[0][:RATE]
+    x = source.encode([(some, RATE) for some in (word, word / 1_000, np.zeros(RATE, np.float32), word[:3])])
+    assert np.isfinite(x).all() and x[0] @ x[1] > 0.9999
+    assert len(open_source("packaged:resemblyzer", window=1.0).prepare(sound_bytes((clips()[0], RATE)))) == 2
+    with pytest.raises(SourceError, match="comes with its weights"):
+        open_source("packaged:resemblyzer", weights="none")
+    with pytest.raises(SourceError, match=r"windows of 0.4 to 20 s; found 0.2 s"):
+        open_source("packaged:resemblyzer", window=0.2)
+
+
+@pytest.mark.slow  # librosa compiles for seconds; its LSTM is held to the equations above
+@pytest.mark.shared
+def test_voices_of_people_are_embedded_as_published(shared: Path) -> None:
+    librosa, torch = pytest.importorskip("librosa"), pytest.importorskip("torch")
+    arrays = {name: torch.from_numpy(array.copy()) for name, array in _released().items()}
+    lstm, linear = torch.nn.LSTM(40, 256, 3, batch_first=True), torch.nn.Linear(256, 256)
+    for part, name in ((lstm, "lstm."), (linear, "linear.")):
+        part.load_state_dict({key.removeprefix(name): value for key, value in arrays.items() if key.startswith(name)})
+    source = open_source("packaged:resemblyzer", hop=0.0)
+    with tarfile.open(shared / "spoken_digits.tar") as tar:
+        members = [member for member in tar if member.name.endswith(".wav")][::150]
+        data = [tar.extractfile(member).read() for member in members]  # type: ignore[union-attr]
+    for recording, row in zip(data, source.encode(data), strict=True):
+        clip = samples(recording, rate=RATE, seconds=1.6)
+        clip = np.pad(clip * np.sqrt(VOLUME / np.mean(clip**2)), (0, 160 * 160 - len(clip)))
+        mel = librosa.feature.melspectrogram(y=clip, sr=RATE, n_fft=400, hop_length=160, n_mels=40)[:, :160]
+        with torch.inference_mode():
+            raw = torch.relu(linear(lstm(torch.from_numpy(mel.T.copy())[None])[1][0][-1]))[0].numpy()
+            own = 10 ** (8 * (source.prepare(recording)[..., 0] / 255 - 1.0)) - 1e-8  # type: ignore[index]
+        assert row @ raw / np.linalg.norm(raw) / np.linalg.norm(row) > 0.9995
+        scaled = own * mel.sum() / own.sum()
+        np.testing.assert_allclose(scaled, mel, atol=0.05 * mel.max())
+
+
+def _released() -> dict[str, NDArray[np.float32]]:
+    return read_known_arrays(find_member(VOICE, "x"), "model_state")
