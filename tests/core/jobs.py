@@ -107,7 +107,7 @@ def texts(folder: Path) -> None:
     lines = [f"{word} {at % 3} {at % 5} {at % 7}" for at, word in enumerate(words)]
     (folder / "words.txt").write_text("\n".join(lines) + "\n")
     (folder / "new.csv").write_text('text\n"the soup was very salt, onion and butter to taste"\n')
-    for source in ("packaged:minilm", "packaged:wordllama", f"words:{folder / 'words.txt'}"):
+    for source in ("packaged:minilm", "packaged:wordllama", "packaged:glove", f"words:{folder / 'words.txt'}"):
         out = folder / f"of-{source.partition('/')[0].replace(':', '-')}"
         done("fit", data, "--source", source, "--out", out)
         assert "cooking" in done("predict", out, folder / "new.csv")
@@ -120,6 +120,7 @@ def recordings(folder: Path) -> None:
     data = tones(folder / "tones")
     done("fit", data, "--out", folder / "of-tones")
     assert "low" in done("predict", folder / "of-tones", data / "low" / "low_0.wav")
+    done("fit", data, "--source", "packaged:resemblyzer", "--out", folder / "of-voices")
     with without("soundfile"):
         refused("recordings needs the package 'soundfile'", "audio", "fit", data)
 

@@ -33,9 +33,7 @@ def arrays() -> dict[str, NDArray[np.float32]]:
 
 
 def features(arrays: Mapping[str, NDArray[np.float32]], pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    network = Network(
-        "x", HOW.shape, (Block("pool", 4),), lambda: pytest.fail(), graph=lambda: voice_graph(arrays, HOW)
-    )  # type: ignore[arg-type,return-value]
+    network = Network("x", HOW.shape, (Block("pool", 4),), pytest.fail, graph=lambda: voice_graph(arrays, HOW))
     return OpenVinoEngine(convert(network), precision="f32").run(pictures)
 
 

@@ -123,7 +123,7 @@ def test_voices_are_embedded_as_its_lstm_does_in_overlapping_windows() -> None:
     source, arrays = open_source("packaged:resemblyzer"), _released()
     assert (source.info.parameters, source.info.layers, source.preprocessing.hop) == (1_423_616, ("pool",), 0.77)
     assert source.info.parameters == sum(array.size for name, array in arrays.items() if "similarity" not in name)
-    sounds = [(clip, RATE) for clip in (*clips(), np.concatenate(clips()[::2]))]
+    sounds = [(clip, RATE) for clip in (clips()[0], np.concatenate(clips()[:2]))]
     x = source.encode(sounds)
     for row, sound in zip(x, sounds, strict=True):
         heard = source.prepare(sound_bytes(sound))
