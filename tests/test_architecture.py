@@ -38,7 +38,7 @@ ORDER = {
     "sources.providers": "arch keras file timm huggingface graph packaged_sounds packaged spectrogram torchvision"
     " words",
     "features": "modality features store extraction_pass extract relatives",
-    "heads": "folds linear principal_axes convex closed_form cross_validation select tfidf stacking",
+    "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
     "judge": "intervals crossed metrics scores baselines related report benefit gate",
     "judge.report": "charts page fit_page comparison_page",
     "judge.benefit": "results gains sentence benefit",

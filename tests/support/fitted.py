@@ -20,9 +20,9 @@ def prepared_on(data: Any, source: Source | str, **options: Any) -> PreparedData
 
 def fitted_on(prepared: PreparedData, *, seed: int = 0) -> Fitted:
     """Return what the frozen source makes of prepared data."""
-    layers, choice = select_layer_and_head(prepared, seed=seed)
+    choice = select_layer_and_head(prepared, seed=seed)
     baseline = fit_baseline(prepared, seed=seed)
-    predictor = frozen_predictor(prepared, layers, choice)
+    predictor = frozen_predictor(prepared, choice)
     if baseline.text_baseline is not None:
         predictor = stacked_predictor(prepared, predictor, choice, baseline.text_baseline)
-    return Fitted(prepared, layers, choice, baseline, predictor)
+    return Fitted(prepared, choice, baseline, predictor)

@@ -67,11 +67,11 @@ def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extract
     seconds = features + time.perf_counter() - start
     outcomes[START] = _outcome_of(probabilities, y_test, seconds, f"ridge on {layer}")
     start = time.perf_counter()
-    layers, choice = select_layer_and_head(prepared, seed=seed)
-    frozen = frozen_predictor(prepared, layers, choice)
+    choice = select_layer_and_head(prepared, seed=seed)
+    frozen = frozen_predictor(prepared, choice)
     if baseline.text_baseline is not None:
         frozen = stacked_predictor(prepared, frozen, choice, baseline.text_baseline)
-    note = f"{choice.head.kind}{'' if frozen.text_head is None else ' + words'} on {layers.chosen}"
+    note = f"{choice.head.kind}{'' if frozen.text_head is None else ' + words'} on {choice.layer}"
     outcomes[FROZEN] = _outcome_of(frozen.probabilities, y_test, features + time.perf_counter() - start, note)
     return outcomes
 
@@ -84,8 +84,11 @@ def _outcome_of(probabilities: NDArray[np.floating], y: NDArray[np.int64], secon
 
 
 def trained_layer(source: Source) -> str:
-    """Return the layer whose features the head of a network that learns gets: `pool`, unless another is named."""
-    return POOL if source.layer == AUTO else source.layer
+    """Return the layer whose features the head of a network that learns gets: `pool`, unless another is named.
+
+    Of layers side by side it is the first.
+    """
+    return POOL if source.layer == AUTO else source.layer.partition(",")[0]
 
 
 @dataclass(frozen=True)

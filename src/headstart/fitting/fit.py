@@ -97,12 +97,12 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
     prepared = prepare(data, options, progress, clock)
     with clock.part("head"), progress.step("Choosing a head"), ThreadPoolExecutor(1) as pool:
         fitting_baseline = pool.submit(fit_baseline, prepared, seed=seed)
-        layers, choice = select_layer_and_head(prepared, seed=seed)
+        choice = select_layer_and_head(prepared, seed=seed)
         baseline = fitting_baseline.result()
-    predictor = frozen_predictor(prepared, layers, choice)
+    predictor = frozen_predictor(prepared, choice)
     if baseline.text_baseline is not None:
         predictor = stacked_predictor(prepared, predictor, choice, baseline.text_baseline)
-    fitted = Fitted(prepared, layers, choice, baseline, predictor)
+    fitted = Fitted(prepared, choice, baseline, predictor)
     if options.tuning.mode != NONE:
         from headstart.fitting.tuning import tuned_predictor
 

@@ -52,8 +52,8 @@ def cross_validated(prepared: PreparedData, *, folds: int, seed: int, progress: 
 
 def _correct(prepared: PreparedData, seed: int) -> NDArray[np.bool_]:
     """Return which test examples the frozen source classifies correctly, of shape (n,)."""
-    layers, choice = select_layer_and_head(prepared, seed=seed)
-    predictor = frozen_predictor(prepared, layers, choice)
+    choice = select_layer_and_head(prepared, seed=seed)
+    predictor = frozen_predictor(prepared, choice)
     if prepared.scan.dataset.kind == "text":
         words = fit_baseline(prepared, seed=seed).text_baseline
         assert words is not None

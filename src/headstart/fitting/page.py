@@ -74,7 +74,7 @@ def _words(fitted: Fitted) -> tuple[report.ClassWords, ...]:
     prepared, text_baseline = fitted.prepared, fitted.baseline.text_baseline
     if text_baseline is None:
         return ()
-    classes, layer = prepared.scan.dataset.classes, fitted.layers.chosen
+    classes, layer = prepared.scan.dataset.classes, fitted.choice.layer
     return tuple(top_words_per_class(text_baseline, classes, prepared.source, fitted.choice.head, layer))
 
 
@@ -99,29 +99,21 @@ def _preview(prepared: PreparedData, position: int) -> dict[str, Any]:
 
 
 def _candidates(fitted: Fitted) -> tuple[report.CandidateRow, ...]:
-    layers, choice, predictor = fitted.layers, fitted.choice, fitted.predictor
-    stacked = [stacked_candidate(predictor.stacking, choice, layers.chosen)] if predictor.stacking is not None else []
+    choice, predictor = fitted.choice, fitted.predictor
+    stacked = [stacked_candidate(predictor.stacking, choice)] if predictor.stacking is not None else []
     heads = [
         report.CandidateRow(
             head=candidate.kind,
-            layer=layers.chosen,
-            penalty=candidate.penalty,
+            layer=candidate.layer,
+            penalty=candidate.penalty if "," not in candidate.layer else None,
             log_loss=candidate.log_loss,
             spread=candidate.standard_error,
-            chosen=candidate.kind == choice.head.kind and predictor.text_head is None,
+            chosen=(candidate.kind, candidate.layer) == (choice.head.kind, choice.layer)
+            and predictor.text_head is None,
         )
         for candidate in sorted(choice.candidates, key=lambda candidate: candidate.log_loss)
     ]
-    others = [
-        report.CandidateRow(
-            head="ridge",
-            layer=name,
-            note=f"leave-one-out squared error {error:.4f} against {layers.errors[layers.chosen]:.4f}",
-        )
-        for name, error in layers.errors.items()
-        if name != layers.chosen
-    ]
-    return (*stacked, *heads, *others)
+    return (*stacked, *heads)
 
 
 def _provenance(model: Model) -> tuple[tuple[str, str], ...]:

@@ -16,22 +16,15 @@ from headstart.base.hashing import sha256
 from headstart.data.text import texts_at
 from headstart.engines.base import Block
 from headstart.fitting.words import TextBaseline, fit_text_baseline, stack_text_baseline
+from headstart.heads.layer_choice import choose_layer_and_head
 from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.select import CHOICE_VERSION, HeadChoice, affordable_kinds, choose_head, choose_layer
+from headstart.heads.select import CHOICE_VERSION, HeadChoice
 from headstart.heads.stacking import Stacking
 from headstart.heads.tfidf import TfidfChoice, TfidfHead
 from headstart.judge.baselines import simple_baseline
 from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO
-
-
-@dataclass(frozen=True)
-class LayerSelection:
-    """The layer that was chosen, and the leave-one-out squared error of each one that was tried."""
-
-    chosen: str
-    errors: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,6 @@ class Fitted:
     """Everything that a fit chose and fitted."""
 
     prepared: PreparedData
-    layers: LayerSelection
     choice: HeadChoice
     baseline: BaselineResult
     predictor: FittedPredictor
@@ -91,32 +83,29 @@ def remembered_choice(
     return parts
 
 
-def select_layer_and_head(prepared: PreparedData, *, seed: int) -> tuple[LayerSelection, HeadChoice]:
-    """Choose the layer by leave-one-out error where it is left open, then the head by cross-validation.
+def select_layer_and_head(prepared: PreparedData, *, seed: int) -> HeadChoice:
+    """Choose the head, and with it the layer where that is left open, by the log loss of unseen examples.
 
     What was chosen before for the same features, labels and seed is remembered, and not chosen again.
     """
     train = prepared.distinct(prepared.parts.train)
-    names = [name for name in prepared.source.auto_layers if name in prepared.source.info.layers]
+    layer, layers = prepared.source.layer, prepared.source.info.layers
+    names = [name for name in prepared.source.auto_layers if name in layers] if layer == AUTO else [layer]
     rows = prepared.extraction.row_of[np.array(train.positions)]
     numbers = [prepared.extraction.x[rows], prepared.labels(train.positions), train.counts]
     inputs = {
         "classes": list(prepared.scan.dataset.classes),
         "blocks": [[block.name, block.width] for block in prepared.extraction.blocks],
-        "layer": prepared.source.layer,
+        "layer": layer,
         "tried": names,
         "seed": seed,
         **_groups_entry(prepared, train),
     }
 
     def choose() -> tuple[dict[str, Any], Arrays]:
-        layers, choice = _choose(prepared, train, names, seed)
-        plain, arrays = choice.to_parts()
-        errors = {name: float(error) for name, error in layers.errors.items()}
-        return {"layer": layers.chosen, "errors": errors, "choice": plain}, arrays
+        return _choose(prepared, train, names, seed).to_parts()
 
-    plain, arrays = remembered_choice("choice", numbers, inputs, choose)
-    return LayerSelection(plain["layer"], plain["errors"]), HeadChoice.from_parts(plain["choice"], arrays)
+    return HeadChoice.from_parts(*remembered_choice("choice", numbers, inputs, choose))
 
 
 def _groups_entry(prepared: PreparedData, learned: DistinctExamples) -> dict[str, Any]:
@@ -125,32 +114,16 @@ def _groups_entry(prepared: PreparedData, learned: DistinctExamples) -> dict[str
     return {} if groups is None else {"groups": groups}
 
 
-def _choose(
-    prepared: PreparedData, distinct: DistinctExamples, names: Sequence[str], seed: int
-) -> tuple[LayerSelection, HeadChoice]:
-    dataset, train, counts = prepared.scan.dataset, distinct.positions, distinct.counts
-    labels, groups = prepared.labels(train), prepared.groups(train)
-    layer = prepared.source.layer
-    if layer != AUTO or len(names) == 1:
-        layer = names[0] if layer == AUTO else layer
-        layers, principal = LayerSelection(layer, {}), None
-    else:
-        candidates = ((name, prepared.features(name, train).x) for name in names)
-        layer_choice = choose_layer(candidates, labels, len(dataset.classes), groups=groups, counts=counts)
-        layers, principal = LayerSelection(layer_choice.layer, dict(layer_choice.errors)), layer_choice.principal
-    x = prepared.features(layers.chosen, train).x
-    choice = choose_head(x, labels, dataset.classes, seed=seed, groups=groups, principal=principal, counts=counts)
-    if principal is None or layers.chosen == names[0]:
-        return layers, choice
-    narrow = prepared.features(names[0], train).x
-    present = len(np.unique(labels))
-    kinds, narrow_kinds = (affordable_kinds(len(labels), min(rows.shape), present)[0] for rows in (x, narrow))
-    if len(narrow_kinds) > len(kinds):
-        # The wider layer leaves time for fewer kinds of head: the narrower one may end up better.
-        narrow_choice = choose_head(narrow, labels, dataset.classes, seed=seed, groups=groups, counts=counts)
-        if narrow_choice.log_loss < choice.log_loss:
-            return LayerSelection(names[0], layers.errors), narrow_choice
-    return layers, choice
+def _choose(prepared: PreparedData, distinct: DistinctExamples, names: Sequence[str], seed: int) -> HeadChoice:
+    train = distinct.positions
+    return choose_layer_and_head(
+        ((name, prepared.features(name, train).x) for name in names),
+        prepared.labels(train),
+        prepared.scan.dataset.classes,
+        seed=seed,
+        groups=prepared.groups(train),
+        counts=distinct.counts,
+    )
 
 
 def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
@@ -193,12 +166,12 @@ def _fit_text_baseline(prepared: PreparedData, seed: int) -> TextBaseline:
     return TextBaseline(TfidfChoice.from_parts(plain, arrays), train, test, arrays["probabilities"])
 
 
-def frozen_predictor(prepared: PreparedData, layers: LayerSelection, choice: HeadChoice) -> FittedPredictor:
+def frozen_predictor(prepared: PreparedData, choice: HeadChoice) -> FittedPredictor:
     """Return the predictor of the source as it was, with the chosen head."""
-    probabilities = prepared.predict_proba(choice.head, layers.chosen, prepared.parts.test)
-    blocks = prepared.features(layers.chosen, ()).blocks
+    probabilities = prepared.predict_proba(choice.head, choice.layer, prepared.parts.test)
+    blocks = prepared.features(choice.layer, ()).blocks
     return FittedPredictor(
-        prepared.source, choice.head, layers.chosen, blocks, prepared.extraction.engine, probabilities
+        prepared.source, choice.head, choice.layer, blocks, prepared.extraction.engine, probabilities
     )
 
 

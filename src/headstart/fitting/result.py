@@ -66,7 +66,7 @@ def measure(fitted: Fitted, *, seed: int) -> TestMeasures:
     unrelated, clusters = ~np.isin(parts.test, parts.related), prepared.clusters(parts.test)
     alone = None
     if predictor.stacking is not None:
-        alone = float(correct(prepared.predict_proba(fitted.choice.head, fitted.layers.chosen, parts.test)).mean())
+        alone = float(correct(prepared.predict_proba(fitted.choice.head, fitted.choice.layer, parts.test)).mean())
     return TestMeasures(
         metrics=evaluate(predictor.probabilities, y, classes, seed=seed, clusters=clusters),
         majority=float(correct(majority).mean()),

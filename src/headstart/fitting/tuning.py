@@ -43,19 +43,21 @@ def tuned_predictor(
     SourceError: the source has no torch network that could learn. UsageError: it has no such stages, a checkpoint is of
     another run, or a batch does not fit in memory.
     """
-    prepared, layers, frozen = fitted.prepared, fitted.layers, fitted.predictor
+    prepared, choice, frozen = fitted.prepared, fitted.choice, fitted.predictor
     network = as_network(prepared, "--tune")
     set_passive_omp_wait()
     from headstart.tune.search import tune
 
     trackers = open_trackers(tensorboard=settings.tensorboard, track=settings.track, progress=progress)
     problem_of = partial(_problem, prepared, network, _training_and_validation(prepared, seed))
-    problem = problem_of(layers.chosen, fitted.choice.head)
+    layer, head = choice.start
+    if "," in layer:  # asked for by name; a network that learns reads one of them
+        layer = layer.partition(",")[0]
+        head = _ridge_on(prepared, layer)
+    problem = problem_of(layer, head)
     pooled = None
-    if layers.chosen == JOINED and POOL in layers.errors:  # where nobody asked for it
-        train = prepared.distinct(prepared.parts.train)
-        features, groups = prepared.features(POOL, train.positions), prepared.groups(train.positions)
-        pooled = problem_of(POOL, fit_ridge(features, groups=groups, counts=train.counts))
+    if layer == JOINED and POOL in {candidate.layer for candidate in choice.candidates}:  # where nobody asked for it
+        pooled = problem_of(POOL, _ridge_on(prepared, POOL))
     tuning = tune(
         problem,
         settings,
@@ -65,7 +67,7 @@ def tuned_predictor(
         identity={
             "data": prepared.scan.fingerprint,
             "source": prepared.source.info.sha256,
-            "layer": layers.chosen,
+            "layer": layer,
             "examples": [len(problem.train_positions), len(problem.validation_positions), len(prepared.parts.test)],
         },
         trackers=trackers,
@@ -84,6 +86,12 @@ def _training_and_validation(prepared: PreparedData, seed: int) -> tuple[tuple[i
     if validation:
         return train, validation, False
     return (*hold_out(prepared.scan.dataset, prepared.scan.hashes, train, share=HELD_OUT, seed=seed), True)
+
+
+def _ridge_on(prepared: PreparedData, layer: str) -> LinearHead:
+    train = prepared.distinct(prepared.parts.train)
+    features, groups = prepared.features(layer, train.positions), prepared.groups(train.positions)
+    return fit_ridge(features, groups=groups, counts=train.counts)
 
 
 def _problem(

@@ -87,11 +87,11 @@ def stacked_if_better(head: LinearHead, text_head: TfidfHead, stacking: Stacking
     return StackedHead(head, text_head, stacking)
 
 
-def stacked_candidate(stacking: Stacking, choice: HeadChoice, layer: str) -> CandidateRow:
+def stacked_candidate(stacking: Stacking, choice: HeadChoice) -> CandidateRow:
     """Return the stacked head as a row of the report."""
     return CandidateRow(
         head=f"{choice.head.kind} + words",
-        layer=f"{layer}, TF-IDF",
+        layer=f"{choice.layer}, TF-IDF",
         log_loss=stacking.log_loss,
         spread=stacking.standard_error,
         chosen=stacking.improves,

@@ -172,6 +172,18 @@ def evaluate_scores(labelled: LabelledFolds, kind: str, penalty: float, scores: 
     return HeadTrial(kind, penalty, scores, temperature, losses, *weighted_mean(losses, weights))
 
 
+def mean_trial(labelled: LabelledFolds, trials: Sequence[HeadTrial]) -> HeadTrial:
+    """Return the trial of the mean of the calibrated scores of several heads, judged on the same folds."""
+    scores = np.mean([trial.scores / trial.temperature for trial in trials], axis=0)
+    kind = " and ".join(dict.fromkeys(trial.kind for trial in trials))
+    return evaluate_scores(labelled, kind, trials[0].penalty, scores)
+
+
+def gain_over(labelled: LabelledFolds, trial: HeadTrial, simpler: HeadTrial) -> tuple[float, float]:
+    """Return how much log loss a trial gains over a simpler one, in nats, and the standard error of that."""
+    return weighted_mean(simpler.losses - trial.losses, labelled.test_weights)
+
+
 def fit_coefficients(
     task: CrossValidationTask, kind: str, penalty: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,11 @@ class LinearHead:
     bias: NDArray[np.float32]  # float32 of shape (c,)
     temperature: float = 1.0  # > 0; divides the scores (Guo et al. 2017, On Calibration of Modern Neural Networks)
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What of it is no array, by the names of its fields."""
+        return {"kind": self.kind, "penalty": float(self.penalty), "temperature": float(self.temperature)}
+
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return class scores before calibration, float32 of shape (n, c), for features of shape (n, d)."""
         return x @ self.weight + self.bias
@@ -34,6 +40,18 @@ class LinearHead:
     def predict_proba(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return calibrated class probabilities, float32 of shape (n, c), rows summing to 1."""
         return softmax(self.scores(x) / np.float32(self.temperature))
+
+
+def mean_head(heads: Sequence[LinearHead], temperature: float) -> LinearHead:
+    """Return the head whose scores are the mean of the calibrated scores of m heads, with a temperature of its own.
+
+    Each head reads columns of its own: the mean is one linear map of them all, side by side in the order of the heads.
+    """
+    shares = [np.float32(1 / (head.temperature * len(heads))) for head in heads]
+    weight = np.concatenate([share * head.weight for share, head in zip(shares, heads, strict=True)])
+    bias = sum((share * head.bias for share, head in zip(shares, heads, strict=True)), np.zeros_like(heads[0].bias))
+    kind = " and ".join(dict.fromkeys(head.kind for head in heads))
+    return LinearHead(kind, heads[0].penalty, weight, bias, temperature)
 
 
 def softmax(scores: NDArray[Float]) -> NDArray[Float]:

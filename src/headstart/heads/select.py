@@ -1,9 +1,9 @@
-"""The choice of layer, of head and of penalty: by the error on examples that the head had not seen."""
+"""The choice of head and of penalty: by the error on examples that the head had not seen."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,17 +18,17 @@ from headstart.heads.convex import CONVEX_LOSSES
 from headstart.heads.cross_validation import (
     CrossValidationTask,
     HeadTrial,
-    choose_ridge_penalty,
     cross_validate,
     cross_validate_ridge,
     cross_validation_task,
     fit_coefficients,
+    gain_over,
 )
-from headstart.heads.folds import MAX_CLASS_RATIO, weighted_mean
+from headstart.heads.folds import MAX_CLASS_RATIO
 from headstart.heads.linear import LinearHead, for_all_classes, probabilities_of_all_classes
 from headstart.heads.principal_axes import PrincipalRows
 
-CHOICE_VERSION = 7
+CHOICE_VERSION = 8
 """Counts up when the code of this folder comes to choose another head for the same rows, or stores another form."""
 SIMPLEST_FIRST = ("centroid", "ridge", "svm", "logistic")
 MAX_OPERATIONS = 1e12  # floating point, for trying the heads fitted by steps: about half a minute on two cores
@@ -37,14 +37,15 @@ EVALUATIONS_PER_PATH = 200  # of a loss along one path of penalties, on average
 
 @dataclass(frozen=True)
 class HeadCandidate:
-    """One kind of head with its best penalty."""
+    """One kind of head on one layer, with its best penalty; or the mean of two such heads."""
 
-    kind: str  # `centroid`, `ridge`, `svm` or `logistic`
+    kind: str  # `centroid`, `ridge`, `svm` or `logistic`; of a mean, those of both
     penalty: float  # the strength of regularisation with the least log loss
     log_loss: float  # of unseen examples after calibration, in nats; classes count as `folds.class_weights` says
     standard_error: float  # of `log_loss`
     accuracy: float  # share of unseen examples whose class is predicted right, every example counted once
     seconds: float  # what trying this kind took
+    layer: str = ""  # the layer that it reads, of a mean both with `,` between; empty where there is but one
 
 
 @dataclass(frozen=True)
@@ -57,70 +58,70 @@ class HeadChoice:
     # stands nowhere else and a kind that is fitted on folds: by heads that saw it)
     out_of_fold: NDArray[np.float32]
     notes: tuple[str, ...]  # what was done otherwise than usual, one sentence each
+    layer: str = ""  # the layer that the head reads; of a mean of two heads, both with `,` between
+    # of a mean of two heads the layer of the better one and that head, which tuning starts from; None of one head
+    first: tuple[str, LinearHead] | None = None
 
     @property
     def log_loss(self) -> float:
         """The log loss of the chosen head on unseen examples, in nats."""
-        return next(candidate.log_loss for candidate in self.candidates if candidate.kind == self.head.kind)
+        return next(
+            candidate.log_loss
+            for candidate in self.candidates
+            if (candidate.kind, candidate.layer) == (self.head.kind, self.layer)
+        )
+
+    @property
+    def start(self) -> tuple[str, LinearHead]:
+        """The layer and the head that tuning starts from."""
+        return self.first or (self.layer, self.head)
 
     def to_parts(self) -> tuple[dict[str, Any], Arrays]:
         """Return the choice as plain values and arrays: what the cache holds of it."""
-        head = self.head
-        plain = {
-            "head": {"kind": head.kind, "penalty": float(head.penalty), "temperature": float(head.temperature)},
+        plain: dict[str, Any] = {
+            "head": self.head.plain,
+            "layer": self.layer,
             "candidates": [
                 {name: value if isinstance(value, str) else float(value) for name, value in asdict(candidate).items()}
                 for candidate in self.candidates
             ],
             "notes": list(self.notes),
         }
-        return plain, {"weight": head.weight, "bias": head.bias, "out_of_fold": self.out_of_fold}
+        arrays = {"weight": self.head.weight, "bias": self.head.bias, "out_of_fold": self.out_of_fold}
+        if self.first is not None:
+            layer, head = self.first
+            plain["first"] = {"layer": layer, **head.plain}
+            arrays |= {"first_weight": head.weight, "first_bias": head.bias}
+        return plain, arrays
 
     @classmethod
     def from_parts(cls, plain: Mapping[str, Any], arrays: Arrays) -> HeadChoice:
         """Return the choice that `to_parts` took apart."""
         head = LinearHead(**plain["head"], weight=arrays["weight"], bias=arrays["bias"])
         candidates = tuple(HeadCandidate(**candidate) for candidate in plain["candidates"])
-        return cls(head, candidates, arrays["out_of_fold"], tuple(plain["notes"]))
+        first = None
+        if "first" in plain:
+            identity = dict(plain["first"])
+            layer = identity.pop("layer")
+            first = layer, LinearHead(**identity, weight=arrays["first_weight"], bias=arrays["first_bias"])
+        return cls(head, candidates, arrays["out_of_fold"], tuple(plain["notes"]), plain["layer"], first)
 
 
 @dataclass(frozen=True)
-class LayerChoice:
-    """The layer that was chosen."""
+class TriedHeads:
+    """The kinds of head that were tried on one layer."""
 
-    layer: str  # its name
-    errors: Mapping[str, float]  # leave-one-out squared error of ridge by layer, for targets +1 and -1
-    # the rows of the chosen layer along their principal axes; `choose_head` can go on from them
-    principal: PrincipalRows
+    task: CrossValidationTask
+    trials: tuple[HeadTrial, ...]  # simplest first
+    candidates: tuple[HeadCandidate, ...]  # the same, for a person
+    notes: tuple[str, ...]
+    chosen: HeadTrial  # the simplest within one standard error of the best
 
-
-def choose_layer(
-    layers: Iterable[tuple[str, NDArray[np.floating]]],
-    y: NDArray[np.int64],
-    c: int,
-    *,
-    groups: Sequence[str] | None = None,
-    counts: NDArray[np.int64] | None = None,
-) -> LayerChoice:
-    """Return the layer on which ridge regression has the least leave-one-out squared error.
-
-    Layers are names and features of shape (n, d); a generator need hold no more than one of them at a time. Groups and
-    counts are as in `choose_head`.
-
-    Raises:
-        UsageError: as `choose_head` does, and where there is no layer.
-    """
-    errors: dict[str, float] = {}
-    best: tuple[str, PrincipalRows] | None = None
-    for layer, x in layers:
-        task = cross_validation_task(x, y, c, seed=0, folds=2, groups=groups, counts=counts)
-        _, error = choose_ridge_penalty(task)
-        if error < min(errors.values(), default=np.inf):
-            best = layer, task.principal
-        errors[layer] = error
-    if best is None:
-        raise UsageError("a layer must be given to choose from", "none", "name at least one")
-    return LayerChoice(best[0], errors, best[1])
+    def choice(self, c: int) -> HeadChoice:
+        """Return the choice of the head among `c` classes, fitted on all rows."""
+        out_of_fold = probabilities_of_all_classes(self.chosen.scores, self.chosen.temperature, self.task.present, c)
+        head = fit_on_all_rows(self.task, self.chosen, c)
+        return HeadChoice(head, self.candidates, out_of_fold, self.notes, self.candidates[0].layer)
 
 
 def choose_head(
@@ -146,37 +147,63 @@ def choose_head(
         x: features of shape (n, d).
         folds: how many, at least 2.
         groups: n names; examples of one group are held out together. Without it, rows of equal features are.
-        principal: what `choose_layer` returned for this `x`, to spare its decomposition.
+        principal: of this `x`, to spare its decomposition.
         counts: how many equal examples each row stands for, of shape (n,); None for one.
         max_operations: floating point operations for heads fitted by steps; larger data get fewer kinds and folds.
 
     Raises:
         UsageError: fewer than two classes with examples, a non-finite feature, or fewer than two folds.
     """
+    tried = try_kinds(
+        x, y, classes, seed=seed, folds=folds, groups=groups, principal=principal, counts=counts, limit=max_operations
+    )
+    return tried.choice(len(classes))
+
+
+def try_kinds(
+    x: NDArray[np.floating],
+    y: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    seed: int,
+    folds: int,
+    groups: Sequence[str] | None,
+    principal: PrincipalRows | None,
+    counts: NDArray[np.int64] | None,
+    limit: float = MAX_OPERATIONS,
+    layer: str = "",
+    ridge_penalty: float | None = None,
+) -> TriedHeads:
+    """Return each kind of head on one layer, as `choose_head` tries them; arguments, `limit` too, and errors are its.
+
+    `ridge_penalty` is what `choose_ridge_penalty` has returned for these rows, to spare that; None to find it.
+    """
     if folds < 2:
         raise UsageError("folds must be at least 2", folds, "give a larger number")
-    c = len(classes)
-    kinds, affordable_folds, notes = affordable_kinds(len(x), min(x.shape), len(np.unique(y)), folds, max_operations)
+    kinds, affordable_folds, notes = affordable_kinds(len(x), min(x.shape), len(np.unique(y)), folds, limit)
     step = 2 if affordable_folds < folds else 1  # what takes long is tried at every second penalty
     task = cross_validation_task(
-        x, y, c, seed=seed, folds=affordable_folds, groups=groups, principal=principal, counts=counts
+        x, y, len(classes), seed=seed, folds=affordable_folds, groups=groups, principal=principal, counts=counts
     )
     notes = [*notes, *_data_notes(task, [classes[label] for label in task.present], affordable_folds)]
     trials, candidates = [], []
     for kind in kinds:
         start = time.perf_counter()
         if kind == "ridge":
-            trial = cross_validate_ridge(task, RIDGE_PENALTIES[::step])
+            trial = cross_validate_ridge(task, [ridge_penalty] if ridge_penalty else RIDGE_PENALTIES[::step])
         else:
             penalties = CONVEX_LOSSES[kind].penalties[step - 1 :: step] if kind in CONVEX_LOSSES else None
             trial = cross_validate(task, kind, penalties)
         trials.append(trial)
-        accuracy = float(np.average(trial.scores.argmax(axis=1) == task.y, weights=task.counts))
-        seconds = time.perf_counter() - start
-        candidates.append(HeadCandidate(kind, trial.penalty, trial.log_loss, trial.standard_error, accuracy, seconds))
+        candidates.append(candidate_of(task, trial, layer, time.perf_counter() - start))
     chosen = _simplest_within_one_standard_error(task, trials)
-    out_of_fold = probabilities_of_all_classes(chosen.scores, chosen.temperature, task.present, c)
-    return HeadChoice(_fit_on_all_rows(task, chosen, c), tuple(candidates), out_of_fold, tuple(notes))
+    return TriedHeads(task, tuple(trials), tuple(candidates), tuple(notes), chosen)
+
+
+def candidate_of(task: CrossValidationTask, trial: HeadTrial, layer: str, seconds: float) -> HeadCandidate:
+    """Return a trial as a person is shown it."""
+    accuracy = float(np.average(trial.scores.argmax(axis=1) == task.y, weights=task.counts))
+    return HeadCandidate(trial.kind, trial.penalty, trial.log_loss, trial.standard_error, accuracy, seconds, layer)
 
 
 def fit_ridge(
@@ -196,7 +223,7 @@ def fit_ridge(
     """
     c = len(features.classes)
     task = cross_validation_task(features.x, features.y, c, seed=0, folds=2, groups=groups, counts=counts)
-    return _fit_on_all_rows(task, cross_validate_ridge(task, penalties, by_fold=False), c)
+    return fit_on_all_rows(task, cross_validate_ridge(task, penalties, by_fold=False), c)
 
 
 def fit_logistic(
@@ -214,7 +241,7 @@ def fit_logistic(
     Penalties, groups, counts and errors are as in `fit_ridge`, the strongest penalty first.
     """
     task = cross_validation_task(x, y, c, seed=seed, folds=3, groups=groups, counts=counts)
-    return _fit_on_all_rows(task, cross_validate(task, "logistic", penalties), c)
+    return fit_on_all_rows(task, cross_validate(task, "logistic", penalties), c)
 
 
 def refit(
@@ -229,7 +256,7 @@ def refit(
 
     Counts are as in `choose_head`, errors as in `fit_ridge`.
     """
-    return _fit_on_all_rows(cross_validation_task(x, y, c, seed=0, folds=2, counts=counts), like, c)
+    return fit_on_all_rows(cross_validation_task(x, y, c, seed=0, folds=2, counts=counts), like, c)
 
 
 def affordable_kinds(
@@ -272,13 +299,13 @@ def _simplest_within_one_standard_error(task: CrossValidationTask, trials: Seque
     """Return the first trial that the best one beats by no more than a standard error of their paired difference."""
     best = min(trials, key=lambda trial: trial.log_loss)
     for trial in trials:
-        difference, standard_error = weighted_mean(trial.losses - best.losses, task.test_weights)
+        difference, standard_error = gain_over(task, best, trial)
         if difference <= standard_error:
             return trial
     return best
 
 
-def _fit_on_all_rows(task: CrossValidationTask, chosen: HeadTrial | LinearHead, c: int) -> LinearHead:
+def fit_on_all_rows(task: CrossValidationTask, chosen: HeadTrial | LinearHead, c: int) -> LinearHead:
     """Return the head of the chosen kind, penalty and temperature, for raw features and all `c` classes."""
     weight, bias = task.principal.unfold(*fit_coefficients(task, chosen.kind, chosen.penalty))
     weight, bias = for_all_classes(weight, bias, task.present, c)

@@ -131,8 +131,8 @@ class OpenOptions(Options):
     arch: str | None = option(None, "Source", "URI")
     """The architecture of a bare checkpoint that file:PATH names. By default the checkpoint names it."""
     layer: str = option("auto", "Source", "LAYER")
-    """Where features are taken: pool, joined, a stage, or stages joined by +. The default is auto: the leave-one-out
-    error chooses between pool and joined."""
+    """Where features are taken: pool, joined, a stage, or stages joined by +; layers with a comma between stand side by
+    side. The default is auto: pool, joined, or the mean of a head on each, by the log loss of unseen examples."""
 
 
 class LinkOptions(Options):

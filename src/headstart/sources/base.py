@@ -28,7 +28,7 @@ from headstart.data.modality import Kind
 from headstart.data.text import text_bytes
 from headstart.engines.base import Batch, Network, PreparedExample, sample_of, stacked
 from headstart.engines.select import PARITY_SAMPLE, open_engine
-from headstart.sources.layers import AUTO, JOINED, POOL, Tap, check_layer, layer_names, select
+from headstart.sources.layers import AUTO, JOINED, POOL, Tap, check_layer, layer_names, select, stages_of
 
 if TYPE_CHECKING:
     import torch
@@ -220,10 +220,9 @@ class Source(ABC):
         )
 
     def _feature_size(self) -> int:
-        if self.layer == JOINED:
-            return sum(tap.width for tap in self.taps)
-        names = (POOL if self.layer == AUTO else self.layer).split("+")
-        return sum(tap.width for tap in self.all_taps if tap.name in names)
+        widths, standard = {tap.name: tap.width for tap in self.all_taps}, [tap.name for tap in self.taps]
+        sides = (POOL if self.layer == AUTO else self.layer).split(",")
+        return sum(widths[name] for side in sides for name in stages_of(side, standard))
 
     @property
     def all_taps(self) -> tuple[Tap, ...]:
@@ -234,8 +233,8 @@ class Source(ABC):
     def active_taps(self) -> tuple[Tap, ...]:
         """The taps that the network yields: the standard ones, or those that the layer names where one is not."""
         taps = {tap.name: tap for tap in self.all_taps}
-        names = dict.fromkeys(self.layer.split("+"))
-        return tuple(taps[name] for name in names) if {tap.name for tap in self.more} & names.keys() else self.taps
+        names = stages_of(self.layer, [tap.name for tap in self.taps])
+        return tuple(taps[name] for name in names) if {tap.name for tap in self.more} & set(names) else self.taps
 
     @abstractmethod
     def network(self) -> Network:

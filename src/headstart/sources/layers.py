@@ -98,17 +98,24 @@ def layer_names(blocks: Sequence[str]) -> tuple[str, ...]:
     return (blocks[0], JOINED, *blocks[1:]) if len(blocks) > 1 else tuple(blocks)
 
 
+def stages_of(layer: str, standard: Sequence[str]) -> tuple[str, ...]:
+    """Return the blocks that a layer is made of, each once; `standard` are those that `joined` stands for."""
+    parts = (part for side in layer.split(",") for part in side.split("+"))
+    return tuple(dict.fromkeys(name for part in parts for name in (standard if part == JOINED else (part,))))
+
+
 def check_layer(layer: str, layers: Sequence[str]) -> None:
-    """Raise UsageError unless `layer` is `auto`, one of `layers`, or several stages joined by `+`."""
-    for part in layer.split("+"):
-        stages = [name for name in layers if name != JOINED]
-        names = stages if "+" in layer else [AUTO, *layers]
-        if part not in names:
-            raise UsageError(
-                f"the layer must be one of {', '.join(layers)} (stages can be joined by +)",
-                repr(part),
-                f"choose one{did_you_mean(part, names)}",
-            )
+    """Raise UsageError unless `layer` is `auto`, one of `layers`, stages joined by `+`, or such ones joined by `,`."""
+    for side in layer.split(","):
+        for part in side.split("+"):
+            stages = [name for name in layers if name != JOINED]
+            names = stages if "+" in side else [*layers] if "," in layer else [AUTO, *layers]
+            if part not in names:
+                raise UsageError(
+                    f"the layer must be one of {', '.join(layers)} (stages can be joined by +)",
+                    repr(part),
+                    f"choose one{did_you_mean(part, names)}",
+                )
 
 
 def select(
@@ -123,7 +130,8 @@ def select(
 
     Args:
         x: float32 of shape (n, d), all blocks side by side; their widths sum to d.
-        layer: `pool`, `joined` (every block), the name of a block, or several joined by `+`, in which order they come.
+        layer: `pool`, `joined` (every block), the name of a block, or several joined by `+`, in which order they come;
+            or such layers with `,` between them, each as it is alone, side by side.
 
     Raises:
         UsageError: no such layer; the message lists those there are.
@@ -131,7 +139,10 @@ def select(
     check_layer(layer, layer_names([block.name for block in blocks]))
     if layer == AUTO:
         raise UsageError("a layer must be chosen before columns are taken", repr(layer), "choose pool or joined")
-    names = [block.name for block in blocks] if layer == JOINED else list(dict.fromkeys(layer.split("+")))
+    if "," in layer:
+        sides = [select(x, blocks, side) for side in layer.split(",")]
+        return np.hstack([columns for columns, _ in sides]), tuple(block for _, taken in sides for block in taken)
+    names = list(stages_of(layer, [block.name for block in blocks]))
     starts = np.cumsum([0, *(block.width for block in blocks)])
     place = {block.name: (start, block) for start, block in zip(starts, blocks, strict=False)}
     chosen = tuple(place[name][1] for name in names)

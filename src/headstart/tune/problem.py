@@ -15,7 +15,7 @@ from headstart.heads.folds import distinct_pairs, visits_of
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import refit
 from headstart.sources.base import Source
-from headstart.sources.layers import JOINED, Tap
+from headstart.sources.layers import Tap, stages_of
 from headstart.tune.network.param_groups import LAYER_DECAY
 from headstart.tune.training.task import Recipe
 
@@ -104,10 +104,8 @@ class TuningProblem:
     @property
     def taps(self) -> tuple[Tap, ...]:
         """The taps of the layer, in the order of the head's rows."""
-        if self.layer == JOINED:
-            return self.source.taps
         taps = {tap.name: tap for tap in self.source.all_taps}
-        return tuple(taps[name] for name in dict.fromkeys(self.layer.split("+")))
+        return tuple(taps[name] for name in stages_of(self.layer, [tap.name for tap in self.source.taps]))
 
     @property
     def size(self) -> tuple[int, int]:

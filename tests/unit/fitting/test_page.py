@@ -16,8 +16,9 @@ from toy_texts import sentences, write_csv
 
 from headstart.data.dataset import BadExample
 from headstart.fitting.page import EXAMPLES_SHOWN, TEXT_SHOWN, THUMBNAIL, build_page, pick_examples
-from headstart.fitting.predictor import Fitted, LayerSelection
+from headstart.fitting.predictor import Fitted
 from headstart.fitting.result import build_model, build_result, measure
+from headstart.heads.select import HeadCandidate
 from headstart.judge.report.fit_page import Report
 from headstart.run.prepare import PreparedData
 from headstart.testing import PlantedSource, toy_stripes
@@ -116,14 +117,18 @@ def test_the_page_holds_what_was_measured(fitted: Fitted) -> None:
 
 
 def test_candidates_come_best_first_and_one_is_chosen(fitted: Fitted) -> None:
-    layers = LayerSelection("pool", {"pool": 0.25, "joined": 0.5})
-    rows = page(fitted, layers=layers).candidates
-    heads, others = rows[:-1], rows[-1]
-    assert [row.log_loss for row in heads] == sorted(row.log_loss or 0 for row in heads)
-    assert [row.head for row in rows if row.chosen] == [fitted.choice.head.kind]
-    assert {row.head for row in heads} == {candidate.kind for candidate in fitted.choice.candidates}
-    assert (others.head, others.layer, others.chosen) == ("ridge", "joined", False)
-    assert others.note == "leave-one-out squared error 0.5000 against 0.2500"
+    rows = page(fitted).candidates
+    assert [row.log_loss for row in rows] == sorted(row.log_loss or 0 for row in rows)
+    assert [(row.head, row.layer) for row in rows if row.chosen] == [(fitted.choice.head.kind, fitted.choice.layer)]
+    assert {row.head for row in rows} == {candidate.kind for candidate in fitted.choice.candidates}
+
+
+def test_the_mean_of_two_heads_is_shown_beside_each(fitted: Fitted) -> None:
+    """The penalty of one member is not that of the mean."""
+    both = HeadCandidate("ridge and svm", 1.0, 0.01, 0.001, 0.99, 0.1, "pool,joined")
+    rows = page(fitted, choice=replace(fitted.choice, candidates=(*fitted.choice.candidates, both))).candidates
+    (shown,) = (row for row in rows if row.layer == "pool,joined")
+    assert (shown.head, shown.penalty, shown.log_loss) == ("ridge and svm", None, 0.01)
 
 
 def test_where_it_came_from_is_told(fitted: Fitted) -> None:

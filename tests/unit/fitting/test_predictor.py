@@ -26,7 +26,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return call
 
-    monkeypatch.setattr(predictor, "choose_head", counting("choose_head", predictor.choose_head))
+    choose = predictor.choose_layer_and_head
+    monkeypatch.setattr(predictor, "choose_layer_and_head", counting("choose_head", choose))
     monkeypatch.setattr(predictor, "fit_text_baseline", counting("fit_text_baseline", predictor.fit_text_baseline))
     monkeypatch.setattr(predictor, "simple_baseline", counting("simple_baseline", predictor.simple_baseline))
     return calls

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from toy_texts import TOPICS, sentences
@@ -34,7 +36,7 @@ def test_words_that_carry_the_label_are_stacked_on_vectors_that_do_not() -> None
     stacked = stack_text_baseline(choice, baseline, Y)
     assert stacked.text_head is not None and stacked.head.kind == f"{choice.head.kind} + words"
     assert stacked.log_loss == stacked.stacking.log_loss < 0.8 < stacked.stacking.source_log_loss
-    row = stacked_candidate(stacked.stacking, choice, "pool")
+    row = stacked_candidate(stacked.stacking, replace(choice, layer="pool"))
     assert row.chosen and row.head == stacked.head.kind and row.log_loss == stacked.log_loss
 
 
@@ -45,7 +47,7 @@ def test_words_that_carry_nothing_leave_the_head_on_vectors_as_it_is() -> None:
     stacked = stack_text_baseline(choice, fit_text_baseline(nonsense, TEST, Y, 3, seed=0), Y)
     assert stacked.text_head is None and stacked.head is choice.head
     assert stacked.log_loss == stacked.stacking.source_log_loss
-    assert not stacked_candidate(stacked.stacking, choice, "pool").chosen
+    assert not stacked_candidate(stacked.stacking, replace(choice, layer="pool")).chosen
 
 
 @pytest.mark.parametrize("uri", ["packaged:wordllama"])

@@ -5,7 +5,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from headstart.base.errors import UsageError
-from headstart.heads.select import EVALUATIONS_PER_PATH, choose_head, choose_layer, fit_logistic
+from headstart.heads.layer_choice import choose_layer_and_head
+from headstart.heads.select import EVALUATIONS_PER_PATH, choose_head, fit_logistic
 
 
 def data(counts, d=40, apart=1.0, seed=0):
@@ -123,16 +124,6 @@ def test_copies_do_not_vouch_for_each_other():
     assert all(tried.log_loss > 0.6 for tried in grouped.candidates)
 
 
-def test_the_layer_that_tells_classes_apart_is_chosen_and_its_principal_axes_reused():
-    x, y = data([40] * 3, apart=0.5)
-    noise = np.random.default_rng(5).normal(size=(120, 80)).astype(np.float32)
-    found = choose_layer((layer for layer in [("noise", noise), ("signal", x)]), y, 3)
-    assert found.layer == "signal"
-    assert found.errors["signal"] < found.errors["noise"]
-    reused = choose_head(x, y, names(3), seed=0, principal=found.principal)
-    assert reused.head.weight.tobytes() == choose_head(x, y, names(3), seed=0).head.weight.tobytes()
-
-
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -150,7 +141,7 @@ def test_unusable_input_is_one_line(spoil, says):
     x, y = spoil(*data([30, 30]))
     for fit in (
         lambda: choose_head(x, y, names(2), seed=0),
-        lambda: choose_layer([("pool", x)], y, 2),
+        lambda: choose_layer_and_head([("pool", x)], y, names(2), seed=0),
         lambda: fit_logistic(x, y, 2, penalties=[1.0], seed=0),
     ):
         with pytest.raises(UsageError, match=says) as caught:
@@ -163,7 +154,7 @@ def test_folds_and_layers_must_be_given():
     with pytest.raises(UsageError, match="folds must be at least 2"):
         choose_head(x, y, names(2), seed=0, folds=1)
     with pytest.raises(UsageError, match="a layer must be given"):
-        choose_layer([], y, 2)
+        choose_layer_and_head([], y, names(2), seed=0)
 
 
 def test_large_data_get_fewer_heads_and_say_so():

@@ -9,7 +9,7 @@ import pytest
 
 from headstart.base.errors import UsageError
 from headstart.engines.base import Block
-from headstart.sources.layers import check_layer, layer_names, select
+from headstart.sources.layers import check_layer, layer_names, select, stages_of
 
 BLOCKS = (Block("pool", 3), Block("stage1.avg", 2), Block("final.max", 4))
 
@@ -50,6 +50,14 @@ def test_several_layers_come_in_the_order_asked_for(x: np.ndarray) -> None:
     np.testing.assert_array_equal(taken, np.hstack([joined[:, 5:], joined[:, :3]]))
 
 
+def test_layers_side_by_side_are_each_as_they_are_alone(x: np.ndarray) -> None:
+    taken, blocks = select(x, BLOCKS, "pool,joined,pool+final.max")
+    alone = [select(x, BLOCKS, layer) for layer in ("pool", "joined", "pool+final.max")]
+    np.testing.assert_array_equal(taken, np.hstack([columns for columns, _ in alone]))
+    assert blocks == tuple(block for _, part in alone for block in part)
+    assert stages_of("pool,joined", [block.name for block in BLOCKS]) == ("pool", "stage1.avg", "final.max")
+
+
 def test_select_leaves_its_input_alone(x: np.ndarray) -> None:
     before = x.copy()
     select(x, BLOCKS, "joined")
@@ -64,6 +72,9 @@ def test_select_leaves_its_input_alone(x: np.ndarray) -> None:
         ("pool+stage1.agv", "did you mean 'stage1.avg'"),
         ("pool+joined", "the layer must be one of"),
         ("", "the layer must be one of"),
+        ("pool,", "the layer must be one of"),
+        ("pool,auto", "the layer must be one of"),
+        ("pool,joimed", "did you mean 'joined'"),
         ("auto", "must be chosen before"),
     ],
 )
