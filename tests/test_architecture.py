@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run fitting comparison"
-    " pretraining cli __main__",
+    " pretraining ranking cli __main__",
     "base": "errors interrupts extras schema own_folders disk hashing cache config memory processes prefetch progress"
     " threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
@@ -40,7 +40,7 @@ ORDER = {
     "features": "modality features store extraction_pass extract relatives",
     "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
     "judge": "intervals crossed metrics scores baselines related report benefit gate",
-    "judge.report": "charts page fit_page comparison_page",
+    "judge.report": "charts page fit_page comparison_page ranking_page",
     "judge.benefit": "results gains sentence benefit",
     "tune": "settings network training problem inputs frozen_checks from_scratch result trial attempt search",
     "tune.training": "checkpoint task run_state schedule signals trackers loop",
@@ -51,7 +51,8 @@ ORDER = {
     "fitting": "words predictor folds tuning result page fit",
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
-    "cli": "messages command fit compare pretrain predicted_table predict sources doctor demo app reference",
+    "ranking": "options candidates probe measuring result rank",
+    "cli": "messages command fit rank compare pretrain predicted_table predict sources doctor demo app reference",
 }
 """The children of each package, bottom up: a child imports only those before it."""
 

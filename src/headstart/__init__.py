@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headstart.fitting.fit import fit
     from headstart.model import Model, load
     from headstart.pretraining.pretrain import pretrain
+    from headstart.ranking.rank import rank
     from headstart.sklearn import SourceFeatures
     from headstart.sources.registry import open_source
 
@@ -32,6 +33,7 @@ _HOME = {
     "load": "headstart.model",
     "open_source": "headstart.sources.registry",
     "pretrain": "headstart.pretraining.pretrain",
+    "rank": "headstart.ranking.rank",
 }
 __all__ = [
     "HeadstartError",
@@ -43,6 +45,7 @@ __all__ = [
     "load",
     "open_source",
     "pretrain",
+    "rank",
 ]
 
 

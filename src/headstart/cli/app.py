@@ -27,6 +27,7 @@ DONE, BUG, USAGE, INTERRUPTED = 0, 1, 2, 130
 SECONDS_TO_END = 0.8  # after Ctrl-C
 SUMMARIES = {
     "fit": "Fit a classifier on labelled photos, texts or recordings.",
+    "rank": "Measure which source is worth most on your data.",
     "predict": "Predict the class of each input, with its probability.",
     "compare": "Measure whether a source helps, against training from scratch.",
     "pretrain": "Train a source of your own from random weights.",

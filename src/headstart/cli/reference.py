@@ -12,7 +12,8 @@ MODELS: dict[str, type[Options]] = {name: command_named(name).options for name i
 HEADER = """# Options
 
 This page is made from the models of the options by `python -m headstart.cli.reference`; a test holds it current.
-`hs.fit`, `hs.compare` and `hs.pretrain` take the options of their commands under the same names, with underscores.
+`hs.fit`, `hs.rank`, `hs.compare` and `hs.pretrain` take the options of their commands under the same names, with
+underscores; the sources of `hs.rank` are its argument `sources`.
 """
 
 

@@ -174,6 +174,24 @@ def paired_difference(
     return Interval(value, value - wider * max(0.0, value - low), value + wider * max(0.0, high - value))
 
 
+def paired_mean(differences: NDArray[np.float64], clusters: Clusters = None, *, widest: float = 0.0) -> Interval:
+    """Return the mean of paired differences (n,) with Student's interval, in closed form: for many comparisons at once.
+
+    Sums of clusters stand for their members. One win and one loss of `widest` each are added to the variance (Agresti &
+    Min 2005), so that two models that never differ are not declared equal for certain.
+    """
+    places = np.arange(len(differences)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    sums, sizes = np.bincount(places, differences), np.bincount(places)
+    value, size = float(differences.mean()), float(sizes.mean())
+    residuals = np.append(sums - value * sizes, [size * widest, -size * widest] if widest else [])
+    count = len(residuals)
+    if count < 2:
+        return Interval(value, -np.inf, np.inf)
+    error = np.sqrt(np.square(residuals).sum() * count / (count - 1)) / (size * count)
+    half = float(student_quantile(count - 1) * error)
+    return Interval(value, value - half, value + half)
+
+
 def student_quantile(freedom: float, share: float = 0.975) -> float:
     """Return below what a share of Student's t lies."""
     from scipy.special import stdtrit

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.extras import require
 from headstart.run.option_model import flag, flag_of, option
-from headstart.run.options import RunOptions, Seconds
+from headstart.run.options import Seconds, TrainingOptions
 from headstart.tune.settings import TRACKERS
 
 NOT_OF_THE_COMMAND = (
@@ -30,7 +30,7 @@ NOT_OF_THE_COMMAND = (
 """What the command on a source's card leaves out: it changes nothing about the weights, or stands apart."""
 
 
-class PretrainOptions(RunOptions):
+class PretrainOptions(TrainingOptions):
     """The options of `pretrain`."""
 
     classes: Path | None = option(None, "Data", "FILE")

@@ -162,8 +162,6 @@ class RunOptions(LinkOptions, TableOptions):
     out: Path | None = option(None, "Output", "DIR")
     """The folder for the results. The default is a new folder under runs/; called from Python, fit and compare then
     write nothing."""
-    tensorboard: Path | None = option(None, "Output", "DIR")
-    """The folder for TensorBoard's files. By default none are written."""
     seed: int = option(0, "Run", "N", least=0)
     """The seed of every random choice: splits, folds, weights and intervals. The default is 0."""
     resume: bool = flag("Run")
@@ -193,8 +191,15 @@ class RunOptions(LinkOptions, TableOptions):
         return options
 
 
-class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions):
-    """What the commands share that compute features with a source."""
+class TrainingOptions(RunOptions):
+    """What the commands share that may train a network."""
+
+    tensorboard: Path | None = option(None, "Output", "DIR")
+    """The folder for TensorBoard's files. By default none are written."""
+
+
+class ReaderOptions(EngineOptions, RunOptions):
+    """What the commands share that compute features: how a source reads examples."""
 
     long_texts: str = option("cut", "Data", "HOW", choices=("cut", "chunks"))
     """What is read of a text that is longer than the source reads: cut reads its beginning, chunks takes the mean over
@@ -205,6 +210,10 @@ class SourceOptions(EngineOptions, OpenOptions, NamedSourceOptions, RunOptions):
     hop: float | None = option(None, "Source", "SECONDS", least=0)
     """The seconds from one window of a longer recording to the next, over all of which features are averaged; 0 reads
     the first one alone. The default is the length of a window."""
+
+
+class SourceOptions(ReaderOptions, OpenOptions, NamedSourceOptions, TrainingOptions):
+    """What the commands share that compute features with one source."""
 
 
 class FitOptions(SourceOptions):

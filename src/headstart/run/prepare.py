@@ -26,7 +26,7 @@ from headstart.features.relatives import offered_groups, with_relatives
 from headstart.heads.folds import distinct_pairs
 from headstart.heads.linear import LinearHead
 from headstart.run.clock import Clock
-from headstart.run.options import FitOptions
+from headstart.run.options import FitOptions, RunOptions
 from headstart.sources.base import COMMIT, Source
 from headstart.sources.layers import select
 from headstart.sources.registry import check_source, open_source
@@ -105,9 +105,20 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
     """Read, check and split the data, and compute its features or find them in the cache."""
     if not isinstance(options.source, Source):
         check_source(options.source, weights=options.weights, arch=options.arch)
+    dataset = read_dataset(data, options, clock)
+    return prepare_dataset(dataset, source_for(dataset, options), options, progress, clock)
+
+
+def read_dataset(data: Any, options: RunOptions, clock: Clock) -> Dataset:
+    """Return the examples of the data, not yet read."""
     with clock.part("read"):
-        dataset = in_one_range(open_dataset(data, **options.reading))
-    source = source_for(dataset, options)
+        return in_one_range(open_dataset(data, **options.reading))
+
+
+def prepare_dataset(
+    dataset: Dataset, source: Source, options: FitOptions, progress: Progress, clock: Clock
+) -> PreparedData:
+    """Read, check and split examples, and compute their features by a source or find them in the cache."""
     if dataset.layout:
         progress.say(f"{dataset.name}: {dataset.layout}")
     if COMMIT.fullmatch(source.info.revision):

@@ -13,6 +13,7 @@ from headstart.cli.command import DisplayOptions
 from headstart.cli.compare import compare
 from headstart.cli.fit import fit
 from headstart.cli.pretrain import pretrain
+from headstart.cli.rank import rank
 
 QUIET = DisplayOptions(quiet=True)
 Begun = list[tuple[str, Any, Any, Any]]
@@ -34,6 +35,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
         ("fitting.fit", "run_fit"),
         ("comparison.compare", "run_compare"),
         ("pretraining.pretrain", "run_pretrain"),
+        ("ranking.rank", "run_rank"),
     ):
         monkeypatch.setattr(f"headstart.{place}.{name}", note(name))
     monkeypatch.setattr("headstart.comparison.compare.run_several", note("run_several", sources=True))
@@ -42,6 +44,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
         "comparison.compare.write_several",
         "comparison.result.write_comparison",
         "pretraining.pretrain.write_source",
+        "ranking.result.write_ranking",
     ):
         monkeypatch.setattr(f"headstart.{writer}", lambda out, run: [f"{out} is written"])
     return noted
@@ -62,6 +65,12 @@ def test_a_command_begins_its_work_with_the_data_and_the_chosen_options(
 def test_pretrain_begins_with_its_architecture(tmp_path: Path, begun: Begun) -> None:
     pretrain("big", {"out": tmp_path / "out", "arch": "arch:resnet9", "epochs": 2}, QUIET)
     assert (begun[0][0], begun[0][3].arch, begun[0][3].epochs) == ("run_pretrain", "arch:resnet9", 2)
+
+
+def test_rank_begins_with_its_sources(tmp_path: Path, begun: Begun) -> None:
+    rank("photos", {"out": tmp_path / "out", "sources": ["a:1", "b:2"], "budget": "2m", "scores": True}, QUIET)
+    name, data, _, options = begun[0]
+    assert (name, data, options.sources, options.budget) == ("run_rank", "photos", ("a:1", "b:2"), 120)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from headstart.judge.intervals import (
     effective_number,
     mean_of_proportions,
     paired_difference,
+    paired_mean,
     resample_counts,
     share_of,
     wilson,
@@ -143,3 +144,21 @@ def test_resamples_of_few_clusters_with_many_members_come_some_at_a_time() -> No
     assert max(block.size for block in blocks) <= MAX_RANDOM_NUMBERS
     together = np.concatenate([block[:, :6] for block in blocks])
     np.testing.assert_array_equal(together, next(resample_counts(np.zeros(6, np.int64), seed=0, resamples=200)))
+
+
+def test_the_closed_interval_of_a_paired_mean_is_that_of_student_and_keeps_its_rate() -> None:
+    from scipy.stats import t
+
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=40)
+    half = t.ppf(0.975, 39) * values.std(ddof=1) / np.sqrt(40)
+    assert paired_mean(values) == pytest.approx((values.mean(), values.mean() - half, values.mean() + half))
+    clustered = paired_mean(np.repeat(values, 3), np.repeat(np.arange(40), 3))
+    assert clustered == pytest.approx(paired_mean(values))
+    drawn = [paired_mean(sample) for sample in rng.normal(size=(2000, 12))]
+    assert np.mean([low <= 0 <= high for _, low, high in drawn]) == pytest.approx(0.95, abs=0.015)
+
+
+def test_a_paired_mean_that_never_differs_or_is_one_value_is_not_certain() -> None:
+    assert paired_mean(np.zeros(50), widest=1.0).high > 0.02 > paired_mean(np.zeros(50)).high == 0
+    assert paired_mean(np.ones(1)) == (1.0, -np.inf, np.inf)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,18 +28,23 @@ ARM_TITLES = {
     "frozen": "frozen source",
     "tuned": "tuned source",
 }
+ENDS = ("value", "low", "high")
 BENEFIT_UNITS = {"start": "points", "slope": "points per epoch", "asymptote": "points"}
 
 
 @dataclass(frozen=True)
 class ChartLine:
-    """One line of a chart: its points and its band as SVG writes them; `style` names its class in the style sheet."""
+    """One line of a chart: its points and its band as SVG writes them; `style` names its class in the style sheet.
+
+    A line without a title is not in the legend.
+    """
 
     style: str
     title: str
     points: str
     band: str = ""
     dots: tuple[tuple[float, float], ...] = ()
+    label: str = ""  # what stands beside the first dot
 
 
 @dataclass(frozen=True)
@@ -142,10 +147,7 @@ def accuracy_over_epochs(arms: Mapping[str, Any]) -> LineChart | None:
 def accuracy_over_labels(arms: Mapping[str, Any]) -> LineChart | None:
     """Return the chart of accuracy over labels, on a logarithmic scale; None where there is one number of them."""
     curves = {
-        name: [
-            (math.log2(one["labels"]), *(one["accuracy"][end] for end in ("value", "low", "high")))
-            for one in arm["labels"]
-        ]
+        name: [(math.log2(one["labels"]), *(one["accuracy"][end] for end in ENDS)) for one in arm["labels"]]
         for name, arm in arms.items()
         if len(arm.get("labels", [])) > 1
     }
@@ -153,6 +155,45 @@ def accuracy_over_labels(arms: Mapping[str, Any]) -> LineChart | None:
         return None
     numbers = sorted({one["labels"] for arm in arms.values() for one in arm.get("labels", [])})
     return _accuracy_chart(curves, {}, [(math.log2(labels), f"{labels:,.0f}") for labels in numbers])
+
+
+def accuracy_over_cost(candidates: Sequence[Mapping[str, Any]], baseline: float) -> LineChart | None:
+    """Return the chart of accuracy over the milliseconds of an example, on a logarithmic scale; None for no candidate.
+
+    Each candidate is a dot with its number and its interval; those tied with the best have a style of their own. The
+    accuracy of the simple baseline is a level.
+    """
+    if not candidates:
+        return None
+    places = [math.log10(max(row["ms_per_example"], 1e-3)) for row in candidates]
+    low, high = math.floor(min(places) * 2) / 2, math.ceil(max(places) * 2 + 0.01) / 2
+    ends = [row["accuracy"][end] for row in candidates for end in ("low", "high")]
+    axis = _axis_range(min([baseline, *ends]), max([baseline, *ends]))
+    y_ticks, down = _accuracy_ticks(*axis)
+    lines = [ChartLine("level", "simple baseline", _joined([(0, down(baseline)), (WIDTH, down(baseline))]))]
+    styles = {True: ("s1", "tied with the best"), False: ("s3", "behind the best")}
+    for number, (row, place) in enumerate(zip(candidates, places, strict=True), start=1):
+        x, (style, title) = round(WIDTH * (place - low) / (high - low), 1), styles[bool(row["tied"])]
+        accuracy = row["accuracy"]
+        titled = title if title not in {line.title for line in lines} else ""
+        whisker = _joined([(x, down(accuracy["low"])), (x, down(accuracy["high"]))])
+        lines.append(ChartLine(style, titled, whisker, dots=((x, down(accuracy["value"])),), label=str(number)))
+    ticks = [low + step / 2 for step in range(round(2 * (high - low)) + 1)]
+    x_ticks = tuple((round(WIDTH * (at - low) / (high - low), 1), f"{10**at:.2g}") for at in ticks)
+    return LineChart(tuple(lines), x_ticks, y_ticks)
+
+
+def curves_of_candidates(curves: Sequence[Mapping[str, Any]]) -> LineChart | None:
+    """Return the chart of the accuracy of a few candidates over labels, on a logarithmic scale; None for none."""
+    if not curves:
+        return None
+    points = {
+        f"s{place}": [(math.log2(at["labels"]), *(at["accuracy"][end] for end in ENDS)) for at in curve["labels"]]
+        for place, curve in enumerate(curves, start=1)
+    }
+    titles = {f"s{place}": f"{curve['source']}, {curve['layer']}" for place, curve in enumerate(curves, start=1)}
+    numbers = sorted({at["labels"] for curve in curves for at in curve["labels"]})
+    return _accuracy_chart(points, {}, [(math.log2(labels), f"{labels:,}") for labels in numbers], titles)
 
 
 def benefit_bars(result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -188,6 +229,7 @@ def _accuracy_chart(
     curves: Mapping[str, Sequence[tuple[float, float, float, float]]],
     levels: Mapping[str, float],
     ticks: Sequence[tuple[float, str]],
+    titles: Mapping[str, str] = ARM_TITLES,
 ) -> LineChart:
     """Return lines with bands, and levels, under an axis of accuracy with round ends.
 
@@ -196,29 +238,33 @@ def _accuracy_chart(
     positions = [point[0] for points in curves.values() for point in points]
     values = [value for points in curves.values() for point in points for value in point[1:]] + list(levels.values())
     first, last = min(positions), max(positions)
-    low, high, step = _axis_range(min(values), max(values))
+    y_ticks, down = _accuracy_ticks(*_axis_range(min(values), max(values)))
 
     def across(position: float) -> float:
         return round(WIDTH * (position - first) / (last - first or 1.0), 1)
 
-    def down(value: float) -> float:
-        return round(HEIGHT * (high - value) / (high - low), 1)
-
     lines = [
-        ChartLine(name, ARM_TITLES[name], _joined([(0, down(level)), (WIDTH, down(level))]))
+        ChartLine(name, titles[name], _joined([(0, down(level)), (WIDTH, down(level))]))
         for name, level in levels.items()
     ]
     for name, points in curves.items():
         dots = tuple((across(position), down(value)) for position, value, _, _ in points)
         band = [(across(position), down(top)) for position, _, _, top in points]
         band += [(across(position), down(bottom)) for position, _, bottom, _ in reversed(points)]
-        lines.append(ChartLine(name, ARM_TITLES[name], _joined(dots), _joined(band), dots))
-    y_values = [low + at * step for at in range(round((high - low) / step) + 1)]
-    return LineChart(
-        tuple(lines),
-        tuple((across(position), text) for position, text in ticks),
-        tuple((down(value), f"{100 * value:.0f}") for value in y_values),
-    )
+        lines.append(ChartLine(name, titles[name], _joined(dots), _joined(band), dots))
+    return LineChart(tuple(lines), tuple((across(position), text) for position, text in ticks), y_ticks)
+
+
+def _accuracy_ticks(
+    low: float, high: float, step: float
+) -> tuple[tuple[tuple[float, str], ...], Callable[[float], float]]:
+    """Return the ticks of an axis of accuracy, and where on it an accuracy lies."""
+
+    def down(value: float) -> float:
+        return round(HEIGHT * (high - value) / (high - low), 1)
+
+    values = [low + at * step for at in range(round((high - low) / step) + 1)]
+    return tuple((down(value), f"{100 * value:.0f}") for value in values), down
 
 
 def _axis_range(least: float, most: float) -> tuple[float, float, float]:

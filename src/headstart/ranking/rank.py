@@ -1,0 +1,127 @@
+"""Which source? The command `rank`: each source measured on the data, and the cheapest of the best recommended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from headstart.base.config import cache_dir
+from headstart.base.errors import MissingExtra, SourceError
+from headstart.base.progress import Progress
+from headstart.data.dataset import Dataset
+from headstart.features.extract import extract_again
+from headstart.fitting.predictor import fit_baseline
+from headstart.ranking.candidates import CandidateSource, Failure, open_candidates
+from headstart.ranking.measuring import Ranking, learned_of, measure_baseline, measure_candidates
+from headstart.ranking.options import RankOptions
+from headstart.ranking.result import RankResult, build_rank_result, write_ranking
+from headstart.run.clock import Clock
+from headstart.run.option_model import documented
+from headstart.run.prepare import PreparedData, prepare_dataset, read_dataset
+from headstart.sources.base import Source
+
+
+@documented(RankOptions)
+def rank(  # noqa: PLR0913
+    data: Any,
+    *,
+    path_column: str | None = None,
+    text_column: str | Sequence[str] | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    time_column: str | None = None,
+    id_column: str | None = None,
+    columns: Mapping[str, str] | Sequence[str] | str | None = None,
+    root: str | Path | None = None,
+    label_from: str | None = None,
+    group_by: str | None = None,
+    follow_links: bool = False,
+    labels_per_class: int | None = None,
+    long_texts: str = "cut",
+    window: float | None = None,
+    hop: float | None = None,
+    drop_test_duplicates: bool = False,
+    allow_broken: bool = False,
+    sources: str | Source | Sequence[str | Source] | None = None,
+    layer: str | Sequence[str] | None = None,
+    scores: bool = False,
+    out: str | Path | None = None,
+    budget: str | float | None = None,
+    seed: int = 0,
+    engine: str = "auto",
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> RankResult:
+    """Measure which source is worth most on your data, and recommend the cheapest of the best.
+
+    The options are those of `headstart rank`, under the same names; `sources` is its `--source`.
+
+    Args:
+        data: a path in any of the accepted forms, a pair (items, labels), or a data set of the library `datasets`.
+        OPTIONS
+        progress: where progress is shown; by default nowhere.
+
+    Returns:
+        The ranking: `recommended`, `candidates` and everything else in `result`.
+
+    Raises:
+        UsageError: the data or an option cannot be used, or no source can; the message says what to do.
+    """
+    result = run_rank(data, RankOptions.for_run(locals()), progress or Progress())
+    if out is not None:
+        write_ranking(Path(out), result)
+    return result
+
+
+def run_rank(data: Any, options: RankOptions, progress: Progress) -> RankResult:
+    """Do the whole ranking: read, open the candidates, measure them on more and more examples, and recommend one."""
+    clock, start = Clock(), time.perf_counter()
+    dataset = read_dataset(data, options, clock)
+    candidates, failures = open_candidates(dataset, options)
+    prepared, candidates, unable = _prepared_by_the_cheapest(dataset, candidates, options, progress, clock)
+    words = fit_baseline(prepared, seed=options.seed).text_baseline if dataset.kind == "text" else None
+    learned = learned_of(prepared, None if words is None else words.choice.out_of_fold, options.seed)
+
+    def out_of_time() -> bool:
+        return options.budget is not None and time.perf_counter() - start > options.budget
+
+    with clock.part("head"):
+        ranking = measure_candidates(
+            prepared, candidates, learned, seed=options.seed, out_of_time=out_of_time, progress=progress
+        )
+        baseline = measure_baseline(prepared, ranking.best.learned, seed=options.seed)
+    ranking = replace(ranking, failures=(*failures, *unable, *ranking.failures))
+    keep_all_features(prepared, ranking, progress, clock)
+    return build_rank_result(prepared, ranking, baseline, options=options, clock=clock)
+
+
+def _prepared_by_the_cheapest(
+    dataset: Dataset, candidates: Sequence[CandidateSource], options: RankOptions, progress: Progress, clock: Clock
+) -> tuple[PreparedData, list[CandidateSource], list[Failure]]:
+    """Return the data, prepared by the first source that can compute features here, and what is left of the others."""
+    failures = []
+    for place, candidate in enumerate(candidates):
+        try:
+            prepared = prepare_dataset(dataset, candidate.source, options.fitting, progress, clock)
+        except (SourceError, MissingExtra) as error:
+            failures.append(Failure(candidate.uri, str(error)))
+        else:
+            return prepared, list(candidates[place:]), failures
+    raise SourceError(
+        "a source to rank must give features", "; ".join(each.reason for each in failures), "name another with --source"
+    )
+
+
+def keep_all_features(prepared: PreparedData, ranking: Ranking, progress: Progress, clock: Clock) -> None:
+    """Compute what the cache lacks of the recommended source's features, so that a `fit` finds all of them."""
+    source = ranking.recommended.candidate.source
+    if source is not prepared.source:
+        with clock.part("extract"):
+            positions = range(len(prepared.scan.dataset))
+            extract_again(
+                prepared.scan, positions, source, cache=cache_dir(), engine=prepared.engine, progress=progress
+            )

@@ -1,0 +1,97 @@
+"""The page of a ranking shows what `result.json` holds, and draws accuracy against cost where the figures say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.judge.report import charts
+from headstart.judge.report.ranking_page import render_ranking
+
+
+def interval(value: float, half: float = 0.05) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def row(source: str, accuracy: float, ms: float, *, tied: bool, **more: Any) -> dict[str, Any]:
+    return {
+        "source": source,
+        "layer": "pool",
+        "accuracy": interval(accuracy),
+        "difference": interval(accuracy - 0.9),
+        "log_loss": 0.5,
+        "tied": tied,
+        "ms_per_example": ms,
+        "parameters": 3_400_000,
+        "licence": "MIT",
+        "examples": 120,
+        "error": None,
+        **more,
+    }
+
+
+def ranking(**more: Any) -> dict[str, Any]:
+    curve = [{"labels": n, "accuracy": interval(0.5 + n / 400)} for n in (30, 60, 120)]
+    return {
+        "task": "image-classification",
+        "sentence": "Use packaged:a at layer pool.",
+        "candidates": [
+            row("packaged:a<b>", 0.9, 1.0, tied=True),
+            row("packaged:c", 0.7, 100.0, tied=False),
+            {"source": "packaged:d", "accuracy": None, "error": "no such file", "tied": False},
+        ],
+        "baseline": {"name": "raw pixels", "accuracy": interval(0.4), "difference": interval(-0.5)},
+        "curves": [{"source": "packaged:a<b>", "layer": "pool", "labels": curve}],
+        "probe": {"splits": 3, "folds": 5, "examples": 120},
+        "examples": {"train": 120, "test": 40, "skipped": 1, "ignored": 0},
+        "classes": ["x", "y"],
+        "warnings": ["1 broken examples were skipped."],
+        "seed": 0,
+        "seconds": {"total": 3.2},
+        **more,
+    }
+
+
+def test_the_page_names_every_candidate_and_escapes_what_it_is_called() -> None:
+    page = render_ranking("flowers", ranking())
+    for text in (
+        "Use packaged:a at layer pool.",
+        "packaged:a&lt;b&gt;",
+        "no such file",
+        "90.0 [85.0, 95.0]",
+        "raw pixels",
+    ):
+        assert text in page
+    assert (
+        "-20.0 [-25.0, -15.0]" in page and page.count("<figure>") == 2 and "http" not in page.partition("</style>")[2]
+    )
+
+
+def test_scores_have_a_column_each_and_none_a_dash() -> None:
+    plain = ranking()
+    for place, candidate in enumerate(plain["candidates"][:2]):
+        candidate["scores"] = {"logme": 0.25, "leep": None if place else -1.0}
+    page = render_ranking("flowers", plain)
+    assert '<th scope="col">logme</th>' in page and "<td>0.250</td><td>–</td>" in page and "decide nothing" in page
+
+
+def test_without_curves_there_is_one_picture() -> None:
+    assert render_ranking("flowers", ranking(curves=[])).count("<figure>") == 1
+
+
+def test_accuracy_is_drawn_against_cost_on_a_logarithmic_scale() -> None:
+    candidates = [*ranking()["candidates"][:2], row("packaged:e", 0.88, 10.0, tied=True)]
+    chart = charts.accuracy_over_cost(candidates, 0.4)
+    assert chart is not None and charts.accuracy_over_cost([], 0.4) is None
+    level, first, second, third = chart.lines
+    assert [line.style for line in chart.lines] == ["level", "s1", "s3", "s1"]
+    assert [line.title for line in chart.lines][1:] == ["tied with the best", "behind the best", ""]
+    assert [line.label for line in chart.lines] == ["", "1", "2", "3"]
+    (left, top), (right, low), (middle, _) = (line.dots[0] for line in (first, second, third))
+    assert left < middle < right and abs((left + right) / 2 - middle) < 0.5 and top < low
+    assert level.points.split()[0].split(",")[1] == "150.0" and low == 75
+
+
+def test_curves_are_named_by_candidate() -> None:
+    chart = charts.curves_of_candidates(ranking()["curves"])
+    assert chart is not None and chart.lines[0].title == "packaged:a<b>, pool" and len(chart.lines[0].dots) == 3
+    assert charts.curves_of_candidates([]) is None
