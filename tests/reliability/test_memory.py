@@ -105,7 +105,7 @@ x = rng.normal(size=(n + judges, 24)).astype(np.float32)
 keys = tuple(f"{at:064x}" for at in range(n + judges))
 problem = TuningProblem(
     dataset, keys, tuple(range(n)), tuple(range(n, n + judges)), y[:n], y[n:], ToySource(), "pool", head,
-    x[:n], x[n:], 2, folder,
+    x, np.arange(n + judges), 2, folder,
 )
 torch.ones(8, requires_grad=True).sum().backward()  # the threads of torch have their address space before the limit
 held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

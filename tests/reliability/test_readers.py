@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
+import tarfile
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -100,6 +102,54 @@ def parquet(folder: Path, data: st.DataObject) -> None:
         columns[name] = pa.array([data.draw(st.none() | kinds[kind]) for _ in range(count)], kind)
     pq.write_table(pa.table(columns), folder / "x.parquet")
     read_through(open_dataset(folder / "x.parquet"))
+
+
+def array_files(folder: Path, data: st.DataObject) -> None:
+    from headstart.data.readers.open import open_dataset
+
+    names = data.draw(st.lists(st.sampled_from(["x", "y", "x_train", "y_train", "x_test", "images"]), unique=True))
+    shape = st.lists(st.integers(0, 5), max_size=5).map(tuple)
+    values = [
+        np.resize(np.arange(7), data.draw(shape)).astype(
+            data.draw(st.sampled_from(["u1", "i8", "f4", "U2", "?", "c8"]))
+        )
+        for _ in names
+    ]
+    np.savez(folder / "x.npz", **dict(zip(names, values, strict=True)))
+    read_through(open_dataset(folder / "x.npz"))
+
+
+def idx_files(folder: Path, data: st.DataObject) -> None:
+    from headstart.data.readers.open import open_dataset
+
+    top = folder / f"{len(list(folder.iterdir()))}"
+    top.mkdir()
+    for name, rank in (("train-images-idx3-ubyte", 3), ("train-labels-idx1-ubyte", 1)):
+        extents = data.draw(
+            st.lists(st.integers(0, 4), min_size=rank, max_size=rank) | st.lists(st.integers(0, 2**32 - 1))
+        )
+        head = bytes(
+            [0, 0, data.draw(st.sampled_from([8, 9, 13, 0])), data.draw(st.just(len(extents)) | st.integers(0, 255))]
+        )
+        body = data.draw(st.binary(min_size=64, max_size=64) | st.binary(max_size=9))
+        whole = math.prod(extents)
+        (top / name).write_bytes(head + b"".join(n.to_bytes(4, "big") for n in extents) + body[: min(whole, 64)])
+    read_through(open_dataset(top))
+
+
+def shards(folder: Path, data: st.DataObject) -> None:
+    from headstart.data.readers.open import open_dataset
+
+    with tarfile.open(folder / "x.tar", "w") as tar:
+        for name in data.draw(
+            st.lists(st.sampled_from(["0", "1", "2", "a/0", "a.b", "../0"]) | st.text(max_size=5), max_size=6)
+        ):
+            for suffix in data.draw(st.lists(st.sampled_from(["jpg", "cls", "json", "txt", "png", "__key__", ""]))):
+                info = tarfile.TarInfo(f"{name}.{suffix}".replace("\0", "").encode("utf-8", "replace").decode())
+                content = data.draw(st.sampled_from([ENCODED["jpeg"], b"0", b"1", b"", b'{"label": 1}', b"\xff\n"]))
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    read_through(open_dataset(folder / "x.tar"))
 
 
 def archives(folder: Path, data: st.DataObject) -> None:
@@ -260,7 +310,20 @@ def word_vectors(folder: Path, data: st.DataObject) -> None:
 
 
 READERS: list[Callable[[Path, st.DataObject], None]] = [
-    *(tables_as_text, parquet, archives, folders, in_memory, class_lists, recordings, texts, addresses),
+    *(
+        tables_as_text,
+        parquet,
+        array_files,
+        idx_files,
+        shards,
+        archives,
+        folders,
+        in_memory,
+        class_lists,
+        recordings,
+        texts,
+        addresses,
+    ),
     *(checkpoints, keras_files, graphs, source_folders, bundles, word_vectors),
 ]
 

@@ -110,6 +110,7 @@ def interrupted(folder: Path, name: str, after: float, *, group: bool) -> Interr
         env=_environment(folder, name),
         start_new_session=True,
     )
+    assert process.stderr is not None
     try:
         with suppress(subprocess.TimeoutExpired):
             process.wait(after)
@@ -124,8 +125,9 @@ def interrupted(folder: Path, name: str, after: float, *, group: bool) -> Interr
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.stderr is not None
-    return Interrupted(after, seconds, code, process.stderr.read(), orphans)
+        with process.stderr:
+            text = process.stderr.read()
+    return Interrupted(after, seconds, code, text, orphans)
 
 
 def attempts(folder: Path, name: str, count: int, seed: int = 0) -> Iterator[Interrupted]:

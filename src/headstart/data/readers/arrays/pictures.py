@@ -176,13 +176,13 @@ def plain_labels(labels: object) -> list[Any]:
     array = as_array(labels)
     if array is None:
         values = [_plain(label) for label in list(labels)]  # type: ignore[call-overload]
-        widths = {len(value) if isinstance(value, (list, tuple)) else 0 for value in values}
-        if widths == {0}:
+        if not any(isinstance(value, (list, tuple)) for value in values):
             return values
-        if len(widths) > 1:
+        try:
+            array = np.array(values)
+        except ValueError as error:  # lists of several lengths, or within lists
             do = "give one label an example; several labels an example are not supported"
-            raise DataError("every example must have one label", "lists of several", do)
-        array = np.array(values)
+            raise DataError("every example must have one label", "lists of several", do) from error
     if not array.ndim:
         raise TypeError("a single label")
     if array.ndim == 2 and array.shape[1] == 1:

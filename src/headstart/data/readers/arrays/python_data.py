@@ -150,9 +150,10 @@ def _rows(data: Any) -> list[Any]:
     data = getattr(data, "dataset", data) if not hasattr(data, "__getitem__") else data  # a loader
     if hasattr(data, "as_numpy_iterator"):
         data = data.as_numpy_iterator()
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, bytes)):
+    single = isinstance(data, (str, bytes)) or getattr(data, "shape", None) == ()
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not single:
         rows = [data[at] for at in range(len(data))]
-    elif isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
+    elif isinstance(data, Iterable) and not single:
         rows = list(data)
     else:
         raise DataError("DATA must be a path, or in Python examples with labels", type(data).__name__, GIVE)

@@ -12,7 +12,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import chain
 
 from headstart.base.errors import DataError, list_some
 from headstart.data.dataset import MAX_BAD, Dataset, Example, Skipped
@@ -223,11 +222,11 @@ def _place_all(shown: Sequence[File], layout: Layout, listing: _FolderListing, l
     def place_of(folder: str) -> Place:
         return layout.place(folder.split("/") if folder else ())
 
-    paths = chain(listing.chosen, ("",))  # in the order of the files
-    following = next(paths)
+    paths = iter(listing.chosen)  # in the order of the files
+    following = next(paths, None)
     for file in shown:
         is_wanted = file.path == following
-        following = next(paths) if is_wanted else following
+        following = next(paths, None) if is_wanted else following
         label, split, group, unlabelled = place_of(file.path.rpartition("/")[0])
         if by_name is not None:
             label = by_name(file.path)

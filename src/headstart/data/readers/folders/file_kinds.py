@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from headstart.base.errors import one_line
 from headstart.data.audio.formats import SOUND_SUFFIXES, is_recording
 from headstart.data.dataset import BadExample
 from headstart.data.file_tree import File, Tree, suffix_of
@@ -82,7 +83,7 @@ def group_by_suffix(paths: Iterable[str], limit: int = 5) -> str:
     ordered = sorted(groups.items(), key=lambda each: (-len(each[1]), each[0]))
     shown = [f"{len(some):,} × {suffix or 'no suffix'}, such as {some[0]}" for suffix, some in ordered[:limit]]
     more = len(ordered) - limit
-    return "; ".join([*shown, f"{more:,} more suffixes"] if more > 0 else shown)
+    return "; ".join([*map(one_line, shown), *([f"{more:,} more suffixes"] if more > 0 else [])])
 
 
 def _alike(suffix: str) -> str:

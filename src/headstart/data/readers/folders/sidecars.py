@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from headstart.base.errors import list_some
+from headstart.base.errors import list_some, one_line
 from headstart.data.dataset import BadExample, Dataset, Split
 from headstart.data.file_tree import File, Tree, file_reader
 from headstart.data.labels import Listing, class_name_of, part_named_in
@@ -61,7 +61,8 @@ def from_sidecars(
     if len(classes) < 2 or 2 * len(classes) > len(listing.examples):  # captions, or boxes
         return None
     read = file_reader(tree, listing.contents, begin=kind == "sound")
-    note = f"The labels stand in files beside the {'recordings' if kind == 'sound' else 'photos'}, such as {label}."
+    items = "recordings" if kind == "sound" else "photos"
+    note = f"The labels stand in files beside the {items}, such as {one_line(label)}."
     dataset = listing.dataset(read, name=name, kind=kind, where=tree.where, do="give two classes", notes=(note,))
     used = {*beside, *beside.values()}
     unused = [file for file in files if file.path not in used]

@@ -79,7 +79,7 @@ def find_roles(
         UsageError: `columns` uses a word that we do not know.
     """
     if len(table.names) < 2 and labelled:
-        received = f"the columns {table.names[0]}"
+        received = f"the columns {list_some(table.names, 1) or 'none'}"
         do = "separate them, such as by tabs or commas, with a header line such as text,label"
         raise DataError(f"{table.where} must have columns for the examples and their labels", received, do)
     named = _named(table, columns or {}, remembered or {}, labelled=labelled)

@@ -180,6 +180,7 @@ def test_floats_that_are_no_whole_numbers_stay() -> None:
         (np.zeros((2, 2, 2)), "labels must be a list"),
         ([["a"], ["a", "b"]], "every example must have one label; found lists of several"),
         ([["a", "b"], ["c", "d"]], "labels in columns must be one-hot"),
+        ([(None, [])], "every example must have one label; found lists of several"),
     ],
 )
 def test_several_labels_are_an_error(labels: Any, says: str) -> None:

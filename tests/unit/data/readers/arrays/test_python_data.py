@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.base.errors import DataError
-from headstart.data.readers.arrays.python_data import examples_of_table
+from headstart.data.readers.arrays.python_data import examples_of_table, from_python
 
 TEXTS = ["a fine film", "so dire a day", None]
 
@@ -78,3 +78,9 @@ def test_what_is_no_table_is_left_alone(items: Any) -> None:
 def test_a_table_without_examples_is_an_error(table: Any, says: str) -> None:
     with pytest.raises(DataError, match=says):
         examples_of_table(table, kind="text")
+
+
+@pytest.mark.parametrize("data", [np.zeros(()), np.float32(1), "text"])
+def test_a_single_value_is_no_data(data: Any) -> None:
+    with pytest.raises(DataError, match="in Python examples with labels"):
+        from_python(data)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
+from encoded_images import ENCODED
 
 from headstart.base.errors import DataError, one_line
 from headstart.base.progress import Progress
@@ -396,3 +398,14 @@ def test_no_pattern_is_suggested_that_gives_parts(tmp_path, fill):
     with pytest.raises(DataError) as error:
         open_dataset(tmp_path)
     assert "--label-from" not in str(error.value)
+
+
+def test_a_member_without_a_name_is_beside_the_classes(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg", ""):
+            info = zipfile.ZipInfo("x")
+            info.filename = name
+            archive.writestr(info, ENCODED["jpeg"])
+    found = open_dataset(tmp_path / "x.zip")
+    assert (len(found), found.classes) == (4, ("a", "b"))
+    assert found.ignored + len(found.skipped) == 1

@@ -84,3 +84,7 @@ def test_files_that_are_not_used_are_named_by_suffix() -> None:
     assert group_by_suffix(paths, 3) == (
         "2 × .txt, such as a/1.txt; 1 × no suffix, such as README; 1 × .x0, such as b/0.x0; 8 more suffixes"
     )
+
+
+def test_a_name_that_would_drive_a_terminal_is_escaped__IMG_18() -> None:
+    assert group_by_suffix(["a\x1b.x\x1fy"]) == "1 × .x\\x1fy, such as a\\x1b.x\\x1fy"

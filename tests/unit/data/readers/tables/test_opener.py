@@ -60,6 +60,11 @@ def test_a_table_is_read_whatever_its_name__TAB_10(tmp_path: Path, name: str) ->
         open_dataset(write(tmp_path / name, "LABEL:one a fine film\nLABEL:two so dire\n"))
 
 
+def test_a_table_without_a_column_says_so__TAB_10(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found the columns none; separate them"):
+        open_dataset(write(tmp_path / "x.jsonl", "{}\n{}\n"))
+
+
 @pytest.mark.parametrize(
     ("cell", "note"),
     [
