@@ -230,14 +230,16 @@ def blended(path: Path, count: int) -> list[bytes]:
     return items
 
 
-def joined(path: Path, count: int) -> list[bytes]:
-    """Return recordings of two behind each other."""
+def mixed(path: Path, count: int) -> list[bytes]:
+    """Return recordings of two laid over each other: other recordings, no copies."""
     names = [one for one in photos_of(path) if one[0].endswith(".wav")]
     originals, rng, items = [soundfile.read(io.BytesIO(data)) for _, data in names], np.random.default_rng(0), []
     for _ in range(count):
         file = io.BytesIO()
         a, b = (originals[k] for k in rng.choice(len(originals), 2, replace=False))
-        soundfile.write(file, np.concatenate([a[0], b[0]]), a[1], format="WAV", subtype="PCM_16")
+        short, long = sorted((a[0], b[0]), key=len)
+        both = (long + np.pad(short, (len(long) - len(short), 0))) / 2
+        soundfile.write(file, both, a[1], format="WAV", subtype="PCM_16")
         items.append(file.getvalue())
     return items
 
@@ -260,7 +262,7 @@ def costs(data: Path) -> None:
         ("texts", "packaged:wordllama", texts[:LARGE]),
         ("texts", "packaged:minilm", texts[:LARGE]),
         ("photos", "packaged:efficientnet-lite0", blended(data / "flowers5.tar", LARGE)),
-        ("recordings", "packaged:speech", joined(data / "spoken_digits.tar", LARGE)),
+        ("recordings", "packaged:speech", mixed(data / "spoken_digits.tar", LARGE)),
     )
     for name, source, items in kinds:
         with tempfile.TemporaryDirectory() as cache:
@@ -268,8 +270,8 @@ def costs(data: Path) -> None:
         print(f"{LARGE:,} {name}, {source}: {extracting:.2f} s, search {searching:.2f} s, {searching / extracting:.1%}")
     for many in (10_000, 20_000, 40_000):
         print(f"memory of the search among {many:,}: {memory_of_pictures(many):.0f} MB of photos, ", end="")
-        words = Wordings([normal_form(f"{text} {at}") for at, text in zip(range(many), itertools.cycle(texts))])
-        print(f"{peak_of(words.repeats):.0f} MB of texts")
+        forms = [normal_form(f"{text} {at}") for at, text in zip(range(many), itertools.cycle(texts))]
+        print(f"{peak_of(lambda forms=forms: Wordings(forms).repeats()):.0f} MB of texts")
 
 
 def memory_of_pictures(count: int) -> float:

@@ -3,7 +3,8 @@
 Two photos of different things can be much alike in their large areas of light and dark; their details are not, not even
 where the best of all affine maps lays one over the other. So the map is found on what is coarse, first by
 cross-correlation over shifts, sizes and mirroring, then by Gauss-Newton (Lucas & Kanade 1981; the gain and offset of
-light are free, as in Evangelidis & Psarakis, IEEE PAMI 30 (2008)), and judged on what is fine.
+light are free, as in Evangelidis & Psarakis, IEEE PAMI 30 (2008)), and judged on what is fine. Where a picture agrees
+with itself elsewhere nearly as well, as stripes do, that they agree tells nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ SIZES = (1.0, 0.87, 1.15, 0.76, 1.32)
 MIN_START = 0.5  # correlation of what is coarse over the shifts: pairs below it are not laid over each other
 MIN_COARSE = 0.6  # the same after the map was found
 STEPS = 6  # of Gauss-Newton, at either size
+MIN_FINE = 0.5  # correlation of what is fine: below, nothing is said
+MIN_SHIFT = 0.15  # of a side, from which on a picture that agrees with itself repeats itself
+# On Fisher's scale, from how well either agrees with itself elsewhere: photos, and spectrograms, whose tones last.
+MIN_STANDING_OUT, MIN_STANDING_OUT_OF_SOUNDS = 0.7, 1.0
 MIN_OVERLAP = 0.45  # share of a picture that must lie on the other
 MAX_STRETCH = 1.25  # how much more a map may enlarge along one direction than across it
 AT_ONCE = 256  # pairs: keeps memory flat
@@ -83,8 +88,31 @@ def _aligned(pictures: SmallPictures, pairs: NDArray[np.intp]) -> Floats:
     alike, maps = alike[kept], maps[kept]
     fine, maps = _refined(pictures.fine[first[alike]], pictures.fine[second[alike]], maps)
     stretch = np.linalg.svd(maps[:, :, :2], compute_uv=False)
-    scores[alike] = np.where(stretch[:, 0] <= MAX_STRETCH * stretch[:, 1], fine, 0)
+    true = (fine >= MIN_FINE) & (stretch[:, 0] <= MAX_STRETCH * stretch[:, 1])
+    alike, fine = alike[true], fine[true]
+    own, theirs = (_repetition(pictures.fine[rows[alike]]) for rows in (first, second))
+    apart = np.arctanh(np.minimum(fine, 0.9999)) - np.arctanh(np.maximum(own, theirs))
+    scores[alike] = np.where(apart >= (MIN_STANDING_OUT if pictures.mirrors else MIN_STANDING_OUT_OF_SOUNDS), fine, 0)
     return scores
+
+
+def _repetition(pictures: Floats) -> Floats:
+    """Return how well each picture (p, s, s) agrees with itself at the best of all shifts but small ones: (p,), 0..1.
+
+    Stripes and tiles repeat: they agree with others of their kind wherever one is laid over the other.
+    """
+    from scipy.fft import irfft2, rfft2
+
+    side = pictures.shape[1]
+    size = (2 * side, 2 * side)
+    axis = np.minimum(np.arange(2 * side), np.arange(2 * side, 0, -1))
+    overlap = np.maximum(1 - axis / side, 0)
+    valid = (np.outer(overlap, overlap) >= MIN_OVERLAP) & (np.hypot(*np.meshgrid(axis, axis)) >= MIN_SHIFT * side)
+    spectrum, whole = rfft2(pictures, size), rfft2(np.ones((1, side, side), np.float32), size)
+    power = irfft2(rfft2(np.square(pictures), size) * np.conj(whole), size)  # of what lies on the other
+    opposite = np.roll(power[:, ::-1, ::-1], 1, axis=(1, 2))
+    agreement = irfft2(spectrum * np.conj(spectrum), size) / np.sqrt(np.maximum(power * opposite, 1e-6))
+    return np.asarray(np.where(valid, agreement, 0).max(axis=(1, 2), initial=0).clip(0, 0.999), np.float32)
 
 
 def _standard(pictures: Floats) -> Floats:

@@ -53,3 +53,12 @@ def test_a_mirrored_spectrogram_is_another_recording() -> None:
     both = np.stack([small(scene(1)), small(ImageOps.mirror(scene(1)))])
     pairs = np.array([[0, 1]])
     assert aligned_correlations(SmallPictures.of(both, mirrors=False, sizes=(1.0,)), pairs)[0] < 0.7
+
+
+def test_stripes_agree_with_other_stripes_and_are_no_copies_of_them() -> None:
+    random, (down, across) = np.random.default_rng(0), np.mgrid[:SIDE, :SIDE]
+    waves = [np.sin(0.8 * (down * np.sin(1.2) + across * np.cos(1.2)) + shift) for shift in (0, 1.3, 2.9)]
+    stripes = [np.asarray(127 + 80 * wave + random.normal(0, 6, wave.shape), np.uint8) for wave in waves]
+    pictures = SmallPictures.of(np.stack([*stripes, small(scene(1)), small(CHANGES["cropped"](scene(1)))]))
+    scores = aligned_correlations(pictures, np.array([[0, 1], [0, 2], [1, 2], [3, 4]]))
+    assert (scores[:3] == 0).all() and scores[3] > 0.8
