@@ -28,7 +28,7 @@ COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".
 
 MAX_GROWTH = 100
 """A zip may unpack to this many times its size; photos do to about 1, tables of words to 10."""
-LEAST_GROWN = 256 << 20
+LEAST_GROWN = 64 << 20
 """Bytes that any zip may unpack to."""
 PACK_AGAIN = "pack the files themselves again, from the folder that holds them"
 
@@ -36,6 +36,7 @@ _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28
 _ZIP_HEADER = struct.Struct("<4s22xHH")  # signature, then the lengths of name and extra field
 _STORED, _DEFLATED = 0, 8
 _BLOCK = 512
+_PIECE = 1 << 14  # packed bytes that are unpacked at once
 
 
 class _Member(NamedTuple):
@@ -194,20 +195,23 @@ def gunzip(data: bytes, where: str, *, limit: int = sys.maxsize) -> bytes:
     Raises:
         DataError: it is damaged, or unpacks to more than `MAX_GROWTH` times its size.
     """
-    most, parts, size = min(max(MAX_GROWTH * len(data), LEAST_GROWN), limit), [], 0
-    while data.strip(b"\0"):
+    most, parts, size, at = min(max(MAX_GROWTH * len(data), LEAST_GROWN), limit), [], 0, 0
+    end, packed = len(data.rstrip(b"\0")), memoryview(data)  # zeros may follow the last stream
+    while at < end:
         stream = zlib.decompressobj(31)
-        try:
-            part = stream.decompress(data, most - size + 1)
-        except zlib.error as error:
-            raise _broken(where, str(error)) from error
-        size, data = size + len(part), stream.unused_data
-        parts.append(part)
-        if size > most:
-            do = "unpack it and give what it holds in several files"
-            raise DataError(f"{where} must unpack to at most {most >> 20:,} MiB", "more, and the rest was left", do)
-        if not stream.eof:
-            raise _broken(where, "it is cut off")
+        while not stream.eof:
+            if at == len(packed):
+                raise _broken(where, "it is cut off")
+            try:
+                part = stream.decompress(packed[at : at + _PIECE], most - size + 1)
+            except zlib.error as error:
+                raise _broken(where, str(error)) from error
+            at, size = min(at + _PIECE, len(packed)), size + len(part)
+            parts.append(part)
+            if size > most:
+                do = "unpack it and give what it holds in several files"
+                raise DataError(f"{where} must unpack to at most {most >> 20:,} MiB", "more, and the rest was left", do)
+        at -= len(stream.unused_data)
     return b"".join(parts)
 
 

@@ -20,7 +20,8 @@ from headstart.base.errors import DataError
 from headstart.base.progress import Progress
 from headstart.data.audit import scan
 from headstart.data.dataset import BadExample
-from headstart.data.readers.archives import open_archive
+from headstart.data.readers import archives
+from headstart.data.readers.archives import gunzip, open_archive
 from headstart.data.readers.open import open_dataset, open_inputs
 from headstart.data.split import split
 
@@ -236,7 +237,7 @@ def test_ten_gigabytes_of_zeros_are_never_read__CKP_10(tmp_path, fill):
 def test_a_zip_bomb_is_not_unpacked__CKP_10(tmp_path):
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a/1.jpg", b"\xff\xd8\xff")
+        archive.writestr("a/1.jpg", b"\xff\xd8\xff" + os.urandom(700_000))
         archive.writestr("b/1.jpg", bytes(65 * 2**20))
         archive.writestr("b/2.jpg", bytes(40 * 2**20))
     honest = (40 * 2**20).to_bytes(4, "little")
@@ -359,3 +360,17 @@ def test_ants_bees_is_the_same_packed_and_unpacked(tmp_path, shared):
     parts = [split(found.dataset, found.hashes, seed=3, labels_per_class=10) for found in (packed, plain)]
     assert parts[0] == parts[1]
     assert (len(parts[0].train), len(parts[0].test)) == (20, 153)
+
+
+def test_gzip_is_unpacked_piece_by_piece_within_its_bound__CKP_10(monkeypatch):
+    parts = [bytes(100_000), b"", os.urandom(40_000)]
+    packed = b"".join(gzip.compress(part, mtime=0) for part in parts)
+    assert gunzip(packed + bytes(99), "x") == b"".join(parts)
+    for broken in (packed[:-1], packed + b"\0x"):
+        with pytest.raises(DataError, match="x must be a whole archive"):
+            gunzip(broken, "x")
+    bomb = gzip.compress(bytes(100 << 20), mtime=0)
+    monkeypatch.setattr(archives, "LEAST_GROWN", 1 << 20)
+    with peak_memory() as peak, pytest.raises(DataError, match="must unpack to at most 9 MiB"):
+        gunzip(bomb, "x")
+    assert peak[0] < 40 << 20

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.base.errors import DataError
 from headstart.data.dataset import BadExample
 from headstart.data.file_tree import MAX_BYTES
+from headstart.data.readers.archives import LEAST_GROWN, MAX_GROWTH
 from headstart.data.readers.tables.table import Table
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class ParquetTable:
             raise _damaged(path, error) from error
         if self._file.metadata.num_rows == 0:
             raise DataError(f"{path} must hold rows", "none", "add a row for each example")
+        grown, allowed = self.size, max(MAX_GROWTH * path.stat().st_size, LEAST_GROWN)
+        if grown > allowed:
+            must = f"{path} must unpack to at most {MAX_GROWTH} times its size"
+            raise DataError(must, f"{grown >> 20:,} MiB", "leave out what repeats, and write it again")
         if len(self) > (most := max(LEAST_ROWS, path.stat().st_size)):
             raise DataError(f"{path} must have at most {most:,} rows", f"{len(self):,}", "leave out those that repeat")
 
@@ -119,11 +124,12 @@ class ParquetTable:
         field = self.schema.field(place)
         inner = _bytes_in(field.type)
         column = f"{field.name}.{inner}" if inner else field.name
-        chunks, size = [], 0
+        stated = self._file.metadata.row_group(group).total_byte_size
+        chunks, size, most = [], 0, min(MAX_GROUP, max(MAX_GROWTH * stated, LEAST_GROWN))
         for batch in self._file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=[column]):
             size += batch.nbytes
-            if size > MAX_GROUP:  # where one picture comes many times, the size that the file states is that of one
-                raise ValueError(f"more than {MAX_GROUP:,} bytes in row group {group}")
+            if size > most:  # where one picture comes many times, the size that the file states is that of one
+                raise ValueError(f"more than {most:,} bytes in row group {group}")
             chunks.append(batch.column(0))
         read = pa.concat_arrays(chunks)
         if len(read) != self._file.metadata.row_group(group).num_rows:

@@ -265,3 +265,13 @@ def test_cells_that_repeat_are_bounded_by_what_they_unpack_to(tmp_path: Path, mo
         with pytest.raises(BadExample, match="damaged in the table"):
             again.read(position)
     assert reads == [0], "a group that is damaged is not read again for each row"
+
+
+def test_a_file_that_states_to_grow_beyond_measure_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = pa.table({"text": ["a" * 500_000, "b"], "label": ["x", "y"]})
+    pq.write_table(cells, tmp_path / "x.parquet", compression="zstd")
+    monkeypatch.setattr(parquet, "LEAST_GROWN", 100_000)
+    with pytest.raises(DataError, match="must unpack to at most 100 times its size; found 0 MiB; leave out what"):
+        parquet.ParquetTable(tmp_path / "x.parquet")
