@@ -195,23 +195,23 @@ def gunzip(data: bytes, where: str, *, limit: int = sys.maxsize) -> bytes:
     Raises:
         DataError: it is damaged, or unpacks to more than `MAX_GROWTH` times its size.
     """
-    most, parts, size, at = min(max(MAX_GROWTH * len(data), LEAST_GROWN), limit), [], 0, 0
+    most, parts, size, offset = min(max(MAX_GROWTH * len(data), LEAST_GROWN), limit), [], 0, 0
     end, packed = len(data.rstrip(b"\0")), memoryview(data)  # zeros may follow the last stream
-    while at < end:
+    while offset < end:
         stream = zlib.decompressobj(31)
         while not stream.eof:
-            if at == len(packed):
+            if offset == len(packed):
                 raise _broken(where, "it is cut off")
             try:
-                part = stream.decompress(packed[at : at + _PIECE], most - size + 1)
+                part = stream.decompress(packed[offset : offset + _PIECE], most - size + 1)
             except zlib.error as error:
                 raise _broken(where, str(error)) from error
-            at, size = min(at + _PIECE, len(packed)), size + len(part)
+            offset, size = min(offset + _PIECE, len(packed)), size + len(part)
             parts.append(part)
             if size > most:
                 do = "unpack it and give what it holds in several files"
                 raise DataError(f"{where} must unpack to at most {most >> 20:,} MiB", "more, and the rest was left", do)
-        at -= len(stream.unused_data)
+        offset -= len(stream.unused_data)
     return b"".join(parts)
 
 
