@@ -31,12 +31,12 @@ ORDER = {
     "sources.checkpoints": "align keras_file safetensors index pickled storages read load parts subtree source_folder",
     "sources.hub": "client repository",
     "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source stages"
-    " transformers_networks two_step",
+    " transformers_networks sound_networks two_step",
     "sources.graphs": "checks traversal openvino_graph from_arrays speech voice source",
     "sources.text": "source word_index word_arrays word_vectors word_network word_source",
     "sources.keras": "applications layers network",
-    "sources.providers": "arch keras file timm huggingface graph packaged_sounds packaged spectrogram torchvision"
-    " words",
+    "sources.providers": "arch keras file timm huggingface_sounds huggingface graph packaged_sounds packaged"
+    " spectrogram torchvision words",
     "features": "modality features store extraction_pass extract relatives",
     "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
     "judge": "intervals crossed metrics scores baselines related report benefit gate",

@@ -159,6 +159,51 @@ def tiny_text(kind: str, seed: int = 0, head: str = "Model") -> dict[str, bytes]
     return {**saved(model), "tokenizer.json": tokenizer}
 
 
+SMALL = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
+WAVES = {
+    **SMALL,
+    "conv_dim": (8, 8),
+    "conv_kernel": (10, 4),
+    "conv_stride": (40, 8),
+    "num_feat_extract_layers": 2,
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+}
+SOUND_KINDS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
+    "wav2vec2": ("Wav2Vec2", WAVES, "Wav2Vec2FeatureExtractor", {}),
+    "hubert": ("Hubert", WAVES, "Wav2Vec2FeatureExtractor", {"do_normalize": False}),
+    "wavlm": ("WavLM", {**WAVES, "num_buckets": 20, "max_bucket_distance": 40}, "Wav2Vec2FeatureExtractor", {}),
+    "audio-spectrogram-transformer": (
+        "AST", {**SMALL, "max_length": 128, "num_mel_bins": 32}, "ASTFeatureExtractor",
+        {"max_length": 128, "num_mel_bins": 32},
+    ),
+    "whisper": (
+        "Whisper",
+        {"d_model": 16, "encoder_layers": 4, "encoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_layers": 1,
+         "decoder_attention_heads": 2, "decoder_ffn_dim": 32, "vocab_size": 20, "pad_token_id": 0, "bos_token_id": 0,
+         "eos_token_id": 0, "decoder_start_token_id": 0, "num_mel_bins": 16, "max_source_positions": 100,
+         "begin_suppress_tokens": None, "suppress_tokens": None},
+        "WhisperFeatureExtractor", {"feature_size": 16, "chunk_length": 2},
+    ),
+}  # fmt: skip
+"""By `model_type`: the stem of the library's names, the settings, and its feature extractor with those of it."""
+
+
+@cache
+def tiny_sound(kind: str, seed: int = 0, head: str = "Model") -> dict[str, bytes]:
+    """Return the files of a tiny random encoder of recordings, as transformers writes them."""
+    import torch
+    import transformers
+
+    stem, settings, extractor, reads = SOUND_KINDS[kind]
+    transformers.utils.logging.disable_progress_bar()
+    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(100 + seed)
+        model = getattr(transformers, stem + head)(getattr(transformers, f"{stem}Config")(**settings))
+        getattr(transformers, extractor)(**reads).save_pretrained(folder)
+        return {**saved(model), "preprocessor_config.json": (Path(folder) / "preprocessor_config.json").read_bytes()}
+
+
 def for_sentences(
     files: dict[str, bytes], *, pooling: dict[str, Any], normalise: bool = False, **settings: dict[str, Any]
 ) -> dict[str, bytes]:

@@ -35,7 +35,7 @@ READERS = ("packaged", "hf")
 
 LEAST_HOP = 0.05
 """Seconds from one window to the next: fewer would run the network hundreds of times a second."""
-WINDOWED = ("packaged", "spectrogram")
+WINDOWED = ("packaged", "spectrogram", "hf")
 """Providers of networks that read recordings in windows of any length."""
 
 Opener = Callable[..., Source]
@@ -148,7 +148,7 @@ def _opened(
     if long != "cut":
         if spec.provider not in READERS:
             refuse_long_texts(spec, long)
-        sized = {"long": long}
+        sized |= {"long": long}
     if weights not in WEIGHTS:
         if spec.provider == FILE:
             raise UsageError(f"{spec.uri} names its weights itself", f"weights {weights!r}", "give one of the two")

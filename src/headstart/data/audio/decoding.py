@@ -110,6 +110,27 @@ def windows(data: bytes, *, rate: int, seconds: float, hop: float) -> Iterator[N
             yield _resampled(buffered[-span:], ratio)[: round(rate * seconds)]
 
 
+def whole_in_windows(data: bytes, *, rate: int, seconds: float, hop: float, most: float) -> NDArray[np.float32]:
+    """Return all `windows` of a recording, float32 of shape (k, samples); one that is shorter than a window is as long.
+
+    Of one that is longer than `most` seconds, windows that lie evenly in all of it. The first alone where `hop` is 0.
+
+    Raises:
+        BadExample: as `remarks`, wherever in the recording.
+    """
+    if hop:
+        least = (min(length(data)[0], MOST_HEARD) - seconds) / (most / seconds)
+        whole = bounded(_windows, data, more_seconds=len(data) / 2**20, rate=rate, seconds=seconds, hop=max(hop, least))
+    else:
+        whole = samples(data, rate=rate, seconds=seconds)
+    span: NDArray[np.float32] = whole.reshape(-1, min(len(whole), round(rate * seconds)))
+    return span
+
+
+def _windows(data: bytes, rate: int, seconds: float, hop: float, most: float = math.inf) -> NDArray[np.float32]:
+    return np.concatenate(list(windows(data, rate=rate, seconds=seconds, hop=hop)))
+
+
 def task(data: bytes, work: str, **arguments: Any) -> tuple[dict[str, Any], bytes]:
     """Return what `remarks`, `length` or `samples` return, in the process of `run_bounded`."""
 
@@ -250,7 +271,7 @@ def _is_rate(rate: object) -> bool:
     return isinstance(rate, (int, np.integer)) and 1 <= int(rate) <= RATES[1]
 
 
-_TASKS: dict[str, Callable[..., Any]] = {work.__name__: work for work in (_remarks, _length, _samples)}
+_TASKS: dict[str, Callable[..., Any]] = {work.__name__: work for work in (_remarks, _length, _samples, _windows)}
 
 
 class _Bytes(io.BytesIO):

@@ -52,13 +52,13 @@ def preprocessing_of(settings: Mapping[str, Any], model_type: str, uri: str) -> 
         ) from error
 
 
-def library_processor(settings: Mapping[str, Any], model_type: str) -> Any:
-    """Return transformers' own image processor; no code but that library's runs."""
+def library_processor(settings: Mapping[str, Any], model_type: str, kind: str = "AutoImageProcessor") -> Any:
+    """Return transformers' own image processor, or its processor of another kind; no code but that library's runs."""
     library: Any = transformers
     with temporary_folder() as folder:
         (folder / "preprocessor_config.json").write_text(json.dumps(dict(settings)))
         (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
-        return library.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return getattr(library, kind).from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _sizes(values: Mapping[str, Any]) -> tuple[tuple[int, int], int | None]:

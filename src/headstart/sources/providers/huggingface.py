@@ -1,4 +1,4 @@
-"""Networks of the Hugging Face hub: timm's and transformers' image models, and transformers' encoders of texts.
+"""Networks of the Hugging Face hub: timm's and transformers' image models, and encoders of texts and recordings.
 
 They are built here, and no code of a repository runs. Tokenizer, pooling and prefix of an encoder are those that the
 repository's own files state.
@@ -23,6 +23,8 @@ from headstart.sources.base import Architecture, Identity, Source, TextPreproces
 from headstart.sources.hub.repository import SMALL, HubFile, Repository
 from headstart.sources.layers import POOLINGS, Pooling
 from headstart.sources.networks.source import Built, TorchSource, build_seeded, source_of
+from headstart.sources.providers.huggingface_sounds import FAMILIES as SOUND_FAMILIES
+from headstart.sources.providers.huggingface_sounds import open_sounds
 from headstart.sources.text.source import TextSource, Tokenizer, layer_taps, middle_layers
 from headstart.sources.uri import Spec, refuse_long_texts
 
@@ -62,15 +64,17 @@ RESERVED = 2
 """Positions that the RoBERTa family keeps for padding."""
 
 
-def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"] = "cut") -> Source:
-    """Return the network `ORG/NAME` of the hub, for pictures or texts, with its weights or random ones.
+def open_named(
+    spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"] = "cut", window: float | None = None
+) -> Source:
+    """Return the network `ORG/NAME` of the hub, for pictures, texts or recordings, with its weights or random ones.
 
     Its weights are fetched and checked here; the branch is resolved to a commit, which `info.revision` states.
     SourceError: no such name or revision, it cannot be had, it needs code of its own, it is no network for pictures or
     texts, its settings describe none, or its weights do not fit it. MissingExtra: transformers is not installed.
     """
     try:
-        return _opened(spec, weights=weights, seed=seed, long=long)
+        return _opened(spec, weights=weights, seed=seed, long=long, window=window)
     except HeadstartError:
         raise
     except Exception as error:  # what libraries raise of settings that anyone may have written can be anything
@@ -81,7 +85,7 @@ def open_named(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chu
         ) from error
 
 
-def _opened(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"]) -> Source:
+def _opened(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks"], window: float | None) -> Source:
     repository = Repository(spec.name, spec.revision, uri=spec.uri)
     made_of = read_model(repository)
     config, library = made_of["config"], made_of["library"]
@@ -106,6 +110,8 @@ def _opened(spec: Spec, *, weights: str, seed: int, long: Literal["cut", "chunks
         )
     if text:
         return _open_text(config, repository, files, identity, seed=seed, long=long)
+    if config.get("model_type") in SOUND_FAMILIES:
+        return _sound_source(made_of, identity, files, seed=seed, window=window)
     return _image_source(made_of, identity, files, seed=seed)
 
 
@@ -143,7 +149,7 @@ def read_settings(repository: Repository, name: str) -> dict[str, Any]:
 def check_family(config: Mapping[str, Any], uri: str) -> None:
     """Raise SourceError unless the settings are of a family that is known here, for pictures or texts."""
     family = config.get("model_type")
-    if family in (*FAMILIES, *TEXT_FAMILIES):
+    if family in (*FAMILIES, *TEXT_FAMILIES, *SOUND_FAMILIES):
         if config.get("quantization_config"):
             raise SourceError(f"{uri} must have plain weights", "quantised ones", "name the network they are of")
         return
@@ -151,7 +157,8 @@ def check_family(config: Mapping[str, Any], uri: str) -> None:
     for kind, keys in OTHER_KINDS.items():
         if any(key in config for key in keys):
             raise SourceError(
-                f"{uri} must be a source for images, or for texts among {', '.join(TEXT_FAMILIES)}",
+                f"{uri} must be a source for images, for texts among {', '.join(TEXT_FAMILIES)}, or for recordings "
+                f"among {', '.join(SOUND_FAMILIES)}",
                 f"one for {kind}, {shown}",
                 "name another",
             )
@@ -195,6 +202,22 @@ def read_card(repository: Repository) -> tuple[str, str]:
     listed = re.search(r"^datasets:[ \t]*((?:\n[ \t]*- .+)+)", head, re.MULTILINE)
     data = ", ".join(line.strip(" -\t'\"") for line in listed[1].strip().splitlines()) if listed else "not stated"
     return licence[1] if licence else "not stated", f"{data} ({repository.page})"
+
+
+def _sound_source(
+    made_of: dict[str, Any], identity: Identity, files: Sequence[HubFile], *, seed: int, window: float | None
+) -> Source:
+    """Return an encoder of recordings; see `_image_source`."""
+
+    def building(layers: tuple[int, ...], parts: int) -> Callable[[], nn.Module]:
+        def network(state: dict[str, Tensor] | None, where: str) -> tuple[nn.Module, tuple[str, ...]]:
+            from headstart.sources.networks.sound_networks import build_sound_network
+
+            return build_sound_network(made_of["config"], layers, parts, state, where=where)
+
+        return cache(lambda: _build(files, seed, network)[0])
+
+    return open_sounds(made_of, replace(identity, parameters=_count(files)), building, window)
 
 
 def _image_source(made_of: dict[str, Any], identity: Identity, files: Sequence[HubFile], *, seed: int) -> TorchSource:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from recordings import recording, tone
 
-from headstart.data.audio.decoding import remarks, samples, windows
+from headstart.data.audio.decoding import remarks, samples, whole_in_windows, windows
 from headstart.data.audio.spectrogram import (
     AudioPreprocessing,
     Windows,
@@ -69,6 +69,17 @@ def test_the_loudest_band_is_that_of_the_whole() -> None:
     assert np.abs(heard.grey[1, :, 2:-2].astype(int) - alone[:, 2:-2]).max() <= 1
     silent = listening().hear(recording(np.zeros((48_000, 6))))
     assert isinstance(silent, Windows) and not silent.grey.any()
+
+
+def test_all_windows_at_once_and_of_a_very_long_recording_some_of_everywhere() -> None:
+    sound = np.random.default_rng(0).normal(size=80_000).astype(np.float32) / 8
+    data, how = recording(sound, coding="FLOAT"), {"rate": 16_000, "seconds": 1.0}
+    whole = whole_in_windows(data, **how, hop=0.5, most=60.0)
+    np.testing.assert_array_equal(whole, list(windows(data, **how, hop=0.5)))
+    some = whole_in_windows(data, **how, hop=0.5, most=2.0)
+    np.testing.assert_array_equal(some, np.stack([sound[start : start + 16_000] for start in (0, 32_000, 64_000)]))
+    assert whole_in_windows(recording(sound[:100]), **how, hop=1.0, most=60.0).shape == (1, 100)
+    np.testing.assert_array_equal(whole_in_windows(data, **how, hop=0.0, most=60.0), sound[None, :16_000])
 
 
 def test_networks_of_colour_get_three_channels() -> None:
