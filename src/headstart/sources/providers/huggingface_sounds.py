@@ -96,10 +96,10 @@ class SoundSource(Source):
 
     def prepare(self, data: bytes) -> Waves:
         """Return the windows of a recording; BadExample where it cannot be read."""
-        shown, how = self.preprocessing.hear(data), self.preprocessing
+        shown = self.preprocessing.hear(data)
         grey = shown.grey if isinstance(shown, Windows) else shown[None, :, :, 0]
-        bands = how.spectrogram
-        sounds = whole_in_windows(data, rate=bands.rate, seconds=bands.seconds, hop=how.hop, most=MOST_HEARD)
+        bands, hop = self.preprocessing.spectrogram, self.preprocessing.hop
+        sounds = whole_in_windows(data, rate=bands.rate, seconds=bands.seconds, hop=hop, most=MOST_HEARD)
         return Waves(grey, 1, sounds, self._picture)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,24 @@ def test_a_shorter_recording_is_pooled_over_its_own_frames(hub: Hub) -> None:
     sound = clip(0.5)
     a, b = (source.encode([(sound, RATE)])[0] for source in (narrow, wide))
     assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.98
+
+
+@slow
+def test_heads_and_what_is_masked_in_training_are_left_out_and_nothing_else() -> None:
+    from safetensors.torch import load
+
+    from headstart.sources.networks.sound_networks import build_sound_network
+
+    files = tiny_sound("wav2vec2", head="ForCTC")
+    settings, state = json.loads(files["config.json"]), load(files["model.safetensors"])
+    assert "wav2vec2.masked_spec_embed" in state
+    for left in ({"wav2vec2.masked_spec_embed"}, set()):
+        body, notes = build_sound_network(
+            settings, (1,), 8, {name: value for name, value in state.items() if name not in left}, where="x"
+        )
+        assert any("lm_head" in note for note in notes) and not body.training
+    with pytest.raises(SourceError, match=r"3 of \d+ missing"):
+        build_sound_network(settings, (1,), 8, dict(list(state.items())[:-3]), where="x")
 
 
 @slow
