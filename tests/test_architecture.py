@@ -13,8 +13,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
-    "": "base data engines sources features heads judge tune ship model sklearn testing run fitting comparison"
-    " pretraining ranking cli __main__",
+    "": "base data engines sources features heads judge tune ship model sklearn testing run fitting evaluating"
+    " comparison pretraining ranking cli __main__",
     "base": "errors interrupts extras schema own_folders disk hashing cache config memory processes prefetch progress"
     " threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
@@ -39,7 +39,7 @@ ORDER = {
     " spectrogram torchvision words",
     "features": "modality features store extraction_pass extract relatives",
     "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
-    "judge": "intervals crossed metrics scores baselines related report benefit gate",
+    "judge": "intervals crossed metrics evaluation scores baselines related report benefit gate",
     "judge.report": "charts page fit_page comparison_page ranking_page",
     "judge.benefit": "results gains sentence benefit",
     "tune": "settings network training problem inputs frozen_checks from_scratch result trial attempt search",
@@ -47,12 +47,13 @@ ORDER = {
     "tune.network": "readers classifier frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
     "ship": "bundle card upload",
-    "run": "clock folder losses option_model options prepare",
+    "run": "clock folder losses shown option_model options prepare",
     "fitting": "words predictor folds tuning result page fit",
+    "evaluating": "options evaluate",
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
     "ranking": "options candidates probe measuring result rank",
-    "cli": "messages command fit rank compare pretrain predicted_table predict sources doctor demo app reference",
+    "cli": "messages command fit evaluate rank compare pretrain predicted_table predict sources doctor demo app reference",
 }
 """The children of each package, bottom up: a child imports only those before it."""
 

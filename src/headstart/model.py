@@ -15,13 +15,16 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import BundleError, MissingExtra, SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.audio.spectrogram import preprocessing_from as how_from
+from headstart.data.audit import check_bad
 from headstart.data.dataset import Dataset, Skipped, TableRows
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import MODALITIES
 from headstart.data.text import texts_at
 from headstart.engines.base import Block
+from headstart.features.features import Extraction
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.tfidf import TfidfHead
+from headstart.judge.evaluation import Evaluation, columns_of, evaluated
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.sources.base import COMMIT, Source, SourceInfo, Weights
@@ -110,15 +113,78 @@ class Model:
 
         `engine` is `auto`, `torch` or `openvino`; None takes the model's own.
         """
+        extraction = self._extract(dataset, engine or self.engine, progress or Progress())
+        readable = extraction.scan.dataset
+        ids = tuple(example.id for example in readable.examples)
+        rows = readable.table or TableRows({})
+        return Predictions(ids, self._probabilities(extraction), readable.skipped, readable.ignored, rows)
+
+    def evaluate(
+        self,
+        data: Any,
+        *,
+        columns: dict[str, Any] | None = None,
+        root: Path | None = None,
+        label_from: str | None = None,
+        group_by: str | None = None,
+        follow_links: bool = False,
+        allow_broken: bool = False,
+        seed: int = 0,
+        engine: str | None = None,
+        progress: Progress | None = None,
+    ) -> Evaluation:
+        """Return what the model reaches on labelled data: on its test part where it names one, else on all of it.
+
+        Args:
+            data: as `fit` takes it; it may hold fewer classes than the model.
+            columns: names of a table's columns, by our words for them, as `fit` takes them; by default those that the
+                model was fitted on, where the table has them.
+            root, label_from, group_by, follow_links, allow_broken: as `fit` takes them.
+            seed: of the resamples of intervals.
+            engine: `auto`, `torch` or `openvino`; None takes the model's own.
+
+        Raises:
+            UsageError: the data cannot be used, holds examples of another kind, or a class unknown to the model.
+        """
+        from headstart.data.readers.open import open_dataset
+        from headstart.features.relatives import with_relatives
+
+        reading: dict[str, Any] = {
+            "root": root,
+            "label_from": label_from,
+            "group_by": group_by,
+            "follow_links": follow_links,
+        }
+        dataset = open_dataset(data, columns=columns, remembered=self.data.columns, **reading)
+        if dataset.kind != self.source.info.kind:
+            plural = MODALITIES[self.source.info.kind].plural
+            raise UsageError(f"DATA must hold {plural}, which the model reads", dataset.items, f"name {plural}")
+        columns_of(dataset, self.classes)  # raises before any work
+        extraction = self._extract(dataset, engine or self.engine, progress or Progress())
+        check_bad(extraction.scan.dataset, allow_broken=allow_broken)
+        return evaluated(
+            with_relatives(extraction, cache_dir()).scan,
+            self._probabilities(extraction),
+            self.classes,
+            engine=extraction.engine,
+            cached=(extraction.hits, extraction.misses),
+            seed=seed,
+        )
+
+    def _extract(self, dataset: Dataset, engine: str, progress: Progress) -> Extraction:
         from headstart.data.images.value_range import in_one_range
         from headstart.features.extract import extract
-        from headstart.sources.layers import select
 
-        before, progress = len(dataset.notes), progress or Progress()
+        before = len(dataset.notes)
         dataset = in_one_range(dataset, self.data.value_ranges)
         for note in dataset.notes[before:]:
             progress.say(note)
-        extraction = extract(dataset, self.source, engine=engine or self.engine, cache=cache_dir(), progress=progress)
+        return extract(dataset, self.source, engine=engine, cache=cache_dir(), progress=progress)
+
+    def _probabilities(self, extraction: Extraction) -> NDArray[np.float32]:
+        """Return the class probabilities of each readable example, float32 of shape (n, c)."""
+        from headstart.sources.layers import select
+
         x, blocks = select(extraction.x, extraction.blocks, self.layer)
         if blocks != self.blocks:
             raise SourceError(
@@ -126,12 +192,11 @@ class Model:
                 _widths(blocks),
                 "open the source that the model was fitted with",
             )
-        readable = extraction.scan.dataset
         with np.errstate(over="ignore", invalid="ignore"):
             scores = self.head.scores(x)
             if self.terms is not None:
                 _, first = np.unique(extraction.row_of, return_index=True)
-                scores = scores + self.terms.scores(texts_at(readable, first.tolist()))
+                scores = scores + self.terms.scores(texts_at(extraction.scan.dataset, first.tolist()))
             probabilities = softmax(scores / np.float32(self.head.temperature))
         if not np.isfinite(probabilities).all():
             raise BundleError(
@@ -139,9 +204,7 @@ class Model:
                 "NaN or infinity: its weights are too large, or its features not finite",
                 "fit the model again, or fetch its bundle again",
             )
-        ids = tuple(example.id for example in readable.examples)
-        rows = readable.table or TableRows({})
-        return Predictions(ids, probabilities[extraction.row_of], readable.skipped, readable.ignored, rows)
+        return np.asarray(probabilities[extraction.row_of])
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.

@@ -20,11 +20,11 @@ from headstart.base.progress import Progress, progress_for
 from headstart.cli.messages import show, show_json
 from headstart.run.folder import CHECKPOINTS, check_out, new_out
 from headstart.run.option_model import GROUPS, Options, flag, flag_of, metadata_of
-from headstart.run.options import RunOptions
+from headstart.run.options import DataOptions, RunOptions
 
 FIRST_COLUMN = 27  # columns of the help for the names of options, where they fit
 
-AnyOptions = TypeVar("AnyOptions", bound=RunOptions)
+AnyOptions = TypeVar("AnyOptions", bound=DataOptions)
 Argument = tuple[str, Any, str, str]  # name, annotation, metavar and help of an argument of a command
 
 DATA = (
@@ -182,7 +182,7 @@ def run_command(
     values = options(**{**chosen, "out": out})
     progress = prepare_display(display)
     check_out(out)
-    if values.resume and not (out / CHECKPOINTS).is_dir():
+    if isinstance(values, RunOptions) and values.resume and not (out / CHECKPOINTS).is_dir():
         progress.say(f"No run was stopped in {out} after its first checkpoint: this one begins anew")
 
     def going_on() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from headstart.base.progress import Progress
 from headstart.fitting.folds import cross_validated
-from headstart.fitting.page import build_page, pick_examples
+from headstart.fitting.page import build_page
 from headstart.fitting.predictor import Fitted, fit_baseline, frozen_predictor, select_layer_and_head, stacked_predictor
 from headstart.fitting.result import FitResult, build_model, build_result, measure, write_out
 from headstart.judge.report.fit_page import verdict
@@ -19,6 +19,7 @@ from headstart.run.clock import Clock
 from headstart.run.option_model import documented
 from headstart.run.options import FitOptions
 from headstart.run.prepare import prepare
+from headstart.run.shown import pick_examples
 from headstart.sources.base import Source
 from headstart.tune.settings import NONE
 
@@ -113,7 +114,8 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         fitted = replace(fitted, predictor=tuned)
     with progress.step("Measuring"):
         measures = measure(fitted, seed=seed)
-        examples = pick_examples(prepared, fitted.predictor.probabilities)
+        dataset, test = prepared.scan.dataset, prepared.parts.test
+        examples = pick_examples(dataset, test, prepared.labels(test), fitted.predictor.probabilities, dataset.classes)
     result = build_result(fitted, measures, tune=options.tuning.mode, seed=seed, seconds=clock.read())
     if options.folds is not None:
         result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, progress=progress)

@@ -145,7 +145,7 @@ class LinkOptions(Options):
     the folder of --root."""
 
 
-class RunOptions(LinkOptions, TableOptions):
+class DataOptions(LinkOptions, TableOptions):
     """What every command shares that reads labelled data and writes a folder."""
 
     label_from: str | None = option(None, "Data", "PATTERN")
@@ -154,9 +154,6 @@ class RunOptions(LinkOptions, TableOptions):
     group_by: str | None = option(None, "Data", "PATTERN")
     """A regular expression that takes the group from the path or id of each example: what its first group, or all of
     it, matches. A group stays on one side of a split. By default no names are grouped."""
-    drop_test_duplicates: bool = flag("Data")
-    """Leave out training examples that the given test or validation part holds as well. By default they stay, and a
-    note counts them."""
     allow_broken: bool = flag("Data")
     """Go on although more than a fifth of the examples, or half of a class, are broken. By default the run stops."""
     out: Path | None = option(None, "Output", "DIR")
@@ -164,20 +161,12 @@ class RunOptions(LinkOptions, TableOptions):
     write nothing."""
     seed: int = option(0, "Run", "N", least=0)
     """The seed of every random choice: splits, folds, weights and intervals. The default is 0."""
-    resume: bool = flag("Run")
-    """Continue the stopped run in the folder of --out, and say so where there is none. By default it is continued too,
-    in silence."""
 
     @property
     def reading(self) -> dict[str, Any]:
         """How the data is opened: the arguments of `open_dataset` by their names."""
         shared = {name: getattr(self, name) for name in ("root", "label_from", "group_by", "follow_links")}
         return {**shared, "columns": getattr(self, "column_names", None)}
-
-    @property
-    def checkpoints(self) -> Path | None:
-        """The folder for what a stopped run is continued from; None where nothing is written."""
-        return None if self.out is None else self.out / CHECKPOINTS
 
     @classmethod
     def for_run(cls, arguments: Mapping[str, Any]) -> Self:
@@ -189,6 +178,22 @@ class RunOptions(LinkOptions, TableOptions):
         if options.out is not None:
             check_out(options.out)
         return options
+
+
+class RunOptions(DataOptions):
+    """What the commands share that learn from the data."""
+
+    drop_test_duplicates: bool = flag("Data")
+    """Leave out training examples that the given test or validation part holds as well. By default they stay, and a
+    note counts them."""
+    resume: bool = flag("Run")
+    """Continue the stopped run in the folder of --out, and say so where there is none. By default it is continued too,
+    in silence."""
+
+    @property
+    def checkpoints(self) -> Path | None:
+        """The folder for what a stopped run is continued from; None where nothing is written."""
+        return None if self.out is None else self.out / CHECKPOINTS
 
 
 class TrainingOptions(RunOptions):

@@ -54,6 +54,7 @@ def open_dataset(
     *,
     root: Path | None = None,
     columns: Columns | None = None,
+    remembered: Columns | None = None,
     label_from: str | None = None,
     group_by: str | None = None,
     follow_links: bool = False,
@@ -68,6 +69,7 @@ def open_dataset(
             recordings or texts, and labels. Where a folder holds both such tables and class folders, the tables count.
         root: a folder that paths in a table, and links, may lead into, besides the data itself.
         columns: names of a table's columns, by our words for them: `{"path": "file", "label": "category"}`.
+        remembered: the same of an earlier table, which count where this one has them.
         label_from: a regular expression that takes the label of each file from its path, in place of the folders.
         group_by: a regular expression that takes the group of each example from its id (path, row or column of ids).
         follow_links: whether links in folders are followed wherever they lead.
@@ -76,19 +78,26 @@ def open_dataset(
         DataError: there is no such data, or it cannot be used as it is; the message says what to do.
     """
     reading: dict[str, Any] = {"root": root, "columns": columns, "label_from": label_from, "follow_links": follow_links}
+    reading |= {"remembered": remembered}
     dataset = _opened(data, **reading)
     return dataset if group_by is None else groups.group_by(dataset, group_by)
 
 
 def _opened(
-    data: Any, *, root: Path | None, columns: Columns | None, label_from: str | None, follow_links: bool
+    data: Any,
+    *,
+    root: Path | None,
+    columns: Columns | None,
+    remembered: Columns | None,
+    label_from: str | None,
+    follow_links: bool,
 ) -> Dataset:
     if not isinstance(data, (str, os.PathLike)):
         if is_loaded(data) and not _holds_media(data):
-            return TableOpener(Path("data set"), root, columns).loaded(tables_of(data))
+            return TableOpener(Path("data set"), root, columns, remembered).loaded(tables_of(data))
         return from_python(data, columns=columns)
     path = existing(data, what="DATA")
-    opener = TableOpener(path, root, columns, label_from=label_from)
+    opener = TableOpener(path, root, columns, remembered, label_from=label_from)
     dataset = _open(path, opener, follow_links=follow_links)
     if dataset is None:
         raise DataError(f"DATA must be {ACCEPTED}", path, "name one of these")

@@ -36,6 +36,8 @@ TRAINING_TITLES = {
     "head": "fitting the simple baseline",
     "tune": "training the network",
 }
+MARKS = {"pretrain": "training", "evaluate": "when_fitted"}
+"""The command that a result is of, by a key that no other has; `fit` has neither."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def verdict(result: dict[str, Any], gap: Interval, *, commonest: str = "") -> st
     claim = _claim(result, gap, commonest)
     if "folds" not in result:
         return claim
-    folds, items = result["folds"], _items(result)
+    folds, items = result["folds"], items_of(result)
     return (
         f"{claim} On {folds['count']} folds of all {items} the accuracy is {percent(folds['mean'])} on average, "
         f"with a standard deviation of {100 * folds['spread']:.1f} points."
@@ -117,7 +119,7 @@ def verdict(result: dict[str, Any], gap: Interval, *, commonest: str = "") -> st
 
 
 def _claim(result: dict[str, Any], gap: Interval, commonest: str) -> str:
-    accuracy, items, count = result["test"]["accuracy"], _items(result), result["examples"]["test"]
+    accuracy, items, count = result["test"]["accuracy"], items_of(result), result["examples"]["test"]
     simple = modality_of_task(result["task"]).baseline
     always = "always predicting " + (f"'{one_line(commonest, 80)}'" if commonest else "the most frequent class")
     over = 100 * (accuracy["value"] - result["baselines"]["majority"])
@@ -146,7 +148,7 @@ def render(report: Report) -> str:
     return template("report.html.j2").render(
         report=report,
         result=report.result,
-        items=_items(report.result),
+        items=items_of(report.result),
         figures=_figures(report.result),
         arms=_arms(report),
         reliability=charts.reliability_diagram(report.reliability),
@@ -158,6 +160,7 @@ def render(report: Report) -> str:
         how=_how_to_use(report.result, report.bundle),
         tuning=_tuning(report.result),
         training=_training(report.result),
+        command=next((key for key, mark in MARKS.items() if mark in report.result), "fit"),
         shown_rows=MAX_SHOWN_CLASSES,
     )
 
@@ -166,13 +169,14 @@ def _points(difference: float) -> str:
     return f"{abs(difference):.1f} points {'better' if difference >= 0 else 'worse'}"
 
 
-def _items(result: dict[str, Any]) -> str:
+def items_of(result: dict[str, Any]) -> str:
+    """Return the noun of the examples of a result, in the plural."""
     return modality_of_task(result["task"]).plural
 
 
 def _figures(result: dict[str, Any]) -> list[dict[str, str]]:
     """Return name, value, interval and meaning of each test metric."""
-    test, items = result["test"], _items(result)
+    test, items = result["test"], items_of(result)
     return [
         {
             "name": metric.title,
@@ -186,15 +190,18 @@ def _figures(result: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _arms(report: Report) -> list[dict[str, Any]]:
-    """Return the accuracies to compare: the model with its interval, and both baselines."""
+    """Return the accuracies to compare: the model with its interval, another, the baselines, and what it was."""
     result = report.result
     accuracy, baselines = result["test"]["accuracy"], result["baselines"]
     behind = accuracy["value"] < max(baselines.values())
-    return [
-        {"name": one_line(result["source"]), "tone": "behind" if behind else "ours", **accuracy},
-        {"name": modality_of_task(result["task"]).baseline, "tone": "base", "value": baselines["simple"]},
-        {"name": "always the most frequent class", "tone": "base", "value": baselines["majority"]},
-    ]
+    names = {"simple": modality_of_task(result["task"]).baseline, "majority": "always the most frequent class"}
+    others = [{"name": names[key], "tone": "base", "value": baselines[key]} for key in names if key in baselines]
+    if (against := result.get("against")) is not None:
+        others.insert(0, {"name": one_line(against["bundle"]), "tone": "base", **against["test"]["accuracy"]})
+    if (before := result.get("when_fitted")) is not None:
+        others.append({"name": f"when fitted, on {one_line(before['data'])}", "tone": "base", **before["accuracy"]})
+    name = result["bundle"] if "bundle" in result else result["source"]
+    return [{"name": one_line(name), "tone": "behind" if behind else "ours", **accuracy}, *others]
 
 
 def _confusion(report: Report) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""`evaluate` as a list of steps: a bundle on new labelled data."""
