@@ -53,7 +53,8 @@ ORDER = {
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
     "ranking": "options candidates probe measuring result rank",
-    "cli": "messages command fit evaluate rank compare pretrain predicted_table predict sources doctor demo app reference",
+    "cli": "messages command fit evaluate rank compare pretrain predicted_table predict sources doctor demo app"
+    " reference",
 }
 """The children of each package, bottom up: a child imports only those before it."""
 
