@@ -48,7 +48,7 @@ def run_evaluate(bundle: Path, data: Any, options: EvaluateOptions, progress: Pr
     """Load a bundle, or the two to compare, and measure it on labelled data."""
     clock = Clock()
     model = load_bundle(bundle, engine=options.engine)
-    other = load_bundle(options.against, engine=options.engine) if options.against is not None else None
+    rival = load_bundle(options.against, engine=options.engine) if options.against is not None else None
 
     def judged(by: Model) -> Evaluation:
         shared: dict[str, Any] = {"allow_broken": options.allow_broken, "seed": options.seed, "progress": progress}
@@ -56,14 +56,14 @@ def run_evaluate(bundle: Path, data: Any, options: EvaluateOptions, progress: Pr
 
     with clock.part("extract"):
         mine = judged(model)
-        theirs = judged(other) if other is not None else None
+        theirs = judged(rival) if rival is not None else None
     with progress.step("Measuring"):
         gain = difference(mine, theirs, seed=options.seed) if theirs is not None else None
         result = build_result(bundle, model, mine, seed=options.seed)
-        if theirs is not None and gain is not None and other is not None:
+        if theirs is not None and gain is not None and rival is not None:
             result["against"] = {
                 "bundle": str(options.against),
-                "source": other.source.info.uri,
+                "source": rival.source.info.uri,
                 "test": {name: theirs.metrics[name] for name in METRICS},
                 "difference": gain.as_dict(),
             }
@@ -138,12 +138,12 @@ def verdict(result: dict[str, Any], gain: Interval | None) -> str:
     if gain is None:
         return text
     span = f"{100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    other = result["against"]["bundle"]
+    rival = result["against"]["bundle"]
     if gain.low > 0:
-        return f"{text} It is better than {other}: {span}."
+        return f"{text} It is better than {rival}: {span}."
     if gain.high < 0:
-        return f"{text} It is worse than {other}: {span}."
-    return f"{text} It is not shown to differ from {other}: {span}."
+        return f"{text} It is worse than {rival}: {span}."
+    return f"{text} It is not shown to differ from {rival}: {span}."
 
 
 def build_page(model: Model, evaluation: Evaluation, result: dict[str, Any], sentence: str) -> report.Report:

@@ -103,16 +103,16 @@ def evaluated(
     return Evaluation(scan, positions, classes, y, rows, together, metrics, engine, cached)
 
 
-def difference(one: Evaluation, other: Evaluation, *, seed: int = 0) -> Interval:
-    """Return the accuracy of `one` minus that of `other`, -1..1, paired over the examples that both judged.
+def difference(first: Evaluation, second: Evaluation, *, seed: int = 0) -> Interval:
+    """Return the accuracy of `first` minus that of `second`, -1..1, paired over the examples that both judged.
 
     UsageError: they share no example.
     """
-    places = {name: place for place, name in enumerate(other.ids)}
-    pairs = [(place, places[name]) for place, name in enumerate(one.ids) if name in places]
+    places = {name: place for place, name in enumerate(second.ids)}
+    pairs = [(place, places[name]) for place, name in enumerate(first.ids) if name in places]
     if not pairs:
         raise UsageError(
             "two evaluations must share examples", "no id that both hold", "evaluate both on the same data"
         )
     mine, theirs = (list(rows) for rows in zip(*pairs, strict=True))
-    return paired_difference(one.correct[mine], other.correct[theirs], seed=seed, clusters=one.clusters[mine])
+    return paired_difference(first.correct[mine], second.correct[theirs], seed=seed, clusters=first.clusters[mine])

@@ -11,6 +11,7 @@ import pytest
 from headstart.base.errors import UsageError
 from headstart.cli.command import DisplayOptions
 from headstart.cli.compare import compare
+from headstart.cli.evaluate import evaluate
 from headstart.cli.fit import fit
 from headstart.cli.pretrain import pretrain
 from headstart.cli.rank import rank
@@ -35,12 +36,14 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
         ("fitting.fit", "run_fit"),
         ("comparison.compare", "run_compare"),
         ("pretraining.pretrain", "run_pretrain"),
+        ("evaluating.evaluate", "run_evaluate"),
         ("ranking.rank", "run_rank"),
     ):
         monkeypatch.setattr(f"headstart.{place}.{name}", note(name))
     monkeypatch.setattr("headstart.comparison.compare.run_several", note("run_several", sources=True))
     for writer in (
         "fitting.result.write_out",
+        "evaluating.evaluate.write_evaluation",
         "comparison.compare.write_several",
         "comparison.result.write_comparison",
         "pretraining.pretrain.write_source",
@@ -100,3 +103,10 @@ def test_json_is_the_result_alone(tmp_path: Path, begun: Begun, capsys: pytest.C
     fit("photos", {"out": tmp_path / "out"}, DisplayOptions(quiet=True, as_json=True))
     shown = capsys.readouterr()
     assert shown.out.strip().startswith("{") and "the verdict" not in shown.out and begun[0][0] == "run_fit"
+
+
+def test_evaluate_begins_with_the_bundle_the_data_and_the_bundle_beside_it(tmp_path: Path, begun: Begun) -> None:
+    chosen = {"out": tmp_path / "out", "against": Path("older")}
+    evaluate(Path("runs/flowers"), "photos", chosen, QUIET)
+    work, bundle, *_ = begun[0]
+    assert (work, bundle) == ("run_evaluate", Path("runs/flowers")) and begun[0][3].against == Path("older")
