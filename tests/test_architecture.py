@@ -13,8 +13,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
-    "": "base data engines sources features heads judge tune ship model sklearn testing run fitting evaluating"
-    " comparison pretraining ranking cli __main__",
+    "": "base data engines sources features heads judge tune ship model sklearn testing run ranking fitting evaluating"
+    " comparison pretraining cli __main__",
     "base": "errors interrupts extras schema own_folders disk hashing cache config memory processes prefetch progress"
     " threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
@@ -47,12 +47,12 @@ ORDER = {
     "tune.network": "readers classifier frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
     "ship": "bundle card upload",
-    "run": "clock folder losses shown option_model options prepare",
+    "run": "clock folder losses shown option_model options prepare baseline",
     "fitting": "words predictor folds tuning result page fit",
     "evaluating": "options evaluate",
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
-    "ranking": "options candidates probe measuring result rank",
+    "ranking": "options candidates probe measuring result rank auto",
     "cli": "messages command fit evaluate rank compare pretrain predicted_table predict sources doctor demo app"
     " reference",
 }

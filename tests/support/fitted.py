@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from headstart.base.progress import Progress
-from headstart.fitting.predictor import Fitted, fit_baseline, frozen_predictor, select_layer_and_head, stacked_predictor
+from headstart.fitting.predictor import Fitted, frozen_predictor, select_layer_and_head, stacked_predictor
+from headstart.run.baseline import fit_baseline
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
 from headstart.run.prepare import PreparedData, prepare

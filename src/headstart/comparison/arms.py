@@ -21,13 +21,14 @@ from headstart.engines.base import Block
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract_again
 from headstart.features.features import Features
-from headstart.fitting.predictor import fit_baseline, frozen_predictor, select_layer_and_head, stacked_predictor
+from headstart.fitting.predictor import frozen_predictor, select_layer_and_head, stacked_predictor
 from headstart.heads.linear import softmax
 from headstart.heads.select import fit_ridge
 from headstart.judge.baselines import majority_baseline
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START
 from headstart.judge.benefit.results import Outcome, measured_epochs
 from headstart.judge.metrics import log_losses
+from headstart.run.baseline import fit_baseline
 from headstart.run.prepare import PreparedData, as_network
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO, POOL, select
@@ -59,8 +60,7 @@ def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extract
     start = time.perf_counter()
     baseline = fit_baseline(prepared, seed=seed)
     outcomes[SIMPLE] = _outcome_of(baseline.probabilities, y_test, time.perf_counter() - start)
-    start = time.perf_counter()
-    learned = prepared.distinct(train)
+    start, learned = time.perf_counter(), prepared.distinct(train)
     groups = prepared.groups(learned.positions)
     head = fit_ridge(prepared.features(layer, learned.positions), groups=groups, counts=learned.counts)
     probabilities = prepared.predict_proba(head, layer, test)

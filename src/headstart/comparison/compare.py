@@ -21,10 +21,10 @@ from headstart.comparison.options import CompareOptions
 from headstart.comparison.result import PAGE, ComparisonResult, build_comparison_result, write_comparison
 from headstart.judge.benefit.benefit import BENEFIT, Benefit
 from headstart.judge.benefit.gains import FROZEN, TUNED
+from headstart.ranking.auto import prepare_by_best_source
 from headstart.run.clock import Clock
 from headstart.run.folder import CHECKPOINTS, MARK, writing
 from headstart.run.option_model import documented
-from headstart.run.prepare import prepare
 from headstart.sources.base import Source
 from headstart.tune.training.trackers import open_trackers
 
@@ -94,14 +94,14 @@ def run_compare(
     """Do the whole comparison: prepare, run every arm in every seed, and measure every benefit."""
     clock = Clock()
     trackers = open_trackers(tensorboard=options.tensorboard, track=None, progress=progress)
-    prepared = prepare(data, options.fitting, progress, clock)
+    prepared, ranking = prepare_by_best_source(data, options.fitting, progress, clock, trainable=True)
     experiment = Experiment(
         prepared, options, clock=clock, trackers=trackers, limits=limits or Limits(), progress=progress
     )
     with keeping(experiment.outcomes.kept):
         experiment.run_untrained()
         experiment.run_trained()
-    return build_comparison_result(experiment)
+    return build_comparison_result(experiment, ranking)
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,9 @@ class CompareOptions(SourceOptions):
     """The numbers of examples of each class to learn from, such as 5,10,all. The default is 5,10,20,all, as far as the
     data has them."""
     source: str | Source | None = option(None, "Source", "URI", several=True)
-    """The pretrained network. Given several times on the command line, the sources share the budget. The default
-    depends on the data: packaged:efficientnet-lite0 for photos, packaged:minilm for texts, packaged:speech for
-    recordings."""
+    """The pretrained network; auto takes the one that a ranking of all that are here recommends. Given several times on
+    the command line, the sources share the budget. The default depends on the data: packaged:efficientnet-lite0 for
+    photos, packaged:minilm for texts, packaged:speech for recordings."""
     tune: str = option("auto", "Tuning", "MODE")
     """Which weights learn in the tuned arm: norm, lora, last:N, all, auto, or none to leave that arm out. The default
     is auto: the budget decides."""

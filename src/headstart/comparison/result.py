@@ -63,8 +63,8 @@ def write_comparison(out: Path, comparison: ComparisonResult) -> list[str]:
     return [f"Report: {out / PAGE}    Result: {out / RESULT}", f"Raw results: {out / ARMS}"]
 
 
-def build_comparison_result(experiment: Experiment) -> ComparisonResult:
-    """Measure every benefit on the outcomes of all arms."""
+def build_comparison_result(experiment: Experiment, ranking: dict[str, Any] | None = None) -> ComparisonResult:
+    """Measure every benefit on the outcomes of all arms; a ranking that chose the source stands in the result."""
     dataset, splits = experiment.prepared.scan.dataset, experiment.splits
     positions = sorted({position for one in splits.every() for position in one.prepared.parts.test})
     meta = ComparisonMeta(
@@ -82,7 +82,8 @@ def build_comparison_result(experiment: Experiment) -> ComparisonResult:
         failures=experiment.failures,
         notes=experiment.notes,
     )
-    return ComparisonResult(dataset.name, benefit, _result(experiment, benefit), dataset.skipped)
+    result = _result(experiment, benefit) | ({"ranking": ranking} if ranking is not None else {})
+    return ComparisonResult(dataset.name, benefit, result, dataset.skipped)
 
 
 def arm_results(experiment: Experiment, number: int | None, positions: Sequence[int]) -> ArmResults:

@@ -11,14 +11,15 @@ from typing import Any
 from headstart.base.progress import Progress
 from headstart.fitting.folds import cross_validated
 from headstart.fitting.page import build_page
-from headstart.fitting.predictor import Fitted, fit_baseline, frozen_predictor, select_layer_and_head, stacked_predictor
+from headstart.fitting.predictor import Fitted, frozen_predictor, select_layer_and_head, stacked_predictor
 from headstart.fitting.result import FitResult, build_model, build_result, measure, write_out
 from headstart.judge.report.fit_page import verdict
 from headstart.model import Model
+from headstart.ranking.auto import prepare_by_best_source
+from headstart.run.baseline import fit_baseline
 from headstart.run.clock import Clock
 from headstart.run.option_model import documented
 from headstart.run.options import FitOptions
-from headstart.run.prepare import prepare
 from headstart.run.shown import pick_examples
 from headstart.sources.base import Source
 from headstart.tune.settings import NONE
@@ -95,7 +96,7 @@ def fit(  # noqa: PLR0913
 def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
     """Do the main job: read, split, extract, choose a head, tune where that is asked for, and measure."""
     clock, seed = Clock(), options.seed
-    prepared = prepare(data, options, progress, clock)
+    prepared, ranking = prepare_by_best_source(data, options, progress, clock, trainable=options.tuning.mode != NONE)
     with clock.part("head"), progress.step("Choosing a head"), ThreadPoolExecutor(1) as pool:
         fitting_baseline = pool.submit(fit_baseline, prepared, seed=seed)
         choice = select_layer_and_head(prepared, seed=seed)
@@ -117,6 +118,9 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         dataset, test = prepared.scan.dataset, prepared.parts.test
         examples = pick_examples(dataset, test, prepared.labels(test), fitted.predictor.probabilities, dataset.classes)
     result = build_result(fitted, measures, tune=options.tuning.mode, seed=seed, seconds=clock.read())
+    if ranking is not None:
+        result["ranking"] = ranking
+        result["warnings"].insert(0, f"The source was chosen by measuring: {ranking['sentence']}")
     if options.folds is not None:
         result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, progress=progress)
         result["seconds"] = clock.read()

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from headstart.base.progress import Progress
 from headstart.data.split import Parts, unit_names
-from headstart.fitting.predictor import fit_baseline, frozen_predictor, select_layer_and_head, stacked_predictor
+from headstart.fitting.predictor import frozen_predictor, select_layer_and_head, stacked_predictor
 from headstart.heads.folds import assign_folds, content_groups
 from headstart.judge.intervals import share_of
+from headstart.run.baseline import fit_baseline
 from headstart.run.prepare import PreparedData
 
 

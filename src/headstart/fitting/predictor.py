@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.cache import Arrays, ResultCache
-from headstart.base.config import cache_dir
-from headstart.base.hashing import sha256
-from headstart.data.text import texts_at
+from headstart.base.cache import Arrays
 from headstart.engines.base import Block
-from headstart.fitting.words import TextBaseline, fit_text_baseline, stack_text_baseline
+from headstart.fitting.words import stack_text_baseline
 from headstart.heads.layer_choice import choose_layer_and_head
 from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.select import CHOICE_VERSION, HeadChoice
+from headstart.heads.select import HeadChoice
 from headstart.heads.stacking import Stacking
-from headstart.heads.tfidf import TfidfChoice, TfidfHead
-from headstart.judge.baselines import simple_baseline
+from headstart.heads.tfidf import TfidfHead
+from headstart.run.baseline import BaselineResult, TextBaseline, groups_entry, remembered_choice
 from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO
-
-
-@dataclass(frozen=True)
-class BaselineResult:
-    """What needs no source: raw pixels or TF-IDF with logistic regression."""
-
-    probabilities: NDArray[np.float32]  # float32 of shape (n, c), of the test examples
-    text_baseline: TextBaseline | None = None
 
 
 @dataclass(frozen=True)
@@ -62,27 +50,6 @@ class Fitted:
     predictor: FittedPredictor
 
 
-def remembered_choice(
-    what: str,
-    arrays: Sequence[NDArray[Any]],
-    inputs: Mapping[str, Any],
-    choose: Callable[[], tuple[dict[str, Any], Arrays]],
-) -> tuple[dict[str, Any], Arrays]:
-    """Return what `choose` returned before for the same numbers, inputs and code that chooses, or what it returns now.
-
-    That is plain values and arrays.
-    """
-    made_by = {"version": CHOICE_VERSION, "numpy": version("numpy"), "scipy": version("scipy")}
-    numbers = [[str(array.dtype), list(array.shape), sha256(np.ascontiguousarray(array).data)] for array in arrays]
-    key = {"what": what, "numbers": numbers, **inputs, **made_by}
-    cache = ResultCache(cache_dir() / "choices")
-    parts = cache.get(key)
-    if parts is None:
-        parts = choose()
-        cache.put(key, *parts)
-    return parts
-
-
 def select_layer_and_head(prepared: PreparedData, *, seed: int) -> HeadChoice:
     """Choose the head, and with it the layer where that is left open, by the log loss of unseen examples.
 
@@ -99,19 +66,13 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> HeadChoice:
         "layer": layer,
         "tried": names,
         "seed": seed,
-        **_groups_entry(prepared, train),
+        **groups_entry(prepared, train),
     }
 
     def choose() -> tuple[dict[str, Any], Arrays]:
         return _choose(prepared, train, names, seed).to_parts()
 
     return HeadChoice.from_parts(*remembered_choice("choice", numbers, inputs, choose))
-
-
-def _groups_entry(prepared: PreparedData, learned: DistinctExamples) -> dict[str, Any]:
-    """Return what a key of remembered choices says of groups: nothing where there are none."""
-    groups = prepared.groups(learned.positions)
-    return {} if groups is None else {"groups": groups}
 
 
 def _choose(prepared: PreparedData, distinct: DistinctExamples, names: Sequence[str], seed: int) -> HeadChoice:
@@ -124,46 +85,6 @@ def _choose(prepared: PreparedData, distinct: DistinctExamples, names: Sequence[
         groups=prepared.groups(train),
         counts=distinct.counts,
     )
-
-
-def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
-    """Return what the simple baseline of this kind of examples says of the test part; it too is remembered."""
-    if prepared.scan.dataset.kind == "text":
-        text_baseline = _fit_text_baseline(prepared, seed)
-        rows = prepared.distinct(prepared.parts.test).row_of
-        return BaselineResult(text_baseline.probabilities[rows], text_baseline)
-    learned, tested = prepared.distinct(prepared.parts.train), prepared.distinct(prepared.parts.test)
-    c, kind, y = len(prepared.scan.dataset.classes), prepared.scan.dataset.kind, prepared.labels(learned.positions)
-    train, test = prepared.baseline_inputs(learned.positions), prepared.baseline_inputs(tested.positions)
-
-    def choose() -> tuple[dict[str, Any], Arrays]:
-        groups = prepared.groups(learned.positions)
-        probabilities = simple_baseline(train, y, test, c=c, seed=seed, groups=groups, counts=learned.counts)
-        return {}, {"probabilities": probabilities}
-
-    numbers = [train, y, test, learned.counts]
-    inputs = {"classes": c, "seed": seed, **_groups_entry(prepared, learned)}
-    _, arrays = remembered_choice(f"simple {kind}", numbers, inputs, choose)
-    return BaselineResult(arrays["probabilities"][tested.row_of])
-
-
-def _fit_text_baseline(prepared: PreparedData, seed: int) -> TextBaseline:
-    dataset, hashes = prepared.scan.dataset, prepared.scan.hashes
-    learned, tested = prepared.distinct(prepared.parts.train), prepared.distinct(prepared.parts.test)
-    train, test = texts_at(dataset, learned.positions), texts_at(dataset, tested.positions)
-    y, c = prepared.labels(learned.positions), len(dataset.classes)
-    positions = {"train": learned.positions, "test": tested.positions}
-    inputs: dict[str, Any] = {name: [hashes[position] for position in part] for name, part in positions.items()}
-
-    def choose() -> tuple[dict[str, Any], Arrays]:
-        groups = prepared.groups(learned.positions)
-        text_baseline = fit_text_baseline(train, test, y, c, seed=seed, groups=groups, copies=learned.counts)
-        plain, arrays = text_baseline.choice.to_parts()
-        return plain, {**arrays, "probabilities": text_baseline.probabilities}
-
-    inputs = {**inputs, "classes": c, "seed": seed, **_groups_entry(prepared, learned)}
-    plain, arrays = remembered_choice("words", [y, learned.counts], inputs, choose)
-    return TextBaseline(TfidfChoice.from_parts(plain, arrays), train, test, arrays["probabilities"])
 
 
 def frozen_predictor(prepared: PreparedData, choice: HeadChoice) -> FittedPredictor:

@@ -18,8 +18,9 @@ from headstart.features.modality import TextSummary
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import HeadChoice
 from headstart.heads.stacking import Stacking, fit_stacking, stack_heads, stacked_log_loss
-from headstart.heads.tfidf import TOKEN, TfidfChoice, TfidfHead, choose_tfidf
+from headstart.heads.tfidf import TOKEN, TfidfHead
 from headstart.judge.report.fit_page import CandidateRow, ClassWords
+from headstart.run.baseline import TextBaseline
 from headstart.sources.base import Source, TextPreprocessing
 from headstart.sources.layers import select
 
@@ -34,16 +35,6 @@ MAX_WORDS_LOOKED_UP = 5_000  # the commonest
 
 
 @dataclass(frozen=True)
-class TextBaseline:
-    """The simple baseline of texts: logistic regression on TF-IDF of words and pairs of words."""
-
-    choice: TfidfChoice  # the head, fitted on the training texts, and its out-of-fold probabilities
-    train: tuple[str, ...]  # without copies, as `PreparedData.distinct` gives them; so are the test texts
-    test: tuple[str, ...]
-    probabilities: NDArray[np.float32]  # of these test texts, float32 of shape (m, c)
-
-
-@dataclass(frozen=True)
 class StackedHead:
     """A head on source features, with the text baseline's stacked on it where that is worth it."""
 
@@ -55,21 +46,6 @@ class StackedHead:
     def log_loss(self) -> float:
         """The log loss of what was chosen: both together, or the source alone."""
         return self.stacking.log_loss if self.text_head is not None else self.stacking.source_log_loss
-
-
-def fit_text_baseline(
-    train: tuple[str, ...],
-    test: tuple[str, ...],
-    y: NDArray[np.int64],
-    c: int,
-    *,
-    seed: int,
-    groups: Sequence[str] | None = None,
-    copies: NDArray[np.int64] | None = None,
-) -> TextBaseline:
-    """Fit the baseline on the training texts, each of a group and with so many copies, and predict the test texts."""
-    choice = choose_tfidf(train, y, c, seed=seed, groups=groups, copies=copies)
-    return TextBaseline(choice, train, test, choice.head.predict_proba(test))
 
 
 def stack_text_baseline(choice: HeadChoice, text_baseline: TextBaseline, y: NDArray[np.int64]) -> StackedHead:

@@ -48,8 +48,12 @@ class Failure:
     reason: str  # in one line
 
 
-def open_candidates(dataset: Dataset, options: RankOptions) -> tuple[list[CandidateSource], list[Failure]]:
+def open_candidates(
+    dataset: Dataset, options: RankOptions, *, trainable: bool = False
+) -> tuple[list[CandidateSource], list[Failure]]:
     """Open every source that is to be ranked, the cheapest first; those that cannot be are told with their reason.
+
+    Where they are to be `trainable`, a source that only computes is none of them.
 
     UsageError: none is left; for one source alone, what is wrong with it.
     """
@@ -58,7 +62,10 @@ def open_candidates(dataset: Dataset, options: RankOptions) -> tuple[list[Candid
     for source in options.sources if options.sources is not None else usable_here(dataset):
         uri = source if isinstance(source, str) else source.info.uri
         try:
-            opened += _at_layers(source_for(dataset, options.fitting.changed(source=source)), options.layer)
+            own = source_for(dataset, options.fitting.changed(source=source))
+            if trainable and own.as_trainable(tuple, tuple) is None:
+                raise SourceError("a source to train must be a network", f"{uri}, which only computes", "name another")
+            opened += _at_layers(own, options.layer)
         except UsageError as error:
             if options.sources is not None and len(options.sources) == 1:
                 raise

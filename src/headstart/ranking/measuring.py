@@ -18,7 +18,6 @@ from headstart.engines.base import Block, sample_of, stacked
 from headstart.engines.select import open_engine
 from headstart.features.extract import extract, extract_again
 from headstart.features.features import Extraction
-from headstart.fitting.predictor import remembered_choice
 from headstart.judge.intervals import Clusters
 from headstart.judge.scores import CLASS_SCORES, FEATURE_SCORES
 from headstart.ranking.candidates import CandidateSource, Failure
@@ -36,6 +35,7 @@ from headstart.ranking.probe import (
     rungs,
     survivors,
 )
+from headstart.run.baseline import remembered_choice
 from headstart.run.prepare import PreparedData
 from headstart.sources.base import Source
 from headstart.sources.layers import select

@@ -13,11 +13,11 @@ from headstart.base.errors import MissingExtra, SourceError
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset
 from headstart.features.extract import extract_again
-from headstart.fitting.predictor import fit_baseline
 from headstart.ranking.candidates import CandidateSource, Failure, open_candidates
 from headstart.ranking.measuring import Ranking, learned_of, measure_baseline, measure_candidates
 from headstart.ranking.options import RankOptions
 from headstart.ranking.result import RankResult, build_rank_result, write_ranking
+from headstart.run.baseline import fit_baseline
 from headstart.run.clock import Clock
 from headstart.run.option_model import documented
 from headstart.run.prepare import PreparedData, prepare_dataset, read_dataset
@@ -79,9 +79,20 @@ def rank(  # noqa: PLR0913
 
 def run_rank(data: Any, options: RankOptions, progress: Progress) -> RankResult:
     """Do the whole ranking: read, open the candidates, measure them on more and more examples, and recommend one."""
-    clock, start = Clock(), time.perf_counter()
-    dataset = read_dataset(data, options, clock)
-    candidates, failures = open_candidates(dataset, options)
+    clock = Clock()
+    prepared, ranking = rank_dataset(read_dataset(data, options, clock), options, progress, clock)
+    with clock.part("head"):
+        baseline = measure_baseline(prepared, ranking.best.learned, seed=options.seed)
+    keep_all_features(prepared, ranking, progress, clock)
+    return build_rank_result(prepared, ranking, baseline, options=options, clock=clock)
+
+
+def rank_dataset(
+    dataset: Dataset, options: RankOptions, progress: Progress, clock: Clock, *, trainable: bool = False
+) -> tuple[PreparedData, Ranking]:
+    """Return the data, prepared by the cheapest candidate, and what was measured of all of them."""
+    start = time.perf_counter()
+    candidates, failures = open_candidates(dataset, options, trainable=trainable)
     prepared, candidates, unable = _prepared_by_the_cheapest(dataset, candidates, options, progress, clock)
     words = fit_baseline(prepared, seed=options.seed).text_baseline if dataset.kind == "text" else None
     learned = learned_of(prepared, None if words is None else words.choice.out_of_fold, options.seed)
@@ -93,10 +104,7 @@ def run_rank(data: Any, options: RankOptions, progress: Progress) -> RankResult:
         ranking = measure_candidates(
             prepared, candidates, learned, seed=options.seed, out_of_time=out_of_time, progress=progress
         )
-        baseline = measure_baseline(prepared, ranking.best.learned, seed=options.seed)
-    ranking = replace(ranking, failures=(*failures, *unable, *ranking.failures))
-    keep_all_features(prepared, ranking, progress, clock)
-    return build_rank_result(prepared, ranking, baseline, options=options, clock=clock)
+    return prepared, replace(ranking, failures=(*failures, *unable, *ranking.failures))
 
 
 def _prepared_by_the_cheapest(

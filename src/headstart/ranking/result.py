@@ -71,14 +71,7 @@ def build_rank_result(
         **account(dataset, prepared.parts),
         "classes": list(dataset.classes),
         "probe": {"head": "ridge", "folds": FOLDS, "splits": REPEATS, "examples": len(best.learned.row_of)},
-        "candidates": [
-            *(
-                _measured(ranking, row) | ({"scores": scores_of(prepared, row)} if options.scores else {})
-                for row in ranking.rows
-            ),
-            *(_unmeasured(candidate) for candidate in ranking.unmeasured),
-            *(_entry(failure.uri) | {"error": failure.reason} for failure in ranking.failures),
-        ],
+        "candidates": plain_candidates(prepared, ranking, scores=options.scores),
         "baseline": {
             "name": dataset.modality.baseline,
             "accuracy": accuracy_of(baseline, best.learned.row_of, best.learned.clusters).as_dict(),
@@ -90,9 +83,23 @@ def build_rank_result(
         "engine": prepared.extraction.engine,
         "warnings": _warnings(prepared, ranking, options),
     }
-    plain["sentence"] = _sentence(plain, dataset.items)
+    below = (
+        ""
+        if plain["baseline"]["difference"]["high"] < 0
+        else (f" No source is shown to be better than {plain['baseline']['name']}.")
+    )
+    plain["sentence"] = f"{recommendation(ranking, dataset.items)}{below}"
     plain["seconds"] = clock.read()
     return RankResult(dataset.name, plain, dataset.skipped)
+
+
+def plain_candidates(prepared: PreparedData, ranking: Ranking, *, scores: bool = False) -> list[dict[str, Any]]:
+    """Return every candidate as `result.json` holds it: the best first, those that were not measured last."""
+    return [
+        *(_measured(ranking, row) | ({"scores": scores_of(prepared, row)} if scores else {}) for row in ranking.rows),
+        *(_unmeasured(candidate) for candidate in ranking.unmeasured),
+        *(_entry(failure.uri) | {"error": failure.reason} for failure in ranking.failures),
+    ]
 
 
 def _entry(uri: str, layer: str = "") -> dict[str, Any]:
@@ -151,25 +158,18 @@ def _curves(ranking: Ranking, prepared: PreparedData, seed: int) -> list[dict[st
     ]
 
 
-def _sentence(plain: dict[str, Any], items: str) -> str:
-    """Return the recommendation in whole sentences."""
-    measured = [row for row in plain["candidates"] if row["accuracy"] is not None]
-    tied = [row for row in measured if row["tied"]]
-    chosen = next(row for row in tied if (row["source"], row["layer"]) == (plain["recommended"], plain["layer"]))
-    accuracy, name = chosen["accuracy"], f"{plain['recommended']} at layer {plain['layer']}"
-    figure = f"{percent(accuracy['value'])} [{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
-    start = f"Use {name}: it classifies {figure} of unseen {items} correctly"
-    others = len(tied) - 1
-    if len(measured) == 1:
-        reason = "and is the only candidate that was measured"
-    elif others:
+def recommendation(ranking: Ranking, items: str) -> str:
+    """Return which source to use, and why, in one sentence."""
+    chosen, others = ranking.recommended, len(ranking.tied()) - 1
+    accuracy = accuracy_of(chosen.unseen, chosen.learned.row_of, chosen.learned.clusters)
+    figure = f"{percent(accuracy.value)} [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
+    start = f"Use {chosen.candidate.uri} at layer {chosen.layer}: it classifies {figure} of unseen {items} correctly"
+    if len(ranking.rows) == 1:
+        return f"{start}, and is the only candidate that was measured."
+    if others:
         level = "one other candidate" if others == 1 else f"{others} other candidates"
-        reason = f"nothing tells it from {level}, and it is the cheapest of them"
-    else:
-        reason = "and is better than every other candidate beyond the interval"
-    gap = plain["baseline"]["difference"]
-    below = "" if gap["high"] < 0 else f" No source is shown to be better than {plain['baseline']['name']}."
-    return f"{start}{', ' if not others else '; '}{reason}.{below}"
+        return f"{start}; nothing tells it from {level}, and it is the cheapest of them."
+    return f"{start}, and is better than every other candidate beyond the interval."
 
 
 def _warnings(prepared: PreparedData, ranking: Ranking, options: RankOptions) -> list[str]:

@@ -11,6 +11,7 @@ from toy_texts import sentences, write_csv
 
 import headstart as hs
 from headstart.fitting import predictor
+from headstart.run import baseline
 from headstart.testing import toy_photos
 
 
@@ -28,8 +29,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
     choose = predictor.choose_layer_and_head
     monkeypatch.setattr(predictor, "choose_layer_and_head", counting("choose_head", choose))
-    monkeypatch.setattr(predictor, "fit_text_baseline", counting("fit_text_baseline", predictor.fit_text_baseline))
-    monkeypatch.setattr(predictor, "simple_baseline", counting("simple_baseline", predictor.simple_baseline))
+    monkeypatch.setattr(baseline, "fit_text_baseline", counting("fit_text_baseline", baseline.fit_text_baseline))
+    monkeypatch.setattr(baseline, "simple_baseline", counting("simple_baseline", baseline.simple_baseline))
     return calls
 
 
@@ -60,6 +61,6 @@ def test_photos_too_and_other_labels_are_another_choice(
     (photos / sorted(path.name for path in photos.iterdir())[0]).rename(photos / "zebra")
     hs.fit(photos, **how)
     assert counted["choose_head"] == 2
-    monkeypatch.setattr(predictor, "CHOICE_VERSION", 10_000)
+    monkeypatch.setattr(baseline, "CHOICE_VERSION", 10_000)
     hs.fit(photos, **how)
     assert counted["choose_head"] == 3

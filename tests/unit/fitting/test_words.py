@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from toy_texts import TOPICS, sentences
 
-from headstart.fitting.words import fit_text_baseline, stack_text_baseline, stacked_candidate, top_words_per_class
+from headstart.fitting.words import stack_text_baseline, stacked_candidate, top_words_per_class
 from headstart.heads.select import HeadChoice, choose_head
+from headstart.run.baseline import fit_text_baseline
 from headstart.sources.registry import open_source
 
 ROWS = sentences(24)

@@ -11,11 +11,12 @@ import pytest
 from toy_texts import write_csv
 
 import headstart as hs
-from headstart.fitting.words import TextBaseline, TunedStackedHead, stack_after_tuning
+from headstart.fitting.words import TunedStackedHead, stack_after_tuning
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import choose_head, refit
 from headstart.heads.stacking import Stacking
 from headstart.heads.tfidf import choose_tfidf
+from headstart.run.baseline import TextBaseline
 from headstart.run.prepare import DistinctExamples
 
 N = 60

@@ -160,26 +160,34 @@ def accuracy_over_labels(arms: Mapping[str, Any]) -> LineChart | None:
 def accuracy_over_cost(candidates: Sequence[Mapping[str, Any]], baseline: float) -> LineChart | None:
     """Return the chart of accuracy over the milliseconds of an example, on a logarithmic scale; None for no candidate.
 
-    Each candidate is a dot with its number and its interval; those tied with the best have a style of their own. The
-    accuracy of the simple baseline is a level.
+    Each source is a dot at the best of its layers, with its number and its interval; those tied with the best have a
+    style of their own. The accuracy of the simple baseline is a level, where it does not flatten everything else.
     """
     if not candidates:
         return None
+    numbers = {row["source"]: number for number, row in reversed([*enumerate(candidates, start=1)])}
+    candidates = [candidates[number - 1] for number in sorted(numbers.values())]
     places = [math.log10(max(row["ms_per_example"], 1e-3)) for row in candidates]
     low, high = math.floor(min(places) * 2) / 2, math.ceil(max(places) * 2 + 0.01) / 2
     ends = [row["accuracy"][end] for row in candidates for end in ("low", "high")]
-    axis = _axis_range(min([baseline, *ends]), max([baseline, *ends]))
-    y_ticks, down = _accuracy_ticks(*axis)
-    lines = [ChartLine("level", "simple baseline", _joined([(0, down(baseline)), (WIDTH, down(baseline))]))]
+    drawn = min(ends) - baseline < 2 * (max(ends) - min(ends))
+    values = [baseline, *ends] if drawn else ends
+    y_ticks, down = _accuracy_ticks(*_axis_range(min(values), max(values)))
+    level = ChartLine("level", "simple baseline", _joined([(0, down(baseline)), (WIDTH, down(baseline))]))
+    lines = [level] if drawn else []
     styles = {True: ("s1", "tied with the best"), False: ("s3", "behind the best")}
-    for number, (row, place) in enumerate(zip(candidates, places, strict=True), start=1):
+    for row, place in zip(candidates, places, strict=True):
         x, (style, title) = round(WIDTH * (place - low) / (high - low), 1), styles[bool(row["tied"])]
         accuracy = row["accuracy"]
         titled = title if title not in {line.title for line in lines} else ""
         whisker = _joined([(x, down(accuracy["low"])), (x, down(accuracy["high"]))])
-        lines.append(ChartLine(style, titled, whisker, dots=((x, down(accuracy["value"])),), label=str(number)))
+        lines.append(
+            ChartLine(style, titled, whisker, dots=((x, down(accuracy["value"])),), label=str(numbers[row["source"]]))
+        )
     ticks = [low + step / 2 for step in range(round(2 * (high - low)) + 1)]
-    x_ticks = tuple((round(WIDTH * (at - low) / (high - low), 1), f"{10**at:.2g}") for at in ticks)
+    x_ticks = tuple(
+        (round(WIDTH * (at - low) / (high - low), 1), f"{10**at:,.0f}" if at >= 1 else f"{10**at:.2g}") for at in ticks
+    )
     return LineChart(tuple(lines), x_ticks, y_ticks)
 
 
