@@ -30,6 +30,11 @@ def printable(text: str) -> str:
     return "".join(char if char in "\n\t" else one_line(char) for char in text)
 
 
+def counted(number: int, one: str, several: str) -> str:
+    """Return a number with what it counts, as in "1 file is" and "2 files are"."""
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def list_some(names: Iterable[object], limit: int = 3, *, separator: str = ", ") -> str:
     """Return the first `limit` names on one line, and how many more there are ("a, b, c and 4 more")."""
     shown = [one_line(name, 120) for name in names]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.base.errors import UsageError, check_at_least, check_choice, did_you_mean, list_some, one_line
+from headstart.base.errors import UsageError, check_at_least, check_choice, counted, did_you_mean, list_some, one_line
 
 
 @given(st.text())
@@ -61,3 +61,11 @@ def test_did_you_mean() -> None:
 def test_names_that_look_alike_are_told_apart(name: str, option: str, difference: str) -> None:
     assert did_you_mean(name, ["dog", option]) == f", did you mean {option!r}, which differs in {difference}?"
     assert did_you_mean(name, ["dog", name]) == f", did you mean {name!r}?"
+
+
+def test_what_is_counted_is_in_the_singular_where_there_is_one() -> None:
+    assert [counted(number, "file is", "files are") for number in (0, 1, 1200)] == [
+        "0 files are",
+        "1 file is",
+        "1,200 files are",
+    ]

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
-from headstart.base.errors import DataError, list_some
+from headstart.base.errors import DataError, counted, list_some
 from headstart.data.dataset import MAX_BAD, Dataset, Example, Skipped
 from headstart.data.file_tree import OUTSIDE, TO_FOLDER, File, Subtree, Tree, file_reader, is_litter, parents, suffix_of
 from headstart.data.labels import SPLITS, UNLABELLED, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
 from headstart.data.readers.folders.file_kinds import SUFFIXES, TABLES, FileKinds, group_by_suffix
+from headstart.data.readers.folders.joined_lists import joined_lists, label_list, labels_of_part
 from headstart.data.readers.folders.layout import Layout, Place, are_numbered, layout_of, parts_of
 from headstart.data.readers.folders.lists import Lists, lists_of
 from headstart.data.readers.name_labels import check_labels, labels_by, suggestion
@@ -40,8 +41,17 @@ def unwrap(tree: Tree) -> tuple[Tree, list[str]]:
     inside = (path[start:] for path in tree.folders if path.startswith(f"{top}/"))
     tables = (file.path[start:] for file in tree.files if file.path.startswith(f"{top}/"))
     tables = (path for path in tables if suffix_of(path) in TABLES)
+    if _tell_of_examples(tree, beside):
+        return tree, []
     wraps = any("/" not in path and not is_litter(path) for path in inside) or not all("/" in path for path in tables)
     return (Subtree(tree, top), [file.path for file in beside]) if wraps else (tree, [])
+
+
+def _tell_of_examples(tree: Tree, beside: Sequence[File]) -> bool:
+    """Return whether texts beside a folder hold the parts or the labels of the files in it."""
+    media = [file.path for file in tree.files if suffix_of(file.path) in (*SUFFIXES["image"], *SUFFIXES["sound"])]
+    texts = visible(beside)
+    return bool(texts and media and (lists_of(tree, texts, media).files or joined_lists(tree, texts, media).files))
 
 
 def visible(files: Sequence[File]) -> Sequence[File]:
@@ -57,9 +67,10 @@ class _FolderListing:
     litter: list[str]
     examples: list[Example] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
-    unlabelled: int = 0
+    unlabelled: list[str] = field(default_factory=list)
     stray: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)  # files of another kind
+    naming: list[str] = field(default_factory=list)  # texts that give the classes of a part
     unlisted: int = 0  # examples that no list names
     listed: bool = False  # whether lists name the examples
     by_lists: bool = False  # whether the labels stand in the lists
@@ -92,8 +103,13 @@ def from_folders(tree: Tree, shown: Sequence[File], *, name: str, label_from: st
     _set_aside(listing)
     _check_links(tree, shown, layout, listing)
     lists = Lists() if listing.kind == "text" or layout.parts else lists_of(tree, shown, listing.chosen)
+    if not lists.files and listing.kind != "text" and not layout.parts:
+        lists = joined_lists(tree, shown, listing.chosen)
+        if not lists.files and len({example.label for example in listing.examples}) < 2:
+            lists = label_list(tree, shown, listing.chosen)
     if lists.files:
         _apply(lists, listing)
+    labelled = _label_parts(tree, shown, layout, listing)
     if label_from is None and not listing.by_lists:
         classes = _classes_of_folders(tree, shown, layout, listing)
     else:
@@ -107,12 +123,13 @@ def from_folders(tree: Tree, shown: Sequence[File], *, name: str, label_from: st
         classes=classes,
         read=file_reader(tree, tuple(example.id for example in listing.examples), begin=listing.kind == "sound"),
         skipped=tuple(listing.skipped),
-        ignored=listing.unlabelled
-        + listing.unlisted
-        + sum(map(len, (listing.litter, listing.stray, listing.unused, lists.files))),
+        ignored=listing.unlisted
+        + sum(
+            map(len, (listing.unlabelled, listing.litter, listing.stray, listing.unused, listing.naming, lists.files))
+        ),
         entries=len(tree.files),
         notes=_notes(tree, layout, listing, classes),
-        layout=lists.sentence(len(classes)) if lists.files else layout.sentence(len(classes)),
+        layout=lists.sentence(len(classes)) if lists.files else labelled.sentence(len(classes)),
     )
 
 
@@ -122,9 +139,9 @@ def _set_aside(listing: _FolderListing) -> None:
     without = {label for label in labels if label.lower() in UNLABELLED}
     if without and len(labels - without) > 1:
         kept = [example for example in listing.examples if example.label not in without]
-        aside = len(listing.examples) - len(kept)
+        aside = [example.id for example in listing.examples if example.label in without]
         items = MODALITIES[listing.kind].plural
-        listing.notes = (f"{aside:,} {items} in folders called {list_some(sorted(without))} are set aside.",)
+        listing.notes = (f"{len(aside):,} {items} in folders called {list_some(sorted(without))} are set aside.",)
         listing.examples, listing.unlabelled = kept, listing.unlabelled + aside
         listing.without = frozenset(without)
 
@@ -141,6 +158,28 @@ def _apply(lists: Lists, listing: _FolderListing) -> None:
     listing.unlisted = len(usable) - len(listing.examples)
     listing.unused = [path for path in listing.unused if path not in lists.files]
     listing.notes, listing.listed = (*listing.notes, *lists.notes), True
+
+
+def _label_parts(tree: Tree, shown: Sequence[File], layout: Layout, listing: _FolderListing) -> Layout:
+    """Take the labels of parts without class folders from texts in them that name their files."""
+    classes = {example.label for example in listing.examples}
+    level, by_part = layout.levels.index("part") if "part" in layout.levels else 0, layout
+    for top in sorted(layout.unlabelled) if classes else ():
+        texts = [file for file in shown if top in file.path.split("/")[level : level + 1]]
+        paths = [path for path in listing.unlabelled if top in path.split("/")[level : level + 1]]
+        if not paths or (found := labels_of_part(tree, texts, paths, classes)) is None:
+            continue
+        text, labels = found
+        split = {**layout.parts, **layout.beside}[top]
+        listing.examples = sorted(
+            [*listing.examples, *(Example(path, labels[path], split) for path in labels)], key=lambda one: one.id
+        )
+        listing.unlabelled = [path for path in listing.unlabelled if path not in labels]
+        listing.naming.append(text)
+        listing.unused = [path for path in listing.unused if path != text]
+        listing.notes += (f"The classes of {top}/ are taken from {text}.",)
+        by_part = replace(by_part, unlabelled=by_part.unlabelled - {top})
+    return by_part
 
 
 def from_files(tree: Tree, *, name: str, kind: Kind = "image") -> Dataset:
@@ -190,27 +229,38 @@ def _classes_of_folders(tree: Tree, shown: Sequence[File], layout: Layout, listi
 
 def _notes(tree: Tree, layout: Layout, listing: _FolderListing, classes: Sequence[str]) -> tuple[str, ...]:
     """Return what should be said once of the folders and of the files in them."""
-    items = MODALITIES[listing.kind].plural
+    item, items = MODALITIES[listing.kind].singular, MODALITIES[listing.kind].plural
     notes = [*listing.notes]
     if listing.unlisted:
-        notes.append(f"{listing.unlisted} {items} are in no list and are not used.")
+        several = f"{items} are in no list and are not used"
+        notes.append(f"{counted(listing.unlisted, f'{item} is in no list and is not used', several)}.")
     if listing.unlabelled and layout.unlabelled:
-        tops = sorted(layout.unlabelled)
+        tops = sorted({name for path in listing.unlabelled for name in path.split("/")} & layout.unlabelled)
         where = " and ".join(f"{top}/" for top in tops)
         path = min(folder for folder in tree.folders if folder.rpartition("/")[2] == tops[0])
         command = f"headstart predict OUT {shlex.quote(f'{tree.where}/{path}')}"
-        notes.append(f"{where} is set aside for predict: {listing.unlabelled} {items} without a label ({command}).")
+        number = counted(len(listing.unlabelled), item, items)
+        verb = "is" if len(tops) == 1 else "are"
+        notes.append(f"{where} {verb} set aside for predict: {number} without a label ({command}).")
     if listing.stray:
-        beside = f"{len(listing.stray)} {items} lie beside the class folders and are ignored"
+        beside = counted(
+            len(listing.stray),
+            f"{item} lies beside the class folders and is ignored",
+            f"{items} lie beside the class folders and are ignored",
+        )
         notes.append(f"{beside} ({list_some(listing.stray, 5)}): {RULE.format(items=items)}.")
     if by_content := listing.kinds.by_content(example.id for example in listing.examples):
-        notes.append(f"{len(by_content)} files are {items} by their content alone: {group_by_suffix(by_content)}.")
+        files = counted(len(by_content), f"file is a {item}", f"files are {items}")
+        notes.append(f"{files} by content alone: {group_by_suffix(by_content)}.")
     if listing.unused:
-        notes.append(f"{len(listing.unused)} files are no {items} and are not used: {group_by_suffix(listing.unused)}.")
+        files = counted(len(listing.unused), f"file is no {item} and is", f"files are no {items} and are")
+        notes.append(f"{files} not used: {group_by_suffix(listing.unused)}.")
     if listing.litter:
-        notes.append(f"{len(listing.litter)} hidden or system files are not used: {list_some(listing.litter)}.")
-    if links := [one for one in listing.skipped if one.reason in (OUTSIDE, TO_FOLDER)]:
-        notes.append(f"{len(links)} links were not followed ({list_some([one.id for one in links], 3)}): {FOLLOW}.")
+        files = counted(len(listing.litter), "hidden or system file is", "hidden or system files are")
+        notes.append(f"{files} not used: {list_some(listing.litter)}.")
+    if links := [one.id for one in listing.skipped if one.reason in (OUTSIDE, TO_FOLDER)]:
+        number = counted(len(links), "link was", "links were")
+        notes.append(f"{number} not followed ({list_some(links, 3)}): {FOLLOW}.")
     return (*notes, *label_notes(classes, numbers=False))
 
 
@@ -235,7 +285,7 @@ def _place_all(shown: Sequence[File], layout: Layout, listing: _FolderListing, l
         elif not is_wanted:
             listing.unused.append(file.path)
         elif unlabelled:
-            listing.unlabelled += 1
+            listing.unlabelled.append(file.path)
         elif label is not None:
             listing.examples.append(Example(file.path, label, split, group))
         elif by_name is not None:

@@ -104,8 +104,10 @@ def layout_of(tops: Sequence[str], files: Iterable[str], *, with_files: Iterable
         (top,) = filled
         inner = [names[1:] for names in split if len(names) > 1]
         if inner:
-            within = layout_of(sorted({names[0] for names in inner}), ("/".join((*names, "")) for names in inner))
-            if within.levels != ("class",) or without or within.beside:
+            within_tops = sorted({names[0] for names in inner})
+            within = layout_of(within_tops, ("/".join((*names, "")) for names in inner))
+            holds_classes = len(inner) == len(split) and len(within_tops) > 1
+            if within.levels != ("class",) or without or within.beside or holds_classes:
                 return replace(within, levels=("wrap", *within.levels), wraps=within.wraps | {top})
     return _layout(tops, split)
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from headstart.base.errors import DataError, list_some
+from headstart.base.errors import DataError, counted, list_some
 from headstart.data.dataset import BadExample, Example, Split
 from headstart.data.file_tree import File, Tree, suffix_of
 from headstart.data.labels import number_of, part_named_in
@@ -29,19 +29,25 @@ class Lists:
 
     splits: Mapping[str, Split] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, Split] = field(default_factory=dict)  # the lists that count
+    files: Mapping[str, str] = field(default_factory=dict)  # the lists that count, and what each tells
     notes: tuple[str, ...] = ()
+
+    @property
+    def _rest(self) -> Split | None:
+        """The part of examples that no list names; None where there is none, or a list of the train part."""
+        return "train" if self.splits and "train" not in self.splits.values() else None
 
     def sentence(self, classes: int) -> str:
         """Return what was read as what, as one sentence."""
         clauses = [f"{part} from {path}" for path, part in sorted(self.files.items())]
-        rest = [] if "train" in self.files.values() else ["train from all that no list names"]
+        rest = ["train from all that no list names"] if self._rest else []
         return ", ".join([f"{classes} classes", *clauses, *rest]) + "."
 
     def applied(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples with the parts of the lists; those that no list names are left out."""
-        rest: Split | None = None if "train" in self.files.values() else "train"
-        placed = [replace(one, split=self.splits.get(one.id, rest)) for one in examples]
+        if not self.splits:
+            return list(examples)
+        placed = [replace(one, split=self.splits.get(one.id, self._rest)) for one in examples]
         return [one for one in placed if one.split is not None]
 
 
@@ -61,10 +67,10 @@ def lists_of(tree: Tree, files: Sequence[File], paths: Sequence[str]) -> Lists:
     ]
     if not candidates:
         return Lists()
-    keys = _keys(paths)
+    keys = keys_of(paths)
     lists: dict[str, tuple[Split, dict[str, str], int]] = {}
     for path, part in candidates:
-        named, missing = _named(tree, path, keys)
+        named, missing = named_in(tree, path, keys)
         if named and len(named) >= _NAMING * (len(named) + missing):
             lists[path] = (part, named, missing)
     chosen = _first_alternative(lists)
@@ -90,10 +96,10 @@ def lists_of(tree: Tree, files: Sequence[File], paths: Sequence[str]) -> Lists:
 
 def check_unused(tree: Tree, files: Sequence[File], paths: Sequence[str]) -> None:
     """Raise DataError where a text names most of the examples `paths`, a line each, and nothing can be read from it."""
-    keys = _keys(paths)
+    keys = keys_of(paths)
     for file in files[:MOST_TEXTS]:
         if not file.problem and suffix_of(file.path) in SUFFIXES:
-            named, _ = _named(tree, file.path, keys)
+            named, _ = named_in(tree, file.path, keys)
             if paths and 2 * len(named) > len(paths):
                 raise _no_labels(tree, file.path, next(iter(named.items())))
 
@@ -120,7 +126,7 @@ def _first_alternative(lists: Mapping[str, tuple[Split, dict[str, str], int]]) -
 
 def _notes(lists: Mapping[str, tuple[Split, dict[str, str], int]], chosen: Sequence[str]) -> tuple[str, ...]:
     notes = [
-        f"{missing} lines of {path} name no file that is there."
+        f"{counted(missing, f'line of {path} names', f'lines of {path} name')} no file that is there."
         for path, (_, _, missing) in lists.items()
         if missing and path in chosen
     ]
@@ -129,7 +135,7 @@ def _notes(lists: Mapping[str, tuple[Split, dict[str, str], int]], chosen: Seque
     return tuple(notes)
 
 
-def _keys(paths: Sequence[str]) -> dict[str, str]:
+def keys_of(paths: Sequence[str]) -> dict[str, str]:
     """Return the path of each example by every end of it that is its alone, with its suffix and without."""
     keys: dict[str, str] = {}
     for path in paths:
@@ -142,7 +148,7 @@ def _keys(paths: Sequence[str]) -> dict[str, str]:
     return keys
 
 
-def _named(tree: Tree, path: str, keys: Mapping[str, str]) -> tuple[dict[str, str], int]:
+def named_in(tree: Tree, path: str, keys: Mapping[str, str]) -> tuple[dict[str, str], int]:
     """Return the examples that a list names with the label that follows each, and how many lines name none."""
     try:
         lines = tree.read(path, limit=MAX_LIST).decode("utf-8-sig").splitlines()

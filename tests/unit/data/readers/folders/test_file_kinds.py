@@ -62,9 +62,9 @@ def test_photos_without_a_known_suffix_are_used_and_said(tmp_path: Path) -> None
     files = {f"{label}/subject{n}.{mood}": PHOTO for label in "ab" for n in range(3) for mood in ("happy", "sad")}
     dataset = open_dataset(folder(tmp_path, files | {"a/notes.doc": b"\xd0\xcf\x11\xe0", "b/Thumbs.db": b""}))
     assert len(dataset) == 12 and dataset.ignored == 2
-    assert "12 files are photos by their content alone: 6 × .happy, such as a/subject0.happy" in " ".join(dataset.notes)
-    assert "1 files are no photos and are not used: 1 × .doc, such as a/notes.doc." in dataset.notes
-    assert "1 hidden or system files are not used: b/Thumbs.db." in dataset.notes
+    assert "12 files are photos by content alone: 6 × .happy, such as a/subject0.happy" in " ".join(dataset.notes)
+    assert "1 file is no photo and is not used: 1 × .doc, such as a/notes.doc." in dataset.notes
+    assert "1 hidden or system file is not used: b/Thumbs.db." in dataset.notes
 
 
 def test_few_photos_among_other_files_of_a_suffix_do_not_make_them_photos(tmp_path: Path) -> None:

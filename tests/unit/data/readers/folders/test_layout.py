@@ -72,7 +72,7 @@ def test_folders_become_a_data_set_as_they_were_read(tmp_path_factory: pytest.Te
     assert {(example.group, example.split) for example in dataset.examples} == {("day1", None), ("day2", None)}
     dataset = made([*tree(train="a b")[1], "test/1.jpg"], "flat")
     assert (dataset.ignored, len(dataset.examples)) == (1, 4)
-    assert dataset.notes[0].startswith("test/ is set aside for predict: 1 photos without a label (headstart predict")
+    assert dataset.notes[0].startswith("test/ is set aside for predict: 1 photo without a label (headstart predict")
     with pytest.raises(DataError, match="which are numbered parts"):
         made(["fold1/1.jpg", "fold2/1.jpg"], "folds")
 

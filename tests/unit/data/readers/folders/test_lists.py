@@ -44,7 +44,7 @@ def test_a_line_names_an_example_however_it_is_written(tmp_path: Path, line: str
 def test_an_end_of_a_path_counts_only_where_it_is_of_one_example(tmp_path: Path) -> None:
     lists = read(tmp_path, {"train.txt": "0.jpg\ncat/1.jpg\ndog/1.jpg\n"})
     assert set(lists.splits) == {"cat/1.jpg", "dog/1.jpg"}
-    assert lists.notes == ("1 lines of train.txt name no file that is there.",)
+    assert lists.notes == ("1 line of train.txt names no file that is there.",)
     assert set(read(tmp_path, {"train.txt": "0.jpg\n"}, ["a/0.jpg", "b/1.jpg"]).splits) == {"a/0.jpg"}
 
 
