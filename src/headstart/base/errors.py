@@ -30,9 +30,9 @@ def printable(text: str) -> str:
     return "".join(char if char in "\n\t" else one_line(char) for char in text)
 
 
-def counted(number: int, one: str, several: str) -> str:
+def counted(number: int, singular: str, plural: str) -> str:
     """Return a number with what it counts, as in "1 file is" and "2 files are"."""
-    return f"{number:,} {one if number == 1 else several}"
+    return f"{number:,} {singular if number == 1 else plural}"
 
 
 def list_some(names: Iterable[object], limit: int = 3, *, separator: str = ", ") -> str:

@@ -167,9 +167,9 @@ def _label_parts(tree: Tree, shown: Sequence[File], layout: Layout, listing: _Fo
     for top in sorted(layout.unlabelled) if classes else ():
         texts = [file for file in shown if top in file.path.split("/")[level : level + 1]]
         paths = [path for path in listing.unlabelled if top in path.split("/")[level : level + 1]]
-        if not paths or (found := labels_of_part(tree, texts, paths, classes)) is None:
+        if not paths or (named := labels_of_part(tree, texts, paths, classes)) is None:
             continue
-        text, labels = found
+        text, labels = named
         split = {**layout.parts, **layout.beside}[top]
         listing.examples = sorted(
             [*listing.examples, *(Example(path, labels[path], split) for path in labels)], key=lambda one: one.id

@@ -31,25 +31,25 @@ def joined_lists(tree: Tree, files: Sequence[File], paths: Sequence[str]) -> Lis
         example_of = {key: keys[value] for key, value in rows.items() if keys.get(value)}
         named = len(set(example_of.values()))
         if 2 * named > len(paths) and named >= MOSTLY * len(rows):
-            return _joined(path, example_of, {other: tables[other] for other in tables if other != path})
+            return _joined(path, example_of, {text: tables[text] for text in tables if text != path})
     return Lists()
 
 
 def _joined(path: str, example_of: Mapping[str, str], tables: Mapping[str, Mapping[str, str]]) -> Lists:
     used, splits, labels = dict[str, str](), dict[str, Split](), dict[str, str]()
-    for other in sorted(tables, key=lambda name: (_LABEL.search(name) is None, name)):
-        values = {example_of[key]: value for key, value in tables[other].items() if key in example_of}
+    for text in sorted(tables, key=lambda name: (_LABEL.search(name) is None, name)):
+        values = {example_of[key]: value for key, value in tables[text].items() if key in example_of}
         if len(values) < MOSTLY * len(example_of):
             continue
-        words = re.findall("[A-Za-z]+", other.rpartition("/")[2])
+        words = re.findall("[A-Za-z]+", text.rpartition("/")[2])
         parts = parts_of(values.values(), next((word for word in words if part_named_in(word)), ""))
         if None not in parts.values() and "train" in parts.values():
             splits = {example: part for example, value in values.items() if (part := parts[value]) is not None}
-            used[other] = " and ".join(sorted(set(splits.values())))
+            used[text] = " and ".join(sorted(set(splits.values())))
         elif not labels and _are_labels(values):
             names = next((rows for rows in tables.values() if rows.keys() == set(values.values())), {})
             labels = {example: names.get(value, value) for example, value in values.items()}
-            used[other] = "labels"
+            used[text] = "labels"
     return Lists(splits, labels, {path: "names"} | used) if used else Lists()
 
 

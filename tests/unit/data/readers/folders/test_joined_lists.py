@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from headstart.base.errors import DataError
+from headstart.data.file_tree import Folder
+from headstart.data.readers.folders.joined_lists import labels_of_part
 from headstart.data.readers.open import open_dataset
 
 PHOTO = b"\xff\xd8\xff"
@@ -86,3 +88,9 @@ def test_one_folder_that_wraps_the_classes_is_stepped_into_however_deep(tmp_path
     photos(tmp_path, [f"Takeout/Google Photos/{label}/{at}.jpg" for label in ("Cats", "Dogs") for at in range(3)])
     text(tmp_path / "Takeout/archive_browser.html", ["<html>"])
     assert open_dataset(tmp_path).classes == ("Cats", "Dogs")
+
+
+def test_a_text_that_names_few_of_a_part_or_other_classes_gives_none(tmp_path: Path) -> None:
+    text(tmp_path / "val/notes.txt", ["a.jpg x", "b.jpg y"])
+    for paths, classes in ((["val/a.jpg", "val/b.jpg"], {"z"}), ([f"val/{name}.jpg" for name in "abcdef"], {"x", "y"})):
+        assert labels_of_part(Folder(tmp_path), Folder(tmp_path).files, paths, classes) is None
