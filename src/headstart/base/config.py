@@ -9,7 +9,12 @@ from pathlib import Path
 def cache_dir() -> Path:
     """Return the folder of cached features and compiled networks (`HEADSTART_CACHE`, else `~/.cache/headstart`)."""
     named = os.environ.get("HEADSTART_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "headstart"
+    return at_home(named) if named else Path.home() / ".cache" / "headstart"
+
+
+def at_home(name: str) -> Path:
+    """Return a path whose `~` is a home; a name that is none, as `~nobody`, stays as it is."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - that of a path raises RuntimeError
 
 
 def cores() -> int:

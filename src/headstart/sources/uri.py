@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
+from headstart.base.config import at_home
 from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.extras import require
 from headstart.base.own_folders import own_folder
@@ -107,12 +109,12 @@ def parse(uri: str) -> Spec:
 
 def split_part(name: str) -> tuple[Path, str]:
     """Return the file of `PATH#PART`, and the part of it that is meant: the path alone where a file has that name."""
-    whole = Path(name).expanduser()
+    whole = at_home(name)
     places = [place for place, letter in enumerate(name) if letter == "#" and 0 < place < len(name) - 1]
     if whole.exists() or not places:
         return whole, ""
-    place = next((place for place in reversed(places) if Path(name[:place]).expanduser().exists()), places[-1])
-    return Path(name[:place]).expanduser(), name[place + 1 :]
+    place = next((place for place in reversed(places) if at_home(name[:place]).exists()), places[-1])
+    return at_home(name[:place]), name[place + 1 :]
 
 
 def check_name(uri: str, weights: str = "pretrained") -> None:
@@ -191,7 +193,7 @@ def _full_name(name: str) -> str:
     uris = [uri for uri in known if uri.partition(":")[2] == name]
     if len(uris) == 1:
         return str(uris[0])
-    if Path(name).expanduser().exists():
+    if os.path.exists(at_home(name)):  # noqa: PTH110 - that of a path raises for a name that is too long
         own = own_folder(Path(name))
         remedy = own.remedy if own is not None else f"write file:{name}, or onnx:{name} or words:{name} by its kind"
     elif uris:

@@ -174,3 +174,9 @@ def test_the_table_of_packages_is_that_of_the_files() -> None:
     members |= {name: encoder.weights for name, encoder in packaged.ENCODERS.items()}
     members |= {"glove": packaged.GLOVE_VECTORS, **packaged.SOUNDS}
     assert {name: member.package for name, member in members.items()} == spec.PACKAGES
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/x", "a" * 5_000, "words:~nobody-of-that-name#x"])
+def test_a_name_that_can_be_no_path_is_one_line(name: str) -> None:
+    with pytest.raises(SourceError):
+        open_source(name)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from hashlib import sha1
 from pathlib import Path
 
+from headstart.base.config import at_home
 from headstart.base.errors import SourceError, did_you_mean
 from headstart.sources.graphs.checks import SAVED_GRAPH, check_onnx, check_saved_model
 from headstart.sources.graphs.source import FormatDefaults, GraphSource
@@ -32,7 +33,7 @@ def open_named(spec: Spec, *, weights: str, seed: int) -> GraphSource:
     `PATH.preprocessing.json` can say how it wants its pictures. SourceError: there is none, or one that is damaged,
     unsafe, or no network for pictures. Random weights are refused before (`check_name`).
     """
-    path = Path(spec.name).expanduser()
+    path = at_home(spec.name)
     if spec.provider == "tfhub":
         return _open_saved_model(spec, path)
     if not path.is_file():
@@ -71,12 +72,12 @@ def _open_saved_model(spec: Spec, named: Path) -> GraphSource:
 def _places(handle: str) -> Iterator[Path]:
     """Yield where TensorFlow Hub and Kaggle's client would keep the module `handle`."""
     cache = os.environ.get("TFHUB_CACHE_DIR")
-    hub = Path(cache).expanduser() if cache else Path(tempfile.gettempdir()) / "tfhub_modules"
+    hub = at_home(cache) if cache else Path(tempfile.gettempdir()) / "tfhub_modules"
     for address in (handle, f"{HUB}{handle.strip('/')}"):
         if "://" in address:
             yield hub / sha1(address.encode(), usedforsecurity=False).hexdigest()
     kaggle = os.environ.get("KAGGLEHUB_CACHE")
-    root = Path(kaggle).expanduser() if kaggle else Path.home() / ".cache" / "kagglehub"
+    root = at_home(kaggle) if kaggle else Path.home() / ".cache" / "kagglehub"
     parts = handle.split("/")
     if "://" not in handle and ".." not in parts:
         yield root.joinpath("models", *parts)
