@@ -337,9 +337,7 @@ def main(name: str, numbers: Sequence[int]) -> None:
     kind = KINDS[name]()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        os.environ["HEADSTART_CACHE"] = (
-            f"{folder}/cache"  # not what another version of ours remembered
-        )
+        os.environ["HEADSTART_CACHE"] = f"{folder}/cache"  # not what another version of ours remembered
         for file, seeds in kind.seeds.items():
             for data in seeds:
                 kind.use(file, data, random.Random(0), folder)
