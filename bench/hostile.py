@@ -9,7 +9,6 @@ has imported what it needs); memory is the peak of the process above what it hel
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -24,9 +23,9 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+from forged import resign, saved, small_bundle
 from hostile_pickles import archive, called
 
 MANY = 1_000_000
@@ -41,20 +40,17 @@ def entries(count: int, key: str = "data_offsets") -> bytes:
     return ("{" + ",".join(one % at for at in range(count)) + "}").encode()
 
 
-def saved(*, archived: bool) -> bytes:
+def emptied() -> object:
     import torch
 
-    file, empty = io.BytesIO(), torch.zeros(0)
-    torch.save({str(at): empty for at in range(MANY)}, file, _use_new_zipfile_serialization=archived)
-    return file.getvalue()
+    empty = torch.zeros(0)
+    return {str(at): empty for at in range(MANY)}
 
 
-def expanded() -> bytes:
+def expanded() -> object:
     import torch
 
-    file = io.BytesIO()
-    torch.save({"w": torch.zeros(1).expand(10**5, 10**5)}, file)
-    return file.getvalue()
+    return {"w": torch.zeros(1).expand(10**5, 10**5)}
 
 
 def graph(path: Path, operator: str | None = None, count: int = 1) -> None:
@@ -68,43 +64,13 @@ def graph(path: Path, operator: str | None = None, count: int = 1) -> None:
         onnx.save(model, path)
 
 
-def bundle(folder: Path, change: Callable[[Path], None] = lambda folder: None) -> None:
+def bundle(folder: Path, change: Callable[[Path], object] = lambda folder: None) -> None:
     """Write a bundle, change it, and make its checksums right again, as a forger would."""
-    from headstart.base.hashing import sha256_file, sha256_json
-    from headstart.engines.base import Block
-    from headstart.heads.linear import LinearHead
-    from headstart.ship.bundle import (
-        Bundle,
-        Calibration,
-        DataIdentity,
-        HeadIdentity,
-        Manifest,
-        SourceIdentity,
-        save,
-    )
+    from headstart.ship.bundle import save
 
-    source = SourceIdentity("packaged:toy", "toy 1.0", "0" * 64, "MIT", "run: pip install toy")
-    head = LinearHead("ridge", 1.0, np.ones((4, 2), np.float32), np.ones(2, np.float32))
-    blocks, data = [Block("pool", 4)], DataIdentity("toy", "1" * 64)
-    manifest = Manifest(
-        "image-classification",
-        ["a", "b"],
-        source,
-        {},
-        "pool",
-        blocks,
-        HeadIdentity("ridge", 1.0),
-        Calibration(1.0),
-        data,
-    )
-    save(folder, Bundle(manifest, head, {}, "# toy\n"))
+    save(folder, small_bundle())
     change(folder)
-    path = folder / "manifest.json"
-    content = json.loads(path.read_bytes())
-    del content["checksum"]
-    content["members"] = {name: sha256_file(folder / name) for name in content["members"]}
-    content["checksum"] = sha256_json(content)
-    path.write_bytes(json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
+    resign(folder)
 
 
 def grown(folder: Path) -> None:
@@ -119,8 +85,8 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
         "safetensors", lambda path: path.write_bytes(safetensors(entries(100_000, "data\\u005foffsets"))),
     ),
     "safetensors, 20,001 tensors": ("safetensors", lambda path: path.write_bytes(safetensors(entries(20_001)))),
-    "PyTorch, 1,000,000 empty tensors": ("pth", lambda path: path.write_bytes(saved(archived=True))),
-    "PyTorch's older form, the same": ("pth", lambda path: path.write_bytes(saved(archived=False))),
+    "PyTorch, 1,000,000 empty tensors": ("pth", lambda path: path.write_bytes(saved(emptied()))),
+    "PyTorch's older form, the same": ("pth", lambda path: path.write_bytes(saved(emptied(), archived=False))),
     "PyTorch, 200,000 members": ("pth", lambda path: path.write_bytes(archive(b"\x80\x02}.", 200_000))),
     "PyTorch, a pickle of 500,000 lists": (
         "pth", lambda path: path.write_bytes(archive(b"\x80\x02" + b"]" * 500_000 + b".")),
@@ -128,7 +94,7 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "PyTorch, a bytearray of 100 GB": (
         "pth", lambda path: path.write_bytes(archive(called("__builtin__.bytearray", 10**11))),
     ),
-    "PyTorch, one number for 10^10": ("pth", lambda path: path.write_bytes(expanded())),
+    "PyTorch, one number for 10^10": ("pth", lambda path: path.write_bytes(saved(expanded()))),
     "ONNX, 10,000,000 fields": ("onnx", lambda path: path.write_bytes(b"\x08\x00" * 10_000_000)),
     "ONNX, 1,000,000 fields of long numbers": (
         "onnx", lambda path: path.write_bytes((b"\x88" + b"\x80" * 8 + b"\x00" + b"\xff" * 9 + b"\x01") * MANY),

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import pickle
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from forged import resign, small_bundle
 from safetensors.numpy import save as to_safetensors
 
 from headstart.base.errors import BundleError, UsageError, one_line
-from headstart.base.hashing import sha256, sha256_json
-from headstart.engines.base import Block
-from headstart.heads.linear import LinearHead
 from headstart.ship import bundle
 from headstart.ship.bundle import (
     Bundle,
-    Calibration,
-    DataIdentity,
-    HeadIdentity,
-    Manifest,
-    SourceIdentity,
 )
 
 MEMBERS = ("manifest.json", "head.safetensors", "report.json", "README.md")
@@ -32,23 +23,7 @@ MEMBERS = ("manifest.json", "head.safetensors", "report.json", "README.md")
 
 @pytest.fixture
 def made() -> Bundle:
-    rng = np.random.default_rng(0)
-    manifest = Manifest(
-        task="image-classification",
-        classes=["ants", "<bees>", "\udc80\n{{7*7}}"],
-        source=SourceIdentity("packaged:toy", "toy 1.0", "0" * 64, "Apache-2.0", "run: pip install toy==1.0"),
-        preprocessing={"size": [224, 224], "resize": None, "mean": [0.5, 0.5, 0.5]},
-        layer="joined",
-        blocks=[Block("pool", 4), Block("stage4", 3)],
-        head=HeadIdentity("ridge", 0.5),
-        calibration=Calibration(1.25),
-        data=DataIdentity("ants_bees", "1" * 64),
-        versions={"headstart": "0.1.0"},
-    )
-    head = LinearHead(
-        "ridge", 0.5, rng.normal(size=(7, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32), 1.25
-    )
-    return Bundle(manifest, head, {"schema": 1, "classes": ["ants"]}, "# ünïcode card\n")
+    return small_bundle()
 
 
 @pytest.fixture
@@ -64,16 +39,6 @@ def refused(folder: Path, *words: str) -> None:
     assert one_line(text) == text
     for word in words:
         assert word in text
-
-
-def resign(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the manifest as a forger would: with all checksums right."""
-    said = json.loads((folder / "manifest.json").read_bytes())
-    del said["checksum"]
-    said["members"] |= {name: sha256((folder / name).read_bytes()) for name in said["members"]}
-    change(said)
-    said["checksum"] = sha256_json(said)
-    (folder / "manifest.json").write_bytes(json.dumps(said, indent=1, sort_keys=True).encode() + b"\n")
 
 
 def test_round_trip(made: Bundle, folder: Path) -> None:
@@ -127,7 +92,7 @@ def test_key_given_twice(folder: Path) -> None:
 
 @pytest.mark.parametrize("schema", [2, 0, "1", None, 1.5, [1], True, 1.0])
 def test_version_from_the_future__CKP_12(folder: Path, schema: object) -> None:
-    resign(folder, lambda said: said.update(schema=schema))
+    resign(folder, lambda manifest: manifest.update(schema=schema))
     refused(folder, "manifest.json", "schema 1", "upgrade headstart")
 
 
@@ -155,7 +120,7 @@ def test_missing_and_linked_members(folder: Path, member: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["../evil.json", "/etc/passwd", "a/b.json", "model.pkl", ""])
 def test_path_tricks_in_member_names(folder: Path, name: str) -> None:
-    resign(folder, lambda said: said["members"].update({name: "0" * 64}))
+    resign(folder, lambda manifest: manifest["members"].update({name: "0" * 64}))
     refused(folder, "manifest.json", "members")
 
 
@@ -180,13 +145,13 @@ def test_path_tricks_in_member_names(folder: Path, name: str) -> None:
     ],
 )
 def test_manifest_that_does_not_fit(folder: Path, key: str, value: object, word: str) -> None:
-    resign(folder, lambda said: said.update({key: value}))
+    resign(folder, lambda manifest: manifest.update({key: value}))
     refused(folder, word)
 
 
 @pytest.mark.parametrize("opened", [{"seed": True}, {"size": 1e9}, {"arch": None}, {"layer": "pool"}])
 def test_arguments_of_a_source_that_are_none(folder: Path, opened: dict[str, Any]) -> None:
-    resign(folder, lambda said: said["source"].update(opened=opened))
+    resign(folder, lambda manifest: manifest["source"].update(opened=opened))
     refused(folder, "how a bundle's source is opened", *opened)
 
 
@@ -206,20 +171,20 @@ def test_arguments_of_a_source_that_are_none(folder: Path, opened: dict[str, Any
 )
 def test_weights_that_do_not_fit(folder: Path, arrays: dict[str, Any], word: str) -> None:
     (folder / "head.safetensors").write_bytes(to_safetensors(arrays))
-    resign(folder, lambda said: None)
+    resign(folder)
     refused(folder, "head.safetensors", word)
 
 
 def test_no_safetensors_and_no_json(folder: Path) -> None:
     (folder / "head.safetensors").write_bytes(b"\xff" * 64)
-    resign(folder, lambda said: None)
+    resign(folder)
     refused(folder, "head.safetensors", "no safetensors")
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b"[]", b"\xff", b"NaN"])
 def test_report_that_is_none(folder: Path, text: bytes) -> None:
     (folder / "report.json").write_bytes(text)
-    resign(folder, lambda said: None)
+    resign(folder)
     refused(folder, "report.json")
 
 
@@ -238,14 +203,14 @@ def test_huge_members_are_not_read__CKP_12(folder: Path, member: str) -> None:
 
 def test_a_card_that_is_no_utf_8(folder: Path) -> None:
     (folder / "README.md").write_bytes(b"\xff\xfe")
-    resign(folder, lambda said: None)
+    resign(folder)
     refused(folder, "README.md", "no UTF-8")
 
 
 @pytest.mark.parametrize("text", [b'{"a":[' + b"{}," * 700_000 + b"{}]}", b"[" * 900_000])
 def test_json_that_would_fill_memory_is_not_parsed(folder: Path, text: bytes) -> None:
     (folder / "report.json").write_bytes(text)
-    resign(folder, lambda said: None)
+    resign(folder)
     refused(folder, "report.json", "no JSON")
 
 

@@ -5,25 +5,17 @@ from __future__ import annotations
 import io
 import random
 import resource
-import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from forged import saved
 from hostile_pickles import archive, called
 
 import headstart as hs
 from headstart.base.errors import SourceError, one_line
 from headstart.sources.checkpoints.read import MAX_PICKLE_BYTES, read_checkpoint
-
-
-def saved(state: object, *, archived: bool = True) -> bytes:
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.save(state, file, _use_new_zipfile_serialization=archived)
-    return file.getvalue()
 
 
 def legacy(pickled: bytes) -> bytes:

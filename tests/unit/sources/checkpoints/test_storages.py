@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forged import saved
 
 from headstart.sources.checkpoints.pickled import Storage, Stored
 from headstart.sources.checkpoints.safetensors import MAX_AXES, MAX_NAME, MAX_TENSORS, UnsoundFile
@@ -25,12 +26,6 @@ STATE = {
     "count": torch.tensor(7, dtype=torch.int64),
     "nothing": torch.empty(0),
 }
-
-
-def saved(state: Any = STATE, *, older: bool = False) -> bytes:
-    file = io.BytesIO()
-    torch.save(state, file, _use_new_zipfile_serialization=not older)
-    return file.getvalue()
 
 
 def copied(data: bytearray, tensor: Stored) -> tuple[bytes, Stored]:
@@ -49,7 +44,7 @@ def fetched(tensors: dict[str, Stored], *, size: int = 64, places: dict[str, tup
 
 @pytest.mark.parametrize("older", [False, True])
 def test_each_place_holds_the_bytes_of_its_storage(older: bool) -> None:
-    data = saved(older=older)
+    data = saved(STATE, archived=not older)
     tree, places = read_older(io.BytesIO(data), len(data)) if older else read_archive(io.BytesIO(data))
     assert tree.keys() == STATE.keys()
     for name, expected in STATE.items():
@@ -67,7 +62,7 @@ def test_a_root_of_any_name_is_found(tmp_path: Path) -> None:
 
 
 def test_views_and_kinds_are_read_as_torch_has_them(tmp_path: Path) -> None:
-    (tmp_path / "w.pth").write_bytes(saved(older=True))
+    (tmp_path / "w.pth").write_bytes(saved(STATE, archived=False))
     arrays = read_known_arrays(tmp_path / "w.pth")
     assert list(arrays) == list(STATE)
     for name, expected in STATE.items():
@@ -80,7 +75,7 @@ def test_views_and_kinds_are_read_as_torch_has_them(tmp_path: Path) -> None:
 )
 def test_an_archive_that_is_no_plain_checkpoint_is_refused(member: str, data: bytes, reason: str) -> None:
     target = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(saved())) as sound, zipfile.ZipFile(target, "w") as changed:
+    with zipfile.ZipFile(io.BytesIO(saved(STATE))) as sound, zipfile.ZipFile(target, "w") as changed:
         for name in {*sound.namelist(), f"archive/{member}"}:
             changed.writestr(name, data if name.endswith(member) else sound.read(name))
     with pytest.raises(UnsoundFile, match=reason):
@@ -89,7 +84,7 @@ def test_an_archive_that_is_no_plain_checkpoint_is_refused(member: str, data: by
 
 @pytest.mark.parametrize("missing", [1, 8, 24 * 4])
 def test_the_older_form_cut_in_its_storages_is_refused(missing: int) -> None:
-    data = saved({"only": BASE}, older=True)[:-missing]
+    data = saved({"only": BASE}, archived=False)[:-missing]
     with pytest.raises(UnsoundFile, match="storages that end before their numbers do"):
         read_older(io.BytesIO(data), len(data))
 
