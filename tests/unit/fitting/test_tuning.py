@@ -241,7 +241,7 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_command_and_refuses_other_a
     out = tmp_path / "out"
     done = stopped(photos, out, signal.SIGTERM)
     assert done.returncode == 143
-    assert "run the same command with --out" in done.stderr
+    assert f"the same command with --out {out} goes on" in done.stderr
     check_out(out)
     other = subprocess.run(command(photos, out, "--learning-rate", "0.5"), capture_output=True, text=True, check=False)
     assert other.returncode == 2
