@@ -37,6 +37,7 @@ def template(name: str) -> Template:
     environment.filters |= {
         "percent": lambda value: _unbroken(percent(value)),
         "seconds": seconds,
+        "signed": signed,
         "data_uri": _data_uri,
         "listed": _listed,
         "whole": _whole,
@@ -67,6 +68,11 @@ def _listed(names: Sequence[str]) -> str:
 def percent(value: float) -> str:
     """Return a share 0..1 as percent with one decimal."""
     return f"{100 * value:.1f} %"
+
+
+def signed(value: float, decimals: int = 1) -> str:
+    """Return a difference with its sign, a true minus sign where it is negative."""
+    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def seconds(value: float) -> str:

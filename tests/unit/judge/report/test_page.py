@@ -20,3 +20,8 @@ from headstart.judge.report import page
 )
 def test_seconds(value: float, shown: str) -> None:
     assert page.seconds(value) == shown
+
+
+def test_a_difference_has_its_sign_and_a_true_minus() -> None:
+    assert [page.signed(value) for value in (1.25, -1.25, 0.0)] == ["+1.2", "\N{MINUS SIGN}1.2", "+0.0"]
+    assert page.signed(-0.1234, 3) == "\N{MINUS SIGN}0.123"

@@ -62,7 +62,9 @@ def test_the_page_names_every_candidate_and_escapes_what_it_is_called() -> None:
     ):
         assert text in page
     assert (
-        "-20.0 [-25.0, -15.0]" in page and page.count("<figure>") == 2 and "http" not in page.partition("</style>")[2]
+        "\N{MINUS SIGN}20.0 [\N{MINUS SIGN}25.0, \N{MINUS SIGN}15.0]" in page
+        and page.count("<figure>") == 2
+        and "http" not in page.partition("</style>")[2]
     )
 
 
