@@ -39,6 +39,9 @@ _BLOCK = 512
 _PIECE = 1 << 14  # packed bytes that are unpacked at once
 
 
+_CODES = 512  # bytes that the codes of a deflated block take at most
+
+
 class _Member(NamedTuple):
     offset: int
     packed: int
@@ -144,8 +147,8 @@ class Archive:
         if signature != b"PK\x03\x04":
             raise BadExample("damaged in the archive")
         data = self._span(
-            member.offset + _ZIP_HEADER.size + name + extra, min(member.packed, most + (most >> 8))
-        )  # incompressible bytes grow a little
+            member.offset + _ZIP_HEADER.size + name + extra, min(member.packed, most + (most >> 8) + _CODES)
+        )  # incompressible bytes grow a little, and the codes of a block come first
         if member.method == _DEFLATED:
             # One byte more than was promised is enough to tell a lie; the rest of a bomb stays packed.
             try:

@@ -32,6 +32,7 @@ from headstart.data.readers.folders.listing_tables import from_tree
 from headstart.data.readers.folders.lists import check_unused
 from headstart.data.readers.folders.mounts import mounted
 from headstart.data.readers.folders.sidecars import LABELS, from_sidecars, labels_beside
+from headstart.data.readers.folders.text_lines import from_text_lines
 from headstart.data.readers.inputs import Input, joined
 from headstart.data.readers.tables.delimited import MAX_TABLE
 from headstart.data.readers.tables.named_files import EXAMPLES
@@ -292,6 +293,8 @@ def _from_files_of(tree: Tree, shown: Sequence[File], opener: TableOpener) -> Da
     try:
         return from_tree(tree, shown, opener)
     except DataError:
+        if label_from is None and (dataset := from_text_lines(tree, shown, name=name)) is not None:
+            return dataset
         check_boxes(tree, shown)
         others = [file for file in shown if suffix_of(file.path) not in (*MEDIA, *TEXT_SUFFIXES, *TABLES)]
         check_unused(tree, shown, [file.path for file in shown if suffix_of(file.path) in MEDIA])

@@ -13,6 +13,7 @@ from headstart.base.errors import DataError
 from headstart.data.dataset import BadExample
 from headstart.data.file_tree import Folder, Tree
 from headstart.data.readers.folders.mounts import MOST, Mounted, mounted
+from headstart.data.readers.open import open_dataset
 
 
 def packed(*members: str) -> bytes:
@@ -89,3 +90,19 @@ def test_more_archives_than_can_be_open_are_refused(tmp_path: Path) -> None:
     one = packed("0.jpg")
     with pytest.raises(DataError, match=f"must hold at most {MOST} archives; found {MOST + 1}; unpack them"):
         tree_of(tmp_path, {f"{at}.zip": one for at in range(MOST + 1)})
+
+
+def test_a_packed_archive_in_an_archive_is_named_and_unpacking_the_outer_one_helps(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    inside = {f"{label}/{at}.jpg": b"\xff\xd8\xff" + random.bytes(900) for label in "ab" for at in range(3)}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in inside.items():
+            archive.writestr(name, data)
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w", zipfile.ZIP_DEFLATED) as outer:
+        outer.writestr("data.zip", file.getvalue())
+    with pytest.raises(DataError, match=r"data.zip must be stored as it is.*; unpack .*outer.zip"):
+        open_dataset(tmp_path / "outer.zip")
+    (tmp_path / "unpacked").mkdir()
+    zipfile.ZipFile(tmp_path / "outer.zip").extractall(tmp_path / "unpacked")
+    assert open_dataset(tmp_path / "unpacked").classes == ("a", "b")
