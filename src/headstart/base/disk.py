@@ -82,8 +82,10 @@ def check_writable(folder: Path, *, what: str) -> None:
     try:
         with reraise_disk_errors(folder, 0):
             folder.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"x")
-            probe.unlink()
+            try:
+                probe.write_bytes(b"x")
+            finally:  # a full disk has room for a name, and none for what is in it
+                probe.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(
             f"{what} {folder} must be a folder that can be written", error.strerror or error, "name another folder"

@@ -49,6 +49,19 @@ def test_a_folder_that_cannot_be_written_is_found_at_once__DSK_03(tmp_path: Path
     assert list((tmp_path / "new" / "folder").iterdir()) == []
 
 
+def test_a_folder_on_a_full_disk_keeps_nothing_of_the_attempt__DSK_03(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UsageError, match="needs more free bytes"):
+        check_writable(tmp_path, what="the cache")
+    assert not list(tmp_path.iterdir())
+
+
 def test_free_bytes_of_a_path_that_is_not_there_yet(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "a" / "b") > 0
 
