@@ -55,9 +55,9 @@ def test_fit_in_a_control_group__MEM_01(
         data = mutant([ENCODED["jpeg"], ENCODED["png"], ENCODED["tiff"]], random.Random(number))
         (photos / "cat" / f"odd-{number}.jpg").write_bytes(data + bytes(500_000))
     command = [*HEADSTART, "fit", str(photos), "--out", str(tmp_path / "out"), "--allow-broken"]
-    place = group(1 << 30) / "cgroup.procs"
+    place = group(700 << 20) / "cgroup.procs"
     own = f"import os, sys; open({str(place)!r}, 'w').write(str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])"
-    with tally.attempt("1 GiB"):
+    with tally.attempt("700 MiB"):
         done = subprocess.run(
             [sys.executable, "-c", own, *command],
             capture_output=True,
