@@ -49,7 +49,7 @@ ORDER = {
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
     "ship": "bundle card upload",
     "run": "clock folder losses shown option_model options prepare baseline",
-    "fitting": "words predictor folds tuning result page fit",
+    "fitting": "words predictor defaults folds tuning result page fit",
     "evaluating": "options evaluate",
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",

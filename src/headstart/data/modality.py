@@ -21,6 +21,7 @@ class Modality:
     sample_file: str  # the name of an input file in instructions for the command line
     sample_item: str  # an input in instructions for Python
     baseline: str  # the classifier that needs no pretrained network
+    further_sources: tuple[str, ...] = ()  # URIs that are tried beside it, later ones dearer
     needs: tuple[str, ...] = ()  # the libraries of an extra without which none is read, by their import names
 
 
@@ -53,6 +54,7 @@ MODALITIES: dict[Kind, Modality] = {
         plural="recordings",
         task="audio-classification",
         default_source="packaged:speech",
+        further_sources=("spectrogram:packaged:efficientnet-lite0",),
         trainable_sources="timm:, torchvision:, keras:, packaged: or hf:",
         sample_file="recording.wav",
         sample_item="recording.wav",

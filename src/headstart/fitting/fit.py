@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.base.progress import Progress
+from headstart.fitting.defaults import best_default
 from headstart.fitting.folds import cross_validated
 from headstart.fitting.page import build_page
 from headstart.fitting.predictor import Fitted, frozen_predictor, select_layer_and_head, stacked_predictor
@@ -101,6 +102,7 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         fitting_baseline = pool.submit(fit_baseline, prepared, seed=seed)
         choice = select_layer_and_head(prepared, seed=seed)
         baseline = fitting_baseline.result()
+    prepared, choice = best_default((prepared, choice), options, progress, clock)
     predictor = frozen_predictor(prepared, choice)
     if baseline.text_baseline is not None:
         predictor = stacked_predictor(prepared, predictor, choice, baseline.text_baseline)

@@ -1,0 +1,50 @@
+"""Of several default sources the one that predicts unseen examples best is kept: planted where only one can hear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recordings import recording
+
+from headstart import fit, load
+from headstart.base.progress import Progress
+from headstart.data.modality import MODALITIES
+from headstart.fitting.defaults import further_defaults
+from headstart.run.clock import Clock
+from headstart.run.options import FitOptions
+from headstart.run.prepare import prepare
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def hisses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write tones of 5 and of 7 kHz in noise, which a network that hears up to 3.8 kHz cannot tell apart."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("hisses")
+    for name, hertz in (("high", 5_000), ("higher", 7_000)):
+        (folder / name).mkdir()
+        for at in range(20):
+            time = np.arange(RATE // 2) / RATE
+            sound = np.sin(2 * np.pi * (hertz + 100 * rng.normal()) * time) + 0.3 * rng.normal(size=len(time))
+            (folder / name / f"{at}.wav").write_bytes(recording(0.2 * sound, rate=RATE))
+    return folder
+
+
+def test_the_source_that_hears_what_differs_is_kept_and_shipped(hisses: Path, tmp_path: Path) -> None:
+    model = fit(hisses, out=tmp_path / "out")
+    assert model.report["source"] == "spectrogram:packaged:efficientnet-lite0"
+    assert model.report["test"]["accuracy"]["value"] == 1.0
+    again = load(tmp_path / "out" / "bundle").predict([hisses / "high" / "0.wav", hisses / "higher" / "0.wav"])
+    assert list(again) == ["high", "higher"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"source": "packaged:speech"}, {"layer": "pool"}, {"budget": 60.0}, {"tune": "none", "budget": 9.0}],
+)
+def test_what_is_named_or_hurried_is_taken_alone(hisses: Path, options: dict[str, object]) -> None:
+    prepared = prepare(hisses, FitOptions(), Progress(), Clock())
+    assert further_defaults(prepared, FitOptions()) == MODALITIES["sound"].further_sources != ()
+    assert further_defaults(prepared, FitOptions(**options)) == ()
