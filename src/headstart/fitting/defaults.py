@@ -42,12 +42,12 @@ def best_default(first: Judged, options: FitOptions, progress: Progress, clock: 
     best = first
     for uri in further_defaults(first[0], options):
         try:
-            other = _judged_on(uri, first[0], options, progress, clock)
+            second = _judged_on(uri, first[0], options, progress, clock)
         except UsageError as error:
             progress.say(f"{uri} is not tried: {error}")
             continue
-        gain, standard_error = _gain(other, best)
-        kept, left = (other, best) if gain > standard_error else (best, other)
+        gain, standard_error = _gain(second, best)
+        kept, left = (second, best) if gain > standard_error else (best, second)
         losses = [f"{each[0].source.info.uri} ({each[1].log_loss:.3f})" for each in (kept, left)]
         progress.say(f"By the log loss of unseen examples {losses[0]} is kept, not {losses[1]}")
         best = kept
@@ -68,15 +68,15 @@ def _judged_on(uri: str, prepared: PreparedData, options: FitOptions, progress: 
             progress=progress,
         )
     extraction = replace(again, scan=scanned, positions=before.positions, summary=before.summary)
-    other = replace(prepared, source=source, extraction=extraction)
+    second = replace(prepared, source=source, extraction=extraction)
     with clock.part("head"):
-        return other, select_layer_and_head(other, seed=options.seed)
+        return second, select_layer_and_head(second, seed=options.seed)
 
 
-def _gain(other: Judged, best: Judged) -> tuple[float, float]:
+def _gain(second: Judged, best: Judged) -> tuple[float, float]:
     """Return how much log loss one source gains over another on the same unseen examples, and its standard error."""
     prepared, choice = best
     learned = prepared.distinct(prepared.parts.train)
     y = prepared.labels(learned.positions)
-    difference = log_losses(choice.out_of_fold, y) - log_losses(other[1].out_of_fold, y)
+    difference = log_losses(choice.out_of_fold, y) - log_losses(second[1].out_of_fold, y)
     return weighted_mean(difference, learned.counts.astype(np.float64))
