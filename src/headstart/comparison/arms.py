@@ -21,7 +21,7 @@ from headstart.engines.base import Block
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract_again
 from headstart.features.features import Features
-from headstart.fitting.predictor import frozen_predictor, select_layer_and_head, stacked_predictor
+from headstart.fitting.predictor import select_layer_and_head, source_predictor
 from headstart.heads.linear import softmax
 from headstart.heads.select import fit_ridge
 from headstart.judge.baselines import majority_baseline
@@ -68,9 +68,7 @@ def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extract
     outcomes[START] = _outcome_of(probabilities, y_test, seconds, f"ridge on {layer}")
     start = time.perf_counter()
     choice = select_layer_and_head(prepared, seed=seed)
-    frozen = frozen_predictor(prepared, choice)
-    if baseline.text_baseline is not None:
-        frozen = stacked_predictor(prepared, frozen, choice, baseline.text_baseline)
+    frozen = source_predictor(prepared, choice, baseline)
     note = f"{choice.head.kind}{'' if frozen.text_head is None else ' + words'} on {choice.layer}"
     outcomes[FROZEN] = _outcome_of(frozen.probabilities, y_test, features + time.perf_counter() - start, note)
     return outcomes

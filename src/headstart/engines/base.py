@@ -50,8 +50,8 @@ class Network:
     # any size; None where it must be converted from the torch module
     graph: Callable[[], openvino.Model] | None = None
     runs_on_torch: bool = True  # whether there is a torch module: not of what comes as a graph (ONNX, SavedModel)
-    # gives what turns texts straight into features, float32 of shape (n, width), where the network is but a table of
-    # vectors; None elsewhere. No engine has anything to speed up there
+    # gives what turns examples straight into features, float32 of shape (n, width), where the network is but a table of
+    # vectors, or none; None elsewhere. No engine has anything to speed up there
     lookup: Callable[[], Lookup] | None = None
 
 

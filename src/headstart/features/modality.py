@@ -12,7 +12,7 @@ from typing import ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.audio.spectrogram import COEFFICIENTS, Windows, cepstra, loudest_part, side_by_side
+from headstart.data.audio.spectrogram import COEFFICIENTS, SUMMARY_FRAMES, Windows, cepstra, loudest_part, side_by_side
 from headstart.data.images.alignment import SIDE
 from headstart.data.images.preprocessing import grey_pixels, small_pixels
 from headstart.data.modality import Kind
@@ -20,8 +20,6 @@ from headstart.data.text import Tokens
 from headstart.engines.base import PreparedExample
 from headstart.engines.select import PARITY_SAMPLE
 
-SUMMARY_FRAMES = 1 << 14
-"""Of a long recording that the simple baseline, and the search for near copies, look at."""
 _CEPSTRA = 2 * COEFFICIENTS * np.dtype(np.float32).itemsize  # bytes
 
 

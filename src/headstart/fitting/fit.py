@@ -12,7 +12,7 @@ from headstart.base.progress import Progress
 from headstart.fitting.defaults import best_default
 from headstart.fitting.folds import cross_validated
 from headstart.fitting.page import build_page
-from headstart.fitting.predictor import Fitted, frozen_predictor, select_layer_and_head, stacked_predictor
+from headstart.fitting.predictor import Fitted, select_layer_and_head, shipped_predictor, source_predictor
 from headstart.fitting.result import FitResult, build_model, build_result, measure, write_out
 from headstart.judge.report.fit_page import verdict
 from headstart.model import Model
@@ -103,9 +103,7 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         choice = select_layer_and_head(prepared, seed=seed)
         baseline = fitting_baseline.result()
     prepared, choice = best_default((prepared, choice), options, progress, clock)
-    predictor = frozen_predictor(prepared, choice)
-    if baseline.text_baseline is not None:
-        predictor = stacked_predictor(prepared, predictor, choice, baseline.text_baseline)
+    predictor = source_predictor(prepared, choice, baseline)
     fitted = Fitted(prepared, choice, baseline, predictor)
     if options.tuning.mode != NONE:
         from headstart.fitting.tuning import tuned_predictor
@@ -115,6 +113,9 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
                 fitted, options.tuning, seed=seed, checkpoints=options.checkpoints, progress=progress
             )
         fitted = replace(fitted, predictor=tuned)
+    named = options.source not in (None, "auto")
+    if fitted.predictor.source is prepared.source:
+        fitted = replace(fitted, predictor=shipped_predictor(fitted, named=named))
     with progress.step("Measuring"):
         measures = measure(fitted, seed=seed)
         dataset, test = prepared.scan.dataset, prepared.parts.test
@@ -124,7 +125,7 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         result["ranking"] = ranking
         result["warnings"].insert(0, f"The source was chosen by measuring: {ranking['sentence']}")
     if options.folds is not None:
-        result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, progress=progress)
+        result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, named=named, progress=progress)
         result["seconds"] = clock.read()
     model = build_model(fitted, result)
     sentence = verdict(result, measures.gain, commonest=measures.majority_class)

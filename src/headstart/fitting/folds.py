@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from headstart.base.progress import Progress
 from headstart.data.split import Parts, unit_names
-from headstart.fitting.predictor import frozen_predictor, select_layer_and_head, stacked_predictor
+from headstart.fitting.predictor import Fitted, select_layer_and_head, shipped_predictor, source_predictor
 from headstart.heads.folds import assign_folds, content_groups
 from headstart.judge.intervals import share_of
 from headstart.run.baseline import fit_baseline
 from headstart.run.prepare import PreparedData
 
 
-def cross_validated(prepared: PreparedData, *, folds: int, seed: int, progress: Progress) -> dict[str, Any]:
+def cross_validated(
+    prepared: PreparedData, *, folds: int, seed: int, progress: Progress, named: bool = False
+) -> dict[str, Any]:
     """Return the accuracy of the frozen source on each of `folds` stratified folds, and its mean and spread.
 
     Layer, head and calibration are chosen anew without each fold; copies, relatives and groups are left out together.
@@ -36,7 +38,7 @@ def cross_validated(prepared: PreparedData, *, folds: int, seed: int, progress: 
         for fold in range(folds):
             train, test = (tuple(positions[part].tolist()) for part in (fold_of != fold, fold_of == fold))
             if test:
-                right[fold_of == fold] = _correct(replace(prepared, parts=Parts(train, (), test, ())), seed)
+                right[fold_of == fold] = _correct(replace(prepared, parts=Parts(train, (), test, ())), seed, named)
                 accuracies.append(float(right[fold_of == fold].mean()))
             step.advance()
     tested = fold_of >= 0
@@ -51,12 +53,10 @@ def cross_validated(prepared: PreparedData, *, folds: int, seed: int, progress: 
     }
 
 
-def _correct(prepared: PreparedData, seed: int) -> NDArray[np.bool_]:
-    """Return which test examples the frozen source classifies correctly, of shape (n,)."""
+def _correct(prepared: PreparedData, seed: int, named: bool) -> NDArray[np.bool_]:
+    """Return which test examples are classified correctly, of shape (n,)."""
     choice = select_layer_and_head(prepared, seed=seed)
-    predictor = frozen_predictor(prepared, choice)
-    if prepared.scan.dataset.kind == "text":
-        words = fit_baseline(prepared, seed=seed).text_baseline
-        assert words is not None
-        predictor = stacked_predictor(prepared, predictor, choice, words)
+    baseline = fit_baseline(prepared, seed=seed)
+    fitted = Fitted(prepared, choice, baseline, source_predictor(prepared, choice, baseline))
+    predictor = shipped_predictor(fitted, named=named)
     return np.asarray(predictor.probabilities.argmax(axis=1) == prepared.labels(prepared.parts.test))

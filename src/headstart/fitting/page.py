@@ -49,8 +49,17 @@ def _conflicts(prepared: PreparedData) -> tuple[report.Note, ...]:
 
 
 def _candidates(fitted: Fitted) -> tuple[report.CandidateRow, ...]:
-    choice, predictor = fitted.choice, fitted.predictor
+    prepared, choice, predictor, baseline = fitted.prepared, fitted.choice, fitted.predictor, fitted.baseline
+    simple = predictor.source.any_preprocessing
     stacked = [stacked_candidate(predictor.stacking, choice)] if predictor.stacking is not None else []
+    y = prepared.labels(prepared.distinct(prepared.parts.train).positions)[baseline.rows]
+    without = report.CandidateRow(
+        head="logistic",
+        layer="no network",
+        log_loss=baseline.log_loss(y),
+        chosen=simple,
+        note=prepared.scan.dataset.modality.baseline,
+    )
     heads = [
         report.CandidateRow(
             head=candidate.kind,
@@ -59,11 +68,12 @@ def _candidates(fitted: Fitted) -> tuple[report.CandidateRow, ...]:
             log_loss=candidate.log_loss,
             spread=candidate.standard_error,
             chosen=(candidate.kind, candidate.layer) == (choice.head.kind, choice.layer)
-            and predictor.text_head is None,
+            and predictor.text_head is None
+            and not simple,
         )
-        for candidate in sorted(choice.candidates, key=lambda candidate: candidate.log_loss)
+        for candidate in choice.candidates
     ]
-    return (*stacked, *heads)
+    return (*stacked, *sorted([*heads, without], key=lambda row: row.log_loss or 0.0))
 
 
 def _provenance(model: Model) -> tuple[tuple[str, str], ...]:

@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.cache import Arrays
-from headstart.engines.base import Block
+from headstart.engines.base import LOOKUP, Block
 from headstart.fitting.words import stack_text_baseline
+from headstart.heads.folds import weighted_mean
 from headstart.heads.layer_choice import choose_layer_and_head
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import HeadChoice
-from headstart.heads.stacking import Stacking
+from headstart.heads.stacking import Stacking, best_share, unseen_losses
 from headstart.heads.tfidf import TfidfHead
 from headstart.run.baseline import BaselineResult, TextBaseline, groups_entry, remembered_choice
 from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import Source
-from headstart.sources.layers import AUTO
+from headstart.sources.layers import AUTO, POOL
+from headstart.sources.providers.simple import NAMES, SimpleSource
 
 
 @dataclass(frozen=True)
@@ -111,3 +113,51 @@ def stacked_predictor(
     return replace(
         frozen, head=stacked.head, text_head=stacked.text_head, stacking=stacked.stacking, probabilities=probabilities
     )
+
+
+def source_predictor(prepared: PreparedData, choice: HeadChoice, baseline: BaselineResult) -> FittedPredictor:
+    """Return the predictor of the source as it was; of texts with their words beside it, where these help."""
+    frozen = frozen_predictor(prepared, choice)
+    words = baseline.text_baseline
+    return frozen if words is None else stacked_predictor(prepared, frozen, choice, words)
+
+
+def shipped_predictor(fitted: Fitted, *, named: bool) -> FittedPredictor:
+    """Return the predictor of the source, or the simple baseline where it is as good on unseen training examples.
+
+    The baseline needs no network: it is shipped where the source gains no more than one standard error of the paired
+    difference. A source that was `named` is given up only where it is worse by more than that.
+    """
+    prepared, baseline, best = fitted.prepared, fitted.baseline, fitted.predictor
+    y = prepared.labels(prepared.distinct(prepared.parts.train).positions)[baseline.rows]
+    heads, shares, own = [fitted.choice.out_of_fold[baseline.rows]], [1.0], 1.0
+    if best.text_head is not None and best.stacking is not None:
+        heads, shares = [*heads, baseline.out_of_fold], list(best.stacking.shares)
+        own = best_share(baseline.out_of_fold, y, baseline.test_weights)  # as free as that of both
+    simple = unseen_losses([baseline.out_of_fold], [own], y)
+    gain, error = weighted_mean(simple - unseen_losses(heads, shares, y), baseline.test_weights)
+    if gain > (-error if named else error):
+        return best
+    loss, uri = weighted_mean(simple, baseline.test_weights)[0], prepared.source.info.uri
+    note = (
+        f"The model is the simple baseline, {prepared.scan.dataset.modality.baseline}, and needs no network: on unseen "
+        f"training examples its log loss is {loss:.3f}, that of {uri} {loss - gain:.3f}, and the standard error of the "
+        f"difference {error:.3f}."
+    )
+    return replace(_baseline_predictor(prepared, baseline), tuning=best.tuning, notes=(*best.notes, note))
+
+
+def _baseline_predictor(prepared: PreparedData, baseline: BaselineResult) -> FittedPredictor:
+    """Return the simple baseline as a predictor, on a source that is no network."""
+    kind = prepared.scan.dataset.kind
+    source = SimpleSource(NAMES[kind], baseline.preprocessing if kind != "text" else None).at(POOL)
+    head, words = baseline.head, None
+    if baseline.text_baseline is not None:
+        words = baseline.text_baseline.choice.head
+        c = len(words.bias)
+        head = LinearHead(
+            "logistic", words.penalty, np.zeros((1, c), np.float32), np.zeros(c, np.float32), words.temperature
+        )
+    assert head is not None
+    blocks = source.network().blocks
+    return FittedPredictor(source, head, POOL, blocks, LOOKUP, baseline.probabilities, text_head=words)

@@ -87,7 +87,7 @@ def build_result(
     return {
         "schema": SCHEMA,
         "task": dataset.modality.task,
-        "source": prepared.source.info.uri,
+        "source": predictor.source.info.uri,
         "layer": predictor.layer,
         "head": predictor.head.kind,
         "tune": tune,

@@ -17,9 +17,10 @@ from headstart.data.text import texts_at
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract_again
 from headstart.fitting.predictor import Fitted, FittedPredictor
-from headstart.fitting.words import TunedStackedHead, stack_after_tuning
+from headstart.fitting.words import TunedStackedHead, rows_of_held_out, stack_after_tuning
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import fit_ridge
+from headstart.heads.stacking import unseen_losses
 from headstart.judge.intervals import paired_difference
 from headstart.judge.metrics import METRICS, evaluate
 from headstart.run.prepare import PreparedData, as_network
@@ -77,7 +78,30 @@ def tuned_predictor(
     probabilities = tuning.validation_probabilities
     if text_baseline and frozen.text_head and frozen.stacking and tuning.head is not None and probabilities is not None:
         stacked = stack_after_tuning(prepared, problem, text_baseline, frozen.stacking, (tuning.head, probabilities))
+    if (reason := mean_is_better(fitted, problem, probabilities)) is not None:
+        tuning = replace(tuning, source=None, head=None, notes=(*tuning.notes, reason))
     return _kept_predictor(fitted, tuning, stacked, seed=seed, progress=progress)
+
+
+def mean_is_better(fitted: Fitted, problem: TuningProblem, tuned: NDArray[np.float32] | None) -> str | None:
+    """Return why the frozen source stands where the mean of two heads on it, of which tuning began with one, is better.
+
+    `tuned` are the tuned probabilities (m, c) of the examples that evaluated tuning; None where tuning is not kept.
+    """
+    if fitted.choice.first is None or tuned is None:
+        return None
+    prepared, choice, y = fitted.prepared, fitted.choice, problem.y_validation
+    if problem.held_out:
+        frozen = choice.out_of_fold[rows_of_held_out(prepared, problem.validation_positions)]
+    else:
+        frozen = choice.head.predict_proba(prepared.features(choice.layer, problem.validation_positions).x)
+    before, after = (float(unseen_losses([each], [1.0], y).mean()) for each in (frozen, tuned))
+    if after < before:
+        return None
+    return (
+        f"Tuning was not kept: its log loss is {after:.3f} where that of the mean of two heads on the frozen source is "
+        f"{before:.3f}; the model is the frozen one."
+    )
 
 
 def _training_and_validation(prepared: PreparedData, seed: int) -> tuple[tuple[int, ...], tuple[int, ...], bool]:

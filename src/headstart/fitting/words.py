@@ -198,8 +198,12 @@ def _unseen_probabilities(
     if not problem.held_out:
         probabilities = choice.head.predict_proba(texts_at(prepared.scan.dataset, problem.validation_positions))
         return probabilities, np.ones(len(probabilities))
-    train = prepared.distinct(prepared.parts.train)
-    row_of = dict(zip(prepared.parts.train, train.row_of.tolist(), strict=True))
-    rows = np.array([row_of[position] for position in problem.validation_positions], dtype=np.intp)
-    weights = choice.test_weights[rows] / train.counts[rows]
+    rows = rows_of_held_out(prepared, problem.validation_positions)
+    weights = choice.test_weights[rows] / prepared.distinct(prepared.parts.train).counts[rows]
     return choice.out_of_fold[rows], weights if weights.any() else np.ones(len(rows))
+
+
+def rows_of_held_out(prepared: PreparedData, positions: Sequence[int]) -> NDArray[np.intp]:
+    """Return the row of each of some training examples among the distinct ones, of shape (len(positions),)."""
+    row_of = dict(zip(prepared.parts.train, prepared.distinct(prepared.parts.train).row_of.tolist(), strict=True))
+    return np.array([row_of[position] for position in positions], dtype=np.intp)

@@ -21,6 +21,7 @@ from headstart.heads.cross_validation import (
 )
 from headstart.heads.linear import mean_head, probabilities_of_all_classes
 from headstart.heads.select import (
+    FOLDS,
     MAX_OPERATIONS,
     HeadChoice,
     TriedHeads,
@@ -82,7 +83,7 @@ def choose_layer_and_head(
     classes: Sequence[str],
     *,
     seed: int,
-    folds: int = 5,
+    folds: int = FOLDS,
     groups: Sequence[str] | None = None,
     counts: NDArray[np.int64] | None = None,
     max_operations: float = MAX_OPERATIONS,

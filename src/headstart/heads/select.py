@@ -28,8 +28,9 @@ from headstart.heads.folds import MAX_CLASS_RATIO
 from headstart.heads.linear import LinearHead, for_all_classes, probabilities_of_all_classes
 from headstart.heads.principal_axes import PrincipalRows
 
-CHOICE_VERSION = 8
+CHOICE_VERSION = 9
 """Counts up when the code of this folder comes to choose another head for the same rows, or stores another form."""
+FOLDS = 5
 SIMPLEST_FIRST = ("centroid", "ridge", "svm", "logistic")
 MAX_OPERATIONS = 1e12  # floating point, for trying the heads fitted by steps: about half a minute on two cores
 EVALUATIONS_PER_PATH = 200  # of a loss along one path of penalties, on average
@@ -130,7 +131,7 @@ def choose_head(
     classes: Sequence[str],
     *,
     seed: int,
-    folds: int = 5,
+    folds: int = FOLDS,
     groups: Sequence[str] | None = None,
     principal: PrincipalRows | None = None,
     counts: NDArray[np.int64] | None = None,
@@ -235,13 +236,17 @@ def fit_logistic(
     seed: int,
     groups: Sequence[str] | None = None,
     counts: NDArray[np.int64] | None = None,
-) -> LinearHead:
+) -> tuple[HeadChoice, NDArray[np.float64]]:
     """Fit a calibrated multinomial logistic head and keep the penalty with the least log loss on unseen examples.
 
-    Penalties, groups, counts and errors are as in `fit_ridge`, the strongest penalty first.
+    Penalties, groups, counts and errors are as in `fit_ridge`, the strongest penalty first; folds are as in
+    `choose_head`. Returned with it is how much each row counts in its error, of shape (n,).
     """
-    task = cross_validation_task(x, y, c, seed=seed, folds=3, groups=groups, counts=counts)
-    return fit_on_all_rows(task, cross_validate(task, "logistic", penalties), c)
+    task = cross_validation_task(x, y, c, seed=seed, folds=FOLDS, groups=groups, counts=counts)
+    start = time.perf_counter()
+    trial = cross_validate(task, "logistic", penalties)
+    tried = TriedHeads(task, (trial,), (candidate_of(task, trial, "", time.perf_counter() - start),), (), trial)
+    return tried.choice(c), task.test_weights
 
 
 def refit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,6 +48,18 @@ def fit_stacking(
     )
 
 
+def unseen_losses(
+    heads: Sequence[NDArray[np.float32]], shares: Sequence[float], y: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the log loss of each of n examples, float64, by heads' probabilities (n, c), stacked with shares."""
+    return log_losses(np.tensordot(np.array(shares), _log_probabilities(*heads), axes=1), y, 1.0)
+
+
+def best_share(head: NDArray[np.float32], y: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    """Return the share of a head alone with which its probabilities (n, c) have the least weighted log loss."""
+    return float(_fit_shares(_log_probabilities(head), y, weights)[0])
+
+
 def stacked_log_loss(
     shares: tuple[float, float],
     source: NDArray[np.float32],
@@ -55,8 +68,7 @@ def stacked_log_loss(
     weights: NDArray[np.float64],
 ) -> float:
     """Return the weighted log loss in nats of two heads' probabilities (n, c), stacked with known shares."""
-    scores = np.tensordot(np.array(shares), _log_probabilities(source, words), axes=1)
-    return weighted_mean(log_losses(scores, y, 1.0), weights)[0]
+    return weighted_mean(unseen_losses([source, words], shares, y), weights)[0]
 
 
 def stack_heads(head: LinearHead, words: TfidfHead, shares: tuple[float, float]) -> tuple[LinearHead, TfidfHead]:
@@ -71,8 +83,8 @@ def stack_heads(head: LinearHead, words: TfidfHead, shares: tuple[float, float])
     )
 
 
-def _log_probabilities(source: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.stack([np.log(np.maximum(each, MIN_PROBABILITY)) for each in (source, words)]).astype(np.float64)
+def _log_probabilities(*heads: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.stack([np.log(np.maximum(each, MIN_PROBABILITY)) for each in heads]).astype(np.float64)
 
 
 def _fit_shares(logs: NDArray[np.float64], y: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.heads.linear import LinearHead
 from headstart.heads.select import fit_logistic
 
 PENALTIES = (10.0, 1.0, 0.1, 0.01)
@@ -23,26 +25,37 @@ def majority_baseline(y: NDArray[np.int64], c: int, n: int) -> NDArray[np.float3
     return np.tile(frequencies.astype(np.float32), (n, 1))
 
 
-def simple_baseline(
+@dataclass(frozen=True)
+class SimpleFit:
+    """The simple baseline of photos or recordings, fitted."""
+
+    head: LinearHead  # on plain numbers, pixels in 0..1
+    rows: NDArray[np.intp]  # which m of the training examples it was fitted on
+    out_of_fold: NDArray[np.float32]  # float32 of shape (m, c), of each of these by a head fitted without it
+    test_weights: NDArray[np.float64]  # float64 of shape (m,), how much each counts in its error
+
+
+def plain_numbers(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Return baseline inputs as the baseline reads them: pixels of uint8 as 0..1."""
+    return rows.astype(np.float32) / np.float32(255) if rows.dtype == np.uint8 else np.asarray(rows, np.float32)
+
+
+def fit_simple(
     train: NDArray[Any],
     y: NDArray[np.int64],
-    test: NDArray[Any],
-    *,
     c: int,
+    *,
     seed: int,
     groups: Sequence[str] | None = None,
     counts: NDArray[np.int64] | None = None,
     limit: int = MAX_BASELINE_EXAMPLES,
-) -> NDArray[np.float32]:
-    """Return class probabilities of test examples, float32 of shape (m, c), by logistic regression on plain numbers.
-
-    Of more than `limit` training examples, it is fitted on so many drawn at random.
+) -> SimpleFit:
+    """Fit logistic regression on plain numbers; of more than `limit` examples, on so many drawn at random.
 
     Args:
         train: of shape (n, d): of pictures the raw pixels, uint8 in 0..255, scaled down to a small fixed size; of
             recordings mean and spread of their MFCC, float32.
         y: class ids of the training examples, of shape (n,), in 0..c-1.
-        test: the same of the test examples, of shape (m, d).
         seed: of that draw, and of the folds that choose the strength of the penalty.
         groups: n names; training examples of one are held out together. Without it, equal ones are.
         counts: how many equal training examples each row stands for, of shape (n,); None for one.
@@ -50,10 +63,12 @@ def simple_baseline(
     Raises:
         UsageError: fewer than two classes with examples.
     """
+    rows = np.arange(len(y))
     if len(y) > limit:
-        drawn = np.sort(np.random.default_rng(seed).choice(len(y), limit, replace=False))
-        train, y, counts = train[drawn], y[drawn], None if counts is None else counts[drawn]
-        groups = None if groups is None else [groups[row] for row in drawn]
-    if train.dtype == np.uint8:
-        train, test = (rows.astype(np.float32) / np.float32(255) for rows in (train, test))
-    return fit_logistic(train, y, c, penalties=PENALTIES, seed=seed, groups=groups, counts=counts).predict_proba(test)
+        rows = np.sort(np.random.default_rng(seed).choice(len(y), limit, replace=False))
+        train, y, counts = train[rows], y[rows], None if counts is None else counts[rows]
+        groups = None if groups is None else [groups[row] for row in rows.tolist()]
+    choice, weights = fit_logistic(
+        plain_numbers(train), y, c, penalties=PENALTIES, seed=seed, groups=groups, counts=counts
+    )
+    return SimpleFit(choice.head, rows, choice.out_of_fold, weights)

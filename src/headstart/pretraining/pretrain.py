@@ -27,7 +27,7 @@ from headstart.data.split import clusters, hold_out, split
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.modality import EXTRACTION_PROFILES, ImageSummary, SoundSummary, TextSummary
 from headstart.features.relatives import named, offered_groups, related_pictures
-from headstart.judge.baselines import MAX_BASELINE_EXAMPLES, majority_baseline, simple_baseline
+from headstart.judge.baselines import MAX_BASELINE_EXAMPLES, fit_simple, majority_baseline, plain_numbers
 from headstart.judge.gate import judge_gate
 from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.result import CARD, PretrainResult, RunInputs, TestResult, build_pretrain_result
@@ -323,7 +323,7 @@ def evaluate_network(
             for positions in (known, splits.test)
         )
         with progress.step("Fitting the simple baseline"):
-            simple = simple_baseline(x, dataset.class_ids(known), x_test, c=c, seed=seed)
+            simple = fit_simple(x, dataset.class_ids(known), c, seed=seed).head.predict_proba(plain_numbers(x_test))
     among, related = clusters(dataset.examples, splits.test, scanned.hashes), np.isin(splits.test, splits.related)
     gate = judge_gate(probabilities, majority, simple, y, seed=seed, clusters=among, related=related)
     return TestResult(probabilities, y, gate, among)

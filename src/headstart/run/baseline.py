@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 from headstart.base.cache import Arrays, ResultCache
 from headstart.base.config import cache_dir
 from headstart.base.hashing import sha256
+from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import texts_at
+from headstart.heads.folds import weighted_mean
+from headstart.heads.linear import LinearHead
 from headstart.heads.select import CHOICE_VERSION
+from headstart.heads.stacking import unseen_losses
 from headstart.heads.tfidf import TfidfChoice, choose_tfidf
-from headstart.judge.baselines import simple_baseline
+from headstart.judge.baselines import fit_simple, plain_numbers
 from headstart.run.prepare import DistinctExamples, PreparedData
+from headstart.sources.base import TextPreprocessing
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,16 @@ class BaselineResult:
     """What needs no source: raw pixels or TF-IDF with logistic regression."""
 
     probabilities: NDArray[np.float32]  # float32 of shape (n, c), of the test examples
+    rows: NDArray[np.intp]  # which m of the distinct training examples it was fitted on
+    out_of_fold: NDArray[np.float32]  # float32 of shape (m, c), of each of these by a head fitted without it
+    test_weights: NDArray[np.float64]  # float64 of shape (m,), how much each counts in its error
+    preprocessing: Preprocessing | TextPreprocessing  # how the examples were decoded that it reads
+    head: LinearHead | None = None  # of photos and recordings, on plain numbers
     text_baseline: TextBaseline | None = None
+
+    def log_loss(self, y: NDArray[np.int64]) -> float:
+        """Return the log loss in nats of the m examples, of class ids (m,), by heads fitted without them."""
+        return weighted_mean(unseen_losses([self.out_of_fold], [1.0], y), self.test_weights)[0]
 
 
 def remembered_choice(
@@ -70,20 +84,32 @@ def fit_baseline(prepared: PreparedData, *, seed: int) -> BaselineResult:
     if prepared.scan.dataset.kind == "text":
         text_baseline = _fit_text_baseline(prepared, seed)
         rows = prepared.distinct(prepared.parts.test).row_of
-        return BaselineResult(text_baseline.probabilities[rows], text_baseline)
+        words = text_baseline.choice
+        return BaselineResult(
+            text_baseline.probabilities[rows],
+            np.arange(len(words.out_of_fold)),
+            words.out_of_fold,
+            words.test_weights,
+            prepared.source.preprocessing,
+            text_baseline=text_baseline,
+        )
     learned, tested = prepared.distinct(prepared.parts.train), prepared.distinct(prepared.parts.test)
     c, kind, y = len(prepared.scan.dataset.classes), prepared.scan.dataset.kind, prepared.labels(learned.positions)
     train, test = prepared.baseline_inputs(learned.positions), prepared.baseline_inputs(tested.positions)
 
     def choose() -> tuple[dict[str, Any], Arrays]:
         groups = prepared.groups(learned.positions)
-        probabilities = simple_baseline(train, y, test, c=c, seed=seed, groups=groups, counts=learned.counts)
-        return {}, {"probabilities": probabilities}
+        fitted = fit_simple(train, y, c, seed=seed, groups=groups, counts=learned.counts)
+        arrays: Arrays = {"weight": fitted.head.weight, "bias": fitted.head.bias, "rows": fitted.rows}
+        return fitted.head.plain, {**arrays, "out_of_fold": fitted.out_of_fold, "test_weights": fitted.test_weights}
 
-    numbers = [train, y, test, learned.counts]
+    numbers = [train, y, learned.counts]
     inputs = {"classes": c, "seed": seed, **groups_entry(prepared, learned)}
-    _, arrays = remembered_choice(f"simple {kind}", numbers, inputs, choose)
-    return BaselineResult(arrays["probabilities"][tested.row_of])
+    plain, arrays = remembered_choice(f"simple {kind}", numbers, inputs, choose)
+    head = LinearHead(**plain, weight=arrays["weight"], bias=arrays["bias"])
+    probabilities = head.predict_proba(plain_numbers(test))[tested.row_of]
+    out_of_fold, weights, decoded_by = arrays["out_of_fold"], arrays["test_weights"], prepared.source.preprocessing
+    return BaselineResult(probabilities, arrays["rows"], out_of_fold, weights, decoded_by, head)
 
 
 def _fit_text_baseline(prepared: PreparedData, seed: int) -> TextBaseline:

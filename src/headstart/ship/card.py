@@ -32,8 +32,7 @@ def bundle_card(manifest: Manifest, result: dict[str, Any]) -> str:
             base_model=name.partition("@")[0] if provider == "hf" else None,
         ),
         f"{data.name}: {len(manifest.classes)} classes of {modality.plural}",
-        f"A linear head ({_text(manifest.head.kind)}) on the features of `{_code(source.uri)}` (layer "
-        f"`{_code(manifest.layer)}`), fitted with headstart. It predicts one of the classes "
+        f"{_what(manifest, modality)}, fitted with headstart. It predicts one of the classes "
         f"{_classes(manifest.classes)}.",
         {
             "Evaluation": _bundle_metrics(result),
@@ -180,8 +179,17 @@ def _bundle_usage(modality: Modality) -> str:
     )
 
 
+def _what(manifest: Manifest, modality: Modality) -> str:
+    if manifest.source.uri.startswith("simple:"):
+        return f"The simple baseline ({modality.baseline}), without a pretrained network"
+    head, uri, layer = _text(manifest.head.kind), _code(manifest.source.uri), _code(manifest.layer)
+    return f"A linear head ({head}) on the features of `{uri}` (layer `{layer}`)"
+
+
 def _requirements(manifest: Manifest) -> str:
     source = manifest.source
+    if source.uri.startswith("simple:"):
+        return "None: this bundle holds everything, and needs no network."
     if source.included:
         return "This bundle holds everything: the weights of the source are in it."
     return (

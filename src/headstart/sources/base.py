@@ -172,6 +172,8 @@ class Source(ABC):
     """Whether it knows texts by whole words, some of which it may not know."""
     new_words: tuple[str, ...] = ()
     """Words of the texts to learn from that have got a vector here, and are none of the file's."""
+    any_preprocessing: bool = False
+    """Whether it reads examples however they are decoded: a bundle says how."""
     rates: Mapping[str, float] | None = None
     """The full learning rate of each mode of tuning, where it is not that of other networks of its kind."""
     stages: tuple[str, ...] = ()

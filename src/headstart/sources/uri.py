@@ -58,6 +58,7 @@ PROVIDERS = {
     "file": Provider("file", "weights.safetensors", ("torch",), "torch", path=True),
     "words": Provider("words", "glove.6B.100d.txt", path=True),
     "onnx": Provider("graph", "network.onnx", path=True, fixed=None),
+    "simple": Provider("simple", "pixels", fixed=None),
     "spectrogram": Provider("spectrogram", "packaged:efficientnet-lite0", path=True),
     "tfhub": Provider("graph", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True, fixed=None),
 }

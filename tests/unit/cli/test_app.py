@@ -56,7 +56,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fitted(headstart: Headstart, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "toys"
-    done = headstart("fit", photos, "--out", out, "--json")
+    done = headstart("fit", photos, "--source", "packaged:efficientnet-lite0", "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "silence with --json"
     assert json.loads(done.stdout.splitlines()[-1]) == json.loads((out / "result.json").read_text())

@@ -230,12 +230,12 @@ def test_long_recordings_are_heard_whole_and_a_bundle_keeps_how(tmp_path: Path) 
         for _ in range(16)
     ]
     labels = ["low"] * 16 + ["high"] * 16
-    model = fit((items, labels), hop=0.5, out=tmp_path / "out")
+    model = fit((items, labels), source="packaged:speech", hop=0.5, out=tmp_path / "out")
     opened = json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())["source"]["opened"]
     assert opened == {"hop": 0.5}
     again = load(tmp_path / "out" / "bundle")
     np.testing.assert_array_equal(again.predict_proba(items[:3]), model.predict_proba(items[:3]))
-    deaf = fit((items, labels), hop=0)  # what tells them apart lies behind the first window
+    deaf = fit((items, labels), source="packaged:speech", hop=0)  # what tells them apart lies behind the first window
     assert model.report["test"]["accuracy"]["value"] > 0.85 > deaf.report["test"]["accuracy"]["value"]
 
 

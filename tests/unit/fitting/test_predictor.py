@@ -30,7 +30,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     choose = predictor.choose_layer_and_head
     monkeypatch.setattr(predictor, "choose_layer_and_head", counting("choose_head", choose))
     monkeypatch.setattr(baseline, "fit_text_baseline", counting("fit_text_baseline", baseline.fit_text_baseline))
-    monkeypatch.setattr(baseline, "simple_baseline", counting("simple_baseline", baseline.simple_baseline))
+    monkeypatch.setattr(baseline, "fit_simple", counting("fit_simple", baseline.fit_simple))
     return calls
 
 
@@ -55,7 +55,7 @@ def test_photos_too_and_other_labels_are_another_choice(
     photos = toy_photos(tmp_path / "photos", classes=2, per_class=12, seed=0)
     how: dict[str, Any] = {"source": "arch:lenet5", "weights": "none", "engine": "torch"}
     first, second = hs.fit(photos, **how), hs.fit(photos, **how)
-    assert counted == {"choose_head": 1, "simple_baseline": 1}
+    assert counted == {"choose_head": 1, "fit_simple": 1}
     np.testing.assert_array_equal(first.head.weight, second.head.weight)
     assert first.report["baselines"] == second.report["baselines"]
     (photos / sorted(path.name for path in photos.iterdir())[0]).rename(photos / "zebra")

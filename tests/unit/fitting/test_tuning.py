@@ -23,7 +23,7 @@ from headstart.base.errors import SourceError, UsageError
 from headstart.base.progress import Progress
 from headstart.data.split import Parts
 from headstart.fitting.predictor import Fitted, FittedPredictor
-from headstart.fitting.tuning import HELD_OUT, tuned_predictor
+from headstart.fitting.tuning import HELD_OUT, mean_is_better, tuned_predictor
 from headstart.heads.linear import LinearHead
 from headstart.model import Model
 from headstart.run.folder import check_out
@@ -104,6 +104,27 @@ def test_what_gains_is_the_predictor_and_its_probabilities_are_those_of_its_sour
     )
     assert said["test"]["tuned"]["accuracy"]["value"] == right > frozen_right
     assert said["test"]["difference"]["value"] == pytest.approx(right - frozen_right)
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_what_is_not_better_than_a_mean_of_two_heads_on_the_frozen_source_is_not_kept(
+    unknown: Fitted, held_out: bool
+) -> None:
+    """What was shipped frozen must be beaten, not only the head that tuning began with."""
+    prepared, choice = unknown.prepared, unknown.choice
+    positions = prepared.parts.train[1::3]
+    problem: Any = SimpleNamespace(
+        held_out=held_out, validation_positions=positions, y_validation=prepared.labels(positions)
+    )
+    mean = replace(unknown, choice=replace(choice, first=(choice.layer, choice.head)))
+    shares = choice.out_of_fold[np.isin(prepared.distinct(prepared.parts.train).positions, positions)]
+    if not held_out:
+        shares = choice.head.predict_proba(prepared.features(choice.layer, positions).x)
+    truth = np.eye(2, dtype=np.float32)[problem.y_validation]
+    assert mean_is_better(mean, problem, 0.5 * shares + 0.5 * truth) is None
+    assert mean_is_better(unknown, problem, shares) is None and mean_is_better(mean, problem, None) is None
+    note = mean_is_better(mean, problem, 0.5 * shares + 0.5 * (1 - truth))
+    assert note is not None and "the mean of two heads on the frozen source" in note
 
 
 def test_a_fifth_is_held_out_where_the_data_has_no_validation_part(unknown: Fitted, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_copies_count_as_often_as_they_come_without_a_row_each():
         assert (one.penalty, one.accuracy) == (other.penalty, pytest.approx(other.accuracy))
         assert one.log_loss == pytest.approx(other.log_loss, rel=0.02)
     heads = (
-        fit_logistic(x, y, 3, penalties=[0.1], seed=0, counts=counts),
-        fit_logistic(np.repeat(x, counts, axis=0), np.repeat(y, counts), 3, penalties=[0.1], seed=0),
+        fit_logistic(x, y, 3, penalties=[0.1], seed=0, counts=counts)[0].head,
+        fit_logistic(np.repeat(x, counts, axis=0), np.repeat(y, counts), 3, penalties=[0.1], seed=0)[0].head,
     )
     np.testing.assert_allclose(heads[0].weight, heads[1].weight, atol=2e-3)

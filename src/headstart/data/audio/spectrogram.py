@@ -28,6 +28,8 @@ QUIET = 1e-10  # the least power that is told from none, of a recording whose lo
 MEAN, STD = 0.5, 0.25
 MOST = 1 << 20  # samples a second, samples of a stretch, points, bands or stretches
 MelScale = Literal["htk", "slaney"]
+SUMMARY_FRAMES = 1 << 14
+"""Of a long recording that the simple baseline, and the search for near copies, look at."""
 BANDS, COEFFICIENTS = 32, 20
 """What a spectrogram is summarised in for the simple baseline."""
 AUDIBLE = 0.5  # share of the spectrogram's decibels, the loudest, in which a recording is compared with others

@@ -133,6 +133,8 @@ def _claim(result: dict[str, Any], gap: Interval, commonest: str) -> str:
     if not believable:
         return f"{start}, so that nothing is claimed of the source."
     interval = f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+    if result["source"].startswith("simple:"):
+        return f"{start}, {_points(over)} than {always}. This is {simple}: it needs no network, and none was better."
     if gap.low > 0:
         return f"{start}, {_points(over)} than {always} and {_points(100 * gap.value)} {interval} than {simple}."
     if gap.high < 0:
