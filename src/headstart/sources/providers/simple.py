@@ -74,9 +74,9 @@ class SimpleSource(Source):
     def network(self) -> Network:
         """Return what makes the numbers; no engine has anything to speed up there."""
         preprocessing = self.preprocessing
-        how = asdict(preprocessing) if isinstance(preprocessing, Preprocessing) else {}
+        decoded_by = asdict(preprocessing) if isinstance(preprocessing, Preprocessing) else {}
         return Network(
-            fingerprint=sha256_json({"simple": self.identity.uri, "preprocessing": how}),
+            fingerprint=sha256_json({"simple": self.identity.uri, "preprocessing": decoded_by}),
             input_shape=preprocessing.shape if isinstance(preprocessing, Preprocessing) else (),
             blocks=tuple(tap.block for tap in self.taps),
             module=self._refuse,
