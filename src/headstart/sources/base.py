@@ -224,7 +224,7 @@ class Source(ABC):
     def _feature_size(self) -> int:
         widths, standard = {tap.name: tap.width for tap in self.all_taps}, [tap.name for tap in self.taps]
         sides = (POOL if self.layer == AUTO else self.layer).split(",")
-        return sum(widths[name] for side in sides for name in stages_of(side, standard))
+        return sum(widths.get(name, 0) for side in sides for name in stages_of(side, standard))
 
     @property
     def all_taps(self) -> tuple[Tap, ...]:

@@ -253,7 +253,7 @@ def test_a_layer_of_word_vectors_says_what_the_file_does_and_knows_more_words(ve
     lookup = network.network().lookup
     assert lookup is not None
     wanted = lookup()(tokens)
-    np.testing.assert_allclose(TorchTexts(network.module(), 16).run(tokens), wanted, atol=1e-5)
+    np.testing.assert_allclose(TorchTexts(network.module(), 24).run(tokens), wanted, atol=1e-5)
     plain = vectors.network().lookup
     assert plain is not None and known
     same = [network.prepare(text.encode()) for text in known]
