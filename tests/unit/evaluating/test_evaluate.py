@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.forged import resign
+from tests.support.worded import write_texts, write_vectors
 
 import headstart as hs
 from headstart.base.errors import DataError, UsageError
@@ -112,3 +114,50 @@ def test_columns_of_the_table_that_was_fitted_on_are_remembered(tmp_path: Path) 
     evaluation = model.evaluate(new)
     assert evaluation.accuracy > 0.9 and len(evaluation.ids) == 42
     assert repr(evaluation).startswith("<Evaluation of 42 texts: accuracy 9") or evaluation.accuracy == 1
+
+
+@pytest.fixture
+def by_names(tmp_path: Path) -> Path:
+    """A run on texts whose labels and groups stand in the names of their files."""
+    hs.fit(
+        named(tmp_path / "first", 1),
+        source=write_vectors(tmp_path / "vectors.txt", width=4, apart=3),
+        label_from="([a-z]+)_",
+        group_by="_(g[0-9]+)",
+        out=tmp_path / "run",
+    )
+    return tmp_path / "run"
+
+
+def named(folder: Path, seed: int) -> Path:
+    folder.mkdir()
+    rows = write_texts(folder.with_suffix(".csv"), 40, seed=seed).read_text().splitlines()[1:]
+    for number, row in enumerate(rows):
+        text, label = row.split(",")
+        (folder / f"{label}_g{number // 4}_{number}.txt").write_text(text)
+    return folder
+
+
+def test_patterns_that_the_model_was_fitted_with_are_remembered(by_names: Path, tmp_path: Path) -> None:
+    evaluation = hs.load(by_names / "bundle").evaluate(named(tmp_path / "new", 2))
+    assert evaluation.accuracy > 0.9 and len(evaluation.ids) == 40
+    dataset = evaluation.scan.dataset
+    assert len({example.group for example in dataset.examples}) == 10
+    assert dataset.notes[-1].startswith("Read with --label-from '([a-z]+)_' and --group-by '_(g[0-9]+)'")
+
+
+def test_a_pattern_that_is_asked_for_or_that_does_not_match_stands_above_the_remembered(
+    by_names: Path, tmp_path: Path
+) -> None:
+    model = hs.load(by_names / "bundle")
+    evaluation = model.evaluate(named(tmp_path / "new", 2), group_by="_([0-9])")
+    assert {example.group for example in evaluation.scan.dataset.examples} == set("0123456789") - {""}
+    table = model.evaluate(write_texts(tmp_path / "table.csv", 40, seed=3))
+    assert len(table.ids) == 40 and not any("Read with" in note for note in table.scan.dataset.notes)
+    with pytest.raises(UsageError, match="DATA"):
+        model.evaluate(tmp_path / "absent")
+
+
+def test_a_bundle_of_before_remembers_no_pattern(by_names: Path) -> None:
+    resign(by_names / "bundle", lambda manifest: manifest["data"].pop("patterns"))
+    assert hs.load(by_names / "bundle").data.patterns == {}

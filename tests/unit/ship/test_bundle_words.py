@@ -7,7 +7,7 @@ import pytest
 
 from headstart.base.errors import BundleError
 from headstart.heads.tfidf import TfidfHead, Vocabulary
-from headstart.ship.bundle import checked_tfidf_head
+from headstart.ship.bundle_words import checked_tfidf_head
 
 HEAD = TfidfHead(
     Vocabulary(("bread", "bread oven", "oven"), np.ones(3, np.float32)),

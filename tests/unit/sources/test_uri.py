@@ -37,7 +37,7 @@ def test_parse_takes_a_uri_apart_and_uri_puts_it_together(uri: str, parts: Spec)
     [
         ("resnet50", "write timm:resnet50 or torchvision:resnet50"),
         ("minilmm", "write for instance packaged:efficientnet-lite0, did you mean 'minilm'?"),
-        (__file__, f"write file:{__file__}, or onnx:"),
+        (__file__, f"write file:{__file__}"),
         ("pakaged:efficientnet-lite0", "did you mean 'packaged'?"),
         ("packaged:", "write for instance packaged:efficientnet-lite0"),
         ("timm:resnet50@", "provider:name[@revision]"),

@@ -6,12 +6,13 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import combinations, groupby, islice
 from pathlib import Path
 from typing import Any
 
-from headstart.base.errors import DataError, did_you_mean, list_some
+from headstart.base.errors import DataError, UsageError, did_you_mean, list_some
 from headstart.base.own_folders import own_folder
 from headstart.data import groups
 from headstart.data.audio.formats import SOUND_SUFFIXES
@@ -82,6 +83,31 @@ def open_dataset(
     reading |= {"remembered": remembered}
     dataset = _opened(data, **reading)
     return dataset if group_by is None else groups.group_by(dataset, group_by)
+
+
+def open_as_before(data: Any, patterns: Mapping[str, str], remembered: Columns, **reading: Any) -> Dataset:
+    """Return the data as `open_dataset` does, read as an earlier set was where nothing else is asked for.
+
+    Args:
+        data: as `open_dataset` takes it.
+        patterns: what took the labels and groups of the earlier set from its names, by the arguments of `open_dataset`.
+            They count where the names match them: data that has its labels otherwise is read without.
+        remembered: the names of its columns, which count where this one has them.
+        reading: the other arguments of `open_dataset`; None for those that are not asked for.
+    """
+    by_column = set(reading.get("columns") or {})
+    known = [
+        (name, pattern)
+        for name, pattern in sorted(patterns.items(), reverse=True)
+        if reading.get(name) is None and name.partition("_")[0] not in by_column
+    ]
+    for count in range(len(known), 0, -1):
+        for some in combinations(known, count):
+            with suppress(UsageError):
+                dataset = open_dataset(data, remembered=remembered, **{**reading, **dict(some)})
+                flags = " and ".join(f"--{name.replace('_', '-')} {pattern!r}" for name, pattern in some)
+                return replace(dataset, notes=(*dataset.notes, f"Read with {flags}, as the data of the model was."))
+    return open_dataset(data, remembered=remembered, **reading)
 
 
 def _opened(

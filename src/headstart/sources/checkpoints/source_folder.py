@@ -28,6 +28,7 @@ SCHEMA = 1
 MAX_DESCRIPTION_BYTES = 16 << 20
 LIBRARY, KERAS = "library", "keras"
 UNGATED = "this source was not shown to beat naive baselines on its own data (it did not pass the gate of pretrain)"
+OTHERS = "name a weights file with --arch, or a folder that `headstart sources convert` or `pretrain` wrote"
 AGAIN = "make the folder again, or get its files again"
 
 
@@ -69,7 +70,7 @@ def read_folder(folder: Path) -> SourceDescription:
         raise SourceError(
             f"{folder} must hold {DESCRIPTION}",
             "none" if own is None else own.kind,
-            "name a weights file with --arch, or a folder that `headstart sources convert` or `pretrain` wrote",
+            own.remedy if own else OTHERS,
         )
     with refusing(lambda reason: SourceError(f"{path} must be sound JSON", reason, AGAIN)):
         if path.stat().st_size > MAX_DESCRIPTION_BYTES:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from headstart.base.errors import SourceError
+from headstart.sources.uri import SAVED_GRAPH
 
 VARINT, EIGHT_BYTES, COUNTED, FOUR_BYTES = 0, 1, 2, 5
 DEEPEST = 100
@@ -34,7 +35,7 @@ LEAST_INPUTS = {
 """Of operators that need more inputs than one, or none."""
 TENSOR_NAME, TENSOR_EXTERNAL, TENSOR_LOCATION = 8, 13, 14
 EXTERNAL = 1  # TensorProto.DataLocation
-SAVED_GRAPH, VARIABLES = "saved_model.pb", "variables"
+VARIABLES = "variables"
 SAVED_PARTS = {
     "model": {2: "meta"},
     "meta": {2: "graph"},

@@ -25,7 +25,7 @@ from headstart.sources.checkpoints.source_folder import SourceDescription
 from headstart.sources.layers import Tap
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
-from headstart.sources.uri import Spec, split_part
+from headstart.sources.uri import Spec, as_source, providers_of, split_part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,9 +52,12 @@ def open_named(spec: Spec, *, weights: str, seed: int, arch: str | None = None, 
     if not path.is_file():
         near = [other.name for other in path.parent.glob("*")]
         raise SourceError(f"{path} must exist", "no such file", f"name another{did_you_mean(path.name, near)}")
+    if spec.provider not in providers_of(path):
+        raise SourceError(f"{spec.uri} must name weights", f"a {path.suffix} file", as_source(str(path)))
     if arch is None:
+        fitting = "keras:Xception" if path.suffix in SUFFIXES else "timm:resnet18"
         raise SourceError(
-            f"{spec.uri} needs the architecture of its weights", "none", "add --arch, for instance --arch timm:resnet18"
+            f"{spec.uri} needs the architecture of its weights", "none", f"add --arch, for instance --arch {fitting}"
         )
     shell = open_shell(arch, weights, seed, size=size)
     if weights == "none":

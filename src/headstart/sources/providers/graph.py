@@ -14,9 +14,9 @@ from pathlib import Path
 
 from headstart.base.config import at_home
 from headstart.base.errors import SourceError, did_you_mean
-from headstart.sources.graphs.checks import SAVED_GRAPH, check_onnx, check_saved_model
+from headstart.sources.graphs.checks import check_onnx, check_saved_model
 from headstart.sources.graphs.source import FormatDefaults, GraphSource
-from headstart.sources.uri import Spec
+from headstart.sources.uri import SAVED_GRAPH, Spec
 
 IMAGENET = FormatDefaults(
     framework="onnx", size=(224, 224), margin=256 / 224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from headstart.base.config import offline
 from headstart.base.disk import write_folder
-from headstart.base.errors import SourceError, UsageError, did_you_mean, list_some
+from headstart.base.errors import SourceError, UsageError, list_some
 from headstart.base.hashing import sha256, sha256_file
 from headstart.base.own_folders import DESCRIPTION
 from headstart.sources.base import Architecture, Identity, SourceInfo, remembered
@@ -22,7 +22,7 @@ from headstart.sources.checkpoints.source_folder import KERAS, SourceDescription
 from headstart.sources.keras.applications import APPLICATIONS, build_application, import_keras
 from headstart.sources.networks.source import TorchSource, source_of
 from headstart.sources.registry import open_source
-from headstart.sources.uri import Spec, parse, refuse_revision
+from headstart.sources.uri import Spec, another_name, parse, refuse_revision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,11 +70,10 @@ def check_application(spec: Spec, size: int | None) -> int:
         )
     if spec.name not in APPLICATIONS:
         same = next((name for name in APPLICATIONS if name.lower() == spec.name.lower()), None)
-        hint = f", did you mean {same!r}?" if same else did_you_mean(spec.name, APPLICATIONS)
         raise SourceError(
             f"keras.applications must have the name ({len(APPLICATIONS)} names, from ConvNeXtBase to Xception)",
             repr(spec.name),
-            f"choose another{hint}",
+            f"choose another, did you mean {same!r}?" if same else another_name(spec.name, APPLICATIONS),
         )
     application = APPLICATIONS[spec.name]
     side = application.size if size is None else size
