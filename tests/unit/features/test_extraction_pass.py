@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,14 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from recordings import recording
 
 from headstart.base.hashing import sha256
+from headstart.base.prefetch import MOST_AHEAD
 from headstart.base.progress import Progress
+from headstart.data.audio.spectrogram import Windows
 from headstart.data.dataset import BadExample, Dataset, Example
 from headstart.data.text import Tokens
 from headstart.engines.base import Block, Network
-from headstart.features.extraction_pass import ExtractionPass, made_by
+from headstart.features.extraction_pass import BYTES_COMMITTED, ExtractionPass, made_by
 from headstart.features.features import Extraction
+from headstart.features.modality import SoundSummary
 from headstart.features.store import Store, StoredRow, row_key
 from headstart.testing import ToySource
 
@@ -107,6 +112,31 @@ def test_groups_are_as_large_as_the_engine_likes_and_the_last_is_what_is_left() 
     passed([grey(level) for level in range(100)], engine)
     assert [len(group) for group in engine.groups] == [32, 40, 28]  # the first is that of the profile: no engine yet
     assert engine.ran == list(range(100))
+
+
+def test_long_recordings_are_run_as_soon_as_they_fill_what_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is decoded ahead and not yet run stays below a bound however many recordings there are."""
+    decoded, most = list[weakref.ref[Windows]](), 0
+
+    def prepare(self: ToySource, data: bytes) -> Windows:
+        nonlocal most
+        shown = Windows(np.empty((1, 2**12, 2**13), np.uint8), 1)  # 32 MiB that are never touched
+        decoded.append(weakref.ref(shown))
+        most = max(most, sum(each() is not None for each in decoded) * shown.nbytes)
+        return shown
+
+    class Counting(Sums):
+        def run(self, batch: Any) -> Any:
+            self.groups.append([0.0] * len(batch))
+            return np.zeros((len(batch), self.width), np.float32)
+
+    monkeypatch.setattr(ToySource, "prepare", prepare)
+    monkeypatch.setattr(SoundSummary, "pack", lambda prepared: np.zeros(SoundSummary.row_bytes, np.uint8))
+    engine = Counting()
+    sounds = [recording(np.full(800, (level + 1) / 100)) for level in range(60)]
+    assert len(passed(sounds, engine, kind="sound").x) == 60
+    assert {len(group) << 25 for group in engine.groups} == {BYTES_COMMITTED}
+    assert MOST_AHEAD <= most <= 320 << 20
 
 
 def test_broken_examples_leave_the_others_in_their_places() -> None:

@@ -113,6 +113,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.grey)
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+        return self.grey.nbytes
+
     def pictures_of(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Return some windows as pictures: uint8 of shape (n, mels, frames, channels)."""
         some = self.grey[start:stop, :, :, None]

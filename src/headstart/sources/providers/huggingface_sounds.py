@@ -53,6 +53,11 @@ class Waves(Windows):
     def __len__(self) -> int:
         return len(self.sounds)
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+        return self.grey.nbytes + self.sounds.nbytes
+
     def pictures_of(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Return some windows, as `packed` has them: uint8 of shape (n, rows, columns, 4)."""
         return np.stack([self.extract(sound) for sound in self.sounds[start:stop]])
