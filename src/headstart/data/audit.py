@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart.base.errors import DataError, list_some, one_line
+from headstart.base.errors import DataError, counted, list_some, one_line
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress
@@ -94,7 +94,8 @@ def summarize(dataset: Dataset, examined: Sequence[Examined]) -> Scan:
     duplicates = len(hashes) - len({(one.label, digest) for one, digest in zip(readable.examples, hashes, strict=True)})
     notes = [f"{remark[0].upper()}{remark[1:]}: {len(ids)} ({list_some(ids, 5)})." for remark, ids in remarked.items()]
     if duplicates:
-        notes.append(f"{duplicates} examples are exact copies of others in their class; copies stay on one side.")
+        copies = counted(duplicates, "example is an exact copy", "examples are exact copies")
+        notes.append(f"{copies} of others in their class; copies stay on one side.")
     if conflicts:
         notes.append(f"{len(conflicts)} {dataset.items} stand under several labels ({_shown(conflicts)}).")
     rows = zip(readable.examples, hashes, strict=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import DataError, UsageError, check_at_least, did_you_mean, list_some
+from headstart.base.errors import DataError, UsageError, check_at_least, counted, did_you_mean, list_some
 from headstart.data.dataset import Dataset, Example
 
 
@@ -221,21 +221,19 @@ def _leaks(
     members = sum(examples[position].group in groups for position in others)
     notes = []
     if copies:
+        what = counted(copies, "example of other parts is an exact copy", "examples of other parts are exact copies")
         notes.append(
-            f"{copies} examples of other parts are exact copies of training examples, so the measured accuracy may be "
-            "too high; --drop-test-duplicates leaves those training examples out."
+            f"{what} of training examples, so the measured accuracy may be too high; --drop-test-duplicates leaves "
+            "those training examples out."
         )
     if near:
-        notes.append(
-            f"{len(near)} examples of other parts are near copies of training examples "
-            f"({list_some([examples[position].id for position in near], 3)}), so the measured accuracy may be too "
-            f"high; {_remedy(examples, train, set(related(examples, hashes, others, train)))}."
-        )
+        what = counted(len(near), "example of other parts is a near copy", "examples of other parts are near copies")
+        remedy = _remedy(examples, train, set(related(examples, hashes, others, train)))
+        shown = list_some([examples[position].id for position in near], 3)
+        notes.append(f"{what} of training examples ({shown}), so the measured accuracy may be too high; {remedy}.")
     if members:
-        notes.append(
-            f"{members} examples of other parts share a group with training examples, so the measured accuracy may be "
-            "too high."
-        )
+        what = counted(members, "example of other parts shares", "examples of other parts share")
+        notes.append(f"{what} a group with training examples, so the measured accuracy may be too high.")
     return tuple(notes)
 
 

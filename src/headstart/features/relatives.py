@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.cache import ResultCache
+from headstart.base.errors import counted
 from headstart.base.hashing import sha256_json
 from headstart.base.threads import ONE_THREAD_A_PRODUCT
 from headstart.data.audit import Scan
@@ -86,9 +87,9 @@ def named(scanned: Scan, clusters: NDArray[np.intp], row_of: NDArray[np.intp]) -
     examples = list(dataset.examples)
     for position in members.tolist():
         examples[position] = replace(examples[position], relatives=str(cluster_of[position]))
-    count = len(np.unique(cluster_of[members]))
+    clusters_found = counted(len(np.unique(cluster_of[members])), "cluster", "clusters")
     note = (
-        f"{len(members)} {dataset.items} are near copies of others, in {count} clusters; a split that is drawn keeps "
+        f"{len(members)} {dataset.items} are near copies of others, in {clusters_found}; a split that is drawn keeps "
         "each cluster on one side."
     )
     return replace(scanned, dataset=replace(dataset, examples=tuple(examples)), notes=(*scanned.notes, note))

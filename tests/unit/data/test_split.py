@@ -168,12 +168,15 @@ def test_copies_across_a_given_split_are_counted_and_not_moved__IMG_20():
     )
     parts = split(data, hashes, seed=0)
     assert parts.test == (2, 3)
-    assert any(note.startswith("1 examples of other parts are exact copies") for note in parts.notes)
+    assert any(note.startswith("1 example of other parts is an exact copy") for note in parts.notes)
 
 
 def test_groups_across_a_given_split_are_counted():
     examples = [Example("1", "a", "train", "g"), Example("2", "b", "train"), Example("3", "a", "test", "g")]
-    assert any("share a group" in note for note in split(dataset(examples), ["1", "2", "3"], seed=0).notes)
+    assert any(
+        "1 example of other parts shares a group" in note
+        for note in split(dataset(examples), ["1", "2", "3"], seed=0).notes
+    )
 
 
 def test_labels_per_class_are_nested_and_seeded():

@@ -214,7 +214,7 @@ def test_copies_across_given_parts_are_counted_and_can_be_left_out(tmp_path: Pat
     write_csv(tmp_path / "test.csv", [*sentences(2, seed=1), ("the same", "music")])
     found = scan(open_dataset(tmp_path), progress=Progress())
     kept = split(found.dataset, found.hashes, seed=0)
-    assert "1 examples of other parts are exact copies of training examples" in " ".join(kept.notes)
+    assert "1 example of other parts is an exact copy of training examples" in " ".join(kept.notes)
     parts = split(found.dataset, found.hashes, seed=0, drop_test_duplicates=True)
     assert len(kept.train) - len(parts.train) == 2 and parts.test == kept.test
     assert "2 training examples are exact copies" in " ".join(parts.notes)

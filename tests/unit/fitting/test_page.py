@@ -28,7 +28,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
 def page(fitted: Fitted, **changes: Any) -> Report:
     fitted = replace(fitted, **changes)
     result = build_result(fitted, measure(fitted, seed=0), tune="none", seed=0, seconds={})
-    return build_page(fitted, build_model(fitted, result), ((), ()), "a verdict")
+    return build_page(fitted, build_model(fitted, result, {}), ((), ()), "a verdict")
 
 
 def test_the_page_holds_what_was_measured(fitted: Fitted) -> None:

@@ -22,6 +22,7 @@ SIZES = (1.0, 0.87, 1.15, 0.76, 1.32)
 MIN_START = 0.5  # correlation of what is coarse over the shifts: pairs below it are not laid over each other
 MIN_COARSE = 0.6  # the same after the map was found
 STEPS = 6  # of Gauss-Newton, at either size
+LEAST_GAIN = 0.003  # of correlation that a step must bring, or it is the last
 MIN_FINE = 0.5  # correlation of what is fine: below, nothing is said
 MIN_SHIFT = 0.15  # of a side, from which on a picture that agrees with itself repeats itself
 # On Fisher's scale, from how well either agrees with itself elsewhere: photos, and spectrograms, whose tones last.
@@ -178,7 +179,10 @@ def _refined(fixed: Floats, moved: Floats, maps: Floats) -> tuple[Floats, Floats
     side = fixed.shape[1]
     grid, flat = _grid(side), fixed.reshape(len(fixed), side * side)
     best, best_maps = np.full(len(fixed), -1, np.float32), maps.copy()
+    rows = np.arange(len(fixed))  # of the pairs that still come nearer
     for step in range(STEPS + 1):
+        if not len(rows):
+            break
         seen, inside = _warped(moved, maps)
         weight = inside.astype(np.float32)
         count = weight.sum(1, keepdims=True) + 1e-6
@@ -186,19 +190,24 @@ def _refined(fixed: Floats, moved: Floats, maps: Floats) -> tuple[Floats, Floats
         b = (seen - (seen * weight).sum(1, keepdims=True) / count) * weight
         together, alone = (a * b).sum(1), np.square(a).sum(1)
         score = together / np.sqrt(alone * np.square(b).sum(1) + 1e-6)
-        better = (score > best) & (count[:, 0] >= MIN_OVERLAP * flat.shape[1])
-        best[better], best_maps[better] = score[better], maps[better]
-        if step == STEPS or not len(fixed):
+        gained = score - best[rows]
+        better = (gained > 0) & (count[:, 0] >= MIN_OVERLAP * flat.shape[1])
+        best[rows[better]], best_maps[rows[better]] = score[better], maps[better]
+        if step == STEPS:
             break
+        on = gained > (LEAST_GAIN if step else -2)
+        rows, flat, moved, maps, a, b, seen, weight, together, alone = (
+            part[on] for part in (rows, flat, moved, maps, a, b, seen, weight, together, alone)
+        )
         gain = np.maximum(together, 1e-3) / np.maximum(alone, 1e-3)
-        slope_y, slope_x = np.gradient(seen.reshape(fixed.shape), 2 / side, axis=(1, 2))
+        slope_y, slope_x = np.gradient(seen.reshape(moved.shape), 2 / side, axis=(1, 2))
         slopes = np.stack([slope_x.reshape(flat.shape), slope_y.reshape(flat.shape)], axis=1)
-        jacobian = (slopes[:, :, None] * grid).reshape(len(fixed), 6, side * side) * weight[:, None]
+        jacobian = (slopes[:, :, None] * grid).reshape(len(rows), 6, side * side) * weight[:, None]
         normal = jacobian @ jacobian.transpose(0, 2, 1)
         damping = 1e-3 * np.trace(normal, axis1=1, axis2=2) / 6 + 1e-6
         normal += damping[:, None, None] * np.eye(6, dtype=np.float32)
         right = jacobian @ (gain[:, None] * a - b)[:, :, None]
         change = np.clip(np.linalg.solve(normal, right), -0.15, 0.15).reshape(-1, 2, 3)
-        onward = np.concatenate([change, np.zeros((len(fixed), 1, 3))], axis=1) + np.eye(3)
+        onward = np.concatenate([change, np.zeros((len(rows), 1, 3))], axis=1) + np.eye(3)
         maps = np.asarray(maps @ onward, np.float32)
     return best, best_maps

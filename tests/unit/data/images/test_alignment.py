@@ -62,3 +62,11 @@ def test_stripes_agree_with_other_stripes_and_are_no_copies_of_them() -> None:
     pictures = SmallPictures.of(np.stack([*stripes, small(scene(1)), small(CHANGES["cropped"](scene(1)))]))
     scores = aligned_correlations(pictures, np.array([[0, 1], [0, 2], [1, 2], [3, 4]]))
     assert (scores[:3] == 0).all() and scores[3] > 0.8
+
+
+def test_pairs_that_have_settled_leave_the_others_as_they_are() -> None:
+    small_ones = [small(scene(1)), *(small(change(scene(1))) for change in CHANGES.values()), small(scene(2))]
+    pictures, pairs = SmallPictures.of(np.stack(small_ones)), np.array([(0, at) for at in range(len(small_ones))])
+    alone = np.concatenate([aligned_correlations(pictures, pair[None]) for pair in pairs])
+    np.testing.assert_allclose(aligned_correlations(pictures, pairs), alone, atol=1e-3)
+    assert alone[0] > 0.999 and alone[-1] < 0.7

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from headstart.base.errors import DataError, list_some
+from headstart.base.errors import DataError, counted, list_some
 from headstart.data.audio.formats import SOUND_SUFFIXES
 from headstart.data.file_tree import suffix_of
 from headstart.data.images.formats import IMAGE_SUFFIXES
@@ -103,7 +103,7 @@ def _beginning(text: str, where: str) -> tuple[str, str, tuple[str, ...]]:
     if not comments:
         return text, delimiter, ()
     rest = text[text.index(lines[0]) + sum(map(len, lines[:comments])) :]
-    note = f"{comments} lines of comments at the beginning of {where} are not read."
+    note = f"{counted(comments, 'line of comments', 'lines of comments')} at the beginning of {where} not read."
     return "\n" * comments + rest, delimiter, (note,)
 
 
