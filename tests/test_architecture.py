@@ -37,7 +37,7 @@ ORDER = {
     "sources.text": "source word_index word_arrays word_vectors word_network word_source",
     "sources.keras": "applications layers network",
     "sources.providers": "arch keras file timm huggingface_sounds huggingface graph packaged_sounds packaged simple"
-    " spectrogram torchvision words",
+    " spectrogram mean torchvision words",
     "features": "modality features store extraction_pass extract relatives",
     "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
     "judge": "intervals crossed metrics evaluation scores baselines related report benefit gate",
@@ -53,7 +53,7 @@ ORDER = {
     "evaluating": "options evaluate",
     "comparison": "options arms budget outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
-    "ranking": "options candidates probe measuring result rank auto",
+    "ranking": "options candidates probe measuring combining result rank auto",
     "cli": "messages command fit evaluate rank compare pretrain predicted_table predict sources doctor demo app"
     " reference",
 }

@@ -224,13 +224,12 @@ class Model:
         """Return what the bundle of this model says of itself."""
         base = self.source.base or self.source
         info = base.info
+        get = "; ".join(dict.fromkeys(how_to_get(each.info) for each in base.members or (base,)))
         way = self.report.get("tuning", {}).get("way", "tuned")
         return Manifest(
             task=MODALITIES[info.kind].task,
             classes=list(self.classes),
-            source=SourceIdentity(
-                info.uri, info.revision, info.sha256, info.licence, how_to_get(info), opened=_arguments(base)
-            ),
+            source=SourceIdentity(info.uri, info.revision, info.sha256, info.licence, get, opened=_arguments(base)),
             preprocessing=bundle.plain_values(self.source.preprocessing),
             layer=self.layer,
             blocks=list(self.blocks),

@@ -6,10 +6,13 @@ there. Texts take two: the network runs them by length, so that the lengths of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from headstart.base.config import cores
 from headstart.base.disk import process_lock
@@ -57,6 +60,9 @@ def extract(
         UsageError: the cache cannot be written, its disk is full, or the engine asked for cannot be used.
     """
     progress = progress or Progress()
+    if source.members:
+        own = partial(extract, cache=cache, engine=engine, keep=keep, progress=progress, workers=workers)
+        return _side_by_side(dataset, source, hashes, own)
     network = source.network()
     with ExitStack() as stack:
         store = stack.enter_context(Store(cache)) if keep else None
@@ -82,6 +88,34 @@ def extract(
         ):
             work.run(progress, workers or cores())
         return work.result()
+
+
+def _side_by_side(
+    dataset: Dataset, source: Source, hashes: Sequence[str] | None, extracted: Callable[..., Extraction]
+) -> Extraction:
+    """Return the features of every member, of the examples that all of them can use."""
+    first = last = extracted(dataset, source.members[0], hashes=hashes)
+    parts = [first]
+    for member in source.members[1:]:
+        last = extracted(last.scan.dataset, member, hashes=last.scan.hashes)
+        parts.append(last)
+    if len(last.scan.dataset) < len(first.scan.dataset):  # one cannot use what the first can: all begin once more
+        fewer = _side_by_side(last.scan.dataset, source, last.scan.hashes, extracted)
+        place = {example.id: position for position, example in enumerate(dataset.examples)}
+        return replace(fewer, positions=tuple(place[example.id] for example in fewer.scan.dataset.examples))
+    unknown = [dict(part.unknown) for part in parts]
+    misses = max(part.misses for part in parts)
+    return replace(
+        first,
+        x=np.hstack([part.x for part in parts]),
+        blocks=tuple(tap.block for tap in source.taps),
+        hits=len(first.row_of) - misses,
+        misses=misses,
+        engine=" and ".join(dict.fromkeys(part.engine for part in parts)),
+        made_by=sha256_json([part.made_by for part in parts]),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        unknown=tuple(pair for pair in first.unknown if all(pair[0] in each for each in unknown)),
+    )
 
 
 def extract_again(

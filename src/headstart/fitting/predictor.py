@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from headstart.base.cache import Arrays
 from headstart.engines.base import LOOKUP, Block
 from headstart.fitting.words import stack_text_baseline
 from headstart.heads.folds import weighted_mean
-from headstart.heads.layer_choice import choose_layer_and_head
+from headstart.heads.layer_choice import choose_layer_and_head, choose_mean_of_members
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import HeadChoice
 from headstart.heads.stacking import Stacking, best_share, unseen_losses
@@ -21,7 +22,7 @@ from headstart.heads.tfidf import TfidfHead
 from headstart.run.baseline import BaselineResult, TextBaseline, groups_entry, remembered_choice
 from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import Source
-from headstart.sources.layers import AUTO, POOL
+from headstart.sources.layers import AUTO, MEMBER, POOL
 from headstart.sources.providers.simple import NAMES, SimpleSource
 
 
@@ -79,14 +80,15 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> HeadChoice:
 
 def _choose(prepared: PreparedData, distinct: DistinctExamples, names: Sequence[str], seed: int) -> HeadChoice:
     train = distinct.positions
-    return choose_layer_and_head(
-        ((name, prepared.features(name, train).x) for name in names),
-        prepared.labels(train),
-        prepared.scan.dataset.classes,
-        seed=seed,
-        groups=prepared.groups(train),
-        counts=distinct.counts,
-    )
+    members = [
+        list(own) for _, own in groupby(names, key=lambda name: name.partition(MEMBER)[0] if MEMBER in name else "")
+    ]
+    y, classes = prepared.labels(train), prepared.scan.dataset.classes
+    options: dict[str, Any] = {"seed": seed, "groups": prepared.groups(train), "counts": distinct.counts}
+    layers = [((name, prepared.features(name, train).x) for name in own) for own in members]
+    if len(layers) > 1:
+        return choose_mean_of_members(layers, y, classes, **options)
+    return choose_layer_and_head(layers[0], y, classes, **options)
 
 
 def frozen_predictor(prepared: PreparedData, choice: HeadChoice) -> FittedPredictor:

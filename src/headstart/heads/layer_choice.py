@@ -16,10 +16,12 @@ from headstart.heads.cross_validation import (
     choose_ridge_penalty,
     cross_validate_ridge,
     cross_validation_task,
+    evaluate_scores,
     gain_over,
     mean_trial,
 )
-from headstart.heads.linear import mean_head, probabilities_of_all_classes
+from headstart.heads.folds import class_weights, label_folds
+from headstart.heads.linear import mean_head, mean_scores, probabilities_of_all_classes
 from headstart.heads.select import (
     FOLDS,
     MAX_OPERATIONS,
@@ -126,6 +128,41 @@ def choose_layer_and_head(
             if narrow.chosen.log_loss < tried.chosen.log_loss:
                 best, tried = layer, narrow
     return _with_means(tried.choice(len(classes)), tried, [layer for layer in judged if layer is not best])
+
+
+def choose_mean_of_members(
+    members: Sequence[Iterable[tuple[str, NDArray[np.floating]]]],
+    y: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    seed: int,
+    groups: Sequence[str] | None = None,
+    counts: NDArray[np.int64] | None = None,
+) -> HeadChoice:
+    """Return the mean of the calibrated scores of the layer and head chosen for each of m sources: one linear head.
+
+    `members` are the layers of each source; the rest, and what is raised, is as in `choose_layer_and_head`.
+    """
+    start = time.perf_counter()
+    choices = [choose_layer_and_head(each, y, classes, seed=seed, groups=groups, counts=counts) for each in members]
+    present, positions = np.unique(y, return_inverse=True)
+    weights = class_weights(positions, len(present), counts)[positions] * (1 if counts is None else counts)
+    unseen = [choice.out_of_fold[:, present] for choice in choices]
+    labelled = label_folds(unseen[0], y, weights, folds=FOLDS, seed=seed, groups=groups, counts=counts)
+    head = mean_head([choice.head for choice in choices], 1.0)
+    trial = evaluate_scores(labelled, head.kind, head.penalty, mean_scores(unseen))
+    head = replace(head, temperature=trial.temperature)
+    layer = ",".join(choice.layer for choice in choices)
+    return HeadChoice(
+        head,
+        (
+            *(candidate for choice in choices for candidate in choice.candidates),
+            candidate_of(labelled, trial, layer, time.perf_counter() - start),
+        ),
+        probabilities_of_all_classes(trial.scores, trial.temperature, present, len(classes)),
+        tuple(dict.fromkeys(note for choice in choices for note in choice.notes)),
+        layer,
+    )
 
 
 def _with_means(choice: HeadChoice, tried: TriedHeads, others: Sequence[JudgedLayer]) -> HeadChoice:

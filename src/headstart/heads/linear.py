@@ -54,6 +54,15 @@ def mean_head(heads: Sequence[LinearHead], temperature: float) -> LinearHead:
     return LinearHead(kind, heads[0].penalty, weight, bias, temperature)
 
 
+def mean_scores(probabilities: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """Return the scores of the mean of m heads from their calibrated probabilities, m of shape (n, c).
+
+    The logarithms are the calibrated scores of a head, but for a number for each row that changes nothing.
+    """
+    tiny = np.finfo(np.float32).tiny
+    return np.asarray(np.mean([np.log(np.maximum(each, tiny)) for each in probabilities], axis=0))
+
+
 def softmax(scores: NDArray[Float]) -> NDArray[Float]:
     """Return the softmax of each row, computed without overflow."""
     powers: NDArray[Float] = np.exp(scores - scores.max(axis=1, keepdims=True))

@@ -24,7 +24,7 @@ from headstart.heads.cross_validation import (
     fit_coefficients,
     gain_over,
 )
-from headstart.heads.folds import MAX_CLASS_RATIO
+from headstart.heads.folds import MAX_CLASS_RATIO, LabelledFolds
 from headstart.heads.linear import LinearHead, for_all_classes, probabilities_of_all_classes
 from headstart.heads.principal_axes import PrincipalRows
 
@@ -201,7 +201,7 @@ def try_kinds(
     return TriedHeads(task, tuple(trials), tuple(candidates), tuple(notes), chosen)
 
 
-def candidate_of(task: CrossValidationTask, trial: HeadTrial, layer: str, seconds: float) -> HeadCandidate:
+def candidate_of(task: LabelledFolds, trial: HeadTrial, layer: str, seconds: float) -> HeadCandidate:
     """Return a trial as a person is shown it."""
     accuracy = float(np.average(trial.scores.argmax(axis=1) == task.y, weights=task.counts))
     return HeadCandidate(trial.kind, trial.penalty, trial.log_loss, trial.standard_error, accuracy, seconds, layer)

@@ -36,8 +36,12 @@ class CandidateSource:
 
         A stated cost is the same on every machine and in every run, so that what is recommended is.
         """
-        sides = self.source.info.input.get("size")
-        return self.source.info.parameters * (prod(sides) / SIDE**2 if sides else 1.0)
+        return sum(_cost(member) for member in self.source.members or (self.source,))
+
+
+def _cost(source: Source) -> float:
+    sides = source.info.input.get("size")
+    return source.info.parameters * (prod(sides) / SIDE**2 if sides else 1.0)
 
 
 @dataclass(frozen=True)

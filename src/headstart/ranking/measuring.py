@@ -30,6 +30,7 @@ from headstart.ranking.probe import (
     accuracy_of,
     difference_of,
     mean_loss,
+    mean_unseen,
     nested_order,
     probe,
     rungs,
@@ -82,6 +83,7 @@ class Measured:
     learned: Learned
     features: int  # how many numbers the layer has
     ms_per_example: float  # to read, decode and run one
+    members: tuple[Measured, ...] = ()  # of a mean of several sources
 
     @property
     def key(self) -> tuple[int, str]:
@@ -123,8 +125,12 @@ class Ranking:
 
     @property
     def recommended(self) -> Measured:
-        """The cheapest of those that nothing tells from the best."""
-        return self.tied()[0]
+        """The cheapest of those whose log loss is within one standard error of the best."""
+        return self.close()[0]
+
+    def close(self) -> tuple[Measured, ...]:
+        """Return the candidates within one standard error of the best, the cheapest first."""
+        return tuple(row for row in self.tied() if self.difference(row).close)
 
     def tied(self) -> tuple[Measured, ...]:
         """Return the candidates that nothing tells from the best, the cheapest first."""
@@ -234,16 +240,17 @@ def learning_curve(prepared: PreparedData, row: Measured, *, seed: int) -> list[
 
     A number of labels that leaves a class without two of them is left out.
     """
-    x, blocks, _ = _features(prepared, row.candidate.source, row.learned, Progress())
-    columns, _ = select(x, blocks, row.layer)
-    points = []
+    members = row.members or (row,)
+    columns_of = [_columns(prepared, member, row.learned) for member in members]
+    c, points = len(prepared.scan.dataset.classes), []
     for share in CURVE_SHARES:
         some = row.learned.first(int(np.ceil(share * len(row.learned.y))))
         if (
             np.bincount(some.y, minlength=int(row.learned.y.max()) + 1)[np.unique(row.learned.y)].min() >= 2
             or share == 1
         ):
-            unseen = remembered_probe(columns[: len(some.y)], some, len(prepared.scan.dataset.classes), seed=seed)
+            every = [remembered_probe(columns[: len(some.y)], some, c, seed=seed) for columns in columns_of]
+            unseen = mean_unseen(every, some.counts) if row.members else every[0]
             accuracy = accuracy_of(unseen, some.row_of, some.clusters)
             points.append({"labels": len(some.row_of), "accuracy": accuracy.as_dict()})
     return points
@@ -251,10 +258,11 @@ def learning_curve(prepared: PreparedData, row: Measured, *, seed: int) -> list[
 
 def scores_of(prepared: PreparedData, row: Measured) -> dict[str, float | None]:
     """Return the transferability scores of a candidate by name, on SCORED_EXAMPLES at most; None where it has none."""
+    if row.members:
+        return dict.fromkeys((*FEATURE_SCORES, *CLASS_SCORES))
     some = row.learned.first(SCORED_EXAMPLES)
     source, dataset = row.candidate.source, prepared.scan.dataset
-    x, blocks, _ = _features(prepared, source, some, Progress())
-    columns, _ = select(x, blocks, row.layer)
+    columns = _columns(prepared, row, some)
     try:
         own = source.classify([dataset.read(position) for position in some.positions])
     except UsageError:
@@ -271,6 +279,11 @@ def measure_baseline(prepared: PreparedData, learned: Learned, *, seed: int) -> 
         return Unseen(learned.words[None], learned.y, np.ones(len(learned.y), np.bool_))
     inputs = prepared.baseline_inputs(learned.positions).astype(np.float32)
     return remembered_probe(inputs, learned, len(prepared.scan.dataset.classes), seed=seed)
+
+
+def _columns(prepared: PreparedData, row: Measured, learned: Learned) -> NDArray[np.float32]:
+    x, blocks, _ = _features(prepared, row.candidate.source, learned, Progress())
+    return select(x, blocks, row.layer)[0]
 
 
 def _features(

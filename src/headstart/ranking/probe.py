@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from headstart.heads import closed_form as ridge
 from headstart.heads.cross_validation import choose_ridge_penalty, cross_validation_task, evaluate_scores
-from headstart.heads.linear import probabilities_of_all_classes, softmax
+from headstart.heads.folds import class_weights
+from headstart.heads.linear import fit_temperature, mean_scores, probabilities_of_all_classes, softmax
 from headstart.heads.stacking import MIN_PROBABILITY, fit_stacking
 from headstart.judge.intervals import Clusters, Interval, effective_number, paired_mean, wilson
 from headstart.judge.metrics import log_losses
@@ -61,6 +62,16 @@ class Difference:
         """Whether neither figure tells the two apart."""
         return self.accuracy.high >= 0 and self.log_loss.low <= 0
 
+    @property
+    def close(self) -> bool:
+        """Whether the two are tied, and the log loss is higher by no more than one standard error of the difference."""
+        return self.tied and self.log_loss.value <= standard_error(self.log_loss)
+
+
+def standard_error(interval: Interval) -> float:
+    """Return the standard error behind a 95 % interval of a mean."""
+    return (interval.high - interval.value) / 1.96
+
 
 def probe(
     x: NDArray[np.floating],
@@ -107,6 +118,22 @@ def probe(
             shares = stacking.shares if stacking.improves else None
         splits.append(unseen if words is None or shares is None else _with_words(unseen, words, shares))
     return Unseen(np.stack(splits), y, task.folds >= 0)
+
+
+def mean_unseen(members: Sequence[Unseen], counts: NDArray[np.int64]) -> Unseen:
+    """Return what the mean of the calibrated scores of several heads says of the same n examples, recalibrated.
+
+    `counts` (n,) says how many equal examples each stands for.
+    """
+    y, tested = members[0].y, members[0].tested
+    present, positions = np.unique(y, return_inverse=True)
+    weights = class_weights(positions, len(present), counts)[positions] * counts * tested
+    splits = []
+    for split in zip(*(member.probabilities for member in members), strict=True):
+        scores = mean_scores([probabilities[:, present] for probabilities in split])
+        temperature = fit_temperature(scores, positions, weights)
+        splits.append(probabilities_of_all_classes(scores, temperature, present, split[0].shape[1]))
+    return Unseen(np.stack(splits), y, tested)
 
 
 def _with_words(

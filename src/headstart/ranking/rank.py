@@ -14,6 +14,7 @@ from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset
 from headstart.features.extract import extract_again
 from headstart.ranking.candidates import CandidateSource, Failure, open_candidates
+from headstart.ranking.combining import with_combinations
 from headstart.ranking.measuring import Ranking, learned_of, measure_baseline, measure_candidates
 from headstart.ranking.options import RankOptions
 from headstart.ranking.result import RankResult, build_rank_result, write_ranking
@@ -104,6 +105,8 @@ def rank_dataset(
         ranking = measure_candidates(
             prepared, candidates, learned, seed=options.seed, out_of_time=out_of_time, progress=progress
         )
+    if options.layer is None and not trainable:
+        ranking = with_combinations(ranking)
     return prepared, replace(ranking, failures=(*failures, *unable, *ranking.failures))
 
 

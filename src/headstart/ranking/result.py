@@ -42,7 +42,7 @@ class RankResult:
 
     @property
     def recommended(self) -> str:
-        """The URI of the cheapest source that nothing tells from the best."""
+        """The URI of the cheapest source within one standard error of the best."""
         return str(self.result["recommended"])
 
     @property
@@ -160,15 +160,16 @@ def _curves(ranking: Ranking, prepared: PreparedData, seed: int) -> list[dict[st
 
 def recommendation(ranking: Ranking, items: str) -> str:
     """Return which source to use, and why, in one sentence."""
-    chosen, others = ranking.recommended, len(ranking.tied()) - 1
+    chosen, close, others = ranking.recommended, len(ranking.close()), len(ranking.tied()) - 1
     accuracy = accuracy_of(chosen.unseen, chosen.learned.row_of, chosen.learned.clusters)
     figure = f"{percent(accuracy.value)} [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
     start = f"Use {chosen.candidate.uri} at layer {chosen.layer}: it classifies {figure} of unseen {items} correctly"
     if len(ranking.rows) == 1:
         return f"{start}, and is the only candidate that was measured."
+    if close > 1:
+        return f"{start}, and is the cheapest of {close} candidates within one standard error of the least log loss."
     if others:
-        level = "one other candidate" if others == 1 else f"{others} other candidates"
-        return f"{start}; nothing tells it from {level}, and it is the cheapest of them."
+        return f"{start}, and no other candidate is within one standard error of its log loss."
     return f"{start}, and is better than every other candidate beyond the interval."
 
 

@@ -163,6 +163,8 @@ def source_for(dataset: Dataset, options: FitOptions) -> Source:
         hop=options.hop,
     )
     if options.tuning.mode != NONE:
+        if source.members:
+            raise SourceError("a source to tune must be one network", source.info.uri, "name one, or use --tune none")
         options.tuning.check_kind(dataset.kind)
     if source.info.kind != dataset.kind:
         raise UsageError(

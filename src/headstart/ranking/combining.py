@@ -1,0 +1,74 @@
+"""Combinations: two or three sources whose heads are averaged, chosen one after the other by the measured probe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from headstart.heads.layer_choice import MEAN_GAIN
+from headstart.ranking.candidates import CandidateSource
+from headstart.ranking.measuring import Measured, Ranking
+from headstart.ranking.probe import difference_of, mean_unseen, standard_error
+from headstart.sources.base import Source
+from headstart.sources.layers import AUTO
+from headstart.sources.registry import open_source
+from headstart.sources.uri import MEAN, MOST_MEMBERS
+
+OWN = ("arch", "size")
+"""Arguments of `open_source` that belong to one source: a mean cannot be opened with them."""
+SHARED = ("seed", "long", "window", "hop")
+
+
+def with_combinations(ranking: Ranking) -> Ranking:
+    """Return the ranking with the means of two and three sources among those measured on the most examples.
+
+    Greedy selection (Caruana et al. 2004, Ensemble selection from libraries of models): the best source comes first,
+    then the one that lowers the log loss of unseen examples most. A mean is a candidate only where it gains more than
+    MEAN_GAIN standard errors of the paired difference over the one before it.
+    """
+    best_of: dict[int, Measured] = {}
+    for row in ranking.rungs[-1]:
+        if _has_uri(row.candidate.source):
+            best_of.setdefault(id(row.candidate.source), row)
+    if not best_of or ranking.best not in best_of.values():
+        return ranking
+    chosen, means, others = ranking.best, list[Measured](), list(best_of.values())
+    while len(chosen.members) < MOST_MEMBERS:
+        members = chosen.members or (chosen,)
+        uris = {member.candidate.uri for member in members}
+        tried = [mean_of((*members, other)) for other in others if other.candidate.uri not in uris]
+        best = min(tried, key=lambda row: row.log_loss, default=chosen)
+        gain = difference_of(best.unseen, chosen.unseen, best.learned.row_of, best.learned.clusters).log_loss
+        if not -gain.value > MEAN_GAIN * standard_error(gain):
+            break
+        chosen = replace(best, candidate=_opened(best))
+        means.append(chosen)
+    rows = sorted((*ranking.rungs[-1], *means), key=lambda row: (row.log_loss, row.candidate.cost, row.layer))
+    return replace(ranking, rungs=(*ranking.rungs[:-1], tuple(rows)))
+
+
+def mean_of(members: Sequence[Measured]) -> Measured:
+    """Return the mean of the calibrated scores of several candidates on the same examples; it is not yet opened."""
+    first = members[0]
+    return Measured(
+        first.candidate,
+        ",".join(f"{number}/{member.layer}" for number, member in enumerate(members, 1)),
+        mean_unseen([member.unseen for member in members], first.learned.counts),
+        first.learned,
+        sum(member.features for member in members),
+        sum(member.ms_per_example for member in members),
+        tuple(members),
+    )
+
+
+def _opened(row: Measured) -> CandidateSource:
+    opened = [member.candidate.source.opened or {} for member in row.members]
+    shared = {name: opened[0][name] for name in SHARED if name in opened[0]}
+    return CandidateSource(open_source(f"{MEAN}:{'+'.join(each['uri'] for each in opened)}", **shared), (row.layer,))
+
+
+def _has_uri(source: Source) -> bool:
+    """Return whether a URI alone opens the source at every layer that `auto` chooses from, as a bundle must."""
+    opened = source.opened
+    own = opened is None or any(opened.get(name) is not None for name in OWN) or opened["weights"] != "pretrained"
+    return not own and source.layer == AUTO and not source.members
