@@ -66,7 +66,7 @@ def test_where_a_source_knows_nothing_its_words_alone_are_shipped_and_load_again
     np.testing.assert_array_equal(shipped.probabilities, fitted.baseline.probabilities)
     kept = replace(fitted, predictor=shipped)
     result = build_result(kept, measure(kept, seed=0), tune="none", seed=0, seconds={})
-    model = build_model(kept, result)
+    model = build_model(kept, result, {})
     assert result["source"] == "simple:words"
     model.save(tmp_path / "bundle")
     again = hs.load(tmp_path / "bundle")
