@@ -97,7 +97,8 @@ def measured(path, sources, seed):
         rows.setdefault(row.candidate.uri, row)
     tied = sorted({row.candidate.uri for row in ranking.tied()})
     found = {}
-    for source in sources:
+    means = [row.candidate.source for row in ranking.rows if row.members]
+    for source in (*sources, *means):
         uri = source.info.uri
         truth = fit(path, source=source, seed=seed).report["test"]["accuracy"]["value"]
         scores = {name: value for name, value in scores_of(prepared, rows[uri]).items() if value is not None}

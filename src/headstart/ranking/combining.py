@@ -71,4 +71,4 @@ def _has_uri(source: Source) -> bool:
     """Return whether a URI alone opens the source at every layer that `auto` chooses from, as a bundle must."""
     opened = source.opened
     own = opened is None or any(opened.get(name) is not None for name in OWN) or opened["weights"] != "pretrained"
-    return not own and source.layer == AUTO and not source.members
+    return not own and source.base is None and source.layer == AUTO and not source.members

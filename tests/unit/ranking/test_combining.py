@@ -93,6 +93,8 @@ def test_a_source_that_no_uri_opens_is_no_member() -> None:
 
     opened = {"uri": "a:b", "weights": "pretrained", "arch": None}
     for changed, member in (({}, True), ({"weights": "none"}, False), ({"arch": "c:d"}, False), ({"size": 9}, False)):
-        source: Any = SimpleNamespace(opened=opened | changed, layer="auto", members=())
+        source: Any = SimpleNamespace(opened=opened | changed, layer="auto", members=(), base=None)
         assert _has_uri(source) == member
-    assert not _has_uri(SimpleNamespace(opened=None, layer="auto", members=()))  # type: ignore[arg-type]
+    changed_weights: Any = SimpleNamespace(opened=opened, layer="auto", members=(), base=source)
+    assert not _has_uri(changed_weights), "its URI opens the weights that it began with"
+    assert not _has_uri(SimpleNamespace(opened=None, layer="auto", members=(), base=None))  # type: ignore[arg-type]
