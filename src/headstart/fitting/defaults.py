@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
 from headstart.base.errors import UsageError
@@ -13,7 +15,7 @@ from headstart.features.extract import extract_again
 from headstart.fitting.predictor import select_layer_and_head
 from headstart.heads.folds import weighted_mean
 from headstart.heads.select import HeadChoice
-from headstart.judge.metrics import log_losses
+from headstart.heads.stacking import unseen_losses
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
 from headstart.run.prepare import PreparedData, source_for
@@ -33,25 +35,36 @@ def further_defaults(prepared: PreparedData, options: FitOptions) -> tuple[str, 
     return () if named or hurried else prepared.scan.dataset.modality.further_sources
 
 
-def best_default(first: Judged, options: FitOptions, progress: Progress, clock: Clock) -> Judged:
-    """Return the default source with the least log loss on unseen examples, and the head chosen on it.
+def best_default(
+    first: Judged, options: FitOptions, progress: Progress, clock: Clock
+) -> tuple[Judged, tuple[dict[str, Any], ...]]:
+    """Return the default source with the least unseen log loss and the head chosen on it, and what was tried.
 
     A later one replaces those before it where it gains more than one standard error of the paired difference. One that
-    cannot be opened here is left out, and said.
+    cannot be opened here is left out, and said. What was tried is empty where there is but one, else for each source
+    its URI, layer, head and log loss in nats, or the reason why it was left out.
     """
-    best = first
+    best, tried = first, [_row(first)]
     for uri in further_defaults(first[0], options):
         try:
             second = _judged_on(uri, first[0], options, progress, clock)
         except UsageError as error:
             progress.say(f"{uri} is not tried: {error}")
+            tried.append({"source": uri, "reason": str(error)})
             continue
-        gain, standard_error = _gain(second, best)
+        tried.append(_row(second))
+        gain, standard_error = weighted_mean(_unseen(best)[0] - _unseen(second)[0], _unseen(best)[1])
         kept, left = (second, best) if gain > standard_error else (best, second)
-        losses = [f"{each[0].source.info.uri} ({each[1].log_loss:.3f})" for each in (kept, left)]
+        losses = ["{source} ({log_loss:.3f})".format(**_row(each)) for each in (kept, left)]
         progress.say(f"By the log loss of unseen examples {losses[0]} is kept, not {losses[1]}")
         best = kept
-    return best
+    return best, tuple(tried) if len(tried) > 1 else ()
+
+
+def _row(judged: Judged) -> dict[str, Any]:
+    prepared, choice = judged
+    loss = weighted_mean(*_unseen(judged))[0]
+    return {"source": prepared.source.info.uri, "layer": choice.layer, "head": choice.head.kind, "log_loss": loss}
 
 
 def _judged_on(uri: str, prepared: PreparedData, options: FitOptions, progress: Progress, clock: Clock) -> Judged:
@@ -73,10 +86,12 @@ def _judged_on(uri: str, prepared: PreparedData, options: FitOptions, progress: 
         return second, select_layer_and_head(second, seed=options.seed)
 
 
-def _gain(second: Judged, best: Judged) -> tuple[float, float]:
-    """Return how much log loss one source gains over another on the same unseen examples, and its standard error."""
-    prepared, choice = best
+def _unseen(judged: Judged) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the log loss of each training example by heads fitted without it, and its copies, float64 of shape (n,).
+
+    It is measured as that of the simple baseline is.
+    """
+    prepared, choice = judged
     learned = prepared.distinct(prepared.parts.train)
-    y = prepared.labels(learned.positions)
-    difference = log_losses(choice.out_of_fold, y) - log_losses(second[1].out_of_fold, y)
-    return weighted_mean(difference, learned.counts.astype(np.float64))
+    losses = unseen_losses([choice.out_of_fold], [1.0], prepared.labels(learned.positions))
+    return losses, learned.counts.astype(np.float64)

@@ -102,9 +102,9 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         fitting_baseline = pool.submit(fit_baseline, prepared, seed=seed)
         choice = select_layer_and_head(prepared, seed=seed)
         baseline = fitting_baseline.result()
-    prepared, choice = best_default((prepared, choice), options, progress, clock)
+    (prepared, choice), tried = best_default((prepared, choice), options, progress, clock)
     predictor = source_predictor(prepared, choice, baseline)
-    fitted = Fitted(prepared, choice, baseline, predictor)
+    fitted = Fitted(prepared, choice, baseline, predictor, tried)
     if options.tuning.mode != NONE:
         from headstart.fitting.tuning import tuned_predictor
 

@@ -51,6 +51,7 @@ class Fitted:
     choice: HeadChoice
     baseline: BaselineResult
     predictor: FittedPredictor
+    tried: tuple[dict[str, Any], ...] = ()  # the default sources, where there were several; see `best_default`
 
 
 def select_layer_and_head(prepared: PreparedData, *, seed: int) -> HeadChoice:

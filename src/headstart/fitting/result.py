@@ -25,6 +25,8 @@ from headstart.model import Model
 from headstart.run.folder import CHECKPOINTS, SCHEMA, writing
 from headstart.run.losses import account, losses_file
 from headstart.ship.bundle import DataIdentity
+from headstart.sources.layers import POOL
+from headstart.sources.providers.simple import NAMES
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,19 @@ def build_result(
         "engine": predictor.engine,
         "warnings": _warnings(fitted),
         **({"tuning": predictor.tuning} if predictor.tuning is not None else {}),
+        **({"sources_tried": _sources_tried(fitted)} if fitted.tried else {}),
         **_text_entries(fitted, measures),
     }
+
+
+def _sources_tried(fitted: Fitted) -> list[dict[str, Any]]:
+    """Return the default sources that were tried, the simple baseline last, each with whether it is the one shipped."""
+    prepared, baseline = fitted.prepared, fitted.baseline
+    y = prepared.labels(prepared.distinct(prepared.parts.train).positions)[baseline.rows]
+    simple = f"simple:{NAMES[prepared.scan.dataset.kind]}"
+    last = {"source": simple, "layer": POOL, "head": "logistic", "log_loss": baseline.log_loss(y)}
+    shipped = fitted.predictor.source.info.uri
+    return [{**row, "chosen": row["source"] == shipped} for row in (*fitted.tried, last)]
 
 
 def _text_entries(fitted: Fitted, measures: TestMeasures) -> dict[str, Any]:

@@ -36,6 +36,14 @@ def test_the_source_that_hears_what_differs_is_kept_and_shipped(hisses: Path, tm
     model = fit(hisses, out=tmp_path / "out")
     assert model.report["source"] == "spectrogram:packaged:efficientnet-lite0"
     assert model.report["test"]["accuracy"]["value"] == 1.0
+    tried = {row["source"]: row for row in model.report["sources_tried"]}
+    assert list(tried) == ["packaged:speech", model.report["source"], "simple:mfcc"]
+    assert [row["chosen"] for row in tried.values()] == [False, True, False]
+    assert tried[model.report["source"]]["log_loss"] < min(
+        tried[uri]["log_loss"] for uri in ("packaged:speech", "simple:mfcc")
+    )
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Choice of the source" in page and all(uri in page for uri in tried)
     again = load(tmp_path / "out" / "bundle").predict([hisses / "high" / "0.wav", hisses / "higher" / "0.wav"])
     assert list(again) == ["high", "higher"]
 

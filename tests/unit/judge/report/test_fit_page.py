@@ -237,6 +237,20 @@ def test_hostile_names_are_text__IMG_18_TXT_07(name: str) -> None:
     assert "49" not in "".join(texts) or "49" in name
 
 
+def test_the_sources_that_were_tried_stand_there_with_why_one_was_not() -> None:
+    tried = [
+        {"source": "packaged:speech", "layer": "pool", "head": "svm", "log_loss": 0.4125, "chosen": False},
+        {"source": "spectrogram:x", "reason": "no <such> package", "chosen": False},
+        {"source": "simple:mfcc", "layer": "pool", "head": "logistic", "log_loss": 0.2, "chosen": True},
+    ]
+    report = report_of(["ants", "bees"], TWO)
+    assert "Choice of the source" not in render(report)
+    page = render(replace(report, result=report.result | {"sources_tried": tried}))
+    section = page.split("Choice of the source")[1].split("</section>")[0]
+    assert "0.412" in section and "not tried: no &lt;such&gt; package" in section
+    assert section.count("<b>chosen</b>") == 1 and "chosen" in section[section.index("simple:mfcc") - 60 :]
+
+
 def test_many_skipped_are_grouped_and_cut() -> None:
     skipped = tuple(Skipped(f"{n:04}-{'x' * 200}.jpg", "ants", "truncated") for n in range(1000))
     page = render(report_of(["ants", "bees"], TWO, skipped=skipped))
