@@ -48,6 +48,24 @@ def test_the_source_that_hears_what_differs_is_kept_and_shipped(hisses: Path, tm
     assert list(again) == ["high", "higher"]
 
 
+@pytest.mark.slow
+def test_where_the_cepstra_alone_hear_what_differs_they_are_shipped(tmp_path: Path) -> None:
+    """Noise that is louder by one decibel from 1 to 2 kHz: a mean over time tells it, no network hears it."""
+    rng, folder = np.random.default_rng(0), tmp_path / "noises"
+    for name, gain in (("bright", 10 ** (0.5 / 20)), ("dull", 10 ** (-0.5 / 20))):
+        (folder / name).mkdir(parents=True)
+        for at in range(30):
+            spectrum = np.fft.rfft(rng.normal(size=RATE * 2))
+            spectrum[len(spectrum) // 8 : len(spectrum) // 4] *= gain
+            (folder / name / f"{at}.wav").write_bytes(recording(0.03 * np.fft.irfft(spectrum), rate=RATE))
+    model = fit(folder, out=tmp_path / "out")
+    tried = {row["source"]: row["log_loss"] for row in model.report["sources_tried"]}
+    assert model.report["source"] == "simple:mfcc" == min(tried, key=tried.__getitem__), tried
+    assert model.report["test"]["accuracy"]["value"] > 0.9
+    again = load(tmp_path / "out" / "bundle").predict([folder / "bright" / "0.wav", folder / "dull" / "0.wav"])
+    assert list(again) == ["bright", "dull"]
+
+
 @pytest.mark.parametrize(
     "options",
     [{"source": "packaged:speech"}, {"layer": "pool"}, {"budget": 60.0}, {"tune": "none", "budget": 9.0}],
