@@ -22,7 +22,7 @@ from headstart.judge.benefit.results import ArmResults, ComparisonMeta, stack_se
 from headstart.judge.benefit.sentence import format_points
 from headstart.judge.related import relatives_entry
 from headstart.run.folder import ARMS, CHECKPOINTS, SCHEMA, writing
-from headstart.run.losses import account, losses_file
+from headstart.run.losses import account, losses_file, losses_note
 
 PAGE = "report.html"
 COARSE_DIFFERENCE = 0.1
@@ -139,8 +139,7 @@ def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
 
 def _warnings(experiment: Experiment, benefit: Benefit) -> list[str]:
     prepared = replace(experiment.prepared, parts=experiment.splits.parts)
-    count = len(prepared.scan.dataset.skipped)
-    skipped = [f"{count} broken examples were skipped."] if count else []
+    skipped = losses_note(prepared.scan.dataset)
     return list(dict.fromkeys([*skipped, *prepared.notes, *experiment.notes, *_cut_short(experiment, benefit)]))
 
 

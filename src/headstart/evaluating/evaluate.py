@@ -25,7 +25,7 @@ from headstart.judge.report.page import percent
 from headstart.model import Model, load
 from headstart.run.clock import Clock
 from headstart.run.folder import SCHEMA, writing
-from headstart.run.losses import account, losses_file
+from headstart.run.losses import account, losses_file, losses_note
 from headstart.run.shown import pick_examples
 
 
@@ -120,9 +120,7 @@ def _notes(model: Model, evaluation: Evaluation) -> list[str]:
         notes.append(f"Of {len(dataset):,} {items} the {len(evaluation.positions):,} of the test part are judged.")
     if absent := len(model.classes) - len(dataset.classes):
         notes.append(f"The data holds no example of {absent} of the {len(model.classes)} classes of the model.")
-    if dataset.skipped:
-        notes.append(f"{len(dataset.skipped)} broken examples were skipped; result.json lists them.")
-    return list(dict.fromkeys(notes))
+    return list(dict.fromkeys([*notes, *losses_note(dataset)]))
 
 
 def verdict(result: dict[str, Any], gain: Interval | None) -> str:

@@ -23,7 +23,7 @@ from headstart.judge.related import relatives_entry
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
 from headstart.run.folder import CHECKPOINTS, SCHEMA, writing
-from headstart.run.losses import account, losses_file
+from headstart.run.losses import account, losses_file, losses_note
 from headstart.ship.bundle import DataIdentity
 from headstart.sources.layers import POOL
 from headstart.sources.providers.simple import NAMES
@@ -144,9 +144,7 @@ def _text_entries(fitted: Fitted, measures: TestMeasures) -> dict[str, Any]:
 def _warnings(fitted: Fitted) -> list[str]:
     prepared = fitted.prepared
     dataset, extraction = prepared.scan.dataset, prepared.extraction
-    skipped = (
-        [f"{len(dataset.skipped)} broken examples were skipped; result.json lists them."] if dataset.skipped else []
-    )
+    skipped = losses_note(dataset)
     notes = (
         *prepared.notes,
         *(truncation_report(extraction, prepared.source)[1] if dataset.kind == "text" else ()),

@@ -22,7 +22,7 @@ from headstart.ranking.options import RankOptions
 from headstart.ranking.probe import FOLDS, REPEATS, Unseen, accuracy_of, difference_of
 from headstart.run.clock import Clock
 from headstart.run.folder import SCHEMA, writing
-from headstart.run.losses import account, losses_file
+from headstart.run.losses import account, losses_file, losses_note
 from headstart.run.prepare import PreparedData
 
 PAGE = "report.html"
@@ -175,7 +175,7 @@ def recommendation(ranking: Ranking, items: str) -> str:
 
 def _warnings(prepared: PreparedData, ranking: Ranking, options: RankOptions) -> list[str]:
     dataset, learned = prepared.scan.dataset, ranking.best.learned
-    notes = [f"{len(dataset.skipped)} broken examples were skipped."] if dataset.skipped else []
+    notes = losses_note(dataset)
     sizes = np.bincount(learned.y[learned.row_of], minlength=len(dataset.classes))
     few = [f"{one_line(dataset.classes[own], 80)} ({sizes[own]})" for own in np.flatnonzero(sizes < FEW_LABELS)]
     if few:

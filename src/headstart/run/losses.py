@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from headstart.base.errors import counted
 from headstart.data.dataset import Dataset, Skipped
 from headstart.data.split import Parts
 
@@ -52,6 +53,13 @@ def _as_listed(skipped: Iterable[Skipped]) -> list[dict[str, str]]:
             break
         listed.append(asdict(loss))
     return listed
+
+
+def losses_note(dataset: Dataset) -> list[str]:
+    """Return the sentence that counts what was skipped; nothing where nothing was."""
+    count = len(dataset.skipped)
+    were = counted(count, "broken example was skipped", "broken examples were skipped")
+    return [f"{were}; result.json lists {'it' if count == 1 else 'them'}."] if count else []
 
 
 def losses_file(result: dict[str, Any], skipped: Iterable[Skipped]) -> dict[str, bytes]:

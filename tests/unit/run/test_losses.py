@@ -8,7 +8,7 @@ import pytest
 
 from headstart.data.dataset import Dataset, Example, Skipped
 from headstart.data.split import Parts
-from headstart.run.losses import LOSSES, account, losses_file
+from headstart.run.losses import LOSSES, account, losses_file, losses_note
 
 
 def dataset_with(skipped: int, examples: int = 10) -> Dataset:
@@ -53,3 +53,16 @@ def test_parts_that_do_not_add_up_are_a_bug(train: tuple[int, ...]) -> None:
 def test_a_reader_that_loses_a_row_is_a_bug() -> None:
     with pytest.raises(RuntimeError, match="of the 13 files or rows of photos"):
         Dataset("photos", "image", (Example("a", "b"),) * 10, (), read=lambda position: b"", ignored=2, entries=13)
+
+
+@pytest.mark.parametrize(
+    ("count", "note"),
+    [
+        (0, []),
+        (1, ["1 broken example was skipped; result.json lists it."]),
+        (1200, ["1,200 broken examples were skipped; result.json lists them."]),
+    ],
+)
+def test_what_was_skipped_is_counted_in_one_sentence(count: int, note: list[str]) -> None:
+    skipped = tuple(Skipped(f"{number}.jpg", "cat", "cut") for number in range(count))
+    assert losses_note(Dataset("data", "image", (), (), lambda position: b"", skipped)) == note

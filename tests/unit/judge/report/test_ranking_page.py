@@ -44,7 +44,7 @@ def ranking(**more: Any) -> dict[str, Any]:
         "probe": {"splits": 3, "folds": 5, "examples": 120},
         "examples": {"train": 120, "test": 40, "skipped": 1, "ignored": 0},
         "classes": ["x", "y"],
-        "warnings": ["1 broken examples were skipped."],
+        "warnings": ["1 broken example was skipped; result.json lists it."],
         "seed": 0,
         "seconds": {"total": 3.2},
         **more,
