@@ -11,6 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import metadata
 from pathlib import Path
 
@@ -49,6 +50,7 @@ TEXTS: dict[str, list[str]] = {
 }
 
 
+@cache
 def messages() -> list[tuple[str, str]]:
     """Return every text of the package that is no docstring, with its place."""
     found = []

@@ -19,6 +19,7 @@ from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.select import HeadChoice
 from headstart.heads.stacking import Stacking, best_share, unseen_losses
 from headstart.heads.tfidf import TfidfHead
+from headstart.judge.intervals import Z
 from headstart.run.baseline import BaselineResult, TextBaseline, groups_entry, remembered_choice
 from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import Source
@@ -129,7 +130,7 @@ def shipped_predictor(fitted: Fitted, *, named: bool) -> FittedPredictor:
     """Return the predictor of the source, or the simple baseline where it is as good on unseen training examples.
 
     The baseline needs no network: it is shipped where the source gains no more than one standard error of the paired
-    difference. A source that was `named` is given up only where it is worse by more than that.
+    difference. A source that was `named` is given up only where it is worse beyond the 95 % interval.
     """
     prepared, baseline, best = fitted.prepared, fitted.baseline, fitted.predictor
     y = prepared.labels(prepared.distinct(prepared.parts.train).positions)[baseline.rows]
@@ -139,7 +140,7 @@ def shipped_predictor(fitted: Fitted, *, named: bool) -> FittedPredictor:
         own = best_share(baseline.out_of_fold, y, baseline.test_weights)  # as free as that of both
     simple = unseen_losses([baseline.out_of_fold], [own], y)
     gain, error = weighted_mean(simple - unseen_losses(heads, shares, y), baseline.test_weights)
-    if gain > (-error if named else error):
+    if gain > (-Z * error if named else error):
         return best
     loss, uri = weighted_mean(simple, baseline.test_weights)[0], prepared.source.info.uri
     note = (
