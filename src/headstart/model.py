@@ -151,12 +151,8 @@ class Model:
         from headstart.data.readers.open import open_as_before
         from headstart.features.relatives import with_relatives
 
-        reading: dict[str, Any] = {
-            "root": root,
-            "label_from": label_from,
-            "group_by": group_by,
-            "follow_links": follow_links,
-        }
+        reading: dict[str, Any] = {"root": root, "follow_links": follow_links}
+        reading |= {"label_from": label_from, "group_by": group_by}
         dataset = open_as_before(data, self.data.patterns, self.data.columns, columns=columns, **reading)
         if dataset.kind != self.source.info.kind:
             plural = MODALITIES[self.source.info.kind].plural
@@ -263,6 +259,12 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
         engine=engine,
         terms=loaded.terms,
     )
+
+
+def load_bundle(path: Path, *, engine: str = "auto") -> Model:
+    """Return the model of a bundle, or of the folder of a run that holds one; errors are those of `load`."""
+    nested = path / "bundle"
+    return load(nested if nested.is_dir() else path, engine=engine)
 
 
 def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:

@@ -23,6 +23,16 @@ def cores() -> int:
     return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
+def cpu_info() -> dict[str, str]:
+    """Return what Linux says of the first processor core, by name; nothing where the system says nothing."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split(":", 1) for line in reversed(lines) if ":" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
 def offline() -> bool:
     """Return whether `HEADSTART_OFFLINE` forbids the network (any value but empty, 0, false or no)."""
     return os.environ.get("HEADSTART_OFFLINE", "").lower() not in ("", "0", "false", "no")

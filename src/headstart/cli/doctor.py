@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from headstart import __version__
-from headstart.base.config import cache_dir, cores, offline
+from headstart.base.config import cache_dir, cores, cpu_info, offline
 from headstart.base.disk import check_writable, free_bytes
 from headstart.base.errors import UsageError, one_line
 from headstart.base.extras import EXTRAS, is_installed, missing_extra
@@ -66,7 +66,7 @@ def doctor(_: dict[str, Any], display: DisplayOptions) -> None:
 def look() -> Iterator[Finding]:
     """Yield what is found, from the ground up: Python, processor, memory, engine, cache, extras, sources, hub."""
     yield Finding("headstart", f"{__version__} on Python {platform.python_version()}, {platform.platform()}")
-    yield Finding("processor", f"{_processor()}: {cores()} cores may be used, with {_vector_unit()}")
+    yield Finding("processor", _processor())
     yield Finding("memory", f"{free_memory() / GIB:.1f} GiB are free")
     yield _engine()
     yield _cache(cache_dir())
@@ -76,22 +76,12 @@ def look() -> Iterator[Finding]:
     yield _hub()
 
 
-def _cpu_info() -> Mapping[str, str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
 def _processor() -> str:
-    return _cpu_info().get("model name") or platform.processor() or platform.machine()
-
-
-def _vector_unit() -> str:
-    facts = _cpu_info()
+    facts = cpu_info()
     flags = (facts.get("flags") or facts.get("Features") or "").split()
-    return next((name for flag, name in VECTOR_UNITS.items() if flag in flags), "vector units that are not known here")
+    unit = next((name for flag, name in VECTOR_UNITS.items() if flag in flags), "vector units that are not known here")
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    return f"{name}: {cores()} cores may be used, with {unit}"
 
 
 def _engine() -> Finding:

@@ -76,14 +76,13 @@ def predict_inputs(
     """
     from headstart.base.disk import check_writable
     from headstart.data.readers.open import open_inputs
-    from headstart.model import load
+    from headstart.model import load_bundle
 
     if out is not None:
         if out.is_dir():
             raise UsageError("--out must be the path of a CSV file", f"the folder {out}", f"give {out / 'preds.csv'}")
         check_writable(out.absolute().parent, what="the folder of --out")
-    nested = bundle / "bundle"
-    model = load(nested if nested.is_dir() else bundle, engine=engine)
+    model = load_bundle(bundle, engine=engine)
     modality = MODALITIES[model.source.info.kind]
     dataset = open_inputs(
         inputs,

@@ -18,12 +18,12 @@ from headstart.base.progress import Progress
 from headstart.comparison.budget import Limits
 from headstart.comparison.experiment import Experiment
 from headstart.comparison.options import CompareOptions
-from headstart.comparison.result import PAGE, ComparisonResult, build_comparison_result, write_comparison
+from headstart.comparison.result import ComparisonResult, build_comparison_result, write_comparison
 from headstart.judge.benefit.benefit import BENEFIT, Benefit
 from headstart.judge.benefit.gains import FROZEN, TUNED
 from headstart.ranking.auto import prepare_by_best_source
 from headstart.run.clock import Clock
-from headstart.run.folder import CHECKPOINTS, MARK, writing
+from headstart.run.folder import CHECKPOINTS, MARK, PAGE, writing
 from headstart.run.option_model import documented
 from headstart.sources.base import Source
 from headstart.tune.training.trackers import open_trackers

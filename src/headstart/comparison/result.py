@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from headstart.base.disk import write_atomic
 from headstart.base.own_folders import RESULT
 from headstart.comparison.experiment import UNTRAINED, Experiment
 from headstart.comparison.options import ALL
@@ -21,10 +19,9 @@ from headstart.judge.benefit.gains import SCRATCH, TUNED
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, stack_seeds
 from headstart.judge.benefit.sentence import format_points
 from headstart.judge.related import relatives_entry
-from headstart.run.folder import ARMS, CHECKPOINTS, SCHEMA, writing
+from headstart.run.folder import ARMS, CHECKPOINTS, PAGE, SCHEMA, write_report, writing
 from headstart.run.losses import account, losses_file, losses_note
 
-PAGE = "report.html"
 COARSE_DIFFERENCE = 0.1
 """Where only larger differences of accuracy than this could have been shown, the test part is said to be small."""
 
@@ -52,12 +49,8 @@ def write_comparison(out: Path, comparison: ComparisonResult) -> list[str]:
     from headstart.judge.report.comparison_page import render_comparison
 
     page = render_comparison(comparison.title, comparison.result)
-    result = json.dumps(comparison.result, indent=1, allow_nan=False)
     with writing(out):
-        for name, data in losses_file(comparison.result, comparison.skipped).items():
-            write_atomic(out / name, data)
-        write_atomic(out / PAGE, page.encode("utf-8", "backslashreplace"))
-        write_atomic(out / RESULT, result.encode())
+        write_report(out, losses_file(comparison.result, comparison.skipped), page, comparison.result)
         shutil.rmtree(out / ARMS, ignore_errors=True)
         (out / CHECKPOINTS).rename(out / ARMS)
     return [f"Report: {out / PAGE}    Result: {out / RESULT}", f"Raw results: {out / ARMS}"]

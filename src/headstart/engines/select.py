@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.cache import read_record, write_record
+from headstart.base.config import cpu_info
 from headstart.base.errors import UsageError, check_choice
 from headstart.base.extras import is_installed, require
 from headstart.base.hashing import sha256
@@ -289,12 +290,9 @@ def _key(name: str) -> str:
 @once
 def cpu() -> str:
     """Return what tells this CPU from others: its model, and a digest of what it can do."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    facts = cpu_info()
+    if not facts:
         import platform
 
         return f"{platform.machine()} {platform.processor()}"
-    cpu_info = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
-    cpu_info = {name.strip(): value.strip() for name, value in cpu_info.items()}
-    return f"{cpu_info.get('model name', 'unknown')} ({sha256(cpu_info.get('flags', '').encode())[:8]})"
+    return f"{facts.get('model name', 'unknown')} ({sha256(facts.get('flags', '').encode())[:8]})"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headstart.base.disk import write_atomic
 from headstart.base.own_folders import RESULT
 from headstart.base.progress import Progress
 from headstart.data.dataset import Skipped
@@ -22,9 +20,9 @@ from headstart.judge.metrics import METRICS, calibration_bins
 from headstart.judge.related import relatives_entry
 from headstart.judge.report import fit_page as report
 from headstart.judge.report.page import percent
-from headstart.model import Model, load
+from headstart.model import Model, load_bundle
 from headstart.run.clock import Clock
-from headstart.run.folder import SCHEMA, writing
+from headstart.run.folder import SCHEMA, write_report, writing
 from headstart.run.losses import account, losses_file, losses_note
 from headstart.run.shown import pick_examples
 
@@ -70,12 +68,6 @@ def run_evaluate(bundle: Path, data: Any, options: EvaluateOptions, progress: Pr
     result["seconds"] = clock.read()
     sentence = verdict(result, gain)
     return EvaluateResult(mine, result, sentence, build_page(model, mine, result, sentence))
-
-
-def load_bundle(path: Path, *, engine: str) -> Model:
-    """Return the model of a bundle, or of the folder of a run that holds one."""
-    nested = path / "bundle"
-    return load(nested if nested.is_dir() else path, engine=engine)
 
 
 def build_result(bundle: Path, model: Model, evaluation: Evaluation, *, seed: int) -> dict[str, Any]:
@@ -174,8 +166,5 @@ def build_page(model: Model, evaluation: Evaluation, result: dict[str, Any], sen
 def write_evaluation(out: Path, run: EvaluateResult) -> list[str]:
     """Write the folder of an evaluation, `result.json` last, and return what to say of it."""
     with writing(out):
-        for name, data in losses_file(run.result, run.skipped).items():
-            write_atomic(out / name, data)
-        write_atomic(out / "report.html", report.render(run.page).encode("utf-8", "backslashreplace"))
-        write_atomic(out / RESULT, json.dumps(run.result, indent=1, allow_nan=False).encode())
+        write_report(out, losses_file(run.result, run.skipped), report.render(run.page), run.result)
     return [f"Report: {out / 'report.html'}", f"Result: {out / RESULT}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.disk import write_atomic
 from headstart.base.own_folders import RESULT
 from headstart.fitting.predictor import Fitted
 from headstart.fitting.words import truncation_report
@@ -22,7 +20,7 @@ from headstart.judge.metrics import METRICS, evaluate
 from headstart.judge.related import relatives_entry
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
-from headstart.run.folder import CHECKPOINTS, SCHEMA, writing
+from headstart.run.folder import CHECKPOINTS, SCHEMA, write_report, writing
 from headstart.run.losses import account, losses_file, losses_note
 from headstart.ship.bundle import DataIdentity
 from headstart.sources.layers import POOL
@@ -184,9 +182,6 @@ def write_out(out: Path, run: FitResult) -> list[str]:
     """
     with writing(out):
         run.model.save(out / "bundle")
-        for name, data in losses_file(run.result, run.report.skipped).items():
-            write_atomic(out / name, data)
-        write_atomic(out / "report.html", report.render(run.report).encode("utf-8", "backslashreplace"))
-        write_atomic(out / RESULT, json.dumps(run.result, indent=1, allow_nan=False).encode())
+        write_report(out, losses_file(run.result, run.report.skipped), report.render(run.report), run.result)
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return [f"Report: {out / 'report.html'}", f"Bundle: {out / 'bundle'}    Result: {out / RESULT}"]

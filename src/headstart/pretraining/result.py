@@ -22,7 +22,7 @@ from headstart.judge.related import relatives_entry
 from headstart.judge.report.fit_page import Report
 from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
-from headstart.run.folder import SCHEMA
+from headstart.run.folder import PAGE, SCHEMA
 from headstart.run.losses import losses_file
 from headstart.sources.checkpoints.source_folder import LIBRARY, UNGATED, SourceDescription, to_json
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from headstart.tune.from_scratch import UntrainedNetwork
     from headstart.tune.training.task import TrainResult
 
-WEIGHTS, CARD, PAGE = "weights.safetensors", "README.md", "report.html"
+WEIGHTS, CARD = "weights.safetensors", "README.md"
 
 
 @dataclass(frozen=True)

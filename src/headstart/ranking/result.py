@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from headstart.base.disk import write_atomic
 from headstart.base.errors import list_some, one_line
 from headstart.base.own_folders import RESULT
 from headstart.data.dataset import Skipped
@@ -21,11 +19,10 @@ from headstart.ranking.measuring import Measured, Ranking, learning_curve, score
 from headstart.ranking.options import RankOptions
 from headstart.ranking.probe import FOLDS, REPEATS, Unseen, accuracy_of, difference_of
 from headstart.run.clock import Clock
-from headstart.run.folder import SCHEMA, writing
+from headstart.run.folder import PAGE, SCHEMA, write_report, writing
 from headstart.run.losses import account, losses_file, losses_note
 from headstart.run.prepare import PreparedData
 
-PAGE = "report.html"
 COLUMNS = 80
 DRAWN_CURVES = 3
 FEW_LABELS = 5
@@ -242,8 +239,5 @@ def write_ranking(out: Path, ranking: RankResult) -> list[str]:
 
     page = render_ranking(ranking.title, ranking.result)
     with writing(out):
-        for name, data in losses_file(ranking.result, ranking.skipped).items():
-            write_atomic(out / name, data)
-        write_atomic(out / PAGE, page.encode("utf-8", "backslashreplace"))
-        write_atomic(out / RESULT, json.dumps(ranking.result, indent=1, allow_nan=False).encode())
+        write_report(out, losses_file(ranking.result, ranking.skipped), page, ranking.result)
     return [f"Report: {out / PAGE}    Result: {out / RESULT}"]

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from headstart.base.disk import TEMPORARY, check_writable, reraise_disk_errors, restore, sweep, sync_folder
+from headstart.base.disk import (
+    TEMPORARY,
+    check_writable,
+    reraise_disk_errors,
+    restore,
+    sweep,
+    sync_folder,
+    write_atomic,
+)
 from headstart.base.errors import UsageError
 from headstart.base.own_folders import RESULT
 
+PAGE = "report.html"
 SCHEMA = 1  # the version of the form of `result.json`
 CHECKPOINTS = "checkpoints"  # what a run that was stopped goes on from; gone once the run is done
 MARK = f"{TEMPORARY}run"  # lies in the folder while files are written there
@@ -55,6 +65,15 @@ def writing(out: Path) -> Iterator[None]:
         sync_folder(out)
     yield
     (out / MARK).unlink(missing_ok=True)
+
+
+def write_report(out: Path, losses: Mapping[str, bytes], page: str, result: Mapping[str, Any]) -> None:
+    """Write the files of losses, the page and `result.json`, which comes last: its presence says that all is there."""
+    text = json.dumps(result, indent=1, allow_nan=False)
+    for name, data in losses.items():
+        write_atomic(out / name, data)
+    write_atomic(out / PAGE, page.encode("utf-8", "backslashreplace"))
+    write_atomic(out / RESULT, text.encode())
 
 
 def _ours(out: Path) -> bool:
