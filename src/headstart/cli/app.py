@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -175,6 +176,7 @@ def main() -> None:
 def _outcome() -> tuple[int, str]:
     """Return the exit code of the command, and the line that says why it is not 0."""
     try:
+        gc.disable()  # modules live as long as the process: `prepare_display` lets it collect once they are loaded
         if "" in sys.argv[1:]:
             raise UsageError("every argument must hold something", "''", "give a value, or leave it out")
         code = app(standalone_mode=False) or DONE
@@ -195,6 +197,8 @@ def _outcome() -> tuple[int, str]:
             return USAGE, str(full_disk(error, Path(error.filename)))
         reason = f"what is printed must be written; found {error.strerror}; free some space, and run it again"
         return USAGE, reason
+    finally:
+        gc.enable()
 
 
 def _mendable(error: HeadstartError | ModuleNotFoundError) -> HeadstartError:

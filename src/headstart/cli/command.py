@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import os
@@ -156,7 +157,12 @@ def _kind(field: FieldInfo) -> tuple[Any, Any]:
 
 
 def prepare_display(display: DisplayOptions) -> Progress:
-    """Set what the environment and the libraries do as the options say, and return where progress is shown."""
+    """Set what the environment and the libraries do as the options say, and return where progress is shown.
+
+    The command's modules are loaded by now: garbage is collected from here on, among what is made from here on.
+    """
+    gc.freeze()
+    gc.enable()
     if display.offline:
         os.environ["HEADSTART_OFFLINE"] = "1"
     if display.verbose:

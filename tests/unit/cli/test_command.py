@@ -107,3 +107,12 @@ def test_a_shell_is_told_the_commands_and_the_options() -> None:
 def test_a_command_has_its_summary() -> None:
     assert command_named("fit").help == SUMMARIES["fit"]
     assert app.info.name == "headstart"
+
+
+def test_garbage_is_collected_once_the_modules_of_a_command_are_loaded() -> None:
+    code = (
+        "import gc; from headstart.cli.command import DisplayOptions, prepare_display; gc.disable();"
+        "prepare_display(DisplayOptions()); print(gc.isenabled(), gc.get_freeze_count() > 1000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"

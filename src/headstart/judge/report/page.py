@@ -25,7 +25,7 @@ def template(name: str) -> Template:
     """Return a page's template by its file; whatever it prints is first brought onto one line, then escaped."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    folder = files("headstart.judge.report")
+    folder = files("headstart.judge.report") / "templates"
     environment: Environment = Environment(
         loader=FunctionLoader(lambda file: _unbroken(folder.joinpath(file).read_text(encoding="utf-8"))),
         autoescape=True,
