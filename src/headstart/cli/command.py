@@ -16,6 +16,7 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperArgument, TyperCommand
 
+from headstart.base.errors import UsageError
 from headstart.base.interrupts import GOES_ON, keeping, kept
 from headstart.base.progress import Progress, progress_for
 from headstart.cli.messages import show, show_json
@@ -182,7 +183,8 @@ def run_command(
     """Do the work of one command, write its folder, and print its notes, its verdict and its paths.
 
     `work` returns a result with `result` (what goes into result.json) and `verdict` (text); `write` writes the folder,
-    and returns lines that name what is there. UsageError says that a run may not write into the folder.
+    and returns lines that name what is there. UsageError says that a run may not write into the folder; it may also be
+    the result's own `refusal`, raised once all is written and shown.
     """
     out = chosen.get("out") or new_out(name)
     values = options(**{**chosen, "out": out})
@@ -204,7 +206,10 @@ def run_command(
         paths = write(out, run)
     if display.as_json:
         show_json(run.result)
-        return
-    for warning in run.result["warnings"]:
-        show(f"Note: {warning}", sys.stderr)
-    show("\n".join([run.verdict, *paths]))
+    else:
+        for warning in run.result["warnings"]:
+            show(f"Note: {warning}", sys.stderr)
+        show("\n".join([run.verdict, *paths]))
+    refusal: UsageError | None = getattr(run, "refusal", None)
+    if refusal is not None:
+        raise refusal

@@ -58,7 +58,8 @@ class PretrainOptions(TrainingOptions):
     fp16: bool = flag("Output")
     """Store the weights in half precision. By default they are stored in float32."""
     force: bool = flag("Output")
-    """Write the source even if it does not beat the baselines, marked so. By default it is refused."""
+    """Let the source be used even if it does not beat the baselines; it is marked so. By default it is written, and
+    refused where it is opened."""
     push_to_hub: str | None = option(None, "Output", "ORG/NAME")
     """The Hugging Face repository to upload the source to. By default it is not uploaded."""
     track: str | None = option(None, "Output", "TRACKER", choices=TRACKERS)

@@ -32,7 +32,7 @@ from headstart.judge.gate import judge_gate
 from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.result import CARD, PretrainResult, RunInputs, TestResult, build_pretrain_result
 from headstart.run.clock import Clock
-from headstart.run.folder import new_out
+from headstart.run.folder import PAGE, discard, new_out
 from headstart.run.losses import account
 from headstart.run.option_model import documented
 from headstart.ship.upload import check_upload, upload
@@ -108,10 +108,13 @@ def pretrain(  # noqa: PLR0913
 
     Raises:
         UsageError: the data, the architecture or an option cannot be used; or the source is no better than the naive
-            baselines and not forced.
+            baselines and not forced: its folder is there, and says so.
     """
     options = PretrainOptions.for_run({**locals(), "out": out if out is not None else new_out("pretrain")})
-    write_source(options.folder, run_pretrain(data, options, progress or Progress()))
+    result = run_pretrain(data, options, progress or Progress())
+    write_source(options.folder, result)
+    if result.refusal is not None:
+        raise result.refusal
     return open_source(f"file:{options.folder}")
 
 
@@ -279,10 +282,11 @@ def train_network(
         needs = (
             f"an epoch of {len(splits.train):,} {splits.dataset.items} takes about {max(trained.costs.values()):,.1f} s"
         )
+        discard(options.folder)
         raise UsageError(
             "--budget must allow one epoch",
             f"{options.budget:g} s, and {needs}",
-            "give more time, or a smaller --size or architecture, and another --out",
+            "give more time, or a smaller --size or architecture",
         )
     return trained
 
@@ -361,12 +365,14 @@ class ConsoleLogger:
         """Print nothing."""
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
-        """Print loss and accuracy of an epoch."""
-        start = f"Epoch {epoch}: loss {numbers['train/loss']:.3f}; on" if epoch else "Before training, on"
-        self._progress.say(
-            f"{start} {self._items} held out: log loss {numbers['validation/loss']:.3f}, "
-            f"accuracy {100 * numbers['validation/accuracy']:.1f} %"
-        )
+        """Print loss and accuracy of an epoch, as far as they are finite."""
+        shown = "no finite log loss"
+        if "validation/loss" in numbers:
+            accuracy = numbers["validation/accuracy"]
+            shown = f"log loss {numbers['validation/loss']:.3f}, accuracy {100 * accuracy:.1f} %"
+        learned = f" (training loss {numbers['train/loss']:.4g})" if "train/loss" in numbers else ""
+        start = f"Epoch {epoch}" if epoch else "Before training"
+        self._progress.say(f"{start}: {shown} on {self._items} held out{learned}")
 
     def finished(self, details: Mapping[str, Any]) -> None:
         """Print nothing."""
@@ -375,6 +381,6 @@ class ConsoleLogger:
 def write_source(out: Path, result: PretrainResult) -> list[str]:
     """Write a source, upload it where the options name a repository, and return lines that name what is there."""
     result.write(out)
-    lines = [f"Source: file:{out}    Card: {out / CARD}    Result: {out / RESULT}"]
-    repository = result.inputs.options.push_to_hub
+    lines = [f"Source: file:{out}    Report: {out / PAGE}    Card: {out / CARD}    Result: {out / RESULT}"]
+    repository = None if result.refusal is not None else result.inputs.options.push_to_hub
     return lines if repository is None else [*lines, f"Uploaded: {upload(out, repository)}"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.disk import write_folder
+from headstart.base.disk import write_atomic, write_folder
 from headstart.base.errors import UsageError
 from headstart.base.hashing import sha256
 from headstart.base.own_folders import DESCRIPTION, RESULT
@@ -22,7 +22,7 @@ from headstart.judge.related import relatives_entry
 from headstart.judge.report.fit_page import Report
 from headstart.pretraining.options import PretrainOptions
 from headstart.run.clock import Clock
-from headstart.run.folder import PAGE, SCHEMA
+from headstart.run.folder import PAGE, SCHEMA, writing
 from headstart.run.losses import losses_file
 from headstart.sources.checkpoints.source_folder import LIBRARY, UNGATED, SourceDescription, to_json
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from headstart.tune.training.task import TrainResult
 
 WEIGHTS, CARD = "weights.safetensors", "README.md"
+DIVERGED = "The training diverged: its loss grew without bound. A lower --learning-rate prevents that."
 
 
 @dataclass(frozen=True)
@@ -76,23 +77,37 @@ class PretrainResult:
         return self.test.gate
 
     @property
-    def verdict(self) -> str:
+    def gate_sentence(self) -> str:
         """The comparison with both baselines in one sentence."""
         dataset = self.inputs.scan.dataset
         return self.gate.sentence(dataset.items, len(self.test.y), dataset.modality.baseline)
 
+    @property
+    def verdict(self) -> str:
+        """The same, after what it means where the gate was not passed."""
+        return self.gate_sentence if self.gate.passed else f"It did not pass the gate: {self.gate_sentence}"
+
+    @property
+    def refusal(self) -> UsageError | None:
+        """Why the source may not be used: it did not pass the gate and is not forced. None where it may."""
+        if self.gate.passed or self.inputs.options.force:
+            return None
+        out = self.inputs.options.folder
+        return UsageError(
+            "a source must beat both naive baselines beyond the interval",
+            f"{self.gate_sentence.removesuffix('.')} (see {out / PAGE})",
+            "train longer or on more data, with another --out; or accept it as it is: the same command with --out "
+            f"{out} --force, which does not train again",
+        )
+
     def write(self, out: Path) -> None:
         """Write the source as a folder that `file:OUT` opens, in one step; what a stopped run left there is gone.
 
+        One that did not pass the gate and is not forced is written beside the checkpoints of its training.
+
         Raises:
-            UsageError: it did not pass the gate and is not forced; or the disk is full, and what stood there is intact.
+            UsageError: the disk is full, and what stood there is intact.
         """
-        if not self.gate.passed and not self.inputs.options.force:
-            raise UsageError(
-                "a developed source must beat both naive baselines beyond the interval",
-                self.verdict.removesuffix("."),
-                "train longer or on more data, or write it as it is, marked as ungated: the same command with --force",
-            )
         from headstart.judge.report.fit_page import render
         from headstart.ship.card import source_card
 
@@ -107,7 +122,12 @@ class PretrainResult:
             **losses_file(self.result, self.inputs.scan.dataset.skipped),
             DESCRIPTION: to_json(self._description(sha256(weights))),
         }
-        write_folder(out, members)
+        if self.refusal is None:
+            write_folder(out, members)
+            return
+        with writing(out):
+            for name, data in members.items():
+                write_atomic(out / name, data)
 
     def _weights(self) -> bytes:
         import torch
@@ -128,9 +148,9 @@ class PretrainResult:
             "Command": self.inputs.command,
         }
         return Report(
-            title=self.result["data"]["name"],
+            title=self.result["data"]["name"] + ("" if self.gate.passed else ": not better than both baselines"),
             result=self.result,
-            verdict=("" if self.gate.passed else "Not shown to be better than both baselines: ") + self.verdict,
+            verdict=self.verdict,
             confusion=np.array(self.result["confusion"], dtype=np.int64),
             reliability=calibration_bins(probabilities.max(axis=1), probabilities.argmax(axis=1) == self.test.y),
             skipped=self.inputs.scan.dataset.skipped,
@@ -152,7 +172,7 @@ class PretrainResult:
             settings={
                 "taps": [asdict(tap) for tap in network.taps],
                 "more": [asdict(tap) for tap in network.extra_taps],
-                "gate": self.gate.as_dict(),
+                "gate": self.result["gate"],
                 "command": self.inputs.command,
             },
         )
@@ -164,7 +184,7 @@ def build_pretrain_result(
     """Build the result, with everything that `result.json` holds."""
     dataset, options = inputs.scan.dataset, inputs.options
     metrics = evaluate(test.probabilities, test.y, dataset.classes, seed=options.seed, clusters=test.clusters)
-    gate = test.gate
+    gate, diverged = test.gate, (DIVERGED,) if trained.stop_reason == "exploded" else ()
     preprocessing = network.preprocessing
     result: dict[str, Any] = {
         "schema": SCHEMA,
@@ -174,7 +194,7 @@ def build_pretrain_result(
         "size": list(preprocessing.size),
         **({"spectrogram": asdict(preprocessing.spectrogram)} if isinstance(preprocessing, AudioPreprocessing) else {}),
         "seed": options.seed,
-        "gate": gate.as_dict(),
+        "gate": {**gate.as_dict(), "forced": options.force},
         **inputs.books,
         "classes": list(dataset.classes),
         "test": {name: metrics[name] for name in METRICS},
@@ -196,7 +216,7 @@ def build_pretrain_result(
         "data": {"name": dataset.name, "fingerprint": inputs.scan.fingerprint},
         "licence": options.licence or "not stated",
         "command": inputs.command,
-        "warnings": list(dict.fromkeys((*inputs.notes, *(() if gate.passed else (UNGATED,))))),
+        "warnings": list(dict.fromkeys((*inputs.notes, *diverged, *(() if gate.passed else (UNGATED,))))),
         "seconds": clock.read(),
     }
     return PretrainResult(inputs, network, trained, test, result)

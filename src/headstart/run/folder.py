@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ PAGE = "report.html"
 SCHEMA = 1  # the version of the form of `result.json`
 CHECKPOINTS = "checkpoints"  # what a run that was stopped goes on from; gone once the run is done
 MARK = f"{TEMPORARY}run"  # lies in the folder while files are written there
+RUNS = "runs"  # the folder for the folders of runs that are not named
 ARMS = "arms"  # what the arms of a comparison answered
 
 
-def new_out(command: str, runs: Path = Path("runs")) -> Path:
+def new_out(command: str, runs: Path = Path(RUNS)) -> Path:
     """Return the path of a new folder under `runs/`, named by the time and the command."""
     stem = f"{datetime.now().astimezone():%Y-%m-%d-%H%M%S}-{command}"
     numbered = (runs / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 1000))
@@ -74,6 +76,15 @@ def write_report(out: Path, losses: Mapping[str, bytes], page: str, result: Mapp
         write_atomic(out / name, data)
     write_atomic(out / PAGE, page.encode("utf-8", "backslashreplace"))
     write_atomic(out / RESULT, text.encode())
+
+
+def discard(out: Path) -> None:
+    """Remove what a refused run left in `out`, and the folders that are empty then."""
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    with suppress(OSError):  # it holds other things, or was never made
+        out.rmdir()
+        if out.parent.name == RUNS:
+            out.parent.rmdir()
 
 
 def _ours(out: Path) -> bool:

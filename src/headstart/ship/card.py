@@ -144,7 +144,7 @@ def _gate(result: dict[str, Any]) -> str:
     accuracy, over, simple = gate["accuracy"], gate["over_simple"], modality.baseline
     gain = f"{100 * over['value']:+.1f} points [{100 * over['low']:+.1f}, {100 * over['high']:+.1f}]"
     passed = f"It passed the gate: {gain} compared with {simple}."
-    failed = f"**It did not pass the gate**: {gain} compared with {simple}. It was written because of `--force`."
+    failed = f"**It did not pass the gate**: {gain} compared with {simple}. It is used only with `--force`."
     return (
         f"| accuracy on {result['examples']['test']:,} test {modality.plural} | |\n|---|---|\n"
         f"| this network | {accuracy['value']:.1%} ({accuracy['low']:.1%} to {accuracy['high']:.1%}) |\n"

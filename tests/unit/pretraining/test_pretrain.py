@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,17 +18,19 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
 from headstart.base.errors import DataError, SourceError, UsageError
-from headstart.base.progress import Progress, Step
+from headstart.base.progress import PlainProgress, Progress, Step
 from headstart.data.audit import scan
 from headstart.data.readers.open import open_dataset
 from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.pretrain import (
+    ConsoleLogger,
     open_architecture,
     pretrain,
     read_examples,
     run_pretrain,
     split_examples,
     with_near_copies,
+    write_source,
 )
 from headstart.pretraining.result import PretrainResult
 from headstart.sources.checkpoints.source_folder import UNGATED
@@ -115,12 +119,57 @@ def poor(tmp_path: Path, **changes: Any) -> PretrainResult:
     return run_pretrain(digits(), options, Progress())
 
 
-def test_a_network_no_better_than_the_baselines_is_refused_and_its_training_kept(tmp_path: Path) -> None:
-    made = poor(tmp_path)
-    with pytest.raises(UsageError, match="--force") as refused:
-        made.write(tmp_path)
-    assert "compared with raw pixels" in str(refused.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+def test_a_network_no_better_than_the_baselines_is_written_and_refused_until_it_is_forced(tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    made = poor(bad)
+    assert "Report: " in write_source(bad, made)[0]
+    assert "compared with raw pixels" in str(made.refusal) and f"--out {bad} --force" in str(made.refusal)
+    assert made.verdict.startswith("It did not pass the gate: ")
+    page = (bad / "report.html").read_text()
+    assert re.search("<h1>[^<]*: not better than both baselines</h1>", page) and "tuning" not in page
+    assert json.loads((bad / "result.json").read_text())["gate"]["forced"] is False
+    with pytest.raises(SourceError, match="passed the gate of pretrain; found one that did not"):
+        open_source(f"file:{bad}")
+    forced = poor(bad, force=True)  # goes on where the first one ended
+    assert forced.refusal is None and forced.trained.seconds_before_resume > 0
+    forced.write(bad)
+    assert UNGATED in open_source(f"file:{bad}").info.notes and not (bad / "checkpoints").exists()
+
+
+def test_python_raises_the_refusal_once_all_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="must beat both naive baselines"):
+        pretrain(digits(), arch="arch:lenet5", epochs=1, learning_rate=1e-9, out=tmp_path / "bad")
+    assert {"report.html", "result.json", "source.json"} <= {path.name for path in (tmp_path / "bad").iterdir()}
+
+
+def test_a_budget_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    with pytest.raises(UsageError, match="--budget must allow one epoch"):
+        run_pretrain(digits(), PretrainOptions(arch="arch:lenet5", budget=0.001, out=out), Progress())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_epochs_are_told_without_nan() -> None:
+    logged = io.StringIO()
+    logger = ConsoleLogger(PlainProgress(logged), "photos")
+    logger.epoch({"validation/loss": 2.303, "validation/accuracy": 0.1}, epoch=0)
+    logger.epoch({"train/loss": 1.5, "validation/loss": 1.25, "validation/accuracy": 0.5}, epoch=1)
+    logger.epoch({"train/loss": 9e9}, epoch=2)
+    assert logged.getvalue().splitlines() == [
+        "Before training: log loss 2.303, accuracy 10.0 % on photos held out",
+        "Epoch 1: log loss 1.250, accuracy 50.0 % on photos held out (training loss 1.5)",
+        "Epoch 2: no finite log loss on photos held out (training loss 9e+09)",
+    ]
+
+
+def test_a_training_that_diverges_is_named_and_writes_no_nan(tmp_path: Path) -> None:
+    options = PretrainOptions(arch="arch:lenet5", epochs=2, learning_rate=1e30, batch_size=64, out=tmp_path)
+    logged = io.StringIO()
+    made = run_pretrain(digits(), options, PlainProgress(logged))
+    made.write(tmp_path)
+    assert any("--learning-rate" in warning for warning in made.result["warnings"])
+    for text in (logged.getvalue(), (tmp_path / "report.html").read_text(), (tmp_path / "result.json").read_text()):
+        assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
 def test_forced_it_is_marked_and_fit_warns(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@
      "members": {"weights.safetensors": "<sha256>"}}
 
 `pretrain` adds `taps` and `more`, as they are at the size of its pictures, `gate`, which says how it stands against
-naive baselines, and `command`; `convert` adds `top`, whether the network has its classifier.
+naive baselines and whether it may be used all the same (`forced`), and `command`; `convert` adds `top`, whether the
+network has its classifier.
 """
 
 from __future__ import annotations

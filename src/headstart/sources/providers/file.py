@@ -78,6 +78,12 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
     source = open_checkpoint(folder / described.weights, uri, shell, arch="")
     gate, notes = described.settings.get("gate"), source.identity.notes
     if isinstance(gate, dict) and not gate.get("passed"):
+        if not gate.get("forced", True):  # a folder of an earlier version was written because it was forced
+            raise SourceError(
+                f"{folder} must hold a source that passed the gate of pretrain",
+                "one that did not, as its report.html says",
+                "train it longer or on more data; or accept it: the command in its README.md with --force",
+            )
         notes = (source_folder.UNGATED, *notes)
     identity = replace(source.identity, licence=described.licence, trained_on=described.trained_on, notes=notes)
     return with_build(source, identity, source.module)

@@ -284,8 +284,9 @@ class _Run:
             "validation/accuracy": epoch.accuracy,
             **{f"rate/{group}": rate for group, rate in self._rates().items()},
         }
+        known = {name: number for name, number in numbers.items() if not math.isnan(number)}
         for tracker in self.trackers:
-            tracker.epoch(numbers, epoch=epoch.epoch)
+            tracker.epoch(known, epoch=epoch.epoch)
 
     def _rates(self) -> dict[str, float]:
         """Return the present learning rates of the head and, at most, of the body."""

@@ -36,7 +36,10 @@ class Tracker(Protocol):
         """Receive the name (`RUN`) and arguments of a run; once, before its first epoch."""
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
-        """Receive the numbers of an epoch, such as `train/loss`, `validation/accuracy` and `rate/head`."""
+        """Receive the numbers of an epoch, such as `train/loss`, `validation/accuracy` and `rate/head`.
+
+        What was not measured is left out: the start has learned nothing yet, so that it has no `train/loss`.
+        """
 
     def finished(self, details: Mapping[str, Any]) -> None:
         """Receive how the run ended; once, also where it was interrupted."""
