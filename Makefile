@@ -9,7 +9,7 @@ CORE := .venv-core
 # Python compiles what it imports, once: compiling all that is installed takes longer than a demonstration.
 INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: demo test test-more test-slow core lint format types check clean
+.PHONY: demo test test-thorough test-more test-slow core lint format types check clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,9 @@ demo: $(VENV)/.core  ## the main job on real photographs
 
 test: $(VENV)/.installed  ## the test suite
 	$(COMPILED) $(BIN)/python -m pytest
+
+test-thorough: $(VENV)/.installed  ## tests of some seconds each, of which a shorter kin is in the test suite
+	$(COMPILED) $(BIN)/python -m pytest -m thorough
 
 test-more: $(VENV)/.installed  ## the longer tests beside the suite of reliability, of which a shorter kin is in the test suite
 	$(COMPILED) $(BIN)/python -m pytest -m slow --ignore tests/reliability

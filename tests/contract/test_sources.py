@@ -228,11 +228,17 @@ MORE = {
     "torchvision:alexnet",
 }
 """Rows that are left to `-m slow`: others of their providers and of their kind run each time."""
+THOROUGH = {"tfhub:keras", "keras:MobileNet", "torchvision:resnet18", "hf:tiny/vit", "file:.pth of timm:test_vit"}
+"""Rows of some seconds, left to `-m thorough`."""
+
+
+def _marks(row: Row) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if row.name in MORE else [pytest.mark.thorough] if row.name in THOROUGH else []
 
 
 @pytest.mark.parametrize(
     "row",
-    [pytest.param(row, id=row.name, marks=[pytest.mark.slow] if row.name in MORE else []) for row in ROWS],
+    [pytest.param(row, id=row.name, marks=_marks(row)) for row in ROWS],
 )
 def test_a_source_keeps_its_promises(
     row: Row, photos: list[bytes], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

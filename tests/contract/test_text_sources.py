@@ -56,7 +56,10 @@ def engine_of(source: Source, cache: Path) -> Engine:
     return open_engine(source.network(), sample=lambda: source.prepare_all(TEXTS), cache=cache, engine="torch")
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.thorough] if name == "packaged:minilm" else []) for name in ROWS],
+)
 def test_a_source_of_texts_keeps_its_promises(name: str, tmp_path: Path, cache: Path) -> None:
     source, again, other = (ROWS[name](tmp_path, seed) for seed in (0, 0, 1))
     network = source.network()

@@ -40,7 +40,17 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
     return tmp_path
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+THOROUGH = {"compare.md", "pretrain.md", "rank.md", "sounds.md", "tuning.md"}
+"""Documents whose Python trains networks, or measures many."""
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(document, id=document.name, marks=[pytest.mark.thorough] if document.name in THOROUGH else [])
+        for document in DOCUMENTS
+    ],
+)
 def test_python_examples_run(document: Path, workplace: Path) -> None:
     for number, example in enumerate(fenced(document, "python")):
         exec(compile(example, f"{document.name}, example {number}", "exec"), {"__name__": "__main__"})

@@ -9,7 +9,7 @@ import pytest
 
 import headstart as hs
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.thorough]
 
 
 @pytest.fixture

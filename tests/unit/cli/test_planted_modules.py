@@ -30,7 +30,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "arguments",
     [
-        "fit . --out ../fit --source arch:lenet5 --weights none",
+        pytest.param("fit . --out ../fit --source arch:lenet5 --weights none", marks=pytest.mark.thorough),
         pytest.param("fit . --out ../tuned --tune last:1 --epochs 1", marks=SLOW),
         pytest.param("compare . --out ../compare --budget 20s", marks=SLOW),
         pytest.param("pretrain . --out ../pretrain --arch arch:lenet5 --epochs 1 --force", marks=SLOW),

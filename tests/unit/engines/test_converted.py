@@ -96,6 +96,7 @@ def ran(cache: Path, *more: str) -> list[list[str]]:
     return [line.split() for line in done.stdout.splitlines()]
 
 
+@pytest.mark.thorough
 def test_two_processes_convert_once_and_quietly_and_a_third_needs_no_torch(cache: Path) -> None:
     lines = ran(cache, "two of them")
     assert sum("converting" in words for words in lines) == 1

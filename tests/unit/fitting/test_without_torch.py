@@ -12,6 +12,7 @@ import pytest
 JOBS = Path(__file__).parents[2] / "core" / "jobs.py"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["photos", "texts", "recordings", "refusals"])
 def test_the_core_does_it_and_imports_nothing_heavy(tmp_path: Path, warm_cache: Path, kind: str) -> None:
     command = [sys.executable, "-P", str(JOBS), str(tmp_path), kind, "--block"]

@@ -103,7 +103,7 @@ def test_pictures_are_normalised_by_channel_and_their_channels_put_first() -> No
 @pytest.mark.parametrize(
     ("uri", "layer", "count"),
     [
-        ("packaged:efficientnet-lite0", "auto", 64),
+        pytest.param("packaged:efficientnet-lite0", "auto", 64, marks=pytest.mark.thorough),
         ("packaged:efficientnet-lite0", "flatten", 4),
         pytest.param("packaged:efficientnet-lite1", "stage0.max+stage3.avg", 4, marks=pytest.mark.slow),
         pytest.param("packaged:efficientnet-lite2", "auto", 4, marks=pytest.mark.slow),
@@ -147,6 +147,7 @@ def test_changes_of_another_network_are_refused(name: str) -> None:
         graph()
 
 
+@pytest.mark.thorough
 def test_minilm_agrees_with_torch() -> None:
     source = open_source("packaged:minilm")
     network, rng = source.network(), np.random.default_rng(0)

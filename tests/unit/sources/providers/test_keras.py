@@ -156,6 +156,7 @@ def test_released_weights_that_are_absent_or_damaged_are_refused(home: Path, mon
         open_source("keras:VGG16", size=64)
 
 
+@pytest.mark.thorough
 def test_a_keras_file_fits_the_architecture_that_is_named(tmp_path: Path) -> None:
     model = randomise(build_application("MobileNet", size=96, top=True))
     items = photos(2, side=96)

@@ -90,6 +90,7 @@ def altered(folder: Path, **keys: Any) -> str:
     return str(refused.value)
 
 
+@pytest.mark.thorough
 def test_an_altered_folder_is_refused(made: tuple[Path, SourceInfo], folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 

@@ -306,8 +306,9 @@ def test_an_unknown_split_is_named_by_line(table, cell):
 
 
 def test_only_the_table_is_listed_not_its_folder(table, monkeypatch):
-    monkeypatch.setattr("os.scandir", lambda path: pytest.fail("the table's folder may be a home folder"))
-    assert len(open_dataset(table("path,label\n" + rows()))) == 12
+    with monkeypatch.context() as patched:
+        patched.setattr("os.scandir", lambda path: pytest.fail("the table's folder may be a home folder"))
+        assert len(open_dataset(table("path,label\n" + rows()))) == 12
 
 
 @pytest.mark.parametrize("validation", ["dev", "val", "validation"])
