@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -218,12 +219,14 @@ class _Results:
     def _drawn(
         self, x: NDArray[np.float64], counts: NDArray[np.float64], rng: np.random.Generator
     ) -> list[NDArray[np.float64]]:
-        n, step = len(x), max(1, MAX_RANDOM_NUMBERS // len(x))
-        both = np.concatenate([x, counts[:, None]], axis=1).astype(np.float32)
-        sums = [
-            rng.standard_exponential((min(step, RESAMPLES - low), n), np.float32) @ both
-            for low in range(0, RESAMPLES, step)
-        ]
+        """Weigh each row exponentially; rows that are equal together, by the sum of their weights, a gamma variate."""
+        every = np.concatenate([x, counts[:, None]], axis=1).astype(np.float32)
+        _, firsts, sizes = np.unique(every, axis=0, return_index=True, return_counts=True)
+        order = np.argsort(firsts)  # as they come, so that the order of arms means nothing
+        rows, shapes = every[firsts[order]], sizes[order].astype(np.float32)
+        k, step = len(rows), max(1, MAX_RANDOM_NUMBERS // len(rows))
+        draw = partial(rng.standard_gamma, shapes) if k < len(x) else rng.standard_exponential
+        sums = [draw((min(step, RESAMPLES - low), k), np.float32) @ rows for low in range(0, RESAMPLES, step)]
         drawn = np.concatenate(sums).astype(np.float64)
         return self._means(drawn[:, :-1], drawn[:, -1])
 
