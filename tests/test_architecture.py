@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run ranking fitting evaluating"
     " comparison pretraining cli __main__",
-    "base": "errors interrupts extras schema own_folders disk hashing cache config memory processes prefetch progress"
-    " threads",
+    "base": "errors arguments interrupts extras schema own_folders disk hashing cache config memory processes prefetch"
+    " progress threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
     "data.readers": "archives containers name_labels tables arrays folders inputs open",
     "data.readers.tables": "table delimited json_tables read named_files label_column roles time_column manifest"
@@ -41,14 +41,14 @@ ORDER = {
     "features": "modality features store extraction_pass extract relatives",
     "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
     "judge": "intervals crossed metrics evaluation scores baselines related report benefit gate",
-    "judge.report": "charts page fit_page comparison_page ranking_page",
+    "judge.report": "charts page notebook fit_page comparison_page ranking_page",
     "judge.benefit": "results gains sentence benefit",
     "tune": "settings network training problem inputs frozen_checks from_scratch result trial attempt search",
     "tune.training": "checkpoint task run_state schedule signals trackers loop",
     "tune.network": "readers classifier frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
-    "ship": "bundle_words bundle card upload",
-    "run": "clock folder losses shown option_model options prepare baseline",
+    "ship": "bundle_words bundle reopening card upload",
+    "run": "clock folder losses shown option_model from_python options prepare baseline",
     "fitting": "words predictor defaults folds tuning result page fit",
     "evaluating": "options evaluate",
     "comparison": "options arms budget outcome_store splits experiment result compare",

@@ -12,20 +12,37 @@ TYPE_CHECKING = False  # as of `typing`, which `python -m headstart` would look 
 if TYPE_CHECKING:
     from typing import Any
 
-    from headstart.base.errors import HeadstartError, UsageError
+    from headstart.base.errors import (
+        BundleError,
+        DataError,
+        HeadstartError,
+        HeadstartWarning,
+        MissingExtra,
+        SourceError,
+        UsageError,
+    )
     from headstart.comparison.compare import compare
     from headstart.fitting.fit import fit
+    from headstart.judge.benefit.benefit import Benefit
     from headstart.model import Model, load
     from headstart.pretraining.pretrain import pretrain
     from headstart.ranking.rank import rank
     from headstart.sklearn import SourceFeatures
     from headstart.sources.registry import open_source
+    from headstart.tune.settings import Settings
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Benefit": "headstart.judge.benefit.benefit",
+    "BundleError": "headstart.base.errors",
+    "DataError": "headstart.base.errors",
     "HeadstartError": "headstart.base.errors",
+    "HeadstartWarning": "headstart.base.errors",
+    "MissingExtra": "headstart.base.errors",
     "Model": "headstart.model",
+    "Settings": "headstart.tune.settings",
+    "SourceError": "headstart.base.errors",
     "SourceFeatures": "headstart.sklearn",
     "UsageError": "headstart.base.errors",
     "compare": "headstart.comparison.compare",
@@ -36,8 +53,15 @@ _HOME = {
     "rank": "headstart.ranking.rank",
 }
 __all__ = [
+    "Benefit",
+    "BundleError",
+    "DataError",
     "HeadstartError",
+    "HeadstartWarning",
+    "MissingExtra",
     "Model",
+    "Settings",
+    "SourceError",
     "SourceFeatures",
     "UsageError",
     "compare",

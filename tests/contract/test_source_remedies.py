@@ -16,8 +16,8 @@ from tests.support.worded import write_texts, write_vectors
 from headstart.base.errors import UsageError, one_line
 from headstart.base.own_folders import MARKS, own_folder
 from headstart.data.readers.open import open_dataset
-from headstart.evaluating.evaluate import load_bundle
 from headstart.fitting.fit import fit
+from headstart.model import load
 from headstart.sources.registry import open_source
 from headstart.sources.uri import as_source
 
@@ -148,23 +148,23 @@ def run(here: Path) -> Path:
 def test_a_bundle_without_its_source_says_where_it_belongs_and_then_opens(run: Path, tmp_path: Path) -> None:
     shutil.move("vectors.txt", "elsewhere.txt")
     with pytest.raises(UsageError, match=r"found no file vectors\.txt; copy it to .*: vectors.txt, below"):
-        load_bundle(run, engine="auto")
+        load(run, engine="auto")
     write_vectors(Path("vectors.txt"), width=4, apart=2)
     with pytest.raises(UsageError, match=r"must be those of the bundle, sha256 \w+…; found sha256 \w+…; copy it"):
-        load_bundle(run, engine="auto")
+        load(run, engine="auto")
     shutil.move("elsewhere.txt", "vectors.txt")
-    assert load_bundle(run, engine="auto").classes == ("calm", "wild")
+    assert load(run, engine="auto").classes == ("calm", "wild")
 
 
 def test_a_bundle_is_no_data_and_data_no_bundle_and_each_is_told_the_command_that_takes_it(run: Path) -> None:
     for folder in (run, run / "bundle"):
         with pytest.raises(UsageError, match=f"headstart predict {folder} INPUT"):
             open_dataset(folder)
-        load_bundle(folder, engine="auto")
+        load(folder, engine="auto")
     with pytest.raises(UsageError, match=r"texts.csv must be a bundle; found a file; name a folder that"):
-        load_bundle(Path("texts.csv"), engine="auto")
+        load(Path("texts.csv"), engine="auto")
     with pytest.raises(UsageError, match="if it holds labelled examples, fit on them: headstart fit plain"):
-        load_bundle(Path("plain"), engine="auto")
+        load(Path("plain"), engine="auto")
 
 
 @pytest.mark.parametrize("member", ["head.safetensors", "report.json", "README.md", "manifest.json"])
@@ -174,14 +174,14 @@ def test_a_damaged_bundle_is_mended_by_fetching_it_again(run: Path, member: str)
     for change in (lambda path: path.write_bytes(good[:-3]), Path.unlink):
         change(bundle / member)
         with pytest.raises(UsageError, match="fetch the bundle again from where it came, or save the model again"):
-            load_bundle(bundle, engine="auto")
+            load(bundle, engine="auto")
         (bundle / member).write_bytes(good)
-    assert load_bundle(bundle, engine="auto").classes == ("calm", "wild")
+    assert load(bundle, engine="auto").classes == ("calm", "wild")
 
 
 def test_a_file_that_does_not_belong_into_a_bundle_is_moved_away(run: Path) -> None:
     (run / "bundle" / "note.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"'note.txt' in .*; do not trust that file; move it away"):
-        load_bundle(run, engine="auto")
+        load(run, engine="auto")
     shutil.move(run / "bundle" / "note.txt", "note.txt")
-    load_bundle(run, engine="auto")
+    load(run, engine="auto")

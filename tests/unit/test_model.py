@@ -88,6 +88,26 @@ def test_every_form_of_an_item_says_the_same(model: Model, photos: list[Path]) -
     assert model.predict([]) == []
 
 
+def test_the_folder_of_a_run_is_loaded_as_its_bundle(model: Model, photos: list[Path], tmp_path: Path) -> None:
+    model.save(tmp_path / "run" / "bundle")
+    expected = model.predict_proba(photos[:2])
+    for folder in (tmp_path / "run", str(tmp_path / "run"), tmp_path / "run" / "bundle"):
+        np.testing.assert_array_equal(load(folder).predict_proba(photos[:2]), expected)
+
+
+def test_a_model_is_shown_in_one_line_and_as_the_head_of_its_report(model: Model) -> None:
+    assert repr(model) == "Model(packaged:efficientnet-lite0, 2 classes: dots, stripes)"
+    accuracy = {"value": 0.925, "low": 0.8, "high": 0.96}
+    report = {**model.report, "test": {"accuracy": accuracy}, "sentence": "It is <good>."}
+    shown = replace(model, report=report, classes=("<b>", "a\nb", "c", "d"))
+    assert repr(shown) == (
+        r"Model(packaged:efficientnet-lite0, 4 classes: <b>, a\nb, c and 1 more, test accuracy 92.5 %)"
+    )
+    page = shown._repr_html_()
+    assert "It is &lt;good&gt;." in page and "92.5" in page and "80.0 to 96.0" in page
+    assert "<table" not in model._repr_html_()
+
+
 def test_a_lone_item_is_a_list_of_one(model: Model, photos: list[Path]) -> None:
     expected = model.predict(photos[:1])
     for lone in (photos[0], str(photos[0]), photos[0].read_bytes(), Image.open(photos[0])):

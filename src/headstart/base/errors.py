@@ -75,6 +75,10 @@ class BundleError(UsageError):
     """A bundle is damaged, from the future, or holds what it must not."""
 
 
+class HeadstartWarning(UserWarning):
+    """What the user of a result must know of it; the command line prints it as a note."""
+
+
 class MissingExtra(UsageError, ImportError):
     """An optional dependency is not installed; the message holds the pip command."""
 

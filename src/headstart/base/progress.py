@@ -129,6 +129,19 @@ class _LiveStep(Step):
         self._bars.update(self._task, total=self._done or 1, completed=self._done or 1)  # type: ignore[arg-type]
 
 
+def progress_in_python(progress: Progress | bool) -> Progress:
+    """Return where a function that is called from Python shows progress: in a terminal or a notebook, else nowhere.
+
+    A Progress is returned as it is, and False shows nothing.
+    """
+    if isinstance(progress, Progress):
+        return progress
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if progress and hasattr(shell, "kernel"):
+        return PlainProgress(sys.stdout)  # in a notebook: a live bar would need its widgets
+    return progress_for(quiet=not (progress and sys.stderr.isatty()))
+
+
 def progress_for(*, quiet: bool = False, stream: TextIO | None = None) -> Progress:
     """Return the progress display that fits `stream` (standard error by default)."""
     stream = stream or sys.stderr

@@ -76,13 +76,13 @@ def predict_inputs(
     """
     from headstart.base.disk import check_writable
     from headstart.data.readers.open import open_inputs
-    from headstart.model import load_bundle
+    from headstart.model import load
 
     if out is not None:
         if out.is_dir():
             raise UsageError("--out must be the path of a CSV file", f"the folder {out}", f"give {out / 'preds.csv'}")
         check_writable(out.absolute().parent, what="the folder of --out")
-    model = load_bundle(bundle, engine=engine)
+    model = load(bundle, engine=engine)
     modality = MODALITIES[model.source.info.kind]
     dataset = open_inputs(
         inputs,

@@ -14,7 +14,7 @@ from headstart.base.disk import write_atomic
 from headstart.base.errors import UsageError
 from headstart.base.interrupts import keeping
 from headstart.base.own_folders import RESULT
-from headstart.base.progress import Progress
+from headstart.base.progress import Progress, progress_in_python
 from headstart.comparison.budget import Limits
 from headstart.comparison.experiment import Experiment
 from headstart.comparison.options import CompareOptions
@@ -24,14 +24,14 @@ from headstart.judge.benefit.gains import FROZEN, TUNED
 from headstart.ranking.auto import prepare_by_best_source
 from headstart.run.clock import Clock
 from headstart.run.folder import CHECKPOINTS, MARK, PAGE, writing
-from headstart.run.option_model import documented
+from headstart.run.from_python import from_python, warn
 from headstart.sources.base import Source
 from headstart.tune.training.trackers import open_trackers
 
 SOURCES = "sources"  # the folder that holds one comparison for each of several sources
 
 
-@documented(CompareOptions)
+@from_python(CompareOptions)
 def compare(  # noqa: PLR0913
     data: Any,
     *,
@@ -65,7 +65,7 @@ def compare(  # noqa: PLR0913
     seed: int = 0,
     engine: str = "auto",
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
 ) -> Benefit:
     """Measure whether a source helps on your data: against the same network from scratch, and against no network.
 
@@ -74,7 +74,7 @@ def compare(  # noqa: PLR0913
     Args:
         data: a path in any of the accepted forms, a pair (items, labels), or a data set of the library `datasets`.
         OPTIONS
-        progress: where progress is shown; by default nowhere.
+        progress: where progress is shown; by default in a terminal or notebook, and with False nowhere.
 
     Returns:
         The transfer benefit: verdict, benefits with intervals, and all raw results.
@@ -82,9 +82,10 @@ def compare(  # noqa: PLR0913
     Raises:
         UsageError: the data, the source or an option cannot be used; the message says what to do.
     """
-    result = run_compare(data, CompareOptions.for_run(locals()), progress or Progress())
+    result = run_compare(data, CompareOptions.for_run(locals()), progress_in_python(progress))
     if out is not None:
         write_comparison(Path(out), result)
+    warn(result.result["warnings"], CompareOptions)
     return result.benefit
 
 

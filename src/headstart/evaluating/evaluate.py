@@ -20,7 +20,7 @@ from headstart.judge.metrics import METRICS, calibration_bins
 from headstart.judge.related import relatives_entry
 from headstart.judge.report import fit_page as report
 from headstart.judge.report.page import percent
-from headstart.model import Model, load_bundle
+from headstart.model import Model, load
 from headstart.run.clock import Clock
 from headstart.run.folder import SCHEMA, write_report, writing
 from headstart.run.losses import account, losses_file, losses_note
@@ -45,8 +45,8 @@ class EvaluateResult:
 def run_evaluate(bundle: Path, data: Any, options: EvaluateOptions, progress: Progress) -> EvaluateResult:
     """Load a bundle, or the two to compare, and measure it on labelled data."""
     clock = Clock()
-    model = load_bundle(bundle, engine=options.engine)
-    rival = load_bundle(options.against, engine=options.engine) if options.against is not None else None
+    model = load(bundle, engine=options.engine)
+    rival = load(options.against, engine=options.engine) if options.against is not None else None
 
     def judged(by: Model) -> Evaluation:
         shared: dict[str, Any] = {"allow_broken": options.allow_broken, "seed": options.seed, "progress": progress}
@@ -66,7 +66,7 @@ def run_evaluate(bundle: Path, data: Any, options: EvaluateOptions, progress: Pr
                 "difference": gain.as_dict(),
             }
     result["seconds"] = clock.read()
-    sentence = verdict(result, gain)
+    sentence = result["sentence"] = verdict(result, gain)
     return EvaluateResult(mine, result, sentence, build_page(model, mine, result, sentence))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headstart.base.progress import Progress
+from headstart.base.progress import Progress, progress_in_python
 from headstart.fitting.defaults import best_default
 from headstart.fitting.folds import cross_validated
 from headstart.fitting.page import build_page
@@ -19,14 +19,14 @@ from headstart.model import Model
 from headstart.ranking.auto import prepare_by_best_source
 from headstart.run.baseline import fit_baseline
 from headstart.run.clock import Clock
-from headstart.run.option_model import documented
+from headstart.run.from_python import from_python, warn
 from headstart.run.options import FitOptions
 from headstart.run.shown import pick_examples
 from headstart.sources.base import Source
 from headstart.tune.settings import NONE
 
 
-@documented(FitOptions)
+@from_python(FitOptions)
 def fit(  # noqa: PLR0913
     data: Any,
     *,
@@ -71,7 +71,7 @@ def fit(  # noqa: PLR0913
     seed: int = 0,
     engine: str = "auto",
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
 ) -> Model:
     """Fit a classifier on labelled photos, texts or recordings with what a pretrained network knows.
 
@@ -80,7 +80,7 @@ def fit(  # noqa: PLR0913
     Args:
         data: a path in any of the accepted forms, a pair (items, labels), or a data set of the library `datasets`.
         OPTIONS
-        progress: where progress is shown; by default nowhere.
+        progress: where progress is shown; by default in a terminal or notebook, and with False nowhere.
 
     Returns:
         The model; its `report` is the content of `result.json`.
@@ -88,9 +88,10 @@ def fit(  # noqa: PLR0913
     Raises:
         UsageError: the data, the source or an option cannot be used; the message says what to do.
     """
-    result = run_fit(data, FitOptions.for_run(locals()), progress or Progress())
+    result = run_fit(data, FitOptions.for_run(locals()), progress_in_python(progress))
     if out is not None:
         write_out(Path(out), result)
+    warn(result.result["warnings"], FitOptions)
     return result.model
 
 
@@ -129,4 +130,5 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         result["seconds"] = clock.read()
     model = build_model(fitted, result, options.patterns)
     sentence = verdict(result, measures.gain, commonest=measures.majority_class)
+    model.report["sentence"] = sentence
     return FitResult(model, result, sentence, build_page(fitted, model, examples, sentence))

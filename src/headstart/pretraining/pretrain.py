@@ -14,7 +14,7 @@ from headstart.base.config import cores
 from headstart.base.errors import DataError, SourceError, UsageError
 from headstart.base.own_folders import RESULT
 from headstart.base.prefetch import Prefetcher
-from headstart.base.progress import Progress
+from headstart.base.progress import Progress, progress_in_python
 from headstart.data.audio.decoding import length
 from headstart.data.audit import Scan, check_bad, scan
 from headstart.data.dataset import Dataset
@@ -33,8 +33,8 @@ from headstart.pretraining.options import PretrainOptions
 from headstart.pretraining.result import CARD, PretrainResult, RunInputs, TestResult, build_pretrain_result
 from headstart.run.clock import Clock
 from headstart.run.folder import PAGE, discard, new_out
+from headstart.run.from_python import from_python, warn
 from headstart.run.losses import account
-from headstart.run.option_model import documented
 from headstart.ship.upload import check_upload, upload
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
@@ -55,7 +55,7 @@ WEIGHTS_PER_EXAMPLE = 20_000
 READ_AHEAD = 64  # the examples that are read ahead of the one that is used
 
 
-@documented(PretrainOptions)
+@from_python(PretrainOptions)
 def pretrain(  # noqa: PLR0913
     data: Any,
     *,
@@ -92,7 +92,7 @@ def pretrain(  # noqa: PLR0913
     track: str | None = None,
     seed: int = 0,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
 ) -> Source:
     """Train a source of your own from random weights, and prove that it beats naive baselines.
 
@@ -101,7 +101,7 @@ def pretrain(  # noqa: PLR0913
     Args:
         data: a path in any of the accepted forms, or a pair (items, labels).
         OPTIONS
-        progress: where progress is shown; by default nowhere.
+        progress: where progress is shown; by default in a terminal or notebook, and with False nowhere.
 
     Returns:
         The source in its folder, which `file:FOLDER` names from now on.
@@ -111,8 +111,9 @@ def pretrain(  # noqa: PLR0913
             baselines and not forced: its folder is there, and says so.
     """
     options = PretrainOptions.for_run({**locals(), "out": out if out is not None else new_out("pretrain")})
-    result = run_pretrain(data, options, progress or Progress())
+    result = run_pretrain(data, options, progress_in_python(progress))
     write_source(options.folder, result)
+    warn(result.result["warnings"], PretrainOptions)
     if result.refusal is not None:
         raise result.refusal
     return open_source(f"file:{options.folder}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from headstart.base.config import cache_dir
 from headstart.base.errors import MissingExtra, SourceError
-from headstart.base.progress import Progress
+from headstart.base.progress import Progress, progress_in_python
 from headstart.data.dataset import Dataset
 from headstart.features.extract import extract_again
 from headstart.ranking.candidates import CandidateSource, Failure, open_candidates
@@ -20,12 +20,12 @@ from headstart.ranking.options import RankOptions
 from headstart.ranking.result import RankResult, build_rank_result, write_ranking
 from headstart.run.baseline import fit_baseline
 from headstart.run.clock import Clock
-from headstart.run.option_model import documented
+from headstart.run.from_python import from_python, warn
 from headstart.run.prepare import PreparedData, prepare_dataset, read_dataset
 from headstart.sources.base import Source
 
 
-@documented(RankOptions)
+@from_python(RankOptions)
 def rank(  # noqa: PLR0913
     data: Any,
     *,
@@ -55,7 +55,7 @@ def rank(  # noqa: PLR0913
     seed: int = 0,
     engine: str = "auto",
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
 ) -> RankResult:
     """Measure which source is worth most on your data, and recommend the cheapest of the best.
 
@@ -64,7 +64,7 @@ def rank(  # noqa: PLR0913
     Args:
         data: a path in any of the accepted forms, a pair (items, labels), or a data set of the library `datasets`.
         OPTIONS
-        progress: where progress is shown; by default nowhere.
+        progress: where progress is shown; by default in a terminal or notebook, and with False nowhere.
 
     Returns:
         The ranking: `recommended`, `candidates` and everything else in `result`.
@@ -72,9 +72,10 @@ def rank(  # noqa: PLR0913
     Raises:
         UsageError: the data or an option cannot be used, or no source can; the message says what to do.
     """
-    result = run_rank(data, RankOptions.for_run(locals()), progress or Progress())
+    result = run_rank(data, RankOptions.for_run(locals()), progress_in_python(progress))
     if out is not None:
         write_ranking(Path(out), result)
+    warn(result.result["warnings"], RankOptions)
     return result
 
 

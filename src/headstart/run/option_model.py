@@ -10,17 +10,15 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from headstart.base.errors import UsageError, check_at_least, check_choice, did_you_mean
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 GROUPS = ("Data", "Source", "Tuning", "Training", "Output", "Run")
 """The groups that options stand in, in the order of the help."""
@@ -127,15 +125,3 @@ class Options(BaseModel):
     def taken_from(cls, arguments: Mapping[str, Any]) -> Self:
         """Return the options among the arguments of a function, by their names."""
         return cls(**{name: arguments[name] for name in cls.model_fields if name in arguments})
-
-
-def documented(options: type[Options]) -> Callable[[F], F]:
-    """Return a decorator that writes the sentences of `options` into the docstring of a function, under `Args`."""
-
-    def decorate(function: F) -> F:
-        fields = options.model_fields.items()
-        sentences = "\n".join(f"        {name}: {field.description}" for name, field in fields)
-        function.__doc__ = (function.__doc__ or "").replace("        OPTIONS", sentences)
-        return function
-
-    return decorate

@@ -13,7 +13,7 @@ from headstart.base.errors import UsageError
 from headstart.base.extras import require
 from headstart.run.folder import CHECKPOINTS, check_out
 from headstart.run.option_model import Options, flag, option
-from headstart.tune.settings import AUTO, NONE, Settings, parse_budget
+from headstart.tune.settings import AUTO, MODES, NONE, Settings, parse_budget
 
 if TYPE_CHECKING:
     from headstart.sources.base import Source
@@ -239,7 +239,7 @@ class FitOptions(SourceOptions):
     size: int | None = option(None, "Source", "PIXELS")
     """The side of the pictures: of a keras: source the input, of another one that which it is tuned at. The default is
     the source's own."""
-    tune: str | None = option(None, "Tuning", "MODE")
+    tune: str | None = option(None, "Tuning", "MODE", values=MODES)
     """Which weights of the source learn too: none, norm, lora, last:N, all or auto. The default is none, and auto where
     --budget is given."""
     budget: Seconds | None = option(None, "Tuning", "TIME")

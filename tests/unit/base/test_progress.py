@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from headstart.base import progress
-from headstart.base.progress import LiveProgress, PlainProgress, Progress, progress_for
+from headstart.base.progress import LiveProgress, PlainProgress, Progress, progress_for, progress_in_python
 
 
 class Terminal(io.StringIO):
@@ -26,6 +28,18 @@ def test_the_display_fits_the_stream() -> None:
     assert isinstance(progress_for(stream=Terminal()), LiveProgress)
     assert isinstance(progress_for(stream=io.StringIO()), PlainProgress)
     assert type(progress_for(quiet=True, stream=Terminal())) is Progress
+
+
+def test_called_from_python_it_is_shown_in_terminals_and_notebooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = PlainProgress(io.StringIO())
+    assert progress_in_python(own) is own
+    assert type(progress_in_python(True)) is Progress  # noqa: FBT003
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert isinstance(progress_in_python(True), LiveProgress)  # noqa: FBT003
+    notebook = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setitem(sys.modules, "IPython", notebook)  # type: ignore[arg-type]
+    assert isinstance(progress_in_python(True), PlainProgress)  # noqa: FBT003
+    assert type(progress_in_python(False)) is Progress  # noqa: FBT003
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

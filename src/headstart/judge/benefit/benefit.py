@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.errors import one_line
 from headstart.judge.benefit.gains import (
     FROZEN,
     MAJORITY,
@@ -31,7 +32,7 @@ from headstart.judge.related import without_related
 BENEFIT, HARM, NONE, BASELINE = "benefit", "harm", "none", "baseline"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Benefit:
     """The transfer benefit of a source on some data.
 
@@ -55,6 +56,21 @@ class Benefit:
     ids: tuple[str, ...]
     failures: Mapping[str, str]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the verdict and its sentence on one line."""
+        return f"Benefit({self.verdict}: {one_line(self.sentence)})"
+
+    def _repr_html_(self) -> str:
+        """Return the head of the report, for a notebook: the sentence, and the benefits with their intervals."""
+        from headstart.judge.report.notebook import head_of_report, points
+
+        plain = self.as_dict()
+        names = {"start": "Start", "slope": "Slope, an epoch", "asymptote": "Asymptote"}
+        shown = ((title, points(plain[name])) for name, title in names.items())
+        return head_of_report(
+            f"Transfer benefit · {self.verdict}", self.sentence, [(title, *figure) for title, figure in shown if figure]
+        )
 
     @property
     def start(self) -> Estimate | None:

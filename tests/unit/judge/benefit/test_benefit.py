@@ -43,6 +43,9 @@ def test_a_planted_benefit_is_found_and_said() -> None:
     )
     assert "reaches before any training the level at which scratch ends after 40 epochs" in found.sentence
     assert found.gains[-1].reached
+    assert repr(found) == f"Benefit(benefit: {found.sentence})"
+    page = found._repr_html_()
+    assert "Transfer benefit · benefit" in page and "Asymptote" in page and "its accuracy starts 5" in page
 
 
 def test_a_planted_harm_is_found_and_said() -> None:

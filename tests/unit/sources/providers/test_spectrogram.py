@@ -12,7 +12,8 @@ from recordings import recording, tone
 from headstart.base.errors import SourceError, UsageError
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.fitting.fit import fit
-from headstart.model import how_to_get, load
+from headstart.model import load
+from headstart.ship.reopening import how_to_get
 from headstart.sources.providers.spectrogram import WINDOW, WINDOWS, open_named
 from headstart.sources.registry import open_source
 from headstart.sources.uri import Spec

@@ -47,7 +47,7 @@ def label_of(table: Table, used: AbstractSet[int]) -> tuple[int, ...]:
     raise DataError(
         f"one column of {table.where} must be the label",
         f"{len(candidates)} that could be: {list_some(shown, 5)}",
-        f"name it, such as --label-column {shlex.quote(table.names[candidates[0]])}",
+        f"name it, such as --label-column={shlex.quote(table.names[candidates[0]])}",
     )
 
 
@@ -101,7 +101,7 @@ def _several_ones(table: Table, rows: Sequence[int], places: Sequence[int]) -> D
     return DataError(
         f"rows of {table.where} must have one label each, a single 1",
         f"several in {len(rows):,} of {len(table):,} rows: {list_some(classes)} in {table.unit} {table.lines[rows[0]]}",
-        f"keep one of them in each row, or fit one model for each of them: --label-column {shlex.quote(classes[0])}",
+        f"keep one of them in each row, or fit one model for each of them: --label-column={shlex.quote(classes[0])}",
     )
 
 

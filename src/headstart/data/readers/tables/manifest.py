@@ -242,7 +242,7 @@ def _parts(table: Table, place: int, split: Split | None) -> list[Split]:
         row = parts.index(None)
         numbers = all(number_of(cell) is not None for cell in part_of)
         column = shlex.quote(table.names[place])
-        do = f"keep each of these together instead: --group-column {column}" if numbers else "write one of them there"
+        do = f"keep each of these together instead: --group-column={column}" if numbers else "write one of them there"
         must = f"{table.place(row)} must be one of {', '.join(SPLITS)} in its split column"
         raise DataError(must, repr(cells[row]), do)
     others = [row for row, part in enumerate(parts) if split not in (None, part)]

@@ -212,7 +212,7 @@ def _no_header(table: Table, roles: Roles | None) -> DataError:
     return DataError(
         f"{table.where} must have a header, which names its columns",
         f"no header, but a row of data: {first}",
-        f"name its columns: --columns {shlex.quote(names)}",
+        f"name its columns: --columns={shlex.quote(names)}",
     )
 
 

@@ -215,7 +215,7 @@ def _path_column(table: Table, free: Sequence[int], files: NamedFiles) -> int | 
     targets = {place: tuple(sorted(files.paths(table.sample(place)))) for place in best}
     if len(set(targets.values())) == 1:
         return best[0]
-    raise ambiguous(table, best, "the path of each example", lambda name: f"--path-column {name}")
+    raise ambiguous(table, best, "the path of each example", lambda name: f"--path-column={name}")
 
 
 def _could_be_path(cell: object) -> bool:
@@ -241,7 +241,7 @@ def _text_column(table: Table, free: Sequence[int]) -> int | None:
     if len(ranked) > 1 and lengths[ranked[0]] < _MARKED * lengths[ranked[1]]:
         alike = [place for place in ranked if lengths[ranked[0]] < _MARKED * lengths[place]]
         raise ambiguous(
-            table, alike, "the texts", lambda name: f"--text-column {name}, which may be given again to join several"
+            table, alike, "the texts", lambda name: f"--text-column={name}, which may be given again to join several"
         )
     return ranked[0] if ranked else None
 

@@ -90,7 +90,7 @@ def test_the_file_gives_its_rows_a_part_and_a_column_must_not_contradict(tmp_pat
         opened(listed(columns, roles, tmp_path, split="train"))
 
 
-@pytest.mark.parametrize(("cell", "remedy"), [("7", "--group-column 'my part'"), ("bonus", "write one of them there")])
+@pytest.mark.parametrize(("cell", "remedy"), [("7", "--group-column='my part'"), ("bonus", "write one of them there")])
 def test_a_part_that_is_none_is_named_by_line(tmp_path: Path, cell: str, remedy: str) -> None:
     first = "1" if cell == "7" else "train"
     columns: Columns = {"text": ["a", "b"], "label": ["p", "n"], "my part": [first, cell]}

@@ -154,7 +154,7 @@ def test_what_is_no_table_by_name_is_one_by_content_only_where_that_is_asked(tmp
 
 def test_a_header_that_is_missing_is_asked_for_in_our_words(tmp_path: Path) -> None:
     bare = table({"column1": FILMS["text"], "column2": FILMS["mood"]}, has_header=False)
-    with pytest.raises(DataError, match=r"must have a header.*a film of number 0.*--columns text,label$"):
+    with pytest.raises(DataError, match=r"must have a header.*a film of number 0.*--columns=text,label$"):
         TableOpener(tmp_path, None).loaded([(bare, None)])
     named = table({"body": FILMS["text"], "mood": FILMS["mood"]}, has_header=False)
     opener = TableOpener(tmp_path, None, columns={"header": ("body", "mood")})

@@ -67,7 +67,7 @@ def test_two_columns_that_could_be_it_are_listed_with_a_cell_and_the_option(tmp_
     named = re.search(r"--text-column (\w+)", error.value.remedy)
     assert named and used(open_dataset(table, columns={"text": named[1]}))["text"] == (named[1],)
     rows = [f"{n},{WORDS[n % 6]} {n},{'sml'[n % 3]},{'ox'[n % 2]}" for n in range(12)]
-    with pytest.raises(DataError, match=r"shape \('o'\), size \('s'\); name it, such as --label-column shape"):
+    with pytest.raises(DataError, match=r"shape \('o'\), size \('s'\); name it, such as --label-column=shape"):
         open_dataset(texts(tmp_path, rows, "id,body,size,shape"))
 
 
@@ -95,7 +95,7 @@ def test_parts_are_told_by_phrases_and_truths(tmp_path: Path, header: str, cells
 
 def test_numbers_of_folds_are_no_parts_and_the_remedy_works(tmp_path: Path) -> None:
     table = texts(tmp_path, [f"{row},{n % 4}" for n, row in enumerate(wordy())], "body,label,fold")
-    with pytest.raises(DataError, match="--group-column fold"):
+    with pytest.raises(DataError, match="--group-column=fold"):
         open_dataset(table, columns={"split": "fold"})
     assert {example.group for example in open_dataset(table, columns={"group": "fold"}).examples} == set("0123")
 
@@ -144,7 +144,7 @@ def test_labels_that_only_look_like_several_are_one(tmp_path: Path, labels: list
 def test_columns_of_0_and_1_are_one_label_or_several(tmp_path: Path) -> None:
     one = [f"{WORDS[n % 6]} {n},{int(n % 3 == 0)},{int(n % 3 == 1)},{int(n % 3 == 2)}" for n in range(12)]
     assert open_dataset(texts(tmp_path, one, "body,cat,dog,owl")).classes == ("cat", "dog", "owl")
-    with pytest.raises(DataError, match=r"several in 1 of 13 rows: cat, owl in line 14.*--label-column cat"):
+    with pytest.raises(DataError, match=r"several in 1 of 13 rows: cat, owl in line 14.*--label-column=cat"):
         open_dataset(texts(tmp_path, [*one, "more words,1,0,1"], "body,cat,dog,owl"))
 
 

@@ -1,0 +1,54 @@
+"""Messages for callers from Python: where a message names flags of the command line, they read the arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+from headstart.base.errors import UsageError
+
+_FLAG = re.compile(
+    r"(?P<command>headstart [a-z]+ [^;,)`]*)"  # stays a command
+    r"|(?<![\w'\"/-])--(?P<no>no-)?(?P<flag>[a-z]+(?:-[a-z]+)*)"
+    r"(?P<value>[= ](?:'[^']*'|\"[^\"]*\"|[^\s,;)]*[^\s,;:.)]))?"
+)
+_VALUE = re.compile(r"[A-Z][A-Z:/_]*|-?\d\S*|['\"].*|\w+:\S+")
+"""What is a value wherever it stands behind a flag: a metavar, a number, a quoted text, a mode or a URI."""
+
+
+def as_arguments(text: str, arguments: Mapping[str, str], words: Collection[str] = ()) -> str:
+    """Return a message with arguments in place of flags: "use --tune none" becomes "use tune='none'".
+
+    Args:
+        arguments: the name of each argument, by the name of its flag without hyphens in front.
+        words: what is a value behind a flag as well; any word is where `=` stands between. A flag that has no value is
+            `True` where it is among them.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        name = arguments.get(match["flag"] or "")
+        if match["command"] or name is None:
+            return match[0]
+        value, rest = (match["value"] or "")[1:], match["value"] or ""
+        if match["no"]:
+            return f"{name}=False{rest}"
+        if not (rest.startswith("=") or value in words or _VALUE.fullmatch(value)):
+            return f"{name}={'True' if match['flag'] in words else ''}{rest}"
+        plain = value.isupper() or value[0] in "'\"" or value.replace(".", "").isdigit()
+        return f"{name}={value if plain else repr(value)}"
+
+    return _FLAG.sub(replaced, text)
+
+
+@contextmanager
+def naming_arguments(arguments: Mapping[str, str], words: Collection[str] = ()) -> Iterator[None]:
+    """Let every UsageError out of the block name arguments in place of flags, as `as_arguments` does."""
+    try:
+        yield
+    except UsageError as error:
+        must, received, remedy = (
+            as_arguments(str(part), arguments, words) for part in (error.must, error.received, error.remedy)
+        )
+        UsageError.__init__(error, must, received, remedy)
+        raise

@@ -1,0 +1,56 @@
+"""A message for a caller from Python names arguments in place of flags, and leaves everything else as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from headstart.base.arguments import as_arguments, naming_arguments
+from headstart.base.errors import MissingExtra, SourceError, UsageError
+
+ARGUMENTS = {
+    "source": "sources",
+    "tune": "tune",
+    "long-texts": "long_texts",
+    "label-column": "label_column",
+    "label-from": "label_from",
+    "root": "root",
+    "size": "size",
+    "window": "window",
+    "drop-test-duplicates": "drop_test_duplicates",
+    "horizontal-flip": "horizontal_flip",
+}
+WORDS = {"none", "chunks", "drop-test-duplicates"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "arguments"),
+    [
+        ("use it frozen, with --tune none", "use it frozen, with tune='none'"),
+        ("use packaged:minilm, or leave --source out", "use packaged:minilm, or leave sources= out"),
+        ("--size must be at least 1", "size= must be at least 1"),
+        ("--tune last:N must have a number for N", "tune='last:N' must have a number for N"),
+        ("(--long-texts chunks reads them whole)", "(long_texts='chunks' reads them whole)"),
+        ("name it: --label-column NAME, or below --root DIR", "name it: label_column=NAME, or below root=DIR"),
+        ("such as --label-column=shape.", "such as label_column='shape'."),
+        ("such as --label-column='my own'", "such as label_column='my own'"),
+        ("try --label-from '(a|b)_.*'", "try label_from='(a|b)_.*'"),
+        ("--window 2.5", "window=2.5"),
+        ("--drop-test-duplicates leaves them out", "drop_test_duplicates=True leaves them out"),
+        ("give --no-horizontal-flip.", "give horizontal_flip=False."),
+        # what is no option of the function, no flag, or a command of the shell stays
+        ("run: pip install --no-deps timm", "run: pip install --no-deps timm"),
+        ("classify with it: headstart fit DATA --source x:y", "classify with it: headstart fit DATA --source x:y"),
+        ("a file '--source' and a--size", "a file '--source' and a--size"),
+    ],
+)
+def test_flags_become_arguments(flags: str, arguments: str) -> None:
+    assert as_arguments(flags, ARGUMENTS, WORDS) == arguments
+
+
+def test_an_error_keeps_its_kind_and_its_parts() -> None:
+    for kind in (UsageError, SourceError, MissingExtra):
+        with pytest.raises(kind) as caught, naming_arguments(ARGUMENTS, WORDS):
+            raise kind("--size must be 1", "--tune none", "leave --size out")
+        assert type(caught.value) is kind
+        assert str(caught.value) == "size= must be 1; found tune='none'; leave size= out"
+        assert caught.value.remedy == "leave size= out"
