@@ -97,7 +97,7 @@ def test_broken_photos_are_skipped_counted_and_listed(photos: Path, source: ToyS
 def test_a_fifth_broken_stops_unless_allowed__IMG_25(photos: Path, source: ToySource, tmp_path: Path) -> None:
     for number in range(10):
         (photos / ("bird", "cat", "dog")[number % 3] / f"bad{number}.jpg").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"10 of 46 \(22%\) unusable.*--allow-broken"):
+    with pytest.raises(UsageError, match=r"10 of 46 \(22%\) unusable.*allow_broken=True"):
         fit(photos, source, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert fit(photos, source, allow_broken=True).report["examples"]["skipped"] == 10
@@ -149,5 +149,5 @@ def test_a_saved_model_gives_the_same_answers(photos: Path, source: ToySource, t
 def test_odd_options_are_refused_before_work(photos: Path, source: ToySource) -> None:
     with pytest.raises(UsageError, match="did you mean 'pool'"):
         fit(photos, source, layer="pol")
-    with pytest.raises(UsageError, match="labels-per-class"):
+    with pytest.raises(UsageError, match="labels_per_class="):
         fit(photos, source, labels_per_class=0)

@@ -274,5 +274,5 @@ def test_sources_of_another_kind_are_refused_in_one_line(developed: Path, data: 
         fit(data, source="arch:lenet5", weights="none")
     with pytest.raises(UsageError, match=r"must read photos; found file:.*, which reads recordings"):
         fit(toy_photos(tmp_path / "photos"), source=f"file:{developed}")
-    with pytest.raises(UsageError, match="--size changes pictures"):
+    with pytest.raises(UsageError, match="size= changes pictures"):
         fit(data, source=f"file:{developed}", tune="all", size=64)

@@ -135,7 +135,7 @@ def test_a_table_of_vectors_has_nothing_to_tune_and_pictures_settings_say_so(tab
     with pytest.raises(UsageError, match="a table of vectors; leave it out, or take a network"):
         hs.fit(table, source=SOURCE, tune="all")
     for named, value in (("mixup", 0.2), ("size", 64)):
-        with pytest.raises(UsageError, match=f"--{named} changes pictures; found texts; leave out --{named}"):
+        with pytest.raises(UsageError, match=f"{named}= changes pictures; found texts; leave out {named}="):
             hs.fit(table, source=SOURCE, tune="all", **{named: value})  # type: ignore[arg-type]
 
 

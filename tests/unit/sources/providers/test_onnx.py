@@ -485,7 +485,7 @@ def test_what_a_graph_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(SourceError, match="must be a torch network to be tuned"):
         hs.open_source(uri).module()
     toy_photos(tmp_path / "photos")
-    with pytest.raises(UsageError, match="must run on the OpenVINO engine; found --engine torch"):
+    with pytest.raises(UsageError, match="must run on the OpenVINO engine; found engine='torch'"):
         hs.fit(tmp_path / "photos", source=uri, engine="torch")
     monkeypatch.setattr(choose, "openvino_version", lambda: None)
     with pytest.raises(UsageError, match="needs OpenVINO"):
