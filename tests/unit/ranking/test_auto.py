@@ -70,7 +70,7 @@ def test_the_rule_asks_for_examples_and_stated_costs(
 def test_what_belongs_to_one_source_is_refused_with_auto(tmp_path: Path) -> None:
     data = write_texts(tmp_path / "texts.csv")
     for options in ({"weights": "none"}, {"arch": "timm:resnet18"}, {"size": 64}):
-        with pytest.raises(UsageError, match="belong to one source; found source=.auto."):
+        with pytest.raises(UsageError, match=r"belong to one source; found source=.auto."):
             fit(data, source="auto", **options)
 
 
