@@ -10,12 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.errors import one_line
 from headstart.judge.intervals import wilson
 from headstart.judge.metrics import CalibrationBin
+from headstart.judge.report.page import percent
 
 RELIABILITY_SIZE = 240  # side of the reliability diagram, in SVG units
 HISTOGRAM_HEIGHT = 44  # of the histogram below it
 SHADES = 6  # of a heat map
+MAX_AXIS_NAMES, AXIS_NAME = 90, 14  # names beside a heat map, and the characters of each
+MAX_TOLD_CELLS = 2000  # cells of a heat map that say what they count where the pointer rests
+CELL_PIXELS, MAX_HEAT_PIXELS = 10, 1600  # of a heat map, which is scrolled where the screen is narrower
 WIDTH, HEIGHT = 420, 200  # of the frame of a line chart, in SVG units
 TICK_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)  # of accuracy
 MAX_TICK_STEPS = 6
@@ -81,13 +86,30 @@ def reliability_diagram(bins: Sequence[CalibrationBin]) -> list[dict[str, Any]]:
     return points
 
 
-def heat_map(shares: NDArray[np.float64]) -> dict[str, Any]:
-    """Return the cells above zero as few paths: float64 of shape (c, c), rows summing to 1 or 0, in 0..1.
+def heat_map(counts: NDArray[np.int64], names: Sequence[str]) -> dict[str, Any]:
+    """Return the cells above zero of a confusion matrix as few paths: counts (c, c), rows by true class; c names.
 
     Each cell is a square of one unit; those on the diagonal and the errors are apart. A path comes with its opacity.
+    `cells` are the largest ones with what each says, and `labels` the names beside every `step`-th row and column.
     """
-    diagonal = np.eye(len(shares), dtype=bool)
-    return {"side": len(shares), "correct": _shades(shares * diagonal), "wrong": _shades(shares * ~diagonal)}
+    side, diagonal = len(counts), np.eye(len(counts), dtype=bool)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    step = -(-side // MAX_AXIS_NAMES)
+    largest = np.argsort(-counts, axis=None, kind="stable")[:MAX_TOLD_CELLS]
+    cells = [
+        (row, column, f"{counts[row, column]:,} of class {names[row]} predicted as {names[column]} ({percent(shown)})")
+        for row, column in zip(*(at.tolist() for at in np.unravel_index(largest, counts.shape)), strict=True)
+        if (shown := shares[row, column])
+    ]
+    return {
+        "side": side,
+        "step": step,
+        "width": min(CELL_PIXELS * side, MAX_HEAT_PIXELS),
+        "correct": _shades(shares * diagonal),
+        "wrong": _shades(shares * ~diagonal),
+        "cells": cells,
+        "labels": [(row, one_line(names[row], AXIS_NAME)) for row in range(0, side, step)],
+    }
 
 
 def _shades(shares: NDArray[np.float64]) -> list[tuple[str, float]]:
@@ -102,10 +124,13 @@ def _shades(shares: NDArray[np.float64]) -> list[tuple[str, float]]:
     return shades
 
 
-def loss_chart(losses: Mapping[str, Sequence[float | None]], reference: tuple[str, float]) -> LineChart | None:
+def loss_chart(
+    losses: Mapping[str, Sequence[float | None]], reference: tuple[str, float], *, method: str = "", beside: str = ""
+) -> LineChart | None:
     """Return the chart of log losses by run, epoch by epoch, in nats; None where no run has two finite ones.
 
     A loss is None where it was not finite. The dot of each line is its best epoch; `reference` is a level beside.
+    `method` names what every run is and `beside` what the level is, of `ARM_TITLES`; without it runs are told apart.
     """
     finite = [[(epoch, loss) for epoch, loss in enumerate(run) if loss is not None] for run in losses.values()]
     drawn = [(index, name, run) for index, (name, run) in enumerate(zip(losses, finite, strict=True)) if len(run) > 1]
@@ -120,11 +145,11 @@ def loss_chart(losses: Mapping[str, Sequence[float | None]], reference: tuple[st
     def place(epoch: int, loss: float) -> tuple[float, float]:
         return round(WIDTH * epoch / last, 1), round(HEIGHT * (1 - min(loss, top) / top), 1)
 
-    lines = [ChartLine("level", title, _joined([place(0, level), place(last, level)]))]
+    lines = [ChartLine(f"level {beside}".strip(), title, _joined([place(0, level), place(last, level)]))]
     for index, name, run in drawn:
         best = place(*min(run, key=lambda point: point[1]))
         points = _joined([place(*point) for point in run])
-        lines.append(ChartLine(f"s{index % LINE_STYLES + 1}", name, points, dots=(best,)))
+        lines.append(ChartLine(method or f"s{index % LINE_STYLES + 1}", name, points, dots=(best,)))
     y_ticks = tuple((HEIGHT * (1 - share), f"{top * share:.2f}") for share in LOSS_TICKS)
     return LineChart(tuple(lines), ((0, "0"), (WIDTH, str(last))), y_ticks)
 
@@ -173,9 +198,9 @@ def accuracy_over_cost(candidates: Sequence[Mapping[str, Any]], baseline: float)
     drawn = min(ends) - baseline < 2 * (max(ends) - min(ends))
     values = [baseline, *ends] if drawn else ends
     y_ticks, down = _accuracy_ticks(*_axis_range(min(values), max(values)))
-    level = ChartLine("level", "simple baseline", _joined([(0, down(baseline)), (WIDTH, down(baseline))]))
+    level = ChartLine("level baseline", "simple baseline", _joined([(0, down(baseline)), (WIDTH, down(baseline))]))
     lines = [level] if drawn else []
-    styles = {True: ("s1", "tied with the best"), False: ("s3", "behind the best")}
+    styles = {True: ("gain", "tied with the best"), False: ("unclear", "behind the best")}
     for row, place in zip(candidates, places, strict=True):
         x, (style, title) = round(WIDTH * (place - low) / (high - low), 1), styles[bool(row["tied"])]
         accuracy = row["accuracy"]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from headstart.data.modality import modality_of_task
 from headstart.judge.report import charts
-from headstart.judge.report.page import template
+from headstart.judge.report.page import render_page, template
 
 
 def render_comparison(title: str, result: dict[str, Any]) -> str:
-    """Return the comparison as one HTML page that needs no other file, no network and no script."""
+    """Return the comparison as one HTML page that needs no other file and no network."""
     arms = result["arms"]
     measured = {name: arm for name, arm in arms.items() if "accuracy" in arm}
-    return template("comparison.html.j2").render(
+    return render_page(
+        "comparison.html.j2",
+        "Next commands",
+        [_next(result)],
         title=title,
         result=result,
         items=modality_of_task(result["task"]).plural,
@@ -26,6 +30,21 @@ def render_comparison(title: str, result: dict[str, Any]) -> str:
         labels=charts.accuracy_over_labels(arms),
         most=max((arm["seconds_a_run"] for arm in measured.values()), default=1.0),
     )
+
+
+def _next(result: dict[str, Any]) -> list[str]:
+    """Return the commands that follow from the verdict."""
+    data = f"YOUR_{modality_of_task(result['task']).plural.upper()}"
+    source = f"--source {shlex.quote(result['source'])}"
+    if result["verdict"] == "benefit":
+        budget = " --budget 10m" if result["transfer"] == "tuned" else ""
+        return ["# fit a model on the source that was measured", f"headstart fit {data} {source}{budget}"]
+    return [
+        "# measure whether another source is worth more",
+        f"headstart rank {data}",
+        "# measure this one once more, with more time",
+        f"headstart compare {data} {source} --budget 30m",
+    ]
 
 
 def render_svg(result: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from headstart.judge.intervals import Interval
 from headstart.judge.metrics import METRICS, CalibrationBin, per_class
 from headstart.judge.related import without_related
 from headstart.judge.report import charts
-from headstart.judge.report.page import percent, template
+from headstart.judge.report.page import percent, render_page
 
 MAX_TABLE_CLASSES = 12  # a confusion matrix of more columns is drawn as a heat map
 MAX_CONFUSED_PAIRS = 10
@@ -36,6 +36,8 @@ TRAINING_TITLES = {
     "head": "fitting the simple baseline",
     "tune": "training the network",
 }
+INSTALL = "# once, in a checkout of headstart: pip install ."
+PYTHON = ("import headstart as hs", "")
 MARKS = {"pretrain": "training", "evaluate": "when_fitted"}
 """The command that a result is of, by a key that no other has; `fit` has neither."""
 
@@ -132,22 +134,27 @@ def _claim(result: dict[str, Any], gap: Interval, commonest: str) -> str:
     start += more
     if not believable:
         return f"{start}, so that nothing is claimed of the source."
-    interval = f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+    gain = f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+    known = f"{over:+.1f} points compared with {always}"
     if result["source"].startswith("simple:"):
-        return f"{start}, {_points(over)} than {always}. This is {simple}: it needs no network, and none was better."
+        return f"{start}, {known}. This is {simple}: it needs no network, and none was better."
     if gap.low > 0:
-        return f"{start}, {_points(over)} than {always} and {_points(100 * gap.value)} {interval} than {simple}."
+        return f"{start}, {known} and {gain} compared with {simple}."
     if gap.high < 0:
-        return f"{start}; the source does harm: this is {_points(100 * gap.value)} {interval} than {simple}."
+        return f"{start}; the source does harm: this is {gain} compared with {simple}."
     return (
         f"{start}; the source is not shown to be better than {simple}: the difference in accuracy is "
-        f"{100 * gap.value:+.1f} points {interval}. The model is {_points(over)} than {always}."
+        f"{gain}. It is {known}."
     )
 
 
 def render(report: Report) -> str:
-    """Return the report as one HTML page that needs no other file, no network and no script."""
-    return template("report.html.j2").render(
+    """Return the report as one HTML page that needs no other file and no network."""
+    what = "source" if "training" in report.result else "model"
+    return render_page(
+        "report.html.j2",
+        f"How to use the {what}",
+        _how_to_use(report),
         report=report,
         result=report.result,
         items=items_of(report.result),
@@ -159,16 +166,11 @@ def render(report: Report) -> str:
         skipped=_group_by_reason(report.skipped),
         notes=[*map(Note, report.result["warnings"]), *report.notes],
         steps=_steps(report.result),
-        how=_how_to_use(report.result, report.bundle),
         tuning=_tuning(report.result),
         training=_training(report.result),
         command=next((key for key, mark in MARKS.items() if mark in report.result), "fit"),
         shown_rows=MAX_SHOWN_CLASSES,
     )
-
-
-def _points(difference: float) -> str:
-    return f"{abs(difference):.1f} points {'better' if difference >= 0 else 'worse'}"
 
 
 def items_of(result: dict[str, Any]) -> str:
@@ -195,15 +197,24 @@ def _arms(report: Report) -> list[dict[str, Any]]:
     """Return the accuracies to compare: the model with its interval, another, the baselines, and what it was."""
     result = report.result
     accuracy, baselines = result["test"]["accuracy"], result["baselines"]
-    behind = accuracy["value"] < max(baselines.values())
+    tone = _method(result)
     names = {"simple": modality_of_task(result["task"]).baseline, "majority": "always the most frequent class"}
-    others = [{"name": names[key], "tone": "base", "value": baselines[key]} for key in names if key in baselines]
+    others = [{"name": names[key], "tone": "baseline", "value": baselines[key]} for key in names if key in baselines]
     if (against := result.get("against")) is not None:
-        others.insert(0, {"name": one_line(against["bundle"]), "tone": "base", **against["test"]["accuracy"]})
+        others.insert(0, {"name": one_line(against["bundle"]), "tone": "s1", **against["test"]["accuracy"]})
     if (before := result.get("when_fitted")) is not None:
-        others.append({"name": f"when fitted, on {one_line(before['data'])}", "tone": "base", **before["accuracy"]})
+        others.append({"name": f"when fitted, on {one_line(before['data'])}", "tone": tone, **before["accuracy"]})
     name = result["bundle"] if "bundle" in result else result["source"]
-    return [{"name": one_line(name), "tone": "behind" if behind else "ours", **accuracy}, *others]
+    return [{"name": one_line(name), "tone": tone, **accuracy}, *others]
+
+
+def _method(result: dict[str, Any]) -> str:
+    """Return what made the model, of the methods that have one colour on every page."""
+    if "training" in result:
+        return "scratch"
+    if result["source"].startswith("simple:"):
+        return "baseline"
+    return "tuned" if (result.get("tuning") or {}).get("kept") else "frozen"
 
 
 def _confusion(report: Report) -> dict[str, Any]:
@@ -227,7 +238,7 @@ def _confusion(report: Report) -> dict[str, Any]:
     return {
         "names": names,
         "table": table if few else None,
-        "map": None if few else charts.heat_map(shares),
+        "map": None if few else charts.heat_map(counts, [one_line(name) for name in names]),
         "pairs": pairs,
         "wrong": int(wrong.sum()),
     }
@@ -270,7 +281,8 @@ def _tuning(result: dict[str, Any]) -> dict[str, Any] | None:
     if tuning is None:
         return None
     losses = {trial["name"]: [epoch["loss"] for epoch in trial["history"]] for trial in tuning["tried"]}
-    return {**tuning, "chart": charts.loss_chart(losses, ("frozen source", tuning["frozen"]["log_loss"]))}
+    level = "frozen source", tuning["frozen"]["log_loss"]
+    return {**tuning, "chart": charts.loss_chart(losses, level, beside="frozen")}
 
 
 def _training(result: dict[str, Any]) -> dict[str, Any] | None:
@@ -280,20 +292,33 @@ def _training(result: dict[str, Any]) -> dict[str, Any] | None:
         return None
     losses = {"training": [epoch["loss"] for epoch in training["history"]]}
     uniform = "uniform probabilities", math.log(len(result["classes"]))
-    return {**training, "chart": charts.loss_chart(losses, uniform)}
+    return {**training, "chart": charts.loss_chart(losses, uniform, method="scratch")}
 
 
-def _how_to_use(result: dict[str, Any], bundle: str) -> dict[str, str]:
-    """Return the two ways to use a bundle, or the source that was trained."""
-    modality = modality_of_task(result["task"])
+def _how_to_use(report: Report) -> list[list[str]]:
+    """Return the lines for a shell and for Python that use a bundle, or the source that was trained."""
+    result, modality = report.result, modality_of_task(report.result["task"])
+    data, bundle = f"YOUR_{modality.plural.upper()}", shlex.quote(report.bundle)
     if "training" in result:
-        return {
-            "shell": f"headstart fit YOUR_{modality.plural.upper()} --source {shlex.quote(result['source'])}",
-            "python": f"source = hs.open_source({result['source']!r})",
-            "call": f"source.encode([{modality.sample_item!r}])",
-        }
-    return {
-        "shell": f"headstart predict {shlex.quote(bundle)} {modality.sample_file}",
-        "python": f"model = hs.load({bundle!r})",
-        "call": f"model.predict([{modality.sample_item!r}])",
-    }
+        if not result["gate"]["passed"] and not result["gate"].get("forced"):
+            return [
+                [
+                    "# the source is refused where it is opened; to use it all the same, without training again:",
+                    f"{result['command']} --force",
+                ]
+            ]
+        return [
+            [INSTALL, f"headstart fit {data} --source {shlex.quote(result['source'])}"],
+            [*PYTHON, f"source = hs.open_source({result['source']!r})", f"source.encode([{modality.sample_item!r}])"],
+        ]
+    alone = "when_fitted" in result or result["source"].startswith("simple:")
+    worth = [] if alone else [f"headstart compare {data} --source {shlex.quote(result['source'])}"]
+    return [
+        [
+            INSTALL,
+            f"headstart predict {bundle} {modality.sample_file}",
+            f"headstart evaluate {bundle} NEW_{modality.plural.upper()}",
+            *worth,
+        ],
+        [*PYTHON, f"model = hs.load({report.bundle!r})", f"model.predict([{modality.sample_item!r}])"],
+    ]

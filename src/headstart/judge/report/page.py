@@ -1,13 +1,18 @@
-"""What every page shares: its template, its style, and how numbers are written on it."""
+"""What every page shares: its template, style and script, its contents and last lines, and how numbers are written.
+
+A page is one file that needs no other. Its script makes buttons that copy lines and sort tables: without it all is
+there but these. The policy of the page allows that script alone, by its hash.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 
 LISTED_NAMES = 8
 MAX_SENTENCE = 2000  # characters
+HEADING = re.compile(r'<h2 id="(\w+)">(.*?)</h2>')
 
 
 @lru_cache
@@ -42,8 +48,32 @@ def template(name: str) -> Template:
         "listed": _listed,
         "whole": _whole,
     }
-    environment.globals["style"] = folder.joinpath("report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    environment.globals |= {"style": (folder / "report.css").read_text(encoding="utf-8"), "script_digest": digest}
     return environment.get_template(name)
+
+
+@lru_cache
+def _script() -> str:
+    return (files("headstart.judge.report") / "templates" / "page.js").read_text(encoding="utf-8")
+
+
+def render_page(name: str, heading: str, use: Sequence[Sequence[str]], **values: Any) -> str:
+    """Return a whole page of a template: with its contents, what to do next, and its script.
+
+    Args:
+        heading: that of the last section.
+        use: what stands there, blocks of lines to copy.
+        values: those of the template.
+    """
+    page = template(name).render(**values)
+    shown = ("\n".join(one_line(line, MAX_SENTENCE) for line in lines) for lines in use)
+    blocks = "".join(f"<pre><code>{escape(block)}</code></pre>\n" for block in shown)
+    last = f'<section aria-labelledby="use">\n<h2 id="use">{heading}</h2>\n{blocks}</section>\n</main>'
+    start, _, end = page.rpartition("</main>")
+    page = f"{start}{last}\n<script>{_script()}</script>{end}"
+    links = "".join(f'<li><a href="#{place}">{title}</a></li>' for place, title in HEADING.findall(page))
+    return page.replace("<main>", f'<nav aria-label="Contents"><ul>{links}</ul></nav>\n<main>', 1)
 
 
 def _data_uri(data: bytes, kind: str = "image/jpeg") -> str:
@@ -57,7 +87,7 @@ def _whole(sentence: str) -> str:
 
 def _unbroken(text: str) -> str:
     """Return text in which no line ends between a number and its percent sign."""
-    return re.sub(r"(?<=\d) %(?!})", "\N{NO-BREAK SPACE}%", text)
+    return re.sub(r"(?<=[\d}]) %(?!})", "\N{NO-BREAK SPACE}%", text)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from headstart.data.modality import modality_of_task
 from headstart.judge.report import charts
-from headstart.judge.report.page import template
+from headstart.judge.report.page import render_page
 
 
 def render_ranking(title: str, result: dict[str, Any]) -> str:
-    """Return the ranking as one HTML page that needs no other file, no network and no script."""
+    """Return the ranking as one HTML page that needs no other file and no network."""
     measured = [row for row in result["candidates"] if row["accuracy"] is not None]
-    return template("ranking.html.j2").render(
+    data, source = modality_of_task(result["task"]).plural.upper(), shlex.quote(str(result["recommended"]))
+    return render_page(
+        "ranking.html.j2",
+        "Next commands",
+        [
+            [
+                "# fit a model on the source that is recommended",
+                f"headstart fit YOUR_{data} --source {source}",
+                "# measure what it is worth against training from scratch",
+                f"headstart compare YOUR_{data} --source {source}",
+            ]
+        ],
         title=title,
         result=result,
         items=modality_of_task(result["task"]).plural,

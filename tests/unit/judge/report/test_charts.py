@@ -11,12 +11,17 @@ from headstart.judge.metrics import CalibrationBin
 from headstart.judge.report import charts
 
 
-def test_heat_map_holds_every_cell_once() -> None:
-    shares = np.array([[0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])
-    drawn = charts.heat_map(shares)
+def test_heat_map_holds_every_cell_once_and_says_what_the_largest_count() -> None:
+    counts = np.array([[9, 1, 0], [0, 10, 0], [2, 0, 2]])
+    drawn = charts.heat_map(counts, ["ant", "bee", "a class of a long name"])
     cells = [cell for path, _ in (*drawn["correct"], *drawn["wrong"]) for cell in re.findall(r"M(\d+) (\d+)", path)]
-    assert sorted((int(y), int(x)) for x, y in cells) == [tuple(at) for at in np.argwhere(shares > 0)]
+    assert sorted((int(y), int(x)) for x, y in cells) == [tuple(at) for at in np.argwhere(counts > 0)]
     assert max(opacity for _, opacity in drawn["correct"]) == 1
+    assert drawn["cells"][-1] == (0, 1, "1 of class ant predicted as bee (10.0 %)")
+    assert sorted((row, column) for row, column, _ in drawn["cells"]) == [tuple(at) for at in np.argwhere(counts > 0)]
+    assert [name for _, name in drawn["labels"]] == ["ant", "bee", "a class of a …"]
+    many = charts.heat_map(np.eye(1000, dtype=np.int64), [str(at) for at in range(1000)])
+    assert len(many["labels"]) <= charts.MAX_AXIS_NAMES and many["width"] == charts.MAX_HEAT_PIXELS
 
 
 def test_reliability_places_the_bins() -> None:
@@ -40,6 +45,8 @@ def test_losses_fall_from_left_to_right_and_the_dot_is_the_best_epoch() -> None:
     assert first.dots == (coordinates(first.points)[2],)
     assert [text for _, text in chart.x_ticks] == ["0", "3"]
     assert charts.loss_chart({"c": [None, 1.0]}, ("frozen", 1.0)) is None
+    named = charts.loss_chart({"a": [2.0, 1.0]}, ("frozen", 1.0), method="scratch", beside="frozen")
+    assert named is not None and [line.style for line in named.lines] == ["level frozen", "scratch"]
 
 
 def test_a_spike_of_the_loss_does_not_flatten_the_rest() -> None:

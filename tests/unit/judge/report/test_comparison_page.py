@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import html
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
-from simulated import arms, simulate
+from page_samples import compared, comparison
 
 from headstart.judge.benefit.benefit import Benefit, compute_benefit
-from headstart.judge.benefit.results import ComparisonMeta
 from headstart.judge.report.comparison_page import render_comparison
 
 
-@cache
-def compared(**failures: str) -> Benefit:
-    levels = ((25, 5, 0.7, 0.5), (50, 10, 0.8, 0.6), (100, 20, 0.85, 0.7), (200, None, 0.9, 0.8))
-    results = [
-        simulate(arms(start=0.5, tuned=tuned, scratch=(0.3, scratch)), n=200, labels=labels, per_class=per_class)
-        for labels, per_class, tuned, scratch in levels
-    ]
-    meta = ComparisonMeta("toy:source", "raw pixels with logistic regression", "photos")
-    return compute_benefit(results, np.arange(200) % 5, meta, failures=failures)
-
-
 def page_of(benefit: Benefit, **more: Any) -> str:
-    result: dict[str, Any] = {
-        "task": "image-classification",
-        "source": "toy:source",
-        "seed": 0,
-        "seeds": {"5": 5, "all": 3},
-        "budget": 600.0,
-        "examples": {"train": 200, "test": 200, "skipped": 0, "ignored": 1},
-        "classes": ["<a>", "b"],
-        "engine": "torch",
-        "warnings": ["<b>note</b>"],
-        "seconds": {"total": 512.0},
-        **benefit.as_dict(),
-        **more,
-    }
-    return html.unescape(render_comparison("ants_bees", result)).replace("\N{NO-BREAK SPACE}", " ")
+    return html.unescape(render_comparison("ants_bees", comparison(benefit, **more))).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_verdict_is_not_cut_however_long_it_is() -> None:

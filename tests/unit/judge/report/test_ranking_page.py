@@ -2,53 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from page_samples import ranking, row
 
 from headstart.judge.report import charts
 from headstart.judge.report.ranking_page import render_ranking
-
-
-def interval(value: float, half: float = 0.05) -> dict[str, float]:
-    return {"value": value, "low": value - half, "high": value + half}
-
-
-def row(source: str, accuracy: float, ms: float, *, tied: bool, **more: Any) -> dict[str, Any]:
-    return {
-        "source": source,
-        "layer": "pool",
-        "accuracy": interval(accuracy),
-        "difference": interval(accuracy - 0.9),
-        "log_loss": 0.5,
-        "tied": tied,
-        "ms_per_example": ms,
-        "parameters": 3_400_000,
-        "licence": "MIT",
-        "examples": 120,
-        "error": None,
-        **more,
-    }
-
-
-def ranking(**more: Any) -> dict[str, Any]:
-    curve = [{"labels": n, "accuracy": interval(0.5 + n / 400)} for n in (30, 60, 120)]
-    return {
-        "task": "image-classification",
-        "sentence": "Use packaged:a at layer pool.",
-        "candidates": [
-            row("packaged:a<b>", 0.9, 1.0, tied=True),
-            row("packaged:c", 0.7, 100.0, tied=False),
-            {"source": "packaged:d", "accuracy": None, "error": "no such file", "tied": False},
-        ],
-        "baseline": {"name": "raw pixels", "accuracy": interval(0.4), "difference": interval(-0.5)},
-        "curves": [{"source": "packaged:a<b>", "layer": "pool", "labels": curve}],
-        "probe": {"splits": 3, "folds": 5, "examples": 120},
-        "examples": {"train": 120, "test": 40, "skipped": 1, "ignored": 0},
-        "classes": ["x", "y"],
-        "warnings": ["1 broken example was skipped; result.json lists it."],
-        "seed": 0,
-        "seconds": {"total": 3.2},
-        **more,
-    }
 
 
 def test_the_page_names_every_candidate_and_escapes_what_it_is_called() -> None:
@@ -65,6 +22,7 @@ def test_the_page_names_every_candidate_and_escapes_what_it_is_called() -> None:
         "\N{MINUS SIGN}20.0 [\N{MINUS SIGN}25.0, \N{MINUS SIGN}15.0]" in page
         and page.count("<figure>") == 2
         and "http" not in page.partition("</style>")[2]
+        and "headstart fit YOUR_PHOTOS --source" in page
     )
 
 
@@ -85,7 +43,7 @@ def test_accuracy_is_drawn_against_cost_on_a_logarithmic_scale() -> None:
     chart = charts.accuracy_over_cost(candidates, 0.4)
     assert chart is not None and charts.accuracy_over_cost([], 0.4) is None
     level, first, second, third = chart.lines
-    assert [line.style for line in chart.lines] == ["level", "s1", "s3", "s1"]
+    assert [line.style for line in chart.lines] == ["level baseline", "gain", "unclear", "gain"]
     assert [line.title for line in chart.lines][1:] == ["tied with the best", "behind the best", ""]
     assert [line.label for line in chart.lines] == ["", "1", "2", "3"]
     (left, top), (right, low), (middle, _) = (line.dots[0] for line in (first, second, third))
