@@ -200,6 +200,7 @@ def gunzip(data: bytes, where: str, *, limit: int = sys.maxsize) -> bytes:
     """
     most, parts, size, offset = min(max(MAX_GROWTH * len(data), LEAST_GROWN), limit), [], 0, 0
     end, packed = len(data.rstrip(b"\0")), memoryview(data)  # zeros may follow the last stream
+    kept = int.from_bytes(data[-4:], "little") <= most  # the size of the last stream ends it; if damaged, that is seen
     while offset < end:
         stream = zlib.decompressobj(31)
         while not stream.eof:
@@ -210,7 +211,7 @@ def gunzip(data: bytes, where: str, *, limit: int = sys.maxsize) -> bytes:
             except zlib.error as error:
                 raise _broken(where, str(error)) from error
             offset, size = min(offset + _PIECE, len(packed)), size + len(part)
-            parts.append(part)
+            parts.append(part if kept else b"")
             if size > most:
                 do = "unpack it and give what it holds in several files"
                 raise DataError(f"{where} must unpack to at most {most >> 20:,} MiB", "more, and the rest was left", do)
