@@ -9,18 +9,17 @@ share is seldom written: each word counts by its surprise after the word before 
 
 from __future__ import annotations
 
-import re
+import itertools
 import unicodedata
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_CHARACTERS = 4_000  # of a text: those behind are not compared
-WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
-APOSTROPHES = str.maketrans("", "", "'\u2019")  # which many leave out
 MAX_TEXTS_WITH = 128  # texts that share a shingle: beyond, it tells little and costs much
 MAX_SHINGLES = 32  # of a text that are looked up, the rarest
 NEIGHBOURS = 4  # of each text that share most of them, and two before and behind it in either order
@@ -30,15 +29,28 @@ WORDS_A_SLIP = 10  # one more slip is let pass for so many words
 MAX_EXCHANGED = 0.1  # of the words, by number and by weight
 LEAST_WITHIN, LEAST_AT_AN_END = 0.75, 0.44  # share of surprise in the heavier text, wherever words are missing
 PRIOR = 1  # texts with a word from which on half of what follows it is believed, three quarters at most
+KINDS_OF_LETTERS = 32  # that are told apart where letters are counted
 MIN_LETTERS = 4  # of a word in which one letter may be other, missing or more
 
 Pairs = NDArray[np.intp]
 
 
+class _Letters(dict[int, str | None]):
+    """What stands for each letter: itself, a space for what parts words, nothing for apostrophes, which many leave out."""
+
+    def __missing__(self, code: int) -> str | None:
+        letter = chr(code)
+        self[code] = letter if letter.isalnum() or letter == "_" else None if letter in "'\u2019" else " "
+        return self[code]
+
+
+LETTERS = _Letters()
+
+
 def normal_form(text: str) -> str:
     """Return the words of a text in one spelling: without case, punctuation, and what sets them apart."""
     letters = unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).casefold()
-    return " ".join(WORD.findall(letters)).translate(APOSTROPHES)
+    return " ".join(letters.translate(LETTERS).split())
 
 
 class Wordings:
@@ -47,11 +59,11 @@ class Wordings:
     def __init__(self, texts: Sequence[str]) -> None:
         from scipy.sparse import csr_array
 
-        numbers: dict[str, int] = {}
-        words = [[numbers.setdefault(word, len(numbers)) for word in text.split()] for text in texts]
+        numbers: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+        words = [list(map(numbers.__getitem__, text.split())) for text in texts]
         self._texts, self._words, self._names = texts, words, list(numbers)
-        self._flat = np.array([word for some in words for word in some], np.int64)
         self._lengths = np.array([len(some) for some in words], np.int64)
+        self._flat = np.fromiter(itertools.chain.from_iterable(words), np.int64, int(self._lengths.sum()))
         self._ends = np.concatenate([[0], np.cumsum(self._lengths)])
         ones, shape = np.ones(len(self._flat), np.float32), (len(words), len(numbers))
         counts = csr_array((ones, self._flat, self._ends), shape=shape, copy=True)  # whose rows are sorted below
@@ -60,6 +72,13 @@ class Wordings:
         texts_with = np.bincount(counts.indices, minlength=len(numbers))
         self._weights = np.log((len(texts) + 1) / np.maximum(texts_with, 1))
         self._masses = counts @ self._weights
+        letters = np.frombuffer("".join(numbers).encode("utf-32-le"), np.uint32) % KINDS_OF_LETTERS
+        of_word = np.repeat(np.arange(len(numbers)), [len(word) for word in numbers])
+        counted = np.bincount(of_word * KINDS_OF_LETTERS + letters, minlength=len(numbers) * KINDS_OF_LETTERS)
+        self._letters = counted.reshape(-1, KINDS_OF_LETTERS).astype(np.int16)  # of each word, how often each comes
+        bits = np.uint64(1) << (self._flat % 64).astype(np.uint64)
+        self._bits = np.bitwise_or.reduceat(np.append(bits, np.uint64(0)), self._ends[:-1]) if len(texts) else bits
+        self._bits[self._lengths == 0] = 0
         self._count_shingles()
 
     def repeats(self) -> Pairs:
@@ -76,8 +95,13 @@ class Wordings:
         related = np.zeros(len(pairs), np.bool_)
         for start in range(0, len(pairs), BLOCK * NEIGHBOURS):
             some = pairs[start : start + BLOCK * NEIGHBOURS]
-            likely = start + np.flatnonzero(self._may_be_related(some))
-            related[likely] = [self._are_related(*pair) for pair in pairs[likely].tolist()]
+            some = start + np.flatnonzero(self._may_share_words(some))
+            some = some[self._may_be_related(pairs[some])]
+            beside = self._may_be_laid_beside(pairs[some])
+            related[some] = [
+                self._are_related(*pair, beside=may_be)
+                for pair, may_be in zip(pairs[some].tolist(), beside.tolist(), strict=True)
+            ]
         return related
 
     def _sharing(self) -> Pairs:
@@ -90,18 +114,17 @@ class Wordings:
         weights = np.sqrt(np.log((n + 1) / texts_with[shingles])).astype(np.float32)
         matrix = csr_array((weights, (rows, shingles)), shape=(n, len(texts_with)))
         least = (MIN_SHARED * np.bincount(rows, np.square(weights), n)).astype(np.float32)
-        transposed = matrix.T.tocsr()
-        parts = [np.empty((0, 2), np.intp)]
-        for start in range(0, n, BLOCK):
-            shared = (matrix[start : start + BLOCK] @ transposed).tocoo()
-            left, right = shared.row + start, shared.col
-            near = (left != right) & (shared.data >= np.minimum(least[left], least[right]))
-            left, right, values = left[near].astype(np.intp), right[near], shared.data[near]
-            order = np.lexsort((right, -values, left))
-            left, right = left[order], right[order]
-            nearest = np.arange(len(left)) - np.searchsorted(left, left) < NEIGHBOURS
-            parts.append(np.sort(np.stack([left[nearest], right[nearest]], axis=1), axis=1))
-        return np.concatenate(parts)
+        parts: list[tuple[NDArray[Any], ...]] = []
+        for start in range(0, n, BLOCK):  # each with those behind it
+            shared = (matrix[start : start + BLOCK] @ matrix[start:].T.tocsr()).tocoo()
+            left, right = shared.row + np.intp(start), shared.col + np.intp(start)
+            near = (left < right) & (shared.data >= np.minimum(least[left], least[right]))
+            parts.append((left[near], right[near], shared.data[near]))
+        left, right, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        pairs = np.stack([np.concatenate([left, right]), np.concatenate([right, left])], axis=1)
+        pairs = pairs[np.lexsort((pairs[:, 1], -np.tile(values, 2), pairs[:, 0]))]
+        nearest = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0]) < NEIGHBOURS
+        return np.sort(pairs[nearest], axis=1)
 
     def _count_shingles(self) -> None:
         """Count the texts that hold each word and each two that stand beside each other, and weigh every word by both.
@@ -115,8 +138,11 @@ class Wordings:
         within = np.flatnonzero(row[1:] == row[:-1])
         most = max(1, np.iinfo(np.int64).max // max(n, 1) - kinds)  # two pairs of words that meet are rare
         twos = kinds + (flat[within] * kinds + flat[within + 1]) % most
-        self._shingles = _distinct(np.concatenate([flat, twos]) * n + np.concatenate([row, row[within + 1]]))
-        names, texts_with = np.unique(self._shingles // max(n, 1), return_counts=True)
+        both = _distinct(np.concatenate([flat, twos]) * n + np.concatenate([row, row[within + 1]]))
+        shingles, self._texts_of = np.divmod(both, max(n, 1))
+        new = np.diff(shingles, prepend=-1) != 0
+        self._shingles, names = np.cumsum(new) - 1, shingles[new]
+        self._texts_with = texts_with = np.bincount(self._shingles)
         alone = np.maximum(texts_with[:kinds] - 2.0, 0.5)
         likely = alone[flat] / n
         together = np.maximum(texts_with[np.searchsorted(names, twos)] - 2.0, 0)
@@ -127,26 +153,29 @@ class Wordings:
 
     def _rare_shingles(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the numbers of the rarest shingles of each text that stand in others, and the text of each."""
-        shingles, rows = self._shingles // len(self._words), self._shingles % len(self._words)
-        shingles = np.cumsum(np.diff(shingles, prepend=shingles[:1]) != 0)
-        texts_with = np.bincount(shingles)
-        rare = (texts_with[shingles] > 1) & (texts_with[shingles] <= MAX_TEXTS_WITH)
-        shingles, rows = shingles[rare], rows[rare]
+        texts_with = self._texts_with
+        kept = ((texts_with > 1) & (texts_with <= MAX_TEXTS_WITH))[self._shingles]
+        shingles, rows = self._shingles[kept], self._texts_of[kept]
         order = np.lexsort((texts_with[shingles], rows))
         shingles, rows = shingles[order], rows[order]
         rarest = np.arange(len(rows)) - np.searchsorted(rows, rows) < MAX_SHINGLES
         return shingles[rarest], rows[rarest]
 
     def _beside(self) -> list[Pairs]:
-        orders = [sorted(range(len(self._words)), key=key) for key in (self._words.__getitem__, self._backwards)]
+        keys = (self._texts, [text[::-1] for text in self._texts])
+        orders = [sorted(range(len(self._texts)), key=key.__getitem__) for key in keys]
         return [
             np.sort(np.stack([order[:-step], order[step:]], axis=1), axis=1)
             for order in map(np.array, orders)
             for step in (1, 2)
         ]
 
-    def _backwards(self, row: int) -> list[int]:
-        return self._words[row][::-1]
+    def _may_share_words(self, pairs: Pairs) -> NDArray[np.bool_]:
+        """Return what `_may_be_related` cannot deny by one bit a word, of 64: it costs far less, of shape (p,)."""
+        first, second = self._bits[pairs.T]
+        fewest = np.minimum(np.bitwise_count(first & ~second), np.bitwise_count(second & ~first))
+        longest = self._lengths[pairs].min(axis=1)
+        return np.asarray(fewest <= 2 * (1 + longest // WORDS_A_SLIP) + longest * MAX_EXCHANGED / (1 - MAX_EXCHANGED))
 
     def _may_be_related(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Return whether enough words are shared, in whatever order."""
@@ -158,13 +187,13 @@ class Wordings:
         within = number + words >= LEAST_WITHIN * self._lengths[pairs].max(axis=1)
         return np.asarray((alike & within) | ((fewest <= 1) & (mass >= LEAST_AT_AN_END * heaviest)))
 
-    def _are_related(self, first: int, second: int) -> bool:
-        """Return whether one text is a repeat of the other.
+    def _are_related(self, first: int, second: int, *, beside: bool) -> bool:
+        """Return whether one text is a repeat of the other; unless cut, only where they may be laid `beside` each other.
 
         What they share must be so rare that, as words follow each other here, less than one of n texts had it by
         chance.
         """
-        short, long = sorted((first, second), key=lambda row: len(self._texts[row]))
+        short, long = (first, second) if len(self._texts[first]) <= len(self._texts[second]) else (second, first)
         text, longer, rarest = self._texts[short], self._texts[long], np.log(len(self._words))
         if text.replace(" ", "") == longer.replace(" ", ""):
             return True
@@ -174,7 +203,7 @@ class Wordings:
             count = len(own)
             mass = surprise[: count - (own[-1] != theirs[count - 1])] if longer.startswith(text) else surprise[-count:]
             return bool(mass.sum() >= max(LEAST_AT_AN_END * surprise.sum(), rarest))
-        if not self._may_be_laid_beside(own, theirs):
+        if not beside:
             return False
         shared, slips, *alone = self._laid_beside(own, theirs)
         mass, less, more = (
@@ -191,21 +220,41 @@ class Wordings:
             and exchanged <= max(0, MAX_EXCHANGED * (len(shared) + exchanged - WORDS_A_SLIP))
         )
 
-    def _may_be_laid_beside(self, short: list[int], long: list[int]) -> bool:
-        """Return whether the words that either has alone may be slips, or few enough: it costs far less."""
-        of_short, of_long = Counter(short), Counter(long)
-        less, more = of_short - of_long, of_long - of_short
-        if not less:
-            return self._mass(short) >= LEAST_WITHIN * self._mass(long)
-        if min(less.total(), more.total()) <= MAX_EXCHANGED * len(short):
-            return True
-        if any(_is_slip(self._names[word], self._names[other]) for word in less for other in more):
-            return True
-        letters = (sorted(self._joined([*alone.elements()])) for alone in (less, more))
-        return next(letters) == next(letters)  # a space was exchanged
+    def _may_be_laid_beside(self, pairs: Pairs) -> NDArray[np.bool_]:
+        """Return whether the words that either text has alone may be slips, or few enough, of shape (p,).
 
-    def _mass(self, words: Sequence[int]) -> float:
-        return float(self._weights[words].sum()) if words else 0.0
+        It costs far less than to lay them beside each other: slips are told by how often each letter comes.
+        """
+        texts = [self._counts[rows] for rows in pairs.T]
+        both = texts[0].minimum(texts[1])
+        alone = [(text - both).tocsr() for text in texts]
+        letters = [words @ self._letters for words in alone]
+        fewest = np.minimum(*(words.sum(axis=1) for words in alone))
+        masses = np.sort(self._masses[pairs], axis=1)
+        few = np.where(
+            fewest == 0,
+            masses[:, 0] >= LEAST_WITHIN * masses[:, 1],
+            fewest <= MAX_EXCHANGED * self._lengths[pairs].min(axis=1),
+        )
+        spaced = (letters[0] == letters[1]).all(axis=1)
+        return np.asarray(few | spaced | self._have_slips(alone, np.flatnonzero((fewest > 0) & ~few), len(pairs)))
+
+    def _have_slips(self, alone: Sequence[Any], rows: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
+        """Return of which of `count` pairs one of the words alone may be a slip of another, among some rows of them."""
+        lengths = [np.diff(words.indptr)[rows] for words in alone]
+        of_row = np.repeat(rows, lengths[0] * lengths[1])
+        first = np.arange(len(of_row)) - np.repeat(
+            np.cumsum(lengths[0] * lengths[1]) - lengths[0] * lengths[1], lengths[0] * lengths[1]
+        )
+        second = first % np.repeat(lengths[1], lengths[0] * lengths[1])
+        first = first // np.repeat(lengths[1], lengths[0] * lengths[1])
+        words = [own.indices[own.indptr[of_row] + place] for own, place in zip(alone, (first, second), strict=True)]
+        near = np.abs(self._letters[words[0]] - self._letters[words[1]]).sum(axis=1) <= 2
+        slips = [
+            _is_slip(self._names[a], self._names[b])
+            for a, b in zip(*(some[near].tolist() for some in words), strict=True)
+        ]
+        return np.isin(np.arange(count), of_row[near][np.array(slips, np.bool_)])
 
     def _laid_beside(self, first: list[int], second: list[int]) -> tuple[list[int], int, list[int], list[int]]:
         """Return the places of words of the second that both share, the slips among them, and what either has alone."""
