@@ -36,7 +36,7 @@ Pairs = NDArray[np.intp]
 
 
 class _Letters(dict[int, str | None]):
-    """What stands for each letter: itself, a space for what parts words, nothing for apostrophes, which many leave out."""
+    """What stands for each letter: itself, a space for what parts words, nothing for apostrophes, often left out."""
 
     def __missing__(self, code: int) -> str | None:
         letter = chr(code)
@@ -188,7 +188,7 @@ class Wordings:
         return np.asarray((alike & within) | ((fewest <= 1) & (mass >= LEAST_AT_AN_END * heaviest)))
 
     def _are_related(self, first: int, second: int, *, beside: bool) -> bool:
-        """Return whether one text is a repeat of the other; unless cut, only where they may be laid `beside` each other.
+        """Return whether one text is a repeat of the other; unless it is cut, they must be fit to lay `beside` it.
 
         What they share must be so rare that, as words follow each other here, less than one of n texts had it by
         chance.

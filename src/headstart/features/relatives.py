@@ -33,7 +33,7 @@ from headstart.data.text import text_of
 from headstart.features.features import Extraction
 from headstart.features.modality import ImageSummary, SoundSummary, TextSummary
 
-RELATIVES_VERSION = 5
+RELATIVES_VERSION = 6
 """Counts up when other relatives come to be found for the same examples."""
 MAX_SEARCHED = 100_000  # distinct examples: the time of the search grows with the square of their number
 NEIGHBOURS = 4  # of each example that are looked at

@@ -104,3 +104,22 @@ def test_a_beginning_that_many_share_makes_no_repeat_and_a_rare_one_does() -> No
 def test_rows_stay_as_they_were_written_where_words_stand_in_a_text_twice() -> None:
     first = "the cat saw the dog and the dog saw the cat and the mouse"
     assert Wordings([first, f"{first} ran", *map(normal_form, TEXTS)]).repeats().tolist() == [[0, 1]]
+
+
+def test_what_is_no_letter_parts_words_and_apostrophes_do_not() -> None:
+    assert normal_form("d\u00e9j\u00e0-vu, O\u2019Neill''s snake_case\t\u0967\u0968 \u2116 5") == (
+        "d\u00e9j\u00e0 vu oneills snake_case \u0967\u0968 no 5"
+    )
+
+
+def test_the_quick_look_denies_no_pair_that_the_slow_one_takes() -> None:
+    random = np.random.default_rng(0)
+    vocabulary = np.array([f"{a}{b}{c}o" for a in "bdfglm" for b in "aeiu" for c in "nrst"])
+    originals = [random.choice(vocabulary, random.integers(2, 30)) for _ in range(60)]
+    changed = [np.where(random.random(len(words)) < 0.1, random.choice(vocabulary), words) for words in originals]
+    wordings = Wordings([*(" ".join(words) for words in (*originals, *changed)), ""])
+    rows = np.arange(121)
+    pairs = np.stack(np.meshgrid(rows, rows), axis=-1).reshape(-1, 2)
+    likely = wordings._may_be_related(pairs)
+    assert likely.sum() > 121 and wordings._may_share_words(pairs)[likely].all()
+    assert not wordings._may_share_words(pairs).all()

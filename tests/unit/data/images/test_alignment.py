@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from scipy.ndimage import gaussian_filter
 
-from headstart.data.images.alignment import SIDE, SmallPictures, aligned_correlations
+from headstart.data.images.alignment import SIDE, SmallPictures, _blurred, aligned_correlations
 
 
 def scene(seed: int, side: int = 128) -> Image.Image:
@@ -47,6 +48,13 @@ def test_other_pictures_do_not_agree_and_a_blank_one_agrees_with_none() -> None:
     scenes = [small(scene(seed)) for seed in range(8)] + [np.full((SIDE, SIDE), 90, np.uint8)] * 2
     pairs = np.array([(a, b) for a in range(10) for b in range(a)])
     assert aligned_correlations(SmallPictures.of(np.stack(scenes)), pairs).max() < 0.7
+
+
+def test_blurring_by_products_is_the_filter_of_scipy() -> None:
+    pictures = np.random.default_rng(0).random((3, 30, 30)).astype(np.float32)
+    for sigma in (0.5, 1.2, 8):
+        filtered = gaussian_filter(pictures, (0, sigma, sigma), mode="nearest")
+        np.testing.assert_allclose(_blurred(pictures, sigma), filtered, atol=1e-5)
 
 
 def test_a_mirrored_spectrogram_is_another_recording() -> None:
