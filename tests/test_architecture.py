@@ -37,7 +37,7 @@ ORDER = {
     "sources.text": "source word_index word_arrays word_vectors word_network word_source",
     "sources.keras": "applications layers network",
     "sources.providers": "arch keras file timm huggingface_sounds huggingface graph packaged_sounds packaged simple"
-    " spectrogram mean torchvision words",
+    " spectrogram mean mirrored torchvision words",
     "features": "modality features store extraction_pass extract relatives",
     "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
     "judge": "intervals crossed metrics evaluation scores baselines related report benefit gate",

@@ -251,9 +251,7 @@ def _at_size(source: Source, size: int) -> Source:
     preprocessing = source.preprocessing
     if not isinstance(preprocessing, Preprocessing) or not size or preprocessing.size == (size, size):
         return source
-    from headstart.tune.inputs.images import resized
-
-    return source.with_weights({}, resized(preprocessing, size))
+    return source.with_weights({}, preprocessing.at_side(size))
 
 
 def _trial_config(config: ArmConfig, source: Source, seed: int) -> TrialConfig:

@@ -138,7 +138,7 @@ def affordable_sizes(source: Source, prepared: PreparedData, smallest: int) -> l
         return [0]
     if trained_layer(source) == "flatten":
         return [0]
-    from headstart.tune.network.classifier import accepts_size
+    from headstart.sources.networks.tapped import accepts_size
 
     train = prepared.parts.train
     step = max(1, len(train) // SAMPLED_PICTURES)
@@ -165,9 +165,8 @@ def _seconds_of_a_pass(source: Source, prepared: PreparedData, size: int) -> flo
     inputs: tuple[Any, ...]
     if isinstance(preprocessing, Preprocessing):
         from headstart.sources.networks.tapped import Tapped
-        from headstart.tune.inputs.images import resized
 
-        preprocessing = resized(preprocessing, size) if size else preprocessing
+        preprocessing = preprocessing.at_side(size) if size else preprocessing
         tapped = Tapped(source.module(), preprocessing, source.taps[:1])
         network: Any = tapped.eval().to(memory_format=torch.channels_last)
         inputs = (torch.zeros((len(examples), *preprocessing.shape), dtype=torch.uint8),)

@@ -66,7 +66,8 @@ def affordable(examples: int, candidates: Sequence[CandidateSource], budget: flo
     The rule looks at the number of examples and at stated costs, never at a clock: the same data, sources and budget
     always give the same answer.
     """
-    work = examples * sum(candidate.cost for candidate in candidates)
+    costs = [candidate.cost for candidate in candidates]
+    work = examples * (sum(costs) + max((sum(each.cost for each in one.variants()) for one in candidates), default=0))
     return len(candidates) > 1 and work <= SHARE_OF_BUDGET * budget * WORK_A_SECOND
 
 

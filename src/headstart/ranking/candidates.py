@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 
@@ -13,9 +14,15 @@ from headstart.ranking.options import RankOptions
 from headstart.run.prepare import source_for
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO, check_layer
+from headstart.sources.registry import open_source
+from headstart.sources.uri import MIRRORED, parse
 
 SIDE = 224
 """Pixels of a side, by which the cost of a network of pictures is stated."""
+LARGER, LEAST_SHARE = 320, 0.7
+"""Pixels of a side at which a network for smaller photos is tried too, and the share of it that these have at least."""
+OWN = ("arch", "size")
+"""Arguments of `open_source` that belong to one source: a mean cannot be opened with them."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +39,41 @@ class CandidateSource:
 
     @property
     def cost(self) -> float:
-        """What a prediction costs, as it is stated and not timed: weights, times pixels over those of 224 x 224.
+        """What a prediction costs, as it is stated and not timed: weights, times pixels over those of 224 x 224, views.
 
         A stated cost is the same on every machine and in every run, so that what is recommended is.
         """
         return sum(_cost(member) for member in self.source.members or (self.source,))
 
+    @property
+    def has_uri(self) -> bool:
+        """Whether a URI alone opens the source at every layer that `auto` chooses from, as a bundle must."""
+        source, opened = self.source, self.source.opened
+        if opened is None or opened["weights"] != "pretrained" or any(opened.get(name) is not None for name in OWN):
+            return False
+        return source.base is None and source.layer == AUTO and not source.members
+
+    def variants(self) -> list[CandidateSource]:
+        """Return the same network for larger photos, and seen from both sides, as far as there are such candidates."""
+        if self.source.kind != "image" or self.source.views > 1 or not self.has_uri:
+            return []
+        opened = self.source.opened or {}
+        own = self.source.info.input["size"][0]
+        larger = (
+            [f"{opened['uri']}@{LARGER}px"]
+            if LEAST_SHARE * LARGER <= own < LARGER and not parse(opened["uri"]).side
+            else []
+        )
+        variants = []
+        for uri in (*larger, f"{MIRRORED}:{opened['uri']}"):
+            with suppress(UsageError):
+                variants += _at_layers(open_source(uri, seed=opened["seed"]), None)
+        return variants
+
 
 def _cost(source: Source) -> float:
     sides = source.info.input.get("size")
-    return source.info.parameters * (prod(sides) / SIDE**2 if sides else 1.0)
+    return source.info.parameters * source.views * (prod(sides) / SIDE**2 if sides else 1.0)
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,42 @@
-"""Combinations: two or three sources whose heads are averaged, chosen one after the other by the measured probe."""
+"""What is made of measured sources: the best at another size and from both sides, and the means of two or three."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from headstart.base.errors import UsageError
 from headstart.heads.layer_choice import MEAN_GAIN
-from headstart.ranking.candidates import CandidateSource
+from headstart.ranking.candidates import CandidateSource, Failure
 from headstart.ranking.measuring import Measured, Ranking
 from headstart.ranking.probe import difference_of, mean_unseen, standard_error
-from headstart.sources.base import Source
-from headstart.sources.layers import AUTO
 from headstart.sources.registry import open_source
 from headstart.sources.uri import MEAN, MOST_MEMBERS
 
-OWN = ("arch", "size")
-"""Arguments of `open_source` that belong to one source: a mean cannot be opened with them."""
 SHARED = ("seed", "long", "window", "hop")
+
+
+def with_variants(
+    ranking: Ranking, measured: Callable[[CandidateSource], list[Measured]], out_of_time: Callable[[], bool]
+) -> Ranking:
+    """Return the ranking with the best source at a larger size and from both sides, each measured by `measured`."""
+    rows, failures, unmeasured = list(ranking.rungs[-1]), list(ranking.failures), list(ranking.unmeasured)
+    for variant in ranking.best.candidate.variants():
+        if any(row.candidate.uri == variant.uri for row in ranking.rows):
+            continue
+        if out_of_time():
+            unmeasured.append(variant)
+            continue
+        try:
+            rows += measured(variant)
+        except UsageError as error:
+            failures.append(Failure(variant.uri, str(error)))
+    return replace(_with_last_rung(ranking, rows), failures=tuple(failures), unmeasured=tuple(unmeasured))
+
+
+def _with_last_rung(ranking: Ranking, rows: Sequence[Measured]) -> Ranking:
+    best_first = sorted(rows, key=lambda row: (row.log_loss, row.candidate.cost, row.layer))
+    return replace(ranking, rungs=(*ranking.rungs[:-1], tuple(best_first)))
 
 
 def with_combinations(ranking: Ranking) -> Ranking:
@@ -28,7 +48,7 @@ def with_combinations(ranking: Ranking) -> Ranking:
     """
     best_of: dict[int, Measured] = {}
     for row in ranking.rungs[-1]:
-        if _has_uri(row.candidate.source):
+        if row.candidate.has_uri:
             best_of.setdefault(id(row.candidate.source), row)
     if not best_of or ranking.best not in best_of.values():
         return ranking
@@ -43,8 +63,7 @@ def with_combinations(ranking: Ranking) -> Ranking:
             break
         chosen = replace(best, candidate=_opened(best))
         means.append(chosen)
-    rows = sorted((*ranking.rungs[-1], *means), key=lambda row: (row.log_loss, row.candidate.cost, row.layer))
-    return replace(ranking, rungs=(*ranking.rungs[:-1], tuple(rows)))
+    return _with_last_rung(ranking, (*ranking.rungs[-1], *means))
 
 
 def mean_of(members: Sequence[Measured]) -> Measured:
@@ -65,10 +84,3 @@ def _opened(row: Measured) -> CandidateSource:
     opened = [member.candidate.source.opened or {} for member in row.members]
     shared = {name: opened[0][name] for name in SHARED if name in opened[0]}
     return CandidateSource(open_source(f"{MEAN}:{'+'.join(each['uri'] for each in opened)}", **shared), (row.layer,))
-
-
-def _has_uri(source: Source) -> bool:
-    """Return whether a URI alone opens the source at every layer that `auto` chooses from, as a bundle must."""
-    opened = source.opened
-    own = opened is None or any(opened.get(name) is not None for name in OWN) or opened["weights"] != "pretrained"
-    return not own and source.base is None and source.layer == AUTO and not source.members

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,13 @@ class Ranking:
 
     def difference(self, row: Measured) -> Difference:
         """Return a candidate minus the best one, on the examples that it was measured on."""
+        return self._differences[row.key]
+
+    @cached_property
+    def _differences(self) -> dict[tuple[int, str], Difference]:
+        return {row.key: self._paired(row) for row in self.rows}
+
+    def _paired(self, row: Measured) -> Difference:
         rung = next(rung for rung in self.rungs if len(rung[0].learned.y) == len(row.learned.y))
         best = next(each for each in rung if each.key == self.best.key)
         return difference_of(row.unseen, best.unseen, row.learned.row_of, row.learned.clusters)

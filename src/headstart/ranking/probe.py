@@ -13,7 +13,7 @@ from headstart.heads.cross_validation import choose_ridge_penalty, cross_validat
 from headstart.heads.folds import class_weights
 from headstart.heads.linear import fit_temperature, mean_scores, probabilities_of_all_classes, softmax
 from headstart.heads.stacking import MIN_PROBABILITY, fit_stacking
-from headstart.judge.intervals import Clusters, Interval, effective_number, paired_mean, wilson
+from headstart.judge.intervals import Clusters, Interval, Z, effective_number, paired_mean, wilson
 from headstart.judge.metrics import log_losses
 
 PROBE_VERSION = 1
@@ -70,7 +70,7 @@ class Difference:
 
 def standard_error(interval: Interval) -> float:
     """Return the standard error behind a 95 % interval of a mean."""
-    return (interval.high - interval.value) / 1.96
+    return (interval.high - interval.value) / Z
 
 
 def probe(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from headstart.base.progress import Progress, progress_in_python
 from headstart.data.dataset import Dataset
 from headstart.features.extract import extract_again
 from headstart.ranking.candidates import CandidateSource, Failure, open_candidates
-from headstart.ranking.combining import with_combinations
-from headstart.ranking.measuring import Ranking, learned_of, measure_baseline, measure_candidates
+from headstart.ranking.combining import with_combinations, with_variants
+from headstart.ranking.measuring import Ranking, learned_of, measure, measure_baseline, measure_candidates
 from headstart.ranking.options import RankOptions
 from headstart.ranking.result import RankResult, build_rank_result, write_ranking
 from headstart.run.baseline import fit_baseline
@@ -106,6 +107,9 @@ def rank_dataset(
         ranking = measure_candidates(
             prepared, candidates, learned, seed=options.seed, out_of_time=out_of_time, progress=progress
         )
+        if options.sources is None and options.layer is None and not trainable:
+            own = partial(measure, prepared, learned=ranking.best.learned, seed=options.seed, progress=progress)
+            ranking = with_variants(ranking, own, out_of_time)
     if options.layer is None and not trainable:
         ranking = with_combinations(ranking)
     return prepared, replace(ranking, failures=(*failures, *unable, *ranking.failures))

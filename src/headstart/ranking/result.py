@@ -126,7 +126,7 @@ def _measured(ranking: Ranking, row: Measured) -> dict[str, Any]:
         "log_loss": row.log_loss,
         "difference": difference.accuracy.as_dict(),
         "log_loss_difference": difference.log_loss.as_dict(),
-        "tied": row in ranking.tied(),
+        "tied": any(row is level for level in ranking.tied()),
         "ms_per_example": row.ms_per_example,
         "cost": row.candidate.cost,
         "parameters": info.parameters,

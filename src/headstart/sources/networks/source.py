@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.cache import read_record, write_record
+from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.hashing import sha256_json
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Network
 from headstart.engines.environment import set_passive_omp_wait
@@ -107,6 +110,29 @@ class TorchSource(Source):
         """Return the torch module with its weights loaded, in inference mode; the same one each time."""
         set_passive_omp_wait()
         return self._build()
+
+    def at_side(self, side: int) -> TorchSource:
+        """Return the same network for pictures of another side; see `Source.at_side`."""
+        if isinstance(self.preprocessing, AudioPreprocessing) or not self._takes(side):
+            super().at_side(side)
+        source = copy.copy(self)
+        source.preprocessing = self.preprocessing.at_side(side)
+        source.more = tuple(tap for tap in self.more if tap.reduce != "flatten")
+        return source
+
+    def _takes(self, side: int) -> bool:
+        """Return whether the network takes such pictures: one with a graph does, others are tried once."""
+        if self._graph is not None:
+            return True
+        path = cache_dir() / "sources" / f"{sha256_json({'takes': side, 'network': self.fingerprint})}.json"
+        if (remembered := read_record(path)) is not None:
+            return bool(remembered)
+        from headstart.sources.networks.tapped import accepts_size
+
+        self.module()
+        takes = accepts_size(self, side)
+        write_record(path, takes)
+        return takes
 
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return the source's own class probabilities, float32 of shape (n, k); see `Source.classify`."""

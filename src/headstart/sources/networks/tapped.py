@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.sources.base import Source
 from headstart.sources.layers import Tap
 
 
@@ -97,6 +98,32 @@ class Tapped(Normalised):
         }
         blocks = {**cached, **computed}
         return tuple(blocks[tap.name] for tap in self.taps)
+
+
+class BothViews(nn.Module):
+    """What a network of blocks says of pictures, uint8 (n, h, w, c), and of their mirror images: the mean of both."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """Return the blocks in the order of the network."""
+        blocks: tuple[Tensor, ...] = self.network(torch.cat([pictures, pictures.flip(2)]))
+        return tuple((block[: len(pictures)] + block[len(pictures) :]) / 2 for block in blocks)
+
+
+def accepts_size(source: Source, size: int, width: int = 0) -> bool:
+    """Return whether a network gives features of the same widths for pictures of another size, in pixels."""
+    preprocessing = source.preprocessing
+    assert isinstance(preprocessing, Preprocessing)
+    blank = torch.zeros(1, size, width or size, preprocessing.shape[2], dtype=torch.uint8)
+    try:
+        with torch.inference_mode():
+            blocks = Tapped(source.module(), preprocessing, source.taps)(blank)
+    except (RuntimeError, ValueError, AssertionError):
+        return False  # position embeddings of one size, or a map that vanishes
+    return [block.shape[1] for block in blocks] == [tap.width for tap in source.taps]
 
 
 @contextmanager

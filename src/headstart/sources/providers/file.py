@@ -25,7 +25,7 @@ from headstart.sources.checkpoints.source_folder import SourceDescription
 from headstart.sources.layers import Tap
 from headstart.sources.networks.source import TorchSource
 from headstart.sources.registry import open_source
-from headstart.sources.uri import Spec, as_source, providers_of, split_part
+from headstart.sources.uri import Spec, as_source, parse, providers_of, split_part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -170,11 +170,11 @@ def load_into(shell: TorchSource, path: Path, digest: str, part: str) -> tuple[n
     from headstart.sources.checkpoints.parts import read_contents
     from headstart.sources.checkpoints.subtree import choose
 
-    provider, _, name = shell.info.uri.partition(":")
-    if provider == "keras" and path.suffix in SUFFIXES:
+    arch = parse(shell.info.uri)
+    if arch.provider == "keras" and path.suffix in SUFFIXES:
         from headstart.sources.providers.keras import load_file
 
-        return load_file(name, shell.preprocessing.size[0], path)
+        return load_file(arch.name, shell.preprocessing.size[0], path)
     body = shell.module()
     expected = {name: tuple(tensor.shape) for name, tensor in body.state_dict().items()}
     checkpoint = choose(read_contents(path), expected, classifier_names(body), part=part, where=str(path))

@@ -14,6 +14,7 @@ from headstart.sources.uri import Spec
 
 RATE, WINDOW = 16_000, 2.0
 """Samples a second, and seconds that a picture spans."""
+READS = {"text": "texts", "sound": "recordings", "image": "photos from both sides"}
 WINDOWS = (0.2, 30.0)
 """The least and the most seconds of a picture."""
 
@@ -25,8 +26,8 @@ def open_named(spec: Spec, *, weights: str, seed: int, window: float | None = No
     """
     inner = open_source(spec.uri.partition(":")[2], weights=weights, seed=seed)
     plain, seconds = inner.preprocessing, WINDOW if window is None else window
-    if not isinstance(plain, Preprocessing) or isinstance(plain, AudioPreprocessing):
-        reads = f"{inner.identity.uri}, which reads {'texts' if inner.kind == 'text' else 'recordings'}"
+    if not isinstance(plain, Preprocessing) or isinstance(plain, AudioPreprocessing) or inner.views > 1:
+        reads = f"{inner.identity.uri}, which reads {READS[inner.kind]}"
         raise SourceError(f"{spec.uri} must name a network of pictures", reads, "name one, or leave spectrogram: out")
     if not WINDOWS[0] <= seconds <= WINDOWS[1]:
         ends = " to ".join(f"{end:g}" for end in WINDOWS)

@@ -36,13 +36,6 @@ def uncropped(preprocessing: Preprocessing) -> Preprocessing:
     return replace(preprocessing, size=(height, width))
 
 
-def resized(preprocessing: Preprocessing, size: int) -> Preprocessing:
-    """Return the preprocessing for another size of the network's input, in pixels, in the same proportions."""
-    share = size / preprocessing.size[0]
-    resize = None if preprocessing.resize is None else max(size, round(preprocessing.resize * share))
-    return replace(preprocessing, size=(size, round(preprocessing.size[1] * share)), resize=resize)
-
-
 def decoded_pictures(
     decoded_cache: DecodedCache,
     problem: TuningProblem,
@@ -141,7 +134,7 @@ class ImagePipeline(InputPipeline):
         super().__init__(problem, config, decoded_cache=decoded_cache, progress=progress)
         own = problem.source.preprocessing
         assert isinstance(own, Preprocessing)
-        self.preprocessing = resized(own, config.size) if config.size else own
+        self.preprocessing = own.at_side(config.size) if config.size else own
         self.has_own_size = not config.size
         self.plain = config.augment == "none"
         self.views = 1 if self.plain else config.augmented_views

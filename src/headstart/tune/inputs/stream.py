@@ -17,7 +17,6 @@ from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.dataset import Dataset
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.tune.inputs.augment import SpectrogramAugmentation
-from headstart.tune.inputs.images import resized
 
 CHUNK = 16  # pictures a thread decodes at a time
 SHIFT_PART = 8  # a picture is moved by at most one part in so many of its side
@@ -80,7 +79,7 @@ class Stream:
         """
         full = self.preprocessing.size[0]
         size = self._sizes[epoch] if self.progressive and epoch < len(self._sizes) else full
-        preprocessing = self.preprocessing if size == full else resized(self.preprocessing, size)
+        preprocessing = self.preprocessing if size == full else self.preprocessing.at_side(size)
         chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
         pictures = list(self._pool.map(lambda chunk: self._decoded(chunk, preprocessing, epoch), chunks))
         return (torch.from_numpy(np.concatenate(pictures)),)

@@ -10,12 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.data.images.preprocessing import Preprocessing
 from headstart.heads.linear import LinearHead
 from headstart.heads.principal_axes import mean_and_deviation
-from headstart.sources.base import Source
 from headstart.sources.layers import FAINT
-from headstart.sources.networks.tapped import Tapped
 from headstart.tune.network.readers import Reader
 
 TINY = 1e-12
@@ -87,19 +84,6 @@ class Classifier(nn.Module):
         return replace(
             self.start, weight=weight.astype(np.float32), bias=bias.astype(np.float32), temperature=temperature
         )
-
-
-def accepts_size(source: Source, size: int, width: int = 0) -> bool:
-    """Return whether a network gives features of the same widths for pictures of another size, in pixels."""
-    preprocessing = source.preprocessing
-    assert isinstance(preprocessing, Preprocessing)
-    blank = torch.zeros(1, size, width or size, preprocessing.shape[2], dtype=torch.uint8)
-    try:
-        with torch.inference_mode():
-            blocks = Tapped(source.module(), preprocessing, source.taps)(blank)
-    except (RuntimeError, ValueError, AssertionError):
-        return False  # position embeddings of one size, or a map that vanishes
-    return [block.shape[1] for block in blocks] == [tap.width for tap in source.taps]
 
 
 def joined_blocks(blocks: Sequence[Tensor]) -> Tensor:

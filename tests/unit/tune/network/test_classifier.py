@@ -14,7 +14,7 @@ from headstart.heads.select import refit
 from headstart.sources.layers import select
 from headstart.sources.registry import open_source
 from headstart.testing import ToySource
-from headstart.tune.network.classifier import Classifier, accepts_size, joined_blocks
+from headstart.tune.network.classifier import Classifier, joined_blocks
 from headstart.tune.network.fused_batchnorm import find_pairs, fused
 from headstart.tune.network.readers import PictureReader
 
@@ -81,11 +81,6 @@ def test_fused_batchnorm_changes_neither_scores_nor_gradients(tmp_path: Path, ur
     assert all("forward" not in module.__dict__ for module in network.body.modules()), "everything is as it was"
     for one, other in zip(plain, folded, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-8, atol=1e-8 * float(one.abs().max()))
-
-
-def test_which_sizes_a_network_takes() -> None:
-    assert accepts_size(open_source("timm:test_resnet", weights="none"), 96)
-    assert not accepts_size(open_source("timm:vit_tiny_patch16_224", weights="none"), 96)
 
 
 def test_a_feature_of_rounding_drowns_no_other(tmp_path: Path) -> None:
