@@ -63,7 +63,7 @@ def test_the_default_is_auto_with_a_budget_alone(here: dict[str, str], tmp_path:
 def test_the_rule_asks_for_examples_and_stated_costs(
     examples: int, costs: list[float], budget: float, enough: bool
 ) -> None:
-    sources: Any = [SimpleNamespace(cost=cost) for cost in costs]
+    sources: Any = [SimpleNamespace(cost=cost, variants=list) for cost in costs]
     assert affordable(examples, sources, budget) == enough
 
 

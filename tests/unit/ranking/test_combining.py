@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 from worded import write_halves
 
+from headstart.base.errors import SourceError
 from headstart.fitting.fit import fit
-from headstart.judge.intervals import Interval
+from headstart.judge.intervals import Interval, Z
 from headstart.model import load
 from headstart.ranking import candidates
 from headstart.ranking.candidates import CandidateSource
+from headstart.ranking.combining import with_variants
+from headstart.ranking.measuring import Learned, Measured, Ranking
 from headstart.ranking.probe import Difference, Unseen, mean_unseen, standard_error
 from headstart.ranking.rank import rank
 from headstart.sources.registry import open_source
+
+LITE0 = "packaged:efficientnet-lite0"
 
 
 def test_the_mean_of_two_that_know_half_each_is_recommended_with_its_cost(tmp_path: Path) -> None:
@@ -82,19 +87,74 @@ def test_the_mean_of_unseen_probabilities_is_that_of_their_logarithms() -> None:
 
 @pytest.mark.parametrize(("loss", "close"), [(0.0, True), (0.009, True), (0.011, False)])
 def test_close_is_within_one_standard_error_and_tied_within_the_interval(loss: float, close: bool) -> None:
-    level, log_loss = Interval(0.0, -0.1, 0.1), Interval(loss, loss - 0.0196, loss + 0.0196)
+    level, log_loss = Interval(0.0, -0.1, 0.1), Interval(loss, loss - 0.01 * Z, loss + 0.01 * Z)
     assert standard_error(log_loss) == pytest.approx(0.01)
     assert Difference(level, log_loss).tied and Difference(level, log_loss).close == close
     assert not Difference(Interval(-0.2, -0.3, -0.1), log_loss).close
 
 
 def test_a_source_that_no_uri_opens_is_no_member() -> None:
-    from headstart.ranking.combining import _has_uri
-
     opened = {"uri": "a:b", "weights": "pretrained", "arch": None}
     for changed, member in (({}, True), ({"weights": "none"}, False), ({"arch": "c:d"}, False), ({"size": 9}, False)):
         source: Any = SimpleNamespace(opened=opened | changed, layer="auto", members=(), base=None)
-        assert _has_uri(source) == member
+        assert CandidateSource(source, ()).has_uri == member
     changed_weights: Any = SimpleNamespace(opened=opened, layer="auto", members=(), base=source)
-    assert not _has_uri(changed_weights), "its URI opens the weights that it began with"
-    assert not _has_uri(SimpleNamespace(opened=None, layer="auto", members=(), base=None))  # type: ignore[arg-type]
+    assert not CandidateSource(changed_weights, ()).has_uri, "its URI opens the weights that it began with"
+    by_hand: Any = SimpleNamespace(opened=None, layer="auto", members=(), base=None)
+    assert not CandidateSource(by_hand, ()).has_uri
+
+
+def test_a_network_of_photos_is_tried_larger_and_from_both_sides() -> None:
+    uris = {}
+    for uri in ("efficientnet-lite0", "efficientnet-lite2", "efficientnet-lite0@320px", "wordllama"):
+        plain = CandidateSource(open_source(f"packaged:{uri}"), ("pool",))
+        uris[uri] = [(each.uri, round(each.cost / plain.cost, 2), each.layers) for each in plain.variants()]
+    layers = ("pool", "joined")
+    assert uris["efficientnet-lite0"] == [
+        (f"{LITE0}@320px", 2.04, layers),
+        (f"mirrored:{LITE0}", 2.0, layers),
+    ]
+    assert [uri for uri, _, _ in uris["efficientnet-lite2"]] == [
+        "packaged:efficientnet-lite2@320px",
+        "mirrored:packaged:efficientnet-lite2",
+    ]
+    assert [uri for uri, _, _ in uris["efficientnet-lite0@320px"]] == ["mirrored:packaged:efficientnet-lite0@320px"]
+    assert not uris["wordllama"]
+    for source in (
+        open_source(f"mirrored:{LITE0}"),
+        open_source(LITE0, layer="pool"),
+    ):
+        assert not CandidateSource(source, ("pool",)).variants()
+
+
+def measured_row(uri: str, share: float) -> Measured:
+    """Return a row of 60 examples of two classes, of which `share` are known for sure and the rest by chance."""
+    y = np.arange(60) % 2
+    sure = np.where(np.arange(60) < 60 * share, 0.9, 0.5)
+    probabilities = np.where(y[:, None] == np.arange(2), sure[:, None], 1 - sure[:, None]).astype(np.float32)
+    rows = np.arange(60)
+    learned = Learned(tuple(rows.tolist()), y, np.ones(60, np.int64), None, rows, None, None)
+    candidate = CandidateSource(open_source(uri), ("pool",))
+    return Measured(candidate, "pool", Unseen(probabilities[None], y, np.ones(60, np.bool_)), learned, 8, 1.0)
+
+
+@pytest.mark.parametrize(("share", "chosen"), [(0.9, f"{LITE0}@320px"), (0.6, LITE0)])
+def test_a_variant_is_recommended_where_it_gains_and_else_the_cheaper_source(share: float, chosen: str) -> None:
+    ranking = Ranking(((measured_row(LITE0, 0.6),),), (), ())
+    known = {f"{LITE0}@320px": share, f"mirrored:{LITE0}": 0.3}
+    tried = with_variants(ranking, lambda each: [measured_row(each.uri, known[each.uri])], lambda: False)
+    assert {row.candidate.uri for row in tried.rows} == {*known, LITE0}
+    assert tried.recommended.candidate.uri == chosen and not tried.failures
+
+
+def test_a_variant_that_fails_or_for_which_no_time_is_left_is_told() -> None:
+    def failing(candidate: CandidateSource) -> list[Measured]:
+        raise SourceError("the network must compute", "nothing", "name another")
+
+    ranking = Ranking(((measured_row(LITE0, 0.6),),), (), ())
+    assert [each.uri for each in with_variants(ranking, failing, lambda: False).failures] == [
+        f"{LITE0}@320px",
+        f"mirrored:{LITE0}",
+    ]
+    late = with_variants(ranking, failing, lambda: True)
+    assert len(late.unmeasured) == 2 and late.rows == ranking.rows

@@ -25,6 +25,10 @@ from headstart.testing import ToySource
         ("timm:resnet50.a1_in1k", Spec("timm", "resnet50.a1_in1k")),
         ("timm:resnet50@0123abc", Spec("timm", "resnet50", "0123abc")),
         (" timm:resnet50 ", Spec("timm", "resnet50")),
+        ("packaged:efficientnet-lite0@320px", Spec("packaged", "efficientnet-lite0", side=320)),
+        ("timm:resnet50@0123abc@96px", Spec("timm", "resnet50", "0123abc", 96)),
+        ("onnx:/a@b.onnx@64px", Spec("onnx", "/a@b.onnx", side=64)),
+        ("mirrored:packaged:x@64px", Spec("mirrored", "packaged:x@64px")),
     ],
 )
 def test_parse_takes_a_uri_apart_and_uri_puts_it_together(uri: str, parts: Spec) -> None:
@@ -41,6 +45,8 @@ def test_parse_takes_a_uri_apart_and_uri_puts_it_together(uri: str, parts: Spec)
         ("pakaged:efficientnet-lite0", "did you mean 'packaged'?"),
         ("packaged:", "write for instance packaged:efficientnet-lite0"),
         ("timm:resnet50@", "provider:name[@revision]"),
+        ("timm:resnet50@4px", "the side of pictures must be 8 to 2048 pixels; found @4px"),
+        ("timm:resnet50@99999px", "the side of pictures must be 8 to 2048 pixels"),
         ("", "a source must be named provider:name"),
     ],
 )
@@ -48,6 +54,25 @@ def test_a_mistaken_uri_is_one_line_that_says_what_to_write(uri: str, says: str)
     with pytest.raises(SourceError, match=re.escape(says)) as caught:
         parse(uri)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_whose_name_ends_like_a_side_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "net@64px").touch()
+    assert parse(f"file:{tmp_path}/net@64px") == Spec("file", f"{tmp_path}/net@64px")
+    assert spec.innermost(f"file:{tmp_path}/net@64px") == f"file:{tmp_path}/net@64px"
+
+
+@pytest.mark.parametrize(
+    ("uri", "inner", "pinned"),
+    [
+        ("timm:a", "timm:a", "timm:a@new"),
+        ("mirrored:timm:a@old@64px", "timm:a@old", "mirrored:timm:a@new@64px"),
+        ("spectrogram:hf:a/b", "hf:a/b", "spectrogram:hf:a/b@new"),
+        ("toy:net@0", "toy:net@0", "toy:net@new"),
+    ],
+)
+def test_the_innermost_source_and_another_revision_keep_the_rest(uri: str, inner: str, pinned: str) -> None:
+    assert (spec.innermost(uri), spec.at_revision(uri, "new")) == (inner, pinned)
 
 
 def test_a_name_alone_that_one_provider_knows_is_accepted() -> None:

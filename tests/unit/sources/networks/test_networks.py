@@ -17,6 +17,7 @@ from PIL import Image
 from headstart.base.errors import SourceError, UsageError
 from headstart.engines.torch import TorchEngine
 from headstart.sources import package_files
+from headstart.sources.networks.tapped import accepts_size
 from headstart.sources.providers import packaged as from_packaged
 from headstart.sources.providers import timm as from_timm
 from headstart.sources.registry import open_source
@@ -33,6 +34,18 @@ def lite0() -> torch.nn.Module:
 
 def pictures(count: int, side: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+@pytest.mark.slow
+def test_a_network_is_opened_at_another_side_where_it_takes_one(tmp_path: Path) -> None:
+    source = open_source("timm:test_resnet@96px", weights="none")
+    assert (source.info.uri, source.info.input["size"]) == ("timm:test_resnet@96px", (96, 96))
+    assert source.encode(list(pictures(2, 120))).shape == (2, source.info.feature_size)
+    assert "flatten" not in source.info.layers
+    assert accepts_size(source, 64) and source.at_side(64).preprocessing.size == (64, 64)
+    for refused in ("timm:vit_tiny_patch16_224@96px", "arch:lenet5@20px"):
+        with pytest.raises(SourceError, match="takes pictures of any size; found @"):
+            open_source(refused, weights="none")
 
 
 def test_what_is_known_of_a_packaged_network_is_true() -> None:
