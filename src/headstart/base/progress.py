@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from headstart.base.errors import one_line
@@ -24,8 +24,28 @@ class Step:
 
     total: int | None = None  # how many items there are, which may change on the way; None where it is not known
 
-    def advance(self, count: int = 1) -> None:
-        """Say that `count` more items are done."""
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Say that `count` more items are done, and what is known now, such as the best so far."""
+
+
+class _TimedStep(Step):
+    """A step that is shown; `start` is moved by what steps inside it take, so that they do not slow its rate down."""
+
+    def __init__(self, name: str, total: int | None, done: int) -> None:
+        self._name, self.total, self._done, self._before, self._note = name, total, done, done, ""
+        self.start = self.begun = time.monotonic()
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count, and show it."""
+        self._done += count
+        self._note = note or self._note
+        self.show(time.monotonic() - self.start)
+
+    def show(self, seconds: float) -> None:
+        """Show what is done after so many seconds."""
+
+    def close(self) -> None:
+        """Show the end."""
 
 
 class Progress:
@@ -43,55 +63,73 @@ class Progress:
         """Show one line."""
 
 
-class PlainProgress(Progress):
+class _ShownProgress(Progress):
+    def __init__(self) -> None:
+        self._open: list[_TimedStep] = []
+
+    @contextmanager
+    def _within(self, step: _TimedStep) -> Iterator[Step]:
+        self._open.append(step)
+        try:
+            yield step
+            step.close()
+        finally:
+            self._open.remove(step)
+            for outer in self._open:
+                outer.start += time.monotonic() - step.begun
+
+
+class PlainProgress(_ShownProgress):
     """Lines of text: one at the end of each step, and one every ten seconds of a long one."""
 
     def __init__(self, stream: TextIO) -> None:
+        super().__init__()
         self._stream = stream
 
     @contextmanager
     def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
         """Show one step as lines."""
-        step = _PlainStep(self, name, total, unit, done)
-        yield step
-        step.close()
+        with self._within(_PlainStep(self, name, total, unit, done)) as step:
+            yield step
 
     def say(self, text: str) -> None:
         """Show one line."""
         print(one_line(text), file=self._stream, flush=True)
 
 
-class _PlainStep(Step):
+class _PlainStep(_TimedStep):
     def __init__(self, progress: PlainProgress, name: str, total: int | None, unit: str, done: int) -> None:
-        self._progress, self._name, self.total, self._unit = progress, name, total, unit
-        self._done = self._before = done
-        self._start = self._shown = time.monotonic()
+        super().__init__(name, total, done)
+        self._progress, self._unit, self._shown = progress, unit, self.begun
 
-    def advance(self, count: int = 1) -> None:
-        self._done += count
-        now = time.monotonic()
-        if now - self._shown >= PLAIN_EVERY:
-            self._shown = now
-            rate = (self._done - self._before) / (now - self._start)
+    def show(self, seconds: float) -> None:
+        if self.start + seconds - self._shown >= PLAIN_EVERY:
+            self._shown = self.start + seconds
+            rate = (self._done - self._before) / seconds
             of_total = f" of {self.total:,}" if self.total else ""
             left = f", {(self.total - self._done) / rate:.0f} s left" if self.total and rate else ""
-            self._progress.say(f"{self._name}: {self._done:,}{of_total} {self._unit}, {rate:.0f}/s{left}")
+            self._progress.say(f"{self._name}: {self._done:,}{of_total} {self._unit}, {rate:.0f}/s{left}{self._noted}")
+
+    @property
+    def _noted(self) -> str:
+        return f"; {self._note}" if self._note else ""
 
     def close(self) -> None:
-        seconds = time.monotonic() - self._start
+        seconds = time.monotonic() - self.start
         if self._done:
-            rate = f", {(self._done - self._before) / seconds:.0f}/s" if seconds >= 0.05 else ""
-            self._progress.say(f"{self._name}: {self._done:,} {self._unit} in {seconds:.1f} s{rate}")
+            rate = f", {(self._done - self._before) / seconds:.0f}/s" if seconds >= 0.05 and not self._note else ""
+            self._progress.say(f"{self._name}: {self._done:,} {self._unit} in {seconds:.1f} s{rate}{self._noted}")
         else:
             self._progress.say(f"{self._name}: {seconds:.1f} s")
 
 
-class LiveProgress(Progress):
+class LiveProgress(_ShownProgress):
     """A bar with rate and time left for each step, redrawn in place."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
 
+        super().__init__()
         self._console = Console(file=getattr(stream, "unescaped", stream), highlight=False)
 
     @contextmanager
@@ -106,27 +144,69 @@ class LiveProgress(Progress):
         else:
             columns += [bar.TimeElapsedColumn()]
         with bar.Progress(*columns, console=self._console) as bars:
-            step = _LiveStep(bars, bars.add_task(one_line(name), total=total, completed=done, rate=""), total, done)
-            yield step
-            step.close()
+            task = bars.add_task(one_line(name), total=total, completed=done, rate="")
+            with self._within(_LiveStep(bars, task, name, total, done)) as step:
+                yield step
 
     def say(self, text: str) -> None:
         """Show one line above the bar."""
         self._console.print(one_line(text), markup=False)
 
 
-class _LiveStep(Step):
-    def __init__(self, bars: RichProgress, task: int, total: int | None, done: int) -> None:
-        self._bars, self._task, self.total, self._start = bars, task, total, time.monotonic()
-        self._done = self._before = done
+class _LiveStep(_TimedStep):
+    def __init__(self, bars: RichProgress, task: int, name: str, total: int | None, done: int) -> None:
+        super().__init__(name, total, done)
+        self._bars, self._task = bars, task
 
-    def advance(self, count: int = 1) -> None:
-        self._done += count
-        rate = (self._done - self._before) / max(time.monotonic() - self._start, 1e-9)
-        self._bars.update(self._task, total=self.total, advance=count, rate=f"{rate:.0f}/s")  # type: ignore[arg-type]
+    def show(self, seconds: float) -> None:
+        rate = (self._done - self._before) / max(seconds, 1e-9)
+        noted = f": {self._done:,}, {self._note}" if self._note else ""
+        self._bars.update(
+            self._task,  # type: ignore[arg-type]
+            description=one_line(f"{self._name}{noted}", 70),
+            total=self.total,
+            completed=self._done,
+            rate=f"{rate:.0f}/s",
+        )
 
     def close(self) -> None:
         self._bars.update(self._task, total=self._done or 1, completed=self._done or 1)  # type: ignore[arg-type]
+
+
+class SeveralProgress(Progress):
+    """Progress that is shown in several places."""
+
+    def __init__(self, *places: Progress) -> None:
+        self._places = places
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
+        """Show one step in every place."""
+        with ExitStack() as stack:
+            yield _Steps([stack.enter_context(place.step(name, total, unit, done=done)) for place in self._places])
+
+    def say(self, text: str) -> None:
+        """Show one line in every place."""
+        for place in self._places:
+            place.say(text)
+
+
+class _Steps(Step):
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+
+    @property
+    def total(self) -> int | None:
+        return self._steps[0].total
+
+    @total.setter
+    def total(self, total: int | None) -> None:
+        for step in self._steps:
+            step.total = total
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        for step in self._steps:
+            step.advance(count, note)
 
 
 def progress_in_python(progress: Progress | bool) -> Progress:

@@ -6,8 +6,10 @@ import gc
 import inspect
 import logging
 import os
+import shlex
 import sys
 import warnings
+import webbrowser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -16,11 +18,12 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperArgument, TyperCommand
 
-from headstart.base.errors import UsageError
+from headstart.base.errors import UsageError, one_line
 from headstart.base.interrupts import GOES_ON, keeping, kept
-from headstart.base.progress import Progress, progress_for
+from headstart.base.log import Log
+from headstart.base.progress import PlainProgress, Progress, SeveralProgress, progress_for
 from headstart.cli.messages import show, show_json
-from headstart.run.folder import CHECKPOINTS, check_out, new_out
+from headstart.run.folder import CHECKPOINTS, PAGE, check_out, is_run, new_out
 from headstart.run.option_model import GROUPS, Options, flag, flag_of, metadata_of
 from headstart.run.options import DataOptions, RunOptions
 
@@ -48,6 +51,13 @@ class DisplayOptions(Options):
     """Show no progress. By default it is shown."""
     verbose: bool = flag("Run", short="-v")
     """Show what the libraries log as well. By default it is hidden."""
+
+
+class PageOptions(DisplayOptions):
+    """What every command takes on the command line that writes a page."""
+
+    open_page: bool = flag("Output", flag="--open")
+    """Open the report in the browser once the run is done. By default its path is printed alone."""
 
 
 class GroupedCommand(TyperCommand):
@@ -84,18 +94,19 @@ def command_of(
     *,
     arguments: Sequence[Argument] = (),
     examples: Sequence[str],
+    shown: type[DisplayOptions] = DisplayOptions,
 ) -> Any:
     """Return a command that takes arguments and the options of a model, which is its attribute `options`.
 
     `work` is called with the arguments, which stand on the command line without a flag, with the options that were
-    named, and with those of the display.
+    named, and with those of the display, which `shown` is the model of.
     """
     words = [word for word, *_ in arguments]
-    parameters = [*map(_argument, arguments), *parameters_of(options), *parameters_of(DisplayOptions)]
+    parameters = [*map(_argument, arguments), *parameters_of(options), *parameters_of(shown)]
 
     def call(**values: Any) -> None:
         named = {key: value for key, value in values.items() if value not in (None, [])}
-        display = DisplayOptions.taken_from(named)
+        display = shown.taken_from(named)
         chosen = {key: value for key, value in named.items() if key in options.model_fields}
         work(*(values[word] for word in words), chosen, display)
 
@@ -106,7 +117,7 @@ def command_of(
         name, cls=GroupedCommand, epilog="\n".join(examples), context_settings={"help_option_names": ["-h", "--help"]}
     )(call)
     command: Any = typer.main.get_command(app)
-    command.options = options
+    command.options, command.shown = options, shown
     return command
 
 
@@ -186,30 +197,55 @@ def run_command(
     and returns lines that name what is there. UsageError says that a run may not write into the folder; it may also be
     the result's own `refusal`, raised once all is written and shown.
     """
-    out = chosen.get("out") or new_out(name)
+    out = Path(chosen.get("out") or new_out(name))
     values = options(**{**chosen, "out": out})
-    progress = prepare_display(display)
     check_out(out)
+    log = Log(out, goes_on=(out / CHECKPOINTS).is_dir())
+    log.write(shlex.join(["headstart", *sys.argv[1:]]))
+    progress = SeveralProgress(prepare_display(display), PlainProgress(log))
     if isinstance(values, RunOptions) and values.resume and not (out / CHECKPOINTS).is_dir():
         progress.say(f"No run was stopped in {out} after its first checkpoint: this one begins anew")
 
     def going_on() -> str:
         return f"the same command with --out {out} {GOES_ON}" if (out / CHECKPOINTS).is_dir() else ""
 
-    with keeping(going_on):
-        try:
-            run = work(values, progress)
-        except SystemExit:
-            show(f"headstart: stopped; {kept()}", sys.stderr)
-            raise
-    with progress.step("Writing the results"):
-        paths = write(out, run)
+    try:
+        with keeping(going_on):
+            try:
+                run = work(values, progress)
+            except SystemExit:
+                show(f"headstart: stopped; {kept()}", sys.stderr)
+                raise
+        with progress.step("Writing the results"):
+            paths = write(out, run)
+        refusal: UsageError | None = getattr(run, "refusal", None)
+        show_result(run, paths, display, log)
+        if isinstance(display, PageOptions) and display.open_page:
+            open_page(out / PAGE)
+        if refusal is not None:
+            raise refusal
+    except BaseException as error:
+        log.write(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        if is_run(out):
+            log.save()
+
+
+def show_result(run: Any, paths: Sequence[str], display: DisplayOptions, log: Log) -> None:
+    """Print the notes of a run, its verdict and its paths, or its result as JSON; the log has the former always."""
+    notes = [f"Note: {warning}" for warning in run.result["warnings"]]
+    last = "\n".join([run.verdict, *paths])
+    log.write("\n".join([*map(one_line, notes), last]))
     if display.as_json:
         show_json(run.result)
-    else:
-        for warning in run.result["warnings"]:
-            show(f"Note: {warning}", sys.stderr)
-        show("\n".join([run.verdict, *paths]))
-    refusal: UsageError | None = getattr(run, "refusal", None)
-    if refusal is not None:
-        raise refusal
+        return
+    for note in notes:
+        show(note, sys.stderr)
+    show(last)
+
+
+def open_page(page: Path) -> None:
+    """Open a page in the browser, and say so where there is none."""
+    if not webbrowser.open(page.absolute().as_uri()):
+        show(f"headstart: no browser is known here: open {page} in one", sys.stderr)

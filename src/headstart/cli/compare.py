@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from headstart.cli.command import DATA, DisplayOptions, command_of, run_command
+from headstart.cli.command import DATA, DisplayOptions, PageOptions, command_of, run_command
 from headstart.comparison.options import CompareOptions
 
 
@@ -29,6 +29,7 @@ command = command_of(
     compare,
     CompareOptions,
     arguments=[DATA],
+    shown=PageOptions,
     examples=(
         "headstart compare photos/ --budget 20m",
         "headstart compare photos/ --source timm:resnet18 --labels-per-class 5,20,all",

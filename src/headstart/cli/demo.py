@@ -13,7 +13,7 @@ from typing import Any
 
 from headstart.base.disk import temporary_folder
 from headstart.base.extras import require
-from headstart.cli.command import DisplayOptions, command_of, run_command
+from headstart.cli.command import DisplayOptions, PageOptions, command_of, run_command
 from headstart.cli.messages import show
 from headstart.run.option_model import Options, option
 from headstart.run.options import FitOptions
@@ -95,5 +95,6 @@ command = command_of(
     "demo",
     demo,
     DemoOptions,
+    shown=PageOptions,
     examples=("headstart demo", "headstart demo --out runs/surfaces", "headstart demo --json"),
 )

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headstart.cli.command import DATA, DisplayOptions, command_of, run_command
+from headstart.cli.command import DATA, DisplayOptions, PageOptions, command_of, run_command
 from headstart.evaluating.options import EvaluateOptions
 
 
@@ -22,6 +22,7 @@ command = command_of(
     evaluate,
     EvaluateOptions,
     arguments=[("bundle", Path, "BUNDLE", "The folder that fit wrote: OUT/bundle, or OUT itself."), DATA],
+    shown=PageOptions,
     examples=(
         "headstart evaluate runs/flowers new-photos/",
         "headstart evaluate runs/flowers new-photos.zip --against runs/flowers-before",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from headstart.cli.command import DATA, DisplayOptions, command_of, run_command
+from headstart.cli.command import DATA, DisplayOptions, PageOptions, command_of, run_command
 from headstart.run.options import FitOptions
 
 
@@ -22,6 +22,7 @@ command = command_of(
     fit,
     FitOptions,
     arguments=[DATA],
+    shown=PageOptions,
     examples=(
         "headstart fit photos/",
         "headstart fit photos.zip --source timm:resnet50 --budget 10m --out flowers",

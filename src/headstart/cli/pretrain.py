@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from headstart.cli.command import DATA, DisplayOptions, command_of, run_command
+from headstart.cli.command import DATA, DisplayOptions, PageOptions, command_of, run_command
 from headstart.pretraining.options import PretrainOptions
 
 
@@ -21,6 +21,7 @@ command = command_of(
     pretrain,
     PretrainOptions,
     arguments=[DATA],
+    shown=PageOptions,
     examples=(
         "headstart pretrain big/ --arch arch:resnet9 --budget 45m --out birds",
         "headstart pretrain big.parquet --arch timm:resnet18 --size 64 --epochs 20",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from headstart.cli.command import DATA, DisplayOptions, command_of, run_command
+from headstart.cli.command import DATA, DisplayOptions, PageOptions, command_of, run_command
 from headstart.ranking.options import RankOptions
 
 
@@ -22,6 +22,7 @@ command = command_of(
     rank,
     RankOptions,
     arguments=[DATA],
+    shown=PageOptions,
     examples=(
         "headstart rank photos/",
         "headstart rank photos/ --source timm:resnet50 --source timm:vgg16",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headstart.cli.app import SUMMARIES, command_named
-from headstart.cli.command import DisplayOptions
+from headstart.cli.command import PageOptions
 from headstart.run.option_model import GROUPS, Options, flag_of, metadata_of
 
 MODELS: dict[str, type[Options]] = {name: command_named(name).options for name in SUMMARIES}
@@ -19,7 +19,7 @@ underscores; the sources of `hs.rank` are its argument `sources`.
 
 def reference() -> str:
     """Return the page: for each command a table of its options, group by group."""
-    shared = "\n".join(["## Options of every command", "", *_table(DisplayOptions)])
+    shared = "\n".join(["## Options of every command", "", *_table(PageOptions)])
     return "\n\n".join([HEADER.rstrip(), *map(_section, MODELS), shared]) + "\n"
 
 

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from io import BytesIO
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from headstart.base.processes import end_process, start_python
+from headstart.base.progress import Progress
 from headstart.data.text import Tokens
 from headstart.engines.base import Batch, Engine, Network, as_tokens
 from headstart.engines.select import Sample, cached_engine_name, cuda_engines, folder_of, open_engine
@@ -35,13 +36,14 @@ class NetworkOrigin:
 
 @contextmanager
 def engine_opener(
-    network: Network, origin: NetworkOrigin | None, *, engine: str, cache: Path, say: Callable[[str], None]
+    network: Network, origin: NetworkOrigin | None, *, engine: str, cache: Path, progress: Progress
 ) -> Iterator[Callable[[Sample], Engine]]:
     """Yield what opens the engine from a sample, while a network that is not known yet is converted elsewhere.
 
     That is another process, or for a network that needs no torch another thread. Where nothing builds the network once
-    more (`origin` is None), this process converts it; a CUDA device needs none.
+    more (`origin` is None), this process converts it; a CUDA device needs none. Waiting for it is a step of its own.
     """
+    say = progress.say
     needed = cached_engine_name(network, engine=engine, cache=cache) is None and not cuda_engines(network, engine)
     thread, converting, conversion = ThreadPoolExecutor(1, thread_name_prefix="conversion"), None, None
     if needed and network.graph is not None:
@@ -50,11 +52,12 @@ def engine_opener(
         conversion = ConversionProcess(origin, engine=engine, cache=cache)
 
     def open_from(sample: Sample) -> Engine:
-        if conversion is not None:
-            conversion.wait_for_parity(sample(), say=say)
-        if converting is not None:
-            converting.result()
-        return open_engine(network, sample=sample, cache=cache, engine=engine, say=say)
+        with progress.step("Preparing the network (once)") if needed else nullcontext():
+            if conversion is not None:
+                conversion.wait_for_parity(sample(), say=say)
+            if converting is not None:
+                converting.result()
+            return open_engine(network, sample=sample, cache=cache, engine=engine, say=say)
 
     try:
         yield open_from

@@ -68,7 +68,7 @@ def extract(
         store = stack.enter_context(Store(cache)) if keep else None
         if isinstance(engine, str):
             origin = None if source.opened is None else NetworkOrigin(OPEN_SOURCE, dict(source.opened))
-            opener = engine_opener(network, origin, engine=engine, cache=cache, say=progress.say)
+            opener = engine_opener(network, origin, engine=engine, cache=cache, progress=progress)
             open_engine, name = stack.enter_context(opener), cached_engine_name(network, engine=engine, cache=cache)
         else:
             open_engine, name = partial(_already_open, engine), engine.name

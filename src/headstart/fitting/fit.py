@@ -99,9 +99,10 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
     """Do the main job: read, split, extract, choose a head, tune where that is asked for, and measure."""
     clock, seed = Clock(), options.seed
     prepared, ranking = prepare_by_best_source(data, options, progress, clock, trainable=options.tuning.mode != NONE)
-    with clock.part("head"), progress.step("Choosing a head"), ThreadPoolExecutor(1) as pool:
+    choosing = progress.step("Choosing a head", unit="candidates")
+    with clock.part("head"), choosing as step, ThreadPoolExecutor(1) as pool:
         fitting_baseline = pool.submit(fit_baseline, prepared, seed=seed)
-        choice = select_layer_and_head(prepared, seed=seed)
+        choice = select_layer_and_head(prepared, seed=seed, step=step)
         baseline = fitting_baseline.result()
     (prepared, choice), tried = best_default((prepared, choice), options, progress, clock)
     predictor = source_predictor(prepared, choice, baseline)

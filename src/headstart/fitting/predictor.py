@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.cache import Arrays
+from headstart.base.progress import Step
 from headstart.engines.base import LOOKUP, Block
 from headstart.fitting.words import stack_text_baseline
 from headstart.heads.folds import weighted_mean
 from headstart.heads.layer_choice import choose_layer_and_head, choose_mean_of_members
 from headstart.heads.linear import LinearHead, softmax
-from headstart.heads.select import HeadChoice
+from headstart.heads.select import HeadChoice, OnCandidate, advancing
 from headstart.heads.stacking import Stacking, best_share, unseen_losses
 from headstart.heads.tfidf import TfidfHead
 from headstart.judge.intervals import Z
@@ -55,10 +56,11 @@ class Fitted:
     tried: tuple[dict[str, Any], ...] = ()  # the default sources, where there were several; see `best_default`
 
 
-def select_layer_and_head(prepared: PreparedData, *, seed: int) -> HeadChoice:
+def select_layer_and_head(prepared: PreparedData, *, seed: int, step: Step | None = None) -> HeadChoice:
     """Choose the head, and with it the layer where that is left open, by the log loss of unseen examples.
 
-    What was chosen before for the same features, labels and seed is remembered, and not chosen again.
+    What was chosen before for the same features, labels and seed is remembered, and not chosen again; otherwise `step`
+    advances by candidate.
     """
     train = prepared.distinct(prepared.parts.train)
     layer, layers = prepared.source.layer, prepared.source.info.layers
@@ -75,18 +77,21 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int) -> HeadChoice:
     }
 
     def choose() -> tuple[dict[str, Any], Arrays]:
-        return _choose(prepared, train, names, seed).to_parts()
+        return _choose(prepared, train, names, seed, advancing(step or Step())).to_parts()
 
     return HeadChoice.from_parts(*remembered_choice("choice", numbers, inputs, choose))
 
 
-def _choose(prepared: PreparedData, distinct: DistinctExamples, names: Sequence[str], seed: int) -> HeadChoice:
+def _choose(
+    prepared: PreparedData, distinct: DistinctExamples, names: Sequence[str], seed: int, on_candidate: OnCandidate
+) -> HeadChoice:
     train = distinct.positions
     members = [
         list(own) for _, own in groupby(names, key=lambda name: name.partition(MEMBER)[0] if MEMBER in name else "")
     ]
     y, classes = prepared.labels(train), prepared.scan.dataset.classes
     options: dict[str, Any] = {"seed": seed, "groups": prepared.groups(train), "counts": distinct.counts}
+    options["on_candidate"] = on_candidate
     layers = [((name, prepared.features(name, train).x) for name in own) for own in members]
     if len(layers) > 1:
         return choose_mean_of_members(layers, y, classes, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,12 @@ from headstart.heads.select import (
     FOLDS,
     MAX_OPERATIONS,
     HeadChoice,
+    OnCandidate,
     TriedHeads,
     affordable_kinds,
     candidate_of,
     fit_on_all_rows,
+    ignore,
     try_kinds,
 )
 
@@ -89,6 +92,7 @@ def choose_layer_and_head(
     groups: Sequence[str] | None = None,
     counts: NDArray[np.int64] | None = None,
     max_operations: float = MAX_OPERATIONS,
+    on_candidate: OnCandidate = ignore,
 ) -> HeadChoice:
     """Return the layer and the calibrated head on it that have the least log loss on unseen examples.
 
@@ -96,7 +100,8 @@ def choose_layer_and_head(
     mean of the calibrated scores of that head and of ridge on another layer is chosen where it gains more than
     MEAN_GAIN standard errors of the paired difference, on the same folds.
 
-    Layers are names and features of shape (n, d); whatever else is as in `choose_head`.
+    Layers are names and features of shape (n, d); whatever else is as in `choose_head`. `on_candidate` is called with
+    each candidate once it was tried.
 
     Raises:
         UsageError: as `choose_head` does, and where there is no layer.
@@ -117,6 +122,7 @@ def choose_layer_and_head(
             limit=max_operations,
             layer=layer.layer,
             ridge_penalty=layer.trial.penalty,
+            on_candidate=on_candidate,
         )
 
     best, tried = judged[0], tried_on(judged[0])
@@ -127,7 +133,8 @@ def choose_layer_and_head(
             narrow = tried_on(layer)
             if narrow.chosen.log_loss < tried.chosen.log_loss:
                 best, tried = layer, narrow
-    return _with_means(tried.choice(len(classes)), tried, [layer for layer in judged if layer is not best])
+    others = [layer for layer in judged if layer is not best]
+    return _with_means(tried.choice(len(classes)), tried, others, on_candidate)
 
 
 def choose_mean_of_members(
@@ -138,13 +145,23 @@ def choose_mean_of_members(
     seed: int,
     groups: Sequence[str] | None = None,
     counts: NDArray[np.int64] | None = None,
+    on_candidate: OnCandidate = ignore,
 ) -> HeadChoice:
     """Return the mean of the calibrated scores of the layer and head chosen for each of m sources: one linear head.
 
     `members` are the layers of each source; the rest, and what is raised, is as in `choose_layer_and_head`.
     """
     start = time.perf_counter()
-    choices = [choose_layer_and_head(each, y, classes, seed=seed, groups=groups, counts=counts) for each in members]
+    own = partial(
+        choose_layer_and_head,
+        y=y,
+        classes=classes,
+        seed=seed,
+        groups=groups,
+        counts=counts,
+        on_candidate=on_candidate,
+    )
+    choices = [own(each) for each in members]
     present, positions = np.unique(y, return_inverse=True)
     weights = class_weights(positions, len(present), counts)[positions] * (1 if counts is None else counts)
     unseen = [choice.out_of_fold[:, present] for choice in choices]
@@ -165,7 +182,9 @@ def choose_mean_of_members(
     )
 
 
-def _with_means(choice: HeadChoice, tried: TriedHeads, others: Sequence[JudgedLayer]) -> HeadChoice:
+def _with_means(
+    choice: HeadChoice, tried: TriedHeads, others: Sequence[JudgedLayer], on_candidate: OnCandidate
+) -> HeadChoice:
     """Return the choice with ridge on every other layer beside it, and with the best mean where that gains enough."""
     task, c = tried.task, choice.out_of_fold.shape[1]
     candidates, best = list(choice.candidates), None
@@ -177,6 +196,8 @@ def _with_means(choice: HeadChoice, tried: TriedHeads, others: Sequence[JudgedLa
         both = mean_trial(task, [tried.chosen, trial])
         name = f"{choice.layer},{layer.layer}"
         candidates.append(candidate_of(task, both, name, time.perf_counter() - start))
+        for candidate in candidates[-2:]:
+            on_candidate(candidate)
         gain, standard_error = gain_over(task, both, tried.chosen)
         if gain > MEAN_GAIN * standard_error and (best is None or both.log_loss < best[0].log_loss):
             best = both, name, (of_layer, trial)

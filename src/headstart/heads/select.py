@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.base.cache import Arrays
 from headstart.base.errors import UsageError, list_some
+from headstart.base.progress import Step
 from headstart.features.features import Features
 from headstart.heads.closed_form import RIDGE_PENALTIES
 from headstart.heads.convex import CONVEX_LOSSES
@@ -47,6 +48,10 @@ class HeadCandidate:
     accuracy: float  # share of unseen examples whose class is predicted right, every example counted once
     seconds: float  # what trying this kind took
     layer: str = ""  # the layer that it reads, of a mean both with `,` between; empty where there is but one
+
+
+OnCandidate = Callable[[HeadCandidate], None]
+"""What is called with each candidate once it was tried."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,23 @@ class TriedHeads:
         return HeadChoice(head, self.candidates, out_of_fold, self.notes, self.candidates[0].layer)
 
 
+def ignore(candidate: HeadCandidate) -> None:
+    """Do nothing."""
+
+
+def advancing(step: Step) -> OnCandidate:
+    """Return what is called with each candidate once it was tried: the step advances, and shows the best so far."""
+    tried: list[HeadCandidate] = []
+
+    def on_candidate(candidate: HeadCandidate) -> None:
+        tried.append(candidate)
+        best = min(tried, key=lambda each: each.log_loss)
+        where = f" on {best.layer}" if best.layer else ""
+        step.advance(note=f"best so far: {best.kind}{where}, log loss {best.log_loss:.3f}")
+
+    return on_candidate
+
+
 def choose_head(
     x: NDArray[np.floating],
     y: NDArray[np.int64],
@@ -174,10 +196,12 @@ def try_kinds(
     limit: float = MAX_OPERATIONS,
     layer: str = "",
     ridge_penalty: float | None = None,
+    on_candidate: OnCandidate = ignore,
 ) -> TriedHeads:
     """Return each kind of head on one layer, as `choose_head` tries them; arguments, `limit` too, and errors are its.
 
     `ridge_penalty` is what `choose_ridge_penalty` has returned for these rows, to spare that; None to find it.
+    `on_candidate` is called with each kind once it was tried.
     """
     if folds < 2:
         raise UsageError("folds must be at least 2", folds, "give a larger number")
@@ -197,6 +221,7 @@ def try_kinds(
             trial = cross_validate(task, kind, penalties)
         trials.append(trial)
         candidates.append(candidate_of(task, trial, layer, time.perf_counter() - start))
+        on_candidate(candidates[-1])
     chosen = _simplest_within_one_standard_error(task, trials)
     return TriedHeads(task, tuple(trials), tuple(candidates), tuple(notes), chosen)
 

@@ -78,6 +78,11 @@ def write_report(out: Path, losses: Mapping[str, bytes], page: str, result: Mapp
     write_atomic(out / RESULT, text.encode())
 
 
+def is_run(out: Path) -> bool:
+    """Return whether a run has written its results there, or what it goes on from."""
+    return (out / RESULT).is_file() or (out / CHECKPOINTS).is_dir()
+
+
 def discard(out: Path) -> None:
     """Remove what a refused run left in `out`, and the folders that are empty then."""
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)

@@ -9,7 +9,14 @@ from types import SimpleNamespace
 import pytest
 
 from headstart.base import progress
-from headstart.base.progress import LiveProgress, PlainProgress, Progress, progress_for, progress_in_python
+from headstart.base.progress import (
+    LiveProgress,
+    PlainProgress,
+    Progress,
+    SeveralProgress,
+    progress_for,
+    progress_in_python,
+)
 
 
 class Terminal(io.StringIO):
@@ -91,3 +98,29 @@ def test_a_bar_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     last = text.split("\r")[-1]
     assert all(len(line) <= 160 for line in last.splitlines()), "a bar and its colours on one line"
     assert "\x1b[31mescapes" not in text
+
+
+def test_what_a_step_inside_takes_is_no_part_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    for shown in (PlainProgress(stream), LiveProgress(Terminal())):
+        with shown.step("Reading", 4, "photos") as step:
+            with shown.step("Preparing"):
+                clock[0] += 100
+            clock[0] += 2
+            step.advance(4)
+    lines = stream.getvalue().splitlines()
+    assert (lines[0], lines[-1]) == ("Preparing: 100.0 s", "Reading: 4 photos in 2.0 s, 2/s")
+
+
+def test_what_is_known_stands_beside_the_count_in_every_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    plain, live = io.StringIO(), Terminal()
+    with SeveralProgress(PlainProgress(plain), LiveProgress(live), Progress()).step("Choosing", unit="heads") as step:
+        step.advance(note="best so far: ridge")
+        step.total = 3
+        step.advance()
+        assert step.total == 3
+    assert "Choosing: 2 heads in 0.0 s; best so far: ridge" in plain.getvalue()
+    assert "Choosing: 2, best so far: ridge" in live.getvalue()

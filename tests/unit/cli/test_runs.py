@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headstart.base.errors import UsageError
-from headstart.cli.command import DisplayOptions
+from headstart.cli.command import DisplayOptions, PageOptions
 from headstart.cli.compare import compare
 from headstart.cli.evaluate import evaluate
 from headstart.cli.fit import fit
@@ -110,3 +110,41 @@ def test_evaluate_begins_with_the_bundle_the_data_and_the_bundle_beside_it(tmp_p
     evaluate(Path("runs/flowers"), "photos", chosen, QUIET)
     work, bundle, *_ = begun[0]
     assert (work, bundle) == ("run_evaluate", Path("runs/flowers")) and begun[0][3].against == Path("older")
+
+
+def test_the_page_is_opened_where_that_is_asked_and_said_where_nothing_opens_it(
+    tmp_path: Path, begun: Begun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) == 1)
+    for _ in range(2):
+        fit("photos", {"out": tmp_path / "out"}, PageOptions(quiet=True, open_page=True))
+    fit("photos", {"out": tmp_path / "out"}, PageOptions(quiet=True))
+    page = tmp_path / "out" / "report.html"
+    assert opened == [page.as_uri()] * 2 and begun
+    assert capsys.readouterr().err.count(f"no browser is known here: open {page}") == 1
+
+
+def test_what_a_run_says_is_logged_in_its_folder_also_where_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, refusal = tmp_path / "out", UsageError("it must be good", "bad", "mend it")
+
+    def work(data: Any, options: Any, progress: Any) -> Any:
+        with progress.step("Working"):
+            progress.say("a secret: hf_abcdefghijklmnop")
+        return SimpleNamespace(result={"warnings": ["a note"]}, verdict="the verdict", refusal=refusal)
+
+    def write(folder: Path, run: Any) -> list[str]:
+        folder.mkdir()
+        (folder / "result.json").write_text('{"schema": 1}')
+        return ["it is written"]
+
+    monkeypatch.setattr("headstart.fitting.fit.run_fit", work)
+    monkeypatch.setattr("headstart.fitting.result.write_out", write)
+    with pytest.raises(UsageError, match="mend it"):
+        fit("photos", {"out": out}, QUIET)
+    assert capsys.readouterr().out == "the verdict\nit is written\n", "all is shown before it is refused"
+    said = [line.split(" ", 2)[2] for line in (out / "log.txt").read_text().splitlines()]
+    assert said[0].startswith("headstart ") and said[1] == "a secret: …" and said[2].startswith("Working: ")
+    assert said[-4:-1] == ["Note: a note", "the verdict", "it is written"] and said[-1].endswith("mend it")

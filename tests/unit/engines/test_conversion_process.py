@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from headstart.base.errors import SourceError
+from headstart.base.progress import PlainProgress, Progress
 from headstart.engines.conversion_process import ConversionProcess, NetworkOrigin, engine_opener
 from headstart.sources.registry import open_source
 from headstart.testing import ToySource, toy_photos
@@ -63,7 +65,7 @@ def test_a_process_that_is_not_needed_after_all_ends_with_the_block(tmp_path: Pa
     source = open_source("arch:lenet5", weights="none", seed=3)
     origin = NetworkOrigin(BUILDER, dict(source.opened or {}))
     before = children()
-    with engine_opener(source.network(), origin, engine="auto", cache=tmp_path, say=print):
+    with engine_opener(source.network(), origin, engine="auto", cache=tmp_path, progress=Progress()):
         assert len(children() - before) == 1
     assert children() == before
 
@@ -71,19 +73,21 @@ def test_a_process_that_is_not_needed_after_all_ends_with_the_block(tmp_path: Pa
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_a_network_without_an_origin_is_converted_in_this_process(tmp_path: Path, engine: str) -> None:
     network, sample, before = ToySource().network(), np.zeros((1, 32, 32, 3), np.uint8), children()
-    with engine_opener(network, None, engine=engine, cache=tmp_path, say=print) as open_engine:
+    with engine_opener(network, None, engine=engine, cache=tmp_path, progress=Progress()) as open_engine:
         assert children() == before
         assert open_engine(lambda: sample).name.startswith(engine)
 
 
 def test_a_network_without_torch_is_converted_in_a_thread_meanwhile(tmp_path: Path) -> None:
-    said, before = [], children()
+    said, before = io.StringIO(), children()
     network = open_source("packaged:efficientnet-lite0", layer="stage0.max").network()
     pictures = np.zeros((1, *network.input_shape), np.uint8)
-    with engine_opener(network, None, engine="openvino-f32", cache=tmp_path, say=said.append) as open_from:
+    with engine_opener(network, None, engine="openvino-f32", cache=tmp_path, progress=PlainProgress(said)) as open_from:
         assert open_from(lambda: pictures).run(pictures).shape == (1, 16)
         assert children() == before
-    assert said == ["converting the network for OpenVINO, once"]
+    converting, preparing = said.getvalue().splitlines()
+    assert converting == "converting the network for OpenVINO, once"
+    assert preparing.startswith("Preparing the network (once): ")
 
 
 def test_what_a_thread_meets_is_raised_where_the_engine_is_opened(tmp_path: Path) -> None:
@@ -91,10 +95,10 @@ def test_what_a_thread_meets_is_raised_where_the_engine_is_opened(tmp_path: Path
         raise SourceError("the graph must be sound", "holes", "get another")
 
     network = replace(open_source("packaged:efficientnet-lite0").network(), graph=unsound)  # type: ignore[arg-type]
-    with engine_opener(network, None, engine="auto", cache=tmp_path, say=print):
+    with engine_opener(network, None, engine="auto", cache=tmp_path, progress=Progress()):
         pass  # every photo was broken: nobody opens the engine
     with (
-        engine_opener(network, None, engine="auto", cache=tmp_path, say=print) as open_from,
+        engine_opener(network, None, engine="auto", cache=tmp_path, progress=Progress()) as open_from,
         pytest.raises(SourceError, match="the graph must be sound"),
     ):
         open_from(lambda: np.zeros((1, *network.input_shape), np.uint8))

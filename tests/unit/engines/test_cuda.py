@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from headstart.base.progress import Progress
 from headstart.data.text import Tokens
 from headstart.engines.base import Block, Network
 from headstart.engines.conversion_process import NetworkOrigin, engine_opener
@@ -110,5 +111,5 @@ def test_a_device_that_disagrees_is_not_used(cache: Path) -> None:
 @needs_cuda
 def test_no_process_converts_what_the_device_runs(cache: Path) -> None:
     origin = NetworkOrigin("nowhere:nothing", {})
-    with engine_opener(PICTURES, origin, engine="auto", cache=cache, say=print) as opener:
+    with engine_opener(PICTURES, origin, engine="auto", cache=cache, progress=Progress()) as opener:
         assert opener(pictures).name.startswith("torch-cuda-")

@@ -1,11 +1,14 @@
 """Layer and head are chosen together by the log loss of unseen examples; the truth is planted."""
 
+import io
+
 import numpy as np
 import pytest
 
+from headstart.base.progress import PlainProgress
 from headstart.heads.layer_choice import choose_layer_and_head, judge_layers
 from headstart.heads.linear import softmax
-from headstart.heads.select import choose_head
+from headstart.heads.select import advancing, choose_head
 
 Y = np.arange(240) % 3
 TEST_Y = np.arange(900) % 3
@@ -53,9 +56,16 @@ def test_two_layers_that_each_know_something_are_averaged():
 
 
 def test_where_nothing_tells_layers_apart_one_head_stays_and_it_is_the_simplest():
-    x = rows(Y, 0.5, 0)
-    choice = choose_layer_and_head([("pool", x), ("joined", x.copy())], Y, NAMES, seed=0)
+    x, stream = rows(Y, 0.5, 0), io.StringIO()
+    with PlainProgress(stream).step("Choosing", unit="candidates") as step:
+        choice = choose_layer_and_head(
+            [("pool", x), ("joined", x.copy())], Y, NAMES, seed=0, on_candidate=advancing(step)
+        )
     assert choice.layer == "pool" and choice.head.kind == "centroid"
+    best = min(choice.candidates, key=lambda candidate: candidate.log_loss)
+    shown = stream.getvalue()
+    assert shown.startswith(f"Choosing: {len(choice.candidates)} candidates in ")
+    assert shown.endswith(f"; best so far: {best.kind} on {best.layer}, log loss {best.log_loss:.3f}\n")
 
 
 def test_log_loss_decides_between_layers_where_it_can_and_squared_error_where_it_cannot():
