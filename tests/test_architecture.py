@@ -51,7 +51,7 @@ ORDER = {
     "run": "clock folder losses shown option_model from_python options prepare baseline",
     "fitting": "words predictor defaults folds tuning result page fit",
     "evaluating": "options evaluate",
-    "comparison": "options arms budget outcome_store splits experiment result compare",
+    "comparison": "options curve arms budget bar tuned_arm outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
     "ranking": "options candidates probe measuring combining result rank auto",
     "cli": "messages command fit evaluate rank compare pretrain predicted_table predict sources doctor demo app"

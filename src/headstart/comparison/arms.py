@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError
 from headstart.base.progress import Progress
+from headstart.comparison.curve import TestCurve, TestTracker, outcome_of
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.split import hold_out
@@ -21,14 +23,12 @@ from headstart.engines.base import Block
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.features.extract import extract_again
 from headstart.features.features import Features
-from headstart.fitting.predictor import select_layer_and_head, source_predictor
-from headstart.heads.linear import softmax
+from headstart.fitting.predictor import Fitted, select_layer_and_head, source_predictor
 from headstart.heads.select import fit_ridge
 from headstart.judge.baselines import majority_baseline
-from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START
+from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
 from headstart.judge.benefit.results import Outcome, measured_epochs
-from headstart.judge.metrics import log_losses
-from headstart.run.baseline import fit_baseline
+from headstart.run.baseline import BaselineResult, fit_baseline
 from headstart.run.prepare import PreparedData, as_network
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO, POOL, select
@@ -44,11 +44,15 @@ if TYPE_CHECKING:
 RATE_DIVISOR, MAX_ATTEMPTS = 3.0, 3
 """A run whose loss explodes starts again at a rate so many times lower; so many runs at most."""
 FLIP_SHARE = 0.25  # the share of the labels on which it is decided whether a mirrored picture keeps its label
+LEARNING_SHARE = 0.6  # of the seconds of a run, what learning has at least, however long measuring takes
+TIMED = 16  # the examples that an arm learns from, and is measured on, for its costs
 STATISTICS_BATCH, STATISTICS_PICTURES = 32, 512
 """The pictures of a batch over which BatchNorm's first statistics are taken, and at most so many in all."""
 
 
-def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extraction: float) -> dict[str, Outcome]:
+def run_untrained_arms(
+    prepared: PreparedData, layer: str, *, seed: int, extraction: float, now: Callable[[], float] = time.perf_counter
+) -> dict[str, Outcome]:
     """Return the outcomes of both baselines, of the frozen source and of its closed-form head.
 
     `extraction` is the seconds that the features of one example took; those of the training part count as the arm's.
@@ -56,29 +60,29 @@ def run_untrained_arms(prepared: PreparedData, layer: str, *, seed: int, extract
     train, test = prepared.parts.train, prepared.parts.test
     y, y_test = prepared.labels(train), prepared.labels(test)
     features = extraction * len(train)
-    outcomes = {MAJORITY: _outcome_of(majority_baseline(y, len(prepared.scan.dataset.classes), len(test)), y_test, 0.0)}
-    start = time.perf_counter()
+    outcomes = {MAJORITY: outcome_of(majority_baseline(y, len(prepared.scan.dataset.classes), len(test)), y_test, 0.0)}
+    start = now()
     baseline = fit_baseline(prepared, seed=seed)
-    outcomes[SIMPLE] = _outcome_of(baseline.probabilities, y_test, time.perf_counter() - start)
-    start, learned = time.perf_counter(), prepared.distinct(train)
+    outcomes[SIMPLE] = outcome_of(baseline.probabilities, y_test, now() - start)
+    start, learned = now(), prepared.distinct(train)
     groups = prepared.groups(learned.positions)
     head = fit_ridge(prepared.features(layer, learned.positions), groups=groups, counts=learned.counts)
     probabilities = prepared.predict_proba(head, layer, test)
-    seconds = features + time.perf_counter() - start
-    outcomes[START] = _outcome_of(probabilities, y_test, seconds, f"ridge on {layer}")
-    start = time.perf_counter()
-    choice = select_layer_and_head(prepared, seed=seed)
-    frozen = source_predictor(prepared, choice, baseline)
-    note = f"{choice.head.kind}{'' if frozen.text_head is None else ' + words'} on {choice.layer}"
-    outcomes[FROZEN] = _outcome_of(frozen.probabilities, y_test, features + time.perf_counter() - start, note)
+    outcomes[START] = outcome_of(probabilities, y_test, features + now() - start, f"ridge on {layer}")
+    start = now()
+    frozen = fit_frozen(prepared, seed=seed, baseline=baseline)
+    head_kind = f"{frozen.choice.head.kind}{'' if frozen.predictor.text_head is None else ' + words'}"
+    outcomes[FROZEN] = outcome_of(
+        frozen.predictor.probabilities, y_test, features + now() - start, f"{head_kind} on {frozen.choice.layer}"
+    )
     return outcomes
 
 
-def _outcome_of(probabilities: NDArray[np.floating], y: NDArray[np.int64], seconds: float, note: str = "") -> Outcome:
-    """Return the outcome of an arm without epochs, from probabilities of shape (n, c)."""
-    right = probabilities.argmax(axis=1) == y
-    losses = log_losses(probabilities, y).astype(np.float32)
-    return Outcome(np.zeros(1, np.int64), right[None], losses[None], np.array([seconds]), note=note)
+def fit_frozen(prepared: PreparedData, *, seed: int, baseline: BaselineResult | None = None) -> Fitted:
+    """Return the frozen source as `fit` fits it, from which it tunes; what was chosen before is remembered."""
+    baseline = baseline or fit_baseline(prepared, seed=seed)
+    choice = select_layer_and_head(prepared, seed=seed)
+    return Fitted(prepared, choice, baseline, source_predictor(prepared, choice, baseline))
 
 
 def trained_layer(source: Source) -> str:
@@ -87,6 +91,15 @@ def trained_layer(source: Source) -> str:
     Of layers side by side it is the first.
     """
     return POOL if source.layer == AUTO else source.layer.partition(",")[0]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Measured seconds of an arm at one size: of beginning a run, and of an example learned from and measured."""
+
+    begin: float
+    learn: float
+    measure: float
 
 
 @dataclass(frozen=True)
@@ -99,62 +112,10 @@ class ArmConfig:
     horizontal_flip: bool
     pace: float  # each epoch after which it is measured is so many times the one before
     epochs: int
-    batch_size: int
-    budget: float | None = None  # seconds for learning; None for as many as its epochs need
+    batch_size: int = TIMED
+    seconds: float | None = None  # for the whole run; None for as many as its epochs need
+    measuring: float = 0.0  # of them, those that measuring is planned to take
     name: str = ""
-
-
-class TestCurve:
-    """What an arm predicts on the test examples after some epochs and after the last one."""
-
-    __test__ = False  # no test of pytest
-
-    def __init__(self, y: NDArray[np.int64], epochs: Set[int]) -> None:
-        self._y, self._epochs = y, epochs
-        self.right: dict[int, NDArray[np.bool_]] = {}
-        self.loss: dict[int, NDArray[np.float32]] = {}
-
-    def record(self, epoch: int, last: bool, scores_of: Callable[[], NDArray[np.float32]]) -> None:
-        """Compute the scores and keep what is right and the log losses, where the epoch is one to measure.
-
-        Raises:
-            ArithmeticError: the scores of the untrained network are not finite.
-        """
-        if not last and epoch not in self._epochs:
-            return
-        scores = scores_of()
-        if not np.isfinite(scores).all():
-            if not epoch:
-                raise ArithmeticError("the scores of the network are not finite before it has learned")
-            return  # its loss has exploded: the run ends, and the point before it stands
-        probabilities = softmax(scores)
-        self.right[epoch] = probabilities.argmax(axis=1) == self._y
-        self.loss[epoch] = log_losses(probabilities, self._y).astype(np.float32)
-
-
-class TestTracker:
-    """A tracker that passes on the numbers of each epoch with those of the test examples; validation has none."""
-
-    __test__ = False
-
-    def __init__(self, tracker: Tracker, curve: TestCurve) -> None:
-        self._tracker, self._curve = tracker, curve
-
-    def started(self, details: Mapping[str, Any]) -> None:
-        """Pass the details on."""
-        self._tracker.started(details)
-
-    def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
-        """Pass on the numbers that are finite, and those that were measured on the test examples."""
-        shown = {name: value for name, value in numbers.items() if np.isfinite(value)}
-        if epoch in self._curve.right:
-            shown["test/accuracy"] = float(self._curve.right[epoch].mean())
-            shown["test/loss"] = float(self._curve.loss[epoch].mean())
-        self._tracker.epoch(shown, epoch=epoch)
-
-    def finished(self, details: Mapping[str, Any]) -> None:
-        """Pass the details on."""
-        self._tracker.finished(details)
 
 
 def train_arm(
@@ -166,47 +127,76 @@ def train_arm(
     decoded_cache: DecodedCache,
     trackers: Sequence[Tracker] = (),
     progress: Progress,
-) -> Outcome:
+    shown: Progress | None = None,
+    now: Callable[[], float] = time.perf_counter,
+) -> tuple[TestCurve, Outcome]:
     """Train an arm from a head in closed form on, and return its predictions on the test examples after some epochs.
 
     It learns from every label: none is held out, for no choice is made. What counts is where the curve ends.
 
     Args:
         trackers: get the numbers of each epoch, and of those that were measured the accuracy on the test part.
+        shown: where its steps are shown; by default in `progress`, which gets what a person must know.
 
     Raises:
         SourceError: the source has no such stages.
         UsageError: a batch does not fit in memory.
     """
     set_passive_omp_wait()
-    start = time.perf_counter()
+    start = now()
+    shown = shown or progress
     sized = _at_size(source, config.size)
     if config.arm == SCRATCH:
         sized = with_batchnorm_statistics(sized, prepared)
     problem = tuning_problem(prepared, sized)
-    _decode_all(decoded_cache, problem, progress)
-    trial_config, left, name = _trial_config(config, sized, seed), config.budget, config.name or config.arm
+    decode_all(decoded_cache, problem, shown)
+    trial_config, name = _trial_config(config, sized, seed), config.name or config.arm
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        trial = _open_trial(problem, trial_config, decoded_cache, progress)
-        curve = TestCurve(problem.y_validation, measured_epochs(config.epochs, config.pace))
-        before = time.perf_counter() - start
+        trial, began = _open_trial(problem, trial_config, decoded_cache, shown), now()
+        curve = TestCurve(problem.y_validation, measured_epochs(config.epochs, config.pace), now)
+        learning = None
+        if config.seconds is not None:
+            left = max(0.0, config.seconds - (began - start))
+            learning = max(left - config.measuring, LEARNING_SHARE * left)
+            curve.allowance = left - learning
         run = trial.run(
-            budget=left,
+            budget=learning,
             folder=None,
             identity={"arm": config.arm},
             trackers=[TestTracker(tracker, curve) for tracker in trackers],
             on_epoch=curve.record,
             name=name,
         )
-        seconds = time.perf_counter() - start - before
-        if run.stop_reason != "exploded" or attempt == MAX_ATTEMPTS or (left is not None and left < 2 * seconds):
+        seconds = now() - began
+        if run.stop_reason != "exploded" or attempt == MAX_ATTEMPTS or (learning and left < 3 * seconds):
             break
-        left = None if left is None else left - seconds
         rate = trial_config.recipe.learning_rate / RATE_DIVISOR
         trial_config = replace(trial_config, recipe=replace(trial_config.recipe, learning_rate=rate))
         progress.say(f"{name}: the loss exploded; the run starts again at a learning rate of {rate:.1e}")
+    curve.seconds = {epoch: seconds + began - start for epoch, seconds in curve.seconds.items()}
     note = _note(config, sized, run, rate=trial_config.recipe.learning_rate if attempt > 1 else None)
-    return _outcome(curve, run, before, cut=len(run.history) - 1 < config.epochs, note=note)
+    return curve, curve.outcome(cut=len(run.history) - 1 < config.epochs, note=note)
+
+
+def measured_costs(
+    prepared: PreparedData,
+    source: Source,
+    mode: str,
+    size: int,
+    *,
+    epochs: int = 3,
+    now: Callable[[], float] = time.perf_counter,
+) -> Costs:
+    """Return what an arm costs at a size, measured in a few steps of it on a few examples."""
+    parts = prepared.parts
+    train, test = (part[:: max(1, len(part) // TIMED)][:TIMED] for part in (parts.train, parts.test))
+    few = replace(prepared, parts=replace(parts, train=train, test=test))
+    arm = SCRATCH if mode == SCRATCH else TUNED
+    config = ArmConfig(arm, "all" if mode == SCRATCH else mode, size, horizontal_flip=False, pace=1.0, epochs=epochs)
+    curve, _ = train_arm(few, source, config, seed=0, decoded_cache={}, progress=Progress(), now=now)
+    points = list(curve.seconds.values())
+    learn = min((after - before for before, after in pairwise(points[1:])), default=points[-1] - points[0])
+    return Costs(points[0], learn / len(train), min(curve.durations) / len(test))
 
 
 def _open_trial(
@@ -216,19 +206,6 @@ def _open_trial(
     from headstart.tune.trial import TuningTrial
 
     return TuningTrial(problem, config, decoded_cache=decoded_cache, device=default_device(), progress=progress)
-
-
-def _outcome(curve: TestCurve, run: TrainResult, before: float, *, cut: bool, note: str) -> Outcome:
-    """Return the curve as an outcome; its seconds are those of training, after `before` seconds of preparation."""
-    seconds = {epoch.epoch: epoch.seconds for epoch in run.history}
-    return Outcome(
-        np.array(list(curve.right)),
-        np.stack(list(curve.right.values())),
-        np.stack(list(curve.loss.values())),
-        np.array([before + seconds[epoch] for epoch in curve.right]),
-        cut=cut,
-        note=note,
-    )
 
 
 def _note(config: ArmConfig, source: Source, run: TrainResult, *, rate: float | None) -> str:
@@ -322,7 +299,7 @@ def _features(
     return *select(extraction.x, extraction.blocks, layer), row_of
 
 
-def _decode_all(decoded_cache: DecodedCache, problem: TuningProblem, progress: Progress) -> None:
+def decode_all(decoded_cache: DecodedCache, problem: TuningProblem, progress: Progress) -> None:
     """Put every picture of the data into the cache, decoded once at each size; texts are cut into tokens again."""
     from headstart.tune.inputs.images import decoded_pictures
 

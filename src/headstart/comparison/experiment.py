@@ -1,52 +1,57 @@
-"""A comparison under way: every arm in every seed at every number of labels, within one budget."""
+"""A comparison under way: planned from measured costs, then every arm in every seed at every number of labels."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from functools import partial
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import HeadstartError, UsageError
 from headstart.base.progress import Progress
 from headstart.comparison.arms import (
     ArmConfig,
+    Costs,
     horizontal_flip_keeps_labels,
+    measured_costs,
     random_network,
     run_untrained_arms,
     train_arm,
     trained_layer,
 )
+from headstart.comparison.bar import Bar
 from headstart.comparison.budget import (
-    SMALLEST_SIDE,
+    ArmPlan,
+    Cells,
     ExperimentCell,
+    ExperimentPlan,
     Limits,
-    Plan,
     affordable_sizes,
     batch_for,
-    pass_timer,
-    plan_arm,
+    enough,
+    minutes,
+    plan_experiment,
+    settled_plan,
 )
 from headstart.comparison.options import CompareOptions
 from headstart.comparison.outcome_store import Outcomes
-from headstart.comparison.splits import MIN_SEEDS, ExperimentSplits, LabelSplit
+from headstart.comparison.splits import ExperimentSplits, LabelSplit
+from headstart.comparison.tuned_arm import enough_to_judge, run_tuned_arm
 from headstart.heads.folds import visits_of
 from headstart.judge.benefit.gains import FROZEN, MAJORITY, SCRATCH, SIMPLE, START, TUNED
 from headstart.judge.benefit.results import Outcome
 from headstart.run.clock import Clock
 from headstart.run.prepare import PreparedData, as_network
-from headstart.tune.settings import AUTO, NONE
+from headstart.sources.base import Source
+from headstart.tune.settings import ALL, AUTO, MIN_VALIDATION, NONE
 from headstart.tune.training.trackers import Tracker
 
 if TYPE_CHECKING:
     from headstart.tune.inputs.base import DecodedCache
 
 UNTRAINED_SHARE = 0.4  # the share of the budget that baselines and frozen source may take in all seeds
-SCARCE_SHARE = 0.4  # where less than this share of the seconds that training is planned to take is left, seeds go
-LEARNING_SHARE = 0.6  # the share of the seconds left that learning has at least, however long measuring takes
-MIN_RUN_SECONDS = 5.0  # what a run may take at least, while the budget lasts: the planned costs hold no overhead
+FEWEST_SEEDS = 2  # that give an interval over seeds
 RERUN_FACTOR = 1.5  # a run that was cut is run again where at least so many times its seconds are left
 RERUN_MARGIN = 1.2  # it may then take so many times the seconds that all of its epochs are expected to take
 UNTRAINED = (MAJORITY, SIMPLE, START, FROZEN)
@@ -79,69 +84,107 @@ class Experiment:
         self.outcomes.begin(
             {**options.identity, "data": prepared.scan.fingerprint, "source": source.uri, "weights": source.sha256}
         )
+        self.left_out: tuple[int | None, ...] = ()  # numbers of labels that the budget did not suffice for
+        self.remedy = ""  # what would let scratch be trained, as a sentence
+        self._warm = False  # whether a network has learned in this process
         self._decoded_cache: DecodedCache = {}
         self._sizes_of: dict[tuple[int | None, int], tuple[int, int]] = {}
 
     @property
     def left(self) -> float:
         """Seconds of the budget that are left for training."""
-        return self.options.budget * (1 - self.limits.reserve) - self.clock.read()["total"]
+        return self.options.budget * (1 - self.limits.reserve) - self.clock.total
 
     def run_untrained(self) -> None:
         """Run baselines and frozen source in every seed, or in as many as their share of the budget allows."""
         layer = trained_layer(self.prepared.source)
         examples = max(1, len(self.prepared.scan.dataset.examples))
         extraction = self.clock.seconds["extract"] / examples if self.prepared.extraction.misses else 0.0
-        start, splits = time.perf_counter(), self.splits.every()
+        start, splits = self.clock.now(), self.splits.every()
         with self.progress.step("Baselines and frozen source", len(splits), "fits") as step:
             for index, label_split in enumerate(splits):
-                seeds_done = label_split.seed - self.options.seed
-                if seeds_done >= MIN_SEEDS and label_split.seed != splits[index - 1].seed:
-                    expected = (time.perf_counter() - start) * (seeds_done + 1) / seeds_done
-                    if expected > UNTRAINED_SHARE * self.options.budget:
-                        self.splits.drop_from(label_split.seed)
-                        break
+                done = label_split.seed - self.options.seed
+                expected = (self.clock.now() - start) * (done + 1) / max(1, done)
+                new_seed = done >= FEWEST_SEEDS and label_split.seed != splits[index - 1].seed
+                if new_seed and expected > UNTRAINED_SHARE * self.options.budget:
+                    self.splits.keep(done, self.splits.numbers)
+                    break
                 if any(self._outcome(label_split, arm) is None for arm in UNTRAINED):
                     with self.clock.part("head"):
                         outcomes = run_untrained_arms(
-                            label_split.prepared, layer, seed=label_split.seed, extraction=extraction
+                            label_split.prepared,
+                            layer,
+                            seed=label_split.seed,
+                            extraction=extraction,
+                            now=self.clock.now,
                         )
                     for arm, outcome in outcomes.items():
                         self.outcomes.put(arm, label_split.labels, label_split.seed, outcome)
                 step.advance()
 
     def run_trained(self) -> None:
-        """Run scratch and the tuned arm; one that fails is named, and the others go on."""
-        arms = [SCRATCH] if self.options.tune == NONE else [SCRATCH, TUNED]
-        plans: dict[str, Plan] = {}
-        for arm in arms:
-            with self._guarded(arm):
-                plans[arm] = Plan(**self.outcomes.remembered(f"plan-{arm}", partial(self._plan, arm, len(arms))))
-        if not plans:
-            return
-        self._drop_unaffordable_seeds(plans)
-        flip = self.outcomes.remembered("mirror", self._check_flip)["keeps labels"]
+        """Plan scratch and the tuned arm, and run them; one that fails is named, and the others go on."""
+        with self.progress.step("Measuring what training costs"), self.clock.part("tune"):
+            plain = self.outcomes.remembered("plan", self._plan)
+        self.failures, self.notes = dict(plain["failures"]), list(plain["notes"])
+        plan = ExperimentPlan.of_dict(plain)
+        self._adopt(plan)
         waiting = [
             (label_split, arm)
             for label_split in self.splits.every()
-            for arm in plans
-            if self._outcome(label_split, arm) is None
+            for arm in plan.arms
+            if label_split.per_class in self.cells[arm] and self._outcome(label_split, arm) is None
         ]
-        costs = [plans[arm].training_cost(self._cell(label_split, arm)) for label_split, arm in waiting]
-        measuring = [plans[arm].measuring_cost(self._cell(label_split, arm)) for label_split, arm in waiting]
-        for index, (label_split, arm) in enumerate(waiting):
-            if arm in self.failures or label_split.seed not in self.splits.seeds[label_split.per_class]:
-                continue
-            learning = max(self.left - sum(measuring[index:]), LEARNING_SHARE * self.left, 0.0)
-            share = costs[index] / sum(costs[index:]) * learning
-            with self._guarded(arm):
-                self._train(
-                    label_split, arm, plans[arm], min(max(share, MIN_RUN_SECONDS), max(self.left, 0.0)), flip=flip
-                )
-        self._rerun_cut(plans, flip=flip)
+        if plan.arms:
+            flip = self.outcomes.remembered("mirror", self._check_flip)["keeps labels"]
+            planned = sum(plan.arms[arm].seconds(self._cell(split, arm)) for split, arm in waiting)
+            with self.progress.step("Training", max(1, round(planned)), "planned seconds") as step:
+                bar = Bar(step, self.clock.now)
+                self._run(waiting, plan.arms, bar, flip=flip)
+                self._rerun_cut(plan.arms, bar, flip=flip)
+        self._fill_tuned(plan)
 
-    def _rerun_cut(self, plans: Mapping[str, Plan], *, flip: bool) -> None:
-        """Run again what its share of the budget cut, where time is left: not every planned cost arises."""
+    def _adopt(self, plan: ExperimentPlan) -> None:
+        """Say the plan, and leave out what does not fit."""
+        asked = (len(self.splits.seeds), self.splits.numbers)
+        for line in plan.lines(self.cells, asked, budget=self.options.budget, spent=self.clock.total):
+            self.progress.say(line)
+        for arm, needed in plan.needed.items():
+            budget = minutes(enough(self.clock.total, needed))
+            self.failures[arm] = f"the budget does not suffice: give {budget} with --budget"
+            if arm == SCRATCH:
+                self.remedy = f"A budget of {budget} would answer."
+        self.left_out = tuple(number for number in asked[1] if number not in plan.numbers)
+        self.splits.keep(plan.seeds, plan.numbers)
+
+    def _run(
+        self, waiting: Sequence[tuple[LabelSplit, str]], plans: Mapping[str, ArmPlan], bar: Bar, *, flip: bool
+    ) -> None:
+        """Run every arm of every split, seed by seed; seeds go where time runs short."""
+        costs = [plans[arm].seconds(self._cell(split, arm)) for split, arm in waiting]
+        began, done = self.clock.now(), 0.0
+        for index, (label_split, arm) in enumerate(waiting):
+            seed, rest = label_split.seed, [(split.seed, cost) for (split, _), cost in zip(waiting, costs, strict=True)]
+            if index and seed != waiting[index - 1][0].seed:
+                self._drop_late_seeds(rest[index:], (self.clock.now() - began) / max(done, 1e-9))
+            if arm in self.failures or seed not in self.splits.seeds:
+                continue
+            needed = self.splits.seeds[: max(FEWEST_SEEDS, self.splits.seeds.index(seed) + 1)]
+            share = costs[index] / sum(cost for of_seed, cost in rest[index:] if of_seed in needed)
+            title = f"{self._name(label_split, arm)} (run {index + 1} of {len(waiting)})"
+            with self._guarded(arm), bar.run(title, costs[index]):
+                self._train(label_split, arm, plans[arm], share * max(self.left, 0.0), bar, flip=flip)
+            done += costs[index]
+
+    def _drop_late_seeds(self, rest: Sequence[tuple[int, float]], slowness: float) -> None:
+        """Leave out the last seeds where the planned costs that are left, each of a seed, would end too late."""
+        while len(self.splits.seeds) > FEWEST_SEEDS and self.splits.seeds[-1] >= rest[0][0]:
+            if slowness * sum(cost for seed, cost in rest if seed in self.splits.seeds) <= self.left:
+                return
+            self.splits.keep(len(self.splits.seeds) - 1, self.splits.numbers)
+
+    def _rerun_cut(self, plans: Mapping[str, ArmPlan], bar: Bar, *, flip: bool) -> None:
+        """Run again what was cut before its last epoch, where time is left: not every planned cost arises."""
         cut = [
             (outcome, label_split, arm)
             for label_split in self.splits.every()
@@ -150,27 +193,28 @@ class Experiment:
         ]
         for outcome, label_split, arm in sorted(cut, key=lambda entry: int(entry[0].epochs[-1])):
             plan, cell, seconds = plans[arm], self._cell(label_split, arm), float(outcome.seconds[-1])
-            left = self.left - plan.measuring_cost(cell)
+            left = self.left - plan.measuring(cell)
             if arm in self.failures or left < RERUN_FACTOR * seconds:
                 continue
-            whole = RERUN_MARGIN * seconds * cell.epochs / max(1, int(outcome.epochs[-1]))
-            with self._guarded(arm):
-                self._train(label_split, arm, plan, min(left, whole), flip=flip)
+            whole = RERUN_MARGIN * seconds * plan.epochs(cell) / max(1, int(outcome.epochs[-1]))
+            with self._guarded(arm), bar.run(f"{self._name(label_split, arm)}, again", 0.0):
+                self._train(label_split, arm, plan, min(left, whole) + plan.measuring(cell), bar, flip=flip)
+
+    def _fill_tuned(self, plan: ExperimentPlan) -> None:
+        """Let the frozen source stand for the tuned one where the labels are too few to judge tuning by."""
+        for label_split in self.splits.every() if TUNED in plan.arms and TUNED not in self.failures else ():
+            frozen = self._outcome(label_split, FROZEN)
+            if label_split.per_class not in self.cells[TUNED] and frozen is not None:
+                outcome = replace(frozen, note="frozen: too few labels to judge tuning by")
+                self.outcomes.put(TUNED, label_split.labels, label_split.seed, outcome)
 
     def _outcome(self, label_split: LabelSplit, arm: str) -> Outcome | None:
         return self.outcomes.get(arm, label_split.labels, label_split.seed)
 
-    def _drop_unaffordable_seeds(self, plans: Mapping[str, Plan]) -> None:
-        """Leave out seeds that the budget does not suffice for, down to the fewest that give an interval."""
-        while self.splits.most_seeds > MIN_SEEDS:
-            needed = sum(plan.cost(self._cells(arm)) for arm, plan in plans.items())
-            if SCARCE_SHARE * needed <= self.left:
-                return
-            self.splits.drop_from(max(seed for seeds in self.splits.seeds.values() for seed in seeds))
-
-    def _cell(self, label_split: LabelSplit, arm: str, runs: int = 1) -> ExperimentCell:
+    def _cell(self, label_split: LabelSplit, arm: str) -> ExperimentCell:
+        """Return what a run costs; tuning learns twice: to be judged, and from all labels."""
         labels, tested = self._sizes(label_split)
-        return ExperimentCell(labels, tested, self.limits.epochs_for(arm, labels), runs)
+        return ExperimentCell(labels * (1 + (arm == TUNED)), tested, self.limits.epochs_for(arm, labels))
 
     def _sizes(self, label_split: LabelSplit) -> tuple[int, int]:
         """Return how many examples an epoch visits, and how many a measurement runs: repeats are not run again."""
@@ -181,36 +225,67 @@ class Experiment:
             self._sizes_of[key] = int(visits_of(train.counts).sum()), len(test.counts)
         return self._sizes_of[key]
 
-    def _cells(self, arm: str) -> list[ExperimentCell]:
-        of_numbers = [self.splits.of_number(number) for number in self.splits.numbers]
-        return [self._cell(splits[0], arm, len(splits)) for splits in of_numbers]
+    @cached_property
+    def cells(self) -> Cells:
+        """The run of each arm that is asked for at each number of labels at which it can be trained."""
+        arms = [SCRATCH] if self.options.tune == NONE else [SCRATCH, TUNED]
+        first = {number: self.splits.split_of(number, self.options.seed) for number in self.splits.numbers}
+        return {
+            arm: {
+                number: self._cell(split, arm)
+                for number, split in first.items()
+                if arm == SCRATCH or enough_to_judge(split.prepared, seed=split.seed)
+            }
+            for arm in arms
+        }
 
     def _check_flip(self) -> dict[str, Any]:
         first = self.splits.split_of(self.splits.numbers[-1], self.options.seed).prepared
         return {"keeps labels": horizontal_flip_keeps_labels(first, as_network(self.prepared, "training"))}
 
-    def _plan(self, arm: str, arms: int) -> dict[str, Any]:
-        """Return how an arm is run, as plain values."""
-        source = as_network(self.prepared, "training")
-        left, cells = self.left * (self.limits.shares[arm] if arms > 1 else 1.0), self._cells(arm)
-        sizes, a_pass = affordable_sizes(source, self.prepared, SMALLEST_SIDE[arm]), pass_timer(source, self.prepared)
-        if arm == SCRATCH:
-            random_network(self.prepared, seed=self.options.seed)  # fails here, where the architecture is not known
-            mode: str | None = "all"
-        else:
-            mode = None if self.options.tune == AUTO else self.options.tune
-        return asdict(plan_arm(sizes, a_pass, cells, left, mode=mode, stages=len(source.stages)))
+    def _plan(self) -> dict[str, Any]:
+        """Return the plan and what cannot be run, as plain values."""
+        tuned, auto = list[ArmPlan](), self.options.tune == AUTO
+        if TUNED in self.cells:
+            with self._guarded(TUNED):
+                network = as_network(self.prepared, "training")
+                if not self.cells[TUNED]:
+                    raise UsageError(f"tuning needs {MIN_VALIDATION} labels to judge it by", "fewer", "add labels")
+                mode = self.options.tune if not auto else "last:1" if len(network.stages) > 1 else ALL
+                tuned = [ArmPlan(mode, 0, self._costs(network, mode, 0))]
+        plan = self._planned({TUNED: tuned} if tuned else {})[0]
+        with self._guarded(SCRATCH):
+            scratch = random_network(self.prepared, seed=self.options.seed)
+            sizes = affordable_sizes(scratch, self.prepared)
 
-    def _train(self, label_split: LabelSplit, arm: str, plan: Plan, budget: float, *, flip: bool) -> None:
-        """Run an arm in one seed; of two runs, the one with more epochs stands. One too short for an epoch gets more.
+            def planned(costs: Callable[[int], Costs]) -> tuple[ExperimentPlan, int | None]:
+                # Where every weight learns, tuning costs what scratch costs at the source's own size.
+                everything = [ArmPlan(ALL, 0, costs(sizes[0]))] if auto and tuned else []
+                ways = {SCRATCH: [ArmPlan(ALL, size, costs(size)) for size in sizes], TUNED: [*everything, *tuned]}
+                return self._planned({arm: of_arm for arm, of_arm in ways.items() if of_arm})
+
+            plan = settled_plan(lambda size: self._costs(scratch, SCRATCH, size), sizes, planned)
+        return {**plan.as_dict(), "failures": self.failures, "notes": self.notes}
+
+    def _planned(self, ways: Mapping[str, Sequence[ArmPlan]]) -> tuple[ExperimentPlan, int | None]:
+        """Return the plan for ways of running the arms, and the size at which scratch learns in it."""
+        seeds, numbers = len(self.splits.seeds), self.splits.numbers
+        plan = plan_experiment(ways, self.cells, left=self.left, seeds=seeds, numbers=numbers)
+        return plan, plan.arms[SCRATCH].size if SCRATCH in plan.arms else None
+
+    def _costs(self, source: Source, mode: str, size: int) -> Costs:
+        prepared = self.splits.split_of(None, self.options.seed).prepared
+        if not self._warm:  # what the first run of a process takes is no measure
+            measured_costs(prepared, source, mode, size, epochs=1)
+        self._warm = True
+        return measured_costs(prepared, source, mode, size, now=self.clock.now)
+
+    def _train(self, label_split: LabelSplit, arm: str, plan: ArmPlan, seconds: float, bar: Bar, *, flip: bool) -> None:
+        """Run an arm in one seed, within so many seconds; of two runs, the one with more epochs stands.
 
         Raises:
-            UsageError: the budget is too short for one epoch in the first seed.
+            UsageError: there is no time for one epoch in the first seed.
         """
-        scratch = arm == SCRATCH
-        source = (
-            random_network(self.prepared, seed=label_split.seed) if scratch else as_network(self.prepared, "training")
-        )
         before, cell = self._outcome(label_split, arm), self._cell(label_split, arm)
         config = ArmConfig(
             arm,
@@ -218,37 +293,42 @@ class Experiment:
             plan.size,
             horizontal_flip=flip,
             pace=plan.pace,
-            epochs=cell.epochs,
-            batch_size=batch_for(cell.labels),
-            budget=budget,
+            epochs=plan.epochs(cell),
+            batch_size=batch_for(self._sizes(label_split)[0]),
+            seconds=seconds,
+            measuring=seconds * plan.measuring(cell) / plan.seconds(cell),
             name=self._name(label_split, arm) + (", again" if before is not None else ""),
         )
         with self.clock.part("tune"):
-            outcome = train_arm(
-                label_split.prepared,
-                source,
-                config,
-                seed=label_split.seed,
-                decoded_cache=self._decoded_cache,
-                trackers=self.trackers,
-                progress=self.progress,
-            )
+            outcome = self._outcome_of_run(label_split, config, bar)
         if before is not None and before.epochs[-1] >= outcome.epochs[-1]:
             return
-        if not (outcome.cut and len(outcome.epochs) == 1):
+        if arm == TUNED or not (outcome.cut and len(outcome.epochs) == 1):
             self.outcomes.put(arm, label_split.labels, label_split.seed, outcome)
-        elif 2 * budget < self.left:
-            self._train(label_split, arm, plan, 2 * budget, flip=flip)
         elif label_split.seed > self.options.seed:
-            self.splits.drop_from(label_split.seed)
+            self.splits.keep(label_split.seed - self.options.seed, self.splits.numbers)
         else:
-            seconds = f"{self.options.budget:g} s, which end before it"
-            raise UsageError("--budget must allow one epoch", seconds, "give more time")
+            self.remedy = "More time with --budget, or less else on the machine, would answer."
+            raise UsageError(f"{arm} needs time for one epoch", f"{seconds:.0f} s", "give more with --budget")
+
+    def _outcome_of_run(self, label_split: LabelSplit, config: ArmConfig, bar: Bar) -> Outcome:
+        common: dict[str, Any] = {
+            "seed": label_split.seed,
+            "decoded_cache": self._decoded_cache,
+            "trackers": self.trackers,
+            "now": self.clock.now,
+        }
+        if config.arm == TUNED:
+            frozen = self._outcome(label_split, FROZEN)
+            assert frozen is not None
+            return run_tuned_arm(label_split.prepared, config, frozen, progress=bar, **common)
+        source = random_network(self.prepared, seed=label_split.seed)
+        return train_arm(label_split.prepared, source, config, progress=self.progress, shown=bar, **common)[1]
 
     def _name(self, label_split: LabelSplit, arm: str) -> str:
         number = "all labels" if label_split.per_class is None else f"{label_split.per_class} labels per class"
-        seeds = len(self.splits.seeds[label_split.per_class])
-        return f"{arm.capitalize()}, {number}, {label_split.seed - self.options.seed + 1} of {seeds}"
+        seeds = len(self.splits.seeds)
+        return f"{arm.capitalize()}, {number}, seed {label_split.seed - self.options.seed + 1} of {seeds}"
 
     @contextmanager
     def _guarded(self, arm: str) -> Iterator[None]:
@@ -258,6 +338,4 @@ class Experiment:
         except (HeadstartError, RuntimeError, ValueError, MemoryError, ArithmeticError) as error:
             reason = str(error) if isinstance(error, HeadstartError) else f"{type(error).__name__}: {error}"
             self.failures[arm] = reason
-            note = f"{arm.capitalize()} failed and was left out: {reason}"
-            self.progress.say(note)
-            self.notes.append(note)
+            self.notes.append(f"{arm.capitalize()} failed and was left out: {reason}")

@@ -75,8 +75,8 @@ class CompareOptions(SourceOptions):
     budget: Seconds = option(600.0, "Run", "TIME", least=1)
     """The time for everything, such as 30s, 10m or 1h. The default is 10m."""
     seeds: int = option(5, "Run", "N", least=1)
-    """Repeat every arm with this many splits, draws of labels and initial weights. The default is 5, and at least 5 are
-    run where there are fewer than 10 labels per class."""
+    """Repeat every arm with this many splits, draws of labels and initial weights. The default is 5; where the budget
+    does not suffice for them, the plan says how many are run."""
 
     @model_validator(mode="after")
     def _check_values(self) -> Self:

@@ -66,6 +66,7 @@ def build_comparison_result(experiment: Experiment, ranking: dict[str, Any] | No
         dataset.items,
         overlap=0.0 if splits.same_test else len(splits.parts.test) / len(splits.parts.train),
         seed=experiment.options.seed,
+        remedy=experiment.remedy,
     )
     benefit = compute_benefit(
         [arm_results(experiment, number, positions) for number in splits.numbers],
@@ -113,7 +114,7 @@ def _result(experiment: Experiment, benefit: Benefit) -> dict[str, Any]:
         "source": prepared.source.info.uri,
         "tune": options.tune,
         "seed": options.seed,
-        "seeds": {str(number or ALL): len(seeds) for number, seeds in experiment.splits.seeds.items()},
+        "seeds": {str(number or ALL): len(experiment.splits.seeds) for number in experiment.splits.numbers},
         "budget": options.budget,
         **account(dataset, experiment.splits.parts),
         "classes": list(dataset.classes),
@@ -140,7 +141,10 @@ def _cut_short(experiment: Experiment, benefit: Benefit) -> list[str]:
     """Return what the budget did not suffice for, one sentence each."""
     done, planned = experiment.splits.dropped
     notes = [f"The budget sufficed for {done} of {planned} seeds: give more with --budget."] if planned else []
-    if any(len(seeds) == 1 for seeds in experiment.splits.seeds.values()):
+    if left_out := experiment.left_out:
+        names = " and ".join(ALL if number is None else str(number) for number in left_out)
+        notes.append(f"The budget did not suffice for {names} labels per class: give more with --budget.")
+    if len(experiment.splits.seeds) == 1:
         notes.append("With one seed the intervals speak of the test examples alone.")
     gap = benefit.asymptote
     if gap is not None and gap.detectable > COARSE_DIFFERENCE:

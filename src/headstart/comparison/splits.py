@@ -11,9 +11,6 @@ from headstart.data.split import Parts, fewer_labels, split
 from headstart.run.prepare import PreparedData
 
 DEFAULT_LABELS = (5, 10, 20, None)
-FEW_LABELS, SEEDS_OF_FEW_LABELS = 10, 5
-"""Below so many labels per class there are at least so many seeds: one draw of few labels says little."""
-MIN_SEEDS = 3  # as many seeds stay where the budget does not suffice for all of them
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class ExperimentSplits:
         self.dropped = (0, 0)
         self._parts: dict[tuple[int | None, int], Parts] = {}
         self.numbers = self._numbers()
-        self.seeds = {number: self._seeds(number) for number in self.numbers}
+        self.seeds = list(range(options.seed, options.seed + options.seeds))
 
     def _numbers(self) -> tuple[int | None, ...]:
         """Return the numbers of labels per class that the data has; a note names those that it has not."""
@@ -78,12 +75,6 @@ class ExperimentSplits:
         counts = Counter(examples[position].label for position in self.parts_of(None, seed).train)
         return min(counts.values()), max(counts.values())
 
-    def _seeds(self, number: int | None) -> list[int]:
-        labels = self._class_sizes(self.options.seed)[0] if number is None else number
-        few = labels < FEW_LABELS
-        count = max(self.options.seeds, SEEDS_OF_FEW_LABELS) if few else self.options.seeds
-        return list(range(self.options.seed, self.options.seed + count))
-
     def parts_of(self, number: int | None, seed: int) -> Parts:
         """Return the parts of a seed; a test part that the data brings is the same in all."""
         if (number, seed) not in self._parts:
@@ -107,25 +98,20 @@ class ExperimentSplits:
 
     def of_number(self, number: int | None) -> list[LabelSplit]:
         """Return the splits at one number of labels, seed by seed."""
-        return [self.split_of(number, seed) for seed in self.seeds[number]]
+        return [self.split_of(number, seed) for seed in self.seeds]
 
     def every(self) -> list[LabelSplit]:
         """Return every split, seed by seed, the fewest labels first."""
-        seeds = sorted({seed for seeds in self.seeds.values() for seed in seeds})
-        return [self.split_of(number, seed) for seed in seeds for number in self.numbers if seed in self.seeds[number]]
+        return [self.split_of(number, seed) for seed in self.seeds for number in self.numbers]
 
     @property
     def same_test(self) -> bool:
         """Whether the test part is the same in every seed."""
-        return len({self.parts_of(None, seed).test for seed in self.seeds[self.numbers[-1]]}) == 1
+        return len({self.parts_of(None, seed).test for seed in self.seeds}) == 1
 
-    @property
-    def most_seeds(self) -> int:
-        """The number of seeds, where there are the most."""
-        return max(len(seeds) for seeds in self.seeds.values())
-
-    def drop_from(self, seed: int) -> None:
-        """Leave out this seed and those after it."""
-        before = self.most_seeds
-        self.seeds = {number: [one for one in seeds if one < seed] for number, seeds in self.seeds.items()}
-        self.dropped = (self.most_seeds, max(before, self.dropped[1]))
+    def keep(self, seeds: int, numbers: tuple[int | None, ...]) -> None:
+        """Leave out the seeds beyond so many, and every other number of labels."""
+        if seeds < len(self.seeds):
+            self.dropped = (seeds, max(len(self.seeds), self.dropped[1]))
+            self.seeds = self.seeds[:seeds]
+        self.numbers = tuple(number for number in self.numbers if number in numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,19 +28,32 @@ from headstart.run.prepare import PreparedData, as_network
 from headstart.sources.base import Source
 from headstart.sources.layers import JOINED, POOL, select
 from headstart.tune.settings import Settings
-from headstart.tune.training.trackers import open_trackers
+from headstart.tune.training.trackers import Tracker, open_trackers
 
 if TYPE_CHECKING:
+    from headstart.tune.inputs.base import DecodedCache
     from headstart.tune.problem import TuningProblem
     from headstart.tune.result import Tuning
+    from headstart.tune.training.task import EpochCallback
 
 HELD_OUT = 0.2  # share of the train part that judges tuning, where the data has no validation part of its own
 
 
 def tuned_predictor(
-    fitted: Fitted, settings: Settings, *, seed: int, checkpoints: Path | None, progress: Progress
+    fitted: Fitted,
+    settings: Settings,
+    *,
+    seed: int,
+    checkpoints: Path | None,
+    progress: Progress,
+    trackers: Sequence[Tracker] = (),
+    on_epoch: EpochCallback | None = None,
+    decoded_cache: DecodedCache | None = None,
 ) -> FittedPredictor:
     """Return the tuned predictor where it is kept, else the frozen one; either says what came of tuning.
+
+    Without trackers there are those of the settings; `on_epoch` gets the scores of the test part while the final model
+    learns from all training examples. It is only there where the data has no validation part.
 
     SourceError: the source has no torch network that could learn. UsageError: it has no such stages, a checkpoint is of
     another run, or a batch does not fit in memory.
@@ -49,8 +63,8 @@ def tuned_predictor(
     set_passive_omp_wait()
     from headstart.tune.search import tune
 
-    trackers = open_trackers(tensorboard=settings.tensorboard, track=settings.track, progress=progress)
-    problem_of = partial(_problem, prepared, network, _training_and_validation(prepared, seed))
+    trackers = trackers or open_trackers(tensorboard=settings.tensorboard, track=settings.track, progress=progress)
+    problem_of = partial(_problem, prepared, network, training_and_validation(prepared, seed))
     layer, head = choice.start
     if "," in layer:  # asked for by name; a network that learns reads one of them
         layer = layer.partition(",")[0]
@@ -72,6 +86,8 @@ def tuned_predictor(
             "examples": [len(problem.train_positions), len(problem.validation_positions), len(prepared.parts.test)],
         },
         trackers=trackers,
+        followed=None if on_epoch is None else (prepared.parts.test, prepared.labels(prepared.parts.test), on_epoch),
+        decoded_cache=decoded_cache,
         progress=progress,
     )
     text_baseline, stacked = fitted.baseline.text_baseline, None
@@ -104,7 +120,7 @@ def mean_is_better(fitted: Fitted, problem: TuningProblem, tuned: NDArray[np.flo
     )
 
 
-def _training_and_validation(prepared: PreparedData, seed: int) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
+def training_and_validation(prepared: PreparedData, seed: int) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
     """Return positions of the training and the validation examples, and whether the latter were held out."""
     train, validation = prepared.parts.train, prepared.parts.validation
     if validation:

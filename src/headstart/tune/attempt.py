@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from headstart.base.progress import Progress
 from headstart.data.split import hold_out
@@ -26,7 +28,7 @@ from headstart.tune.result import (
     pooled,
 )
 from headstart.tune.settings import ALL
-from headstart.tune.training.task import TrainResult, default_device
+from headstart.tune.training.task import EpochCallback, TrainResult, default_device
 from headstart.tune.training.trackers import Tracker
 from headstart.tune.trial import Interpolation, TuningTrial
 
@@ -44,6 +46,10 @@ class SearchLimits:
     hopeless_parts: int = 2  # parts of a confirmation without any gain together, after which it ends
     retrained_share: float = 0.5  # share of the evaluated epochs that the final model must have learned for
     gain: float = 1e-3  # nats that tuning must gain at least: what rounding alone gains is steady, and nothing
+
+
+Followed = tuple[Sequence[int], NDArray[np.int64], EpochCallback]
+"""Positions and class ids (n,) of test examples, and what gets their scores while the final model learns."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class TrialRunner:
     progress: Progress = field(default_factory=Progress)
     device: torch.device = field(default_factory=default_device)
     decoded_cache: DecodedCache = field(default_factory=dict)
+    followed: Followed | None = None
 
     @cached_property
     def frozen(self) -> Evaluation:
@@ -151,7 +158,22 @@ class TrialRunner:
                 break
         return confirmation_of(frozen, tuned, seed=self.seed) if tuned else None
 
-    def retrain(self, best: Attempt, problem: TuningProblem, left: float | None, prefix: str) -> TuningTrial | None:
+    def retrain_whole(self, best: Attempt, left: float | None) -> TuningTrial | None:
+        """Return a trial that has learned from every example as the best one did, followed where that is asked for."""
+        problem = best.trial.problem.without_validation()
+        if self.followed is None:
+            return self.retrain(best, problem, left, "whole-")
+        positions, y, on_epoch = self.followed
+        return self.retrain(best, problem.tested_on(positions, y), left, "whole-", on_epoch)
+
+    def retrain(
+        self,
+        best: Attempt,
+        problem: TuningProblem,
+        left: float | None,
+        prefix: str,
+        on_epoch: EpochCallback | None = None,
+    ) -> TuningTrial | None:
         """Return a trial that has learned on another problem as the best one did; None where time or loss forbid it.
 
         It takes the epochs and the interpolation that did best, and nothing is chosen on its way. That is what a search
@@ -165,7 +187,7 @@ class TrialRunner:
         trial = self._open(problem, config)
         if not best.epochs:  # its start is what did best
             return trial
-        trial, run = self._run(config, left, prefix, trial)
+        trial, run = self._run(config, left, prefix, trial, on_epoch)
         if run.stop_reason not in ("epochs", "budget") or run.best < self.limits.retrained_share * best.epochs:
             return None
         trial.interpolate(Interpolation(best.result.alpha, best.result.refit_head), *trial.final_state())
@@ -176,14 +198,21 @@ class TrialRunner:
         return TuningTrial(problem, config, decoded_cache=cache, device=self.device, progress=self.progress)
 
     def _run(
-        self, config: TrialConfig, budget: float | None, prefix: str, trial: TuningTrial | None = None
+        self,
+        config: TrialConfig,
+        budget: float | None,
+        prefix: str,
+        trial: TuningTrial | None = None,
+        on_epoch: EpochCallback | None = None,
     ) -> tuple[TuningTrial, TrainResult]:
         start = time.monotonic()
         trial = trial or self._open(self.pooled_problem if config.mode == ALL else self.problem, config)
         left = None if budget is None else max(0.0, budget - (time.monotonic() - start))
         name = prefix + config.name.replace(":", "-").replace(" ", "-")
         folder = None if self.folder is None else self.folder / name
-        return trial, trial.run(budget=left, folder=folder, identity=self.identity, trackers=self.trackers)
+        return trial, trial.run(
+            budget=left, folder=folder, identity=self.identity, trackers=self.trackers, on_epoch=on_epoch
+        )
 
     def _evaluated(self, trial: TuningTrial, runs: Sequence[TrainResult]) -> TrialResult:
         """Set a trial to the interpolation that does best on the validation examples, and return how well it does."""

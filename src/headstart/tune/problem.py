@@ -50,6 +50,10 @@ class TuningProblem:
             y_validation=self.y_validation[:0],
         )
 
+    def tested_on(self, positions: Sequence[int], y: NDArray[np.int64]) -> TuningProblem:
+        """Return the problem that learns from the same, and is evaluated on examples at `positions`, of classes `y`."""
+        return replace(self, validation_positions=tuple(positions), y_validation=y)
+
     def with_validation(self, positions: Sequence[int]) -> TuningProblem:
         """Return the problem that is evaluated on the examples at `positions` and learned from all the others."""
         everything, validation = self.without_validation(), set(positions)

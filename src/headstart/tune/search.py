@@ -13,19 +13,19 @@ from headstart.base.errors import UsageError
 from headstart.base.memory import reraise_out_of_memory
 from headstart.base.progress import Progress
 from headstart.heads.linear import softmax
-from headstart.tune.attempt import Attempt, SearchLimits, TrialRunner
+from headstart.tune.attempt import Attempt, Followed, SearchLimits, TrialRunner
 from headstart.tune.frozen_checks import class_names_help, flip_keeps_labels
+from headstart.tune.inputs.base import DecodedCache
 from headstart.tune.inputs.by_modality import PIPELINES, learning_rate_of
 from headstart.tune.inputs.contrastive import BATCH_FACTOR
 from headstart.tune.problem import TrialConfig, TuningProblem
 from headstart.tune.result import Tuning, early_end_note, evaluate, not_kept_note, retrained_note
-from headstart.tune.settings import ALL, AUTO, Settings
+from headstart.tune.settings import ALL, AUTO, MIN_VALIDATION, Settings
 from headstart.tune.training.task import Recipe
 from headstart.tune.training.trackers import Tracker
 
 DEFAULT_BUDGET = 600.0
 """Seconds for `auto` where no budget is given."""
-MIN_VALIDATION = 8
 
 
 def tune(
@@ -38,6 +38,8 @@ def tune(
     folder: Path | None = None,
     identity: Mapping[str, Any] | None = None,
     trackers: Sequence[Tracker] = (),
+    followed: Followed | None = None,
+    decoded_cache: DecodedCache | None = None,
     progress: Progress | None = None,
 ) -> Tuning:
     """Tune the source, and keep the result only where it beats the frozen one beyond the paired interval.
@@ -50,6 +52,8 @@ def tune(
             and square roots only answer each step with a jump.
         folder: where checkpoints are kept and looked for; None keeps none.
         identity: plain values that say which data and source these are.
+        followed: test examples whose scores are passed on while the final model learns; see `attempt.Followed`.
+        decoded_cache: of pictures that are decoded already, the followed ones too.
 
     Raises:
         UsageError: the source has no such stages, a checkpoint is of another run, or a batch does not fit in memory.
@@ -71,6 +75,8 @@ def tune(
             folder=folder,
             identity={**(identity or {}), **plain_settings, "seed": seed},
             trackers=trackers,
+            followed=followed,
+            decoded_cache={} if decoded_cache is None else decoded_cache,
             progress=progress or Progress(),
         )
         search = Search(runner, settings)
@@ -258,7 +264,7 @@ class Search:
         temperature = evaluate(self.problem, scores).temperature
         if self.problem.held_out:
             left = None if end is None else end - time.monotonic()
-            retrained = self.runner.retrain(best, trial.problem.without_validation(), left, "whole-")
+            retrained = self.runner.retrain_whole(best, left)
             count = None if retrained is None else len(retrained.problem.train_positions)
             self.notes.append(retrained_note(name, count))
             trial = retrained or trial

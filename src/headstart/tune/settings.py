@@ -12,6 +12,8 @@ from headstart.data.modality import MODALITIES, Kind
 
 NONE, NORM, LORA, ALL, AUTO = "none", "norm", "lora", "all", "auto"
 MODES = (NONE, NORM, LORA, "last:N", ALL, AUTO)
+MIN_VALIDATION = 8
+"""Examples that tuning is judged by, at least."""
 LAST = re.compile(r"last:(\d+)")
 BATCHNORM = ("keep", "train")
 STRENGTHS = ("none", "light", "strong")

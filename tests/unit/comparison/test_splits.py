@@ -15,7 +15,7 @@ from headstart.comparison.splits import ExperimentSplits
 
 def splits_of(sizes: dict[str, int], **chosen: Any) -> ExperimentSplits:
     labels = [label for label, count in sizes.items() for _ in range(count)]
-    return ExperimentSplits(prepared_data(labels), CompareOptions(seeds=2, **chosen))
+    return ExperimentSplits(prepared_data(labels), CompareOptions(**{"seeds": 2, **chosen}))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_number_that_is_all_stays_where_all_was_not_asked_for() -> None:
 
 def test_each_class_has_as_many_labels_as_its_split_says_and_the_test_part_stays() -> None:
     splits = splits_of({"a": 40, "b": 60})
-    whole = {seed: splits.parts_of(None, seed) for seed in splits.seeds[None]}
+    whole = {seed: splits.parts_of(None, seed) for seed in splits.seeds}
     for one in splits.every():
         examples = one.prepared.scan.dataset.examples
         counts = Counter(examples[at].label for at in one.prepared.parts.train)
@@ -57,24 +57,22 @@ def test_each_class_has_as_many_labels_as_its_split_says_and_the_test_part_stays
         assert one.labels == ("all" if one.per_class is None else str(one.per_class))
 
 
-def test_few_labels_have_at_least_five_seeds_and_every_split_comes_once_by_seed() -> None:
+def test_every_number_of_labels_has_the_seeds_that_were_asked_for_and_every_split_comes_once_by_seed() -> None:
     splits = splits_of({"a": 40, "b": 40}, labels_per_class=[5, 10, "all"], seed=7)
-    assert splits.seeds == {5: [7, 8, 9, 10, 11], 10: [7, 8], None: [7, 8]}
+    assert splits.seeds == [7, 8]
     assert [(one.seed, one.per_class) for one in splits.every()] == [
-        *((seed, number) for seed in (7, 8) for number in (5, 10, None)),
-        *((seed, 5) for seed in (9, 10, 11)),
+        (seed, number) for seed in (7, 8) for number in (5, 10, None)
     ]
-    assert [one.seed for one in splits.of_number(10)] == [7, 8] and splits.most_seeds == 5
-    assert splits_of({"a": 12, "b": 12}).seeds[None] == [0, 1, 2, 3, 4], "all of few labels are few too"
+    assert [one.seed for one in splits.of_number(5)] == [7, 8]
 
 
 def test_seeds_that_are_left_out_are_counted_from_how_many_there_were_to_be() -> None:
-    splits = splits_of({"a": 40, "b": 40}, labels_per_class=[5, "all"])
-    splits.drop_from(4)
-    assert splits.dropped == (4, 5) and splits.seeds == {5: [0, 1, 2, 3], None: [0, 1]}
-    splits.drop_from(1)
-    assert splits.dropped == (1, 5) and splits.seeds == {5: [0], None: [0]}
-    assert {one.seed for one in splits.every()} == {0}
+    splits = splits_of({"a": 40, "b": 40}, labels_per_class=[5, "all"], seeds=5)
+    splits.keep(4, (5, None))
+    assert splits.dropped == (4, 5) and splits.seeds == [0, 1, 2, 3]
+    splits.keep(1, (None,))
+    assert splits.dropped == (1, 5) and splits.numbers == (None,)
+    assert [(one.seed, one.per_class) for one in splits.every()] == [(0, None)]
 
 
 def test_a_test_part_that_the_data_brings_is_the_same_in_every_seed() -> None:

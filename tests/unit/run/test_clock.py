@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 
 import pytest
@@ -11,15 +10,17 @@ from headstart.run.clock import Clock
 
 
 @pytest.fixture
-def ticks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let the clock of this machine be a list of one number, which a test moves on."""
-    now = [100.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    return now
+def ticks() -> list[float]:
+    """Return a list of one number, which a test moves on: what a clock reads."""
+    return [100.0]
+
+
+def clock_of(ticks: list[float]) -> Clock:
+    return Clock(now=lambda: ticks[0])
 
 
 def test_parts_add_up_and_the_total_is_that_of_the_run(ticks: list[float]) -> None:
-    clock = Clock(_start=ticks[0])
+    clock = clock_of(ticks)
     for seconds in (2.0, 3.5):
         with clock.part("head"):
             ticks[0] += seconds
@@ -28,7 +29,7 @@ def test_parts_add_up_and_the_total_is_that_of_the_run(ticks: list[float]) -> No
 
 
 def test_a_part_that_fails_counts(ticks: list[float]) -> None:
-    clock = Clock(_start=ticks[0])
+    clock = clock_of(ticks)
     with suppress(KeyboardInterrupt), clock.part("tune"):
         ticks[0] += 7.0
         raise KeyboardInterrupt
@@ -36,14 +37,14 @@ def test_a_part_that_fails_counts(ticks: list[float]) -> None:
 
 
 def test_seconds_of_before_are_in_the_part_and_in_the_total(ticks: list[float]) -> None:
-    clock = Clock(_start=ticks[0])
+    clock = clock_of(ticks)
     clock.add("tune", 60.0)
     ticks[0] += 1.00049
     assert clock.read()["total"] == 61.0 and clock.read()["tune"] == 60.0
 
 
 def test_parts_inside_each_other_count_each_their_own(ticks: list[float]) -> None:
-    clock = Clock(_start=ticks[0])
+    clock = clock_of(ticks)
     with clock.part("extract"):
         ticks[0] += 1.0
         with clock.part("read"):

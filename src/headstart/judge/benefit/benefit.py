@@ -29,7 +29,7 @@ from headstart.judge.benefit.sentence import sentence, table
 from headstart.judge.crossed import Estimate, difference, proportion, proportions
 from headstart.judge.related import without_related
 
-BENEFIT, HARM, NONE, BASELINE = "benefit", "harm", "none", "baseline"
+BENEFIT, HARM, NONE, BASELINE, UNANSWERED = "benefit", "harm", "none", "baseline", "unanswered"
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,7 +37,8 @@ class Benefit:
     """The transfer benefit of a source on some data.
 
     Attributes:
-        verdict: `benefit`, `harm`, `none` (no difference shown), or `baseline`: no network beats the simple baseline.
+        verdict: `benefit`, `harm`, `none` (no difference shown), `baseline` (no network beats the simple baseline),
+            or `unanswered` (scratch was not trained).
         gains: the three benefits at each number of labels, the fewest first; the last one decides the verdict.
         saved: how many labels it saves; None where only one number of labels has both arms.
         last_step: what the last step in labels gained the best arm, where there was one.
@@ -183,10 +184,13 @@ def compute_benefit(
 def decide_verdict(gains: Gains) -> str:
     """Return the verdict: the asymptote decides, and where that shows nothing, the start.
 
-    A network that is not shown to beat the simple baseline is worth nothing, whatever it gains on another one.
+    A network that is not shown to beat the simple baseline is worth nothing, whatever it gains on another one. Without
+    scratch there is no verdict on the source.
     """
     if gains.over_simple and not any(gap.sign > 0 for gap in gains.over_simple.values()):
         return BASELINE
+    if gains.control == SIMPLE:
+        return UNANSWERED
     signs = [gap.sign for gap in (gains.asymptote, gains.start) if gap is not None]
     decisive = next((sign for sign in signs if sign), 0)
     return {1: BENEFIT, -1: HARM, 0: NONE}[decisive]

@@ -15,7 +15,7 @@ from headstart.judge.crossed import Estimate, crossed_bootstrap, difference
 
 MAJORITY, SIMPLE, SCRATCH, START, FROZEN, TUNED = "majority", "simple", "scratch", "start", "frozen", "tuned"
 """The arms; `start` is the frozen source with a head in closed form, the others are what their names say."""
-TRANSFER_ARMS = (TUNED, FROZEN)  # the arms that use the pretrained source
+TRANSFER_ARMS = (FROZEN, TUNED)  # the arms that use the pretrained source; of two as accurate, the first stands for it
 NETWORKS = (SCRATCH, FROZEN, TUNED)
 
 
@@ -166,14 +166,17 @@ def balance_weights(y: NDArray[np.int64], tested: NDArray[np.bool_]) -> NDArray[
 def compute_labels_saved(
     results: Sequence[ArmResults], transfer: str, *, overlap: float, seed: int
 ) -> LabelsSaved | None:
-    """Return how many labels an arm saves against scratch; None where fewer than two numbers of labels have both arms.
+    """Return how many labels an arm saves against scratch; None where that cannot be told.
 
-    `results` are by number of labels, the fewest first.
+    That takes both arms at two numbers of labels, in two seeds, and curves that are flat. `results` are by number of
+    labels, the fewest first.
     """
     both = [one for one in results if {transfer, SCRATCH} <= one.arms.keys()]
-    if len(both) < 2:
+    seeds = min((len(one.tested) for one in both), default=0)
+    if len(both) < 2 or seeds < 2:
         return None
-    seeds = min(len(one.tested) for one in both)
+    if not all(is_flat(one.arms[name], one.tested) for one in both for name in (transfer, SCRATCH)):
+        return None
     both = [one.first_seeds(seeds) for one in both]
     tested, labels = both[-1].tested, np.array([one.labels for one in both])
     ours, theirs = ([one.arms[name].final_right for one in both] for name in (transfer, SCRATCH))

@@ -28,6 +28,7 @@ class ComparisonMeta:
     # test examples of a split over its training examples, where the splits of the seeds overlap; else 0
     overlap: float = 0.0
     seed: int = 0
+    remedy: str = ""  # what would let scratch be trained, as a sentence; empty where it was, or nothing would
 
 
 @dataclass(frozen=True)

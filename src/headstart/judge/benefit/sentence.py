@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, TUNED, Gains, LabelsSaved
-from headstart.judge.benefit.results import ArmResults, ComparisonMeta, accuracies
+from headstart.judge.benefit.results import ArmResults, ComparisonMeta, accuracies, is_flat
 from headstart.judge.crossed import Estimate
 
 SHOWN_OFTEN = "80 times in 100"  # `judge.crossed.POWER`
+BENEFITS = {
+    "start": "initial accuracy (jumpstart)",
+    "slope": "learning speed, per epoch",
+    "asymptote": "final accuracy (asymptote)",
+}
+"""The three benefits by their keys in `result.json`, in the words of Taylor & Stone (2009)."""
 AGAINST_SCRATCH = "compared with the same network trained from scratch"
 
 
@@ -22,7 +28,8 @@ def sentence(
     last_step: Estimate | None,
 ) -> str:
     """Return the verdict in one sentence or two."""
-    write = {"benefit": _benefit, "harm": _harm, "none": _none, "baseline": _baseline}[verdict]
+    writers = {"benefit": _benefit, "harm": _harm, "none": _none, "baseline": _baseline, "unanswered": _unanswered}
+    write = writers[verdict]
     text = write(gains, results, meta)
     if verdict == "benefit" and saved is not None and saved.needed is not None and saved.count.low > 0:
         bound = "at most " if saved.at_least else "about "
@@ -60,8 +67,6 @@ def _compared(difference: Estimate) -> str:
 
 
 def _benefit(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
-    if gains.control == SIMPLE and gains.asymptote is not None:
-        return f"Use the source: its accuracy is {_compared(gains.asymptote)} than that of {meta.simple}."
     parts = [part for part in (_start(gains), _threshold(gains), _end(gains, results, meta)) if part]
     tuned = ", tuned" if gains.transfer == TUNED else ""
     joined = f"{', '.join(parts[:-1])}{', and ' if len(parts) > 1 else ''}{parts[-1]}"
@@ -90,7 +95,25 @@ def _end(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
     if not end.sign:
         tested = int(results.tested.sum(axis=1).mean())
         return f"ends with no difference that {tested:,} test {meta.items} can show ({_signed(end)})"
-    return f"ends {_compared(end)}{'' if gains.reached else ', although not every curve is flat there'}"
+    return f"ends {_compared(end)}{_still_rising(gains, results)}"
+
+
+def _still_rising(gains: Gains, results: ArmResults) -> str:
+    """Return which of the two curves has not reached its level, as a clause with what that is at least."""
+    names = {gains.transfer: "the source", gains.control: "scratch"}
+    rising = [arm for arm in names if arm in results.arms and not is_flat(results.arms[arm], results.tested)]
+    levels = [
+        f"{names[arm]}, still rising, ends at {accuracies(results.arms[arm], results.tested)[-1]:.1%} at least"
+        for arm in rising
+    ]
+    return f" ({' and '.join(levels)})" if levels else ""
+
+
+def _unanswered(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
+    end = gains.asymptote
+    assert end is not None
+    simple = f"better than {meta.simple} by {format_points(end.value)} {_positive_interval(end)}"
+    return f"Not answered: scratch was not trained; {simple}.{' ' * bool(meta.remedy)}{meta.remedy}"
 
 
 def _harm(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
@@ -149,10 +172,10 @@ def table(result: dict[str, Any]) -> list[str]:
 
 def _benefits(result: dict[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("benefit", "points", "95 % interval")]
-    for name, title in (("start", "start"), ("slope", "slope, per epoch"), ("asymptote", "asymptote")):
+    for name, title in BENEFITS.items():
         gap = result[name]
         if gap["value"] is not None:
-            rising = "" if gap.get("reached", True) else " (curves not flat)"
+            rising = "" if gap.get("reached", True) else ", still rising"
             low, value, high = (f"{100 * gap[end]:+.1f}" for end in ("low", "value", "high"))
             rows.append((title + rising, value, f"{low} to {high}"))
     saved = result["labels_saved"]

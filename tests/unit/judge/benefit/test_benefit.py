@@ -14,7 +14,7 @@ import pytest
 from simulated import EPOCHS, arms, curve, simulate
 
 from headstart.judge.benefit.benefit import Benefit, compute_benefit
-from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, START, TUNED, labels_to_reach
+from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, START, TUNED, compute_labels_saved, labels_to_reach
 from headstart.judge.benefit.results import (
     ArmResults,
     ComparisonMeta,
@@ -167,9 +167,9 @@ def test_an_arm_that_is_missing_leaves_the_others() -> None:
     assert frozen.verdict == "benefit" and frozen.gains[-1].transfer == FROZEN
     assert frozen.slope is None and frozen.as_dict()["slope"]["value"] is None
     alone = judged(without(made, SCRATCH), failures={SCRATCH: "out of memory"})
-    assert alone.verdict == "benefit" and alone.gains[-1].control == SIMPLE
+    assert alone.verdict == "unanswered" and alone.gains[-1].control == SIMPLE
     assert alone.start is None and alone.gains[-1].threshold is None
-    assert "higher than that of raw pixels with logistic regression" in alone.sentence
+    assert alone.sentence.startswith("Not answered: scratch was not trained; better than raw pixels with logistic ")
     assert alone.as_dict()["arms"]["scratch"] == {"error": "out of memory"}
     for one in (frozen, alone):
         json.dumps(one.as_dict(), allow_nan=False)
@@ -266,3 +266,25 @@ def test_nothing_is_claimed_where_the_accuracy_rests_on_copies__f31() -> None:
         "Nothing is claimed of this source: its accuracy is "
     )
     assert wholly.sentence.endswith("every one of them has a copy or near copy in the train part.")
+
+
+def test_no_labels_are_saved_from_one_seed_or_from_a_curve_that_still_rises() -> None:
+    made = [
+        replace(simulate(arms(start=0.6, frozen=frozen, scratch=(0.3, scratch)), n=200), labels=labels)
+        for labels, frozen, scratch in ((50, 0.75, 0.5), (200, 0.85, 0.7))
+    ]
+
+    def saved(results: list[ArmResults]) -> object:
+        return compute_labels_saved(results, FROZEN, overlap=0.0, seed=0)
+
+    assert saved(made) is not None
+    assert saved([one.first_seeds(1) for one in made]) is None
+    rising = {**made[1].arms, SCRATCH: replace(made[1].arms[SCRATCH], cut=True)}
+    assert saved([made[0], replace(made[1], arms=rising)]) is None
+    assert saved(made[:1]) is None and saved([]) is None
+
+
+def test_of_two_arms_as_accurate_the_frozen_source_stands_for_it() -> None:
+    made = simulate(arms(start=0.6, frozen=0.8, scratch=(0.3, 0.6)), n=200)
+    same = replace(made, arms={**made.arms, TUNED: made.arms[FROZEN]})
+    assert judged(same).gains[-1].transfer == FROZEN
