@@ -23,7 +23,6 @@ class Step:
     """One step of a run, with a known or unknown number of items; this one shows nothing."""
 
     total: int | None = None  # how many items there are, which may change on the way; None where it is not known
-    name: str = ""  # what is being done, which may change on the way
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Say that `count` more items are done, and what is known now, such as the best so far."""
@@ -100,14 +99,8 @@ class PlainProgress(_ShownProgress):
 
 class _PlainStep(_TimedStep):
     def __init__(self, progress: PlainProgress, name: str, total: int | None, unit: str, done: int) -> None:
-<<<<<<< HEAD
         super().__init__(name, total, done)
         self._progress, self._unit, self._shown = progress, unit, self.begun
-=======
-        self._progress, self.name, self.total, self._unit = progress, name, total, unit
-        self._done = self._before = done
-        self._start = self._shown = time.monotonic()
->>>>>>> ae5d708 (compare plans from measured costs before it begins, keeps to its budget and its seeds, tunes as fit does, and gives no verdict on scratch that was not trained)
 
     def show(self, seconds: float) -> None:
         if self.start + seconds - self._shown >= PLAIN_EVERY:
@@ -115,28 +108,19 @@ class _PlainStep(_TimedStep):
             rate = (self._done - self._before) / seconds
             of_total = f" of {self.total:,}" if self.total else ""
             left = f", {(self.total - self._done) / rate:.0f} s left" if self.total and rate else ""
-<<<<<<< HEAD
             self._progress.say(f"{self._name}: {self._done:,}{of_total} {self._unit}, {rate:.0f}/s{left}{self._noted}")
 
     @property
     def _noted(self) -> str:
         return f"; {self._note}" if self._note else ""
-=======
-            self._progress.say(f"{self.name}: {self._done:,}{of_total} {self._unit}, {rate:.0f}/s{left}")
->>>>>>> ae5d708 (compare plans from measured costs before it begins, keeps to its budget and its seeds, tunes as fit does, and gives no verdict on scratch that was not trained)
 
     def close(self) -> None:
         seconds = time.monotonic() - self.start
         if self._done:
-<<<<<<< HEAD
             rate = f", {(self._done - self._before) / seconds:.0f}/s" if seconds >= 0.05 and not self._note else ""
             self._progress.say(f"{self._name}: {self._done:,} {self._unit} in {seconds:.1f} s{rate}{self._noted}")
-=======
-            rate = f", {(self._done - self._before) / seconds:.0f}/s" if seconds >= 0.05 else ""
-            self._progress.say(f"{self.name}: {self._done:,} {self._unit} in {seconds:.1f} s{rate}")
->>>>>>> ae5d708 (compare plans from measured costs before it begins, keeps to its budget and its seeds, tunes as fit does, and gives no verdict on scratch that was not trained)
         else:
-            self._progress.say(f"{self.name}: {seconds:.1f} s")
+            self._progress.say(f"{self._name}: {seconds:.1f} s")
 
 
 class LiveProgress(_ShownProgress):
@@ -160,24 +144,15 @@ class LiveProgress(_ShownProgress):
         else:
             columns += [bar.TimeElapsedColumn()]
         with bar.Progress(*columns, console=self._console) as bars:
-<<<<<<< HEAD
             task = bars.add_task(one_line(name), total=total, completed=done, rate="")
             with self._within(_LiveStep(bars, task, name, total, done)) as step:
                 yield step
-=======
-            step = _LiveStep(
-                bars, bars.add_task(one_line(name), total=total, completed=done, rate=""), name, total, done
-            )
-            yield step
-            step.close()
->>>>>>> ae5d708 (compare plans from measured costs before it begins, keeps to its budget and its seeds, tunes as fit does, and gives no verdict on scratch that was not trained)
 
     def say(self, text: str) -> None:
         """Show one line above the bar."""
         self._console.print(one_line(text), markup=False)
 
 
-<<<<<<< HEAD
 class _LiveStep(_TimedStep):
     def __init__(self, bars: RichProgress, task: int, name: str, total: int | None, done: int) -> None:
         super().__init__(name, total, done)
@@ -193,18 +168,6 @@ class _LiveStep(_TimedStep):
             completed=self._done,
             rate=f"{rate:.0f}/s",
         )
-=======
-class _LiveStep(Step):
-    def __init__(self, bars: RichProgress, task: int, name: str, total: int | None, done: int) -> None:
-        self._bars, self._task, self.name, self.total, self._start = bars, task, name, total, time.monotonic()
-        self._done = self._before = done
-
-    def advance(self, count: int = 1) -> None:
-        self._done += count
-        rate = (self._done - self._before) / max(time.monotonic() - self._start, 1e-9)
-        shown = {"description": one_line(self.name), "total": self.total, "rate": f"{rate:.0f}/s"}
-        self._bars.update(self._task, advance=count, **shown)  # type: ignore[arg-type]
->>>>>>> ae5d708 (compare plans from measured costs before it begins, keeps to its budget and its seeds, tunes as fit does, and gives no verdict on scratch that was not trained)
 
     def close(self) -> None:
         self._bars.update(self._task, total=self._done or 1, completed=self._done or 1)  # type: ignore[arg-type]

@@ -19,11 +19,13 @@ class Bar(Progress):
     def __init__(self, step: Step, now: Callable[[], float]) -> None:
         self._step, self._now = step, now
         self._before = self._shown = self._start = self._planned = 0.0
+        self._title = ""
 
     @contextmanager
     def run(self, name: str, planned: float) -> Iterator[None]:
         """Name the bar after a run of so many planned seconds while the block runs."""
-        self._step.name, self._start, self._planned = name, self._now(), planned
+        self._title, self._start, self._planned = name, self._now(), planned
+        self.move()
         try:
             yield
         finally:
@@ -40,7 +42,7 @@ class Bar(Progress):
     def move(self) -> None:
         """Show the seconds that are over."""
         over = round(self._before + min(self._now() - self._start, self._planned))
-        self._step.advance(max(0, over - round(self._shown)))
+        self._step.advance(max(0, over - round(self._shown)), self._title)
         self._shown = max(self._shown, over)
 
 
@@ -48,5 +50,5 @@ class _Moving(Step):
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
 
-    def advance(self, count: int = 1) -> None:
+    def advance(self, count: int = 1, note: str = "") -> None:
         self._bar.move()

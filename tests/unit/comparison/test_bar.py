@@ -8,10 +8,10 @@ from headstart.comparison.bar import Bar
 
 class Kept(Step):
     def __init__(self) -> None:
-        self.over, self.steps = 0, list[int]()
+        self.over, self.name, self.steps = 0, "", list[int]()
 
-    def advance(self, count: int = 1) -> None:
-        self.over += count
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.over, self.name = self.over + count, note
         self.steps.append(count)
 
 

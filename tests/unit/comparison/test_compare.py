@@ -59,10 +59,9 @@ class Named(Step):
     def __init__(self, listening: Listening) -> None:
         self._listening = listening
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "name":
-            run = value.partition(" (")[0]
+    def advance(self, count: int = 1, note: str = "") -> None:
+        run = note.partition(" (")[0]
+        if run and run not in self._listening.runs:
             if len(self._listening.runs) == self._listening.stop_after:
                 raise KeyboardInterrupt
             self._listening.runs.append(run)
