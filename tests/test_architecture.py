@@ -27,7 +27,7 @@ ORDER = {
     "data.images": "formats jpeg deep pillow alignment preprocessing value_range",
     "data.audio": "formats limits lengths decoding spectrogram preview",
     "engines": "base environment openvino torch select conversion_process",
-    "sources": "sizes package_files layers base checkpoints hub keras networks uri registry graphs text"
+    "sources": "sizes package_files layers base speed checkpoints hub keras networks uri registry graphs text"
     " providers catalogue",
     "sources.checkpoints": "align keras_file safetensors index pickled storages read load parts subtree source_folder",
     "sources.hub": "client repository",

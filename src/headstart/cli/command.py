@@ -9,7 +9,6 @@ import os
 import shlex
 import sys
 import warnings
-import webbrowser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -247,5 +246,7 @@ def show_result(run: Any, paths: Sequence[str], display: DisplayOptions, log: Lo
 
 def open_page(page: Path) -> None:
     """Open a page in the browser, and say so where there is none."""
+    import webbrowser
+
     if not webbrowser.open(page.absolute().as_uri()):
         show(f"headstart: no browser is known here: open {page} in one", sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from headstart.sources.base import SourceInfo
     from headstart.sources.catalogue import CatalogueRow
 
-WIDE = 120  # columns of a terminal that shows what a source was trained on
+WIDER, WIDE = 100, 120  # columns of a terminal that shows the licence of a source, and what it was trained on
 
 
 class SourcesOptions(OpenOptions):
@@ -82,7 +83,7 @@ def _named(words: list[str], options: SourcesOptions) -> SourceInfo:
 def as_table(rows: Sequence[CatalogueRow], width: int) -> str:
     """Return the sources by kind, a table of at most `width` columns each, and a line for each that cannot be used.
 
-    What a source was trained on is shown where `width` leaves room for it.
+    The licence of a source and what it was trained on are shown where `width` leaves room for it.
     """
     from rich.console import Console
     from rich.table import Table
@@ -90,29 +91,33 @@ def as_table(rows: Sequence[CatalogueRow], width: int) -> str:
     text = io.StringIO()
     console = Console(file=text, width=width, highlight=False, markup=False, no_color=True)
     for modality in MODALITIES.values():
-        usable = [(row.uri, row.info) for row in rows if row.info is not None and row.info.kind == modality.kind]
+        usable = [row for row in rows if row.info is not None and row.info.kind == modality.kind]
         if not usable:
             continue
         table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
         table.add_column(f"for {modality.plural}", overflow="fold")
-        for title in ("weights", "features", "input"):
+        titles = [*(["ImageNet"] if modality.kind == "image" else []), "speed here", "weights", "features", "input"]
+        for title in titles:
             table.add_column(title, justify="right", no_wrap=True)
-        table.add_column("licence", overflow="fold")
-        if width >= WIDE:
-            table.add_column("trained on", overflow="fold")
-        for uri, info in usable:
-            default = " *" if uri == modality.default_source else ""
-            table.add_row(*map(one_line, _cells(uri + default, info)[: len(table.columns)]))
+        for title, least in (("licence", WIDER), ("trained on", WIDE)):
+            if width >= least:
+                table.add_column(title, overflow="fold")
+        for row in usable:
+            cells = _cells(row, " *" if row.uri == modality.default_source else "")
+            table.add_row(*map(one_line, cells[: len(table.columns)]))
         console.print(table)
         console.print()
     for row in rows:
         if row.info is None:
             console.print(f"not usable: {one_line(row.problem)}")
     console.print("* the default source of its kind; 'headstart sources URI' shows all of a source")
+    console.print("ImageNet: its makers' top-1 accuracy; speed here: examples, when it was last used")
     return text.getvalue().rstrip("\n")
 
 
-def _cells(uri: str, info: SourceInfo) -> tuple[str, ...]:
+def _cells(row: CatalogueRow, mark: str) -> list[str]:
+    info = row.info
+    assert info is not None
     if info.kind == "text":
         size = f"{info.input['limit']} tokens" if info.input["limit"] else "any text"
     elif info.kind == "sound":
@@ -122,7 +127,10 @@ def _cells(uri: str, info: SourceInfo) -> tuple[str, ...]:
         height, width = info.input["size"]
         size = f"{height} px" if height == width else f"{height}x{width} px"
     trained_on = info.trained_on.partition(" (")[0]
-    return uri, f"{info.parameters / 1e6:.1f} M", f"{info.feature_size:,}", size, info.licence, trained_on
+    accuracy = "–" if row.imagenet is None else f"{100 * row.imagenet:.1f} %"
+    speed = "–" if row.speed is None else f"{row.speed:,.3g}/s" if row.speed < 100 else f"{row.speed:,.0f}/s"
+    known = [f"{info.parameters / 1e6:.1f} M", f"{info.feature_size:,}", size, info.licence, trained_on]
+    return [row.uri + mark, *([accuracy] if info.kind == "image" else []), speed, *known]
 
 
 def as_text(info: SourceInfo, layer: str) -> str:
@@ -134,7 +142,7 @@ def as_text(info: SourceInfo, layer: str) -> str:
         ("reads", MODALITIES[info.kind].plural),
         ("parameters", f"{info.parameters:,}"),
         ("features", f"{info.feature_size:,} (layer {POOL if layer == AUTO else layer})"),
-        ("layers", ", ".join(info.layers)),
+        ("layers", ", ".join(sorted(info.layers, key=_depth))),
         *_inputs(info.input),
         ("licence", info.licence),
         ("revision", info.revision or "none"),
@@ -143,6 +151,13 @@ def as_text(info: SourceInfo, layer: str) -> str:
     ]
     wide = max(len(name) for name, _ in shown)
     return "\n".join(f"{name:<{wide}}  {one_line(value, 2000)}" for name, value in shown)
+
+
+def _depth(layer: str) -> tuple[Any, ...]:
+    """Return what sorts layers for a person: the default ones, then the stages by their numbers, then the rest."""
+    ends = {"pool": 0, "joined": 1, "flatten": 4}
+    numbers = [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", layer)]
+    return ends.get(layer, 2 if any(part.isdigit() for part in layer) else 3), numbers
 
 
 def _inputs(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -161,6 +176,8 @@ def as_rows(rows: Sequence[CatalogueRow]) -> list[dict[str, Any]]:
             "found": row.place,
             "info": None if row.info is None else row.info.as_dict(),
             "problem": row.problem or None,
+            "imagenet": row.imagenet,
+            "examples_per_second": row.speed,
         }
         for row in rows
     ]

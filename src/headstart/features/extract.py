@@ -30,6 +30,7 @@ from headstart.features.features import Extraction
 from headstart.features.store import Store
 from headstart.sources.base import Source
 from headstart.sources.registry import open_source
+from headstart.sources.speed import remember_speed
 
 WAITING = "another process is extracting features of the same examples: waiting for it"
 OPEN_SOURCE = f"{open_source.__module__}:{open_source.__name__}"
@@ -87,6 +88,8 @@ def extract(
             lambda: f"{len(work.from_store) + work.misses:,} of {len(dataset):,} features are kept" if keep else ""
         ):
             work.run(progress, workers or cores())
+        if keep:
+            remember_speed(source.info, examples=work.misses, seconds=work.seconds)
         return work.result()
 
 

@@ -5,6 +5,7 @@ Texts take two: the network runs them by length, so that the lengths of all of t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -88,7 +89,7 @@ class ExtractionPass:
         self.commit = self.profile.commit
         self.to_come = 0
         self.locked = False
-        self.misses = 0
+        self.misses, self.seconds = 0, 0.0  # of the examples that were run, and what running them took
 
     def use_rows_of(self, engine: str) -> None:
         """Take rows of this engine from the store; examples whose row is another engine's must be run again."""
@@ -244,7 +245,9 @@ class ExtractionPass:
         if not group or self.engine is None:
             return
         prepared = [example.prepared for example in group if example.prepared is not None]
+        start = time.perf_counter()
         features = self.engine.run(stacked(prepared))
+        self.seconds += time.perf_counter() - start
         summaries = [example.summary for example in group if example.summary is not None]
         rows = [StoredRow(x, summary) for x, summary in zip(features, summaries, strict=True)]
         if self.store is not None:

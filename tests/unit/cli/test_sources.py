@@ -24,7 +24,23 @@ def test_the_table_fits_its_width_and_says_what_is_not_usable() -> None:
     assert "not usable: must be whole" in table
     assert "\x1b" not in table
     assert "xxx" not in table and "xxx" in as_table(rows, 160)
-    assert as_rows(rows)[1] == {"uri": "hf:a/b", "found": "cache", "info": None, "problem": rows[1].problem}
+    unknown = {"imagenet": None, "examples_per_second": None}
+    assert as_rows(rows)[1] == {"uri": "hf:a/b", "found": "cache", "info": None, "problem": rows[1].problem} | unknown
+
+
+def test_accuracy_and_speed_stand_beside_the_name_and_a_dash_where_they_are_not_known() -> None:
+    info = ToySource().info
+    known = CatalogueRow("packaged:efficientnet-lite0", "package", info, imagenet=0.751, speed=1234.5)
+    table = as_table([known, CatalogueRow("file:mine", "package", info, speed=12.34)], 80).splitlines()
+    assert table[0].split()[2:5] == ["ImageNet", "speed", "here"]
+    assert table[1].split()[:5] == ["packaged:efficientnet-lite0", "*", "75.1", "%", "1,234/s"]
+    assert table[2].split()[:3] == ["file:mine", "–", "12.3/s"]
+
+
+def test_layers_stand_in_the_order_of_the_network() -> None:
+    layers = ("pool", "stage10.avg", "stage2.max", "final.avg", "flatten", "joined", "stage2.avg")
+    shown = as_text(dataclasses.replace(ToySource().info, layers=layers), "auto")
+    assert "pool, joined, stage2.avg, stage2.max, stage10.avg, final.avg, flatten" in shown
 
 
 def test_sources_stand_by_kind_and_the_default_of_each_is_marked() -> None:
@@ -42,7 +58,7 @@ def test_sources_stand_by_kind_and_the_default_of_each_is_marked() -> None:
     heads = [line[1] for line in lines if line[:1] == ["for"]]
     assert heads == ["photos", "texts", "recordings"]
     assert [line[0] for line in lines if "*" in line[1:2]] == list(names.values())
-    assert lines.index(["for", "texts", "weights", "features", "input", "licence"]) == 4
+    assert lines.index(["for", "texts", "speed", "here", "weights", "features", "input"]) == 4
 
 
 def test_one_source_in_full_names_its_layers() -> None:

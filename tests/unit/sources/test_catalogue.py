@@ -87,6 +87,9 @@ def test_weights_in_the_caches_of_torch_and_keras_are_found(empty_caches: Path) 
         "torchvision:resnet50@IMAGENET1K_V1": "torch cache",
     }
     assert dict(catalogue._cached_by_keras()) == {"keras:Xception": "Keras cache"}
+    accuracies = map(catalogue._imagenet, ("torchvision:resnet18", "torchvision:resnet50@IMAGENET1K_V1"))
+    assert list(accuracies) == [0.69758, 0.7613], "torchvision states them itself"
+    assert catalogue._imagenet("packaged:minilm") is None
 
 
 def test_names_are_those_of_the_libraries() -> None:
