@@ -80,7 +80,7 @@ def _judged_on(uri: str, prepared: PreparedData, options: FitOptions, progress: 
             engine=prepared.engine,
             progress=progress,
         )
-    extraction = replace(again, scan=scanned, positions=before.positions, summary=before.summary)
+    extraction = replace(again, scan=scanned, positions=before.positions)
     second = replace(prepared, source=source, extraction=extraction)
     with clock.part("head"):
         return second, select_layer_and_head(second, seed=options.seed)

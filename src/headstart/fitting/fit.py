@@ -104,7 +104,10 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         fitting_baseline = pool.submit(fit_baseline, prepared, seed=seed)
         choice = select_layer_and_head(prepared, seed=seed, step=step)
         baseline = fitting_baseline.result()
-    (prepared, choice), tried = best_default((prepared, choice), options, progress, clock)
+    first = prepared
+    (prepared, choice), tried = best_default((first, choice), options, progress, clock)
+    if prepared is not first:  # the baseline hears what the source hears
+        baseline = fit_baseline(prepared, seed=seed)
     predictor = source_predictor(prepared, choice, baseline)
     fitted = Fitted(prepared, choice, baseline, predictor, tried)
     if options.tuning.mode != NONE:

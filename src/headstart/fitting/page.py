@@ -11,6 +11,7 @@ from headstart.judge.report import fit_page as report
 from headstart.model import Model
 from headstart.run.prepare import PreparedData
 from headstart.run.shown import PickedExamples
+from headstart.sources.providers.simple import NAMES
 
 
 def build_page(fitted: Fitted, model: Model, examples: PickedExamples, verdict: str) -> report.Report:
@@ -51,7 +52,8 @@ def _conflicts(prepared: PreparedData) -> tuple[report.Note, ...]:
 def _candidates(fitted: Fitted) -> tuple[report.CandidateRow, ...]:
     prepared, choice, predictor, baseline = fitted.prepared, fitted.choice, fitted.predictor, fitted.baseline
     simple = predictor.source.any_preprocessing
-    stacked = [stacked_candidate(predictor.stacking, choice)] if predictor.stacking is not None else []
+    name, stacking = NAMES[prepared.scan.dataset.kind], predictor.stacking
+    stacked = [stacked_candidate(stacking, choice, name)] if stacking is not None else []
     y = prepared.labels(prepared.distinct(prepared.parts.train).positions)[baseline.rows]
     without = report.CandidateRow(
         head="logistic",
@@ -68,7 +70,7 @@ def _candidates(fitted: Fitted) -> tuple[report.CandidateRow, ...]:
             log_loss=candidate.log_loss,
             spread=candidate.standard_error,
             chosen=(candidate.kind, candidate.layer) == (choice.head.kind, choice.layer)
-            and predictor.text_head is None
+            and not (stacking is not None and stacking.improves)
             and not simple,
         )
         for candidate in choice.candidates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,16 +17,21 @@ from headstart.engines.base import LOOKUP, Block
 from headstart.fitting.words import stack_text_baseline
 from headstart.heads.folds import weighted_mean
 from headstart.heads.layer_choice import choose_layer_and_head, choose_mean_of_members
-from headstart.heads.linear import LinearHead, softmax
+from headstart.heads.linear import LinearHead, side_by_side, softmax
 from headstart.heads.select import HeadChoice, OnCandidate, advancing
-from headstart.heads.stacking import Stacking, best_share, unseen_losses
+from headstart.heads.stacking import Stacking, best_share, fit_stacking, unseen_losses
 from headstart.heads.tfidf import TfidfHead
+from headstart.judge.baselines import plain_numbers
 from headstart.judge.intervals import Z
+from headstart.ranking.candidates import OWN
+from headstart.ranking.combining import SHARED
 from headstart.run.baseline import BaselineResult, TextBaseline, groups_entry, remembered_choice
 from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import Source
-from headstart.sources.layers import AUTO, MEMBER, POOL
+from headstart.sources.layers import AUTO, MEMBER, POOL, select, stages_of
 from headstart.sources.providers.simple import NAMES, SimpleSource
+from headstart.sources.registry import open_source
+from headstart.sources.uri import MEAN, MOST_MEMBERS, SIMPLE
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class FittedPredictor:
     probabilities: NDArray[np.float32]  # float32 of shape (n, c), of the test examples
     tuning: dict[str, Any] | None = None  # what came of tuning, in plain values; None where nothing was tuned
     notes: tuple[str, ...] = ()
-    # the head on words whose scores are added to those of `head`; None where there is none
+    # the head on words whose scores are added to those of `head`; None where there is none; of pixels and MFCC the head
+    # is one with that of the source, on the features of both
     text_head: TfidfHead | None = None
     stacking: Stacking | None = None  # what stacking the two was worth; None where it was not tried
 
@@ -132,15 +139,16 @@ def source_predictor(prepared: PreparedData, choice: HeadChoice, baseline: Basel
 
 
 def shipped_predictor(fitted: Fitted, *, named: bool) -> FittedPredictor:
-    """Return the predictor of the source, or the simple baseline where it is as good on unseen training examples.
+    """Return the predictor of the source, alone or with the simple baseline stacked on it, or that baseline alone.
 
-    The baseline needs no network: it is shipped where the source gains no more than one standard error of the paired
-    difference. A source that was `named` is given up only where it is worse beyond the 95 % interval.
+    The baseline needs no network: it is shipped alone where the source gains no more than one standard error of the
+    paired difference. A source that was `named` is given up only where it is worse beyond the 95 % interval.
     """
     prepared, baseline, best = fitted.prepared, fitted.baseline, fitted.predictor
+    best = with_simple_baseline(fitted)
     y = prepared.labels(prepared.distinct(prepared.parts.train).positions)[baseline.rows]
     heads, shares, own = [fitted.choice.out_of_fold[baseline.rows]], [1.0], 1.0
-    if best.text_head is not None and best.stacking is not None:
+    if best.stacking is not None and best.stacking.improves:
         heads, shares = [*heads, baseline.out_of_fold], list(best.stacking.shares)
         own = best_share(baseline.out_of_fold, y, baseline.test_weights)  # as free as that of both
     simple = unseen_losses([baseline.out_of_fold], [own], y)
@@ -154,6 +162,54 @@ def shipped_predictor(fitted: Fitted, *, named: bool) -> FittedPredictor:
         f"difference {error:.3f}."
     )
     return replace(_baseline_predictor(prepared, baseline), tuning=best.tuning, notes=(*best.notes, note))
+
+
+def with_simple_baseline(fitted: Fitted) -> FittedPredictor:
+    """Return the predictor of a source of photos or recordings with the simple baseline stacked on it where that helps.
+
+    It helps where it gains on unseen training examples beyond the 95 % interval of the paired difference. The two are
+    then one linear head on the features of `mean:SOURCE+simple:NAME`. It is not tried where no such URI can be opened.
+    """
+    prepared, baseline, alone, choice = fitted.prepared, fitted.baseline, fitted.predictor, fitted.choice
+    source = _beside_simple(prepared, choice.layer)
+    if baseline.head is None or source is None:
+        return alone
+    y = prepared.labels(prepared.distinct(prepared.parts.train).positions)[baseline.rows]
+    out_of_fold = choice.out_of_fold[baseline.rows], baseline.out_of_fold
+    stacking = fit_stacking(*out_of_fold, y, baseline.test_weights, errors=Z)
+    if not stacking.improves:
+        return replace(alone, stacking=stacking)
+    kind = f"{choice.head.kind} + {NAMES[prepared.scan.dataset.kind]}"
+    head = side_by_side([choice.head, baseline.head], stacking.shares, kind)
+    tested = prepared.distinct(prepared.parts.test)
+    numbers = plain_numbers(prepared.baseline_inputs(tested.positions))
+    x = np.hstack([prepared.features(choice.layer, tested.positions).x, numbers])
+    every = [tap.block for tap in source.taps]
+    blocks = select(np.empty((0, sum(block.width for block in every)), np.float32), every, source.layer)[1]
+    return replace(
+        alone,
+        source=source,
+        head=head,
+        layer=source.layer,
+        blocks=blocks,
+        engine=f"{alone.engine} and {LOOKUP}",
+        probabilities=head.predict_proba(x)[tested.row_of],
+        stacking=stacking,
+    )
+
+
+def _beside_simple(prepared: PreparedData, layer: str) -> Source | None:
+    """Return source and simple baseline side by side, at a `layer` of the first; None where no URI opens the two."""
+    source, opened = prepared.source, prepared.source.opened or {"weights": "none"}
+    uris = [(member.opened or {})["uri"] for member in source.members] or [opened.get("uri", "")]
+    own = opened["weights"] != "pretrained" or any(opened.get(name) is not None for name in OWN)
+    blocks = [tap.name for tap in source.taps]
+    if own or source.base is not None or len(uris) == MOST_MEMBERS or set(stages_of(layer, blocks)) - set(blocks):
+        return None
+    shared = {name: opened[name] for name in SHARED if name in opened}
+    both = open_source(f"{MEAN}:{'+'.join(uris)}+{SIMPLE}:{NAMES[prepared.scan.dataset.kind]}", **shared)
+    first = layer if source.members else re.sub(r"[^,+]+", rf"1{MEMBER}\g<0>", layer)
+    return both.at(f"{first},{len(uris) + 1}{MEMBER}{POOL}")
 
 
 def _baseline_predictor(prepared: PreparedData, baseline: BaselineResult) -> FittedPredictor:

@@ -25,6 +25,7 @@ from headstart.run.losses import account, losses_file, losses_note
 from headstart.ship.bundle import DataIdentity
 from headstart.sources.layers import POOL
 from headstart.sources.providers.simple import NAMES
+from headstart.sources.uri import SIMPLE
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class TestMeasures:
     gain: Interval  # accuracy of the predictor minus that of this baseline, paired
     # accuracy on the test examples without a copy or near copy in the train part; None where all have one
     unrelated: Interval | None = None
-    source_alone: float | None = None  # of texts, accuracy of the chosen head without words beside it; None elsewhere
+    source_alone: float | None = (
+        None  # accuracy of the chosen head without the simple baseline; None where both were not tried
+    )
 
 
 def measure(fitted: Fitted, *, seed: int) -> TestMeasures:
@@ -109,7 +112,8 @@ def build_result(
         "warnings": _warnings(fitted),
         **({"tuning": predictor.tuning} if predictor.tuning is not None else {}),
         **({"sources_tried": _sources_tried(fitted)} if fitted.tried else {}),
-        **_text_entries(fitted, measures),
+        **_text_entries(fitted),
+        **_stacking_entries(fitted, measures),
     }
 
 
@@ -117,26 +121,34 @@ def _sources_tried(fitted: Fitted) -> list[dict[str, Any]]:
     """Return the default sources that were tried, the simple baseline last, each with whether it is the one shipped."""
     prepared, baseline = fitted.prepared, fitted.baseline
     y = prepared.labels(prepared.distinct(prepared.parts.train).positions)[baseline.rows]
-    simple = f"simple:{NAMES[prepared.scan.dataset.kind]}"
-    last = {"source": simple, "layer": POOL, "head": "logistic", "log_loss": baseline.log_loss(y)}
-    shipped = fitted.predictor.source.info.uri
-    return [{**row, "chosen": row["source"] == shipped} for row in (*fitted.tried, last)]
+    simple, predictor = f"{SIMPLE}:{NAMES[prepared.scan.dataset.kind]}", fitted.predictor
+    rows = [*fitted.tried, {"source": simple, "layer": POOL, "head": "logistic", "log_loss": baseline.log_loss(y)}]
+    shipped = predictor.source.info.uri
+    if predictor.stacking is not None and predictor.stacking.improves:
+        loss = predictor.stacking.log_loss
+        rows.append({"source": shipped, "layer": predictor.layer, "head": predictor.head.kind, "log_loss": loss})
+    return [{**row, "chosen": row["source"] == shipped} for row in rows]
 
 
-def _text_entries(fitted: Fitted, measures: TestMeasures) -> dict[str, Any]:
-    """Return what `result.json` holds of texts alone: how far they were read, and what stacking was worth."""
-    prepared, predictor = fitted.prepared, fitted.predictor
-    if prepared.scan.dataset.kind != "text":
+def _text_entries(fitted: Fitted) -> dict[str, Any]:
+    """Return what `result.json` holds of texts alone: how far they were read."""
+    prepared = fitted.prepared
+    of_texts = prepared.scan.dataset.kind == "text"
+    return {"texts": truncation_report(prepared.extraction, prepared.source)[0]} if of_texts else {}
+
+
+def _stacking_entries(fitted: Fitted, measures: TestMeasures) -> dict[str, Any]:
+    """Return what `result.json` says of stacking the simple baseline on the source, by the name of what it reads."""
+    stacking = fitted.predictor.stacking
+    if stacking is None:
         return {}
-    entries: dict[str, Any] = {"texts": truncation_report(prepared.extraction, prepared.source)[0]}
-    if predictor.stacking is not None:
-        stacking = predictor.stacking
-        entries["words"] = {
-            "joined": predictor.text_head is not None,
+    return {
+        NAMES[fitted.prepared.scan.dataset.kind]: {
+            "joined": stacking.improves,
             "log_loss": {"joined": stacking.log_loss, "source": stacking.source_log_loss},
             "source_alone": measures.source_alone,
         }
-    return entries
+    }
 
 
 def _warnings(fitted: Fitted) -> list[str]:

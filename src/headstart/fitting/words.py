@@ -63,11 +63,11 @@ def stacked_if_better(head: LinearHead, text_head: TfidfHead, stacking: Stacking
     return StackedHead(head, text_head, stacking)
 
 
-def stacked_candidate(stacking: Stacking, choice: HeadChoice) -> CandidateRow:
-    """Return the stacked head as a row of the report."""
+def stacked_candidate(stacking: Stacking, choice: HeadChoice, simple: str) -> CandidateRow:
+    """Return the head with that of the baseline called `simple` stacked on it as a row of the report."""
     return CandidateRow(
-        head=f"{choice.head.kind} + words",
-        layer=f"{choice.layer}, TF-IDF",
+        head=f"{choice.head.kind} + {simple}",
+        layer=f"{choice.layer}, {'TF-IDF' if simple == 'words' else simple}",
         log_loss=stacking.log_loss,
         spread=stacking.standard_error,
         chosen=stacking.improves,

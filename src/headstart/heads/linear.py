@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,11 +47,16 @@ def mean_head(heads: Sequence[LinearHead], temperature: float) -> LinearHead:
 
     Each head reads columns of its own: the mean is one linear map of them all, side by side in the order of the heads.
     """
-    shares = [np.float32(1 / (head.temperature * len(heads))) for head in heads]
-    weight = np.concatenate([share * head.weight for share, head in zip(shares, heads, strict=True)])
-    bias = sum((share * head.bias for share, head in zip(shares, heads, strict=True)), np.zeros_like(heads[0].bias))
     kind = " and ".join(dict.fromkeys(head.kind for head in heads))
-    return LinearHead(kind, heads[0].penalty, weight, bias, temperature)
+    return replace(side_by_side(heads, [1 / len(heads)] * len(heads), kind), temperature=temperature)
+
+
+def side_by_side(heads: Sequence[LinearHead], shares: Sequence[float], kind: str) -> LinearHead:
+    """Return the head that adds the calibrated scores of m heads with shares; each reads columns of its own."""
+    factors = [np.float32(share / head.temperature) for head, share in zip(heads, shares, strict=True)]
+    weight = np.concatenate([factor * head.weight for factor, head in zip(factors, heads, strict=True)])
+    bias = np.stack([factor * head.bias for factor, head in zip(factors, heads, strict=True)]).sum(axis=0)
+    return LinearHead(kind, heads[0].penalty, weight, bias, 1.0)
 
 
 def mean_scores(probabilities: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:

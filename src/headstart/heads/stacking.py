@@ -1,4 +1,4 @@
-"""Stacking: what a head on source features and one on words predict together, where that is worth it (Wolpert 1992)."""
+"""Stacking: what a head on source features and the simple baseline predict together, where it pays (Wolpert 1992)."""
 
 from __future__ import annotations
 
@@ -19,23 +19,29 @@ SHARE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Stacking:
-    """What stacking a source with words comes to, on texts that neither head had seen."""
+    """What stacking a source with the simple baseline comes to, on examples that neither head had seen."""
 
-    shares: tuple[float, float]  # how much the log probabilities of the source and of the words count
+    shares: tuple[float, float]  # how much the log probabilities of the source and of the baseline count
     log_loss: float  # of both together, in nats
     standard_error: float  # of `log_loss`
     source_log_loss: float  # of the source alone, with the share that suits it best
-    improves: bool  # whether the words gain more than one standard error of the paired difference
+    improves: bool  # whether the baseline gains enough beyond the error of the paired difference
 
 
 def fit_stacking(
-    source: NDArray[np.float32], words: NDArray[np.float32], y: NDArray[np.int64], weights: NDArray[np.float64]
+    source: NDArray[np.float32],
+    simple: NDArray[np.float32],
+    y: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    *,
+    errors: float = 1.0,
 ) -> Stacking:
     """Return what a weighted sum of the log probabilities of two heads gains over the first alone.
 
-    Both have out-of-fold probabilities (n, c) of the same n texts, whose class ids `y` and `weights` are of shape (n,).
+    Both have out-of-fold probabilities (n, c) of the same n examples, whose class ids `y` and `weights` are of shape
+    (n,). It improves where it gains more than so many standard `errors` of the paired difference.
     """
-    logs = _log_probabilities(source, words)
+    logs = _log_probabilities(source, simple)
     shares, source_share = _fit_shares(logs, y, weights), _fit_shares(logs[:1], y, weights)
     losses = log_losses(np.tensordot(shares, logs, axes=1), y, 1.0)
     source_losses = log_losses(np.tensordot(source_share, logs[:1], axes=1), y, 1.0)
@@ -44,7 +50,7 @@ def fit_stacking(
         (float(shares[0]), float(shares[1])),
         *weighted_mean(losses, weights),
         source_log_loss=weighted_mean(source_losses, weights)[0],
-        improves=gain > gain_error and bool(shares[1] > 0),
+        improves=gain > errors * gain_error and bool(shares[1] > 0),
     )
 
 
@@ -88,18 +94,33 @@ def _log_probabilities(*heads: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _fit_shares(logs: NDArray[np.float64], y: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the shares >= 0 of the log probabilities (k, n, c) with the least log loss, which is convex: by Newton."""
-    shares: NDArray[np.float64] = np.eye(1, len(logs))[0]
+    """Return the shares >= 0 of the log probabilities (k, n, c) with the least log loss, which is convex: by Newton.
+
+    A normal prior of deviation 1 says that the first counts as it is and the others do not, as strongly as one example
+    does: where few examples are told apart without a mistake, the shares would grow without bound.
+    """
+    prior: NDArray[np.float64] = np.eye(1, len(logs))[0]
     weights = weights / weights.sum()
-    true_logs = logs[:, np.arange(len(y)), y]
+    strength = np.square(weights).sum()  # 1 / n, of equal weights
+    rows = np.arange(len(y))
+
+    def loss_of(shares: NDArray[np.float64]) -> float:
+        losses = log_losses(np.tensordot(shares, logs, axes=1), y, 1.0)
+        return float(weights @ losses + strength / 2 * np.square(shares - prior).sum())
+
+    shares, loss = prior, loss_of(prior)
     for _ in range(MAX_STACKING_STEPS):
         probabilities = softmax(np.tensordot(shares, logs, axes=1))
         means = np.einsum("nc,knc->kn", probabilities, logs)
-        gradient = (means - true_logs) @ weights
+        gradient = (means - logs[:, rows, y]) @ weights + strength * (shares - prior)
         spread = logs - means[:, :, None]
         hessian = np.tensordot(spread * (weights[:, None] * probabilities), spread, axes=((1, 2), (1, 2)))
-        previous = shares
-        shares = np.maximum(shares - np.linalg.solve(hessian + 1e-9 * np.eye(len(logs)), gradient), 0)
-        if np.abs(shares - previous).max() < SHARE_TOLERANCE:
-            return previous
-    return shares
+        step = np.linalg.solve(hessian + strength * np.eye(len(logs)), gradient)
+        while (nearer := loss_of(after := np.maximum(shares - step, 0))) > loss and np.abs(
+            step
+        ).max() > SHARE_TOLERANCE:
+            step = step / 2
+        if np.abs(after - shares).max() < SHARE_TOLERANCE or nearer > loss:
+            break
+        shares, loss = after, nearer
+    return np.asarray(shares)

@@ -23,6 +23,8 @@ OF_PICTURES = "spectrogram"
 """The provider whose names are the URIs of other sources."""
 MEAN = "mean"
 """The provider whose names are the URIs of several sources, joined by `+`."""
+SIMPLE = "simple"
+"""The provider of what is no network: the simple baselines."""
 MOST_MEMBERS = 3
 MIRRORED = "mirrored"
 """The provider whose names are the URIs of sources of photos, each of which is seen from both sides."""
@@ -73,7 +75,7 @@ PROVIDERS = {
     "file": Provider("file", "weights.safetensors", ("torch",), "torch", path=True, suffixes=(".zip", ".bin")),
     "words": Provider("words", "glove.6B.100d.txt", path=True, suffixes=(".txt", ".vec", ".gz", ".zip", ".bin")),
     "onnx": Provider("graph", "network.onnx", path=True, fixed=None, suffixes=(".onnx",)),
-    "simple": Provider("simple", "pixels", fixed=None),
+    SIMPLE: Provider("simple", "pixels", fixed=None),
     "spectrogram": Provider("spectrogram", "packaged:efficientnet-lite0", path=True),
     "mean": Provider("mean", "packaged:efficientnet-lite0+packaged:efficientnet-lite2", path=True),
     "mirrored": Provider("mirrored", "packaged:efficientnet-lite0", path=True),

@@ -49,12 +49,17 @@ def test_words_that_say_nothing_are_not_stacked() -> None:
     assert not stacked(source, choose_tfidf(nonsense, Y, 3, seed=0)).improves
 
 
-def test_the_shares_are_those_of_the_least_loss(words: TfidfChoice) -> None:
+def test_the_shares_are_those_of_the_least_loss_and_a_prior_as_strong_as_one_text(words: TfidfChoice) -> None:
     _, _, source = source_head(1.0)
-    stacking = stacked(source, words)
+    stacking, strength = stacked(source, words), np.square(words.test_weights / words.test_weights.sum()).sum()
+
+    def loss_of(shares: tuple[float, float]) -> float:
+        prior = strength / 2 * ((shares[0] - 1) ** 2 + shares[1] ** 2)
+        return prior + stacked_log_loss(shares, source, words.out_of_fold, Y, words.test_weights)
+
     for moved in ((0.05, 0), (-0.05, 0), (0, 0.05), (0, -0.05)):
         shares = (stacking.shares[0] + moved[0], stacking.shares[1] + moved[1])
-        assert stacked_log_loss(shares, source, words.out_of_fold, Y, words.test_weights) >= stacking.log_loss - 1e-6
+        assert loss_of(shares) >= loss_of(stacking.shares) - 1e-6
 
 
 def test_known_shares_have_the_loss_of_the_weighted_logs() -> None:
@@ -72,3 +77,21 @@ def test_texts_of_weight_zero_have_no_say(words: TfidfChoice) -> None:
     spoiled[weights == 0] = np.eye(3, dtype=np.float32)[(Y[weights == 0] + 1) % 3]
     first, second = (fit_stacking(each, words.out_of_fold, Y, weights) for each in (source, spoiled))
     assert first == second
+
+
+@pytest.mark.parametrize("sure", [0.6, 1 - 1e-9])
+def test_heads_without_a_mistake_on_few_examples_are_not_believed_without_bound(sure: float) -> None:
+    y = np.arange(8) % 2
+    right = np.where(np.eye(2)[y] > 0, sure, 1 - sure).astype(np.float32)
+    stacking = fit_stacking(right, right, y, np.ones(8))
+    assert max(stacking.shares) < 5 and stacking.log_loss <= stacking.source_log_loss + 1e-9
+
+
+def test_no_start_leads_newton_away_from_the_least_loss() -> None:
+    """A head that is nearly always right and very sure, and one that knows nothing: a whole step overshoots."""
+    y = np.arange(40) % 2
+    probabilities = np.where(np.eye(2)[y] > 0, 1 - 1e-6, 1e-6).astype(np.float32)
+    probabilities[0] = probabilities[0, ::-1]
+    nothing = np.random.default_rng(0).dirichlet([1, 1], 40).astype(np.float32)
+    stacking = fit_stacking(probabilities, nothing, y, np.ones(40))
+    assert stacking.log_loss <= stacking.source_log_loss + 1e-4 < 0.2 and stacking.shares[0] > 0.1

@@ -15,7 +15,7 @@ from headstart.engines.base import Block, Network
 from headstart.sources.base import Identity, Source
 from headstart.sources.layers import MEMBER, POOL
 from headstart.sources.registry import open_source
-from headstart.sources.uri import MEAN, Spec, members_of
+from headstart.sources.uri import MEAN, SIMPLE, Spec, members_of, parse
 
 if TYPE_CHECKING:
     import torch
@@ -90,9 +90,19 @@ class MeanSource(Source):
 def open_named(spec: Spec, *, weights: str, seed: int, **options: Any) -> MeanSource:
     """Return the members that the name of `spec` holds the URIs of, as one source.
 
-    `options` are those of `open_source` that say how texts and recordings are read.
+    `options` are those of `open_source` that say how texts and recordings are read. A member that is no network reads
+    photos and recordings as the first of the networks does: its numbers are then those of the simple baseline.
 
     Raises:
         SourceError: a member is unknown, comes twice, or reads another kind of examples than the first.
     """
-    return MeanSource([open_source(uri, weights=weights, seed=seed, **options) for uri in members_of(spec)])
+    simple = [parse(uri).provider == SIMPLE for uri in members_of(spec)]
+    members = [
+        open_source(uri, weights=weights, seed=seed, **({} if plain else options))
+        for uri, plain in zip(members_of(spec), simple, strict=True)
+    ]
+    first = next((member for member, plain in zip(members, simple, strict=True) if not plain), members[0])
+    for member, plain in zip(members, simple, strict=True):
+        if plain and member.kind == first.kind != "text":
+            member.preprocessing = first.preprocessing
+    return MeanSource(members)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx_nets import convnet
 from worded import write_halves
 
 from headstart.base.errors import SourceError, UsageError
@@ -136,3 +137,9 @@ def test_members_of_other_preprocessing_are_another_source() -> None:
     before = MeanSource(members).info.sha256
     members[1].preprocessing = replace(members[1].preprocessing, resize=9)  # type: ignore[arg-type]
     assert MeanSource(members).info.sha256 != before
+
+
+def test_what_is_no_network_reads_as_the_network_beside_it(tmp_path: Path) -> None:
+    convnet(tmp_path / "net.onnx")
+    both = open_source(f"mean:simple:pixels+onnx:{tmp_path / 'net.onnx'}")
+    assert both.members[0].preprocessing == both.members[1].preprocessing != SimpleSource("pixels").preprocessing
