@@ -27,8 +27,8 @@ ORDER = {
     "data.images": "formats jpeg deep pillow alignment preprocessing value_range",
     "data.audio": "formats limits lengths decoding spectrogram preview",
     "engines": "base environment openvino torch select conversion_process",
-    "sources": "sizes package_files layers base speed checkpoints hub keras networks uri registry graphs text"
-    " providers catalogue",
+    "sources": "sizes package_files layers imagenet base speed checkpoints hub keras networks uri registry graphs"
+    " text providers catalogue",
     "sources.checkpoints": "align keras_file safetensors index pickled storages read load parts subtree source_folder",
     "sources.hub": "client repository",
     "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source stages"
@@ -53,7 +53,7 @@ ORDER = {
     "evaluating": "options evaluate",
     "comparison": "options curve arms budget bar tuned_arm outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
-    "ranking": "options candidates probe measuring combining result rank auto",
+    "ranking": "options candidates probe measuring combining likeness result rank auto",
     "cli": "messages command fit evaluate rank compare pretrain predicted_table predict sources doctor demo app"
     " reference",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,7 +40,7 @@ from headstart.ranking.probe import (
 from headstart.run.baseline import remembered_choice
 from headstart.run.prepare import PreparedData
 from headstart.sources.base import Source
-from headstart.sources.layers import select
+from headstart.sources.layers import AUTO, POOL, select
 
 SCORED_EXAMPLES = 2000
 """Distinct examples that transferability scores are computed on."""
@@ -269,16 +269,26 @@ def scores_of(prepared: PreparedData, row: Measured) -> dict[str, float | None]:
     if row.members:
         return dict.fromkeys((*FEATURE_SCORES, *CLASS_SCORES))
     some = row.learned.first(SCORED_EXAMPLES)
-    source, dataset = row.candidate.source, prepared.scan.dataset
-    columns = _columns(prepared, row, some)
-    try:
-        own = source.classify([dataset.read(position) for position in some.positions])
-    except UsageError:
-        own = None
+    columns, own = _columns(prepared, row, some), own_probabilities(prepared, row, some)
     return {
         **{name: score(columns, some.y) for name, score in FEATURE_SCORES.items()},
         **{name: None if own is None else score(own, some.y) for name, score in CLASS_SCORES.items()},
     }
+
+
+def own_probabilities(prepared: PreparedData, row: Measured, learned: Learned) -> NDArray[np.float32] | None:
+    """Return what the source's own classifier says of examples, float32 of shape (n, k); None where it has none."""
+    source, dataset = row.candidate.source, prepared.scan.dataset
+    if source.members:
+        return None
+    if source.layer == AUTO and source.identity.classes:
+        own = source.classify_pooled(_columns(prepared, replace(row, layer=POOL), learned))
+        if own is not None:
+            return own
+    try:
+        return source.classify([dataset.read(position) for position in learned.positions])
+    except UsageError:
+        return None
 
 
 def measure_baseline(prepared: PreparedData, learned: Learned, *, seed: int) -> Unseen:

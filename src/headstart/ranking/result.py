@@ -15,6 +15,7 @@ from headstart.base.own_folders import RESULT
 from headstart.data.dataset import Skipped
 from headstart.judge.report.page import percent
 from headstart.ranking.candidates import CandidateSource
+from headstart.ranking.likeness import describe
 from headstart.ranking.measuring import Measured, Ranking, learning_curve, scores_of
 from headstart.ranking.options import RankOptions
 from headstart.ranking.probe import FOLDS, REPEATS, Unseen, accuracy_of, difference_of
@@ -49,8 +50,8 @@ class RankResult:
 
     @property
     def verdict(self) -> str:
-        """The table of the candidates and the recommendation, as text of at most 80 columns a line of the table."""
-        return f"{as_table(self.result)}\n\n{self.result['sentence']}"
+        """The table of the candidates, at most 80 columns, the recommendation, and what size and likeness suggest."""
+        return f"{as_table(self.result)}\n\n{self.result['sentence']}\n{self.result['target']['sentence']}"
 
 
 def build_rank_result(
@@ -76,6 +77,7 @@ def build_rank_result(
                 baseline, best.unseen, best.learned.row_of, best.learned.clusters
             ).accuracy.as_dict(),
         },
+        "target": describe(prepared, ranking),
         "curves": _curves(ranking, prepared, options.seed),
         "engine": prepared.extraction.engine,
         "warnings": _warnings(prepared, ranking, options),

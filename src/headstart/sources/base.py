@@ -28,6 +28,7 @@ from headstart.data.modality import Kind
 from headstart.data.text import text_bytes
 from headstart.engines.base import Batch, Block, Network, PreparedExample, sample_of, stacked
 from headstart.engines.select import PARITY_SAMPLE, open_engine
+from headstart.sources.imagenet import IMAGENET_CLASSES, imagenet_classes
 from headstart.sources.layers import AUTO, JOINED, POOL, Tap, check_layer, layer_names, select, stages_of
 
 if TYPE_CHECKING:
@@ -178,6 +179,8 @@ class Source(ABC):
     """Words of the texts to learn from that have got a vector here, and are none of the file's."""
     any_preprocessing: bool = False
     """Whether it reads examples however they are decoded: a bundle says how."""
+    known_classes: tuple[str, ...] = ()
+    """The names of its own classes, in order, where what brings the weights has them."""
     views: int = 1
     """How many views of each example the network computes, over which its features are averaged."""
     rates: Mapping[str, float] | None = None
@@ -342,6 +345,18 @@ class Source(ABC):
         else:
             x = np.empty((0, sum(block.width for block in network.blocks)), dtype=np.float32)
         return x, network.blocks
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of its own classes in their order; none where they are not known."""
+        if len(self.known_classes) == self.identity.classes:
+            return self.known_classes
+        if self.identity.classes == IMAGENET_CLASSES and "imagenet" in self.identity.trained_on.lower():
+            return imagenet_classes()
+        return ()
+
+    def classify_pooled(self, pooled: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return what `classify` does, of features of `pool` (n, d); None where that takes the network itself."""
+        return None
 
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return the source's own class probabilities, float32 of shape (n, k), rows summing to 1; see `encode`.

@@ -54,6 +54,8 @@ def test_the_cheapest_of_those_that_know_something_is_recommended(
     assert {"value", "low", "high"} <= plain["candidates"][0]["accuracy"].keys() and plain["curves"]
     assert plain["examples"]["train"] + plain["examples"]["validation"] + plain["examples"]["test"] == 80
     assert plain["baseline"]["accuracy"]["value"] < rows["narrow"]["accuracy"]["value"]
+    assert plain["target"]["size"] == "small" and plain["target"]["likeness"] is None
+    assert "no source that was measured has classes of its own" in plain["target"]["sentence"]
     assert result.result["sentence"].startswith(f"Use {uris['narrow']} at layer pool: it classifies ")
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
 
@@ -63,8 +65,8 @@ def test_the_table_fits_eighty_columns_and_the_verdict_ends_with_the_sentence(
 ) -> None:
     data, uris = planted
     result = rank(data, sources=list(uris.values()), layer="pool")
-    table, _, sentence = result.verdict.rpartition("\n\n")
-    assert sentence == result.result["sentence"]
+    table, _, sentences = result.verdict.rpartition("\n\n")
+    assert sentences == f"{result.result['sentence']}\n{result.result['target']['sentence']}"
     assert max(len(line) for line in table.splitlines()) <= 80
     assert [line[0] for line in table.splitlines() if "words:" in line].count("=") >= 1
 

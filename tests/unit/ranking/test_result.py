@@ -29,7 +29,13 @@ def candidate(source: str, **more: Any) -> dict[str, Any]:
 
 def plain(*candidates: dict[str, Any]) -> dict[str, Any]:
     baseline = {"name": "raw pixels with logistic regression", "accuracy": INTERVAL, "difference": GAP}
-    return {"candidates": list(candidates), "baseline": baseline, "recommended": "a:b", "sentence": "Use a:b."}
+    return {
+        "candidates": list(candidates),
+        "baseline": baseline,
+        "recommended": "a:b",
+        "sentence": "Use a:b.",
+        "target": {"sentence": "It is small."},
+    }
 
 
 @pytest.mark.parametrize(
@@ -61,4 +67,8 @@ def test_scores_stand_in_the_order_of_the_candidates() -> None:
 
 def test_the_verdict_is_the_table_and_the_sentence() -> None:
     result = RankResult("photos", plain(candidate("a:b")))
-    assert result.recommended == "a:b" and result.verdict.endswith("\n\nUse a:b.") and len(result.candidates) == 1
+    assert (
+        result.recommended == "a:b"
+        and result.verdict.endswith("\n\nUse a:b.\nIt is small.")
+        and len(result.candidates) == 1
+    )

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 Built = TypeVar("Built")
+Classifier = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Weights (k, d) and bias (k,) of a linear map from pooled features to the scores of k classes."""
 
 
 def source_of(identity: Identity, architecture: Architecture, build: Callable[[], nn.Module]) -> TorchSource:
@@ -66,8 +68,8 @@ class TorchSource(Source):
     """A source whose network is a torch module; torch is imported when the module is first asked for.
 
     `build` returns the module with its weights loaded, in inference mode; `graph` the same network for OpenVINO without
-    torch, given its preprocessing, its taps and the weights that have changed, where there is a way; the other
-    arguments are those of `Source`.
+    torch, given its preprocessing, its taps and the weights that have changed, where there is a way; `classifier` its
+    linear classifier of pooled features, where that is known without torch; the others are those of `Source`.
     """
 
     preprocessing: Preprocessing
@@ -81,8 +83,10 @@ class TorchSource(Source):
         *,
         more: Sequence[Tap] = (),
         graph: Callable[[Preprocessing, Sequence[Tap], Weights], openvino.Model] | None = None,
+        classifier: Callable[[], Classifier] | None = None,
     ) -> None:
         super().__init__(identity, preprocessing, taps, more=more)
+        self._classifier = classifier
         self._graph = graph
         self.stages = tuple(dict.fromkeys(tap.module for tap in self.all_taps if tap.module))
         self._build = cache(build)
@@ -143,6 +147,15 @@ class TorchSource(Source):
         from headstart.sources.networks.tapped import Probabilities
 
         return TorchEngine(Probabilities(self.module(), self.preprocessing)).run(prepared)
+
+    def classify_pooled(self, pooled: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return the source's own class probabilities, float32 of shape (n, k); see `Source.classify_pooled`."""
+        if self._classifier is None or not self.identity.classes:
+            return None
+        weights, bias = self._classifier()
+        scores = pooled @ weights.T + bias
+        likely = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(likely / likely.sum(axis=1, keepdims=True), np.float32)
 
     def as_trainable(self, texts: Callable[[], Iterable[str]], others: Callable[[], Iterable[str]]) -> TorchSource:
         """Return the source itself."""

@@ -86,7 +86,9 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
             )
         notes = (source_folder.UNGATED, *notes)
     identity = replace(source.identity, licence=described.licence, trained_on=described.trained_on, notes=notes)
-    return with_build(source, identity, source.module)
+    named = with_build(source, identity, source.module)
+    named.known_classes = described.classes
+    return named
 
 
 def _shaped(shell: TorchSource, described: SourceDescription, folder: Path, *, seed: int) -> TorchSource:

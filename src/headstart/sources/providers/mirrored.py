@@ -62,6 +62,14 @@ class MirroredSource(Source):
         uri = self._inner.identity.uri
         raise SourceError(f"{self.identity.uri} must be seen from one side to be tuned", "two views", f"name {uri}")
 
+    def class_names(self) -> tuple[str, ...]:
+        """Return those of the source inside."""
+        return self._inner.class_names()
+
+    def classify_pooled(self, pooled: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return what the classifier of the source inside says of the mean of both views."""
+        return self._inner.classify_pooled(pooled)
+
     def classify(self, items: Sequence[Any]) -> NDArray[np.float32]:
         """Return the class probabilities of the source inside, float32 of shape (n, k); see `Source.classify`."""
         return self._inner.classify(items)

@@ -19,7 +19,7 @@ from headstart.data.text import Tokens
 from headstart.engines.environment import set_passive_omp_wait
 from headstart.sources.base import Identity, Source, TextPreprocessing, Weights
 from headstart.sources.layers import Stage, Tap, more_taps, taps
-from headstart.sources.networks.source import TorchSource, build_seeded, check_changes
+from headstart.sources.networks.source import Classifier, TorchSource, build_seeded, check_changes
 from headstart.sources.package_files import Member, find_member
 from headstart.sources.providers.packaged_sounds import SOUNDS, open_sound
 from headstart.sources.sizes import BertSizes, lite_names
@@ -183,7 +183,23 @@ def open_named(
     path, package = find_member(network.weights, spec.uri), network.weights.package
     identity = replace(identity, revision=f"{package} {version(package)}")
     graph = partial(_graph, network, path)
-    return TorchSource(identity, preprocessing, blocks, lambda: _build(network, path, seed), more=more, graph=graph)
+    return TorchSource(
+        identity,
+        preprocessing,
+        blocks,
+        lambda: _build(network, path, seed),
+        more=more,
+        graph=graph,
+        classifier=lambda: _classifier(path),
+    )
+
+
+def _classifier(path: Path) -> Classifier:
+    """Return the last two of the arrays in `path`."""
+    from headstart.sources.checkpoints.storages import read_known_arrays
+
+    *_, weights, bias = read_known_arrays(path).values()
+    return weights, bias
 
 
 def _graph(

@@ -48,6 +48,13 @@ def test_a_network_is_opened_at_another_side_where_it_takes_one(tmp_path: Path) 
             open_source(refused, weights="none")
 
 
+@pytest.mark.slow
+def test_the_classifier_on_pooled_features_is_that_of_the_network() -> None:
+    source = open_source(f"{LITE0}@64px")
+    own = source.classify_pooled(source.encode(list(pictures(2, 80))))
+    np.testing.assert_allclose(own, source.classify(list(pictures(2, 80))), atol=0.02)  # type: ignore[arg-type]
+
+
 def test_what_is_known_of_a_packaged_network_is_true() -> None:
     import timm
 
