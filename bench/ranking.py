@@ -44,14 +44,6 @@ def shuffled(source, seed):
     return decoy
 
 
-def resized(source, side):
-    """Return a source of photos at another size."""
-    new = replace(source.preprocessing, size=(side, side), resize=side + 32)
-    other = source.with_weights({}, new)
-    other.identity = replace(other.identity, uri=f"{source.info.uri}@{side}px")
-    return other
-
-
 def pool(kind, arguments):
     """Return the sources to rank, open."""
     from headstart.sources.registry import open_source
@@ -67,7 +59,8 @@ def pool(kind, arguments):
     own = [open_source(f"file:{artifacts / name}") for name in ("tiny-imagenet", "living", "artefacts")]
     if arguments.only == "fast":
         return [*lites, shuffled(lites[0], 0)]
-    sized = [resized(lites[0], 320), resized(lites[1], 224), resized(lites[2], 320)]
+    sizes = (("lite0", 320), ("lite1", 224), ("lite2", 320))
+    sized = [open_source(f"packaged:efficientnet-{name}@{side}px") for name, side in sizes]
     vit = [open_source("timm:vit_small_patch14_dinov2", weights=arguments.vit)] if arguments.vit else []
     return [*lites, *sized, *own, *vit, shuffled(lites[0], 0), shuffled(lites[2], 1), shuffled(own[0], 2)]
 

@@ -128,7 +128,8 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
     result = build_result(fitted, measures, tune=options.tuning.mode, seed=seed, seconds=clock.read())
     if ranking is not None:
         result["ranking"] = ranking
-        result["warnings"].insert(0, f"The source was chosen by measuring: {ranking['sentence']}")
+        chosen = f"The source was chosen by measuring: {ranking['sentence']}"
+        result["warnings"][:0] = [chosen, ranking["target"]["sentence"]]
     if options.folds is not None:
         result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, named=named, progress=progress)
         result["seconds"] = clock.read()

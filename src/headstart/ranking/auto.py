@@ -8,6 +8,7 @@ from typing import Any
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.ranking.candidates import CandidateSource, open_candidates
+from headstart.ranking.likeness import describe
 from headstart.ranking.options import RankOptions
 from headstart.ranking.rank import rank_dataset
 from headstart.ranking.result import plain_candidates, recommendation
@@ -18,6 +19,8 @@ from headstart.sources.layers import AUTO
 
 WORK_A_SECOND = 2e8
 """What a slow computer is stated to compute, in the unit of `CandidateSource.cost`."""
+MOST_WORK = 4.0
+"""Times what the cheapest source takes for all examples, what variants of the best may bring the extraction to."""
 SHARE_OF_BUDGET = 0.1
 """Of the budget of a run, what extracting features of all candidates may take as it is stated."""
 
@@ -43,11 +46,12 @@ def prepare_by_best_source(
         candidates, _ = open_candidates(dataset, ranked, trainable=trainable)
         if not affordable(len(dataset), candidates, options.budget or 0.0):
             return prepare_dataset(dataset, source_for(dataset, options), options, progress, clock), None
-    measured, ranking = rank_dataset(dataset, ranked, progress, clock, trainable=trainable)
+    measured, ranking = rank_dataset(dataset, ranked, progress, clock, trainable=trainable, most_work=MOST_WORK)
     source = ranking.recommended.candidate.source
     sentence = recommendation(ranking, dataset.items)
     progress.say(sentence)
-    record = {"sentence": sentence, "candidates": plain_candidates(measured, ranking)}
+    target = describe(measured, ranking)
+    record = {"sentence": sentence, "target": target, "candidates": plain_candidates(measured, ranking)}
     if source is measured.source and options.layer == AUTO:
         return measured, record
     return prepare_dataset(dataset, source.at(options.layer), options, progress, clock), record

@@ -17,11 +17,14 @@ SHARED = ("seed", "long", "window", "hop")
 
 
 def with_variants(
-    ranking: Ranking, measured: Callable[[CandidateSource], list[Measured]], out_of_time: Callable[[], bool]
+    ranking: Ranking,
+    variants: Sequence[CandidateSource],
+    measured: Callable[[CandidateSource], list[Measured]],
+    out_of_time: Callable[[], bool],
 ) -> Ranking:
-    """Return the ranking with the best source at a larger size and from both sides, each measured by `measured`."""
+    """Return the ranking with other forms of the best source, each measured by `measured` while there is time."""
     rows, failures, unmeasured = list(ranking.rungs[-1]), list(ranking.failures), list(ranking.unmeasured)
-    for variant in ranking.best.candidate.variants():
+    for variant in variants:
         if any(row.candidate.uri == variant.uri for row in ranking.rows):
             continue
         if out_of_time():

@@ -16,7 +16,7 @@ from headstart.data.dataset import Dataset
 from headstart.features.extract import extract_again
 from headstart.ranking.candidates import CandidateSource, Failure, open_candidates
 from headstart.ranking.combining import with_combinations, with_variants
-from headstart.ranking.measuring import Ranking, learned_of, measure, measure_baseline, measure_candidates
+from headstart.ranking.measuring import Learned, Ranking, learned_of, measure, measure_baseline, measure_candidates
 from headstart.ranking.options import RankOptions
 from headstart.ranking.result import RankResult, build_rank_result, write_ranking
 from headstart.run.baseline import fit_baseline
@@ -91,9 +91,19 @@ def run_rank(data: Any, options: RankOptions, progress: Progress) -> RankResult:
 
 
 def rank_dataset(
-    dataset: Dataset, options: RankOptions, progress: Progress, clock: Clock, *, trainable: bool = False
+    dataset: Dataset,
+    options: RankOptions,
+    progress: Progress,
+    clock: Clock,
+    *,
+    trainable: bool = False,
+    most_work: float | None = None,
 ) -> tuple[PreparedData, Ranking]:
-    """Return the data, prepared by the cheapest candidate, and what was measured of all of them."""
+    """Return the data, prepared by the cheapest candidate, and what was measured of all of them.
+
+    Variants of the best are measured as far as all extraction is stated to take at most `most_work` times what the
+    cheapest takes for all examples; None for all of them.
+    """
     start = time.perf_counter()
     candidates, failures = open_candidates(dataset, options, trainable=trainable)
     prepared, candidates, unable = _prepared_by_the_cheapest(dataset, candidates, options, progress, clock)
@@ -109,10 +119,30 @@ def rank_dataset(
         )
         if options.sources is None and options.layer is None and not trainable:
             own = partial(measure, prepared, learned=ranking.best.learned, seed=options.seed, progress=progress)
-            ranking = with_variants(ranking, own, out_of_time)
+            variants = within_work(ranking.best.candidate.variants(), candidates, prepared, learned, most_work)
+            ranking = with_variants(ranking, variants, own, out_of_time)
     if options.layer is None and not trainable:
         ranking = with_combinations(ranking)
     return prepared, replace(ranking, failures=(*failures, *unable, *ranking.failures))
+
+
+def within_work(
+    variants: Sequence[CandidateSource],
+    candidates: Sequence[CandidateSource],
+    prepared: PreparedData,
+    learned: Learned,
+    most_work: float | None,
+) -> list[CandidateSource]:
+    """Return the variants that are measured, in their order, by stated costs; arguments as of `rank_dataset`."""
+    first, *others = candidates
+    measured = len(learned.positions) / len(prepared.scan.dataset)
+    work, affordable = 1 + measured * sum(each.cost for each in others) / first.cost, []
+    for variant in variants:
+        more = measured * variant.cost / first.cost
+        if most_work is None or work + more <= most_work:
+            work += more
+            affordable.append(variant)
+    return affordable
 
 
 def _prepared_by_the_cheapest(

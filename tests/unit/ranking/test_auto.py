@@ -15,6 +15,7 @@ from headstart.comparison.compare import compare
 from headstart.fitting.fit import fit
 from headstart.ranking import candidates
 from headstart.ranking.auto import affordable, prepare_by_best_source, rank_options
+from headstart.ranking.rank import within_work
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions
 
@@ -35,6 +36,7 @@ def test_a_fit_takes_the_source_that_is_recommended_and_says_why(here: dict[str,
     model = fit(write_texts(tmp_path / "texts.csv"), source="auto", layer="pool")
     assert model.report["source"] == here["narrow"] and model.layer == "pool"
     assert {Path(row["source"]).stem for row in model.report["ranking"]["candidates"]} == set(here)
+    assert model.report["warnings"][1] == model.report["ranking"]["target"]["sentence"]
     assert model.report["warnings"][0].startswith(f"The source was chosen by measuring: Use {here['narrow']} at layer")
 
 
@@ -65,6 +67,20 @@ def test_the_rule_asks_for_examples_and_stated_costs(
 ) -> None:
     sources: Any = [SimpleNamespace(cost=cost, variants=list) for cost in costs]
     assert affordable(examples, sources, budget) == enough
+
+
+@pytest.mark.parametrize(
+    ("labelled", "most", "kept"),
+    [(100, None, [2.0, 2.0]), (100, 4.0, []), (40, 4.0, [2.0, 2.0]), (40, 3.1, [2.0]), (1, 1.1, [2.0, 2.0])],
+)
+def test_variants_before_a_fit_are_those_for_which_the_stated_work_is_enough(
+    labelled: int, most: float | None, kept: list[float]
+) -> None:
+    candidates: Any = [SimpleNamespace(cost=cost) for cost in (1.0, 1.4, 1.6)]
+    variants: Any = [SimpleNamespace(cost=2.0), SimpleNamespace(cost=2.0)]
+    prepared: Any = SimpleNamespace(scan=SimpleNamespace(dataset=range(100)))
+    learned: Any = SimpleNamespace(positions=range(labelled))
+    assert [each.cost for each in within_work(variants, candidates, prepared, learned, most)] == kept
 
 
 def test_what_belongs_to_one_source_is_refused_with_auto(tmp_path: Path) -> None:

@@ -141,8 +141,9 @@ def measured_row(uri: str, share: float) -> Measured:
 @pytest.mark.parametrize(("share", "chosen"), [(0.9, f"{LITE0}@320px"), (0.6, LITE0)])
 def test_a_variant_is_recommended_where_it_gains_and_else_the_cheaper_source(share: float, chosen: str) -> None:
     ranking = Ranking(((measured_row(LITE0, 0.6),),), (), ())
+    variants = ranking.best.candidate.variants()
     known = {f"{LITE0}@320px": share, f"mirrored:{LITE0}": 0.3}
-    tried = with_variants(ranking, lambda each: [measured_row(each.uri, known[each.uri])], lambda: False)
+    tried = with_variants(ranking, variants, lambda each: [measured_row(each.uri, known[each.uri])], lambda: False)
     assert {row.candidate.uri for row in tried.rows} == {*known, LITE0}
     assert tried.recommended.candidate.uri == chosen and not tried.failures
 
@@ -152,9 +153,10 @@ def test_a_variant_that_fails_or_for_which_no_time_is_left_is_told() -> None:
         raise SourceError("the network must compute", "nothing", "name another")
 
     ranking = Ranking(((measured_row(LITE0, 0.6),),), (), ())
-    assert [each.uri for each in with_variants(ranking, failing, lambda: False).failures] == [
+    variants = ranking.best.candidate.variants()
+    assert [each.uri for each in with_variants(ranking, variants, failing, lambda: False).failures] == [
         f"{LITE0}@320px",
         f"mirrored:{LITE0}",
     ]
-    late = with_variants(ranking, failing, lambda: True)
+    late = with_variants(ranking, variants, failing, lambda: True)
     assert len(late.unmeasured) == 2 and late.rows == ranking.rows

@@ -182,16 +182,9 @@ def open_named(
         return TorchSource(identity, preprocessing, blocks, lambda: _build(network, None, seed), more=more)
     path, package = find_member(network.weights, spec.uri), network.weights.package
     identity = replace(identity, revision=f"{package} {version(package)}")
-    graph = partial(_graph, network, path)
-    return TorchSource(
-        identity,
-        preprocessing,
-        blocks,
-        lambda: _build(network, path, seed),
-        more=more,
-        graph=graph,
-        classifier=lambda: _classifier(path),
-    )
+    graph, classifier = partial(_graph, network, path), partial(_classifier, path)
+    build = partial(_build, network, path, seed)
+    return TorchSource(identity, preprocessing, blocks, build, more=more, graph=graph, classifier=classifier)
 
 
 def _classifier(path: Path) -> Classifier:
