@@ -16,7 +16,7 @@ from headstart.fitting.predictor import Fitted, select_layer_and_head, shipped_p
 from headstart.fitting.result import FitResult, build_model, build_result, measure, write_out
 from headstart.judge.report.fit_page import verdict
 from headstart.model import Model
-from headstart.ranking.auto import prepare_by_best_source
+from headstart.ranking.auto import notes_of, prepare_by_best_source
 from headstart.run.baseline import fit_baseline
 from headstart.run.clock import Clock
 from headstart.run.from_python import from_python, warn
@@ -128,8 +128,7 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
     result = build_result(fitted, measures, tune=options.tuning.mode, seed=seed, seconds=clock.read())
     if ranking is not None:
         result["ranking"] = ranking
-        chosen = f"The source was chosen by measuring: {ranking['sentence']}"
-        result["warnings"][:0] = [chosen, ranking["target"]["sentence"]]
+        result["warnings"][:0] = notes_of(ranking)
     if options.folds is not None:
         result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, named=named, progress=progress)
         result["seconds"] = clock.read()

@@ -57,6 +57,11 @@ def prepare_by_best_source(
     return prepare_dataset(dataset, source.at(options.layer), options, progress, clock), record
 
 
+def notes_of(record: dict[str, Any]) -> list[str]:
+    """Return what the result of a run says of the ranking that chose its source, a sentence each."""
+    return [f"The source was chosen by measuring: {record['sentence']}", record["target"]["sentence"]]
+
+
 def rank_options(options: FitOptions) -> RankOptions:
     """Return the options of the ranking before a fit; the budget of a fit is for tuning."""
     shared = {name: getattr(options, name) for name in ReaderOptions.model_fields}
