@@ -191,7 +191,7 @@ def remedied(arguments: list[str], message: str, root: Path) -> list[str] | None
     option = OPTION.search(remedy)
     if option is None:
         return None
-    rest = remedy[option.end() :].lstrip()
+    rest = remedy[option.end() :].lstrip(" =")
     value = shlex.split(rest)[0].rstrip(",;.") if rest.startswith(("'", '"')) else rest.partition(" ")[0].rstrip(",;.")
     field = next(one for one in command_named("fit").params if option[0] in one.opts)
     return [*arguments, option[0]] + ([] if field.is_flag else [value])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import one_line
+from headstart.base.errors import counted, one_line
 from headstart.data.text import texts_at
 from headstart.engines.base import as_tokens, stacked
 from headstart.features.features import Extraction
@@ -88,7 +88,8 @@ def truncation_report(extraction: Extraction, source: Source) -> tuple[dict[str,
         return _coverage(report, int((read == 0).sum()), extraction.unknown, source)
     if limit and short:
         advice = " (--long-texts chunks reads them whole)" if long == "cut" else ""
-        return report, (f"{short} texts are longer than what {source.info.uri} reads and were cut{advice}.",)
+        longer = counted(short, "text is", "texts are")
+        return report, (f"{longer} longer than what {source.info.uri} reads: the rest was cut off{advice}.",)
     return report, ()
 
 
@@ -102,7 +103,8 @@ def _coverage(
     others = f"; the commonest others: {shown}" if shown else ""
     notes = [f"{source.info.uri} knows {share:.1%} of the running words{others}."]
     if without:
-        notes.append(f"{without} texts hold no word that {source.info.uri} knows: their features are zeros.")
+        texts = counted(without, "text holds", "texts hold")
+        notes.append(f"{texts} no word that {source.info.uri} knows: all features are zero there.")
     return report, tuple(notes)
 
 

@@ -96,7 +96,7 @@ def test_hostile_texts_are_shown_as_text__TXT_04_TXT_05_TXT_07(tmp_path: Path) -
     write_csv(tmp_path / "test.csv", [(f"{text} too", "cooking") for text in HOSTILE] + sentences(3, seed=2))
     hs.fit(tmp_path, source=SOURCE, out=tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "<script>" not in page and "&lt;script&gt;" in page
+    assert page.count("<script>") == 1 and "&lt;script&gt;" in page  # that of the page itself
     assert "{{7*7}}" in page and "\x1b" not in page and "\x00" not in page and "\u202e" not in page
     model = hs.load(tmp_path / "out" / "bundle")
     assert np.isfinite(model.predict_proba([*HOSTILE, "zzzzqqq", "x" * 1_000_000])).all()

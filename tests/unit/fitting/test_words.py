@@ -37,7 +37,7 @@ def test_words_that_carry_the_label_are_stacked_on_vectors_that_do_not() -> None
     stacked = stack_text_baseline(choice, baseline, Y)
     assert stacked.text_head is not None and stacked.head.kind == f"{choice.head.kind} + words"
     assert stacked.log_loss == stacked.stacking.log_loss < 0.8 < stacked.stacking.source_log_loss
-    row = stacked_candidate(stacked.stacking, replace(choice, layer="pool"))
+    row = stacked_candidate(stacked.stacking, replace(choice, layer="pool"), "words")
     assert row.chosen and row.head == stacked.head.kind and row.log_loss == stacked.log_loss
 
 
@@ -48,7 +48,7 @@ def test_words_that_carry_nothing_leave_the_head_on_vectors_as_it_is() -> None:
     stacked = stack_text_baseline(choice, fit_text_baseline(nonsense, TEST, Y, 3, seed=0), Y)
     assert stacked.text_head is None and stacked.head is choice.head
     assert stacked.log_loss == stacked.stacking.source_log_loss
-    assert not stacked_candidate(stacked.stacking, replace(choice, layer="pool")).chosen
+    assert not stacked_candidate(stacked.stacking, replace(choice, layer="pool"), "words").chosen
 
 
 @pytest.mark.parametrize("uri", ["packaged:wordllama"])
