@@ -25,8 +25,8 @@ SPLITS: dict[str, Split] = {
     **dict.fromkeys(("test", "testing", "tst", "te", "holdout", "heldout", "t10k"), "test"),
 }
 """What a part may be called, in lower case."""
-UNLABELLED = frozenset({"unsup", "unsupervised", "unlabelled", "unlabeled"})
-"""What folders of examples without labels are called, in lower case."""
+UNLABELLED = frozenset({"unsup", "unsupervised", "unlabelled", "unlabeled", "_background_noise_"})
+"""What folders of examples without labels are called, in lower case; the last holds noise to mix into recordings."""
 _PART = "|".join(sorted(SPLITS, key=len, reverse=True))
 _NOUN = "lists?|sets?|splits?|data|files?|images?|imgs?|pics?|photos?|labels?|texts?|audio|ids?|names?"
 _PART_WORD = re.compile(rf"(?:x|y|(?:{_NOUN}))?({_PART})(?:{_NOUN})?")

@@ -340,6 +340,13 @@ def test_folders_called_unlabelled_are_set_aside(tmp_path, fill):
     assert "4 photos in folders called unsup are set aside." in data.notes
 
 
+def test_noise_to_mix_into_speech_commands_is_no_class(tmp_path, fill):
+    fill(tmp_path, {"yes": 4, "no": 4, "_background_noise_": 2})
+    data = open_dataset(tmp_path)
+    assert (data.classes, len(data), data.ignored) == (("no", "yes"), 8, 2)
+    assert "2 photos in folders called _background_noise_ are set aside." in data.notes
+
+
 def test_class_folders_may_lie_deep_and_beside_a_part_without_labels(tmp_path, fill):
     fill(tmp_path, {"set/Data/CLS/train/n01": 3, "set/Data/CLS/train/n02": 3, "set/Data/CLS/val": 2})
     (tmp_path / "solution.csv").write_text("a,b\n1,2\n")
