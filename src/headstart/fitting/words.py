@@ -79,8 +79,8 @@ def truncation_report(extraction: Extraction, source: Source) -> tuple[dict[str,
     """Return how far the texts were read, for `result.json`, and what a person should be told of it."""
     summary = extraction.summary
     assert isinstance(summary, TextSummary)
-    counted, read = (counts[extraction.row_of] for counts in (summary.tokens_given, summary.tokens_used))
-    tokens, used, short = (int(numbers.sum(dtype=np.int64)) for numbers in (counted, read, read < counted))
+    tokens_given, read = (counts[extraction.row_of] for counts in (summary.tokens_given, summary.tokens_used))
+    tokens, used, short = (int(numbers.sum(dtype=np.int64)) for numbers in (tokens_given, read, read < tokens_given))
     limit = source.preprocessing.limit if isinstance(source.preprocessing, TextPreprocessing) else 0
     long = source.preprocessing.long if isinstance(source.preprocessing, TextPreprocessing) else "cut"
     report = {"limit": limit, "long": long, "truncated": short if limit else 0, "tokens": tokens, "used": used}

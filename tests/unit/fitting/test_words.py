@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from toy_texts import TOPICS, sentences
 
-from headstart.fitting.words import stack_text_baseline, stacked_candidate, top_words_per_class
+from headstart.features.modality import TextSummary
+from headstart.fitting.words import stack_text_baseline, stacked_candidate, top_words_per_class, truncation_report
 from headstart.heads.select import HeadChoice, choose_head
 from headstart.run.baseline import fit_text_baseline
+from headstart.sources.base import TextPreprocessing
 from headstart.sources.registry import open_source
 
 ROWS = sentences(24)
@@ -60,3 +63,21 @@ def test_the_words_that_speak_for_a_class_are_those_of_its_topic(uri: str) -> No
     for table in top_words_per_class(baseline, list(CLASSES), source, head, "pool"):
         for label, words in table.classes:
             assert len(set(words) & set(TOPICS[label])) >= 5, (table.by, label, words)
+
+
+@pytest.mark.parametrize(
+    ("count", "longer", "empty"), [(1, "1 text is", "1 text holds"), (3, "3 texts are", "3 texts hold")]
+)
+def test_notes_of_one_text_are_written_for_one(count: int, longer: str, empty: str) -> None:
+    tokens, read = np.full(4, 9, np.int32), np.array([0] * count + [9] * (4 - count), np.int32)
+    extraction = SimpleNamespace(row_of=np.arange(4), summary=TextSummary(tokens, read), unknown=())
+    how, info = TextPreprocessing(tokenizer="", limit=8), SimpleNamespace(uri="packaged:minilm")
+
+    def notes(*, whole_words: bool) -> tuple[str, ...]:
+        source = SimpleNamespace(preprocessing=how, whole_words=whole_words, info=info)
+        return truncation_report(extraction, source)[1]  # type: ignore[arg-type]
+
+    assert notes(whole_words=False)[0].startswith(
+        f"{longer} longer than what packaged:minilm reads: the rest was cut off"
+    )
+    assert notes(whole_words=True)[1].startswith(f"{empty} no word that packaged:minilm knows")
