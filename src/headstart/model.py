@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +24,7 @@ from headstart.features.features import Extraction
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.tfidf import TfidfHead
 from headstart.judge.evaluation import Evaluation, columns_of, evaluated
+from headstart.judge.novelty import Novelty
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.ship.reopening import arguments_of, how_to_get, reopened
@@ -41,6 +43,8 @@ class Predictions:
     ignored: int = 0  # files of other formats, which were passed over
     # the table that listed the examples, and for several inputs the rows and files of all
     rows: TableRows = field(default_factory=lambda: TableRows({}))
+    # how unlike the training data each is, float32 of shape (n,), beyond it above 1; None where the model cannot tell
+    novelty: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,6 +56,7 @@ class Model:
         classes: the class names; their positions are the columns of the probabilities.
         engine: `auto`, `torch` or `openvino`.
         terms: for texts, a head on their words, whose scores are added to those of `head`; None for none.
+        novelty: what tells examples that are unlike the training data; None where nothing can.
     """
 
     source: Source
@@ -63,6 +68,7 @@ class Model:
     data: DataIdentity
     engine: str = "auto"
     terms: TfidfHead | None = None
+    novelty: Novelty | None = None
 
     def __repr__(self) -> str:
         """Return the source, the classes and the test accuracy on one line."""
@@ -100,13 +106,31 @@ class Model:
 
         Items and errors are those of `predict`; the row of a table that cannot be used is NaN.
         """
+        return self._rows_of(items, len(self.classes), lambda predictions: predictions.probabilities)
+
+    def novelty_scores(self, items: Any) -> NDArray[np.float32]:
+        """Return how unlike the training data each item is, float32 of shape (n,), >= 0.
+
+        Above 1 an item is unlike: 1 in 100 that are like the training data lies there. Items and errors are those of
+        `predict`; the row of a table that cannot be used is NaN, and so is all where the model cannot tell.
+        """
+
+        def scores(predictions: Predictions) -> NDArray[np.float32]:
+            return np.full(len(predictions.ids), np.nan) if predictions.novelty is None else predictions.novelty
+
+        return self._rows_of(items, 1, lambda predictions: scores(predictions)[:, None])[:, 0]
+
+    def _rows_of(
+        self, items: Any, width: int, rows: Callable[[Predictions], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Return a row of `width` numbers for each item, NaN for one of a table that cannot be used."""
         from headstart.data.readers.arrays.in_memory import from_items, several
         from headstart.data.readers.arrays.python_data import examples_of_table
 
         kind = self.source.info.kind
         cells = examples_of_table(items, remembered=self.data.columns, kind=kind)
         items = several(items) if cells is None else cells
-        shares = np.full((len(items), len(self.classes)), np.nan, dtype=np.float32)
+        shares = np.full((len(items), width), np.nan, dtype=np.float32)
         if not len(items):
             return shares
         dataset = from_items(items, kind=kind)
@@ -114,7 +138,7 @@ class Model:
         if predictions.skipped and cells is None:
             raise unreadable(predictions.skipped)
         places = {example.id: row for row, example in enumerate(dataset.examples)}
-        shares[[places[name] for name in predictions.ids]] = predictions.probabilities
+        shares[[places[name] for name in predictions.ids]] = rows(predictions)
         return shares
 
     def predict_dataset(
@@ -128,7 +152,8 @@ class Model:
         readable = extraction.scan.dataset
         ids = tuple(example.id for example in readable.examples)
         rows = readable.table or TableRows({})
-        return Predictions(ids, self._probabilities(extraction), readable.skipped, readable.ignored, rows)
+        probabilities, novelty = self._judged(extraction)
+        return Predictions(ids, probabilities, readable.skipped, readable.ignored, rows, novelty)
 
     def evaluate(
         self,
@@ -170,10 +195,12 @@ class Model:
         columns_of(dataset, self.classes)  # raises before any work
         extraction = self._extract(dataset, engine or self.engine, progress or Progress())
         check_bad(extraction.scan.dataset, allow_broken=allow_broken)
+        probabilities, novelty = self._judged(extraction)
         return evaluated(
             with_relatives(extraction, cache_dir()).scan,
-            self._probabilities(extraction),
+            probabilities,
             self.classes,
+            novelty=novelty,
             engine=extraction.engine,
             cached=(extraction.hits, extraction.misses),
             seed=seed,
@@ -189,8 +216,8 @@ class Model:
             progress.say(note)
         return extract(dataset, self.source, engine=engine, cache=cache_dir(), progress=progress)
 
-    def _probabilities(self, extraction: Extraction) -> NDArray[np.float32]:
-        """Return the class probabilities of each readable example, float32 of shape (n, c)."""
+    def _judged(self, extraction: Extraction) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return the class probabilities of each readable example, float32 of shape (n, c), and its novelty (n,)."""
         from headstart.sources.layers import select
 
         x, blocks = select(extraction.x, extraction.blocks, self.layer)
@@ -212,7 +239,10 @@ class Model:
                 "NaN or infinity: its weights are too large, or its features not finite",
                 "fit the model again, or fetch its bundle again",
             )
-        return np.asarray(probabilities[extraction.row_of])
+        novelty = None
+        if self.novelty is not None:
+            novelty = self.novelty.scores(x, [block.width for block in blocks])[extraction.row_of]
+        return np.asarray(probabilities[extraction.row_of]), novelty
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.
@@ -224,7 +254,7 @@ class Model:
         manifest = self.manifest()
         page = card.bundle_card(manifest, self.report)
         tuned = dict(self.source.weights)
-        bundle.save(Path(folder), Bundle(manifest, self.head, self.report, page, tuned, self.terms))
+        bundle.save(Path(folder), Bundle(manifest, self.head, self.report, page, tuned, self.terms, self.novelty))
 
     def manifest(self) -> Manifest:
         """Return what the bundle of this model says of itself."""
@@ -270,6 +300,7 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
         data=manifest.data,
         engine=engine,
         terms=loaded.terms,
+        novelty=loaded.novelty,
     )
 
 

@@ -103,18 +103,22 @@ def predict_inputs(
     return model, predictions
 
 
-def _rows(model: Model, predictions: Predictions) -> Iterator[tuple[str, str, float, NDArray[np.float32]]]:
-    """Yield input, class, its probability and all probabilities."""
-    for name, row in zip(predictions.ids, predictions.probabilities, strict=True):
+def _rows(
+    model: Model, predictions: Predictions
+) -> Iterator[tuple[str, str, float, NDArray[np.float32], float | None]]:
+    """Yield input, class, its probability, all probabilities, and how unlike the training data it is."""
+    novelty = predictions.novelty
+    for at, (name, row) in enumerate(zip(predictions.ids, predictions.probabilities, strict=True)):
         best = int(row.argmax())
-        yield name, model.classes[best], float(row[best]), row
+        yield name, model.classes[best], float(row[best]), row, None if novelty is None else float(novelty[at])
 
 
 def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> Iterator[str]:
     """Yield one line an input: its name, its class, the probability."""
     wide = max(len(one_line(name)) for name in predictions.ids)
-    for name, label, probability, row in _rows(model, predictions):
+    for name, label, probability, row, novelty in _rows(model, predictions):
         line = f"{one_line(name):<{wide}}  {one_line(label)}  {probability:.3f}"
+        line += "  unlike the training data" if novelty is not None and novelty > 1 else ""
         if every_class:
             each = zip(model.classes, row, strict=True)
             line += "  (" + ", ".join(f"{one_line(name)} {value:.3f}" for name, value in each) + ")"
@@ -124,8 +128,10 @@ def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> It
 def as_json_object(model: Model, predictions: Predictions, *, bundle: Path, every_class: bool) -> dict[str, Any]:
     """Return the predictions as one plain object."""
     shown = []
-    for name, label, probability, row in _rows(model, predictions):
+    for name, label, probability, row, novelty in _rows(model, predictions):
         prediction: dict[str, Any] = {"path": name, "label": label, "probability": round(probability, 6)}
+        if novelty is not None:
+            prediction |= {"novelty": round(novelty, 4), "unlike": novelty > 1}
         if every_class:
             each = zip(model.classes, row, strict=True)
             prediction["probabilities"] = {label: round(float(value), 6) for label, value in each}

@@ -17,9 +17,6 @@ from headstart.data.readers.tables.table import Table, safe_cell
 if TYPE_CHECKING:
     from headstart.model import Model, Predictions
 
-ADDED = ("label", "probability", "reason")
-"""The columns that are added: the predicted class, its probability, and why a row could not be used."""
-
 Columns = dict[str, list[Any]]
 
 
@@ -42,6 +39,9 @@ def predicted_columns(model: Model, predictions: Predictions, *, every_class: bo
     for position, name in enumerate(classes):
         shares = predictions.probabilities[:, position]
         added[f"p({name})"] = [None if place is None else round(float(shares[place]), 6) for place in places]
+    if predictions.novelty is not None:
+        beyond = predictions.novelty > 1
+        added["unlike"] = [None if place is None else bool(beyond[place]) for place in places]
     added["reason"] = [reasons.get(name) for name in rows.ids]
     taken = {name.casefold() for name in rows.table.names}
     prefix = "predicted_" if taken & set(added) else ""

@@ -17,6 +17,7 @@ from headstart.judge.baselines import majority_baseline
 from headstart.judge.evaluation import Evaluation, difference
 from headstart.judge.intervals import Interval
 from headstart.judge.metrics import METRICS, calibration_bins
+from headstart.judge.novelty import FALSE_ALARMS
 from headstart.judge.related import relatives_entry
 from headstart.judge.report import fit_page as report
 from headstart.judge.report.page import percent
@@ -89,6 +90,7 @@ def build_result(bundle: Path, model: Model, evaluation: Evaluation, *, seed: in
         "baselines": {"majority": float((majority.argmax(axis=1) == evaluation.y).mean())},
         "when_fitted": {"data": model.data.name, "accuracy": model.report["test"]["accuracy"]},
         "relatives": relatives_entry(dataset.examples, (), None),
+        "unlike": evaluation.unlike,
         "per_class": metrics["per_class"],
         "confusion": metrics["confusion"],
         "cache": {"hits": hits, "misses": misses},
@@ -110,6 +112,12 @@ def _notes(model: Model, evaluation: Evaluation) -> list[str]:
         )
     if in_part:
         notes.append(f"Of {len(dataset):,} {items} the {len(evaluation.positions):,} of the test part are judged.")
+    if evaluation.unlike:
+        count = len(evaluation.positions)
+        notes.append(
+            f"Of {count:,} {items} {evaluation.unlike:,} ({percent(evaluation.unlike / count)}) are unlike the "
+            f"training data of the model, where {percent(FALSE_ALARMS)} would be by chance."
+        )
     if absent := len(model.classes) - len(dataset.classes):
         notes.append(f"The data holds no example of {absent} of the {len(model.classes)} classes of the model.")
     return list(dict.fromkeys([*notes, *losses_note(dataset)]))

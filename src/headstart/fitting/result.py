@@ -17,6 +17,7 @@ from headstart.fitting.words import truncation_report
 from headstart.judge.baselines import majority_baseline
 from headstart.judge.intervals import Interval, paired_difference, share_of
 from headstart.judge.metrics import METRICS, evaluate
+from headstart.judge.novelty import Novelty
 from headstart.judge.related import relatives_entry
 from headstart.judge.report import fit_page as report
 from headstart.model import Model
@@ -164,7 +165,9 @@ def _warnings(fitted: Fitted) -> list[str]:
     return list(dict.fromkeys([*skipped, *notes]))
 
 
-def build_model(fitted: Fitted, result: dict[str, Any], patterns: dict[str, str]) -> Model:
+def build_model(
+    fitted: Fitted, result: dict[str, Any], patterns: dict[str, str], novelty: Novelty | None = None
+) -> Model:
     """Return the classifier, with `result` as its report; `patterns` took labels and groups from names."""
     scanned, predictor = fitted.prepared.scan, fitted.predictor
     table = scanned.dataset.table
@@ -184,6 +187,7 @@ def build_model(fitted: Fitted, result: dict[str, Any], patterns: dict[str, str]
         ),
         engine=fitted.prepared.engine,
         terms=predictor.text_head,
+        novelty=novelty,
     )
 
 

@@ -40,6 +40,13 @@ class Evaluation:
     metrics: Mapping[str, Any]
     engine: str  # what computed the features
     cached: tuple[int, int]  # how many features came from the cache, and how many were computed
+    # how unlike the training data each is, float32 of shape (n,), beyond it above 1; None where the model cannot tell
+    novelty: NDArray[np.float32] | None = None
+
+    @property
+    def unlike(self) -> int | None:
+        """How many of the examples are unlike the training data; None where the model cannot tell."""
+        return None if self.novelty is None else int((self.novelty > 1).sum())
 
     @property
     def accuracy(self) -> float:
@@ -89,9 +96,12 @@ def evaluated(
     *,
     engine: str,
     cached: tuple[int, int],
+    novelty: NDArray[np.float32] | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Return what probabilities (m, c) of the m examples of a scan are worth, on its test part where it names one.
+
+    `novelty` is how unlike the training data each of the m is; None where the model cannot tell.
 
     UsageError: the data holds a class that is none of the model's.
     """
@@ -100,7 +110,8 @@ def evaluated(
     y, rows = columns[dataset.class_ids(positions)], probabilities[list(positions)]
     together = clusters(dataset.examples, positions, scan.hashes)
     metrics = evaluate(rows, y, classes, seed=seed, clusters=together)
-    return Evaluation(scan, positions, classes, y, rows, together, metrics, engine, cached)
+    judged = None if novelty is None else novelty[list(positions)]
+    return Evaluation(scan, positions, classes, y, rows, together, metrics, engine, cached, judged)
 
 
 def difference(first: Evaluation, second: Evaluation, *, seed: int = 0) -> Interval:

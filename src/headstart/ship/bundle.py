@@ -22,20 +22,30 @@ from headstart.data.images.preprocessing import Preprocessing
 from headstart.engines.base import Block
 from headstart.heads.linear import LinearHead
 from headstart.heads.tfidf import TfidfHead
+from headstart.judge.novelty import Novelty
+from headstart.ship.bundle_novelty import checked_novelty
 from headstart.ship.bundle_words import checked_tfidf_head
 from headstart.sources.base import TextPreprocessing
 from headstart.sources.checkpoints.safetensors import check_header
 
 SCHEMA = 1
 HEAD, REPORT, CARD = "head.safetensors", "report.json", "README.md"
-TUNED, WORDS = "tuned.safetensors", "words.safetensors"
+TUNED, WORDS, NOVELTY = "tuned.safetensors", "words.safetensors", "novelty.safetensors"
 TUNED_TYPES = (np.float32, np.int32, np.uint8)
 """Weights; and of word vectors, the places and the letters of their words."""
-OPTIONAL = frozenset({TUNED, WORDS})
+OPTIONAL = frozenset({TUNED, WORDS, NOVELTY})
 MEMBERS = frozenset({HEAD, REPORT, CARD})
 NEVER_READ = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store", "Thumbs.db"})
 """What git, the Hugging Face hub and file managers leave in a folder; tolerated on loading because nothing opens it."""
-LIMITS = {MANIFEST: 1 << 24, REPORT: 1 << 26, CARD: 1 << 24, HEAD: 1 << 32, TUNED: 1 << 34, WORDS: 1 << 33}
+LIMITS = {
+    MANIFEST: 1 << 24,
+    REPORT: 1 << 26,
+    CARD: 1 << 24,
+    HEAD: 1 << 32,
+    TUNED: 1 << 34,
+    WORDS: 1 << 33,
+    NOVELTY: 1 << 32,
+}
 """Bytes of each file; 10,000 class names of 255 bytes need a sixth of that of the manifest."""
 OPENED = {"arch": str, "long": str, "size": int, "weights": str, "seed": int, "window": float, "hop": float}
 """The arguments of `open_source` that a bundle may name, and their types."""
@@ -124,6 +134,8 @@ class Bundle:
     tuned: dict[str, NDArray[Any]] = field(default_factory=dict)
     # a head on the words of texts, whose scores are added to those of `head`; None for none
     terms: TfidfHead | None = None
+    # what tells examples that are unlike the training data; None in an older bundle, and where there are no features
+    novelty: Novelty | None = None
 
 
 def save(folder: Path, bundle: Bundle) -> None:
@@ -143,6 +155,7 @@ def save(folder: Path, bundle: Bundle) -> None:
         CARD: bundle.card.encode(),
         **({TUNED: to_safetensors(_in_order(bundle.tuned))} if bundle.manifest.tuning else {}),
         **({WORDS: to_safetensors(_in_order(bundle.terms.to_arrays()))} if bundle.terms is not None else {}),
+        **({NOVELTY: to_safetensors(_in_order(bundle.novelty.to_arrays()))} if bundle.novelty is not None else {}),
     }
     content = {
         "schema": SCHEMA,
@@ -169,9 +182,13 @@ def load(folder: Path) -> Bundle:
     if WORDS in members:
         arrays = _arrays(folder, WORDS, members[WORDS])
         terms = checked_tfidf_head(arrays, len(manifest.classes), lambda fault: _damaged(folder, WORDS, fault))
+    novelty = None
+    if NOVELTY in members:
+        arrays = _arrays(folder, NOVELTY, members[NOVELTY])
+        novelty = checked_novelty(arrays, head.weight.shape, lambda fault: _damaged(folder, NOVELTY, fault))
     with refusing(lambda reason: _damaged(folder, CARD, "bytes that are no UTF-8")):
         page = members[CARD].decode()
-    return Bundle(manifest, head, _read_report(folder, members[REPORT]), page, tuned, terms)
+    return Bundle(manifest, head, _read_report(folder, members[REPORT]), page, tuned, terms, novelty)
 
 
 def _in_order(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

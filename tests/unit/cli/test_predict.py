@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +31,16 @@ def test_each_line_has_the_input_the_likeliest_class_and_its_probability() -> No
         "a.jpg       dog  0.750  (cat 0.250, dog 0.750)",
         "long/b.jpg  cat  0.512  (cat 0.512, dog 0.488)",
     ]
+
+
+def test_what_is_unlike_the_training_data_is_marked() -> None:
+    marked = replace(TWO, novelty=np.array([1.25, 0.5], np.float32))
+    assert list(as_lines(MODEL, marked, every_class=False)) == [
+        "a.jpg       dog  0.750  unlike the training data",
+        "long/b.jpg  cat  0.512",
+    ]
+    shown = as_json_object(MODEL, marked, bundle=Path("x"), every_class=False)["predictions"]
+    assert [(one["novelty"], one["unlike"]) for one in shown] == [(1.25, True), (0.5, False)]
 
 
 def test_names_and_classes_that_could_drive_a_terminal_are_escaped__IMG_18() -> None:

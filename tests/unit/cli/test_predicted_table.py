@@ -47,6 +47,18 @@ def test_rows_stay_and_cells_are_safe__TAB_12(table: Path) -> None:
     ]
 
 
+def test_what_is_unlike_the_training_data_has_a_column(table: Path) -> None:
+    data = open_inputs([table], kind="text")
+    assert data.table is not None
+    ids = tuple(example.id for example in data.examples)
+    shares, novelty = np.full((2, 2), 0.5, np.float32), np.array([0.9, 1.1], np.float32)
+    added = predicted_columns(
+        MODEL, Predictions(ids, shares, data.skipped, rows=data.table, novelty=novelty), every_class=False
+    )
+    assert list(added) == ["label", "probability", "unlike", "reason"]
+    assert added["unlike"] == [False, None, True]
+
+
 def test_a_column_of_the_same_name_stays(table: Path) -> None:
     table.write_text("text,label\nsome words,plus\n")
     assert list(predicted(table)[1]) == ["predicted_label", "predicted_probability", "predicted_reason"]
