@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run ranking fitting evaluating"
-    " comparison pretraining cli __main__",
+    " comparison pretraining classifier cli __main__",
     "base": "errors arguments interrupts extras schema own_folders disk hashing cache config memory processes prefetch"
     " progress log threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SourceError,
         UsageError,
     )
+    from headstart.classifier import Classifier
     from headstart.comparison.compare import compare
     from headstart.fitting.fit import fit
     from headstart.judge.benefit.benefit import Benefit
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Benefit": "headstart.judge.benefit.benefit",
     "BundleError": "headstart.base.errors",
+    "Classifier": "headstart.classifier",
     "DataError": "headstart.base.errors",
     "HeadstartError": "headstart.base.errors",
     "HeadstartWarning": "headstart.base.errors",
@@ -55,6 +57,7 @@ _HOME = {
 __all__ = [
     "Benefit",
     "BundleError",
+    "Classifier",
     "DataError",
     "HeadstartError",
     "HeadstartWarning",
