@@ -20,7 +20,7 @@ from machine import machine
 from scipy.stats import rankdata
 
 import headstart as hs
-from headstart.data.readers.open import open_inputs
+from headstart.data.readers.open import open_dataset
 
 RATE, COUNT = 8_000, 300
 PAIRS = {
@@ -77,7 +77,7 @@ def main(data: Path, names: list[str]) -> None:
         print(f"{name} ({model.source.info.uri}, {model.layer}): {len(own)} test examples, {alarms[-1]:.1%} unlike")
         planted = {"noise": model.novelty_scores(noise(kind, random))}
         if PAIRS[name]:
-            foreign = open_inputs([data / f"{PAIRS[name]}.tar"], kind=kind)
+            foreign = open_dataset(data / f"{PAIRS[name]}.tar")
             chosen = sorted(random.permutation(len(foreign))[:COUNT].tolist())
             scores = model.predict_dataset(foreign.keep(chosen)).novelty
             assert scores is not None

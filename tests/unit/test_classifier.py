@@ -13,6 +13,7 @@ from toy_texts import sentences
 
 import headstart as hs
 from headstart.base.errors import UsageError
+from headstart.classifier import PARAMETERS
 from headstart.run.options import FitOptions
 
 NUMBERS = "it reads photos, texts and recordings, and the check fits it on rows of numbers"
@@ -70,6 +71,7 @@ def test_the_checks_that_need_no_fit(check: str) -> None:
 
 def test_its_parameters_are_options_of_fit() -> None:
     parameters = hs.Classifier().get_params()
+    assert parameters.keys() == PARAMETERS.keys() | {"progress"}
     assert parameters.pop("progress") is False
     assert parameters == {name: FitOptions.model_fields[name].default for name in parameters}
     assert {"source", "layer", "tune", "budget", "labels_per_class", "seed"} <= parameters.keys()

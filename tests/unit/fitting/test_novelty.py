@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from headstart.base.progress import Progress
 from headstart.data.readers.open import open_inputs
 from headstart.evaluating.evaluate import run_evaluate
 from headstart.evaluating.options import EvaluateOptions
+from headstart.fitting.novelty import novelty_of, share_beyond
+from headstart.sources.providers.simple import SimpleSource
 from headstart.testing import ToySource, toy_photos
 
 FOREIGN = [f"def f{n}(x): return x[{n}] ** 2 % len(x)" for n in range(12)]
@@ -48,6 +52,17 @@ def test_an_evaluation_counts_what_is_unlike(model: hs.Model, tmp_path: Path) ->
     assert any(
         "are unlike the training data of the model, where 1.0 % would be" in note for note in run.result["warnings"]
     )
+
+
+def test_a_model_that_reads_words_alone_has_no_features_to_compare() -> None:
+    prepared = SimpleNamespace(
+        distinct=lambda part: SimpleNamespace(positions=(0, 1)),
+        parts=SimpleNamespace(train=(0, 1)),
+        scan=SimpleNamespace(dataset=SimpleNamespace(kind="text")),
+    )
+    fitted: Any = SimpleNamespace(prepared=prepared, predictor=SimpleNamespace(source=SimpleSource("words")))
+    assert novelty_of(fitted, seed=0, progress=Progress()) is None
+    assert share_beyond(fitted, None, Progress()) is None
 
 
 def test_photos_of_another_kind_and_rows_that_cannot_be_used(tmp_path: Path, cache: Path) -> None:
