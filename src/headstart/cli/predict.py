@@ -108,9 +108,9 @@ def _rows(
 ) -> Iterator[tuple[str, str, float, NDArray[np.float32], float | None]]:
     """Yield input, class, its probability, all probabilities, and how unlike the training data it is."""
     novelty = predictions.novelty
-    for at, (name, row) in enumerate(zip(predictions.ids, predictions.probabilities, strict=True)):
+    for place, (name, row) in enumerate(zip(predictions.ids, predictions.probabilities, strict=True)):
         best = int(row.argmax())
-        yield name, model.classes[best], float(row[best]), row, None if novelty is None else float(novelty[at])
+        yield name, model.classes[best], float(row[best]), row, None if novelty is None else float(novelty[place])
 
 
 def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from headstart.base.progress import Progress, progress_in_python
 from headstart.fitting.defaults import best_default
 from headstart.fitting.folds import cross_validated
-from headstart.fitting.novelty import novelty_of, share_beyond
+from headstart.fitting.novelty import measured_novelty
 from headstart.fitting.page import build_page
 from headstart.fitting.predictor import Fitted, select_layer_and_head, shipped_predictor, source_predictor
 from headstart.fitting.result import FitResult, build_model, build_result, measure, write_out
@@ -123,19 +123,17 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
     if fitted.predictor.source is prepared.source:
         fitted = replace(fitted, predictor=shipped_predictor(fitted, named=named))
     with progress.step("Measuring"):
-        novelty = novelty_of(fitted, seed=seed, progress=progress)
         measures = measure(fitted, seed=seed)
         dataset, test = prepared.scan.dataset, prepared.parts.test
         examples = pick_examples(dataset, test, prepared.labels(test), fitted.predictor.probabilities, dataset.classes)
     result = build_result(fitted, measures, tune=options.tuning.mode, seed=seed, seconds=clock.read())
-    result["novelty"] = {"test": share_beyond(fitted, novelty, progress), "known": novelty is not None}
     if ranking is not None:
         result["ranking"] = ranking
         result["warnings"][:0] = notes_of(ranking)
     if options.folds is not None:
         result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, named=named, progress=progress)
         result["seconds"] = clock.read()
+    novelty, result["novelty"] = measured_novelty(fitted, seed=seed, progress=progress)
     model = build_model(fitted, result, options.patterns, novelty)
-    sentence = verdict(result, measures.gain, commonest=measures.majority_class)
-    model.report["sentence"] = sentence
+    sentence = result["sentence"] = verdict(result, measures.gain, commonest=measures.majority_class)
     return FitResult(model, result, sentence, build_page(fitted, model, examples, sentence))

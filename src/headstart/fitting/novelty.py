@@ -21,6 +21,12 @@ from headstart.sources.layers import select
 FOLDS = 5
 
 
+def measured_novelty(fitted: Fitted, *, seed: int, progress: Progress) -> tuple[Novelty | None, dict[str, Any]]:
+    """Return what tells examples that are unlike the training data, and what `result.json` holds of it."""
+    novelty = novelty_of(fitted, seed=seed, progress=progress)
+    return novelty, {"known": novelty is not None, "test": share_beyond(fitted, novelty, progress)}
+
+
 def novelty_of(fitted: Fitted, *, seed: int, progress: Progress) -> Novelty | None:
     """Return what tells examples that are unlike the training data by the features of the model; None where none can.
 
@@ -65,8 +71,11 @@ def _features(fitted: Fitted, positions: tuple[int, ...], progress: Progress) ->
     if predictor.source.any_preprocessing:
         text = prepared.scan.dataset.kind == "text"
         return None if text else plain_numbers(prepared.baseline_inputs(positions))
-    if predictor.source.base is None:
+    if predictor.source is prepared.source:
         return prepared.features(predictor.layer, positions).x
+    if predictor.source.base is None:  # with the simple baseline stacked on it
+        x = prepared.features(fitted.choice.layer, positions).x
+        return np.hstack([x, plain_numbers(prepared.baseline_inputs(positions))])
     extraction = extract_again(
         prepared.scan, positions, predictor.source, cache=cache_dir(), engine=prepared.engine, progress=progress
     )

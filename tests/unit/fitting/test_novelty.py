@@ -15,7 +15,7 @@ from headstart.base.progress import Progress
 from headstart.data.readers.open import open_inputs
 from headstart.evaluating.evaluate import run_evaluate
 from headstart.evaluating.options import EvaluateOptions
-from headstart.fitting.novelty import novelty_of, share_beyond
+from headstart.fitting.novelty import measured_novelty
 from headstart.sources.providers.simple import SimpleSource
 from headstart.testing import ToySource, toy_photos
 
@@ -61,8 +61,7 @@ def test_a_model_that_reads_words_alone_has_no_features_to_compare() -> None:
         scan=SimpleNamespace(dataset=SimpleNamespace(kind="text")),
     )
     fitted: Any = SimpleNamespace(prepared=prepared, predictor=SimpleNamespace(source=SimpleSource("words")))
-    assert novelty_of(fitted, seed=0, progress=Progress()) is None
-    assert share_beyond(fitted, None, Progress()) is None
+    assert measured_novelty(fitted, seed=0, progress=Progress()) == (None, {"known": False, "test": None})
 
 
 def test_photos_of_another_kind_and_rows_that_cannot_be_used(tmp_path: Path, cache: Path) -> None:

@@ -52,6 +52,7 @@ def test_pixels_are_stacked_on_a_network_that_sees_no_colour(grey: str, tmp_path
     again = hs.load(tmp_path / "out" / "bundle")
     paths = sorted(data.glob("*/*.png"))[::5]
     np.testing.assert_allclose(again.predict_proba(paths), model.predict_proba(paths), atol=1e-6)
+    assert (again.novelty_scores(paths) > 1).mean() < 0.2
     evaluated = again.evaluate(data)
     assert evaluated.metrics["accuracy"]["value"] > reached - 0.1
 
