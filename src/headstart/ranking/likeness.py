@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from headstart.data.modality import MODALITIES
 from headstart.ranking.measuring import Measured, Ranking, own_probabilities
 from headstart.run.prepare import PreparedData
+from headstart.sources.uri import innermost
 
 SMALL, LARGE = 100, 1000
 """Labels of a class, median over the classes: fewer are a small data set, as many or more a large one."""
@@ -120,10 +121,14 @@ def sentence(size: str, per_class: int, items: str, likeness: Likeness | None) -
 
 
 def _of_first_classifier(prepared: PreparedData, ranking: Ranking) -> Likeness | None:
-    """Return the likeness to the recommended source, or the best one that has classes of its own."""
+    """Return the likeness to the recommended source, or the best one that has classes of its own.
+
+    A source at its own size and from one side comes first: a classifier is less sure of features at another (Touvron et
+    al. 2019, Fixing the train-test resolution discrepancy).
+    """
     chosen = ranking.recommended
     rows: list[Measured] = [*(chosen.members or (chosen,)), *ranking.rows]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: innermost(row.candidate.uri) != row.candidate.uri):
         some = row.learned.first(COMPARED)
         probabilities = own_probabilities(prepared, row, some)
         if probabilities is not None:

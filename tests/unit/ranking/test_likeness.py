@@ -68,8 +68,9 @@ def test_the_classes_of_imagenet_are_those_of_networks_that_were_trained_on_it()
 
 
 def test_a_ranking_of_photos_says_how_alike_they_are(tmp_path: Path) -> None:
-    source = "packaged:efficientnet-lite0@64px"
-    result = rank(toy_photos(tmp_path / "photos", per_class=8), sources=source, layer="pool", out=tmp_path / "out")
+    source = "packaged:efficientnet-lite0"
+    data = toy_photos(tmp_path / "photos", per_class=6)
+    result = rank(data, sources=[f"{source}@32px", source], layer="pool", out=tmp_path / "out")
     target = result.result["target"]
     assert (target["size"], target["likeness"]["source"]) == ("small", source)
     assert target["likeness"]["classes"][0]["name"] in imagenet_classes()
