@@ -335,9 +335,9 @@ def main(name: str, numbers: Sequence[int]) -> None:
     """Try mutants, after the sound ones, which must be used."""
     warnings.simplefilter("error")
     kind = KINDS[name]()
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryDirectory() as cache:
         folder = Path(temporary)
-        os.environ["HEADSTART_CACHE"] = f"{folder}/cache"  # not what another version of ours remembered
+        os.environ["HEADSTART_CACHE"] = cache  # not what another version of ours remembered
         for file, seeds in kind.seeds.items():
             for data in seeds:
                 kind.use(file, data, random.Random(0), folder)
