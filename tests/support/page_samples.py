@@ -91,6 +91,7 @@ def ranking(**more: Any) -> dict[str, Any]:
         "task": "image-classification",
         "sentence": "Use packaged:a at layer pool.",
         "recommended": "packaged:a<b>",
+        "target": {"sentence": "120 photos are few.", "likeness": {"information": 0.25}},
         "candidates": [
             row("packaged:a<b>", 0.9, 1.0, tied=True),
             row("packaged:c", 0.7, 100.0, tied=False),
@@ -112,7 +113,9 @@ def ranking(**more: Any) -> dict[str, Any]:
 def compared(**failures: str) -> Benefit:
     levels = ((25, 5, 0.7, 0.5), (50, 10, 0.8, 0.6), (100, 20, 0.85, 0.7), (200, None, 0.9, 0.8))
     results = [
-        simulate(arms(start=0.5, tuned=tuned, scratch=(0.3, scratch)), n=200, labels=labels, per_class=per_class)
+        simulate(
+            arms(start=0.5, tuned=tuned, scratch=(0.3, scratch)), n=200, seed=1, labels=labels, per_class=per_class
+        )
         for labels, per_class, tuned, scratch in levels
     ]
     meta = ComparisonMeta("toy:source", "raw pixels with logistic regression", "photos")

@@ -16,6 +16,8 @@ def test_the_page_names_every_candidate_and_escapes_what_it_is_called() -> None:
         "no such file",
         "90.0 [85.0, 95.0]",
         "raw pixels",
+        "120 photos are few.",
+        "is 0.25 of what tells its class",
     ):
         assert text in page
     assert (
