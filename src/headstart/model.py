@@ -45,6 +45,7 @@ class Predictions:
     rows: TableRows = field(default_factory=lambda: TableRows({}))
     # how unlike the training data each is, float32 of shape (n,), beyond it above 1; None where the model cannot tell
     novelty: NDArray[np.float32] | None = None
+    texts: tuple[str, ...] | None = None  # of texts, where they are to be shown
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from headstart.data.dataset import Dataset
+    from headstart.data.modality import Kind
     from headstart.data.readers.tables.table import ColumnNames
     from headstart.model import Model, Predictions
+
+
+STANDARD_INPUT = "-"
+NAME = "name files, or for a model of texts give --text TEXT"
+TEXT_SHOWN = 60  # characters of a text
 
 
 class PredictOptions(EngineOptions, TableOptions, LinkOptions):
@@ -28,11 +37,13 @@ class PredictOptions(EngineOptions, TableOptions, LinkOptions):
     out: Path | None = option(None, "Output", "FILE")
     """The file for the predictions: CSV, or .tsv, .jsonl or .parquet by its suffix. It has a row for each file, and for
     each row of a table with all of its columns. By default the predictions are printed, a line each."""
+    text: tuple[str, ...] | None = option(None, "Data", "TEXT", several=True)
+    """A text to classify, in place of INPUT; given again, several. By default texts are read from INPUT."""
     every_class: bool = flag("Output", flag="--all")
     """Give the probability of every class. By default that of the predicted class alone is given."""
 
 
-def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: DisplayOptions) -> None:
+def predict(bundle: Path, inputs: list[str] | None, chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Predict the class of every input, and print the predictions or write them as CSV."""
     from headstart.base.disk import write_atomic
     from headstart.cli.predicted_table import predicted_columns, write_predicted
@@ -40,7 +51,8 @@ def predict(bundle: Path, inputs: list[str], chosen: dict[str, Any], display: Di
     options = PredictOptions(**chosen)
     model, predictions = predict_inputs(
         bundle,
-        inputs,
+        inputs or [],
+        texts=options.text or (),
         engine=options.engine,
         out=options.out,
         progress=prepare_display(display),
@@ -63,6 +75,7 @@ def predict_inputs(
     bundle: Path,
     inputs: Sequence[str],
     *,
+    texts: Sequence[str] = (),
     engine: str,
     out: Path | None,
     progress: Progress,
@@ -70,12 +83,13 @@ def predict_inputs(
     root: Path | None = None,
     follow_links: bool = False,
 ) -> tuple[Model, Predictions]:
-    """Load a bundle and predict the class of every input.
+    """Load a bundle and predict the class of every input, and of `texts`.
+
+    The input `-` is what standard input holds: a path, or for a model of texts a text, in each line.
 
     UsageError: the bundle or an input cannot be used, no input could be read, or `out` cannot be written.
     """
     from headstart.base.disk import check_writable
-    from headstart.data.readers.open import open_inputs
     from headstart.model import load
 
     if out is not None:
@@ -84,15 +98,11 @@ def predict_inputs(
         check_writable(out.absolute().parent, what="the folder of --out")
     model = load(bundle, engine=engine)
     modality = MODALITIES[model.source.info.kind]
-    dataset = open_inputs(
-        inputs,
-        kind=modality.kind,
-        columns=columns,
-        remembered=model.data.columns,
-        root=root,
-        follow_links=follow_links,
-    )
+    reading = {"columns": columns, "remembered": model.data.columns, "root": root, "follow_links": follow_links}
+    dataset = _opened(inputs, texts, modality.kind, reading)
     predictions = model.predict_dataset(dataset, progress=progress)
+    if modality.kind == "text" and out is None:
+        predictions = replace(predictions, texts=_texts_of(dataset, predictions.ids))
     for skip in predictions.skipped:
         progress.say(f"Skipped {skip.id}: {skip.reason}")
     if not predictions.ids:
@@ -101,6 +111,39 @@ def predict_inputs(
             f"INPUT must hold some {modality.plural} that can be read", reasons or "none", "give other inputs"
         )
     return model, predictions
+
+
+def _opened(inputs: Sequence[str], texts: Sequence[str], kind: Kind, reading: dict[str, Any]) -> Dataset:
+    """Return the examples of files, of texts, or of the lines of standard input.
+
+    UsageError: there is none, or there are files and texts; or texts for a model that reads none.
+    """
+    from headstart.data.readers.arrays.in_memory import from_items
+    from headstart.data.readers.open import open_inputs
+
+    lines = [line for line in sys.stdin.read().splitlines() if line.strip()] if STANDARD_INPUT in inputs else []
+    files = [path for path in inputs if path != STANDARD_INPUT]
+    if kind == "text":
+        texts = [*texts, *lines]
+    elif texts:
+        raise UsageError(f"--text needs a model of texts, and this one reads {MODALITIES[kind].plural}", "--text", NAME)
+    else:
+        files += lines
+    if texts and files:
+        raise UsageError(
+            "a prediction must be of files or of texts", f"{len(texts)} texts, {files[0]}", "give one kind"
+        )
+    if not texts and not files:
+        raise UsageError("INPUT must name something", "none, or an empty standard input", NAME)
+    return from_items(texts, kind=kind, name="texts") if texts else open_inputs(files, kind=kind, **reading)
+
+
+def _texts_of(dataset: Dataset, ids: Sequence[str]) -> tuple[str, ...]:
+    """Return the text of each example."""
+    from headstart.data.text import texts_at
+
+    place = {example.id: position for position, example in enumerate(dataset.examples)}
+    return tuple(texts_at(dataset, [place[name] for name in ids]))
 
 
 def _rows(
@@ -115,9 +158,11 @@ def _rows(
 
 def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> Iterator[str]:
     """Yield one line an input: its name, its class, the probability."""
-    wide = max(len(one_line(name)) for name in predictions.ids)
-    for name, label, probability, row, novelty in _rows(model, predictions):
-        line = f"{one_line(name):<{wide}}  {one_line(label)}  {probability:.3f}"
+    texts = [one_line(" ".join(text.split()), TEXT_SHOWN) for text in predictions.texts or ()]
+    names = texts or [one_line(name) for name in predictions.ids]
+    wide = max(map(len, names))
+    for shown, (_, label, probability, row, novelty) in zip(names, _rows(model, predictions), strict=True):
+        line = f"{shown:<{wide}}  {one_line(label)}  {probability:.3f}"
         line += "  unlike the training data" if novelty is not None and novelty > 1 else ""
         if every_class:
             each = zip(model.classes, row, strict=True)
@@ -136,6 +181,8 @@ def as_json_object(model: Model, predictions: Predictions, *, bundle: Path, ever
             each = zip(model.classes, row, strict=True)
             prediction["probabilities"] = {label: round(float(value), 6) for label, value in each}
         shown.append(prediction)
+    for prediction, text in zip(shown, predictions.texts or (), strict=False):
+        prediction["text"] = text
     return {
         "schema": 1,
         "task": MODALITIES[model.source.info.kind].task,
@@ -152,11 +199,18 @@ command = command_of(
     PredictOptions,
     arguments=[
         ("bundle", Path, "BUNDLE", "The folder that fit wrote: OUT/bundle, or OUT itself."),
-        ("inputs", list[str], "INPUT...", "Photos, texts or recordings: files, folders, archives or tables."),
+        (
+            "inputs",
+            list[str] | None,
+            "[INPUT...]",
+            "Photos, texts or recordings: files, folders, archives or tables; - for a path, or a text, in each line of "
+            "standard input.",
+        ),
     ],
     examples=(
         "headstart predict runs/flowers photo.jpg",
         "headstart predict runs/flowers/bundle new-photos/ --out predictions.csv",
         "headstart predict runs/reviews new.csv --text-column review --all --json",
+        'headstart predict runs/reviews --text "What a film"',
     ),
 )

@@ -204,7 +204,13 @@ def _beside_simple(prepared: PreparedData, layer: str) -> Source | None:
     uris = [(member.opened or {})["uri"] for member in source.members] or [opened.get("uri", "")]
     own = opened["weights"] != "pretrained" or any(opened.get(name) is not None for name in OWN)
     blocks = [tap.name for tap in source.taps]
-    if own or source.base is not None or len(uris) == MOST_MEMBERS or set(stages_of(layer, blocks)) - set(blocks):
+    if (
+        own
+        or source.any_preprocessing
+        or source.base is not None
+        or len(uris) == MOST_MEMBERS
+        or set(stages_of(layer, blocks)) - set(blocks)
+    ):
         return None
     shared = {name: opened[name] for name in SHARED if name in opened}
     both = open_source(f"{MEAN}:{'+'.join(uris)}+{SIMPLE}:{NAMES[prepared.scan.dataset.kind]}", **shared)

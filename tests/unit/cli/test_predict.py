@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toy_texts import sentences, write_csv
 
+import headstart as hs
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.cli.predict import PredictOptions, as_json_object, as_lines, predict_inputs
 from headstart.data.dataset import Skipped
 from headstart.model import Predictions
+from headstart.testing import toy_photos
 
 MODEL: Any = SimpleNamespace(classes=("cat", "dog"), source=SimpleNamespace(info=SimpleNamespace(kind="image")))
 TWO = Predictions(
@@ -41,6 +45,43 @@ def test_what_is_unlike_the_training_data_is_marked() -> None:
     ]
     shown = as_json_object(MODEL, marked, bundle=Path("x"), every_class=False)["predictions"]
     assert [(one["novelty"], one["unlike"]) for one in shown] == [(1.25, True), (0.5, False)]
+
+
+def test_texts_are_shown_as_they_begin() -> None:
+    shown = replace(TWO, texts=("a film\n of " + "x" * 99, "bad\x1b[31m"))
+    lines = list(as_lines(MODEL, shown, every_class=False))
+    assert lines[0].startswith("a film of xxx") and lines[0].endswith("x…  dog  0.750")
+    assert lines[1].startswith("bad\\x1b[31m ")
+    assert as_json_object(MODEL, shown, bundle=Path("x"), every_class=False)["predictions"][1]["text"] == "bad\x1b[31m"
+
+
+@pytest.fixture
+def topics(tmp_path: Path) -> Path:
+    hs.fit(write_csv(tmp_path / "topics.csv", sentences(12)), source="packaged:wordllama", out=tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_texts_come_from_options_and_standard_input(topics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how: dict[str, Any] = {"engine": "auto", "out": None, "progress": Progress()}
+    monkeypatch.setattr("sys.stdin", io.StringIO("some bread soup\n\nthe guitar song\n"))
+    _, found = predict_inputs(topics, ["-"], texts=["we bake bread"], **how)
+    assert found.texts == ("we bake bread", "some bread soup", "the guitar song")
+    with pytest.raises(UsageError, match="of files or of texts"):
+        predict_inputs(topics, ["new.csv"], texts=["bread"], **how)
+    with pytest.raises(UsageError, match="INPUT must name something"):
+        predict_inputs(topics, [], **how)
+
+
+def test_paths_come_from_standard_input(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = toy_photos(tmp_path / "photos", classes=2, per_class=12, seed=0)
+    hs.fit(data, source="simple:pixels", out=tmp_path / "run")
+    paths = sorted(str(path) for path in data.rglob("*.png"))[:3]
+    how: dict[str, Any] = {"engine": "torch", "out": None, "progress": Progress()}
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(paths)))
+    _, found = predict_inputs(tmp_path / "run", ["-"], **how)
+    assert list(found.ids) == paths and found.texts is None
+    with pytest.raises(UsageError, match="--text needs a model of texts, and this one reads photos"):
+        predict_inputs(tmp_path / "run", [], texts=["bread"], **how)
 
 
 def test_names_and_classes_that_could_drive_a_terminal_are_escaped__IMG_18() -> None:
