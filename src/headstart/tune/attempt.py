@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from headstart.tune.training.task import EpochCallback, TrainResult, default_dev
 from headstart.tune.training.trackers import Tracker
 from headstart.tune.trial import Interpolation, TuningTrial
 
+SHARED = 0.7  # of computing cached activations, what a trial on other parts of the same examples is spared
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 REFIT_ALPHAS = (0.5, 1.0)  # where the head is fitted again as well, which takes a pass over every training example
 
@@ -41,6 +42,9 @@ class SearchLimits:
     """The limits of a search."""
 
     rung_share: float = 0.4  # share of the remaining budget that goes into a rung of several configurations
+    caching_share: float = 0.3  # share of the budget that activations which all trials share may take to compute
+    slack: float = 1.2  # times the seconds that runs on other parts are expected to take
+    used_share: float = 0.8  # share of the budget below which the search says why it ended
     rung_seconds: float = 60.0  # below them a rung says little of a configuration
     parts: int = 5  # parts of the training examples; the first of them evaluates the search, the others confirm it
     hopeless_parts: int = 2  # parts of a confirmation without any gain together, after which it ends
@@ -56,7 +60,8 @@ Followed = tuple[Sequence[int], NDArray[np.int64], EpochCallback]
 class Attempt:
     """A trial under way, with the weights that do best on the validation examples.
 
-    `seconds` are those of all its runs; `confirmation` is the evaluation on parts that took no part in the search.
+    `seconds` are those that its runs take again on other parts; `confirmation` is the evaluation on parts that took no
+    part in the search.
     """
 
     trial: TuningTrial
@@ -94,6 +99,8 @@ class TrialRunner:
     progress: Progress = field(default_factory=Progress)
     device: torch.device = field(default_factory=default_device)
     decoded_cache: DecodedCache = field(default_factory=dict)
+    caching: float | None = None  # seconds that computing cached activations may take; None for a share of each run
+    now: Callable[[], float] = time.monotonic
     followed: Followed | None = None
 
     @cached_property
@@ -110,13 +117,14 @@ class TrialRunner:
 
     def attempt(self, config: TrialConfig, seconds: float, previous: Attempt | None) -> Attempt | None:
         """Run a configuration for so many seconds more; return None where they are too few for one more epoch."""
-        start = time.monotonic()
+        start = self.now()
         runs = previous.runs if previous else []
         trial, run = self._run(config, seconds, f"rung{len(runs)}-", previous.trial if previous else None)
         if run.stop_reason == "short":
             return None
         runs = [*runs, run]
-        spent = (previous.seconds if previous else 0.0) + time.monotonic() - start
+        shared = 0.0 if previous else SHARED * trial.caching_seconds
+        spent = (previous.seconds if previous else 0.0) + self.now() - start - shared
         return Attempt(trial, runs, self._evaluated(trial, runs), spent)
 
     def single(self, config: TrialConfig, seconds: float | None) -> Attempt:
@@ -134,7 +142,7 @@ class TrialRunner:
         frozen, tuned = [], []
         remaining, seconds = self.problem.train_positions, best.seconds
         for number in range(1, self.limits.parts):
-            start = time.monotonic()
+            start = self.now()
             if end - start < seconds * (1 + self.retrain_share):
                 break
             part = remaining
@@ -153,7 +161,7 @@ class TrialRunner:
             problem = self.problem.with_validation(part)
             frozen.append(evaluate_frozen(problem))
             tuned.append(evaluate(problem, trial.validation_scores()))
-            seconds = time.monotonic() - start
+            seconds = self.now() - start
             if number >= self.limits.hopeless_parts and pooled(tuned).log_loss >= pooled(frozen).log_loss:
                 break
         return confirmation_of(frozen, tuned, seed=self.seed) if tuned else None
@@ -205,9 +213,9 @@ class TrialRunner:
         trial: TuningTrial | None = None,
         on_epoch: EpochCallback | None = None,
     ) -> tuple[TuningTrial, TrainResult]:
-        start = time.monotonic()
+        start = self.now()
         trial = trial or self._open(self.pooled_problem if config.mode == ALL else self.problem, config)
-        left = None if budget is None else max(0.0, budget - (time.monotonic() - start))
+        left = None if budget is None else max(0.0, budget - (self.now() - start))
         name = prefix + config.name.replace(":", "-").replace(" ", "-")
         folder = None if self.folder is None else self.folder / name
         return trial, trial.run(

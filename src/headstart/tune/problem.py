@@ -131,6 +131,7 @@ class TrialConfig:
     contrastive: bool = False  # whether the body learns from pairs before a head is fitted (`inputs.contrastive`)
     class_names: bool = False  # whether the name of each class is one more example of it (`frozen_checks`)
     cache_activations: bool = True  # whether the activations of the frozen layers may be cached at all
+    cached_at: str | None = None  # the mode at whose boundary they are cached, to be shared; None for `mode`
     layer_decay: float = LAYER_DECAY  # rate of a stage, as a share of that above it; 1 for random weights
     recipe: Recipe = field(default_factory=Recipe)
 

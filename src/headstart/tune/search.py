@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headstart.base.errors import UsageError
 from headstart.base.memory import reraise_out_of_memory
@@ -15,7 +15,7 @@ from headstart.base.progress import Progress
 from headstart.heads.linear import softmax
 from headstart.tune.attempt import Attempt, Followed, SearchLimits, TrialRunner
 from headstart.tune.frozen_checks import class_names_help, flip_keeps_labels
-from headstart.tune.inputs.base import DecodedCache
+from headstart.tune.inputs.base import DecodedCache, forget_activations
 from headstart.tune.inputs.by_modality import PIPELINES, learning_rate_of
 from headstart.tune.inputs.contrastive import BATCH_FACTOR
 from headstart.tune.problem import TrialConfig, TuningProblem
@@ -66,21 +66,48 @@ def tune(
             f"tuning needs {MIN_VALIDATION} examples to judge it by", f"{count}", "add examples, or leave --tune out"
         )
     plain_settings = {name: value for name, value in asdict(settings).items() if name not in ("tensorboard", "track")}
+    limits = limits or SearchLimits()
     with reraise_out_of_memory(f"tuning in batches of {settings.batch_size}"):
         runner = TrialRunner(
             problem,
             pooled_problem or problem,
             seed=seed,
-            limits=limits or SearchLimits(),
+            limits=limits,
             folder=folder,
             identity={**(identity or {}), **plain_settings, "seed": seed},
             trackers=trackers,
             followed=followed,
             decoded_cache={} if decoded_cache is None else decoded_cache,
+            caching=caching_seconds(settings, limits),
             progress=progress or Progress(),
         )
         search = Search(runner, settings)
-        return search.auto() if settings.mode == AUTO else search.single()
+        try:
+            return search.auto() if settings.mode == AUTO else search.single()
+        finally:
+            forget_activations(runner.decoded_cache)
+
+
+def caching_seconds(settings: Settings, limits: SearchLimits) -> float | None:
+    """Return what computing the activations that all trials of `auto` share may take; None for any other mode."""
+    return limits.caching_share * (settings.budget or DEFAULT_BUDGET) if settings.mode == AUTO else None
+
+
+class Waiting(NamedTuple):
+    """A configuration, and what came of it so far; None where there was no time for an epoch."""
+
+    config: TrialConfig
+    attempt: Attempt | None
+
+    @property
+    def log_loss(self) -> float:
+        """The log loss on the validation examples, in nats."""
+        return math.inf if self.attempt is None else self.attempt.result.log_loss
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it would learn for longer."""
+        return self.attempt is None or self.attempt.cut_short
 
 
 class Search:
@@ -93,67 +120,79 @@ class Search:
     def single(self) -> Tuning:
         """Tune with the one mode that the settings name."""
         budget = self.settings.budget
-        end = None if budget is None else time.monotonic() + budget
+        end = None if budget is None else self.runner.now() + budget
         share = None if budget is None else budget / (1 + self.runner.retrain_share)
         return self._outcome([self.runner.single(self._config(self.settings.mode), share)], end)
 
     def auto(self) -> Tuning:
-        """Try the configurations that the budget affords, cheapest first, and spend the rest of it on the best half.
+        """Try the configurations that the budget affords, and spend what is left where it pays.
 
-        That is successive halving (Jamieson & Talwalkar 2016): of the configurations that still gain, the better half
-        goes on. One whose rung gains nothing is given up, and the time goes to the next best; it ends where none gains.
-        What is left of the budget then goes into confirming the best one, and the next one if that does not gain. Where
-        none does, configurations whose epochs were cut short go on: at a high learning rate, the loss rises before it
-        falls.
+        Each has a rung, cheapest first, from activations that all of them share, and while several gain, the better
+        half has another: that is successive halving (Jamieson & Talwalkar 2016). Then the most promising one learns at
+        its full length and is confirmed, before the next one gets what it left; see `_exploited`.
         """
-        left = self.settings.budget or DEFAULT_BUDGET
-        end = time.monotonic() + left
-        attempts: dict[str, Attempt] = {}
-        gaining = {config.name: config for config in self._configs(left)}
-        standing = list(gaining)
-        while standing and left > 0:
-            each = left / len(standing)
+        budget = self.settings.budget or DEFAULT_BUDGET
+        start = self.runner.now()
+        waiting = self._explored(self._configs(budget), start + budget)
+        ranked = self._exploited(waiting, start + budget)
+        self._note_end(ranked, budget, self.runner.now() - start)
+        return self._outcome(ranked, start + budget)
+
+    def _explored(self, configs: Sequence[TrialConfig], end: float) -> list[Waiting]:
+        """Return the configurations after their rungs, the most promising first; without an attempt, none had time."""
+        waiting = {config.name: Waiting(config, None) for config in configs}
+        standing, due = list(waiting), self.runner.caching or 0.0
+        while standing:
+            each, due = (end - self.runner.now() - due) / len(standing), 0.0
+            gaining = []
             for name in standing:
-                previous = attempts.get(name)
-                attempt = self._rung(gaining[name], self.rung_seconds(each, previous), previous)
-                least = (previous.result.gain.value if previous else 0) + self.limits.gain
-                if attempt is None or attempt.result.gain.value <= least:
-                    del gaining[name]
-                if attempt is not None:
-                    attempts[name] = attempt
-            ranked = sorted(gaining, key=lambda name: attempts[name].result.log_loss)
-            standing = [name for name in ranked[: max(1, len(ranked) // 2)] if attempts[name].cut_short]
-            left = end - time.monotonic()
-        return self._outcome(self._prolonged(self._confirmed(list(attempts.values()), end), end), end)
+                config, previous = waiting[name]
+                attempt = self._rung(config, self.rung_seconds(each, previous), previous)
+                waiting[name] = Waiting(config, attempt or previous)
+                if attempt is not None and attempt.result.gain.value > self._least_gain(previous):
+                    gaining.append(name)
+            ranked = sorted(gaining, key=lambda name: waiting[name].log_loss)
+            half = ranked[: len(ranked) // 2] if len(ranked) > 2 else []
+            standing = [name for name in half if waiting[name].unfinished]
+        return sorted(waiting.values(), key=lambda each: each.log_loss)
 
-    def _prolonged(self, ranked: list[Attempt], end: float) -> list[Attempt]:
-        """Return the attempts, best first, after those that were cut short went on until one is found better."""
-        while not (ranked and self.is_better(ranked[0])):
-            left = end - time.monotonic()
-            cut = next((attempt for attempt in ranked if attempt.cut_short), None)
-            if cut is None or self.rung_seconds(left, cut) < self.limits.rung_seconds:
-                break
-            longer = self._rung(cut.trial.config, self.rung_seconds(left, cut), cut)
-            if longer is None:
-                break
-            ranked = self._confirmed([longer if attempt is cut else attempt for attempt in ranked], end)
-        return ranked
+    def _least_gain(self, previous: Attempt | None) -> float:
+        return (previous.result.gain.value if previous else 0.0) + self.limits.gain
 
-    def _confirmed(self, attempts: Sequence[Attempt], end: float) -> list[Attempt]:
-        """Return the attempts, best first, each confirmed on further examples until one is found better."""
-        ranked = sorted(attempts, key=lambda attempt: attempt.result.log_loss)
-        for rank, attempt in enumerate(ranked):
-            if not self.problem.held_out or attempt.result.gain.value <= self.limits.gain:
-                break
-            if attempt.confirmation is not None:
+    def _exploited(self, waiting: Sequence[Waiting], end: float) -> list[Attempt]:
+        """Return the attempts, the one to keep first, after each had what was left until one is found better.
+
+        One that was cut short learns for as long as leaves time to confirm it: one without gain too, for at a high
+        learning rate the loss rises before it falls.
+        """
+        done: list[Attempt] = []
+        for config, previous in waiting:
+            attempt, left = previous, end - self.runner.now()
+            if (attempt is None or attempt.cut_short) and left > 0:
+                seconds = self.full_seconds(left, previous)
+                attempt = self._rung(config, seconds, previous) or previous
+            if attempt is None:
+                self.notes.append(
+                    f"{config.name}: {max(0.0, left):.0f} s are too short for one epoch of it that can be confirmed."
+                )
                 continue
-            confirmation = self.runner.confirm(attempt, end)
-            if confirmation is None:
-                break
-            ranked[rank] = replace(attempt, confirmation=confirmation)
-            if self.is_better(ranked[rank]):
-                return [ranked[rank], *ranked[:rank], *ranked[rank + 1 :]]
-        return ranked
+            if self.problem.held_out and attempt.result.gain.value > self.limits.gain:
+                attempt = replace(attempt, confirmation=self.runner.confirm(attempt, end))
+            if self.is_better(attempt):
+                others = [each.attempt for each in waiting if each.attempt is not None and each.config != config]
+                return [attempt, *others]
+            done.append(attempt)
+        return sorted(done, key=lambda attempt: (attempt.confirmation is None, attempt.result.log_loss))
+
+    def _note_end(self, ranked: Sequence[Attempt], budget: float, used: float) -> None:
+        """Note why the search ended, where it left much of the budget."""
+        if used >= self.limits.used_share * budget or not ranked:
+            return
+        if any(attempt.cut_short for attempt in ranked):
+            reason = "what was left was too short to learn for longer, confirm that, and learn again from all examples"
+        else:
+            reason = "nothing more can be gained, for every configuration that was tried has learned at its full length"
+        self.notes.append(f"The search ended after {used:.0f} of {budget:.0f} s: {reason}.")
 
     def is_better(self, attempt: Attempt) -> bool:
         """Return whether an attempt beats the frozen source beyond its interval, and by more than rounding.
@@ -177,16 +216,16 @@ class Search:
 
     def rung_seconds(self, left: float, previous: Attempt | None) -> float:
         """Return the seconds for a rung that leave time to confirm the attempt; `left` are those of the budget."""
-        if previous is None or not self.needs_confirmation:
-            return left * self.limits.rung_share
-        looks = self.limits.hopeless_parts * (1 + self.runner.retrain_share)
-        return min(left * self.limits.rung_share, (left - looks * previous.seconds) / (1 + looks))
+        return max(0.0, min(left * self.limits.rung_share, self.full_seconds(left, previous)))
+
+    def full_seconds(self, left: float, previous: Attempt | None) -> float:
+        """Return the seconds for a run that leave time to confirm it on two parts, and to learn from all examples."""
+        after = self.runner.retrain_share + (self.limits.hopeless_parts if self.needs_confirmation else 0)
+        after *= self.limits.slack
+        return (left - after * (previous.seconds if previous else 0.0)) / (1 + after)
 
     def _rung(self, config: TrialConfig, seconds: float, previous: Attempt | None) -> Attempt | None:
-        attempt = self.runner.attempt(config, seconds, previous)
-        if attempt is None and previous is None:
-            self.notes.append(f"{config.name}: {seconds:.0f} s are too short for one epoch of it.")
-        return attempt
+        return self.runner.attempt(config, seconds, previous) if seconds > 0 else None
 
     def _configs(self, budget: float) -> list[TrialConfig]:
         """Return the configurations that `auto` tries, cheapest first: as many as the budget gives a fair run."""
@@ -195,7 +234,11 @@ class Search:
         modes = modes[: max(1, int(self.limits.rung_share * budget / self.limits.rung_seconds))]
         fitting = [pair for pair in modes if pair[0] == ALL or int(pair[0][-1]) < stages] or [(ALL, modes[0][1])]
         cheapest_first = sorted(fitting, key=lambda pair: (pair[0] == ALL, pair[0]))
-        configs = [self._config(mode, contrastive=contrastive) for mode, contrastive in cheapest_first]
+        deepest = max((mode for mode, _ in fitting if mode != ALL), default=None)
+        configs = [
+            replace(self._config(mode, contrastive=contrastive), cached_at=None if mode == ALL else deepest)
+            for mode, contrastive in cheapest_first
+        ]
         # A learning rate high enough to leave the frozen source first raises the loss: here rungs and budget end a run,
         # and patience does not before the rate has come down.
         return [replace(config, recipe=replace(config.recipe, patience=config.recipe.epochs)) for config in configs]
@@ -263,7 +306,7 @@ class Search:
         scores = trial.validation_scores()
         temperature = evaluate(self.problem, scores).temperature
         if self.problem.held_out:
-            left = None if end is None else end - time.monotonic()
+            left = None if end is None else end - self.runner.now()
             retrained = self.runner.retrain_whole(best, left)
             count = None if retrained is None else len(retrained.problem.train_positions)
             self.notes.append(retrained_note(name, count))

@@ -21,7 +21,7 @@ from headstart.heads.select import refit
 from headstart.sources.base import Source
 from headstart.sources.layers import select
 from headstart.sources.networks.tapped import Span, spans
-from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline
+from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline, known_activations
 from headstart.tune.inputs.by_modality import PIPELINES
 from headstart.tune.inputs.contrastive import Paired, contrastive_loss
 from headstart.tune.inputs.row_store import place_for
@@ -88,6 +88,7 @@ class TuningTrial:
         self.notes: list[str] = []
         self.prefix: FrozenPrefix | None = None
         self._activations: tuple[ActivationCache, ActivationCache] | None = None
+        self.caching_seconds = 0.0  # that computing the cached activations took
         self.reader = self.pipeline.reader(self.body).to(device)
         self.classifier = self._build_classifier()
         self.initial_head = {name: part.detach().clone() for name, part in self.classifier.linear.state_dict().items()}
@@ -104,6 +105,7 @@ class TuningTrial:
             used=self.used,
             train_batchnorm=config.train_batchnorm,
             layer_decay=config.layer_decay,
+            cached_at=config.cached_at,
         )
         self.pairs = () if config.train_batchnorm else find_pairs(self.body, lambda: self.classifier(*blank))
         self.prefix = self._find_prefix(ran, blank)
@@ -117,18 +119,23 @@ class TuningTrial:
         trackers: Sequence[Tracker] = (),
         on_epoch: EpochCallback | None = None,
         name: str = "",
+        caching: float | None = None,
     ) -> TrainResult:
         """Learn for as long as the recipe or the budget, in seconds, allows; the best weights stay in place.
 
         With `on_epoch`, the validation examples choose nothing: their scores are computed where `on_epoch` calls for
-        them. The run is called `name`, by default after its configuration.
+        them. The run is called `name`, by default after its configuration. Computing cached activations may take
+        `caching` seconds beside the budget, by default a share of it.
         """
         start = time.monotonic()
         own_identity = {"way": self.config.name, "threads": torch.get_num_threads()}
         uses_lora = self.config.mode == LORA
         with fused(self.body, () if uses_lora else self.pairs):
             if self.prefix is not None and self._activations is None:
-                self._activations = self._cache_activations(self.prefix, budget)
+                limit = caching if caching is not None or budget is None else CACHING_SHARE * budget
+                self._activations = self._cache_activations(self.prefix, limit)
+                self.caching_seconds = time.monotonic() - start
+                start += self.caching_seconds if caching is not None else 0.0
             adapters = lora.adapt(self.body, self.used, seed=self.config.recipe.seed) if uses_lora else ()
             try:
                 return train(
@@ -264,27 +271,35 @@ class TuningTrial:
         else:
             self.body.eval()
 
-    def _cache_activations(self, prefix: FrozenPrefix, budget: float | None) -> tuple[ActivationCache, ActivationCache]:
-        """Return the activations at the boundary, of as many augmented views as the budget allows."""
-        if budget is not None:
-            self._limit_views(prefix, budget)
+    def _cache_activations(self, prefix: FrozenPrefix, limit: float | None) -> tuple[ActivationCache, ActivationCache]:
+        """Return the activations at the boundary, of as many augmented views as `limit` seconds allow."""
+        if limit is not None:
+            self._limit_views(prefix, limit)
         size = self.pipeline.cache_size(prefix.shapes)
         folder = None if place_for(size, self.problem.cache) == "memory" else self.problem.cache / "tuning"
         place = "in memory" if folder is None else f"in {folder}"
         caches = self.pipeline.activation_caches(prefix.shapes, folder)
         count = sum(len(cache.firsts) * cache.views for cache in caches)
         self.progress.say(f"Keeping {count:,} activations ({size / 1e6:,.0f} MB) {place}: epochs run only what learns")
+        config = self.config
+        names = self.groups.boundary, config.size, config.horizontal_flip, config.recipe.seed
+        known = known_activations(self._decoded_cache, *names)
+        strengths = "none" if self.pipeline.plain else self.config.augment, "none"
         with self.progress.step("Computing what never learns", count, f"{self.problem.dataset.kind}s") as step:
-            for examples, cache in zip(self.pipeline.examples(), caches, strict=True):
+            for examples, cache, keys, strength in zip(
+                self.pipeline.examples(), caches, self.pipeline.keys, strengths, strict=True
+            ):
                 for view in range(cache.views):
-                    for rows in cache.batches:
+                    due = cache.adopt(known, keys, strength, view)
+                    step.advance(len(cache.firsts) - int(due[cache.firsts].sum()))
+                    for rows in (batch[due[batch]] for batch in cache.batches if due[batch].any()):
                         with torch.inference_mode(), precision(self.device):
                             activations = prefix.compute(self._to_device(examples.inputs(rows, epoch=view)))
                         cache.fill(rows, activations, view=view)
                         step.advance(len(rows))
         return caches
 
-    def _limit_views(self, prefix: FrozenPrefix, budget: float) -> None:
+    def _limit_views(self, prefix: FrozenPrefix, limit: float) -> None:
         """Cache fewer views where computing them would take more than its share of the budget, and note it."""
         if self.pipeline.views == 1:
             return
@@ -295,7 +310,7 @@ class TuningTrial:
                 start = time.monotonic()
                 prefix.compute(batch)
                 seconds = (time.monotonic() - start) / BATCH
-        affordable = max(1, int(CACHING_SHARE * budget / seconds / max(1, len(self.pipeline.problem.train_positions))))
+        affordable = max(1, int(limit / seconds / max(1, len(self.pipeline.problem.train_positions))))
         if affordable < self.pipeline.views:
             self.config = replace(self.config, augmented_views=affordable)
             self.pipeline = self._open_pipeline()

@@ -22,7 +22,7 @@ from headstart.tune.attempt import ALPHAS, SearchLimits, TrialRunner
 from headstart.tune.frozen_checks import flip_keeps_labels
 from headstart.tune.problem import TrialConfig, TuningProblem
 from headstart.tune.result import Tuning
-from headstart.tune.search import Search, tune
+from headstart.tune.search import tune
 from headstart.tune.settings import Settings, parse_budget
 from headstart.tune.training.task import Recipe
 from headstart.tune.trial import Interpolation, TuningTrial
@@ -195,16 +195,6 @@ def test_without_time_for_a_confirmation_the_best_of_several_is_not_kept(stripes
     assert not tuning.kept
     assert "no time to confirm it on further examples (give a larger --budget)" in tuning.notes[-1]
     assert tune(stripes, settings, seed=0, limits=limits).kept, "a validation part of the data's own decides by itself"
-
-
-def test_a_rung_leaves_time_for_two_parts_of_the_confirmation(photos: TuningProblem, stripes: TuningProblem) -> None:
-    search = Search(runner_of(photos), replace(QUICK, mode="auto"))
-    runner = search.runner
-    attempt = replace(runner.single(replace(CONFIG, recipe=replace(CONFIG.recipe, epochs=1)), None), seconds=50.0)
-    seconds = search.rung_seconds(300.0, attempt)
-    assert seconds < 300 * runner.limits.rung_share
-    assert 300 - seconds == pytest.approx(2 * (1 + runner.retrain_share) * (50 + seconds))
-    assert search.rung_seconds(300.0, None) == 300 * runner.limits.rung_share
 
 
 def test_an_attempt_that_goes_on_after_its_confirmation_has_checkpoints_of_its_own(

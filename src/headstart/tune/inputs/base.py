@@ -47,6 +47,34 @@ class ActivationCache:
         self.firsts, self._content_of = np.unique(first_of, return_inverse=True)
         self.parts = [self._part(number, tuple(shape), folder) for number, shape in enumerate(shapes)]
 
+    def adopt(self, known: KnownActivations, keys: Sequence[str], strength: str, view: int) -> NDArray[np.bool_]:
+        """Take what other caches hold of the contents in one view, and let others take it of this one.
+
+        Args:
+            known: what the caches of one boundary hold.
+            keys: the content of each row; a row beyond them is of no content that others have.
+            strength: of the augmentation.
+
+        Returns:
+            Whether each row is to be computed, bool of shape (n,).
+        """
+        missing = np.ones(len(self.firsts), np.bool_)
+        for content, first in enumerate(self.firsts):
+            if first >= len(keys):
+                continue
+            name, row = (strength, view, keys[first]), content + view * len(self.firsts)
+            if (donor := known.get(name)) is not None:
+                cache, donated = donor
+                for part, value in zip(self.parts, cache.row(donated), strict=True):
+                    part[row] = value
+                missing[content] = False
+            known[name] = self, row
+        return missing[self._content_of]
+
+    def row(self, row: int) -> list[NDArray[np.float32]]:
+        """Return what is stored in one row of each part."""
+        return [part.take(np.array([row]))[0] for part in self.parts]
+
     def _part(self, number: int, shape: tuple[int, ...], folder: Path | None) -> Any:
         return Rows(len(self.firsts) * self.views, shape, np.float32, folder)
 
@@ -69,6 +97,25 @@ class ActivationCache:
         return tuple(torch.from_numpy(part.take(of_view)) for part in self.parts)
 
 
+KnownActivations = dict[tuple[str, int, str], tuple[ActivationCache, int]]
+"""Which row of which cache holds the activations of a content in a view, by strength of augmentation, view, content."""
+
+
+ACTIVATIONS = "activations"
+
+
+def known_activations(decoded_cache: DecodedCache, *names: object) -> KnownActivations:
+    """Return what is known of the activations that `names` tell apart from any other, to be added to."""
+    known: KnownActivations = decoded_cache.setdefault((ACTIVATIONS, *names), {})
+    return known
+
+
+def forget_activations(decoded_cache: DecodedCache) -> None:
+    """Forget all activations, and leave the decoded examples."""
+    for name in [name for name in decoded_cache if name[0] == ACTIVATIONS]:
+        del decoded_cache[name]
+
+
 class InputPipeline(ABC):
     """The examples of a problem, as one configuration wants them.
 
@@ -80,6 +127,7 @@ class InputPipeline(ABC):
         preprocessing: how the network wants its pictures; None for what is none.
         plain: whether activations are cached of the examples without augmentation.
         train_counts: how many examples each training row stands for; None for one each.
+        keys: the content of each training, and validation, row.
         first_of: the first training, and validation, row of the content of each; what is computed of it serves all.
 
     Raises:
@@ -99,7 +147,8 @@ class InputPipeline(ABC):
         self.problem, self.config, self.progress = problem, config, progress
         self.train_counts = problem.train_counts
         parts = problem.train_positions, problem.validation_positions
-        self.first_of = tuple(first_copies([problem.keys[position] for position in part]) for part in parts)
+        self.keys = tuple([problem.keys[position] for position in part] for part in parts)
+        self.first_of = tuple(map(first_copies, self.keys))
 
     @classmethod
     @abstractmethod

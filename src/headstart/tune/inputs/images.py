@@ -146,7 +146,7 @@ class ImagePipeline(InputPipeline):
     @classmethod
     def auto_modes(cls, problem: TuningProblem) -> tuple[tuple[str, bool], ...]:
         """Return the modes that `auto` tries."""
-        return ("last:2", False), (ALL, False), ("last:1", False)
+        return ("last:2", False), ("last:1", False), (ALL, False)
 
     def reader(self, body: nn.Module) -> PictureReader:
         """Return the module that reads pictures."""

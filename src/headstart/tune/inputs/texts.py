@@ -65,6 +65,12 @@ class TextActivationCache(ActivationCache):
             return Rows(len(self.firsts), shape, np.float32, folder)
         return RaggedRows(self.lengths[self.firsts], shape[-1], folder)
 
+    def row(self, row: int) -> list[NDArray[np.float32]]:
+        """Return what is stored of one text."""
+        tokens, *blocks = self.parts
+        at = np.array([row])
+        return [tokens.take(at, int(tokens.lengths[row]))[0], *(part.take(at)[0] for part in blocks)]
+
     def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch."""
         return bucketed(self.lengths, epoch=epoch, batch_size=batch_size, seed=seed)
@@ -123,7 +129,7 @@ class TextPipeline(InputPipeline):
         if not problem.source.stages:
             return ((ALL, False),)
         few = len(problem.y_train) <= MAX_TEXTS_FOR_PAIRS * problem.c
-        plain = (("last:2", False), (ALL, False), ("last:1", False))
+        plain = (("last:2", False), ("last:1", False), (ALL, False))
         return (("last:3", True), ("last:2", False)) if few else plain
 
     def reader(self, body: nn.Module) -> TextReader:

@@ -36,6 +36,7 @@ def choose_groups(
     used: Collection[str],
     train_batchnorm: bool = False,
     layer_decay: float = LAYER_DECAY,
+    cached_at: str | None = None,
 ) -> Groups:
     """Return what learns under `mode`.
 
@@ -47,6 +48,8 @@ def choose_groups(
         used: names of the weights that its features depend on.
         train_batchnorm: whether BatchNorm of what learns runs in training mode, and its running statistics move.
         layer_decay: the rate of a stage, as a share of that of the stage above it.
+        cached_at: the mode after whose frozen stages activations are cached, of as many stages that learn or more; None
+            for `mode` itself.
 
     Raises:
         UsageError: `last:N` with N beyond the stages, or nothing that could learn.
@@ -70,7 +73,7 @@ def choose_groups(
             f"--tune {mode} must leave something that learns", "a network without such weights", "use --tune all"
         )
     training = {name for name in active if train_batchnorm or not has_statistics(body.get_submodule(name))}
-    return Groups(scales, boundary, frozenset(training))
+    return Groups(scales, boundary if cached_at is None else _boundary(cached_at, stages), frozenset(training))
 
 
 def _boundary(mode: str, stages: Sequence[str]) -> str:
