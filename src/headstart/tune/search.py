@@ -172,9 +172,7 @@ class Search:
                 seconds = self.full_seconds(left, previous)
                 attempt = self._rung(config, seconds, previous) or previous
             if attempt is None:
-                self.notes.append(
-                    f"{config.name}: {max(0.0, left):.0f} s are too short for one epoch of it that can be confirmed."
-                )
+                self.notes.append(f"{config.name}: {max(0.0, left):.0f} s are too short for one epoch of it.")
                 continue
             if self.problem.held_out and attempt.result.gain.value > self.limits.gain:
                 attempt = replace(attempt, confirmation=self.runner.confirm(attempt, end))

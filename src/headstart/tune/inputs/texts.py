@@ -68,8 +68,8 @@ class TextActivationCache(ActivationCache):
     def row(self, row: int) -> list[NDArray[np.float32]]:
         """Return what is stored of one text."""
         tokens, *blocks = self.parts
-        at = np.array([row])
-        return [tokens.take(at, int(tokens.lengths[row]))[0], *(part.take(at)[0] for part in blocks)]
+        rows = np.array([row])
+        return [tokens.take(rows, int(tokens.lengths[row]))[0], *(part.take(rows)[0] for part in blocks)]
 
     def order(self, epoch: int, *, batch_size: int, seed: int) -> Sequence[NDArray[np.intp]]:
         """Return the rows of each batch of one epoch."""
