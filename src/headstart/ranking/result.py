@@ -169,7 +169,7 @@ def recommendation(ranking: Ranking, items: str) -> str:
         return f"{start}, and is the cheapest of {close} candidates within one standard error of the least log loss."
     if others:
         return f"{start}, and no other candidate is within one standard error of its log loss."
-    return f"{start}, and is better than every other candidate beyond the interval."
+    return f"{start}, and its log loss is below that of every other candidate beyond the interval."
 
 
 def _warnings(prepared: PreparedData, ranking: Ranking, options: RankOptions) -> list[str]:

@@ -8,11 +8,13 @@ from typing import Any
 from headstart.data.modality import modality_of_task
 from headstart.judge.report import charts
 from headstart.judge.report.page import render_page
+from headstart.sources.uri import MEAN, MIRRORED
 
 
 def render_ranking(title: str, result: dict[str, Any]) -> str:
     """Return the ranking as one HTML page that needs no other file and no network."""
     measured = [row for row in result["candidates"] if row["accuracy"] is not None]
+    trains = not str(result["recommended"]).startswith((f"{MEAN}:", f"{MIRRORED}:"))
     data, source = modality_of_task(result["task"]).plural.upper(), shlex.quote(str(result["recommended"]))
     return render_page(
         "ranking.html.j2",
@@ -22,7 +24,7 @@ def render_ranking(title: str, result: dict[str, Any]) -> str:
                 "# fit a model on the source that is recommended",
                 f"headstart fit YOUR_{data} --source {source}",
                 "# measure what it is worth against training from scratch",
-                f"headstart compare YOUR_{data} --source {source}",
+                f"headstart compare YOUR_{data} --source {source if trains else 'auto'}",
             ]
         ],
         title=title,

@@ -36,6 +36,20 @@ def test_scores_have_a_column_each_and_none_a_dash() -> None:
     assert '<th scope="col">logme</th>' in page and "<td>0.250</td><td>–</td>" in page and "decide nothing" in page
 
 
+def test_size_and_likeness_stand_on_the_page_with_how_they_were_measured() -> None:
+    page = render_ranking("flowers", ranking(target={"sentence": "It is small.", "likeness": {"information": 0.7}}))
+    assert "It is small." in page and "is 0.70 of what tells its class" in page
+    unknown = render_ranking("flowers", ranking(target={"sentence": "It is large.", "likeness": None}))
+    assert "It is large." in unknown and "tells its class" not in unknown
+
+
+def test_the_next_commands_compare_a_source_that_can_be_trained() -> None:
+    for recommended, compared in (("a:b", "a:b"), ("mean:a:b+c:d", "auto"), ("mirrored:a:b", "auto")):
+        page = render_ranking("flowers", {**ranking(), "recommended": recommended})
+        assert f"fit YOUR_PHOTOS --source {recommended}" in page
+        assert f"compare YOUR_PHOTOS --source {compared}" in page
+
+
 def test_without_curves_there_is_one_picture() -> None:
     assert render_ranking("flowers", ranking(curves=[])).count("<figure>") == 1
 
