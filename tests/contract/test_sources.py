@@ -438,7 +438,7 @@ def test_every_network_in_the_documents_is_in_the_suite_and_the_classics_are_in_
     )
     assert set(classics.split()) <= set(listed)
     assert len(ROWS) >= 30
-    tested_apart = {"words", "spectrogram", "simple", "mean"}  # in test_text_sources and tests of their own
+    tested_apart = {"words", "spectrogram", "simple", "mean", "mirrored"}  # in test_text_sources and tests of their own
     assert {row.name.partition(":")[0] for row in ROWS} == set(PROVIDERS) - tested_apart
     vgg16 = open_source("torchvision:vgg16", weights="none", layer="flatten").info
     assert listed["torchvision:vgg16"][5] == f"{vgg16.feature_size:,}" == "25,088"

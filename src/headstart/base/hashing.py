@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 MAX_JSON_VALUES = 1_000_000
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A revision that names one state of a repository for good."""
 
 
 def sha256(data: bytes | memoryview) -> str:

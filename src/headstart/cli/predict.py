@@ -208,7 +208,6 @@ command = command_of(
         ),
     ],
     examples=(
-        "headstart predict runs/flowers photo.jpg",
         "headstart predict runs/flowers/bundle new-photos/ --out predictions.csv",
         "headstart predict runs/reviews new.csv --text-column review --all --json",
         'headstart predict runs/reviews --text "What a film"',

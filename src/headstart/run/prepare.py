@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.extras import require
+from headstart.base.hashing import COMMIT
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan, check_bad, check_conflicts
 from headstart.data.dataset import Dataset
@@ -27,7 +28,7 @@ from headstart.heads.folds import distinct_pairs
 from headstart.heads.linear import LinearHead
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions, RunOptions
-from headstart.sources.base import COMMIT, Source
+from headstart.sources.base import Source
 from headstart.sources.layers import select
 from headstart.sources.registry import check_source, open_source
 from headstart.tune.settings import NONE

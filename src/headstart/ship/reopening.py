@@ -11,8 +11,8 @@ from headstart.base.errors import BundleError, MissingExtra, UsageError
 from headstart.data.audio.spectrogram import preprocessing_from as how_from
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.ship.bundle import Manifest, SourceIdentity, plain_values
-from headstart.sources.base import COMMIT, Source, SourceInfo, Weights
-from headstart.sources.uri import PACKAGED, at_revision, innermost, split_part
+from headstart.sources.base import Source, SourceInfo, Weights
+from headstart.sources.uri import PACKAGED, at_commits, innermost, split_part
 
 OPENED_BY = ("arch", "long", "size", "window", "hop")
 """The arguments of `open_source` that a bundle names where they are given."""
@@ -112,7 +112,7 @@ def arguments_of(source: Source) -> dict[str, Any]:
 
 def _pinned_uri(identity: SourceIdentity | SourceInfo) -> str:
     """Return the URI at the very commit that was used, where its revision is one."""
-    return at_revision(identity.uri, identity.revision) if COMMIT.fullmatch(identity.revision) else identity.uri
+    return at_commits(identity.uri, identity.revision)
 
 
 def _version(identity: SourceIdentity | SourceInfo) -> str:

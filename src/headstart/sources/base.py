@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     import torch
 
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-"""A revision that names one state of a repository for good."""
 RECIPE = 1
 """Counts up when the same weights, taps and preprocessing come to mean other numbers."""
 Weights = Mapping[str, NDArray[Any]]

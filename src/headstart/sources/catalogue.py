@@ -11,7 +11,8 @@ from pathlib import Path
 
 from headstart.base.errors import UsageError
 from headstart.base.extras import is_installed
-from headstart.sources.base import COMMIT, SourceInfo
+from headstart.base.hashing import COMMIT
+from headstart.sources.base import SourceInfo
 from headstart.sources.keras.applications import APPLICATIONS
 from headstart.sources.providers import arch as from_arch
 from headstart.sources.registry import open_source

@@ -16,6 +16,7 @@ from pathlib import Path
 from headstart.base.config import at_home
 from headstart.base.errors import SourceError, did_you_mean
 from headstart.base.extras import require
+from headstart.base.hashing import COMMIT
 from headstart.base.own_folders import own_folder
 from headstart.sources.package_files import find_package
 
@@ -30,6 +31,8 @@ MIRRORED = "mirrored"
 """The provider whose names are the URIs of sources of photos, each of which is seen from both sides."""
 NESTED = (OF_PICTURES, MEAN, MIRRORED)
 """The providers whose names are URIs, which have revisions and sides of their own."""
+SEVERAL = "; "
+"""What stands between the revisions of the members of a mean."""
 SIDED = re.compile(r"(?P<name>.+)@(?P<side>\d{1,9})px")
 SIDES = (8, 2048)
 """The least and the largest side of pictures that a URI may ask for, in pixels."""
@@ -156,6 +159,18 @@ def at_revision(uri: str, revision: str) -> str:
     sided = SIDED.fullmatch(uri)
     name, side = (sided["name"], f"@{sided['side']}px") if sided else (uri, "")
     return f"{name.partition('@')[0]}@{revision}{side}"
+
+
+def at_commits(uri: str, revision: str) -> str:
+    """Return a URI at the very commit that `revision` is, each member of a mean at its own; as it is elsewhere."""
+    provider, _, name = uri.partition(":")
+    if provider in (OF_PICTURES, MIRRORED):
+        return f"{provider}:{at_commits(name, revision)}"
+    if provider == MEAN:
+        uris, revisions = members_of(parse(uri)), revision.split(SEVERAL)
+        pinned = [at_commits(*pair) for pair in zip(uris, revisions, strict=False)]
+        return f"{MEAN}:{'+'.join(pinned)}" if len(uris) == len(revisions) else uri
+    return at_revision(uri, revision) if COMMIT.fullmatch(revision) else uri
 
 
 def providers_of(path: Path) -> list[str]:

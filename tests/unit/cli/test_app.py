@@ -87,6 +87,7 @@ def test_the_folder_of_a_run_is_whole(fitted: Path) -> None:
     assert {path.name for path in (fitted / "bundle").iterdir()} == {
         "manifest.json",
         "head.safetensors",
+        "novelty.safetensors",
         "report.json",
         "README.md",
     }

@@ -146,5 +146,5 @@ def test_what_a_run_says_is_logged_in_its_folder_also_where_it_is_refused(
         fit("photos", {"out": out}, QUIET)
     assert capsys.readouterr().out == "the verdict\nit is written\n", "all is shown before it is refused"
     said = [line.split(" ", 2)[2] for line in (out / "log.txt").read_text().splitlines()]
-    assert said[0].startswith("headstart ") and said[1] == "a secret: …" and said[2].startswith("Working: ")
+    assert said[0].startswith("headstart") and said[1] == "a secret: …" and said[2].startswith("Working: ")
     assert said[-4:-1] == ["Note: a note", "the verdict", "it is written"] and said[-1].endswith("mend it")

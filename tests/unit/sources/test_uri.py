@@ -75,6 +75,14 @@ def test_the_innermost_source_and_another_revision_keep_the_rest(uri: str, inner
     assert (spec.innermost(uri), spec.at_revision(uri, "new")) == (inner, pinned)
 
 
+def test_each_member_of_a_mean_is_pinned_to_its_own_commit() -> None:
+    commit = "0123456789" * 4
+    mean, revision = "mean:mirrored:hf:a/b@64px+simple:pixels", f"{commit}; 1"
+    assert spec.at_commits(mean, revision) == f"mean:mirrored:hf:a/b@{commit}@64px+simple:pixels"
+    assert spec.at_commits(mean, commit) == mean, "one that does not name a revision for each"
+    assert spec.at_commits("hf:a/b", commit) == f"hf:a/b@{commit}" and spec.at_commits("hf:a/b", "1.0") == "hf:a/b"
+
+
 def test_a_name_alone_that_one_provider_knows_is_accepted() -> None:
     assert parse("wordllama").uri == "packaged:wordllama" and parse("lenet5").uri == "arch:lenet5"
     assert open_source("wordllama").opened == open_source("packaged:wordllama").opened

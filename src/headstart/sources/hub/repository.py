@@ -24,8 +24,7 @@ from huggingface_hub import constants
 from headstart.base.config import offline
 from headstart.base.disk import process_lock, reraise_disk_errors, write_atomic
 from headstart.base.errors import SourceError, one_line
-from headstart.base.hashing import sha256_file
-from headstart.sources.base import COMMIT
+from headstart.base.hashing import COMMIT, sha256_file
 from headstart.sources.hub.client import Client, HubError, Limits
 
 MAIN = "main"

@@ -15,7 +15,7 @@ from headstart.engines.base import Block, Network
 from headstart.sources.base import Identity, Source
 from headstart.sources.layers import MEMBER, POOL
 from headstart.sources.registry import open_source
-from headstart.sources.uri import MEAN, SIMPLE, Spec, members_of, parse
+from headstart.sources.uri import MEAN, SEVERAL, SIMPLE, Spec, members_of, parse
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ class MeanSource(Source):
             reads = ", ".join(f"{uri} ({member.kind})" for uri, member in zip(uris, members, strict=True))
             raise SourceError("the members of a mean must read the same kind of examples", reads, "name such ones")
 
-        def joined(name: str, by: str = "; ") -> str:
+        def joined(name: str, by: str = SEVERAL) -> str:
             return by.join(dict.fromkeys(str(getattr(member.identity, name)) for member in members))
 
         identity = Identity(
@@ -48,7 +48,7 @@ class MeanSource(Source):
             architecture=joined("architecture", " and "),
             parameters=sum(member.identity.parameters for member in members),
             licence=joined("licence"),
-            revision=joined("revision"),
+            revision=SEVERAL.join(member.identity.revision for member in members),
             sha256=sha256_json([[each.identity.sha256, asdict(each.preprocessing)] for each in members]),
             trained_on=joined("trained_on"),
             notes=tuple(dict.fromkeys(note for member in members for note in member.identity.notes)),

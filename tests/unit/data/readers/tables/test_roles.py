@@ -62,9 +62,9 @@ def test_files_below_root_are_found(photos: Path, tmp_path_factory: pytest.TempP
 def test_two_columns_that_could_be_it_are_listed_with_a_cell_and_the_option(tmp_path: Path) -> None:
     rows = [f"{WORDS[n % 6]} {n},{WORDS[-1 - n % 6]} {n},{'ab'[n % 2]}" for n in range(12)]
     table = texts(tmp_path, rows, "left,right,kind")
-    with pytest.raises(DataError, match=r"2 that could be: .*'a fine film 0'.*--text-column \w+") as error:
+    with pytest.raises(DataError, match=r"2 that could be: .*'a fine film 0'.*--text-column=\w+") as error:
         open_dataset(table)
-    named = re.search(r"--text-column (\w+)", error.value.remedy)
+    named = re.search(r"--text-column=(\w+)", error.value.remedy)
     assert named and used(open_dataset(table, columns={"text": named[1]}))["text"] == (named[1],)
     rows = [f"{n},{WORDS[n % 6]} {n},{'sml'[n % 3]},{'ox'[n % 2]}" for n in range(12)]
     with pytest.raises(DataError, match=r"shape \('o'\), size \('s'\); name it, such as --label-column=shape"):
@@ -157,7 +157,7 @@ def test_columns_of_0_and_1_are_one_label_or_several(tmp_path: Path) -> None:
 )
 def test_a_missing_header_is_told_and_given(photos: Path, rows: list[str], names: tuple[str, str]) -> None:
     table = texts(photos, rows[1:], rows[0])
-    with pytest.raises(DataError, match=f"no header, but a row of data: .* --columns {','.join(names)}"):
+    with pytest.raises(DataError, match=f"no header, but a row of data: .* --columns={','.join(names)}"):
         open_dataset(table)
     data = open_dataset(table, columns={"header": names})
     assert (len(data), used(data)["header"]) == (len(rows), names)
