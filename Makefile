@@ -36,7 +36,7 @@ test: $(VENV)/.installed  ## the test suite
 	$(COMPILED) $(BIN)/python -m pytest
 
 test-thorough: $(VENV)/.installed  ## tests of some seconds each, of which a shorter kin is in the test suite
-	$(COMPILED) $(BIN)/python -m pytest -m thorough
+	$(COMPILED) $(BIN)/python -m pytest -m "thorough and not slow"
 
 test-more: $(VENV)/.installed  ## the longer tests beside the suite of reliability, of which a shorter kin is in the test suite
 	$(COMPILED) $(BIN)/python -m pytest -m slow --ignore tests/reliability

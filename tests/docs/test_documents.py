@@ -40,23 +40,26 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
     return tmp_path
 
 
-THOROUGH = {"compare.md", "pretrain.md", "rank.md", "sounds.md", "tuning.md"}
-"""Documents whose Python trains networks, or measures many."""
+THOROUGH = {"compare.md", "pretrain.md", "rank.md", "sounds.md", "tables.md", "texts.md", "tuning.md"}
+"""Documents whose examples train networks, or measure many."""
 
 
-@pytest.mark.parametrize(
+RUN = pytest.mark.parametrize(
     "document",
     [
         pytest.param(document, id=document.name, marks=[pytest.mark.thorough] if document.name in THOROUGH else [])
         for document in DOCUMENTS
     ],
 )
+
+
+@RUN
 def test_python_examples_run(document: Path, workplace: Path) -> None:
     for number, example in enumerate(fenced(document, "python")):
         exec(compile(example, f"{document.name}, example {number}", "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@RUN
 def test_commands_run(
     document: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ def test_every_arm_on_the_same_photos(photos: Path, tmp_path: Path) -> None:
     assert not (out / CHECKPOINTS).exists()
 
 
+@pytest.mark.thorough
 def test_one_that_was_stopped_continues_and_runs_no_arm_twice(photos: Path, tmp_path: Path) -> None:
     whole, listening = compared(photos), Listening(stop_after=3)
     with pytest.raises(KeyboardInterrupt):
@@ -175,6 +176,7 @@ def test_a_budget_too_short_for_an_epoch_leaves_baselines_and_frozen_source(phot
     assert found.result["arms"]["frozen"]["accuracy"]["value"] > 0
 
 
+@pytest.mark.thorough
 def test_what_is_left_of_the_budget_goes_to_runs_that_it_cut(photos: Path, tmp_path: Path) -> None:
     whole = compared(photos, tmp_path / "whole", tune="none").benefit.results[-1].arms["scratch"]
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
@@ -219,6 +221,7 @@ def test_what_cannot_be_is_refused_before_any_work(how: dict[str, Any], said: st
         run_compare("nowhere/", options(**how), Progress())
 
 
+@pytest.mark.thorough
 def test_a_source_that_knows_the_stripes_is_found_to_help() -> None:
     plain = options(source=PlantedSource(), labels_per_class=(10,), seeds=3, tune="none")
     short = Limits(epochs={"scratch": (4, 4)})
@@ -315,6 +318,7 @@ def test_several_sources_share_the_budget_and_the_best_comes_first(tmp_path: Pat
     assert not (tmp_path / CHECKPOINTS).exists() and found.verdict.startswith("toy:b: Use the source")
 
 
+@pytest.mark.thorough
 def test_training_photos_that_the_test_part_holds_too_can_be_left_out(photos: Path, tmp_path: Path) -> None:
     shutil.copytree(photos, tmp_path / "data" / "train")
     for name in ("class0", "class1", "class2"):

@@ -48,6 +48,7 @@ def both(prepared: PreparedData) -> tuple[Outcome, Outcome]:
     return frozen, run_tuned_arm(prepared, CONFIG, frozen, seed=0, decoded_cache={}, progress=Progress())
 
 
+@pytest.mark.thorough
 def test_tuning_that_is_kept_has_a_curve_on_the_test_part_that_ends_with_the_final_model() -> None:
     frozen, tuned = both(stripes(40))
     assert tuned.right[-1].mean() > frozen.right[-1].mean() + 0.1

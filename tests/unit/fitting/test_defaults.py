@@ -36,6 +36,7 @@ def glides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_the_source_that_hears_what_differs_is_kept_and_shipped(glides: Path, tmp_path: Path) -> None:
     model = fit(glides, out=tmp_path / "out")
     assert model.report["source"] == "spectrogram:packaged:efficientnet-lite0"

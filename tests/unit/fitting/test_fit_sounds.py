@@ -27,6 +27,8 @@ from headstart.sources.catalogue import CatalogueRow
 from headstart.sources.registry import open_source
 from headstart.testing import toy_photos
 
+pytestmark = pytest.mark.thorough
+
 RESNET: dict[str, Any] = {"size": 32, "learning_rate": 0.01, "batch_size": 8, "augment": "none"}
 
 

@@ -93,6 +93,7 @@ def test_the_folder_says_what_it_is_and_the_result_what_came_of_it(developed: Pa
     ]  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_it_opens_as_a_source_with_its_own_classes_and_layers(developed: Path) -> None:
     source = open_source(f"file:{developed}")
     pictures, labels = gratings((0, 60, 120))
@@ -162,6 +163,7 @@ def test_epochs_are_told_without_nan() -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_a_training_that_diverges_is_named_and_writes_no_nan(tmp_path: Path) -> None:
     options = PretrainOptions(arch="arch:lenet5", epochs=2, learning_rate=1e30, batch_size=64, out=tmp_path)
     logged = io.StringIO()
@@ -172,6 +174,7 @@ def test_a_training_that_diverges_is_named_and_writes_no_nan(tmp_path: Path) -> 
         assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
+@pytest.mark.thorough
 def test_forced_it_is_marked_and_fit_warns(tmp_path: Path) -> None:
     from headstart.fitting.fit import fit
 
@@ -221,6 +224,7 @@ def test_stopped_and_resumed_it_ends_in_the_same_weights(tmp_path: Path) -> None
     assert weights[0] == weights[1]
 
 
+@pytest.mark.thorough
 def test_resuming_after_the_data_changed_is_refused(tmp_path: Path) -> None:
     poor(tmp_path)
     with pytest.raises(UsageError, match=r"data: .* then, .* now"):

@@ -25,6 +25,7 @@ from headstart.sources.registry import open_source
 LITE0 = "packaged:efficientnet-lite0"
 
 
+@pytest.mark.thorough
 def test_the_mean_of_two_that_know_half_each_is_recommended_with_its_cost(tmp_path: Path) -> None:
     data, uris = write_halves(tmp_path)
     result = rank(data, sources=uris, scores=True, out=tmp_path / "out")

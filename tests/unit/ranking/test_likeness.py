@@ -67,6 +67,7 @@ def test_the_classes_of_imagenet_are_those_of_networks_that_were_trained_on_it()
     assert not open_source("packaged:wordllama").class_names()
 
 
+@pytest.mark.thorough
 def test_a_ranking_of_photos_says_how_alike_they_are(tmp_path: Path) -> None:
     source = "packaged:efficientnet-lite0"
     data = toy_photos(tmp_path / "photos", per_class=6)

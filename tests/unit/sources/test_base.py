@@ -85,6 +85,7 @@ def test_fit_predict_save_and_load_with_a_layer_asked_for(layer: str, width: int
     assert features.shape == (2, width)
 
 
+@pytest.mark.thorough
 def test_a_bundle_opens_its_source_at_its_layer(tmp_path: Path) -> None:
     photos = toy_photos(tmp_path / "photos", per_class=15)
     model = hs.fit(photos, source="packaged:efficientnet-lite0", layer="stage1.avg", engine="torch")

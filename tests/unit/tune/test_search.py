@@ -143,6 +143,7 @@ def test_what_is_kept_learns_again_from_all_examples_with_the_configuration_that
     }
 
 
+@pytest.mark.thorough
 def test_where_learning_again_fails_the_model_that_was_evaluated_stands(stripes: TuningProblem) -> None:
     settings = replace(HELPING, mode="last:2")
     evaluated = tune(stripes, settings, seed=0)
@@ -197,6 +198,7 @@ def test_without_time_for_a_confirmation_the_best_of_several_is_not_kept(stripes
     assert tune(stripes, settings, seed=0, limits=limits).kept, "a validation part of the data's own decides by itself"
 
 
+@pytest.mark.thorough
 def test_an_attempt_that_goes_on_after_its_confirmation_has_checkpoints_of_its_own(
     stripes: TuningProblem, tmp_path: Path
 ) -> None:
@@ -232,6 +234,7 @@ def test_auto_tries_the_cheapest_first_and_stops_where_nothing_gains(photos: Tun
     assert all(sum(epoch.epoch == 0 for epoch in trial.history) == 1 for trial in tuning.trials), "one rung and no more"
 
 
+@pytest.mark.thorough
 def test_auto_goes_on_with_what_gains_where_its_epochs_were_cut_short(stripes: TuningProblem) -> None:
     settings = replace(HELPING, mode="auto", budget=4.0, epochs=100_000)
     tuning = tune(stripes, settings, seed=0, limits=SearchLimits(rung_seconds=0.1))

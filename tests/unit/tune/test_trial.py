@@ -270,6 +270,7 @@ def test_a_settled_head_is_fitted_on_the_examples_as_they_are(tmp_path: Path) ->
     )
 
 
+@pytest.mark.thorough
 def test_where_the_processor_has_bfloat16_it_is_used_and_agrees_to_its_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,7 +67,9 @@ def test_a_broken_picture_has_the_same_reason_in_either_process(monkeypatch: pyt
     ("make", "reason"),
     [
         pytest.param(lambda: with_scans(6_000, (3000, 3000)), "takes more than 5 s", marks=pytest.mark.slow),
-        (lambda: encoded("TIFF", (8000, 8000), "F", compression="tiff_deflate"), "memory"),
+        pytest.param(
+            lambda: encoded("TIFF", (8000, 8000), "F", compression="tiff_deflate"), "memory", marks=pytest.mark.thorough
+        ),
         pytest.param(
             lambda: encoded("TIFF", (8000, 8000), "I", compression="tiff_deflate"), "memory", marks=pytest.mark.slow
         ),

@@ -19,6 +19,8 @@ from headstart.sources.keras.applications import APPLICATIONS, build_application
 from headstart.sources.networks.tapped import Normalised
 from headstart.sources.registry import open_source
 
+pytestmark = pytest.mark.thorough
+
 torch = pytest.importorskip("torch")
 
 

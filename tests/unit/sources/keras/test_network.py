@@ -24,7 +24,10 @@ from headstart.sources.providers.keras import inspect
 from headstart.sources.registry import open_source
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras saves so
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras saves so
+    pytest.mark.thorough,
+]
 QUICK = [("VGG16", 32), ("MobileNet", 75), ("MobileNetV3Small", 64), ("ConvNeXtTiny", 32)]
 FAMILIES = [
     ("Xception", 71),

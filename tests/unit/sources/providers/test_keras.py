@@ -21,7 +21,10 @@ from headstart.sources.providers.keras import load
 from headstart.sources.registry import open_source
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras saves so
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras saves so
+    pytest.mark.thorough,
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

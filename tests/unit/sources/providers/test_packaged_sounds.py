@@ -119,6 +119,7 @@ def test_a_package_that_is_absent_or_changed_is_named() -> None:
         find_member(Member(SPEECH.package, "resources/gone.onnx", SPEECH.sha256, SPEECH.folder), "x")
 
 
+@pytest.mark.thorough
 def test_voices_are_embedded_as_its_lstm_does_in_overlapping_windows() -> None:
     source, arrays = open_source("packaged:resemblyzer"), _released()
     assert (source.info.parameters, source.info.layers, source.preprocessing.hop) == (1_423_616, ("pool",), 0.77)

@@ -16,6 +16,8 @@ from headstart.sources.base import Source
 from headstart.sources.graphs import openvino_graph as graph
 from headstart.testing import toy_photos
 
+pytestmark = pytest.mark.thorough
+
 SIDE = 32
 
 

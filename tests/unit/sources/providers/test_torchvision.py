@@ -156,6 +156,7 @@ def test_weights_that_are_absent_are_an_error_that_says_where_they_go(
         open_source("torchvision:resnet18")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", pytest.param("googlenet", marks=pytest.mark.slow)])
 def test_weights_in_torch_s_cache_are_loaded_whole_and_checked(
     name: str, hub: Path, monkeypatch: pytest.MonkeyPatch
