@@ -258,6 +258,7 @@ def _write(folder: Path, start: int) -> None:
             store.put_many(rows(10, start=at))
 
 
+@pytest.mark.thorough
 def test_processes_write_side_by_side__DSK_08(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[3])  # whence a new process imports this file
     fork = multiprocessing.get_context("spawn")

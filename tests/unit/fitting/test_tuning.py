@@ -163,6 +163,7 @@ def test_a_tuned_model_is_saved_and_loaded_with_what_has_changed(tmp_path: Path)
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("toys")
 def test_where_only_the_size_gains_the_model_is_the_source_at_that_size(tmp_path: Path) -> None:
     pictures, labels = fine_stripes(40)

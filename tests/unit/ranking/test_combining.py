@@ -55,6 +55,7 @@ def test_a_named_layer_and_a_source_to_train_leave_no_mean(tmp_path: Path) -> No
     assert not [row for row in rank(data, sources=uris, layer="pool").candidates if "mean:" in row["source"]]
 
 
+@pytest.mark.thorough
 def test_fit_takes_the_mean_and_its_bundle_opens_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, uris = write_halves(tmp_path)
     monkeypatch.setattr(candidates, "usable_here", lambda dataset: uris)

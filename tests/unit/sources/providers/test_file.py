@@ -145,6 +145,7 @@ def test_a_torchvision_checkpoint_fits_torchvision_by_its_own_names(prefix: str,
     assert all(torch.equal(loaded[f"body.{name}"], tensor) for name, tensor in theirs.state_dict().items())
 
 
+@pytest.mark.thorough
 def test_a_torchvision_classifier_of_other_classes_is_left_out__CKP_07(tmp_path: Path) -> None:
     theirs = models.squeezenet1_1(num_classes=7)
     source = open_source("torchvision:squeezenet1_1", weights=saved(theirs.state_dict(), tmp_path / "w.pth")[5:])

@@ -77,6 +77,7 @@ def test_the_rarer_families_do_so_too(kind: str, placed: Any) -> None:
     test_every_family_gives_what_transformers_does_whatever_stands_beside_it(kind, placed)
 
 
+@pytest.mark.thorough
 def test_pooling_prefix_and_limit_are_those_of_the_repository(placed: Any) -> None:
     old = {"word_embedding_dimension": 16, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
     prompts = {"prompts": {"query": "salt ", "passage": "boat "}, "default_prompt_name": None}
@@ -159,6 +160,7 @@ def test_random_weights_are_the_control_arm(placed: Any) -> None:
     assert one.info.trained_on.startswith("nothing")
 
 
+@pytest.mark.thorough
 def test_it_is_fetched_from_the_hub_and_used_offline_afterwards(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     files = for_sentences(tiny_text("bert"), pooling={"pooling_mode": "mean"}, normalise=True)
     hub.add("tiny/encoder", files)
