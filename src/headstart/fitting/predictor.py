@@ -203,9 +203,10 @@ def _beside_simple(prepared: PreparedData, layer: str) -> Source | None:
     source, opened = prepared.source, prepared.source.opened or {"weights": "none"}
     uris = [(member.opened or {})["uri"] for member in source.members] or [opened.get("uri", "")]
     own = opened["weights"] != "pretrained" or any(opened.get(name) is not None for name in OWN)
-    blocks = [tap.name for tap in source.taps]
+    blocks, simple = [tap.name for tap in source.taps], f"{SIMPLE}:{NAMES[prepared.scan.dataset.kind]}"
     if (
         own
+        or simple in uris
         or source.any_preprocessing
         or source.base is not None
         or len(uris) == MOST_MEMBERS
@@ -213,7 +214,7 @@ def _beside_simple(prepared: PreparedData, layer: str) -> Source | None:
     ):
         return None
     shared = {name: opened[name] for name in SHARED if name in opened}
-    both = open_source(f"{MEAN}:{'+'.join(uris)}+{SIMPLE}:{NAMES[prepared.scan.dataset.kind]}", **shared)
+    both = open_source(f"{MEAN}:{'+'.join(uris)}+{simple}", **shared)
     first = layer if source.members else re.sub(r"[^,+]+", rf"1{MEMBER}\g<0>", layer)
     return both.at(f"{first},{len(uris) + 1}{MEMBER}{POOL}")
 

@@ -39,7 +39,9 @@ def fit_stacking(
     """Return what a weighted sum of the log probabilities of two heads gains over the first alone.
 
     Both have out-of-fold probabilities (n, c) of the same n examples, whose class ids `y` and `weights` are of shape
-    (n,). It improves where it gains more than so many standard `errors` of the paired difference.
+    (n,). It improves where it gains more than so many standard `errors` of the paired difference, and on all examples
+    together more than the one nat that its one further parameter costs (Akaike 1974): where both heads are right and
+    sure, adding them makes them surer, and nothing else.
     """
     logs = _log_probabilities(source, simple)
     shares, source_share = _fit_shares(logs, y, weights), _fit_shares(logs[:1], y, weights)
@@ -50,7 +52,7 @@ def fit_stacking(
         (float(shares[0]), float(shares[1])),
         *weighted_mean(losses, weights),
         source_log_loss=weighted_mean(source_losses, weights)[0],
-        improves=gain > errors * gain_error and bool(shares[1] > 0),
+        improves=gain > max(errors * gain_error, _one_example(weights)) and bool(shares[1] > 0),
     )
 
 
@@ -89,6 +91,11 @@ def stack_heads(head: LinearHead, words: TfidfHead, shares: tuple[float, float])
     )
 
 
+def _one_example(weights: NDArray[np.float64]) -> float:
+    """Return the share of one example among all, 1 / n where their weights are equal (Kish 1965)."""
+    return float(np.square(weights).sum() / weights.sum() ** 2)
+
+
 def _log_probabilities(*heads: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.stack([np.log(np.maximum(each, MIN_PROBABILITY)) for each in heads]).astype(np.float64)
 
@@ -100,8 +107,8 @@ def _fit_shares(logs: NDArray[np.float64], y: NDArray[np.int64], weights: NDArra
     does: where few examples are told apart without a mistake, the shares would grow without bound.
     """
     prior: NDArray[np.float64] = np.eye(1, len(logs))[0]
+    strength = _one_example(weights)
     weights = weights / weights.sum()
-    strength = np.square(weights).sum()  # 1 / n, of equal weights
     rows = np.arange(len(y))
 
     def loss_of(shares: NDArray[np.float64]) -> float:

@@ -77,17 +77,17 @@ def test_a_bundle_predicts_what_the_model_did_with_its_words(folder: Path, table
 
 def test_a_head_with_words_stacked_on_it_is_whole_in_the_bundle(table: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    rows = [
-        (f"{'zq' if at % 2 else 'qz'} " + " ".join(rng.choice(list("abcdefgh"), 6)), str(at % 2)) for at in range(120)
-    ]
+    rows = []
+    for at in range(200):
+        marked = rng.random() > 0.1  # where neither is sure of all, both together are better than the source
+        start = ("zq " if at % 2 else "qz ") if marked else ""
+        rows.append((start + " ".join(rng.choice(list("abcdefgh"), 6)), str(at % 2)))
     model = hs.fit(
         write_csv(tmp_path / "a.csv", rows), source=hs.open_source(SOURCE, weights="none", seed=0), out=tmp_path / "out"
     )
     assert model.report["words"]["joined"] and model.terms is not None
     assert model.report["head"].endswith("+ words")
-    np.testing.assert_allclose(
-        model.predict_proba([text for text, _ in rows[:8]]).argmax(axis=1), [at % 2 for at in range(8)]
-    )
+    np.testing.assert_allclose(model.predict_proba(["zq a b c", "qz a b c"]).argmax(axis=1), [1, 0])
     assert (tmp_path / "out" / "bundle" / "words.safetensors").is_file()
 
 
