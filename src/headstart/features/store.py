@@ -69,8 +69,8 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
-        with suppress(sqlite3.Error):
+        """Close the file, once no thread reads or writes it; one that asks afterwards gets a UsageError."""
+        with self._lock, suppress(sqlite3.Error):
             self._db.close()
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, StoredRow]:

@@ -279,3 +279,39 @@ def test_there_must_be_room_before_work_starts__DSK_01(tmp_path: Path) -> None:
         store.check_room(10, 1000)
         with pytest.raises(UsageError, match="more bytes; found"):
             store.check_room(10**9, 10**6)
+
+
+CLOSED_WHILE_READ = """
+import sys, threading, time
+from pathlib import Path
+import numpy as np
+from headstart.base.errors import UsageError
+from headstart.features.store import Store, StoredRow, row_key
+keys = [row_key(f"{number:064x}", "00" * 32) for number in range(2_000)]
+row = StoredRow(np.zeros(64, np.float32), np.zeros(0, np.uint8))
+with Store(Path(sys.argv[1])) as store:
+    store.put_many(dict.fromkeys(keys, row))
+refused = []
+for wait in np.linspace(0.001, 0.02, 20):
+    store = Store(Path(sys.argv[1]))
+    def read():
+        try:
+            while True:
+                assert len(store.get_many(keys)) == len(keys)
+        except UsageError as error:
+            refused.append(error)
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(wait)
+    store.close()
+    for thread in threads:
+        thread.join()
+print(len(refused))
+"""
+
+
+def test_closed_while_threads_still_read_it_is_no_crash__DSK_11(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CLOSED_WHILE_READ, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "40\n"), done.stderr[-2000:]
