@@ -32,7 +32,7 @@ ORDER = {
     " text providers catalogue",
     "sources.checkpoints": "align keras_file safetensors index pickled storages read load parts subtree source_folder",
     "sources.hub": "client repository",
-    "sources.networks": "bert efficientnet_lite image_processor resnet9 tapped source stages"
+    "sources.networks": "size_bound bert efficientnet_lite image_processor resnet9 tapped source stages"
     " transformers_networks sound_networks two_step",
     "sources.graphs": "checks traversal openvino_graph from_arrays speech voice source",
     "sources.text": "source word_index word_arrays word_vectors word_network word_source",

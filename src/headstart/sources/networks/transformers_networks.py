@@ -22,6 +22,7 @@ from headstart.sources.base import Architecture
 from headstart.sources.layers import Pooling
 from headstart.sources.networks.bert import mean_of_tokens
 from headstart.sources.networks.image_processor import preprocessing_of
+from headstart.sources.networks.size_bound import check_size
 from headstart.sources.networks.stages import as_stage, look_for_architecture
 from headstart.sources.networks.tapped import seen
 
@@ -32,6 +33,7 @@ UNUSED_BY_IMAGES = (
 )  # fmt: skip
 """How tensors are named, once their prefix is off, that no features of pictures need: heads and the tower of texts."""
 TABLES = ("position_ids", "relative_position_index", "num_batches_tracked")
+
 
 Pool = Callable[[Any, Tensor], Tensor]
 """From the base network and its last hidden state to pooled features, as the network's own classifier pools them."""
@@ -196,8 +198,9 @@ def build_network(
     if attention is not None:
         config._attn_implementation = attention
     options = {"add_pooling_layer": False} if family.dense and kind.__name__ == family.bare else {}
-    if state is None:
-        with _building(settings.get("model_type")):
+    with _building(settings.get("model_type")):
+        check_size(lambda: kind(config, **options), state)
+        if state is None:
             return kind(config, **options).eval(), ()
     with _building(config.model_type):
         # By transformers' own table of names, which knows those of every version; the report is what it did not use.

@@ -32,6 +32,7 @@ MAX_CHARACTERS_PER_TOKEN = 40
 """Of a text, per token of the limit, that are looked at: no language has words so long on average."""
 MAX_PIECES = 64
 """Into which a long text is cut; what lies beyond is left out, and counted."""
+MAX_LAYERS = 1_000
 
 
 class Tokenizer:
@@ -86,7 +87,12 @@ def _opened(path: Path) -> Any:
 
 
 def middle_layers(layers: int) -> tuple[int, ...]:
-    """Return two middle layers, which know more of grammar than the last; fewer of a shallow network."""
+    """Return two middle layers, which know more of grammar than the last; fewer of a shallow network.
+
+    SourceError: the network has more than `MAX_LAYERS`, as its settings say.
+    """
+    if layers > MAX_LAYERS:
+        raise SourceError(f"a network must have at most {MAX_LAYERS:,} layers", f"{layers:,}", "name another source")
     return tuple(sorted({at for at in (layers // 2 - 1, layers - 3) if 0 <= at < layers - 1}))
 
 

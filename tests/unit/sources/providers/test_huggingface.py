@@ -529,3 +529,12 @@ def test_the_commit_of_a_run_is_printed_and_what_was_left_out_is_noted__HUB_07(
     run = run_fit(photos, FitOptions(source="hf:org/timm", engine="torch"), progress_for(quiet=False))
     assert f"hf:org/timm is at revision {commit}" in capsys.readouterr().err
     assert any("its classifier was left out" in warning for warning in run.result["warnings"])
+
+
+@pytest.mark.parametrize("setting", ["hidden_size", "num_hidden_layers"])
+def test_a_network_much_larger_than_its_file_is_refused_before_it_takes_memory__CKP_04(hub: Hub, setting: str) -> None:
+    hub.add("org/vit", changed(tiny("vit"), "config.json", **{setting: 1_000_000}))
+    with pytest.raises(
+        SourceError, match=r"from config.json; found a network of more than [\d,]+ parameters or [\d,]+ parts"
+    ):
+        open_source("hf:org/vit").module()
