@@ -8,7 +8,7 @@ from dataclasses import replace
 from headstart.base.errors import UsageError
 from headstart.heads.layer_choice import MEAN_GAIN
 from headstart.ranking.candidates import CandidateSource, Failure
-from headstart.ranking.measuring import Measured, Ranking
+from headstart.ranking.measuring import CandidateResult, Ranking
 from headstart.ranking.probe import difference_of, mean_unseen, standard_error
 from headstart.sources.registry import open_source
 from headstart.sources.uri import MEAN, MOST_MEMBERS
@@ -19,7 +19,7 @@ SHARED = ("seed", "long", "window", "hop")
 def with_variants(
     ranking: Ranking,
     variants: Sequence[CandidateSource],
-    measured: Callable[[CandidateSource], list[Measured]],
+    measured: Callable[[CandidateSource], list[CandidateResult]],
     out_of_time: Callable[[], bool],
 ) -> Ranking:
     """Return the ranking with other forms of the best source, each measured by `measured` while there is time."""
@@ -37,7 +37,7 @@ def with_variants(
     return replace(_with_last_rung(ranking, rows), failures=tuple(failures), unmeasured=tuple(unmeasured))
 
 
-def _with_last_rung(ranking: Ranking, rows: Sequence[Measured]) -> Ranking:
+def _with_last_rung(ranking: Ranking, rows: Sequence[CandidateResult]) -> Ranking:
     best_first = sorted(rows, key=lambda row: (row.log_loss, row.candidate.cost, row.layer))
     return replace(ranking, rungs=(*ranking.rungs[:-1], tuple(best_first)))
 
@@ -49,13 +49,13 @@ def with_combinations(ranking: Ranking) -> Ranking:
     then the one that lowers the log loss of unseen examples most. A mean is a candidate only where it gains more than
     MEAN_GAIN standard errors of the paired difference over the one before it.
     """
-    best_of: dict[int, Measured] = {}
+    best_of: dict[int, CandidateResult] = {}
     for row in ranking.rungs[-1]:
         if row.candidate.has_uri:
             best_of.setdefault(id(row.candidate.source), row)
     if not best_of or ranking.best not in best_of.values():
         return ranking
-    chosen, means, others = ranking.best, list[Measured](), list(best_of.values())
+    chosen, means, others = ranking.best, list[CandidateResult](), list(best_of.values())
     while len(chosen.members) < MOST_MEMBERS:
         members = chosen.members or (chosen,)
         uris = {member.candidate.uri for member in members}
@@ -69,10 +69,10 @@ def with_combinations(ranking: Ranking) -> Ranking:
     return _with_last_rung(ranking, (*ranking.rungs[-1], *means))
 
 
-def mean_of(members: Sequence[Measured]) -> Measured:
+def mean_of(members: Sequence[CandidateResult]) -> CandidateResult:
     """Return the mean of the calibrated scores of several candidates on the same examples; it is not yet opened."""
     first = members[0]
-    return Measured(
+    return CandidateResult(
         first.candidate,
         ",".join(f"{number}/{member.layer}" for number, member in enumerate(members, 1)),
         mean_unseen([member.unseen for member in members], first.learned.counts),
@@ -83,7 +83,7 @@ def mean_of(members: Sequence[Measured]) -> Measured:
     )
 
 
-def _opened(row: Measured) -> CandidateSource:
+def _opened(row: CandidateResult) -> CandidateSource:
     opened = [member.candidate.source.opened or {} for member in row.members]
     shared = {name: opened[0][name] for name in SHARED if name in opened[0]}
     return CandidateSource(open_source(f"{MEAN}:{'+'.join(each['uri'] for each in opened)}", **shared), (row.layer,))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.modality import MODALITIES
-from headstart.ranking.measuring import Measured, Ranking, own_probabilities
+from headstart.ranking.measuring import CandidateResult, Ranking, own_probabilities
 from headstart.run.prepare import PreparedData
 from headstart.sources.uri import innermost
 
@@ -127,7 +127,7 @@ def _of_first_classifier(prepared: PreparedData, ranking: Ranking) -> Likeness |
     al. 2019, Fixing the train-test resolution discrepancy).
     """
     chosen = ranking.recommended
-    rows: list[Measured] = [*(chosen.members or (chosen,)), *ranking.rows]
+    rows: list[CandidateResult] = [*(chosen.members or (chosen,)), *ranking.rows]
     for row in sorted(rows, key=lambda row: innermost(row.candidate.uri) != row.candidate.uri):
         some = row.learned.first(COMPARED)
         probabilities = own_probabilities(prepared, row, some)

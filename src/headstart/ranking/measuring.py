@@ -75,7 +75,7 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class Measured:
+class CandidateResult:
     """One candidate on the examples of one rung."""
 
     candidate: CandidateSource
@@ -84,7 +84,7 @@ class Measured:
     learned: Learned
     features: int  # how many numbers the layer has
     ms_per_example: float  # to read, decode and run one
-    members: tuple[Measured, ...] = ()  # of a mean of several sources
+    members: tuple[CandidateResult, ...] = ()  # of a mean of several sources
 
     @property
     def key(self) -> tuple[int, str]:
@@ -101,24 +101,24 @@ class Measured:
 class Ranking:
     """What was measured: every rung, the one of the fewest examples first."""
 
-    rungs: tuple[tuple[Measured, ...], ...]  # the rows of each, the best first
+    rungs: tuple[tuple[CandidateResult, ...], ...]  # the rows of each, the best first
     failures: tuple[Failure, ...]
     unmeasured: tuple[CandidateSource, ...]  # for which no budget was left
 
     @property
-    def rows(self) -> tuple[Measured, ...]:
+    def rows(self) -> tuple[CandidateResult, ...]:
         """Each candidate where it was measured on the most examples: the best first, then what was left out early."""
-        latest: dict[tuple[int, str], Measured] = {}
+        latest: dict[tuple[int, str], CandidateResult] = {}
         for row in (row for rung in reversed(self.rungs) for row in rung):
             latest.setdefault(row.key, row)
         return tuple(latest.values())
 
     @property
-    def best(self) -> Measured:
+    def best(self) -> CandidateResult:
         """The candidate with the least log loss on all examples that were measured."""
         return self.rungs[-1][0]
 
-    def difference(self, row: Measured) -> Difference:
+    def difference(self, row: CandidateResult) -> Difference:
         """Return a candidate minus the best one, on the examples that it was measured on."""
         return self._differences[row.key]
 
@@ -126,21 +126,21 @@ class Ranking:
     def _differences(self) -> dict[tuple[int, str], Difference]:
         return {row.key: self._paired(row) for row in self.rows}
 
-    def _paired(self, row: Measured) -> Difference:
+    def _paired(self, row: CandidateResult) -> Difference:
         rung = next(rung for rung in self.rungs if len(rung[0].learned.y) == len(row.learned.y))
         best = next(each for each in rung if each.key == self.best.key)
         return difference_of(row.unseen, best.unseen, row.learned.row_of, row.learned.clusters)
 
     @property
-    def recommended(self) -> Measured:
+    def recommended(self) -> CandidateResult:
         """The cheapest of those whose log loss is within one standard error of the best."""
         return self.close()[0]
 
-    def close(self) -> tuple[Measured, ...]:
+    def close(self) -> tuple[CandidateResult, ...]:
         """Return the candidates within one standard error of the best, the cheapest first."""
         return tuple(row for row in self.tied() if self.difference(row).close)
 
-    def tied(self) -> tuple[Measured, ...]:
+    def tied(self) -> tuple[CandidateResult, ...]:
         """Return the candidates that nothing tells from the best, the cheapest first."""
         level = [row for row in self.rungs[-1] if self.difference(row).tied]
         return tuple(sorted(level, key=lambda row: (row.candidate.cost, row.features, row.log_loss)))
@@ -181,10 +181,10 @@ def measure_candidates(
     where it is the first: figures on different examples cannot be compared.
     """
     alive, failures = list(candidates), list[Failure]()
-    done: list[tuple[Measured, ...]] = []
+    done: list[tuple[CandidateResult, ...]] = []
     unmeasured: list[CandidateSource] = []
     for size in rungs(len(learned.y), len(np.unique(learned.y)), first):
-        some, rows, left = learned.first(size), list[Measured](), list(alive)
+        some, rows, left = learned.first(size), list[CandidateResult](), list(alive)
         progress.say(f"Measuring {len(alive)} sources on {len(some.row_of):,} examples")
         while left and not (out_of_time() and (rows or done)):
             candidate = left.pop(0)
@@ -203,9 +203,9 @@ def measure_candidates(
     return Ranking(tuple(done), tuple(failures), tuple(unmeasured))
 
 
-def _surviving(rung: Sequence[Measured]) -> list[CandidateSource]:
+def _surviving(rung: Sequence[CandidateResult]) -> list[CandidateSource]:
     """Return the sources that go on to the next rung, each by the best of its layers."""
-    best_of: dict[int, Measured] = {}
+    best_of: dict[int, CandidateResult] = {}
     for row in rung:
         best_of.setdefault(id(row.candidate), row)
     rows = list(best_of.values())
@@ -216,7 +216,7 @@ def _surviving(rung: Sequence[Measured]) -> list[CandidateSource]:
 
 def measure(
     prepared: PreparedData, candidate: CandidateSource, learned: Learned, *, seed: int, progress: Progress
-) -> list[Measured]:
+) -> list[CandidateResult]:
     """Return what heads on each layer of a source say of unseen examples; the features stay in the cache.
 
     UsageError: the source cannot compute features here.
@@ -226,7 +226,7 @@ def measure(
     for layer in candidate.layers:
         columns, _ = select(x, blocks, layer)
         unseen = remembered_probe(columns, learned, len(prepared.scan.dataset.classes), seed=seed)
-        rows.append(Measured(candidate, layer, unseen, learned, columns.shape[1], milliseconds))
+        rows.append(CandidateResult(candidate, layer, unseen, learned, columns.shape[1], milliseconds))
     return rows
 
 
@@ -243,7 +243,7 @@ def remembered_probe(x: NDArray[np.floating], learned: Learned, c: int, *, seed:
     return Unseen(remembered["probabilities"], learned.y, remembered["tested"])
 
 
-def learning_curve(prepared: PreparedData, row: Measured, *, seed: int) -> list[dict[str, Any]]:
+def learning_curve(prepared: PreparedData, row: CandidateResult, *, seed: int) -> list[dict[str, Any]]:
     """Return the accuracy of a candidate on unseen examples by how many labels it was measured with.
 
     A number of labels that leaves a class without two of them is left out.
@@ -264,7 +264,7 @@ def learning_curve(prepared: PreparedData, row: Measured, *, seed: int) -> list[
     return points
 
 
-def scores_of(prepared: PreparedData, row: Measured) -> dict[str, float | None]:
+def scores_of(prepared: PreparedData, row: CandidateResult) -> dict[str, float | None]:
     """Return the transferability scores of a candidate by name, on SCORED_EXAMPLES at most; None where it has none."""
     if row.members:
         return dict.fromkeys((*FEATURE_SCORES, *CLASS_SCORES))
@@ -276,7 +276,7 @@ def scores_of(prepared: PreparedData, row: Measured) -> dict[str, float | None]:
     }
 
 
-def own_probabilities(prepared: PreparedData, row: Measured, learned: Learned) -> NDArray[np.float32] | None:
+def own_probabilities(prepared: PreparedData, row: CandidateResult, learned: Learned) -> NDArray[np.float32] | None:
     """Return what the source's own classifier says of examples, float32 of shape (n, k); None where it has none."""
     source, dataset = row.candidate.source, prepared.scan.dataset
     if source.members:
@@ -299,7 +299,7 @@ def measure_baseline(prepared: PreparedData, learned: Learned, *, seed: int) -> 
     return remembered_probe(inputs, learned, len(prepared.scan.dataset.classes), seed=seed)
 
 
-def _columns(prepared: PreparedData, row: Measured, learned: Learned) -> NDArray[np.float32]:
+def _columns(prepared: PreparedData, row: CandidateResult, learned: Learned) -> NDArray[np.float32]:
     x, blocks, _ = _features(prepared, row.candidate.source, learned, Progress())
     return select(x, blocks, row.layer)[0]
 

@@ -16,7 +16,7 @@ from headstart.data.dataset import Skipped
 from headstart.judge.report.page import percent
 from headstart.ranking.candidates import CandidateSource
 from headstart.ranking.likeness import describe
-from headstart.ranking.measuring import Measured, Ranking, learning_curve, scores_of
+from headstart.ranking.measuring import CandidateResult, Ranking, learning_curve, scores_of
 from headstart.ranking.options import RankOptions
 from headstart.ranking.probe import FOLDS, REPEATS, Unseen, accuracy_of, difference_of
 from headstart.run.clock import Clock
@@ -121,7 +121,7 @@ def _entry(uri: str, layer: str = "") -> dict[str, Any]:
     }
 
 
-def _measured(ranking: Ranking, row: Measured) -> dict[str, Any]:
+def _measured(ranking: Ranking, row: CandidateResult) -> dict[str, Any]:
     info, learned, difference = row.candidate.source.info, row.learned, ranking.difference(row)
     return _entry(info.uri, row.layer) | {
         "accuracy": accuracy_of(row.unseen, learned.row_of, learned.clusters).as_dict(),

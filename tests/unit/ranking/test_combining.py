@@ -17,7 +17,7 @@ from headstart.model import load
 from headstart.ranking import candidates
 from headstart.ranking.candidates import CandidateSource
 from headstart.ranking.combining import with_variants
-from headstart.ranking.measuring import Learned, Measured, Ranking
+from headstart.ranking.measuring import CandidateResult, Learned, Ranking
 from headstart.ranking.probe import Difference, Unseen, mean_unseen, standard_error
 from headstart.ranking.rank import rank
 from headstart.sources.registry import open_source
@@ -129,7 +129,7 @@ def test_a_network_of_photos_is_tried_larger_and_from_both_sides() -> None:
         assert not CandidateSource(source, ("pool",)).variants()
 
 
-def measured_row(uri: str, share: float) -> Measured:
+def measured_row(uri: str, share: float) -> CandidateResult:
     """Return a row of 60 examples of two classes, of which `share` are known for sure and the rest by chance."""
     y = np.arange(60) % 2
     sure = np.where(np.arange(60) < 60 * share, 0.9, 0.5)
@@ -137,7 +137,7 @@ def measured_row(uri: str, share: float) -> Measured:
     rows = np.arange(60)
     learned = Learned(tuple(rows.tolist()), y, np.ones(60, np.int64), None, rows, None, None)
     candidate = CandidateSource(open_source(uri), ("pool",))
-    return Measured(candidate, "pool", Unseen(probabilities[None], y, np.ones(60, np.bool_)), learned, 8, 1.0)
+    return CandidateResult(candidate, "pool", Unseen(probabilities[None], y, np.ones(60, np.bool_)), learned, 8, 1.0)
 
 
 @pytest.mark.parametrize(("share", "chosen"), [(0.9, f"{LITE0}@320px"), (0.6, LITE0)])
@@ -151,7 +151,7 @@ def test_a_variant_is_recommended_where_it_gains_and_else_the_cheaper_source(sha
 
 
 def test_a_variant_that_fails_or_for_which_no_time_is_left_is_told() -> None:
-    def failing(candidate: CandidateSource) -> list[Measured]:
+    def failing(candidate: CandidateSource) -> list[CandidateResult]:
         raise SourceError("the network must compute", "nothing", "name another")
 
     ranking = Ranking(((measured_row(LITE0, 0.6),),), (), ())
