@@ -23,15 +23,13 @@ from headstart.heads.stacking import Stacking, best_share, fit_stacking, unseen_
 from headstart.heads.tfidf import TfidfHead
 from headstart.judge.baselines import plain_numbers
 from headstart.judge.intervals import Z
-from headstart.ranking.candidates import OWN
-from headstart.ranking.combining import SHARED
 from headstart.run.baseline import BaselineResult, TextBaseline, groups_entry, remembered_choice
 from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import Source
-from headstart.sources.layers import AUTO, MEMBER, POOL, select, stages_of
+from headstart.sources.layers import AUTO, MEMBER, POOL, member_of, select, stages_of
 from headstart.sources.providers.simple import NAMES, SimpleSource
-from headstart.sources.registry import open_source
-from headstart.sources.uri import MEAN, MOST_MEMBERS, SIMPLE
+from headstart.sources.registry import open_mean, opens_by_uri
+from headstart.sources.uri import MOST_MEMBERS, SIMPLE
 
 
 @dataclass(frozen=True)
@@ -93,9 +91,7 @@ def _choose(
     prepared: PreparedData, distinct: DistinctExamples, names: Sequence[str], seed: int, on_candidate: OnCandidate
 ) -> HeadChoice:
     train = distinct.positions
-    members = [
-        list(own) for _, own in groupby(names, key=lambda name: name.partition(MEMBER)[0] if MEMBER in name else "")
-    ]
+    members = [list(own) for _, own in groupby(names, key=member_of)]
     y, classes = prepared.labels(train), prepared.scan.dataset.classes
     options: dict[str, Any] = {"seed": seed, "groups": prepared.groups(train), "counts": distinct.counts}
     options["on_candidate"] = on_candidate
@@ -144,8 +140,7 @@ def shipped_predictor(fitted: Fitted, *, named: bool) -> FittedPredictor:
     The baseline needs no network: it is shipped alone where the source gains no more than one standard error of the
     paired difference. A source that was `named` is given up only where it is worse beyond the 95 % interval.
     """
-    prepared, baseline, best = fitted.prepared, fitted.baseline, fitted.predictor
-    best = with_simple_baseline(fitted)
+    prepared, baseline, best = fitted.prepared, fitted.baseline, with_simple_baseline(fitted)
     y = prepared.labels(prepared.distinct(prepared.parts.train).positions)[baseline.rows]
     heads, shares, own = [fitted.choice.out_of_fold[baseline.rows]], [1.0], 1.0
     if best.stacking is not None and best.stacking.improves:
@@ -200,12 +195,11 @@ def with_simple_baseline(fitted: Fitted) -> FittedPredictor:
 
 def _beside_simple(prepared: PreparedData, layer: str) -> Source | None:
     """Return source and simple baseline side by side, at a `layer` of the first; None where no URI opens the two."""
-    source, opened = prepared.source, prepared.source.opened or {"weights": "none"}
+    source, opened = prepared.source, prepared.source.opened or {}
     uris = [(member.opened or {})["uri"] for member in source.members] or [opened.get("uri", "")]
-    own = opened["weights"] != "pretrained" or any(opened.get(name) is not None for name in OWN)
     blocks, simple = [tap.name for tap in source.taps], f"{SIMPLE}:{NAMES[prepared.scan.dataset.kind]}"
     if (
-        own
+        not opens_by_uri(source)
         or simple in uris
         or source.any_preprocessing
         or source.base is not None
@@ -213,8 +207,7 @@ def _beside_simple(prepared: PreparedData, layer: str) -> Source | None:
         or set(stages_of(layer, blocks)) - set(blocks)
     ):
         return None
-    shared = {name: opened[name] for name in SHARED if name in opened}
-    both = open_source(f"{MEAN}:{'+'.join(uris)}+{simple}", **shared)
+    both = open_mean([*uris, simple], opened)
     first = layer if source.members else re.sub(r"[^,+]+", rf"1{MEMBER}\g<0>", layer)
     return both.at(f"{first},{len(uris) + 1}{MEMBER}{POOL}")
 

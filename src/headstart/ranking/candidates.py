@@ -14,15 +14,13 @@ from headstart.ranking.options import RankOptions
 from headstart.run.prepare import source_for
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO, check_layer
-from headstart.sources.registry import open_source
+from headstart.sources.registry import open_source, opens_by_uri
 from headstart.sources.uri import MIRRORED, parse
 
 SIDE = 224
 """Pixels of a side, by which the cost of a network of pictures is stated."""
 LARGER, LEAST_SHARE = 320, 0.7
 """Pixels of a side at which a network for smaller photos is tried too, and the share of it that these have at least."""
-OWN = ("arch", "size")
-"""Arguments of `open_source` that belong to one source: a mean cannot be opened with them."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,8 @@ class CandidateSource:
     @property
     def has_uri(self) -> bool:
         """Whether a URI alone opens the source at every layer that `auto` chooses from, as a bundle must."""
-        source, opened = self.source, self.source.opened
-        if opened is None or opened["weights"] != "pretrained" or any(opened.get(name) is not None for name in OWN):
-            return False
-        return source.base is None and source.layer == AUTO and not source.members
+        source = self.source
+        return opens_by_uri(source) and source.base is None and source.layer == AUTO and not source.members
 
     def variants(self) -> list[CandidateSource]:
         """Return the same network for larger photos, and seen from both sides, as far as there are such candidates."""

@@ -10,10 +10,8 @@ from headstart.heads.layer_choice import MEAN_GAIN
 from headstart.ranking.candidates import CandidateSource, Failure
 from headstart.ranking.measuring import CandidateResult, Ranking
 from headstart.ranking.probe import difference_of, mean_unseen, standard_error
-from headstart.sources.registry import open_source
-from headstart.sources.uri import MEAN, MOST_MEMBERS
-
-SHARED = ("seed", "long", "window", "hop")
+from headstart.sources.registry import open_mean
+from headstart.sources.uri import MOST_MEMBERS
 
 
 def with_variants(
@@ -85,5 +83,4 @@ def mean_of(members: Sequence[CandidateResult]) -> CandidateResult:
 
 def _opened(row: CandidateResult) -> CandidateSource:
     opened = [member.candidate.source.opened or {} for member in row.members]
-    shared = {name: opened[0][name] for name in SHARED if name in opened[0]}
-    return CandidateSource(open_source(f"{MEAN}:{'+'.join(each['uri'] for each in opened)}", **shared), (row.layer,))
+    return CandidateSource(open_mean([each["uri"] for each in opened], opened[0]), (row.layer,))

@@ -102,13 +102,14 @@ def layer_names(blocks: Sequence[str]) -> tuple[str, ...]:
     Of several sources each has its own, after its number: `1/pool`, `1/joined`.
     """
     names: list[str] = []
-    for member, own in groupby(blocks, key=_member_of):
+    for member, own in groupby(blocks, key=member_of):
         first, *others = own
         names += [first, f"{member}{JOINED}", *others] if others else [first]
     return tuple(names)
 
 
-def _member_of(name: str) -> str:
+def member_of(name: str) -> str:
+    """Return how the blocks and layers of a member of several sources begin, such as `1/`; empty for those of one."""
     member, slash, _ = name.rpartition(MEMBER)
     return member + slash
 
@@ -117,8 +118,8 @@ def stages_of(layer: str, standard: Sequence[str]) -> tuple[str, ...]:
     """Return the blocks that a layer is made of, each once; `standard` are those that `joined` stands for."""
     names: list[str] = []
     for part in layer.replace(",", "+").split("+"):
-        member = _member_of(part)
-        names += [own for own in standard if _member_of(own) == member] if part == f"{member}{JOINED}" else [part]
+        member = member_of(part)
+        names += [own for own in standard if member_of(own) == member] if part == f"{member}{JOINED}" else [part]
     return tuple(dict.fromkeys(names))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -27,11 +27,15 @@ from headstart.sources.uri import (
     split_part,
 )
 
-__all__ = ["PROVIDERS", "WEIGHTS", "open_source"]
+__all__ = ["PROVIDERS", "WEIGHTS", "open_mean", "open_source", "opens_by_uri"]
 
 WEIGHTS = ("pretrained", "none")
 FILE = "file"
 SIZED = "keras"
+OWN = ("arch", "size")
+"""Arguments of `open_source` that belong to one source: a mean cannot be opened with them."""
+SHARED = ("seed", "long", "window", "hop")
+"""Arguments of `open_source` that a mean passes on to its members."""
 READERS = ("packaged", "hf")
 """Providers of networks that read a text up to a limit."""
 
@@ -145,6 +149,17 @@ def with_hop(source: Source, window: float | None, hop: float | None, *, fixed: 
         raise UsageError(f"--hop must be 0 or at least {LEAST_HOP:g} s", f"{hop:g}", "give a larger number")
     source.preprocessing = replace(preprocessing, hop=(preprocessing.hop or own) if hop is None else float(hop))
     return source
+
+
+def opens_by_uri(source: Source) -> bool:
+    """Return whether a URI opens the source, but for how its examples are read: it can then be a member of a mean."""
+    opened = source.opened
+    return opened is not None and opened["weights"] == "pretrained" and all(opened.get(name) is None for name in OWN)
+
+
+def open_mean(uris: Sequence[str], opened: Mapping[str, Any]) -> Source:
+    """Return the mean of the sources at `uris`, whose examples are read as those of the source that was so `opened`."""
+    return open_source(f"{MEAN}:{'+'.join(uris)}", **{name: opened[name] for name in SHARED if name in opened})
 
 
 def _of_members(spec: Spec, weights: str | Path, arch: str | None, size: int | None) -> dict[str, Any]:
