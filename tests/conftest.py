@@ -17,12 +17,17 @@ import pytest
 import pytest_socket
 from filelock import FileLock
 from hub_server import Hub, serve
+from hypothesis import HealthCheck, settings
 
 from headstart.engines.environment import set_passive_omp_wait
 
 set_passive_omp_wait()  # before a test imports torch: spinning threads slow the suite down on a busy machine
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(threads, "1")  # for the workers, of which there is one a core
+
+# The same examples on every machine, however busy it is.
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

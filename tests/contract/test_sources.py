@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from onnx_nets import convnet, weights
 
 from headstart.base.errors import UsageError
-from headstart.engines import openvino
 from headstart.engines.base import Engine, Network
 from headstart.engines.openvino import OpenVinoEngine, convert, precisions
 from headstart.engines.select import LEAST_MEAN, LEAST_WORST, parity
@@ -243,7 +242,6 @@ def _marks(row: Row) -> list[pytest.MarkDecorator]:
 def test_a_source_keeps_its_promises(
     row: Row, photos: list[bytes], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino, "BATCH", 2)
     folder = request.getfixturevalue("saved_models" if row.saved else "tmp_path")
     source, same, other = (row.open(folder, seed) for seed in (0, 0, 1))
     check_description(source)
@@ -264,10 +262,7 @@ SLOW = [row for row in ROWS if row.converts_slowly]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", SLOW, ids=[row.name for row in SLOW])
-def test_a_source_that_converts_slowly_runs_on_openvino_too(
-    row: Row, photos: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(openvino, "BATCH", 2)
+def test_a_source_that_converts_slowly_runs_on_openvino_too(row: Row, photos: list[bytes], tmp_path: Path) -> None:
     source = row.open(tmp_path, 0)
     prepared = source.prepare_all(photos)
     check_openvino(source.network(), prepared, check_engine(source.network(), row).run(prepared))
@@ -334,7 +329,7 @@ def check_engine(network: Network, row: Row) -> Engine:
     """Return what the others are measured against: torch in float32 where there is a torch module."""
     assert (network.graph is not None) == row.graph_only
     if row.graph_only:
-        return OpenVinoEngine(convert(network), precision="f32")
+        return OpenVinoEngine(convert(network, batch=2), precision="f32")
     return TorchEngine(network.module(), batch=2)
 
 
@@ -387,7 +382,8 @@ def check_openvino(network: Network, prepared: NDArray[np.uint8], x: NDArray[np.
 
     found = []
     for precision in precisions():
-        found.append(parity(OpenVinoEngine(convert(network), precision=precision).run(prepared), x, network.blocks))
+        engine = OpenVinoEngine(convert(network, batch=2), precision=precision)
+        found.append(parity(engine.run(prepared), x, network.blocks))
         if found[-1].passed:
             return
     pytest.fail(f"{found[-1]}, at least {LEAST_MEAN} and {LEAST_WORST} are promised")

@@ -57,7 +57,7 @@ def balanced(dataset: Dataset, met: int) -> None:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(files=FILES, packed=st.booleans())
 def test_every_file_of_a_folder_is_accounted_for(files: dict[tuple[str, str], bytes], packed: bool) -> None:
     files = {f"{folder}/{name}".strip("/"): data for (folder, name), data in (files | SOUND).items()}
@@ -75,7 +75,7 @@ def test_every_file_of_a_folder_is_accounted_for(files: dict[tuple[str, str], by
             balanced(dataset, len(files))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=12))
 def test_every_row_of_a_table_is_accounted_for(rows: list[tuple[str, str]]) -> None:
     rows = [("a fine text", "cat"), ("another text", "dog"), *rows]
@@ -182,7 +182,7 @@ READERS: dict[str, Callable[[Path, list[bool]], Path]] = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(broken=st.lists(st.booleans(), min_size=0, max_size=8))
 def test_every_reader_loses_what_is_broken_and_nothing_else(reader: str, broken: list[bool]) -> None:
     broken = [False] * 12 + broken

@@ -56,7 +56,7 @@ def outcome(data: bytes) -> bytes | str:
 
 
 @pytest.mark.parametrize("name", SOUND)
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_damaged_pictures_are_decoded_or_refused_alike_each_time__IMG_13_IMG_15(name: str, data: st.DataObject) -> None:
     sound = SOUND[name]
@@ -70,7 +70,7 @@ def test_damaged_pictures_are_decoded_or_refused_alike_each_time__IMG_13_IMG_15(
     assert once == outcome(kept)
 
 
-@settings(max_examples=75, deadline=None, derandomize=True)
+@settings(max_examples=75)
 @given(start=st.sampled_from([data[:size] for data in SOUND.values() for size in (2, 4, 12, 16)]), rest=st.binary())
 def test_any_bytes_after_a_magic_number_are_refused_or_decoded__IMG_13(start: bytes, rest: bytes) -> None:
     assert outcome(start + rest) == outcome(start + rest)

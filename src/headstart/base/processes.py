@@ -30,8 +30,8 @@ MAX_SECONDS = 5.0
 """Of processor that one task may take."""
 MAX_BYTES = 300 << 20
 """Of memory that one task may take beyond what its process and the file itself hold."""
-MAX_WAIT = 60.0
-"""Seconds that such a task may take by the clock, where it neither computes nor ends; others in proportion."""
+WAIT = 12.0
+"""Times that, by the clock, where it neither computes nor ends."""
 INHERITED = frozenset({"PYTHONHOME", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE"})
 """Variables of Python that a process inherits; the others can make it load code, from the working folder for one."""
 FRAME = struct.Struct(">IQ")
@@ -43,11 +43,12 @@ class Limits:
 
     seconds: float = MAX_SECONDS  # of processor
     size: int = MAX_BYTES  # bytes of memory beyond what its process and the file itself hold
+    patience: float = WAIT  # times the seconds of processor, by the clock
 
     @property
     def wait(self) -> float:
         """The seconds that it may take by the clock."""
-        return MAX_WAIT * self.seconds / MAX_SECONDS
+        return self.patience * self.seconds
 
 
 LIMITS = Limits()
@@ -98,7 +99,12 @@ def python_environment() -> dict[str, str]:
 
 
 def run_limited(
-    function: str, data: bytes = b"", *, limits: Limits = LIMITS, **arguments: Any
+    function: str,
+    data: bytes = b"",
+    *,
+    limits: Limits = LIMITS,
+    workers: Workers | None = None,
+    **arguments: Any,
 ) -> tuple[dict[str, Any], bytes]:
     """Run a function in a worker process, and return what it returns; a UsageError that it raises is raised here.
 
@@ -106,13 +112,14 @@ def run_limited(
         function: as `module:name`; it is given `data` and the arguments, and returns plain values and bytes.
         data: its first argument.
         limits: what it may take.
+        workers: the processes that do it; by default those that all tasks share.
         **arguments: plain values.
 
     Raises:
         TaskError: it took more, or ended its process.
     """
     task = {"function": function, "limits": asdict(limits), "arguments": arguments}
-    values, result = _WORKERS.run(task, data, limits)
+    values, result = (workers or WORKERS).run(task, data, limits)
     if "fault" in values:
         raise TaskError(str(values["fault"]))
     if "refusal" in values:
@@ -148,7 +155,7 @@ class _Worker:
         return f"ends the process that reads it ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
 
 
-class _Workers:
+class Workers:
     """Idle workers, at most one a core; each is started when it is first wanted."""
 
     def __init__(self) -> None:
@@ -157,6 +164,7 @@ class _Workers:
         self._lock = threading.Lock()
 
     def run(self, task: Mapping[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytes]:
+        """Return what a task returns; raises TaskError where it took more than its limits, or ended its process."""
         self._start()
         worker = self._idle.get() or _Worker()
         try:
@@ -174,9 +182,10 @@ class _Workers:
                 self._started = True
                 for _ in range(cores()):
                     self._idle.put(None)
-                atexit.register(self._close)
+                atexit.register(self.close)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End those that are idle."""
         with suppress(queue.Empty):
             while True:
                 worker = self._idle.get_nowait()
@@ -184,7 +193,7 @@ class _Workers:
                     end_process(worker.process)
 
 
-_WORKERS = _Workers()
+WORKERS = Workers()
 
 
 def _write_frame(file: IO[bytes], values: Mapping[str, Any], data: bytes) -> None:
@@ -234,7 +243,7 @@ def _serve() -> None:
 def with_limits(seconds: float | None, size: int | None) -> None:
     """Let this process end after so much processor time, and get no more memory than that; None for no limit.
 
-    Where the system knows neither limit (Windows), only `MAX_WAIT` holds.
+    Where the system knows neither limit (Windows), only `Limits.wait` holds.
     """
     try:
         import resource

@@ -80,11 +80,11 @@ class _ShownProgress(Progress):
 
 
 class PlainProgress(_ShownProgress):
-    """Lines of text: one at the end of each step, and one every ten seconds of a long one."""
+    """Lines of text: one at the end of each step, and one every few seconds of a long one."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, every: float = PLAIN_EVERY) -> None:
         super().__init__()
-        self._stream = stream
+        self._stream, self.every = stream, every
 
     @contextmanager
     def step(self, name: str, total: int | None = None, unit: str = "items", *, done: int = 0) -> Iterator[Step]:
@@ -103,7 +103,7 @@ class _PlainStep(_TimedStep):
         self._progress, self._unit, self._shown = progress, unit, self.begun
 
     def show(self, seconds: float) -> None:
-        if self.start + seconds - self._shown >= PLAIN_EVERY:
+        if self.start + seconds - self._shown >= self._progress.every:
             self._shown = self.start + seconds
             rate = (self._done - self._before) / seconds
             of_total = f" of {self.total:,}" if self.total else ""

@@ -131,26 +131,26 @@ def open_converted(network: Network, folder: Path, *, say: Callable[[str], None]
     return ov.Core().read_model(folder / XML, folder / BIN)
 
 
-def convert(network: Network) -> ov.Model:
-    """Return the network as an OpenVINO model whose batch has a fixed size: the one that suits this machine.
+def convert(network: Network, *, batch: int = BATCH) -> ov.Model:
+    """Return the network as an OpenVINO model whose batch has a fixed size.
 
     A graph that cannot be given that size keeps the one it was made with, and one that gives other outputs than it
     promises is a SourceError; a network of texts takes batches of any size.
     """
     from openvino._offline_transformations import apply_moc_transformations
 
-    model = _from_torch(network) if network.graph is None else _from_graph(network, network.graph)
+    model = _from_torch(network, batch) if network.graph is None else _from_graph(network, network.graph, batch)
     apply_moc_transformations(model, cf=False, smart_reshape=False)
     return model
 
 
-def _from_graph(network: Network, graph: Callable[[], ov.Model]) -> ov.Model:
+def _from_graph(network: Network, graph: Callable[[], ov.Model], batch: int) -> ov.Model:
     if not network.input_shape:
         return graph()
     own = graph().input(0).partial_shape[0]
-    for batch in (BATCH, own.get_length() if own.is_static else 1):
+    for size in (batch, own.get_length() if own.is_static else 1):
         model = graph()
-        if _fits(model, network, batch):
+        if _fits(model, network, size):
             return model
     raise SourceError(
         "a graph must give one row of each block for each picture",
@@ -170,7 +170,7 @@ def _fits(model: ov.Model, network: Network, batch: int) -> bool:
     return [shape.to_shape() if shape.is_static else None for shape in shapes] == expected
 
 
-def _from_torch(network: Network) -> ov.Model:
+def _from_torch(network: Network, batch: int) -> ov.Model:
     set_passive_omp_wait()
     import torch
     from openvino.frontend import FrontEndManager
@@ -178,7 +178,7 @@ def _from_torch(network: Network) -> ov.Model:
     from torch.jit._trace import TracerWarning
 
     if network.input_shape:
-        examples: tuple[torch.Tensor, ...] = (torch.zeros(BATCH, *network.input_shape, dtype=torch.uint8),)
+        examples: tuple[torch.Tensor, ...] = (torch.zeros(batch, *network.input_shape, dtype=torch.uint8),)
         shapes = [list(examples[0].shape)]
     else:
         examples = (torch.ones(2, 16, dtype=torch.int64),) * 2

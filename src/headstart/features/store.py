@@ -47,9 +47,9 @@ class Store:
         UsageError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, wait: float = BUSY_SECONDS) -> None:
         check_writable(folder, what="the cache")
-        self.path = folder / FILE
+        self.path, self._wait = folder / FILE, wait
         self._damaged_rows = 0
         self._damaged_files: list[str] = []
         self._lock = threading.RLock()
@@ -157,12 +157,12 @@ class Store:
 
     def _opened(self) -> sqlite3.Connection:
         try:
-            return _connect(self.path)
+            return _connect(self.path, self._wait)
         except sqlite3.Error as error:
             if not _is_damage(error):
                 raise self._usage_error(error, 0) from error
             self._set_aside()
-            return _connect(self.path)
+            return _connect(self.path, self._wait)
 
     def _mend(self, error: sqlite3.Error, needed: int = 0) -> None:
         """Set a damaged file aside and start a new one; anything else is for the user to mend."""
@@ -170,7 +170,7 @@ class Store:
             raise self._usage_error(error, needed) from error
         self.close()
         self._set_aside()
-        self._db = _connect(self.path)
+        self._db = _connect(self.path, self._wait)
 
     def _set_aside(self) -> None:
         aside = _free_name(self.path)
@@ -190,7 +190,7 @@ class Store:
             return self._full(max(needed, EMPTY))
         if code & 0xFF == sqlite3.SQLITE_BUSY:
             return UsageError(
-                f"the features cache {self.path} must be free to write within {BUSY_SECONDS:.0f} s",
+                f"the features cache {self.path} must be free to write within {self._wait:g} s",
                 "another process holds it",
                 "end that process, or set HEADSTART_CACHE to another folder",
             )
@@ -209,8 +209,8 @@ class Store:
         )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _connect(path: Path, wait: float) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
     try:
         db.execute(f"PRAGMA page_size = {PAGE}")
         db.execute("PRAGMA journal_mode = WAL")

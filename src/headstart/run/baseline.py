@@ -57,12 +57,14 @@ def remembered_choice(
     arrays: Sequence[NDArray[Any]],
     inputs: Mapping[str, Any],
     choose: Callable[[], tuple[dict[str, Any], Arrays]],
+    *,
+    version_of_code: int = CHOICE_VERSION,
 ) -> tuple[dict[str, Any], Arrays]:
     """Return what `choose` returned before for the same numbers, inputs and code that chooses, or what it returns now.
 
     That is plain values and arrays.
     """
-    made_by = {"version": CHOICE_VERSION, "numpy": version("numpy"), "scipy": version("scipy")}
+    made_by = {"version": version_of_code, "numpy": version("numpy"), "scipy": version("scipy")}
     numbers = [[str(array.dtype), list(array.shape), sha256(np.ascontiguousarray(array).data)] for array in arrays]
     key = {"what": what, "numbers": numbers, **inputs, **made_by}
     cache = ResultCache(cache_dir() / "choices")

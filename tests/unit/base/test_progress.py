@@ -54,10 +54,9 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
+def test_plain_lines() -> None:
     stream = io.StringIO()
-    work(PlainProgress(stream))
+    work(PlainProgress(stream, every=0))
     lines = stream.getvalue().splitlines()
     assert lines[0].startswith("Extracting: 1 of 3 photos, ")
     assert lines[0].endswith("s left")
@@ -66,19 +65,17 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_was_done_before_is_no_part_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
     clock = iter(range(100))
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
     stream = io.StringIO()
-    with PlainProgress(stream).step("Training", 10, "photos", done=8) as step:
+    with PlainProgress(stream, every=0).step("Training", 10, "photos", done=8) as step:
         step.advance()
     assert stream.getvalue().splitlines()[0] == "Training: 9 of 10 photos, 1/s, 1 s left"
 
 
-def test_the_total_may_change_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
+def test_the_total_may_change_on_the_way() -> None:
     stream = io.StringIO()
-    for shown in (PlainProgress(stream), LiveProgress(Terminal()), Progress()):
+    for shown in (PlainProgress(stream, every=0), LiveProgress(Terminal()), Progress()):
         with shown.step("Training", 2, "photos") as step:
             step.advance(2)
             step.total = 4

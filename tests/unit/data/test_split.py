@@ -223,7 +223,7 @@ def labelled(draw: st.DrawFn) -> tuple[list[Example], list[str], list[int]]:
 
 
 @given(labelled(), st.integers(0, 2**32), st.floats(0.05, 0.95))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_a_drawn_split_keeps_its_promises(found, seed, share):
     examples, hashes, order = found
     try:
@@ -245,7 +245,7 @@ def test_a_drawn_split_keeps_its_promises(found, seed, share):
 @given(
     st.dictionaries(st.sampled_from("abcdef"), st.integers(2, 60), min_size=1), st.integers(0, 99), st.floats(0.1, 0.9)
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_without_copies_and_groups_each_class_is_within_one_of_its_share(counts, seed, share):
     data, hashes = plain(counts)
     found = Counter(data.examples[at].label for at in split(data, hashes, seed=seed, test_share=share).test)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from headstart.base.errors import UsageError
-from headstart.features import store as store_module
 from headstart.features.store import FILE, Store, StoredRow, row_key
 
 
@@ -236,16 +235,13 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once__DSK_03(tmp_path: Pa
     assert "Read-only file system" in done.stdout
 
 
-def test_a_file_held_by_another_process_is_waited_for_and_then_said__DSK_08(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_held_by_another_process_is_waited_for_and_then_said__DSK_08(tmp_path: Path) -> None:
     filled(tmp_path, 3)
-    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.2)
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with Store(tmp_path) as store:
+    with Store(tmp_path, wait=0.2) as store:
         assert len(store.get_many(list(rows(3)))) == 3
-        with pytest.raises(UsageError, match="another process holds it"):
+        with pytest.raises(UsageError, match=r"free to write within 0\.2 s; found another process holds it"):
             store.put_many(rows(3, start=3))
         other.execute("ROLLBACK")
         other.close()

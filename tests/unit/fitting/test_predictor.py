@@ -12,6 +12,7 @@ from toy_texts import sentences, write_csv
 import headstart as hs
 from headstart.fitting import predictor
 from headstart.run import baseline
+from headstart.run.baseline import remembered_choice
 from headstart.testing import toy_photos
 
 
@@ -49,9 +50,7 @@ def test_texts_are_chosen_for_once(tmp_path: Path, cache: Path, counted: dict[st
     assert counted == {"choose_head": 2, "fit_text_baseline": 2}
 
 
-def test_photos_too_and_other_labels_are_another_choice(
-    tmp_path: Path, cache: Path, counted: dict[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photos_too_and_other_labels_are_another_choice(tmp_path: Path, cache: Path, counted: dict[str, int]) -> None:
     photos = toy_photos(tmp_path / "photos", classes=2, per_class=12, seed=0)
     how: dict[str, Any] = {"source": "arch:lenet5", "weights": "none", "engine": "torch"}
     first, second = hs.fit(photos, **how), hs.fit(photos, **how)
@@ -61,6 +60,15 @@ def test_photos_too_and_other_labels_are_another_choice(
     (photos / sorted(path.name for path in photos.iterdir())[0]).rename(photos / "zebra")
     hs.fit(photos, **how)
     assert counted["choose_head"] == 2
-    monkeypatch.setattr(baseline, "CHOICE_VERSION", 10_000)
-    hs.fit(photos, **how)
-    assert counted["choose_head"] == 3
+
+
+def test_a_choice_is_made_again_by_other_code_and_of_other_numbers(cache: Path) -> None:
+    made: list[int] = []
+
+    def choose() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        made.append(len(made))
+        return {"made": made[-1]}, {}
+
+    for numbers, code in ((3, 1), (3, 1), (3, 2), (4, 2), (3, 1)):
+        values, _ = remembered_choice("head", [np.arange(numbers)], {}, choose, version_of_code=code)
+    assert (made, values["made"]) == ([0, 1, 2], 0)

@@ -120,7 +120,7 @@ def test_classes_that_are_apart_score_higher(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*FEATURE_SCORES, *CLASS_SCORES])
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 1000), n=st.integers(5, 24), d=st.integers(4, 30))
 def test_order_of_rows_names_of_labels_and_dtype_change_nothing(name: str, seed: int, n: int, d: int) -> None:
     x, y = blobs(n, d, 3, seed=seed)
@@ -134,7 +134,7 @@ def test_order_of_rows_names_of_labels_and_dtype_change_nothing(name: str, seed:
 
 
 @pytest.mark.parametrize("name", ROTATED)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 1000), n=st.integers(6, 24), d=st.integers(2, 30))
 def test_rotating_the_features_changes_nothing(name: str, seed: int, n: int, d: int) -> None:
     x, y = blobs(n, d, 3, seed=seed)

@@ -76,11 +76,13 @@ def samples(data: bytes, *, rate: int, seconds: float, share: float = 0.0) -> ND
     return result
 
 
-def windows(data: bytes, *, rate: int, seconds: float, hop: float) -> Iterator[NDArray[np.float32]]:
+def windows(
+    data: bytes, *, rate: int, seconds: float, hop: float, most: float = MOST_HEARD
+) -> Iterator[NDArray[np.float32]]:
     """Yield windows of a whole recording, each as `samples` gives it, one every `hop` seconds; no more is held.
 
-    The last one ends with the recording; a shorter recording is one window. What lies behind `MOST_HEARD` seconds is
-    not read. What this takes grows with the recording: see `bounded`.
+    The last one ends with the recording; a shorter recording is one window. What lies behind `most` seconds is not
+    read. What this takes grows with the recording: see `bounded`.
 
     Raises:
         BadExample: as `remarks`, wherever in the recording.
@@ -99,7 +101,7 @@ def windows(data: bytes, *, rate: int, seconds: float, hop: float) -> Iterator[N
 
         # Of a file that is larger than is read, the end is in the middle of something.
         with suppress(RuntimeError) if len(data) > MAX_BYTES else nullcontext():
-            for block in _blocks(data, file, MOST_HEARD, math.inf):
+            for block in _blocks(data, file, most, math.inf):
                 buffered = np.concatenate([buffered, _mono(block)])
                 yield from ready(_beyond(ratio))
         if not count and not len(buffered):

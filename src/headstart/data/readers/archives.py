@@ -192,13 +192,13 @@ def inner_archive(tree: Tree, path: str) -> Archive:
     return tree.inner(path) if isinstance(tree, Archive) else open_archive(Path(tree.where, path))
 
 
-def gunzip(data: bytes, where: str, *, limit: int = sys.maxsize) -> bytes:
+def gunzip(data: bytes, where: str, *, limit: int = sys.maxsize, least_grown: int = LEAST_GROWN) -> bytes:
     """Return what a gzip file of one stream or several holds, of at most `limit` bytes.
 
     Raises:
-        DataError: it is damaged, or unpacks to more than `MAX_GROWTH` times its size.
+        DataError: it is damaged, or unpacks to more than `MAX_GROWTH` times its size and than `least_grown` bytes.
     """
-    most, parts, size, offset = min(max(MAX_GROWTH * len(data), LEAST_GROWN), limit), [], 0, 0
+    most, parts, size, offset = min(max(MAX_GROWTH * len(data), least_grown), limit), [], 0, 0
     end, packed = len(data.rstrip(b"\0")), memoryview(data)  # zeros may follow the last stream
     kept = int.from_bytes(data[-4:], "little") <= most  # the size of the last stream ends it; if damaged, that is seen
     while offset < end:

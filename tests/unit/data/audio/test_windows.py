@@ -20,6 +20,7 @@ from headstart.data.audio.spectrogram import (
     task,
 )
 from headstart.data.dataset import BadExample
+from headstart.data.file_tree import MAX_BYTES
 from headstart.data.images.preprocessing import Preprocessing
 
 GREY = Preprocessing(size=(32, 100), resize=None, channels="grey", mean=(0.5,), std=(0.5,))
@@ -115,24 +116,43 @@ def test_a_fault_anywhere_in_a_long_recording_is_found__AUD_05_AUD_09() -> None:
         listening().hear(recording(sound, coding="FLOAT"))
 
 
-def test_more_than_is_heard_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    from headstart.data.audio import decoding
-
+def test_more_than_is_heard_is_said() -> None:
     assert remarks(recording(tone(seconds=5.0)), "a.wav") == ()
-    monkeypatch.setattr(decoding, "MOST_HEARD", 3)
-    assert any("longer than" in clause for clause in remarks(recording(tone(seconds=5.0)), "a.wav"))
-    heard = listening().hear(recording(tone(seconds=5.0)))
-    assert len(heard) == 3
+    for hours, clauses in ((3.99, 0), (4.01, 1)):
+        long = recording(np.zeros(int(hours * 3_600 * 1_000)) + 0.25, rate=1_000, coding="ULAW")
+        assert sum("longer than 4 hours" in clause for clause in remarks(long, "a.wav")) == clauses
+    heard = list(windows(recording(tone(seconds=5.0)), rate=16_000, seconds=1, hop=1, most=3))
+    assert [len(one) for one in heard] == [16_000] * 3
 
 
-@pytest.mark.parametrize("kind", ["FLAC", "WAV", "MP3"])
-def test_of_a_file_that_is_too_large_the_beginning_is_heard(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    from headstart.data.audio import decoding
+def test_of_a_file_that_is_too_large_the_beginning_is_heard() -> None:
+    second = recording(np.random.default_rng(0).normal(0, 0.1, 192_000), rate=192_000, coding="DOUBLE")
+    head, samples = second[: second.index(b"data") + 8], second[second.index(b"data") + 8 :]
+    whole = head[:4] + b"\xff" * 4 + head[8:-4] + b"\xff" * 4 + samples * 60
+    begun = whole[: MAX_BYTES + 1]
+    heard = list(windows(begun, rate=16_000, seconds=1, hop=1))
+    assert len(heard) == -(-(MAX_BYTES - len(head)) // len(samples))
+    assert any("larger than 64 MiB, of which the beginning is read" in clause for clause in remarks(begun, "a.wav"))
 
-    data = recording(0.1 * np.random.default_rng(0).normal(size=60 * 16_000), kind=kind)
-    monkeypatch.setattr(decoding, "MAX_BYTES", len(data) // 2)
-    heard = listening().hear(data[: len(data) // 2 + 1])
-    assert 16 <= len(heard) <= 32
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["FLAC", "MP3"])
+def test_of_a_packed_file_that_is_too_large_the_beginning_is_heard(kind: str) -> None:
+    sound = np.random.default_rng(0).normal(0, 0.1, 48_000 * 30)
+    if kind == "FLAC":
+        data = recording(
+            np.tile(sound[:, None], (1, 8)) + np.random.default_rng(1).normal(0, 0.1, (len(sound), 8)),
+            rate=48_000,
+            kind=kind,
+            coding="PCM_24",
+        )
+    else:
+        data = recording(sound, rate=48_000, kind=kind)
+        data *= -(-MAX_BYTES // len(data)) + 1
+    assert len(data) > MAX_BYTES
+    begun = data[: MAX_BYTES + 1]
+    heard = sum(1 for _ in windows(begun, rate=16_000, seconds=1, hop=1))
+    assert heard >= 0.9 * 30 * MAX_BYTES / len(data)
 
 
 def test_the_process_apart_gives_the_same() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import resource
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.data.dataset import BadExample
+from headstart.data.dataset import BadExample, run_bounded
 from headstart.data.images import preprocessing
 from headstart.data.images.preprocessing import Preprocessing, decode, thumbnail
 
@@ -45,22 +46,20 @@ def with_scans(count: int, size: tuple[int, int] = (640, 480)) -> bytes:
     ],
     ids=["png", "float", "16 bits", "webp", "progressive", "cmyk", "scans"],
 )
-def test_the_pixels_are_the_same_in_either_process(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pixels_are_the_same_in_either_process(data: bytes) -> None:
     here, small = decode(data, PREPROCESSING), thumbnail(data)
-    monkeypatch.setattr(preprocessing, "DIRECT_BYTES", (0, 0))
-    np.testing.assert_array_equal(decode(data, PREPROCESSING), here)
-    assert thumbnail(data) == small
+    values, pixels = run_bounded(f"{preprocessing.__name__}:decode_task", data, **asdict(PREPROCESSING))
+    assert (tuple(values["shape"]), pixels) == (here.shape, here.tobytes())
+    assert run_bounded(f"{preprocessing.__name__}:thumbnail_task", data, side=96)[1] == small
 
 
-def test_a_broken_picture_has_the_same_reason_in_either_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_picture_has_the_same_reason_in_either_process() -> None:
     cut = encoded("PNG")[:-400]
-    reasons = set()
-    for most in ((1 << 30, 1 << 30), (0, 0)):
-        monkeypatch.setattr(preprocessing, "DIRECT_BYTES", most)
-        with pytest.raises(BadExample) as caught:
-            decode(cut, PREPROCESSING)
-        reasons.add(caught.value.reason)
-    assert len(reasons) == 1
+    with pytest.raises(BadExample) as here:
+        decode(cut, PREPROCESSING)
+    with pytest.raises(BadExample) as there:
+        run_bounded(f"{preprocessing.__name__}:decode_task", cut, **asdict(PREPROCESSING))
+    assert here.value.reason == there.value.reason
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_name_that_begins_like_a_prefix_is_left_alone() -> None:
     assert strip_prefixes(names, names) == {name: name for name in names}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @drawn(seed=st.integers(0, 2**32), name=st.sampled_from(["resnet18", "tf_efficientnet_lite0", "vit_tiny_patch16_224"]))
 def test_any_new_names_in_the_same_order_align(seed: int, name: str) -> None:
     draw = random.Random(seed)
@@ -65,7 +65,7 @@ def test_any_new_names_in_the_same_order_align(seed: int, name: str) -> None:
     assert re.search(r"matched by order and shape; \d+ of them only their order tells apart", note)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn(seed=st.integers(0, 2**32))
 def test_a_dropped_tensor_is_refused_with_both_counts__CKP_07(seed: int) -> None:
     draw = random.Random(seed)
@@ -79,7 +79,7 @@ def test_a_dropped_tensor_is_refused_with_both_counts__CKP_07(seed: int) -> None
         align(renamed, shapes())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @drawn(seed=st.integers(0, 2**32))
 def test_shuffled_tensors_are_matched_by_their_names_or_refused(seed: int) -> None:
     draw = random.Random(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,23 +101,26 @@ def test_what_is_read_in_runs_is_mixed_as_far_as_it_is_held() -> None:
     assert len({at // 50 for at in order[:40]}) == 4
 
 
-def test_an_epoch_of_a_large_table_reads_each_row_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_epoch_of_a_large_table_reads_each_row_group_once(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from headstart.data.readers.open import open_dataset
-    from headstart.data.readers.tables import parquet
+    from headstart.data.readers.tables.parquet import ParquetTable, ReadLimits, picture_reader, picture_runs
 
     data = dataset(60)
     pictures = [{"bytes": data.read(at), "path": f"{at}.png"} for at in range(60)]
     table = pa.table({"image": pictures, "label": ["a", "b"] * 30})
     pq.write_table(table, tmp_path / "train.parquet", row_group_size=5)
     size = sum(len(picture["bytes"]) for picture in pictures)
-    monkeypatch.setattr(parquet, "CACHED", size // 3)
     read: list[int] = []
-    own = parquet.ParquetTable.pictures
-    monkeypatch.setattr(parquet.ParquetTable, "pictures", lambda self, *at: read.append(at[0]) or own(self, *at))
-    opened = open_dataset(tmp_path / "train.parquet")
+
+    class Counted(ParquetTable):
+        def pictures(self, place: int, group: int) -> pa.Array:
+            read.append(group)
+            return super().pictures(place, group)
+
+    file = Counted(tmp_path / "train.parquet", ReadLimits(cached=size // 3))
+    opened = replace(data, read=picture_reader([(file, 0)])(range(60)), runs=picture_runs([file]))
     with Stream(opened, range(60), np.arange(60) % 2, HOW) as pictures_of:
         for rows in pictures_of.order(0, batch_size=8, seed=0):
             pictures_of.inputs(rows, epoch=0)

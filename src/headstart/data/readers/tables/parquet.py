@@ -11,6 +11,7 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,19 @@ CACHED = 256 * 2**20
 """How many bytes of unpacked row groups a dataset keeps for its next reads; the last group read is kept in any case."""
 
 
+@dataclass(frozen=True)
+class ReadLimits:
+    """What is read of one file, and held of it."""
+
+    group: int = MAX_GROUP
+    least_grown: int = LEAST_GROWN  # bytes that any file may unpack to
+    texts: int = MAX_TEXTS
+    cached: int = CACHED
+
+
+LIMITS = ReadLimits()
+
+
 class ParquetTable:
     """One Parquet file: its columns, and its pictures by row.
 
@@ -43,10 +57,10 @@ class ParquetTable:
         DataError: it is no Parquet file, or is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: ReadLimits = LIMITS) -> None:
         import pyarrow.parquet as pq
 
-        self.path = path
+        self.path, self.limits = path, limits
         try:
             self.schema = pq.read_schema(path)
             texts = [field.name for field in self.schema if _is_text(field.type)]
@@ -56,7 +70,7 @@ class ParquetTable:
             raise _damaged(path, error) from error
         if self._file.metadata.num_rows == 0:
             raise DataError(f"{path} must hold rows", "none", "add a row for each example")
-        grown, allowed = self.size, max(MAX_GROWTH * path.stat().st_size, LEAST_GROWN)
+        grown, allowed = self.size, max(MAX_GROWTH * path.stat().st_size, limits.least_grown)
         if grown > allowed:
             must = f"{path} must unpack to at most {MAX_GROWTH} times its size"
             raise DataError(must, f"{grown >> 20:,} MiB", "leave out what repeats, and write it again")
@@ -96,8 +110,8 @@ class ParquetTable:
         if len(values) != len(self):
             raise _damaged(self.path, f"{len(values)} cells of {name!r} for {len(self)} rows")
         size = sum(len(value) for value in values if isinstance(value, str))
-        if size > MAX_TEXTS:
-            must = f"the texts of {name!r} of {self.path} must be at most {MAX_TEXTS:,} characters together"
+        if size > self.limits.texts:
+            must = f"the texts of {name!r} of {self.path} must be at most {self.limits.texts:,} characters together"
             raise DataError(must, f"{size:,}", "leave out those that repeat")
         return values
 
@@ -106,9 +120,9 @@ class ParquetTable:
         metadata = self._file.metadata
         groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
         largest = max((group.total_byte_size for group in groups), default=0)
-        if largest > MAX_GROUP:
+        if largest > self.limits.group:
             raise DataError(
-                f"row groups of {self.path} must be at most {MAX_GROUP:,} bytes",
+                f"row groups of {self.path} must be at most {self.limits.group:,} bytes",
                 f"{largest:,} bytes",
                 "write it again with smaller ones: pyarrow.parquet.write_table(table, path, row_group_size=1000)",
             )
@@ -125,7 +139,8 @@ class ParquetTable:
         inner = _bytes_in(field.type)
         column = f"{field.name}.{inner}" if inner else field.name
         stated = self._file.metadata.row_group(group).total_byte_size
-        chunks, size, most = [], 0, min(MAX_GROUP, max(MAX_GROWTH * stated, LEAST_GROWN))
+        limits = self.limits
+        chunks, size, most = [], 0, min(limits.group, max(MAX_GROWTH * stated, limits.least_grown))
         for batch in self._file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=[column]):
             size += batch.nbytes
             if size > most:  # where one picture comes many times, the size that the file states is that of one
@@ -145,7 +160,7 @@ class _Pictures:
     """Bytes by position over several files, with the row groups last read kept in memory."""
 
     def __init__(self, tables: Sequence[PictureColumn], rows: Sequence[int]) -> None:
-        self._rows = tuple(rows)
+        self._rows, self._cached = tuple(rows), tables[0][0].limits.cached
         counts = [(table, at, group, n) for table, at in tables for group, n in enumerate(table.row_groups())]
         self._groups = [(table, at, group) for table, at, group, _ in counts]
         self._starts = list(accumulate((count for *_, count in counts[:-1]), initial=0))
@@ -175,7 +190,7 @@ class _Pictures:
                 except (OSError, ValueError, NotImplementedError) as error:
                     self._damaged.add(group)
                     raise BadExample("damaged in the table") from error
-                while len(self._cache) > 1 and sum(array.nbytes for array in self._cache.values()) > CACHED:
+                while len(self._cache) > 1 and sum(array.nbytes for array in self._cache.values()) > self._cached:
                     self._cache.popitem(last=False)
             self._cache.move_to_end(group)
             return self._cache[group]
@@ -189,10 +204,11 @@ def picture_reader(tables: Sequence[PictureColumn]) -> Callable[[Sequence[int]],
 def picture_runs(tables: Sequence[ParquetTable]) -> tuple[int, int] | None:
     """Return the rows of the longest row group, and how many are held; None where all of them are."""
     size = sum(table.size for table in tables)
-    if size <= CACHED:
+    cached = tables[0].limits.cached
+    if size <= cached:
         return None
     longest = max(max(table.row_groups()) for table in tables)
-    return longest, max(longest, sum(map(len, tables)) * CACHED // size)
+    return longest, max(longest, sum(map(len, tables)) * cached // size)
 
 
 def _damaged(path: Path, error: object) -> DataError:

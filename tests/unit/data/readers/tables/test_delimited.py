@@ -73,7 +73,7 @@ def rows_of(table: Table) -> list[tuple[str, ...]]:
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\x85\u2028\u2029\ufeff"), max_size=12)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=2, max_size=12), st.sampled_from(",;\t|"))
 def test_what_csv_quotes_whole_comes_back_as_it_was__TAB_10(rows: list[tuple[str, str]], mark: str) -> None:
     file = io.StringIO(newline="")

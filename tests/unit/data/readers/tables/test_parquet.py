@@ -16,7 +16,7 @@ from headstart.base.progress import Progress
 from headstart.data.audit import check_bad, scan
 from headstart.data.dataset import BadExample
 from headstart.data.readers.open import open_dataset, open_inputs
-from headstart.data.readers.tables import parquet
+from headstart.data.readers.tables.parquet import LIMITS, ParquetTable, ReadLimits, picture_reader, picture_runs
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -71,31 +71,40 @@ def test_a_folder_of_parts_in_shards(tmp_path, validation):
     assert numbers["test.parquet#1"] == 15
 
 
-def test_few_row_groups_are_kept_and_threads_agree(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "CACHED", 60)
-    data = open_dataset(write(tmp_path / "x.parquet", list("ab") * 50))
+def test_few_row_groups_are_kept_and_threads_agree(tmp_path):
+    table = ParquetTable(write(tmp_path / "x.parquet", list("ab") * 50), ReadLimits(cached=60))
+    read = picture_reader([(table, 0)])(range(100))
     order = [row * 37 % 100 for row in range(100)] * 3
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(data.read, order)) == [picture(row) for row in order]
-    assert len(data.read._cache) <= 3
+        assert list(pool.map(read, order)) == [picture(row) for row in order]
+    assert len(read._cache) <= 3
+    assert picture_runs([table]) == (4, 4)
 
 
-def test_a_row_group_is_read_once_in_order(tmp_path, monkeypatch):
-    data = open_dataset(write(tmp_path / "x.parquet", list("ab") * 10))
-    reads = []
-    real = parquet.ParquetTable.pictures
-    monkeypatch.setattr(
-        parquet.ParquetTable, "pictures", lambda self, at, group: reads.append(group) or real(self, at, group)
-    )
-    for position in range(len(data)):
-        data.read(position)
-    assert reads == [0, 1, 2, 3, 4]
+class Counted(ParquetTable):
+    """A file that keeps a list of the row groups that are read of it."""
+
+    def __init__(self, path, limits=LIMITS):
+        super().__init__(path, limits)
+        self.reads = []
+
+    def pictures(self, place, group):
+        self.reads.append(group)
+        return super().pictures(place, group)
 
 
-def test_a_row_group_too_large_to_read_says_how_to_mend(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "MAX_GROUP", 100)
+def test_a_row_group_is_read_once_in_order(tmp_path):
+    table = Counted(write(tmp_path / "x.parquet", list("ab") * 10))
+    read = picture_reader([(table, 0)])(range(20))
+    for position in range(20):
+        read(position)
+    assert table.reads == [0, 1, 2, 3, 4]
+
+
+def test_a_row_group_too_large_to_read_says_how_to_mend(tmp_path):
+    table = ParquetTable(write(tmp_path / "x.parquet", list("ab") * 10), ReadLimits(group=100))
     with pytest.raises(DataError, match="row_group_size"):
-        open_dataset(write(tmp_path / "x.parquet", list("ab") * 10))
+        picture_reader([(table, 0)])(range(20))
 
 
 def test_rows_without_a_picture_or_label_are_skipped__TAB_02(tmp_path):
@@ -230,7 +239,7 @@ def test_the_folder_of_tiny_imagenet_has_two_parts(shared):
 def test_a_text_that_repeats_is_in_memory_once(tmp_path: Path) -> None:
     texts = ["a" * 100_000, None, "b"] * 1_000
     pq.write_table(pa.table({"text": texts, "label": ["x", "y", "x"] * 1_000}), tmp_path / "x.parquet")
-    cells = parquet.ParquetTable(tmp_path / "x.parquet").table().cells(0)
+    cells = ParquetTable(tmp_path / "x.parquet").table().cells(0)
     assert cells == texts
     assert len(set(map(id, cells))) == 3
 
@@ -243,35 +252,28 @@ def test_more_rows_than_bytes_are_refused_unread(tmp_path: Path) -> None:
         open_dataset(tmp_path / "x.parquet")
 
 
-def test_cells_that_repeat_are_bounded_by_what_they_unpack_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_that_repeat_are_bounded_by_what_they_unpack_to(tmp_path: Path) -> None:
     rows, text = 3_000, "a" * 1_000
     picture = pa.StructArray.from_arrays([pa.array([text.encode()] * rows)], ["bytes"])
     labels = pa.array(["a", "b"] * (rows // 2))
     pq.write_table(pa.table({"text": [text] * rows, "label": labels}), tmp_path / "texts.parquet")
     pq.write_table(pa.table({"image": picture, "label": labels}), tmp_path / "images.parquet")
     assert all(path.stat().st_size < 20_000 for path in tmp_path.iterdir()), "the size that a file states is no bound"
-    monkeypatch.setattr(parquet, "MAX_TEXTS", 2_000_000)
+    texts = ParquetTable(tmp_path / "texts.parquet", ReadLimits(texts=2_000_000)).table()
     with pytest.raises(DataError, match=r"must be at most 2,000,000 characters together; found 3,000,000; leave out"):
-        open_dataset(tmp_path / "texts.parquet")
+        texts.cells(0)
     images = open_dataset(tmp_path / "images.parquet")
     assert len(images.read(0)) == 1_000
-    monkeypatch.setattr(parquet, "MAX_GROUP", 2_000_000)
-    again = open_dataset(tmp_path / "images.parquet")
-    reads, real = [], parquet.ParquetTable.pictures
-    monkeypatch.setattr(
-        parquet.ParquetTable, "pictures", lambda self, at, group: reads.append(group) or real(self, at, group)
-    )
+    table = Counted(tmp_path / "images.parquet", ReadLimits(group=2_000_000))
+    read = picture_reader([(table, 0)])(range(rows))
     for position in range(5):
         with pytest.raises(BadExample, match="damaged in the table"):
-            again.read(position)
-    assert reads == [0], "a group that is damaged is not read again for each row"
+            read(position)
+    assert table.reads == [0], "a group that is damaged is not read again for each row"
 
 
-def test_a_file_that_states_to_grow_beyond_measure_is_refused_unread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_states_to_grow_beyond_measure_is_refused_unread(tmp_path: Path) -> None:
     cells = pa.table({"text": ["a" * 500_000, "b"], "label": ["x", "y"]})
     pq.write_table(cells, tmp_path / "x.parquet", compression="zstd")
-    monkeypatch.setattr(parquet, "LEAST_GROWN", 100_000)
     with pytest.raises(DataError, match="must unpack to at most 100 times its size; found 0 MiB; leave out what"):
-        parquet.ParquetTable(tmp_path / "x.parquet")
+        ParquetTable(tmp_path / "x.parquet", ReadLimits(least_grown=100_000))
