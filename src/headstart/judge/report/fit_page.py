@@ -20,6 +20,8 @@ from headstart.judge.metrics import METRICS, CalibrationBin, per_class
 from headstart.judge.related import without_related
 from headstart.judge.report import charts
 from headstart.judge.report.page import percent, render_page
+from headstart.sources.providers.simple import NAMES
+from headstart.sources.uri import SIMPLE
 
 MAX_TABLE_CLASSES = 12  # a confusion matrix of more columns is drawn as a heat map
 MAX_CONFUSED_PAIRS = 10
@@ -141,7 +143,8 @@ def _claim(result: dict[str, Any], gap: Interval, commonest: str) -> str:
     if gap.low > 0:
         return f"{start}, {known} and {gain} compared with {simple}."
     if gap.high < 0:
-        return f"{start}; the source does harm: this is {gain} compared with {simple}."
+        better = f"{SIMPLE}:{NAMES[modality_of_task(result['task']).kind]}"
+        return f"{start}; this is {gain} compared with {simple}, which `--source {better}` gives."
     return (
         f"{start}; the source is not shown to be better than {simple}: the difference in accuracy is "
         f"{gain}. It is {known}."
