@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run ranking fitting evaluating"
     " comparison pretraining classifier cli __main__",
-    "base": "errors arguments interrupts extras schema own_folders disk hashing cache config memory processes prefetch"
-    " progress log threads",
+    "base": "errors arguments interrupts extras schema own_folders disk hashing cache config memory mapped processes"
+    " prefetch progress log threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
     "data.readers": "archives containers name_labels tables arrays folders inputs open",
     "data.readers.tables": "table delimited json_tables read named_files label_column roles time_column manifest"

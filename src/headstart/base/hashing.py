@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +48,12 @@ def canonical_json(value: Any) -> bytes:
 def sha256_json(value: Any) -> str:
     """Return the sha256 of the canonical JSON of `value`."""
     return sha256(canonical_json(value))
+
+
+def sha256_json_rows(rows: Iterable[Any]) -> str:
+    """Return `sha256_json` of the list of all rows; their JSON is never in memory at once, which takes ten times it."""
+    digest = hashlib.sha256(b"[")
+    for number, row in enumerate(rows):
+        digest.update(b"," + canonical_json(row) if number else canonical_json(row))
+    digest.update(b"]")
+    return digest.hexdigest()

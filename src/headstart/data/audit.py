@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart.base.errors import DataError, counted, list_some, one_line
-from headstart.base.hashing import sha256, sha256_json
+from headstart.base.hashing import sha256, sha256_json_rows
 from headstart.base.prefetch import Prefetcher
 from headstart.base.progress import Progress
 from headstart.data import text as texts
@@ -99,7 +99,7 @@ def summarize(dataset: Dataset, examined: Sequence[Examined]) -> Scan:
     if conflicts:
         notes.append(f"{len(conflicts)} {dataset.items} stand under several labels ({_shown(conflicts)}).")
     rows = zip(readable.examples, hashes, strict=True)
-    fingerprint = sha256_json(sorted([one.id, digest, one.label, one.split or ""] for one, digest in rows))
+    fingerprint = sha256_json_rows(sorted([one.id, digest, one.label, one.split or ""] for one, digest in rows))
     return Scan(readable, hashes, fingerprint, duplicates, conflicts, tuple(notes))
 
 

@@ -139,17 +139,17 @@ def _copy_ties(example: Example, digest: str) -> set[tuple[str, str]]:
     return {("hash", digest)} | ({("relatives", example.relatives)} if example.relatives is not None else set())
 
 
-def _key(seed: int, what: str, digest: str) -> str:
-    return hashlib.sha256(f"{seed}:{what}:{digest}".encode()).hexdigest()
+def _key(seed: int, what: str, digest: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{what}:{digest}".encode()).digest()
 
 
-def _keys(seed: int, what: str, hashes: Sequence[str]) -> list[str]:
+def _keys(seed: int, what: str, hashes: Sequence[str]) -> list[bytes]:
     key_of = {digest: _key(seed, what, digest) for digest in set(hashes)}
     return [key_of[digest] for digest in hashes]
 
 
 def _given(
-    dataset: Dataset, keys: Sequence[str], hashes: Sequence[str], test_share: float, drop_test_duplicates: bool
+    dataset: Dataset, keys: Sequence[bytes], hashes: Sequence[str], test_share: float, drop_test_duplicates: bool
 ) -> Parts:
     examples = dataset.examples
     by_part: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
@@ -245,7 +245,11 @@ def _remedy(examples: Sequence[Example], train: Sequence[int], leaking: Containe
 
 
 def _draw(
-    examples: Sequence[Example], positions: Sequence[int], keys: Sequence[str], hashes: Sequence[str], test_share: float
+    examples: Sequence[Example],
+    positions: Sequence[int],
+    keys: Sequence[bytes],
+    hashes: Sequence[str],
+    test_share: float,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return train and test positions: units in the order of their keys fill each class's share of the test part.
 
@@ -256,7 +260,7 @@ def _draw(
     if whole := {label for label, count in sides.items() if count == 1}:
         units = _units(examples, positions, hashes, untied=whole)
     units = sorted(units, key=lambda unit: min(keys[position] for position in unit))
-    counts = [Counter(examples[position].label for position in unit) for unit in units]
+    counts = _label_counts(examples, units)
     totals = Counter(examples[position].label for position in positions)
     _check_divisible(totals, counts)
     targets = {label: min(max(round(total * test_share), 1), total - 1) for label, total in totals.items()}
@@ -278,29 +282,32 @@ def _units(
 
     Relatives do not tie examples whose label is in `untied`.
     """
-    ties_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for position in positions:
-        example, ties = examples[position], ties_of[hashes[position]]
-        if example.group is not None:
-            ties.add(("group", example.group))
-        if example.relatives is not None and example.label not in untied:
-            ties.add(("relatives", example.relatives))
-    parent = {digest: digest for digest in ties_of}
+    parent: dict[str, str] = {}  # of those alone that are tied to others
 
     def find(digest: str) -> str:
-        while parent[digest] != digest:
-            parent[digest] = parent[parent[digest]]
-            digest = parent[digest]
+        while (above := parent.get(digest, digest)) != digest:
+            parent[digest] = digest = parent.get(above, above)
         return digest
 
     first: dict[tuple[str, str], str] = {}
-    for digest, ties in ties_of.items():
+    for position in positions:
+        example, digest = examples[position], hashes[position]
+        ties = [] if example.group is None else [("group", example.group)]
+        if example.relatives is not None and example.label not in untied:
+            ties.append(("relatives", example.relatives))
         for tie in ties:
             parent[find(digest)] = find(first.setdefault(tie, digest))
     units: dict[str, list[int]] = defaultdict(list)
     for position in positions:
         units[find(hashes[position])].append(position)
     return list(units.values())
+
+
+def _label_counts(examples: Sequence[Example], units: Sequence[Sequence[int]]) -> list[Counter[str]]:
+    """Return how many examples of each label every unit holds; units that hold the same share one count."""
+    shared: dict[tuple[str, ...], Counter[str]] = {}
+    labels = (tuple(examples[position].label for position in unit) for unit in units)
+    return [shared[some] if some in shared else shared.setdefault(some, Counter(some)) for some in labels]
 
 
 def _check_divisible(totals: Counter[str], counts: Sequence[Counter[str]]) -> None:

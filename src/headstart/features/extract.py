@@ -17,7 +17,7 @@ import numpy as np
 from headstart.base.config import cores
 from headstart.base.disk import process_lock
 from headstart.base.errors import DataError
-from headstart.base.hashing import sha256_json
+from headstart.base.hashing import sha256_json, sha256_json_rows
 from headstart.base.interrupts import keeping
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan
@@ -75,7 +75,7 @@ def extract(
             open_engine, name = partial(_already_open, engine), engine.name
 
         def take_lock(digests: Sequence[str]) -> None:
-            ids = [example.id for example in dataset.examples]
+            ids = sha256_json_rows(example.id for example in dataset.examples)
             path = cache / "locks" / sha256_json([network.fingerprint, ids, digests])
             stack.enter_context(process_lock(path, on_wait=lambda: progress.say(WAITING)))
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.hashing import sha256, sha256_json
+from headstart.base.mapped import rows_array
 from headstart.base.prefetch import MOST_AHEAD, Prefetcher, bytes_of
 from headstart.base.progress import Progress, Step
 from headstart.data.audit import Examined, remarks_on, summarize
@@ -80,8 +81,8 @@ class ExtractionPass:
         self.unreadable: dict[int, str] = {}
         self.unusable: dict[str, str] = {}
         self.first: dict[str, int] = {}
-        self.x = np.empty((len(dataset), sum(block.width for block in self.network.blocks)), dtype=np.float32)
-        self.summaries = np.empty((len(dataset), self.profile.summary.row_bytes), dtype=np.uint8)
+        self.x = rows_array((len(dataset), sum(block.width for block in self.network.blocks)), np.float32)
+        self.summaries = rows_array((len(dataset), self.profile.summary.row_bytes), np.uint8)
         self.engine: Engine | None = None
         self.engine_name, self.made_by = "none", ""
         self.from_store: list[int] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.mapped import taken
 from headstart.data.audit import Scan
 from headstart.engines.base import Block
 from headstart.features.modality import Summary
@@ -54,4 +55,4 @@ class Extraction:
     @property
     def x_of_all(self) -> NDArray[np.float32]:
         """The features of every example, float32 of shape (n, d); a copy where contents come twice."""
-        return self.x if len(self.x) == len(self.row_of) else self.x[self.row_of]
+        return self.x if len(self.x) == len(self.row_of) else taken(self.x, self.row_of)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from headstart.base.cache import ResultCache
 from headstart.base.errors import counted
-from headstart.base.hashing import sha256_json
+from headstart.base.hashing import sha256_json_rows
 from headstart.base.threads import ONE_THREAD_A_PRODUCT
 from headstart.data.audit import Scan
 from headstart.data.dataset import Dataset
@@ -60,7 +60,7 @@ def with_relatives(extraction: Extraction, cache: Path) -> Extraction:
     A note says how many they are.
     """
     scanned = extraction.scan
-    key = {"relatives": RELATIVES_VERSION, "made_by": extraction.made_by, "contents": sha256_json(scanned.hashes)}
+    key = {"relatives": RELATIVES_VERSION, "made_by": extraction.made_by, "contents": sha256_json_rows(scanned.hashes)}
     store = ResultCache(cache / "relatives")
     known = store.get(key)
     rows = known[1]["clusters"] if known is not None else find_relatives(extraction)

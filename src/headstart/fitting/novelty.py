@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from headstart.base.cache import Arrays
 from headstart.base.config import cache_dir
+from headstart.base.mapped import beside
 from headstart.base.progress import Progress
 from headstart.features.extract import extract_again
 from headstart.fitting.predictor import Fitted
@@ -75,7 +76,7 @@ def _features(fitted: Fitted, positions: tuple[int, ...], progress: Progress) ->
         return prepared.features(predictor.layer, positions).x
     if predictor.source.base is None:  # with the simple baseline stacked on it
         x = prepared.features(fitted.choice.layer, positions).x
-        return np.hstack([x, plain_numbers(prepared.baseline_inputs(positions))])
+        return beside(x, plain_numbers(prepared.baseline_inputs(positions)))
     extraction = extract_again(
         prepared.scan, positions, predictor.source, cache=cache_dir(), engine=prepared.engine, progress=progress
     )

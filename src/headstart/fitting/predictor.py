@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.cache import Arrays
+from headstart.base.mapped import beside
 from headstart.base.progress import Step
 from headstart.engines.base import LOOKUP, Block
 from headstart.fitting.words import stack_text_baseline
@@ -23,7 +24,7 @@ from headstart.heads.stacking import Stacking, best_share, fit_stacking, unseen_
 from headstart.heads.tfidf import TfidfHead
 from headstart.judge.baselines import plain_numbers
 from headstart.judge.intervals import Z
-from headstart.run.baseline import BaselineResult, TextBaseline, groups_entry, remembered_choice
+from headstart.run.baseline import BaselineResult, Numbers, TextBaseline, groups_entry, remembered_choice
 from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import Source
 from headstart.sources.layers import AUTO, MEMBER, POOL, member_of, select, stages_of
@@ -71,7 +72,7 @@ def select_layer_and_head(prepared: PreparedData, *, seed: int, step: Step | Non
     layer, layers = prepared.source.layer, prepared.source.info.layers
     names = [name for name in prepared.source.auto_layers if name in layers] if layer == AUTO else [layer]
     rows = prepared.extraction.row_of[np.array(train.positions)]
-    numbers = [prepared.extraction.x[rows], prepared.labels(train.positions), train.counts]
+    numbers: list[Numbers] = [(prepared.extraction.x, rows), prepared.labels(train.positions), train.counts]
     inputs = {
         "classes": list(prepared.scan.dataset.classes),
         "blocks": [[block.name, block.width] for block in prepared.extraction.blocks],
@@ -178,7 +179,7 @@ def with_simple_baseline(fitted: Fitted) -> FittedPredictor:
     head = side_by_side([choice.head, baseline.head], stacking.shares, kind)
     tested = prepared.distinct(prepared.parts.test)
     numbers = plain_numbers(prepared.baseline_inputs(tested.positions))
-    x = np.hstack([prepared.features(choice.layer, tested.positions).x, numbers])
+    x = beside(prepared.features(choice.layer, tested.positions).x, numbers)
     every = [tap.block for tap in source.taps]
     blocks = select(np.empty((0, sum(block.width for block in every)), np.float32), every, source.layer)[1]
     return replace(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.mapped import blocks_of
 from headstart.heads.convex import FoldHeads
 from headstart.heads.principal_axes import PrincipalRows, block_slices
 
@@ -87,7 +88,9 @@ def _members_of_groups(groups: NDArray[np.int64] | None) -> list[NDArray[np.intp
         return []
     order = np.argsort(groups, kind="stable")
     cuts = np.flatnonzero(np.diff(groups[order])) + 1
-    return [members for members in np.split(order, cuts) if len(members) > 1]
+    starts, ends = np.append(0, cuts), np.append(cuts, len(order))
+    several = np.flatnonzero(ends - starts > 1)
+    return [order[start:end] for start, end in zip(starts[several], ends[several], strict=True)]
 
 
 def fit_centroids(
@@ -99,9 +102,13 @@ def fit_centroids(
     how many imaginary examples at the mean of all data draw each class mean. `counts` (m, n) says how many examples
     each row stands for in each set; 0 keeps it out of that set's training.
     """
-    member = np.where(y == np.arange(c)[:, None], counts[:, None], 0).astype(principal.rows.dtype)
-    sums = (member.reshape(-1, len(y)) @ principal.rows).reshape(len(counts), c, -1)
-    sizes = member.sum(axis=2, dtype=np.float64)[..., None]
+    rows, m = principal.rows, len(counts)
+    sums, sizes = np.zeros((m * c, rows.shape[1]), rows.dtype), np.zeros((m, c, 1))
+    for part in blocks_of(len(y), 8 * m * c):
+        member = np.where(y[part] == np.arange(c)[:, None], counts[:, None, part], 0).astype(rows.dtype)
+        sums += member.reshape(m * c, -1) @ rows[part]
+        sizes += member.sum(axis=2, dtype=np.float64)[..., None]
+    sums = sums.reshape(m, c, -1)
     for penalty in penalties:
         means = sums.astype(np.float64) / (sizes + penalty)
         yield FoldHeads(means, -np.square(means).sum(axis=2) / 2)

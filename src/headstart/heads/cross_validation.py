@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError
+from headstart.base.mapped import blocks_of
 from headstart.base.threads import ONE_THREAD_A_PRODUCT, threads_for
 from headstart.heads import closed_form as ridge
 from headstart.heads.closed_form import CENTROID_PENALTIES, fit_centroids
@@ -210,7 +211,8 @@ def _unseen_scores(heads: FoldHeads, task: CrossValidationTask) -> NDArray[np.fl
     rows = task.principal.rows
     unseen = np.empty((len(rows), task.c), rows.dtype)
     for fold in np.unique(task.folds):
-        out = task.folds == fold
+        out = np.flatnonzero(task.folds == fold)
         without = heads if fold < 0 else FoldHeads(heads.coefficients[[fold]], heads.intercept[[fold]])
-        unseen[out] = without.scores(rows[out]).mean(axis=0).T
+        for part in blocks_of(len(out), rows.shape[1] * rows.itemsize):
+            unseen[out[part]] = without.scores(rows[out[part]]).mean(axis=0).T
     return unseen

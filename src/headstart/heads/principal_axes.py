@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.mapped import rows_array
+
 MAX_FLOAT64_ROWS = 1024  # or columns, that are held in float64 at a time
 MAX_FLOAT64_CELLS = 2**21  # of the principal rows; more are kept in float32
 MIN_RELATIVE_DEVIATION = 1e-5  # a column whose deviation is below this share of its size is rounding noise
@@ -104,7 +106,7 @@ def principal_rows(x: NDArray[np.floating], weights: NDArray[np.float64], scale:
             (axes * np.sqrt(eigenvalues) / root).astype(dtype), eigenvalues, weights, x, centre, scale, None
         )
     axes = axes.astype(dtype)
-    rows = np.empty((n, len(keep)), dtype)
+    rows: NDArray[np.floating] = rows_array((n, len(keep)), dtype)
     for part in block_slices(n):
         rows[part] = standardised(x[part], centre, scale).astype(dtype) @ axes
     return PrincipalRows(rows, eigenvalues, weights, x, centre, scale, axes)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.mapped import by_blocks
 from headstart.heads.linear import LinearHead
 from headstart.heads.select import fit_logistic
 
@@ -37,7 +38,9 @@ class SimpleFit:
 
 def plain_numbers(rows: NDArray[Any]) -> NDArray[np.float32]:
     """Return baseline inputs as the baseline reads them: pixels of uint8 as 0..1."""
-    return rows.astype(np.float32) / np.float32(255) if rows.dtype == np.uint8 else np.asarray(rows, np.float32)
+    if rows.dtype != np.uint8:
+        return np.asarray(rows, np.float32)
+    return by_blocks(len(rows), rows.shape[1], lambda part: rows[part].astype(np.float32) / np.float32(255), np.float32)
 
 
 def fit_simple(

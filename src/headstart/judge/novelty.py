@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.mapped import blocks_of
+
 FALSE_ALARMS = 0.01  # the share of examples like the training data that may lie beyond the threshold
 AXES = 32  # of the covariance that are kept, at most
 SHRINKAGE = 0.9
@@ -53,7 +55,9 @@ class Novelty:
         Returns:
             float32 of shape (n,), >= 0: above 1, an example is unlike the training data.
         """
-        return np.asarray(self._distances(unit_length(x, widths)) / np.float32(self.threshold))
+        row_bytes = 2 * np.dtype(np.float64).itemsize * x.shape[1]  # of unit length, and the same in float64
+        parts = [self._distances(unit_length(x[part], widths)) for part in blocks_of(len(x), row_bytes)]
+        return np.asarray(np.concatenate(parts) / np.float32(self.threshold))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as arrays, those that grow with the features in float16."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from headstart.base.cache import Arrays, ResultCache
 from headstart.base.config import cache_dir
 from headstart.base.hashing import sha256
+from headstart.base.mapped import blocks_of
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.text import texts_at
 from headstart.heads.folds import weighted_mean
@@ -23,6 +25,9 @@ from headstart.heads.tfidf import TfidfChoice, choose_tfidf
 from headstart.judge.baselines import fit_simple, plain_numbers
 from headstart.run.prepare import DistinctExamples, PreparedData
 from headstart.sources.base import TextPreprocessing
+
+Numbers = NDArray[Any] | tuple[NDArray[Any], NDArray[np.intp]]
+"""An array, or an array and which of its rows are meant."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class BaselineResult:
 
 def remembered_choice(
     what: str,
-    arrays: Sequence[NDArray[Any]],
+    arrays: Sequence[Numbers],
     inputs: Mapping[str, Any],
     choose: Callable[[], tuple[dict[str, Any], Arrays]],
     *,
@@ -65,7 +70,7 @@ def remembered_choice(
     That is plain values and arrays.
     """
     made_by = {"version": version_of_code, "numpy": version("numpy"), "scipy": version("scipy")}
-    numbers = [[str(array.dtype), list(array.shape), sha256(np.ascontiguousarray(array).data)] for array in arrays]
+    numbers = [_numbers_entry(*(each if isinstance(each, tuple) else (each, None))) for each in arrays]
     key = {"what": what, "numbers": numbers, **inputs, **made_by}
     cache = ResultCache(cache_dir() / "choices")
     parts = cache.get(key)
@@ -73,6 +78,16 @@ def remembered_choice(
         parts = choose()
         cache.put(key, *parts)
     return parts
+
+
+def _numbers_entry(array: NDArray[Any], rows: NDArray[np.intp] | None) -> list[Any]:
+    """Return type, shape and sha256 of some rows of an array, of which no more are copied than fit into memory."""
+    if rows is None:
+        return [str(array.dtype), list(array.shape), sha256(np.ascontiguousarray(array).data)]
+    digest = hashlib.sha256()
+    for part in blocks_of(len(rows), array[:1].nbytes):
+        digest.update(np.ascontiguousarray(array[rows[part]]).data)
+    return [str(array.dtype), [len(rows), *array.shape[1:]], digest.hexdigest()]
 
 
 def groups_entry(prepared: PreparedData, learned: DistinctExamples) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import SourceError, UsageError
 from headstart.base.extras import require
 from headstart.base.hashing import COMMIT
+from headstart.base.mapped import taken
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan, check_bad, check_conflicts
 from headstart.data.dataset import Dataset
@@ -29,7 +30,7 @@ from headstart.heads.linear import LinearHead
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions, RunOptions
 from headstart.sources.base import Source
-from headstart.sources.layers import select
+from headstart.sources.layers import select_rows
 from headstart.sources.registry import check_source, open_source
 from headstart.tune.settings import NONE
 
@@ -67,7 +68,7 @@ class PreparedData:
     def features(self, layer: str, part: tuple[int, ...]) -> Features:
         """Return the features of one part, taken at `layer`."""
         dataset = self.scan.dataset
-        x, blocks = select(self.extraction.x[self._rows(part)], self.extraction.blocks, layer)
+        x, blocks = select_rows(self.extraction.x, self._rows(part), self.extraction.blocks, layer)
         ids = tuple(dataset.examples[position].id for position in part)
         return Features(x, self.labels(part), ids, dataset.classes, blocks, self.extraction.made_by)
 
@@ -99,7 +100,8 @@ class PreparedData:
     def baseline_inputs(self, part: tuple[int, ...]) -> NDArray[np.uint8] | NDArray[np.float32]:
         """Return what the baseline without a source learns from, of the photos or recordings of one part."""
         assert not isinstance(self.extraction.summary, TextSummary)
-        return self.extraction.summary.baseline_inputs[self._rows(part)]
+        inputs: NDArray[Any] = self.extraction.summary.baseline_inputs
+        return taken(inputs, self._rows(part))
 
 
 def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) -> PreparedData:

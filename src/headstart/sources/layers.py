@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError, did_you_mean
+from headstart.base.mapped import by_blocks
 from headstart.engines.base import Block
 
 AUTO = "auto"
@@ -135,6 +136,15 @@ def check_layer(layer: str, layers: Sequence[str]) -> None:
                     repr(part),
                     f"choose one{did_you_mean(part, names)}",
                 )
+
+
+def select_rows(
+    x: NDArray[np.float32], rows: NDArray[np.intp], blocks: Sequence[Block], layer: str
+) -> tuple[NDArray[np.float32], tuple[Block, ...]]:
+    """Return the columns of one layer of some `rows` (n,) of `x`, as `select` does; many of them in a mapped file."""
+    chosen = select(x[:0], blocks, layer)[1]
+    width = sum(block.width for block in chosen)
+    return by_blocks(len(rows), width, lambda part: select(x[rows[part]], blocks, layer)[0], np.float32), chosen
 
 
 def select(

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import headstart as hs
+from headstart.base import mapped
 from headstart.base.errors import UsageError
 from headstart.testing import ToySource, toy_photos
 
@@ -151,3 +152,14 @@ def test_odd_options_are_refused_before_work(photos: Path, source: ToySource) ->
         fit(photos, source, layer="pol")
     with pytest.raises(UsageError, match="labels_per_class="):
         fit(photos, source, labels_per_class=0)
+
+
+def test_rows_that_memory_should_not_hold_give_the_same_report(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = hs.fit(photos, source="simple:pixels")
+    monkeypatch.setattr(mapped, "MOST_IN_MEMORY", 4096)
+    monkeypatch.setattr(mapped, "BLOCK_BYTES", 8192)
+    monkeypatch.setenv("HEADSTART_CACHE", str(photos.parent / "another"))  # where no choice is remembered
+    outside = hs.fit(photos, source="simple:pixels")
+    assert figures(outside) == figures(inside)
+    assert outside.data == inside.data
+    np.testing.assert_allclose(outside.head.weight, inside.head.weight, rtol=1e-4, atol=1e-6)
