@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
     "": "base data engines sources features heads judge tune ship model sklearn testing run ranking fitting evaluating"
-    " comparison pretraining classifier cli __main__",
+    " comparison pretraining serving classifier cli __main__",
     "base": "errors arguments interrupts extras schema own_folders disk hashing cache config memory mapped processes"
     " prefetch progress log threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
@@ -54,8 +54,9 @@ ORDER = {
     "evaluating": "options evaluate",
     "comparison": "options curve arms budget bar tuned_arm outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
+    "serving": "options payload batching open_model site metrics guard connections page app serve",
     "ranking": "options candidates probe measuring combining likeness result rank auto",
-    "cli": "messages command fit evaluate rank compare pretrain predicted_table predict sources doctor demo app"
+    "cli": "messages command fit evaluate rank compare pretrain predicted_table predict serve sources doctor demo app"
     " reference",
 }
 """The children of each package, bottom up: a child imports only those before it."""

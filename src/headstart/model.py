@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -219,9 +219,31 @@ class Model:
 
     def _judged(self, extraction: Extraction) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Return the class probabilities of each readable example, float32 of shape (n, c), and its novelty (n,)."""
+        texts: tuple[str, ...] = ()
+        if self.terms is not None:
+            _, first = np.unique(extraction.row_of, return_index=True)
+            texts = texts_at(extraction.scan.dataset, first.tolist())
+        probabilities, novelty = self.judge(extraction.x, extraction.blocks, texts)
+        rows = extraction.row_of
+        return np.asarray(probabilities[rows]), None if novelty is None else novelty[rows]
+
+    def judge(
+        self, x: NDArray[np.float32], blocks: tuple[Block, ...], texts: Sequence[str] = ()
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return class probabilities of rows of features, float32 of shape (n, c), and their novelty (n,) or None.
+
+        Args:
+            x: every block of features of the source side by side, float32 of shape (n, d).
+            blocks: the names and widths of its columns.
+            texts: the n texts themselves, where the model reads their words as well (`terms`).
+
+        Raises:
+            SourceError: these are not the features that the head was fitted on.
+            BundleError: a score is not finite.
+        """
         from headstart.sources.layers import select
 
-        x, blocks = select(extraction.x, extraction.blocks, self.layer)
+        x, blocks = select(x, blocks, self.layer)
         if blocks != self.blocks:
             raise SourceError(
                 f"{self.source.info.uri} must give the features that the head was fitted on: {_widths(self.blocks)}",
@@ -231,8 +253,7 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):
             scores = self.head.scores(x)
             if self.terms is not None:
-                _, first = np.unique(extraction.row_of, return_index=True)
-                scores = scores + self.terms.scores(texts_at(extraction.scan.dataset, first.tolist()))
+                scores = scores + self.terms.scores(texts)
             probabilities = softmax(scores / np.float32(self.head.temperature))
         if not np.isfinite(probabilities).all():
             raise BundleError(
@@ -240,10 +261,8 @@ class Model:
                 "NaN or infinity: its weights are too large, or its features not finite",
                 "fit the model again, or fetch its bundle again",
             )
-        novelty = None
-        if self.novelty is not None:
-            novelty = self.novelty.scores(x, [block.width for block in blocks])[extraction.row_of]
-        return np.asarray(probabilities[extraction.row_of]), novelty
+        widths = [block.width for block in blocks]
+        return np.asarray(probabilities), None if self.novelty is None else self.novelty.scores(x, widths)
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a bundle, whole or not at all; an older bundle in `folder` is replaced.

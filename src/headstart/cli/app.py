@@ -30,6 +30,7 @@ SUMMARIES = {
     "fit": "Fit a classifier on labelled photos, texts or recordings.",
     "rank": "Measure which source is worth most on your data.",
     "predict": "Predict the class of each input, with its probability.",
+    "serve": "Serve bundles over HTTP, with a page for people.",
     "evaluate": "Measure a bundle on new labelled data, or against another bundle.",
     "compare": "Measure whether a source helps, against training from scratch.",
     "pretrain": "Train a source of your own from random weights.",

@@ -10,6 +10,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class OpenVinoEngine:
 
     def __init__(self, model: ov.Model, *, precision: str) -> None:
         self.name = f"openvino-{precision}"
+        self._model, self._precision = model, precision
         compiled = _compiled(model, precision)
         self._shape = tuple(model.input(0).shape)
         ends = np.cumsum([0, *(output.shape[1] for output in compiled.outputs)]).tolist()
@@ -71,6 +73,14 @@ class OpenVinoEngine:
             self._queue.start_async({0: full}, start)
         self._queue.wait_all()
         return features
+
+    def one_by_one(self) -> OpenVinoEngine:
+        """Return the same network in batches of 1: a lone picture waits for no other, and fills no batch with zeros."""
+        model = self._model.clone()
+        with suppress(RuntimeError):  # a graph that is of one size alone keeps it
+            model.reshape({0: [1, *self._shape[1:]]})
+            return OpenVinoEngine(model, precision=self._precision)
+        return self
 
 
 class OpenVinoTexts:

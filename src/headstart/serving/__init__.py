@@ -1,0 +1,1 @@
+"""`headstart serve`: bundles behind HTTP, and a page in front of them."""
