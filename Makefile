@@ -9,7 +9,7 @@ CORE := .venv-core
 # Python compiles what it imports, once: compiling all that is installed takes longer than a demonstration.
 INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: demo test test-thorough test-more test-slow core lint format types check clean
+.PHONY: demo docs test test-thorough test-more test-slow core lint format types check clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,9 @@ $(CORE)/.installed: pyproject.toml  # stays without torch: packages of weights c
 
 demo: $(VENV)/.core  ## the main job on real photographs
 	$(COMPILED) $(BIN)/headstart demo
+
+docs: $(VENV)/.installed  ## the site, with its notebooks run: build/site/index.html
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 test: $(VENV)/.installed  ## the test suite
 	$(COMPILED) $(BIN)/python -m pytest

@@ -176,8 +176,11 @@ class Model:
             data: as `fit` takes it; it may hold fewer classes than the model.
             columns: names of a table's columns, by our words for them, as `fit` takes them; by default those that the
                 model was fitted on, where the table has them.
-            root, label_from, group_by, follow_links, allow_broken: as `fit` takes them; the two patterns are by default
-                those that the model was fitted with, where the names match them.
+            root: as `fit` takes it.
+            label_from: as `fit` takes it; by default the pattern that the model was fitted with, where the names match.
+            group_by: the same for groups.
+            follow_links: as `fit` takes it.
+            allow_broken: as `fit` takes it.
             seed: of the resamples of intervals.
             engine: `auto`, `torch` or `openvino`; None takes the model's own.
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from recordings import tones
 from toy_texts import sentences, write_csv
 
 from headstart.cli.app import main
@@ -15,8 +16,13 @@ from headstart.testing import toy_photos
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "bench").glob("*.md")]
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "bench").glob("*.md"),
+    ]
 )
+OPTIONS = (ROOT / "docs" / "options.md").read_text()
 
 
 def fenced(document: Path, language: str) -> list[str]:
@@ -33,6 +39,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
     toy_photos(tmp_path / "new-photos", classes=["daisy"], per_class=3, seed=1)
     toy_photos(tmp_path / "later-photos", classes=["daisy", "rose"], per_class=3, seed=2)
     (tmp_path / "photo.jpg").write_bytes((tmp_path / "photos" / "rose" / "c.jpg").read_bytes())
+    tones(tmp_path / "recordings", count=8)
     write_csv(tmp_path / "questions.csv", sentences(16))
     write_csv(tmp_path / "new-questions.csv", sentences(2, seed=1))
     monkeypatch.chdir(tmp_path)
@@ -40,26 +47,29 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
     return tmp_path
 
 
-THOROUGH = {"compare.md", "pretrain.md", "rank.md", "sounds.md", "tables.md", "texts.md", "tuning.md"}
-"""Documents whose examples train networks, or measure many."""
+QUICK = {"README.md", "python.md", "results.md", "sources.md"}
+"""Documents whose examples take little, and stand for all others in the test suite."""
 
 
-RUN = pytest.mark.parametrize(
-    "document",
-    [
-        pytest.param(document, id=document.name, marks=[pytest.mark.thorough] if document.name in THOROUGH else [])
-        for document in DOCUMENTS
-    ],
-)
+def running(language: str) -> pytest.MarkDecorator:
+    """Return a case for each document that has examples in `language`."""
+    return pytest.mark.parametrize(
+        "document",
+        [
+            pytest.param(document, id=document.name, marks=[] if document.name in QUICK else [pytest.mark.thorough])
+            for document in DOCUMENTS
+            if fenced(document, language)
+        ],
+    )
 
 
-@RUN
+@running("python")
 def test_python_examples_run(document: Path, workplace: Path) -> None:
     for number, example in enumerate(fenced(document, "python")):
         exec(compile(example, f"{document.name}, example {number}", "exec"), {"__name__": "__main__"})
 
 
-@RUN
+@running("console")
 def test_commands_run(
     document: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,11 +85,34 @@ def test_commands_run(
         assert end.value.code == 0, f"{line}: {capfd.readouterr().err}"
 
 
+def anchors(document: Path) -> set[str]:
+    """Return the names by which a document's headings are linked."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = (heading.replace("`", "").lower() for heading in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE))
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading)).strip("-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", document.read_text()):
         if "://" not in target:
-            assert (document.parent / target).exists(), target
+            page = document.parent / target if target else document
+            assert page.exists(), target
+            assert not anchor or anchor in anchors(page), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_the_text_have_only_options_that_exist(document: Path) -> None:
+    """Those that are not run, too: of tables, of sources that are not here, of minutes."""
+    sections = dict(re.findall(r"^## headstart (\w+)\n(.*?)(?=^## |\Z)", OPTIONS, flags=re.MULTILINE | re.DOTALL))
+    everywhere = OPTIONS.partition("## Options of every command")[2]
+    blocks = "\n".join(re.findall(r"^```\w*\n(.*?)^```", document.read_text(), flags=re.MULTILINE | re.DOTALL))
+    prose = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    commands = re.findall(r"^(?:\$ )?headstart ([a-z]+)(.*)$", blocks, flags=re.MULTILINE)
+    for command, rest in [*commands, *re.findall(r"`headstart ([a-z]+)([^`]*)`", prose)]:
+        assert command in sections, f"headstart {command}"
+        for flag in re.findall(r" (--[a-z][a-z-]*)", rest.partition("#")[0]):
+            assert f"`{flag}" in sections[command] + everywhere, f"headstart {command} {flag}"
 
 
 def test_the_layout_names_every_package() -> None:
