@@ -47,7 +47,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
     return tmp_path
 
 
-QUICK = {"README.md", "python.md", "results.md", "sources.md"}
+QUICK = {"python.md", "results.md", "sources.md"}
 """Documents whose examples take little, and stand for all others in the test suite."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headstart.base.errors import counted
 from headstart.data.dataset import Example
 
 SHOWN = 20  # ids of such examples that `result.json` names
@@ -41,7 +42,7 @@ def without_related(accuracy: Mapping[str, float], relatives: Mapping[str, Any] 
         return ", but every one of them has a copy or near copy in the train part", False
     text = (
         f" ({100 * without['value']:.1f} % [{100 * without['low']:.1f}, {100 * without['high']:.1f}] without the "
-        f"{count:,} that have a copy or near copy in the train part)"
+        f"{counted(count, 'that has', 'that have')} a copy or near copy in the train part)"
     )
     if accuracy["low"] <= without["value"] <= accuracy["high"]:
         return text, True

@@ -20,6 +20,7 @@ def test_a_claim_stands_only_where_both_accuracies_agree__f31() -> None:
     near, far = ({"value": value, "low": 0.4, "high": 0.9} for value in (0.82, 0.5))
     text, believable = without_related(ALL, {"test": 1200, "accuracy_without": near})
     assert believable and text.startswith(" (82.0 % [40.0, 90.0] without the 1,200 that have a copy")
+    assert "without the 1 that has a copy" in without_related(ALL, {"test": 1, "accuracy_without": near})[0]
     text, believable = without_related(ALL, {"test": 3, "accuracy_without": far})
     assert not believable and text.endswith("; the two differ by more than the interval")
     text, believable = without_related(ALL, {"test": 3, "accuracy_without": None})
