@@ -48,7 +48,7 @@ def pages(entry: object) -> list[str]:
 def test_every_page_has_its_place(hooks: ModuleType) -> None:
     shown = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     written = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
-    assert sorted(shown) == sorted([*written, *hooks.ORIGINS]), "the navigation in mkdocs.yml is that of the pages"
+    assert {*written, *hooks.ORIGINS} <= set(shown), "the navigation in mkdocs.yml lacks a page"
 
 
 def test_every_public_name_is_on_the_page_of_the_interface() -> None:
