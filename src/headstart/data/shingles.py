@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CHARACTERS = 4_000  # of a text: those behind are not compared
-MAX_TEXTS_WITH = 128  # texts that share a shingle: beyond, it tells little and costs much
+MAX_TEXTS_WITH = 48  # texts that share a shingle: beyond, it tells little and costs much
 MAX_SHINGLES = 32  # of a text that are looked up, the rarest
 NEIGHBOURS = 4  # of each text that share most of them, and two before and behind it in either order
 MIN_SHARED = 0.4  # of the lighter one's shingles, among those that were looked up
@@ -45,12 +45,15 @@ class _Letters(dict[int, str | None]):
 
 
 LETTERS = _Letters()
+ASCII = bytes(ord(LETTERS[code] or " ") for code in range(128)) + bytes(128)
 
 
 def normal_form(text: str) -> str:
     """Return the words of a text in one spelling: without case, punctuation, and what sets them apart."""
-    letters = unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).casefold()
-    return " ".join(letters.translate(LETTERS).split())
+    text = text[:MAX_CHARACTERS]
+    if text.isascii():  # as most are: by bytes, which costs half
+        return b" ".join(text.lower().encode().translate(ASCII, b"'").split()).decode()
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().translate(LETTERS).split())
 
 
 class Wordings:
@@ -60,13 +63,13 @@ class Wordings:
         from scipy.sparse import csr_array
 
         numbers: defaultdict[str, int] = defaultdict(itertools.count().__next__)
-        words = [list(map(numbers.__getitem__, text.split())) for text in texts]
-        self._texts, self._words, self._names = texts, words, list(numbers)
-        self._lengths = np.array([len(some) for some in words], np.int64)
-        self._flat = np.fromiter(itertools.chain.from_iterable(words), np.int64, int(self._lengths.sum()))
+        words = " ".join(texts).split()
+        flat = np.fromiter(map(numbers.__getitem__, words), np.int64, len(words))
+        self._texts, self._flat, self._names = texts, flat, list(numbers)
+        self._lengths = np.array([text.count(" ") + bool(text) for text in texts], np.int64)
         self._ends = np.concatenate([[0], np.cumsum(self._lengths)])
-        ones, shape = np.ones(len(self._flat), np.float32), (len(words), len(numbers))
-        counts = csr_array((ones, self._flat, self._ends), shape=shape, copy=True)  # whose rows are sorted below
+        ones, shape = np.ones(len(flat), np.float32), (len(texts), len(numbers))
+        counts = csr_array((ones, flat, self._ends), shape=shape, copy=True)  # whose rows are sorted below
         counts.sum_duplicates()
         self._counts = counts
         texts_with = np.bincount(counts.indices, minlength=len(numbers))
@@ -76,7 +79,7 @@ class Wordings:
         of_word = np.repeat(np.arange(len(numbers)), [len(word) for word in numbers])
         counted = np.bincount(of_word * KINDS_OF_LETTERS + letters, minlength=len(numbers) * KINDS_OF_LETTERS)
         self._letters = counted.reshape(-1, KINDS_OF_LETTERS).astype(np.int16)  # of each word, how often each comes
-        bits = np.uint64(1) << (self._flat % 64).astype(np.uint64)
+        bits = np.uint64(1) << (flat % 64).astype(np.uint64)
         self._bits = np.bitwise_or.reduceat(np.append(bits, np.uint64(0)), self._ends[:-1]) if len(texts) else bits
         self._bits[self._lengths == 0] = 0
         self._count_shingles()
@@ -85,30 +88,28 @@ class Wordings:
         """Return the pairs of rows that repeat each other, of shape (p, 2); not each pair of many that all do."""
         if not len(self._flat):
             return np.empty((0, 2), np.intp)
-        n = len(self._words)
+        n = len(self._texts)
         numbers = _distinct(np.concatenate([pairs @ (n, 1) for pairs in (self._sharing(), *self._beside())]))
         pairs = np.stack([numbers // n, numbers % n], axis=1)
         return pairs[self.related(pairs)]
 
     def related(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Return whether the texts of each pair, of shape (p, 2), repeat each other: bool of shape (p,)."""
+        some = np.arange(len(pairs))
+        for may_be in (self._may_share_words, self._may_be_related):
+            some = some[_in_blocks(may_be, pairs[some])]
+        beside = _in_blocks(self._may_be_laid_beside, pairs[some])
+        some = some[beside | np.array([self._is_cut(a, b) for a, b in pairs[some].tolist()], np.bool_)]
+        surprises = self._surprises(np.unique(pairs[some]))
         related = np.zeros(len(pairs), np.bool_)
-        for start in range(0, len(pairs), BLOCK * NEIGHBOURS):
-            some = pairs[start : start + BLOCK * NEIGHBOURS]
-            some = start + np.flatnonzero(self._may_share_words(some))
-            some = some[self._may_be_related(pairs[some])]
-            beside = self._may_be_laid_beside(pairs[some])
-            related[some] = [
-                self._are_related(*pair, beside=may_be)
-                for pair, may_be in zip(pairs[some].tolist(), beside.tolist(), strict=True)
-            ]
+        related[some] = [self._are_related(a, b, surprises) for a, b in pairs[some].tolist()]
         return related
 
     def _sharing(self) -> Pairs:
         """Return the pairs of a text with those that share most of its rare shingles."""
         from scipy.sparse import csr_array
 
-        n = len(self._words)
+        n = len(self._texts)
         shingles, rows = self._rare_shingles()
         texts_with = np.bincount(shingles, minlength=1)
         weights = np.sqrt(np.log((n + 1) / texts_with[shingles])).astype(np.float32)
@@ -123,42 +124,53 @@ class Wordings:
         left, right, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         pairs = np.stack([np.concatenate([left, right]), np.concatenate([right, left])], axis=1)
         pairs = pairs[np.lexsort((pairs[:, 1], -np.tile(values, 2), pairs[:, 0]))]
-        nearest = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0]) < NEIGHBOURS
+        nearest = _places(pairs[:, 0]) < NEIGHBOURS
         return np.sort(pairs[nearest], axis=1)
 
     def _count_shingles(self) -> None:
-        """Count the texts that hold each word and each two that stand beside each other, and weigh every word by both.
-
-        A word's surprise is -log of its probability after the word before it, mixed with that of the word alone
-        (Jelinek & Mercer 1980) by how often the word before it was met (Witten & Bell 1991). Two texts that hold them
-        are not counted, so that a repeat does not make itself likely.
-        """
-        n, kinds, flat = len(self._words), len(self._names), self._flat
-        row = np.repeat(np.arange(n), self._lengths)
-        within = np.flatnonzero(row[1:] == row[:-1])
-        most = max(1, np.iinfo(np.int64).max // max(n, 1) - kinds)  # two pairs of words that meet are rare
-        twos = kinds + (flat[within] * kinds + flat[within + 1]) % most
-        both = _distinct(np.concatenate([flat, twos]) * n + np.concatenate([row, row[within + 1]]))
+        """Count the texts that hold each word and each two that stand beside each other."""
+        n, row = len(self._texts), np.repeat(np.arange(len(self._texts)), self._lengths)
+        within, twos = self._twos(self._flat, row)
+        both = _distinct(np.concatenate([self._flat, twos]) * n + np.concatenate([row, row[within + 1]]))
         shingles, self._texts_of = np.divmod(both, max(n, 1))
         new = np.diff(shingles, prepend=-1) != 0
-        self._shingles, names = np.cumsum(new) - 1, shingles[new]
-        self._texts_with = texts_with = np.bincount(self._shingles)
-        alone = np.maximum(texts_with[:kinds] - 2.0, 0.5)
-        likely = alone[flat] / n
-        together = np.maximum(texts_with[np.searchsorted(names, twos)] - 2.0, 0)
-        before = np.maximum(alone[flat[within]], together)
+        self._shingles, self._numbers = np.cumsum(new) - 1, shingles[new]
+        self._texts_with = np.bincount(self._shingles)
+
+    def _twos(self, words: NDArray[np.int64], row: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Return the places of words that the next one follows in the same text, and a number for both together."""
+        n, kinds = len(self._texts), len(self._names)
+        within = np.flatnonzero(row[1:] == row[:-1])
+        most = max(1, np.iinfo(np.int64).max // max(n, 1) - kinds)  # two pairs of words that meet are rare
+        return within, kinds + (words[within] * kinds + words[within + 1]) % most
+
+    def _surprises(self, rows: NDArray[np.intp]) -> dict[int, NDArray[np.float64]]:
+        """Return the surprise of each word of some texts, by row.
+
+        It is -log of a word's probability after the word before it, mixed with that of the word alone (Jelinek & Mercer
+        1980) by how often the word before it was met (Witten & Bell 1991). Two texts that hold them are not counted, so
+        that a repeat does not make itself likely.
+        """
+        lengths = self._lengths[rows]
+        row = np.repeat(rows, lengths)
+        words = self._flat[self._ends[row] + _places(row)]
+        within, twos = self._twos(words, row)
+        alone = np.maximum(self._texts_with[words] - 2.0, 0.5)
+        likely = alone / len(self._texts)
+        together = np.maximum(self._texts_with[np.searchsorted(self._numbers, twos)] - 2.0, 0)
+        before = np.maximum(alone[within], together)
         share = 0.75 * before / (before + PRIOR)
         likely[within + 1] = share * together / before + (1 - share) * likely[within + 1]
-        self._surprise = -np.log(likely)
+        return dict(zip(rows.tolist(), np.split(-np.log(likely), np.cumsum(lengths)[:-1]), strict=False))
 
     def _rare_shingles(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the numbers of the rarest shingles of each text that stand in others, and the text of each."""
         texts_with = self._texts_with
         kept = ((texts_with > 1) & (texts_with <= MAX_TEXTS_WITH))[self._shingles]
         shingles, rows = self._shingles[kept], self._texts_of[kept]
-        order = np.lexsort((texts_with[shingles], rows))
+        order = np.argsort(rows * np.int64(MAX_TEXTS_WITH) + texts_with[shingles] - 1, kind="stable")
         shingles, rows = shingles[order], rows[order]
-        rarest = np.arange(len(rows)) - np.searchsorted(rows, rows) < MAX_SHINGLES
+        rarest = _places(rows) < MAX_SHINGLES
         return shingles[rarest], rows[rarest]
 
     def _beside(self) -> list[Pairs]:
@@ -174,8 +186,10 @@ class Wordings:
         """Return what `_may_be_related` cannot deny by one bit a word, of 64: it costs far less, of shape (p,)."""
         first, second = self._bits[pairs.T]
         fewest = np.minimum(np.bitwise_count(first & ~second), np.bitwise_count(second & ~first))
-        longest = self._lengths[pairs].min(axis=1)
-        return np.asarray(fewest <= 2 * (1 + longest // WORDS_A_SLIP) + longest * MAX_EXCHANGED / (1 - MAX_EXCHANGED))
+        fewer, more = np.sort(self._lengths[pairs], axis=1).T
+        words = 2 * (1 + fewer // WORDS_A_SLIP)
+        alike = fewest <= words + fewer * MAX_EXCHANGED / (1 - MAX_EXCHANGED)
+        return np.asarray((alike & (fewer - fewest + words >= LEAST_WITHIN * more)) | (fewest <= 1))
 
     def _may_be_related(self, pairs: Pairs) -> NDArray[np.bool_]:
         """Return whether enough words are shared, in whatever order."""
@@ -187,30 +201,31 @@ class Wordings:
         within = number + words >= LEAST_WITHIN * self._lengths[pairs].max(axis=1)
         return np.asarray((alike & within) | ((fewest <= 1) & (mass >= LEAST_AT_AN_END * heaviest)))
 
-    def _are_related(self, first: int, second: int, *, beside: bool) -> bool:
-        """Return whether one text is a repeat of the other; unless it is cut, they must be fit to lay `beside` it.
+    def _is_cut(self, first: int, second: int) -> bool:
+        """Return whether the shorter text begins or ends the longer one, maybe within a word."""
+        short, long = sorted((self._texts[first], self._texts[second]), key=len)
+        return long.startswith(short) or long.endswith(short)
+
+    def _are_related(self, first: int, second: int, surprises: Mapping[int, NDArray[np.float64]]) -> bool:
+        """Return whether one text is a repeat of the other, by the surprise of their words.
 
         What they share must be so rare that, as words follow each other here, less than one of n texts had it by
         chance.
         """
         short, long = (first, second) if len(self._texts[first]) <= len(self._texts[second]) else (second, first)
-        text, longer, rarest = self._texts[short], self._texts[long], np.log(len(self._words))
+        text, longer = self._texts[short], self._texts[long]
         if text.replace(" ", "") == longer.replace(" ", ""):
             return True
-        surprise = self._surprise[self._ends[long] : self._ends[long + 1]]
-        own, theirs = self._words[short], self._words[long]
-        if longer.startswith(text) or longer.endswith(text):  # cut, maybe within a word
+        surprise, rarest = surprises[long], np.log(len(self._texts))
+        own, theirs = (self._flat[self._ends[row] : self._ends[row + 1]].tolist() for row in (short, long))
+        if self._is_cut(first, second):
             count = len(own)
             mass = surprise[: count - (own[-1] != theirs[count - 1])] if longer.startswith(text) else surprise[-count:]
             return bool(mass.sum() >= max(LEAST_AT_AN_END * surprise.sum(), rarest))
-        if not beside:
-            return False
         shared, slips, *alone = self._laid_beside(own, theirs)
         mass, less, more = (
             surprise[shared].sum(),
-            *sorted(
-                self._surprise[self._ends[row] :][some].sum() for row, some in zip((short, long), alone, strict=True)
-            ),
+            *sorted(surprises[row][some].sum() for row, some in zip((short, long), alone, strict=True)),
         )
         exchanged = min(len(some) for some in alone)
         return bool(
@@ -277,6 +292,18 @@ def _distinct(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return the numbers, each once, ascending: by sorting, which costs half of what `np.unique` does here."""
     numbers = np.sort(numbers)
     return np.asarray(numbers[np.diff(numbers, prepend=-1) != 0])
+
+
+def _in_blocks(test: Callable[[Pairs], NDArray[np.bool_]], pairs: Pairs) -> NDArray[np.bool_]:
+    """Return what a test says of pairs, of shape (p,), where it looks at some of them at once."""
+    starts = range(0, max(len(pairs), 1), BLOCK * NEIGHBOURS)
+    return np.concatenate([test(pairs[start : start + BLOCK * NEIGHBOURS]) for start in starts])
+
+
+def _places(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return of each of sorted numbers how many equal ones stand before it."""
+    first = np.flatnonzero(np.diff(numbers, prepend=-1))
+    return np.arange(len(numbers)) - np.repeat(first, np.diff(first, append=len(numbers)))
 
 
 def _is_slip(first: str, second: str) -> bool:

@@ -51,6 +51,8 @@ def decode_text(data: bytes) -> tuple[str, str]:
     Windows-1252, of which Latin-1 text is a part. Nothing is replaced: bytes that none of them explains are
     Undecodable.
     """
+    if data.isascii() and b"\0" not in data:  # what most texts are, told at once
+        return data.decode("ascii"), UTF8
     for mark, codec, name in _MARKS:
         if data.startswith(mark):
             try:

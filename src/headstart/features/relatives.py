@@ -27,13 +27,13 @@ from headstart.base.threads import ONE_THREAD_A_PRODUCT
 from headstart.data.audit import Scan
 from headstart.data.dataset import Dataset
 from headstart.data.groups import offer, suggested_groups
-from headstart.data.images.alignment import SmallPictures, aligned_correlations
+from headstart.data.images.alignment import MIN_FINE, SmallPictures, aligned_correlations
 from headstart.data.shingles import Pairs, Wordings, normal_form
 from headstart.data.text import text_of
 from headstart.features.features import Extraction
 from headstart.features.modality import ImageSummary, SoundSummary, TextSummary
 
-RELATIVES_VERSION = 6
+RELATIVES_VERSION = 7
 """Counts up when other relatives come to be found for the same examples."""
 MAX_SEARCHED = 100_000  # distinct examples: the time of the search grows with the square of their number
 NEIGHBOURS = 4  # of each example that are looked at
@@ -43,14 +43,14 @@ WIDTH = 128  # whitened features
 DEVIATIONS = 4  # of the similarity of unrelated examples, beyond which a neighbour is a candidate
 MAX_MIN_SIMILARITY = 0.35
 MIN_LIKE = 0.9  # correlation of pictures of 8 x 8 boxes from which on they are candidates too
-BLOCK = 1_024  # rows that are compared with all others at once
+BLOCK, COLUMNS = 1_024, 4_096  # rows that are compared with so many others at once
 BATCH = 512  # candidates that are looked at together, the nearest first
 MIN_CONFIRMED = 0.01  # share of a batch below which those further away are not looked at
 MIN_DEVIATION = 0.05  # of the similarity of whitened features, by which members of a group are nearer at least
 LEAST, MOST_FAR = 0.88, 0.93  # agreement that relatives have at least, whatever the neighbours are like
 MOST = 0.97  # where random pairs agree so well, relatives cannot be told from others
 
-SecondLook = Callable[[Pairs], NDArray[np.float32]]
+SecondLook = Callable[..., NDArray[np.float32]]
 Relation = Callable[[Pairs], NDArray[np.bool_]]
 
 
@@ -138,9 +138,13 @@ def _pairs_within(names: Sequence[Hashable | None]) -> Pairs:
     return np.array([random.choice(several[at], 2, replace=False) for at in drawn], np.intp)
 
 
-def _similarities(z: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
+def _similarities(z: NDArray[np.float16], pairs: Pairs) -> NDArray[np.float32]:
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    return np.asarray((z[pairs[:, 0]] * z[pairs[:, 1]]).sum(axis=1)) if len(pairs) else np.zeros(1, np.float32)
+    return (
+        np.asarray((z[pairs[:, 0]] * z[pairs[:, 1]]).sum(axis=1, dtype=np.float32))
+        if len(pairs)
+        else np.zeros(1, np.float32)
+    )
 
 
 def find_relatives(extraction: Extraction) -> NDArray[np.intp]:
@@ -167,7 +171,7 @@ def related_pictures(x: NDArray[np.float32], summary: ImageSummary | SoundSummar
             return np.arange(m)
 
         def related(pairs: Pairs) -> NDArray[np.bool_]:
-            return look(pairs) >= least
+            return look(pairs, least) >= least
 
         lists = [near, *(_alike(summary.small) if mirrors else [])]
         confirmed = [_confirmed(related, candidates) for candidates in lists]
@@ -197,11 +201,11 @@ def threshold(look: SecondLook, nearly: Pairs, m: int) -> float:
 def _second_look(small: NDArray[np.uint8], *, mirrors: bool) -> SecondLook:
     """Return what compares pairs of rows of small pictures."""
 
-    def look(pairs: Pairs) -> NDArray[np.float32]:
+    def look(pairs: Pairs, least: float = MIN_FINE) -> NDArray[np.float32]:
         rows, places = np.unique(pairs, return_inverse=True)
         sizes = {} if mirrors else {"sizes": (1.0,)}
         pictures = SmallPictures.of(small[rows], mirrors=mirrors, **sizes)
-        return aligned_correlations(pictures, places.reshape(pairs.shape))
+        return aligned_correlations(pictures, places.reshape(pairs.shape), least)
 
     return look
 
@@ -209,11 +213,13 @@ def _second_look(small: NDArray[np.uint8], *, mirrors: bool) -> SecondLook:
 def _alike(small: NDArray[np.uint8]) -> list[Pairs]:
     """Return the pairs that look alike at 8 x 8 boxes, as they are and mirrored: what weak features may miss."""
     n, side = small.shape[:2]
-    boxes = small.reshape(n, 8, side // 8, 8, side // 8).mean((2, 4), dtype=np.float32)
-    boxes -= boxes.mean((1, 2), keepdims=True)
-    boxes /= np.sqrt(np.square(boxes).sum((1, 2), keepdims=True)) + 1e-6
-    flat = boxes.reshape(n, -1)
-    mirrored = boxes[:, :, ::-1].reshape(n, -1)
+    flat, mirrored = np.empty((2, n, 64), np.float16)
+    for start in range(0, n, BLOCK):
+        boxes = small[start : start + BLOCK].reshape(-1, 8, side // 8, 8, side // 8).mean((2, 4), dtype=np.float32)
+        boxes -= boxes.mean((1, 2), keepdims=True)
+        boxes /= np.sqrt(np.square(boxes).sum((1, 2), keepdims=True)) + 1e-6
+        flat[start : start + BLOCK] = boxes.reshape(-1, 64)
+        mirrored[start : start + BLOCK] = boxes[:, :, ::-1].reshape(-1, 64)
     return [_nearest(flat, other, 1, MIN_LIKE)[0] for other in (flat, mirrored)]
 
 
@@ -229,49 +235,65 @@ def _spread(n: int) -> NDArray[np.intp]:
     return np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.intp)
 
 
-def _whitened(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _whitened(x: NDArray[np.float32]) -> NDArray[np.float16]:
     """Return the features along their principal axes, each of equal spread, and rows of unit length: (n, k)."""
-    rows = x[_spread(len(x))].astype(np.float64)
-    lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
-    rows /= np.maximum(lengths, 1e-12)
+    rows = _of_unit_length(x[_spread(len(x))].astype(np.float64))
     mean = rows.mean(axis=0)
     values, vectors = np.linalg.eigh((rows - mean) @ (rows - mean).T)
     kept = slice(-min(WIDTH, max(1, len(rows) // 4), x.shape[1]), None)
     axes = ((rows - mean).T @ (vectors[:, kept] / np.maximum(values[kept], 1e-9))).astype(np.float32)
-    z = np.empty((len(x), axes.shape[1]), np.float32)
+    z = np.empty((len(x), axes.shape[1]), np.float16)
     for start in range(0, len(x), BLOCK):
-        some = x[start : start + BLOCK]
-        some = some / np.maximum(np.sqrt(np.square(some).sum(axis=1, keepdims=True)), 1e-12)
-        z[start : start + len(some)] = (some - mean.astype(np.float32)) @ axes
-    return np.asarray(z / np.maximum(np.sqrt(np.square(z).sum(axis=1, keepdims=True)), 1e-12))
+        some = (_of_unit_length(x[start : start + BLOCK]) - mean.astype(np.float32)) @ axes
+        z[start : start + len(some)] = _of_unit_length(some)
+    return z
+
+
+def _of_unit_length(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(rows / np.maximum(np.sqrt(np.square(rows).sum(axis=1, keepdims=True)), 1e-12))
 
 
 def _nearest(
-    left: NDArray[np.float32], right: NDArray[np.float32], count: int, least: float
-) -> tuple[Pairs, NDArray[np.intp]]:
+    left: NDArray[np.float16], right: NDArray[np.float16], count: int, least: float
+) -> tuple[Pairs, NDArray[np.int8]]:
     """Return the pairs of a row with its `count` most similar others, if similar by `least`, and the rank of each pair.
 
     Rows have unit length. The most similar pairs come first; a rank counts the others that are nearer to both.
     """
-    parts: list[tuple[NDArray[Any], ...]] = []
-    for start in range(0, len(left), BLOCK):
-        similar = left[start : start + BLOCK] @ right.T
-        similar[np.arange(len(similar)), np.arange(start, start + len(similar))] = -1
-        rows, columns = np.nonzero(similar >= least)
-        values = similar[rows, columns]
+    n, parts = len(left), list[tuple[NDArray[Any], ...]]()
+    for start in range(0, n, BLOCK):
+        rows, columns, values = _similar(left[start : start + BLOCK], right, start, least)
         order = np.lexsort((columns, -values, rows))
         rows, columns, values = rows[order], columns[order], values[order]
-        begins = np.searchsorted(rows, np.arange(len(similar)))
-        ranks = np.arange(len(rows)) - begins[rows]
+        ranks = np.arange(len(rows)) - np.searchsorted(rows, rows)
         near = ranks < count
-        parts.append((rows[near] + start, columns[near], values[near], ranks[near]))
-    rows, columns, values, ranks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    pairs, places = np.unique(np.sort(np.stack([rows, columns], axis=1), axis=1), axis=0, return_inverse=True)
-    nearest, rank = np.full(len(pairs), -1, np.float32), np.full(len(pairs), count)
-    np.maximum.at(nearest, places.ravel(), values)
-    np.minimum.at(rank, places.ravel(), ranks)
+        numbers = np.minimum(rows, columns)[near] * n + np.maximum(rows, columns)[near]
+        parts.append((numbers, values[near], ranks[near].astype(np.int8)))
+    numbers, values, ranks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    numbers, places = np.unique(numbers, return_inverse=True)
+    nearest, rank = np.full(len(numbers), -1, np.float32), np.full(len(numbers), count, np.int8)
+    np.maximum.at(nearest, places, values)
+    np.minimum.at(rank, places, ranks)
     order = np.argsort(-nearest, kind="stable")
-    return pairs[order], rank[order]
+    return np.stack(np.divmod(numbers[order], n), axis=1), rank[order]
+
+
+def _similar(
+    some: NDArray[np.float16], right: NDArray[np.float16], start: int, least: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return the row and column of every value of `some @ right.T` that is `least` at least, and that value.
+
+    `some` are the rows from `start` on, which are not compared with themselves.
+    """
+    parts, some = list[tuple[NDArray[Any], ...]](), some.astype(np.float32)
+    for first in range(0, len(right), COLUMNS):
+        similar = some @ right[first : first + COLUMNS].astype(np.float32).T
+        rows, columns = np.nonzero(similar >= least)
+        values, rows, columns = similar[rows, columns], rows + start, columns + first
+        others = rows != columns
+        parts.append((rows[others], columns[others], values[others]))
+    rows, columns, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return rows, columns, values
 
 
 def _confirmed(related: Relation, candidates: Pairs) -> Pairs:
@@ -292,6 +314,9 @@ def _clustered(m: int, pairs: Pairs, related: Relation) -> NDArray[np.intp]:
     waiting = _components(pairs)
     while waiting:
         members, links = waiting.pop()
+        if len(members) == 2:
+            clusters[members] = members[0]
+            continue
         centre = members[np.argmax(np.bincount(np.searchsorted(members, links).ravel(), minlength=len(members)))]
         linked = np.unique(links[(links == centre).any(axis=1)])
         others = np.setdiff1d(members, linked)

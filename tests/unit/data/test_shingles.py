@@ -112,6 +112,11 @@ def test_what_is_no_letter_parts_words_and_apostrophes_do_not() -> None:
     )
 
 
+def test_plain_and_other_letters_come_to_one_spelling() -> None:
+    text = "".join(map(chr, range(128))) * 2
+    assert normal_form(f"{text} \u00e9").split() == [*normal_form(text).split(), "\u00e9"]
+
+
 def test_the_quick_look_denies_no_pair_that_the_slow_one_takes() -> None:
     random = np.random.default_rng(0)
     vocabulary = np.array([f"{a}{b}{c}o" for a in "bdfglm" for b in "aeiu" for c in "nrst"])

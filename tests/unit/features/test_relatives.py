@@ -17,6 +17,7 @@ from headstart.features.features import Extraction
 from headstart.features.modality import ImageSummary, SoundSummary, TextSummary
 from headstart.features.relatives import (
     MAX_SEARCHED,
+    _nearest,
     find_relatives,
     named,
     offered_groups,
@@ -98,6 +99,16 @@ def test_planted_texts_join_their_originals_and_nothing_else() -> None:
     x = family_features(np.zeros((len(texts), 1), np.uint8))
     clusters = find_relatives(extraction_of(x, TextSummary(counts, counts), texts))
     assert clusters.tolist() == [*range(SINGLES), *range(FAMILIES), *range(FAMILIES)]
+
+
+def test_the_nearest_are_found_whatever_block_of_rows_and_columns_they_stand_in() -> None:
+    n = 4_500
+    z = np.random.default_rng(4).normal(size=(n, 48)).astype(np.float32)
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    z[[1_500, 4_400, 4_401]] = z[[20, 4_399, 4_399]]  # the last: three that are one, each nearest to two
+    pairs, ranks = _nearest(z.astype(np.float16), z.astype(np.float16), 1, 0.98)
+    assert sorted(map(tuple, pairs.tolist())) == [(20, 1_500), (4_399, 4_400), (4_399, 4_401)]
+    assert ranks.tolist() == [0, 0, 0]
 
 
 def test_relatives_are_named_noted_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,11 @@ EDGE = (
 )
 SIZES = (1.0, 0.87, 1.15, 0.76, 1.32)
 MIN_START = 0.5  # correlation of what is coarse over the shifts: pairs below it are not laid over each other
-MIN_COARSE = 0.6  # the same after the map was found
+MIN_COARSE = 0.6  # the same after the map was found, and
+BELOW_FINE = 0.08  # what it may be less than what is asked of what is fine: what agrees in detail does so at large
 STEPS = 6  # of Gauss-Newton, at either size
 LEAST_GAIN = 0.003  # of correlation that a step must bring, or it is the last
-MIN_FINE = 0.5  # correlation of what is fine: below, nothing is said
+MIN_FINE = 0.5  # correlation of what is fine: below, nothing is ever said
 MIN_SHIFT = 0.15  # of a side, from which on a picture that agrees with itself repeats itself
 # On Fisher's scale, from how well either agrees with itself elsewhere: photos, and spectrograms, whose tones last.
 MIN_STANDING_OUT, MIN_STANDING_OUT_OF_SOUNDS = 0.7, 1.0
@@ -72,34 +73,37 @@ def _blurred(pictures: Floats, sigma: float) -> Floats:
 @cache
 def _blur(side: int, sigma: float) -> Floats:
     """Return the matrix (s, s) that blurs `side` pixels in a row; what lies beyond an edge is as the edge."""
-    from scipy.ndimage import gaussian_filter1d
+    reach = np.arange(-int(4 * sigma + 0.5), int(4 * sigma + 0.5) + 1)
+    weights = np.exp(-0.5 * np.square(reach / sigma))
+    row, blur = np.arange(side)[:, None], np.zeros((side, side))
+    np.add.at(blur, (row, np.clip(row + reach, 0, side - 1)), weights / weights.sum())
+    return blur.astype(np.float32)
 
-    return np.asarray(gaussian_filter1d(np.eye(side), sigma, axis=0, mode="nearest"), np.float32)
 
-
-def aligned_correlations(pictures: SmallPictures, pairs: NDArray[np.intp]) -> Floats:
-    """Return how well the details of each pair agree once aligned, float32 of shape (p,), -1..1; 0 where they do not.
+def aligned_correlations(pictures: SmallPictures, pairs: NDArray[np.intp], least: float = MIN_FINE) -> Floats:
+    """Return how well the details of each pair agree once aligned, float32 of shape (p,), -1..1; 0 if below `least`.
 
     `pairs` is of shape (p, 2): rows of the pictures.
     """
     scores = np.zeros(len(pairs), np.float32)
     for start in range(0, len(pairs), AT_ONCE):
         some = pairs[start : start + AT_ONCE]
-        scores[start : start + len(some)] = _aligned(pictures, some)
+        scores[start : start + len(some)] = _aligned(pictures, some, least)
     return scores
 
 
-def _aligned(pictures: SmallPictures, pairs: NDArray[np.intp]) -> Floats:
+def _aligned(pictures: SmallPictures, pairs: NDArray[np.intp], least: float) -> Floats:
     scores = np.zeros(len(pairs), np.float32)
     first, second = pairs.T
     start, maps = _best_shifts(pictures, first, second)
     alike = np.flatnonzero(start >= MIN_START)
-    coarse, maps = _refined(pictures.coarse[first[alike]], pictures.coarse[second[alike]], maps[alike], MIN_COARSE)
-    kept = coarse >= MIN_COARSE
+    enough = max(MIN_COARSE, least - BELOW_FINE)
+    coarse, maps = _refined(pictures.coarse[first[alike]], pictures.coarse[second[alike]], maps[alike], enough)
+    kept = coarse >= enough
     alike, maps = alike[kept], maps[kept]
-    fine, maps = _refined(pictures.fine[first[alike]], pictures.fine[second[alike]], maps, MIN_FINE)
+    fine, maps = _refined(pictures.fine[first[alike]], pictures.fine[second[alike]], maps, least)
     stretch = np.linalg.svd(maps[:, :, :2], compute_uv=False)
-    true = (fine >= MIN_FINE) & (stretch[:, 0] <= MAX_STRETCH * stretch[:, 1])
+    true = (fine >= least) & (stretch[:, 0] <= MAX_STRETCH * stretch[:, 1])
     alike, fine = alike[true], fine[true]
     rows, places = np.unique(pairs[alike], return_inverse=True)
     themselves = _repetition(pictures.fine[rows])[places.reshape(-1, 2)].max(axis=1)
@@ -187,7 +191,7 @@ def _best_shifts(pictures: SmallPictures, first: NDArray[np.intp], second: NDArr
 def _refined(fixed: Floats, moved: Floats, maps: Floats, least: float) -> tuple[Floats, Floats]:
     """Return the best correlation (p,) that Gauss-Newton meets on its way from `maps`, and the maps that reach it.
 
-    A pair is left where the steps that remain, were each as good as the last, would not bring it to `least`.
+    A pair is left where the steps that remain, were each twice as good as the last, would not bring it to `least`.
     """
     side = fixed.shape[1]
     grid, flat = _grid(side), fixed.reshape(len(fixed), side * side)
@@ -209,7 +213,7 @@ def _refined(fixed: Floats, moved: Floats, maps: Floats, least: float) -> tuple[
         best[rows[better]], best_maps[rows[better]] = score[better], maps[better]
         if step == STEPS:
             break
-        on = (gained > LEAST_GAIN) & (score + gained * (STEPS - step) >= least) if step else gained > -2
+        on = (gained > LEAST_GAIN) & (score + 2 * gained * (STEPS - step) >= least) if step else gained > -2
         rows, flat, moved, maps, a, b, seen, weight, together, alone = (
             part[on] for part in (rows, flat, moved, maps, a, b, seen, weight, together, alone)
         )

@@ -50,6 +50,16 @@ def test_other_pictures_do_not_agree_and_a_blank_one_agrees_with_none() -> None:
     assert aligned_correlations(SmallPictures.of(np.stack(scenes)), pairs).max() < 0.7
 
 
+def test_what_is_left_early_would_not_have_reached_what_is_asked() -> None:
+    originals = [scene(seed) for seed in range(6)]
+    changed = [change(one) for one, change in zip(originals, CHANGES.values(), strict=True)]
+    pictures = SmallPictures.of(np.stack([small(picture) for picture in (*originals, *changed)]))
+    pairs = np.array([(a, b) for a in range(12) for b in range(a)])
+    all_scores, enough = (aligned_correlations(pictures, pairs, *least) for least in ((), (0.88,)))
+    np.testing.assert_array_equal(enough, np.where(all_scores >= 0.88, all_scores, 0))
+    assert np.count_nonzero(enough) == 6
+
+
 def test_blurring_by_products_is_the_filter_of_scipy() -> None:
     pictures = np.random.default_rng(0).random((3, 30, 30)).astype(np.float32)
     for sigma in (0.5, 1.2, 8):
