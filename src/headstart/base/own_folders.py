@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-MANIFEST, DESCRIPTION, RESULT = "manifest.json", "source.json", "result.json"
+MANIFEST, DESCRIPTION, PARITY, RESULT = "manifest.json", "source.json", "parity.json", "result.json"
 MOST = 1 << 24  # bytes that such a file is read of
 
 
@@ -24,6 +24,7 @@ MARKS: Mapping[str, OwnFolder] = {
     MANIFEST: OwnFolder("a bundle", "classify with it: headstart predict {path} INPUT"),
     f"bundle/{MANIFEST}": OwnFolder("the folder of a run", "classify with it: headstart predict {path} INPUT"),
     DESCRIPTION: OwnFolder("a source", "fit on it: headstart fit DATA --source {uri}"),
+    PARITY: OwnFolder("an exported model", "classify with the script in it: python {path}/run_*.py FILE"),
     RESULT: OwnFolder("the folder of a run", "read its report.html, or name your data"),
 }
 """The files that mark a folder of ours, each an object that names its schema."""

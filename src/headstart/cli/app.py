@@ -34,6 +34,7 @@ SUMMARIES = {
     "evaluate": "Measure a bundle on new labelled data, or against another bundle.",
     "compare": "Measure whether a source helps, against training from scratch.",
     "pretrain": "Train a source of your own from random weights.",
+    "export": "Write a bundle as a model that runs without headstart.",
     "sources": "List the sources that work here, or describe one.",
     "doctor": "Show what this machine has for headstart, and what is missing.",
     "demo": "Run fit on real photographs that come with scikit-image.",

@@ -154,6 +154,11 @@ def convert(network: Network, *, batch: int = BATCH) -> ov.Model:
     return model
 
 
+def unfixed(network: Network) -> ov.Model:
+    """Return the network as an OpenVINO model as it comes, whatever the size of its batch."""
+    return _from_torch(network, BATCH) if network.graph is None else network.graph()
+
+
 def _from_graph(network: Network, graph: Callable[[], ov.Model], batch: int) -> ov.Model:
     if not network.input_shape:
         return graph()

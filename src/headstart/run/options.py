@@ -288,3 +288,18 @@ class FitOptions(SourceOptions):
         shared = {one.name: getattr(self, one.name) for one in fields(Settings) if one.name in type(self).model_fields}
         shared["size"] = None if self._is_keras else self.size
         return Settings(**{**shared, "mode": self.tune or (NONE if self.budget is None else AUTO)})
+
+
+class ExportOptions(Options):
+    """The options of `export`."""
+
+    to: str = option(..., "Output", "FORMAT", choices=("onnx", "openvino"))
+    """The format: onnx (a file for ONNX Runtime) or openvino."""
+    data: str | None = option(None, "Data", "DATA")
+    """Examples like those that the model will see, labelled or not, on up to 200 of which it must answer as predict
+    does. There is no default: a bundle holds no examples."""
+    out: Path | None = option(None, "Output", "DIR")
+    """The folder for the model. The default is one beside the bundle, with the format behind its name."""
+    accept_licence: bool = flag("Run")
+    """Export although the licence of the source is not known to let you pass its weights on. By default it is then
+    refused."""

@@ -1,0 +1,96 @@
+"""`headstart export`: a bundle as a model that runs without this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from headstart.base.errors import UsageError
+from headstart.base.progress import Progress
+from headstart.cli.command import DisplayOptions, command_of, prepare_display
+from headstart.cli.messages import show, show_json
+from headstart.run.options import ExportOptions
+
+if TYPE_CHECKING:
+    from headstart.model import Model
+    from headstart.ship.export.parity import Expected, Parity
+
+
+def export(bundle: Path, chosen: dict[str, Any], display: DisplayOptions) -> None:
+    """Write a bundle as a model for another runtime, and print how well it agrees with `predict`."""
+    options = ExportOptions(**chosen)
+    out, parity = run_export(bundle, options, prepare_display(display))
+    if display.as_json:
+        from dataclasses import asdict
+
+        show_json({"schema": 1, "bundle": str(bundle), "to": options.to, "out": str(out), **asdict(parity)})
+    else:
+        show(f"{parity}\nModel: {out}")
+
+
+def run_export(bundle: Path, options: ExportOptions, progress: Progress) -> tuple[Path, Parity]:
+    """Write a bundle as a model for another runtime; return its folder, and how well it agrees with `predict`.
+
+    UsageError: the bundle or the data cannot be used, the source may not be passed on, or the model cannot be written
+    in this format, or would answer otherwise.
+    """
+    from headstart.model import load
+    from headstart.ship.export.graph import Parts
+    from headstart.ship.export.licence import check_licence
+    from headstart.ship.export.write import check_folder, check_format, exported
+
+    out = options.out or bundle.absolute().parent / f"{bundle.absolute().name}-{options.to}"
+    check_format(options.to)
+    check_folder(out)
+    model = load(bundle, engine="openvino-f32")
+    info = model.source.info
+    check_licence(info.uri, info.licence, accepted=options.accept_licence)
+    examples, expected = _expected(model, options.data, progress)
+    parts = Parts(
+        model.source, model.layer, model.blocks, model.head, model.classes, terms=model.terms, novelty=model.novelty
+    )
+    with progress.step(f"Writing the model for {options.to}, and comparing it with predict"):
+        return out, exported(out, options.to, parts, examples, expected)
+
+
+def _expected(model: Model, data: str | None, progress: Progress) -> tuple[list[bytes], Expected]:
+    """Return the bytes of some examples, spread over the data, and what `predict` says of them."""
+    import numpy as np
+
+    from headstart.data.modality import MODALITIES
+    from headstart.data.readers.open import open_inputs
+    from headstart.ship.export.parity import MOST, Expected
+
+    modality = MODALITIES[model.source.info.kind]
+    if data is None:
+        raise UsageError(
+            "an exported model must be compared with predict on real examples",
+            "a bundle, which holds none",
+            f"name {modality.plural} like those it will see, labelled or not: --data DATA",
+        )
+    dataset = open_inputs([data], kind=modality.kind, remembered=model.data.columns)
+    few = dataset.keep(
+        sorted({*np.linspace(0, len(dataset) - 1, min(MOST, len(dataset))).round().astype(int).tolist()})
+    )
+    predictions = model.predict_dataset(few, progress=progress)
+    readable = set(predictions.ids)
+    if not readable:
+        raise UsageError(f"--data must hold {modality.plural} that can be read", "none", "name others")
+    examples = [few.read(at) for at, example in enumerate(few.examples) if example.id in readable]
+    start = perf_counter()
+    model.source.encode(examples)
+    milliseconds = 1000 * (perf_counter() - start) / len(examples)
+    return examples, Expected(predictions.probabilities, predictions.novelty, milliseconds)
+
+
+command = command_of(
+    "export",
+    export,
+    ExportOptions,
+    arguments=[("bundle", Path, "BUNDLE", "The folder that fit wrote: OUT/bundle, or OUT itself.")],
+    examples=(
+        "headstart export runs/flowers --to onnx --data new-photos/",
+        "headstart export runs/flowers --to openvino --data new-photos/ --out flowers-openvino",
+    ),
+)

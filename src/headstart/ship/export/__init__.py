@@ -1,0 +1,1 @@
+"""A model as one graph that answers as `predict` does, without this package."""

@@ -1,0 +1,164 @@
+"""A whole model as one graph: examples as people have them in, calibrated probabilities out.
+
+What `predict` does to an example is done in the graph, in the same order and to the same rounding. Imports OpenVINO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import UsageError
+from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.modality import MODALITIES
+from headstart.engines.base import Block, Network
+from headstart.engines.environment import without_telemetry
+from headstart.heads.linear import LinearHead
+from headstart.heads.tfidf import TfidfHead
+from headstart.judge.novelty import TINY, Novelty
+from headstart.ship.export.numbers import Node, number, product, total, whole
+from headstart.ship.export.pictures import pixel_numbers, prepared
+from headstart.sources.base import Source
+from headstart.sources.layers import FAINT, stages_of
+
+with without_telemetry():
+    import openvino as ov
+    from openvino import opset13 as ops
+
+PICTURES, STORED = "pictures", "stored"
+PROBABILITIES, NOVELTY = "probabilities", "novelty"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a model is made of."""
+
+    source: Source
+    layer: str
+    blocks: tuple[Block, ...]  # the columns of the features that the head reads
+    head: LinearHead
+    classes: tuple[str, ...]
+    terms: TfidfHead | None = None
+    novelty: Novelty | None = None
+
+
+def whole_graph(parts: Parts) -> ov.Model:
+    """Return the graph of a model.
+
+    Its inputs are `pictures`, uint8 (n, h, w, 3), RGB, upright, of any h and w, and `stored`, see `prepared`. Its
+    outputs are `probabilities`, float32 (n, c), and where the model can tell `novelty`, float32 (n,), above 1 for an
+    example that is unlike the training data.
+
+    Raises:
+        UsageError: a part of the model has no place in a graph; the message names it.
+    """
+    if parts.source.kind != "image":
+        plural = MODALITIES[parts.source.kind].plural
+        raise UsageError("an exported model must read photos", f"one of {plural}", "use headstart predict")
+    inputs = {
+        PICTURES: ops.parameter([-1, -1, -1, 3], np.uint8, name=PICTURES),
+        STORED: ops.parameter([3], np.float32, name=STORED),
+    }
+    made: dict[Preprocessing, Node] = {}
+
+    def prepared_as(preprocessing: Preprocessing) -> Node:
+        plain = replace(preprocessing, mean=(), std=())
+        made.setdefault(plain, prepared(inputs[PICTURES], inputs[STORED], plain))
+        return made[plain]
+
+    outputs = [_features(member, prepared_as) for member in parts.source.members or (parts.source,)]
+    every = [output for some in outputs for output in some]
+    names = [block.name for block in parts.source.network().blocks]
+    features = _layer(dict(zip(names, every, strict=True)), names, parts.layer)
+    results = {PROBABILITIES: _calibrated(features, parts.head)}
+    if parts.novelty is not None:
+        results[NOVELTY] = _novelty(features, parts.novelty, [block.width for block in parts.blocks])
+    for name, node in {**inputs, **results}.items():
+        node.output(0).get_tensor().set_names({name})
+    return ov.Model([ops.result(node, name=name) for name, node in results.items()], [*inputs.values()], "headstart")
+
+
+def _features(source: Source, prepared_as: Callable[[Preprocessing], Node]) -> list[Node]:
+    """Return the blocks of one source, float32 (n, width) each."""
+    network, preprocessing = source.network(), source.preprocessing
+    assert isinstance(preprocessing, Preprocessing)
+    if network.lookup is not None:
+        return [pixel_numbers(prepared_as(preprocessing), preprocessing)]
+    model = _of_any_batch(network, source.identity.uri)
+    (entry,) = model.get_parameters()
+    for target in entry.output(0).get_target_inputs():
+        target.replace_source_output(prepared_as(preprocessing).output(0))
+    return [result.input_value(0) for result in model.get_results()]
+
+
+def _of_any_batch(network: Network, uri: str) -> ov.Model:
+    """Return a network as a graph for any number of examples; UsageError where it takes one number of them only."""
+    from headstart.engines.openvino import unfixed
+
+    model = unfixed(network)
+    try:
+        model.reshape([-1, *network.input_shape])
+        widths = [output.partial_shape[1].get_length() for output in model.outputs]
+        fits = all(output.partial_shape[0].is_dynamic for output in model.outputs)
+    except RuntimeError:
+        fits, widths = False, []
+    if not fits or widths != [block.width for block in network.blocks]:
+        raise UsageError(f"{uri} must take any number of examples to be exported", "a fixed number", "export it anew")
+    return model
+
+
+def _layer(place: dict[str, Node], standard: Sequence[str], layer: str) -> Node:
+    """Return the features of a layer, as `sources.layers.select` takes them: float32 (n, d)."""
+    if "," in layer:
+        return ops.concat([_layer(place, standard, side) for side in layer.split(",")], 1)
+    names = stages_of(layer, standard)
+    if len(names) == 1:
+        return place[names[0]]
+    return ops.concat([_levelled(place[name]) for name in names], 1)
+
+
+def _levelled(block: Node) -> Node:
+    """Return a block by the square roots of its numbers, with their signs, at unit length; what is rounding is 0."""
+    size = ops.absolute(block)
+    faint = ops.multiply(_length(block), number(FAINT))
+    signed = ops.multiply(ops.sqrt(size), ops.sign(block))
+    part = ops.select(ops.greater(size, faint), signed, number(0))
+    length = _length(part)
+    return ops.divide(part, ops.select(ops.greater(length, number(0)), length, number(1)))
+
+
+def _length(rows: Node) -> Node:
+    return ops.sqrt(total(ops.multiply(rows, rows), 1))
+
+
+def _calibrated(features: Node, head: LinearHead) -> Node:
+    share = np.float32(1 / head.temperature)
+    weight, bias = (ops.constant(np.ascontiguousarray(part * share)) for part in (head.weight, head.bias))
+    return ops.softmax(ops.add(product(features, weight), bias), 1)
+
+
+def _novelty(features: Node, novelty: Novelty, widths: Sequence[int]) -> Node:
+    """Return what `Novelty.scores` does: the squared distance to the nearest class, in units of the threshold."""
+    ends = np.cumsum([0, *widths])
+    units = []
+    for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+        block = ops.slice(features, whole(start), whole(end), whole(1), whole(1))
+        units.append(ops.divide(block, ops.maximum(_length(block), number(TINY))))
+    rows = ops.concat(units, 1)
+    *along, rest = novelty.variances.astype(np.float64)
+    mine, theirs = product(rows, ops.constant(novelty.axes), turned=True), novelty.means @ novelty.axes.T
+    every = _distances(rows, novelty.means, np.full(rows.get_output_partial_shape(0)[1].get_length(), 1 / rest))
+    both = ops.add(every, _distances(mine, theirs, 1 / np.array(along) - 1 / rest))
+    nearest = ops.maximum(ops.reduce_min(both, whole(1), keep_dims=False), number(0))
+    return ops.divide(nearest, number(novelty.threshold))
+
+
+def _distances(rows: Node, means: NDArray[np.float32], weights: NDArray[np.float64]) -> Node:
+    """Return the weighted squared distances (n, k) of rows (n, d) to means (k, d)."""
+    own = product(ops.multiply(rows, rows), ops.constant(weights.astype(np.float32)[:, None]))
+    crossed = ops.constant(np.ascontiguousarray((-2 * weights[:, None] * means.T).astype(np.float32)))
+    constant = ((means * means) @ weights).astype(np.float32)[None]
+    return ops.add(ops.add(own, product(rows, crossed)), ops.constant(constant))

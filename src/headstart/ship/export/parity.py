@@ -1,0 +1,73 @@
+"""Whether an exported model answers as `predict` does, measured on real examples by its own script."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.base.errors import UsageError, counted
+from headstart.ship.export.scripts import opened
+
+MOST = 200  # examples
+ALLOWED = 1e-3
+"""The largest difference of a probability with which a model is written."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What `predict` says of the examples, in float32, and what it takes."""
+
+    probabilities: NDArray[np.float32]  # of shape (n, c)
+    novelty: NDArray[np.float32] | None  # of shape (n,)
+    milliseconds: float  # an example, from the bytes of its file, nothing cached
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an exported model agrees with `predict`."""
+
+    examples: int
+    largest_difference: float  # of any probability
+    same_class: int  # of how many examples the most probable class is the same
+    novelty_difference: float | None  # the largest; None where the model cannot tell
+    milliseconds: dict[str, float]  # of an example: predict, exported
+
+    def __str__(self) -> str:
+        times = self.milliseconds
+        return (
+            f"On {counted(self.examples, 'example', 'examples')} the largest difference from predict is "
+            f"{self.largest_difference:.1e}, the class is the same for {self.same_class}, and an example takes "
+            f"{times['exported']:.0f} ms where predict takes {times['predict']:.0f} ms."
+        )
+
+
+def measured(folder: Path, runtime: str, examples: Sequence[bytes], expected: Expected) -> Parity:
+    """Return how the model in `folder` agrees with what is expected of the files with these bytes.
+
+    UsageError: it does not, and must not be used.
+    """
+    answer, rows = opened(folder, runtime), list[Any]()
+    answer(io.BytesIO(examples[0]))
+    start = perf_counter()
+    for data in examples:
+        rows.append(answer(io.BytesIO(data)))
+    milliseconds = 1000 * (perf_counter() - start) / len(examples)
+    probabilities, *novelty = (np.concatenate(column) for column in zip(*rows, strict=True))
+    difference = float(np.abs(probabilities - expected.probabilities).max())
+    if not difference <= ALLOWED:
+        raise UsageError(
+            f"an exported model must answer as predict does, to {ALLOWED:g} in each probability",
+            f"a difference of {difference:.2g} over {len(examples)} examples",
+            "export it to another format",
+        )
+    same = probabilities.argmax(axis=1) == expected.probabilities.argmax(axis=1)
+    far = float(np.abs(novelty[0] - expected.novelty).max()) if novelty and expected.novelty is not None else None
+    times = {"predict": expected.milliseconds, "exported": milliseconds}
+    return Parity(len(examples), difference, int(same.sum()), far, times)
