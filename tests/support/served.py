@@ -20,6 +20,7 @@ from headstart.serving.connections import Server, listen
 from headstart.serving.guard import JsonLog
 from headstart.serving.metrics import Metrics
 from headstart.serving.open_model import Engines
+from headstart.serving.page import Page
 from headstart.serving.payload import Limits
 from headstart.serving.serve import config_of
 from headstart.serving.site import Served, Site
@@ -76,6 +77,7 @@ def serving(
     limits: Limits = LIMITS,
     token: str | None = None,
     hosts: tuple[str, ...] = (),
+    page: Page | None = None,
     **more: Any,
 ) -> Iterator[Client]:
     """Serve bundles by their names while the block runs."""
@@ -86,7 +88,7 @@ def serving(
         for name, path in bundles.items()
     }
     site = Site(models, engines)
-    app = make_app(site, limits=limits, metrics=metrics, log=report, token=token, hosts=hosts)
+    app = make_app(site, limits=limits, metrics=metrics, log=report, token=token, hosts=hosts, page=page)
     listener = listen("127.0.0.1", 0)
     server = Server(config_of(app), listener, **more)
     thread = threading.Thread(target=server.run)

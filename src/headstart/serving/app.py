@@ -72,8 +72,9 @@ def make_app(
     log: JsonLog,
     token: str | None = None,
     hosts: tuple[str, ...] = (),
+    page: Page | None = None,
 ) -> App:
-    """Return the application; see `guard.Guard` for `token` and `hosts`."""
+    """Return the application; see `guard.Guard` for `token` and `hosts`. `page` is the one at `/`, by default ours."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -83,7 +84,7 @@ def make_app(
 
     app = FastAPI(title="headstart", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     _add_predict(app, site, Bodies(limits))
-    _add_others(app, site, metrics)
+    _add_others(app, site, metrics, page or front_page())
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _refused)
@@ -106,8 +107,8 @@ def _add_predict(app: FastAPI, site: Site, bodies: Bodies) -> None:
         return JSONResponse(answer)
 
 
-def _add_others(app: FastAPI, site: Site, metrics: Metrics) -> None:
-    pages = {"/": front_page()}
+def _add_others(app: FastAPI, site: Site, metrics: Metrics, page: Page) -> None:
+    pages = {"/": page}
 
     @app.get("/v1/models", summary="List the models.", responses={401: REFUSALS[401]})
     async def models() -> JSONResponse:
