@@ -54,7 +54,7 @@ def open_trackers(*, tensorboard: Path | None, track: str | None, progress: Prog
     """
     trackers: list[Tracker] = []
     if tensorboard is not None:
-        trackers.append(FailSafeTracker(TensorBoard(tensorboard), errors=(OSError,), progress=progress))
+        trackers.append(FailSafeTracker(TensorBoard(tensorboard), errors=(OSError,), progress=progress, proven=True))
     if track is not None:
         check_choice("track", track, TRACKERS)
         tracker = MLflow() if track == "mlflow" else WandB()
@@ -79,20 +79,26 @@ def tracking(trackers: Sequence[Tracker], details: Mapping[str, Any]) -> Iterato
 class FailSafeTracker:
     """A tracker that may fail: hours of training must not depend on a server, nor on the disk of a log.
 
-    Once a first run has begun without an error, the next error is reported, and the tracker receives nothing more.
+    Once it is `proven` that it works, as where a first run has begun without an error, the next error is reported, and
+    the tracker receives nothing more.
     """
 
     def __init__(
-        self, tracker: Tracker, *, errors: tuple[type[Exception], ...], progress: Progress | None = None
+        self,
+        tracker: Tracker,
+        *,
+        errors: tuple[type[Exception], ...],
+        progress: Progress | None = None,
+        proven: bool = False,
     ) -> None:
         self._tracker, self._progress = tracker, progress or Progress()
         self._errors: tuple[type[Exception], ...] = (UsageError, *errors)
-        self._started = self._lost = False
+        self._proven, self._lost = proven, False
 
     def started(self, details: Mapping[str, Any]) -> None:
-        """Pass it on; UsageError where the tracker refuses the first run."""
+        """Pass it on; UsageError where a tracker that is not proven refuses the first run."""
         self._call(lambda: self._tracker.started(details))
-        self._started = True
+        self._proven = True
 
     def epoch(self, numbers: Mapping[str, float], *, epoch: int) -> None:
         """Pass them on."""
@@ -108,7 +114,7 @@ class FailSafeTracker:
         try:
             method()
         except self._errors as error:
-            if not self._started:
+            if not self._proven:
                 raise
             self._lost = True
             name = type(self._tracker).__name__

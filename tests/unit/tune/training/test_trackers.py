@@ -270,6 +270,23 @@ def test_a_log_that_cannot_be_written_on_the_way_stops_nothing(tmp_path: Path) -
     assert len(heard.lines) == 1 and "TensorBoard" in heard.lines[0]
 
 
+@pytest.mark.parametrize("room", [0, 100, 450])
+def test_a_disk_that_is_full_from_some_byte_on_is_said_once_and_stops_nothing(tmp_path: Path, room: int) -> None:
+    resource = pytest.importorskip("resource", reason="limits of a process")
+    heard = Heard()
+    [watcher] = open_trackers(tensorboard=tmp_path, track=None, progress=heard)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        watch(watcher, epochs=20)
+        watch(watcher)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(heard.lines) == 1 and "TensorBoard failed, and training goes on without it: " in heard.lines[0]
+    assert "free bytes" in heard.lines[0]
+    assert sum(file.stat().st_size for file in tmp_path.rglob("events*")) <= room
+
+
 def test_an_error_that_is_no_loss_of_a_watcher_is_not_hidden() -> None:
     class Wrong:
         def started(self, facts: Mapping[str, Any]) -> None:

@@ -58,19 +58,20 @@ class _TableListing(Listing):
     def take(self, listed: ListedTable) -> None:
         """Add every row of a table."""
         table, roles, split, files = listed.table, listed.roles, listed.split, listed.files
+        kind = "row" if roles.embedded(table) else "text" if roles.content == "text" else "path"
+        contents = range(self.met, self.met + len(table)) if kind == "row" else _contents(table, roles)
         labels = labels_of(table, roles.label) if roles.label else None
         groups = None if roles.group is None else [class_name_of(cell) for cell in table.cells(roles.group)]
         parts = None if roles.split is None else _parts(table, roles.split, split)
         times = None if roles.time is None else list(map(time_of, table.cells(roles.time)))
         own = None if roles.id is None else table.cells(roles.id)
-        kind = "row" if roles.embedded(table) else "text" if roles.content == "text" else "path"
         look = None
         if kind == "path" and not _are_paths(table, roles, files):
             look = partial(files.find, skip=files.fit(table.sample(roles.columns[0]))[1])
-        base, start = table.where.removeprefix(f"{files.tree.where}/"), self.met
+        base = table.where.removeprefix(f"{files.tree.where}/")
         base = posixpath.basename(base) if base.startswith("/") else base
         self.met += len(table)
-        for row, cell in enumerate(range(start, start + len(table)) if kind == "row" else _contents(table, roles)):
+        for row, cell in enumerate(contents):
             label = "" if not self.labelled else None if labels is None else labels[row]
             name, content, reason = f"{base}#{table.lines[row]}", cell, ""
             if is_empty(cell):

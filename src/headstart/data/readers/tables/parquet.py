@@ -104,16 +104,19 @@ class ParquetTable:
 
     def _column(self, name: str) -> list[Any]:
         try:
-            values = [value for chunk in self._file.read([name]).column(0).chunks for value in _cells(chunk)]
+            chunks = self._file.read([name]).column(0).chunks
         except (OSError, ValueError, NotImplementedError) as error:
             raise _damaged(self.path, error) from error
-        if len(values) != len(self):
-            raise _damaged(self.path, f"{len(values)} cells of {name!r} for {len(self)} rows")
-        size = sum(len(value) for value in values if isinstance(value, str))
+        if (cells := sum(map(len, chunks))) != len(self):
+            raise _damaged(self.path, f"{cells} cells of {name!r} for {len(self)} rows")
+        size = sum(map(_characters, chunks))
         if size > self.limits.texts:
             must = f"the texts of {name!r} of {self.path} must be at most {self.limits.texts:,} characters together"
             raise DataError(must, f"{size:,}", "leave out those that repeat")
-        return values
+        try:
+            return [value for chunk in chunks for value in _cells(chunk)]
+        except (OSError, ValueError, NotImplementedError) as error:
+            raise _damaged(self.path, error) from error
 
     def row_groups(self) -> list[int]:
         """Return the number of rows in each row group; raises DataError where one is too large to read."""
@@ -219,6 +222,17 @@ def _is_text(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _characters(chunk: pa.Array) -> int:
+    """Return the characters of all texts of a column's chunk, without writing one out for each of its rows."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(chunk.type):
+        return 0
+    lengths = pc.utf8_length(chunk.dictionary)
+    return int(pc.sum(pc.take(lengths, chunk.indices).cast(pa.int64())).as_py() or 0)
 
 
 def _cells(chunk: pa.Array) -> list[Any]:

@@ -272,6 +272,14 @@ def test_cells_that_repeat_are_bounded_by_what_they_unpack_to(tmp_path: Path) ->
     assert table.reads == [0], "a group that is damaged is not read again for each row"
 
 
+def test_characters_are_counted_by_row_before_any_text_is_written_out(tmp_path: Path) -> None:
+    table = pa.table({"text": ["\u00e9\u00e9\u00e9", None, "ab", "ab"], "label": list("xyxy")})
+    pq.write_table(table, tmp_path / "few.parquet")
+    assert ParquetTable(tmp_path / "few.parquet", ReadLimits(texts=7)).table().cells(0)[1:] == [None, "ab", "ab"]
+    with pytest.raises(DataError, match="at most 6 characters together; found 7"):
+        ParquetTable(tmp_path / "few.parquet", ReadLimits(texts=6)).table().cells(0)
+
+
 def test_a_file_that_states_to_grow_beyond_measure_is_refused_unread(tmp_path: Path) -> None:
     cells = pa.table({"text": ["a" * 500_000, "b"], "label": ["x", "y"]})
     pq.write_table(cells, tmp_path / "x.parquet", compression="zstd")
