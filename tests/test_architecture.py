@@ -14,8 +14,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = {
-    "": "base data engines sources features heads judge tune ship model sklearn testing run ranking fitting evaluating"
-    " comparison pretraining serving classifier cli __main__",
+    "": "base data engines sources features scale heads judge tune ship model sklearn testing run ranking fitting"
+    " evaluating comparison pretraining serving classifier cli __main__",
     "base": "errors arguments interrupts extras schema own_folders disk hashing cache config memory mapped processes"
     " prefetch progress log threads",
     "data": "modality dataset groups file_tree images text shingles audio labels audit readers split",
@@ -40,6 +40,7 @@ ORDER = {
     "sources.providers": "arch keras file timm huggingface_sounds huggingface graph packaged_sounds packaged simple"
     " spectrogram mean mirrored torchvision words",
     "features": "modality features store extraction_pass extract relatives",
+    "scale": "remote shards worker schedule elsewhere ray_cluster",
     "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
     "judge": "intervals crossed metrics evaluation scores novelty baselines related report benefit gate",
     "judge.report": "page charts notebook fit_page comparison_page ranking_page",

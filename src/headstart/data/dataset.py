@@ -116,6 +116,8 @@ class Dataset:
     # other
     runs: tuple[int, int] | None = None
     table: TableRows | None = None  # the table that lists or holds the examples, if one does
+    # the arguments by which another process opens the very same examples, `data` among them; None where none can
+    opened: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.entries not in (None, self.total):
@@ -162,4 +164,5 @@ class Dataset:
             examples=tuple(self.examples[position] for position in kept),
             read=lambda position: read(kept[position]),
             skipped=self.skipped + skipped,
+            opened=None,
         )

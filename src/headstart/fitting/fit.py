@@ -55,6 +55,8 @@ def fit(  # noqa: PLR0913
     arch: str | None = None,
     layer: str = "auto",
     size: int | None = None,
+    cluster: str | None = None,
+    shards: str | None = None,
     tune: str | None = None,
     budget: str | float | None = None,
     epochs: int = 10,

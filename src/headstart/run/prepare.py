@@ -16,9 +16,7 @@ from headstart.base.mapped import taken
 from headstart.base.progress import Progress
 from headstart.data.audit import Scan, check_bad, check_conflicts
 from headstart.data.dataset import Dataset
-from headstart.data.images.value_range import in_one_range
 from headstart.data.modality import MODALITIES
-from headstart.data.readers.open import open_dataset
 from headstart.data.split import Parts, clusters, split, unit_names
 from headstart.data.text import texts_at
 from headstart.features.extract import extract
@@ -29,6 +27,7 @@ from headstart.heads.folds import distinct_pairs
 from headstart.heads.linear import LinearHead
 from headstart.run.clock import Clock
 from headstart.run.options import FitOptions, RunOptions
+from headstart.scale.remote import open_anywhere
 from headstart.sources.base import Source
 from headstart.sources.layers import select_rows
 from headstart.sources.registry import check_source, open_source
@@ -115,7 +114,7 @@ def prepare(data: Any, options: FitOptions, progress: Progress, clock: Clock) ->
 def read_dataset(data: Any, options: RunOptions, clock: Clock) -> Dataset:
     """Return the examples of the data, not yet read."""
     with clock.part("read"):
-        return in_one_range(open_dataset(data, **options.reading))
+        return open_anywhere(data, **options.reading)
 
 
 def prepare_dataset(
@@ -127,7 +126,7 @@ def prepare_dataset(
     if COMMIT.fullmatch(source.info.revision):
         progress.say(f"{source.info.uri} is at revision {source.info.revision}")
     with clock.part("extract"):
-        extraction = extract(dataset, source, engine=options.engine, cache=cache_dir(), progress=progress)
+        extraction = _extracted(dataset, source, options, progress)
         with progress.step("Looking for near copies"):
             extraction = with_relatives(extraction, cache_dir())
             groups = offered_groups(extraction.scan.dataset, extraction.x, extraction.row_of)
@@ -145,6 +144,17 @@ def prepare_dataset(
     )
     parts = parts if groups is None else replace(parts, notes=(*parts.notes, groups))
     return PreparedData(parts, source, extraction, options.engine)
+
+
+def _extracted(dataset: Dataset, source: Source, options: FitOptions, progress: Progress) -> Extraction:
+    """Return the features of examples, computed here or on a cluster."""
+    if options.cluster is None:
+        return extract(dataset, source, engine=options.engine, cache=cache_dir(), progress=progress)
+    from headstart.scale.ray_cluster import extract_on_cluster
+
+    return extract_on_cluster(
+        dataset, source, cluster=options.cluster, shards=options.shards, engine=options.engine, progress=progress
+    )
 
 
 def source_for(dataset: Dataset, options: FitOptions) -> Source:

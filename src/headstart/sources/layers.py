@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError, did_you_mean
-from headstart.base.mapped import by_blocks
+from headstart.base.mapped import blocks_of, rows_array
 from headstart.engines.base import Block
 
 AUTO = "auto"
@@ -143,8 +143,10 @@ def select_rows(
 ) -> tuple[NDArray[np.float32], tuple[Block, ...]]:
     """Return the columns of one layer of some `rows` (n,) of `x`, as `select` does; many of them in a mapped file."""
     chosen = select(x[:0], blocks, layer)[1]
-    width = sum(block.width for block in chosen)
-    return by_blocks(len(rows), width, lambda part: select(x[rows[part]], blocks, layer)[0], np.float32), chosen
+    columns = rows_array((len(rows), sum(block.width for block in chosen)), np.float32)
+    for part in blocks_of(len(rows), x.shape[1] * x.itemsize):
+        columns[part] = select(x[rows[part]], blocks, layer)[0]
+    return columns, chosen
 
 
 def select(

@@ -1,0 +1,1 @@
+"""Features computed by many processes or machines: shards, workers, the schedule, and Ray."""

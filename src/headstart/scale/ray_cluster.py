@@ -1,0 +1,259 @@
+"""Workers as Ray actors, on a cluster that is there or one that this process starts."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from headstart.base.config import cache_dir
+from headstart.base.errors import UsageError
+from headstart.base.extras import require
+from headstart.base.progress import Progress
+from headstart.data.dataset import Dataset
+from headstart.features.features import Extraction
+from headstart.scale.elsewhere import SHARD, extract_elsewhere
+from headstart.scale.schedule import WorkerDied
+from headstart.scale.worker import Order, Worker, versions
+from headstart.sources.base import Source
+
+LOCAL = re.compile(r"local(?:\[(\d+)\])?")
+Problem = tuple[str, str, str] | None
+"""What a UsageError says: what must hold, what was received, what to do."""
+ANSWER_SECONDS = 10.0
+"""Within which a cluster must take a connection."""
+OBJECTS = 256 << 20
+"""Bytes of results that a cluster of this process holds at a time."""
+
+
+def check_cluster(cluster: str) -> None:
+    """Raise UsageError unless a cluster is named as `connected` takes it, and Ray is here."""
+    if cluster != "auto" and not LOCAL.fullmatch(cluster) and not _address(cluster):
+        do = "name one, such as local[4] or ray://head:10001"
+        raise UsageError("--cluster must be auto, local, local[N] or ray://HOST:PORT", repr(cluster), do)
+    require(f"--cluster {cluster}", "ray")
+
+
+@contextmanager
+def connected(cluster: str, *, folder: str | None = None) -> Iterator[int]:
+    """Give the number of processor cores of a cluster while this process is connected to it.
+
+    Args:
+        cluster: `auto` for the one that runs on this machine, `ray://HOST:PORT`, `local` for one that this process
+            starts with all cores and ends, or `local[N]` for N of them. Its dashboard is off.
+        folder: where Ray keeps the files of a cluster that is started here; its own place by default.
+
+    Raises:
+        UsageError: it does not answer.
+    """
+    import ray
+
+    shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    started = LOCAL.fullmatch(cluster)
+    if started:
+        cores = int(started[1]) if started[1] else None
+        shared |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECTS}
+        shared |= {"_temp_dir": folder} if folder else {}
+        context: Any = ray.init(address="local", **shared)
+    else:
+        context = _answered(cluster, shared)
+    try:
+        resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        yield max(int(resources.get("CPU", 1)), 1)
+    finally:
+        getattr(context, "disconnect", ray.shutdown)() if _address(cluster) else ray.shutdown()
+
+
+def _answered(cluster: str, shared: Mapping[str, Any]) -> Any:
+    import ray
+
+    do = "start one with `ray start --head`, check the address, or use --cluster local"
+    if (address := _address(cluster)) is not None:
+        try:
+            socket.create_connection(address, ANSWER_SECONDS).close()
+        except OSError as error:
+            raise UsageError(f"the cluster {cluster} must answer within {ANSWER_SECONDS:.0f} s", error, do) from error
+    try:
+        return ray.init(address=cluster, **({} if address else shared))
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise UsageError(f"the cluster {cluster} must answer", error, do) from error
+
+
+def _address(cluster: str) -> tuple[str, int] | None:
+    try:
+        parts = urlsplit(cluster)
+        return (parts.hostname, parts.port) if parts.scheme == "ray" and parts.hostname and parts.port else None
+    except ValueError:
+        return None
+
+
+class Journal:
+    """What each worker that does an order carefully touches: it outlives the worker."""
+
+    def __init__(self) -> None:
+        self._places: dict[int, int] = {}
+
+    def note(self, number: int, place: int) -> None:
+        """Note the place of the example that is touched now in the order of this number."""
+        self._places[number] = place
+
+    def last(self, number: int) -> int | None:
+        """Return what was touched last, and forget it."""
+        return self._places.pop(number, None)
+
+
+class RemoteWorker:
+    """A worker as an actor. What the user can mend is answered as three texts: Ray cannot carry our errors."""
+
+    def __init__(self, arguments: tuple[Any, ...], journal: Any) -> None:
+        self._arguments, self._journal = arguments, journal
+        self._worker: Worker | None = None
+
+    def open(self) -> tuple[Any, Problem]:
+        """Return the name of this machine, and the versions of what runs here."""
+
+        def opened() -> tuple[str, dict[str, str]]:
+            self._worker = Worker(*self._arguments)
+            return self._worker.node, self._worker.versions()
+
+        return _answer(opened)
+
+    def run(self, number: int, order: Order, carefully: bool) -> tuple[Any, Problem]:
+        """Return what `Worker.run` returns; carefully, every example is noted before it is touched."""
+        import ray
+
+        assert self._worker is not None
+        announce = (lambda place: ray.get(self._journal.note.remote(number, place))) if carefully else None
+        return _answer(partial(self._worker.run, order, announce))
+
+
+def _answer(work: Callable[[], Any]) -> tuple[Any, Problem]:
+    try:
+        return work(), None
+    except UsageError as error:
+        return None, (error.must, str(error.received), error.remedy)
+
+
+def _result(answer: tuple[Any, Problem]) -> Any:
+    value, problem = answer
+    if problem is not None:
+        raise UsageError(*problem)
+    return value
+
+
+class RayWorkers:
+    """As many actors as are asked for, a core each; one that dies is replaced.
+
+    Args:
+        count: how many.
+        arguments: those of `Worker`.
+
+    Raises:
+        UsageError: a worker cannot open the data or the source, or runs other versions than this process.
+    """
+
+    def __init__(self, count: int, arguments: tuple[Any, ...]) -> None:
+        import ray
+
+        self._ray, self._arguments = ray, ray.put(arguments)
+        self._journal: Any = ray.remote(num_cpus=0)(Journal).remote()
+        self._actor: Any = ray.remote(num_cpus=1, max_restarts=0)(RemoteWorker)
+        self._opening: dict[Any, Any] = {}  # what will say that an actor is open, and the actor
+        self._idle: list[Any] = []
+        self._busy: dict[Any, tuple[int, Any]] = {}  # what will be the result, the number of the order and the actor
+        for _ in range(count):
+            self._open_one()
+        while not self._idle:
+            self._take_opened(None)
+
+    def close(self) -> None:
+        """End all actors."""
+        actors = [*self._opening.values(), *self._idle, *(actor for _, actor in self._busy.values())]
+        for actor in [*actors, self._journal]:
+            self._ray.kill(actor)
+
+    def idle(self) -> bool:
+        """Return whether a worker has nothing to do."""
+        self._take_opened(0)
+        return bool(self._idle)
+
+    def give(self, number: int, order: Order, *, carefully: bool) -> None:
+        """Let an idle worker do the order of this number."""
+        actor = self._idle.pop()
+        self._busy[actor.run.remote(number, order, carefully)] = number, actor
+
+    def wait(self) -> tuple[int, Callable[[], Any]]:
+        """Wait for an order, and return its number and what gives its result."""
+        (done,), _ = self._ray.wait(list(self._busy), num_returns=1)
+        number, actor = self._busy.pop(done)
+        try:
+            answer = self._ray.get(done)
+        except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError):
+            self._open_one()
+            place = self._ray.get(self._journal.last.remote(number))
+            return number, partial(_raise, WorkerDied(place))
+        self._idle.append(actor)
+        return number, partial(_result, answer)
+
+    def _open_one(self) -> None:
+        actor = self._actor.remote(self._arguments, self._journal)
+        self._opening[actor.open.remote()] = actor
+
+    def _take_opened(self, seconds: float | None) -> None:
+        """Count actors that are open by now as idle, once they run the same versions as this process."""
+        waiting = list(self._opening)
+        done = self._ray.wait(waiting, num_returns=1, timeout=seconds)[0] if waiting and not self._idle else []
+        for each in done:
+            actor = self._opening.pop(each)
+            node, theirs = _result(self._ray.get(each))
+            check_versions(node, theirs)
+            self._idle.append(actor)
+
+
+def check_versions(node: str, theirs: Mapping[str, str]) -> None:
+    """Raise UsageError unless a machine runs the versions that this process runs."""
+    others = [f"{name} {theirs.get(name)}" for name, own in versions().items() if theirs.get(name) != own]
+    if others:
+        own = ", ".join(f"{name} {versions()[name]}" for name in (other.split()[0] for other in others))
+        raise UsageError(f"{node} must run {own}", ", ".join(others), "install the same versions on every machine")
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def extract_on_cluster(
+    dataset: Dataset, source: Source, *, cluster: str, shards: str | None, engine: str, progress: Progress
+) -> Extraction:
+    """Return the features of every example that can be used, computed on a cluster, as `check_cluster` knows it.
+
+    `shards` is the fsspec path of the folder where they are kept; by default it lies in the cache.
+
+    Raises:
+        UsageError: the data has no path by which others can open it; and what `connected`, `RayWorkers` and
+            `extract_elsewhere` raise.
+    """
+    if dataset.opened is None:
+        do = "name a folder, an archive, a table or a URI"
+        raise UsageError("the data of a run on a cluster must have a path", "examples in memory", do)
+    with connected(cluster) as cores:
+
+        @contextmanager
+        def workers_for(arguments: tuple[Any, ...]) -> Iterator[RayWorkers]:
+            with closing(RayWorkers(min(cores, -(-len(dataset) // SHARD)), arguments)) as workers:
+                yield workers
+
+        return extract_elsewhere(
+            dataset,
+            source,
+            reading=dataset.opened,
+            engine=engine,
+            shards=shards or str(cache_dir() / "shards"),
+            workers_for=workers_for,
+            progress=progress,
+        )

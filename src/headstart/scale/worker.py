@@ -1,0 +1,147 @@
+"""A worker: a process that opens data, source and engine once, and turns examples into a shard, again and again."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from headstart.base.config import cache_dir, cores
+from headstart.base.errors import DataError
+from headstart.base.hashing import sha256
+from headstart.base.progress import Progress
+from headstart.data.dataset import BadExample, Dataset
+from headstart.engines.base import Engine
+from headstart.engines.conversion_process import engine_opener
+from headstart.engines.select import Sample, openvino_version
+from headstart.features.extraction_pass import ExtractionPass, made_by
+from headstart.scale.remote import open_anywhere
+from headstart.scale.shards import Shard, shard_key
+from headstart.sources.base import Source
+from headstart.sources.registry import open_source
+
+KILLED = "ends the process that reads it"
+Announce = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Some examples of the data to turn into a shard."""
+
+    positions: tuple[int, ...]  # of n examples in the data as it is opened
+    ids: tuple[str, ...]  # of these n, to prove that both sides list the same
+    poison: frozenset[int] = frozenset()  # the places among the n of those that end the process that reads them
+
+
+def versions() -> dict[str, str]:
+    """Return what must be the same in every process whose features are put side by side."""
+    libraries = {name: version(name) for name in ("headstart", "numpy", "Pillow", "simplejpeg", "scipy")}
+    return {"python": platform.python_version(), "openvino": str(openvino_version()), **libraries}
+
+
+class Worker:
+    """Data, a source and its engine, opened in this process.
+
+    Args:
+        data: a path or a URI.
+        reading: the other arguments of `open_dataset`.
+        source: the arguments of `open_source`.
+        engine: as `open_engine` takes it.
+        known: the keys of the shards that are there: of these the key alone is given.
+
+    Raises:
+        UsageError: the data or the source cannot be opened here; the message names this machine.
+    """
+
+    def __init__(
+        self, data: str, reading: Mapping[str, Any], source: Mapping[str, Any], engine: str, known: frozenset[str]
+    ) -> None:
+        self.node = socket.gethostname()
+        try:
+            self.dataset = open_anywhere(data, **reading)
+        except DataError as error:
+            raise DataError(f"{self.node}: {error.must}", error.received, error.remedy) from error
+        self.source: Source = open_source(**source)
+        self.asked, self.known = engine, known
+        self._engine: Engine | None = None
+
+    def versions(self) -> dict[str, str]:
+        """Return `versions` of this process."""
+        return versions()
+
+    def run(self, order: Order, announce: Announce | None = None) -> tuple[str, Shard | None]:
+        """Return the key of a shard, and the shard unless its key is known.
+
+        `announce` is called with the place of each example before it is touched, and with -1 before the network runs.
+
+        Raises:
+            DataError: the data lists other examples here.
+        """
+        chosen = self.dataset.keep(list(order.positions)) if max(order.positions) < len(self.dataset) else None
+        if chosen is None or tuple(example.id for example in chosen.examples) != order.ids:
+            must = f"{self.node} must list the same examples as the machine that asks"
+            raise DataError(must, f"others from {order.ids[0]} on", "give every machine the same data at the same path")
+        chosen = replace(chosen, read=_guarded(chosen.read, order.poison))
+        digests, unreadable = self._digests(chosen, announce)
+        key = shard_key(self._made_by(), digests, unreadable)
+        return (key, None) if key in self.known else (key, self._shard(chosen, announce))
+
+    def _made_by(self) -> str:
+        return made_by(self.source.network(), self.asked, self.dataset.kind)
+
+    def _digests(self, dataset: Dataset, announce: Announce | None) -> tuple[list[str], dict[int, str]]:
+        """Return the sha256 of examples, empty where they cannot be read, and why."""
+        digests, reasons = [""] * len(dataset), {}
+        for place in range(len(dataset)):
+            try:
+                if announce is not None:
+                    announce(place)
+                data = dataset.read(place)
+                digests[place] = sha256(data)
+                if announce is not None:
+                    self.source.prepare(data)
+            except BadExample as error:
+                reasons[place] = error.reason
+        if announce is not None:
+            announce(-1)
+        return digests, {place: reason for place, reason in reasons.items() if not digests[place]}
+
+    def _shard(self, dataset: Dataset, announce: Announce | None) -> Shard:
+        work = ExtractionPass(
+            dataset, self.source, store=None, take_lock=lambda digests: None, open_engine=self._open_engine
+        )
+        work.run(Progress(), cores() if announce is None else 1)
+        reasons = {
+            place: reason
+            for place, digest in enumerate(work.digests)
+            if (reason := work.unreadable.get(place, work.unusable.get(digest, "")))
+        }
+        firsts = sorted(place for digest, place in work.first.items() if place not in reasons)
+        rows = np.array(firsts, np.intp)
+        return Shard(
+            tuple(work.digests), reasons, work.remarks, rows, work.x[rows], work.summaries[rows], work.made_by,
+            work.engine_name,
+        )  # fmt: skip
+
+    def _open_engine(self, sample: Sample) -> Engine:
+        if self._engine is None:
+            opener = engine_opener(
+                self.source.network(), None, engine=self.asked, cache=cache_dir(), progress=Progress()
+            )
+            with opener as open_it:
+                self._engine = open_it(sample)
+        return self._engine
+
+
+def _guarded(read: Callable[[int], bytes], poison: frozenset[int]) -> Callable[[int], bytes]:
+    def guarded(place: int) -> bytes:
+        if place in poison:
+            raise BadExample(KILLED)
+        return read(place)
+
+    return guarded

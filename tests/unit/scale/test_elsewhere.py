@@ -1,0 +1,127 @@
+"""Extraction by workers gives what one process gives, whatever their number and deaths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headstart.scale.elsewhere as elsewhere
+from headstart.base.errors import UsageError
+from headstart.base.progress import Progress
+from headstart.features.extract import extract
+from headstart.features.features import Extraction
+from headstart.scale.elsewhere import WorkersFor, extract_elsewhere
+from headstart.scale.remote import open_anywhere
+from headstart.scale.schedule import WorkerDied
+from headstart.scale.worker import Order, Worker
+from headstart.sources.registry import open_mean, open_source
+from headstart.testing import toy_photos
+
+
+class Here:
+    """Workers in this process, which do the last order they were given first; `deaths` of the first ones die."""
+
+    def __init__(self, arguments: tuple[Any, ...], count: int, deaths: int) -> None:
+        self.workers, self.deaths = [Worker(*arguments) for _ in range(count)], deaths
+        self.busy: list[tuple[int, Order]] = []
+
+    def idle(self) -> bool:
+        return len(self.busy) < len(self.workers)
+
+    def give(self, number: int, order: Order, *, carefully: bool) -> None:
+        self.busy.append((number, order))
+
+    def wait(self) -> tuple[int, Callable[[], Any]]:
+        number, order = self.busy.pop()
+        worker, self.deaths, dies = self.workers[len(self.busy)], self.deaths - 1, self.deaths > 0
+
+        def result() -> Any:
+            if dies:
+                raise WorkerDied
+            return worker.run(order)
+
+        return number, result
+
+
+def workers(count: int, deaths: int = 0) -> WorkersFor:
+    @contextmanager
+    def workers_for(arguments: tuple[Any, ...]) -> Iterator[Here]:
+        yield Here(arguments, count, deaths)
+
+    return workers_for
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write photos, some of them broken, copies, or odd, and let a shard have three examples."""
+    monkeypatch.setattr(elsewhere, "SHARD", 3)
+    folder = toy_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=6, seed=0)
+    cats, dogs = (sorted((folder / name).iterdir()) for name in ("cat", "dog"))
+    cats[5].write_bytes(cats[0].read_bytes())  # a copy in another shard
+    dogs[1].write_bytes(b"")
+    dogs[5].write_bytes(dogs[5].read_bytes()[:70])
+    return folder
+
+
+def extracted(photos: Path, workers_for: WorkersFor, shards: str) -> Extraction:
+    dataset, source = open_anywhere(photos), open_source("simple:pixels")
+    assert dataset.opened is not None
+    return extract_elsewhere(
+        dataset, source, reading=dataset.opened, engine="auto", shards=shards, workers_for=workers_for,
+        progress=Progress(),
+    )  # fmt: skip
+
+
+def assert_same(one: Extraction, two: Extraction) -> None:
+    np.testing.assert_array_equal(one.x, two.x)
+    np.testing.assert_array_equal(one.row_of, two.row_of)
+    assert (one.positions, one.engine, one.made_by) == (two.positions, two.engine, two.made_by)
+    assert (one.scan.hashes, one.scan.fingerprint, one.scan.notes) == (
+        two.scan.hashes,
+        two.scan.fingerprint,
+        two.scan.notes,
+    )
+    assert one.scan.dataset.skipped == two.scan.dataset.skipped
+
+
+@pytest.mark.parametrize(("count", "deaths"), [(1, 0), (2, 0), (4, 0), (2, 3)])
+def test_any_number_of_workers_gives_the_rows_of_one_process__DST_05(
+    photos: Path, cache: Path, count: int, deaths: int
+) -> None:
+    alone = extract(open_anywhere(photos), open_source("simple:pixels"), cache=cache)
+    assert_same(extracted(photos, workers(count, deaths), f"memory://{photos.parent.name}-{count}-{deaths}"), alone)
+
+
+def test_the_same_run_goes_on_from_its_shards_and_a_lost_one_is_computed_again__DST_02(
+    photos: Path, tmp_path: Path
+) -> None:
+    shards = tmp_path / "shards"
+    first = extracted(photos, workers(2), str(shards))
+    assert first.misses == 9
+    assert len(list(shards.iterdir())) == 4
+    again = extracted(photos, workers(2), str(shards))
+    assert (again.misses, again.hits) == (0, 10)
+    assert_same(again, first)
+    sorted(shards.iterdir())[0].unlink()
+    assert_same(extracted(photos, workers(1), str(shards)), first)
+
+
+def test_a_damaged_shard_is_named(photos: Path, tmp_path: Path) -> None:
+    extracted(photos, workers(1), str(tmp_path / "shards"))
+    damaged = sorted((tmp_path / "shards").iterdir())[0]
+    damaged.write_bytes(b"PAR1")
+    with pytest.raises(UsageError, match=f"the shard {damaged.stem} in .* must be whole"):
+        extracted(photos, workers(1), str(tmp_path / "shards"))
+
+
+def test_a_source_that_no_uri_opens_or_of_several_networks_is_refused(photos: Path, tmp_path: Path) -> None:
+    dataset = open_anywhere(photos)
+    options: dict[str, Any] = {"reading": {}, "engine": "auto", "shards": str(tmp_path), "progress": Progress()}
+    source = open_mean(["simple:pixels", "packaged:efficientnet-lite0"], {})
+    with pytest.raises(UsageError, match="must be one network that a URI opens"):
+        extract_elsewhere(dataset, source, workers_for=workers(1), **options)

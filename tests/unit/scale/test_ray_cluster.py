@@ -1,0 +1,171 @@
+"""Ray: what is refused before it starts; and, as thorough tests, one cluster on loopback that all of them share."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import headstart as hs
+from headstart.base.errors import UsageError
+from headstart.scale.ray_cluster import Journal, RemoteWorker, check_cluster, check_versions, connected
+from headstart.scale.worker import KILLED, versions
+from headstart.testing import toy_photos
+
+pytest.importorskip("ray")
+
+
+@pytest.mark.parametrize("cluster", ["auto", "local", "local[2]", "ray://head:10001", "ray://127.0.0.1:10001"])
+def test_clusters_that_can_be_named(cluster: str) -> None:
+    check_cluster(cluster)
+
+
+@pytest.mark.parametrize("cluster", ["", "local[]", "local[x]", "ray://head", "ray://:1", "http://head:1", "ray://a:b"])
+def test_any_other_cluster_is_one_line(cluster: str) -> None:
+    with pytest.raises(UsageError, match="cluster= must be auto, local"):
+        hs.fit("photos", cluster=cluster)
+
+
+def test_shards_without_a_cluster_are_refused() -> None:
+    with pytest.raises(UsageError, match="shards= must come with cluster="):
+        hs.fit("photos", shards="s3://bucket")
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(loopback: None) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"ray://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"the cluster {address} must answer within 10 s"), connected(address):
+            pass
+
+
+def test_examples_in_memory_are_refused_before_ray_starts() -> None:
+    data: Any = (["one text", "two texts", "three texts", "four"], ["a", "b", "a", "b"])
+    with pytest.raises(UsageError, match="the data of a run on a cluster must have a path"):
+        hs.fit(data, source="simple:words", cluster="local[1]")
+
+
+def test_a_worker_of_another_version_is_refused__DST_04() -> None:
+    check_versions("node", versions())
+    with pytest.raises(UsageError, match=r"node must run headstart .*; found headstart 0\.0\.1; install the same"):
+        check_versions("node", versions() | {"headstart": "0.0.1"})
+
+
+def test_what_the_user_can_mend_crosses_between_processes_as_texts(tmp_path: Path) -> None:
+    worker = RemoteWorker((str(tmp_path / "nowhere"), {}, {"uri": "simple:pixels"}, "auto", frozenset()), None)
+    value, problem = worker.open()
+    assert value is None and problem is not None and "nowhere" in problem[0] + problem[1]
+
+
+def test_a_journal_says_what_was_touched_last_once() -> None:
+    journal = Journal()
+    journal.note(3, 1)
+    journal.note(3, 2)
+    assert (journal.last(3), journal.last(3), journal.last(4)) == (2, None, None)
+
+
+KILLERS = """
+import os, signal
+from headstart.data.images import pillow
+def remarks(data, name, plain=pillow.remarks):
+    if b"POISON" in data:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return plain(data, name)
+pillow.remarks = remarks
+"""
+"""What a process runs first: bytes with POISON end it, as a fault in a decoder does."""
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[str]:
+    """Start two nodes of one core each on loopback, and end them; gives their address."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # a socket's path has 107 bytes at most
+        (Path(folder) / "sitecustomize.py").write_text(KILLERS)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        path = os.pathsep.join([folder, *sys.path])
+        environment = {**os.environ, "PYTHONPATH": path, "RAY_AUTH_MODE": "disabled"}
+        shared = ["--num-cpus=1", "--object-store-memory=100000000", "--node-ip-address=127.0.0.1", "--block"]
+        head = [
+            "--head",
+            f"--port={address.partition(':')[2]}",
+            "--include-dashboard=false",
+            f"--temp-dir={folder}/ray",
+        ]
+        with ExitStack() as stack:
+            for own in (head, [f"--address={address}"]):
+                stack.enter_context(_ray_start([*shared, *own], environment, address))
+            yield address
+
+
+@contextmanager
+def _ray_start(options: list[str], environment: dict[str, str], address: str) -> Iterator[None]:
+    command = [str(Path(sys.executable).with_name("ray")), "start", *options]
+    process = subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        host, _, port = address.partition(":")
+        while process.poll() is None:
+            with suppress(OSError), socket.create_connection((host, int(port)), 1):
+                break
+        yield
+    finally:
+        for each in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.wait()
+
+
+@pytest.fixture
+def on_nodes(nodes: str, loopback: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `--cluster auto` be those two nodes, where a worker dies of bytes with POISON."""
+    monkeypatch.setenv("RAY_ADDRESS", nodes)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+
+
+def figures(model: hs.Model) -> dict[str, Any]:
+    return {name: model.report[name] for name in ("classes", "test", "baselines", "layer", "head", "engine")}
+
+
+@pytest.mark.thorough
+def test_two_nodes_give_the_report_of_one_process_whatever_dies__DST_01_03_05(on_nodes: None, tmp_path: Path) -> None:
+    photos = toy_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=400, seed=0)
+    expected = hs.fit(photos, source="simple:pixels")
+    for number in (3, 300, 500):
+        poison = photos / "dog" / f"poison{number}.jpg"
+        poison.write_bytes(sorted((photos / "cat").iterdir())[number % 300].read_bytes() + b"POISON")
+    stop = threading.Event()
+    killer = threading.Thread(target=_kill_workers, args=(3, stop))
+    killer.start()
+    try:
+        model = hs.fit(photos, source="simple:pixels", cluster="auto", shards=str(tmp_path / "shards"))
+    finally:
+        stop.set()
+        killer.join()
+    assert figures(model) == figures(expected)
+    assert [loss["reason"] for loss in model.report["losses"]] == [KILLED] * 3
+    again = hs.fit(photos, source="simple:pixels", cluster="auto", shards=str(tmp_path / "shards"))
+    assert figures(again) == figures(expected)
+
+
+def _kill_workers(count: int, stop: threading.Event) -> None:
+    """Kill workers that have begun, one every two seconds."""
+    while count and not stop.wait(2):
+        for process in psutil.process_iter(["cmdline"]):
+            if "ray::RemoteWorker.run" in " ".join(process.info["cmdline"] or ()):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+                    count -= 1
+                break
