@@ -23,6 +23,8 @@ from headstart.scale.worker import Order, Worker, versions
 from headstart.sources.base import Source
 
 LOCAL = re.compile(r"local(?:\[(\d+)\])?")
+MOST_UNOPENED = 10
+"""Workers that may die before they have opened data and source."""
 Problem = tuple[str, str, str] | None
 """What a UsageError says: what must hold, what was received, what to do."""
 ANSWER_SECONDS = 10.0
@@ -165,6 +167,7 @@ class RayWorkers:
         self._actor: Any = ray.remote(num_cpus=1, max_restarts=0)(RemoteWorker)
         self._opening: dict[Any, Any] = {}  # what will say that an actor is open, and the actor
         self._idle: list[Any] = []
+        self._unopened = 0  # how many died before they were open
         self._busy: dict[Any, tuple[int, Any]] = {}  # what will be the result, the number of the order and the actor
         for _ in range(count):
             self._open_one()
@@ -180,6 +183,8 @@ class RayWorkers:
     def idle(self) -> bool:
         """Return whether a worker has nothing to do."""
         self._take_opened(0)
+        while not self._busy and not self._idle:  # all of them have died
+            self._take_opened(None)
         return bool(self._idle)
 
     def give(self, number: int, order: Order, *, carefully: bool) -> None:
@@ -210,8 +215,16 @@ class RayWorkers:
         done = self._ray.wait(waiting, num_returns=1, timeout=seconds)[0] if waiting and not self._idle else []
         for each in done:
             actor = self._opening.pop(each)
-            node, theirs = _result(self._ray.get(each))
-            check_versions(node, theirs)
+            try:
+                answer = self._ray.get(each)
+            except self._ray.exceptions.RayActorError as error:
+                self._unopened += 1
+                if self._unopened > MOST_UNOPENED:
+                    do = "read the logs of Ray on that machine; workers import headstart and open the source"
+                    raise UsageError("workers must start on the cluster", error, do) from error
+                self._open_one()
+                continue
+            check_versions(*_result(answer))
             self._idle.append(actor)
 
 

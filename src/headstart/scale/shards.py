@@ -119,5 +119,5 @@ class ShardFolder:
 
 def _names(system: Any, path: str) -> list[str]:
     system.makedirs(path, exist_ok=True)
-    names = [name.rpartition("/")[2] for name in system.ls(path, detail=False)]
+    names = [name.rpartition("/")[2] for name in system.find(path, maxdepth=1)]  # a prefix need not be there
     return [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]

@@ -15,6 +15,7 @@ from headstart.base.config import cache_dir, cores
 from headstart.base.errors import DataError
 from headstart.base.hashing import sha256
 from headstart.base.progress import Progress
+from headstart.data.audit import remarks_on
 from headstart.data.dataset import BadExample, Dataset
 from headstart.engines.base import Engine
 from headstart.engines.conversion_process import engine_opener
@@ -103,7 +104,8 @@ class Worker:
                     announce(place)
                 data = dataset.read(place)
                 digests[place] = sha256(data)
-                if announce is not None:
+                if announce is not None:  # what the pass will do with it
+                    remarks_on(dataset, place, data)
                     self.source.prepare(data)
             except BadExample as error:
                 reasons[place] = error.reason

@@ -68,7 +68,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def extracted(photos: Path, workers_for: WorkersFor, shards: str) -> Extraction:
+def extracted(photos: Path | str, workers_for: WorkersFor, shards: str) -> Extraction:
     dataset, source = open_anywhere(photos), open_source("simple:pixels")
     assert dataset.opened is not None
     return extract_elsewhere(
@@ -125,3 +125,31 @@ def test_a_source_that_no_uri_opens_or_of_several_networks_is_refused(photos: Pa
     source = open_mean(["simple:pixels", "packaged:efficientnet-lite0"], {})
     with pytest.raises(UsageError, match="must be one network that a URI opens"):
         extract_elsewhere(dataset, source, workers_for=workers(1), **options)
+
+
+@pytest.mark.thorough
+def test_data_and_shards_on_s3_give_what_a_folder_gives(
+    photos: Path, cache: Path, loopback: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3fs = pytest.importorskip("s3fs")
+    moto_server = pytest.importorskip("moto.server")
+    alone = extract(open_anywhere(photos), open_source("simple:pixels"), cache=cache)
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        settings = {"ENDPOINT_URL": f"http://{host}:{port}", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
+        for name, value in {**settings, "DEFAULT_REGION": "us-east-1"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        system = s3fs.S3FileSystem()
+        system.mkdir("bucket")
+        system.put(f"{photos}/", "bucket/photos", recursive=True)
+        assert_same(extracted("s3://bucket/photos", workers(2), "s3://bucket/shards"), alone)
+        assert len(system.ls("bucket/shards")) == 4
+        assert extracted("s3://bucket/photos", workers(1), "s3://bucket/shards").misses == 0
+        with pytest.raises(UsageError, match="s3://nobody/photos"):
+            open_anywhere("s3://nobody/photos")
+    finally:
+        server.stop()
+        s3fs.S3FileSystem.clear_instance_cache()
