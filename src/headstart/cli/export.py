@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from headstart.base.errors import UsageError
+from headstart.base.errors import UsageError, counted
 from headstart.base.progress import Progress
 from headstart.cli.command import DisplayOptions, command_of, prepare_display
 from headstart.cli.messages import show, show_json
@@ -58,6 +58,7 @@ def _expected(model: Model, data: str | None, progress: Progress) -> tuple[list[
     """Return the bytes of some examples, spread over the data, and what `predict` says of them."""
     import numpy as np
 
+    from headstart.data.images.pillow import is_deep
     from headstart.data.modality import MODALITIES
     from headstart.data.readers.open import open_inputs
     from headstart.ship.export.parity import MOST, Expected
@@ -74,14 +75,21 @@ def _expected(model: Model, data: str | None, progress: Progress) -> tuple[list[
         sorted({*np.linspace(0, len(dataset) - 1, min(MOST, len(dataset))).round().astype(int).tolist()})
     )
     predictions = model.predict_dataset(few, progress=progress)
-    readable = set(predictions.ids)
-    if not readable:
+    places = {example.id: place for place, example in enumerate(few.examples)}
+    every = [few.read(places[name]) for name in predictions.ids]
+    kept = [place for place, data in enumerate(every) if modality.kind != "image" or not is_deep(data)]
+    for skip in predictions.skipped:
+        progress.say(f"Skipped {skip.id}: {skip.reason}")
+    if deep := len(every) - len(kept):
+        progress.say(f"Left out {counted(deep, 'photo', 'photos')} of more than 8 bits, which whoever decodes scales")
+    if not kept:
         raise UsageError(f"--data must hold {modality.plural} that can be read", "none", "name others")
-    examples = [few.read(at) for at, example in enumerate(few.examples) if example.id in readable]
+    examples = [every[place] for place in kept]
     start = perf_counter()
     model.source.encode(examples)
     milliseconds = 1000 * (perf_counter() - start) / len(examples)
-    return examples, Expected(predictions.probabilities, predictions.novelty, milliseconds)
+    novelty = None if predictions.novelty is None else predictions.novelty[kept]
+    return examples, Expected(predictions.probabilities[kept], novelty, milliseconds)
 
 
 command = command_of(

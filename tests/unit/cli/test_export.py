@@ -6,7 +6,9 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import headstart as hs
 from headstart.cli.app import main
@@ -21,6 +23,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
         hs.fit(folder / "photos", source="simple:pixels", out=folder / "run")
+    deep = np.arange(48 * 48, dtype=np.uint16).reshape(48, 48) * 20
+    Image.fromarray(deep).save(folder / "photos" / "rose" / "deep.png")
     (folder / "photos" / "rose" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     return folder / "run"
 
@@ -37,7 +41,8 @@ def test_a_bundle_is_written_beside_itself_and_the_comparison_is_told(
 ) -> None:
     assert callable(run_export)
     code = headstart(monkeypatch, "export", bundle, "--to", "openvino", "--data", bundle.parent / "photos", "--json")
-    result = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    result = json.loads(shown.out)
     assert code == 0 and result["examples"] == result["same_class"] == 24 and result["largest_difference"] < 1e-4
     assert sorted(path.name for path in Path(result["out"]).iterdir()) == [
         "model.bin", "model.xml", "parity.json", "run_openvino.py",

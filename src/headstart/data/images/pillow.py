@@ -113,6 +113,12 @@ def read_ends(data: bytes, encoding: Format, most: int = MAX_PIXELS) -> tuple[De
         return depth, *value_ends(bands, image.width * image.height)
 
 
+def is_deep(data: bytes) -> bool:
+    """Return whether a picture has more than 8 bits, by its header alone; raises BadExample as `read_rgb`."""
+    with _opened(data, sniff(data)) as image:
+        return depth_of(image) is not None
+
+
 def _lower(data: bytes, encoding: Format, most: int) -> Image | None:
     with _opened(data, encoding, most) as image:
         return lower_bytes(image)

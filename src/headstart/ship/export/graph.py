@@ -5,7 +5,7 @@ What `predict` does to an example is done in the graph, in the same order and to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from headstart.base.errors import UsageError
 from headstart.data.images.preprocessing import Preprocessing
 from headstart.data.modality import MODALITIES
-from headstart.engines.base import Block, Network
+from headstart.engines.base import Block
 from headstart.engines.environment import without_telemetry
 from headstart.heads.linear import LinearHead
 from headstart.heads.tfidf import TfidfHead
 from headstart.judge.novelty import TINY, Novelty
+from headstart.ship.export.networks import blocks_of
 from headstart.ship.export.numbers import Node, number, product, total, whole
 from headstart.ship.export.pictures import pixel_numbers, prepared
+from headstart.ship.export.texts import text_nodes
 from headstart.sources.base import Source
 from headstart.sources.layers import FAINT, stages_of
 
@@ -48,32 +50,16 @@ class Parts:
 def whole_graph(parts: Parts) -> ov.Model:
     """Return the graph of a model.
 
-    Its inputs are `pictures`, uint8 (n, h, w, 3), RGB, upright, of any h and w, and `stored`, see `prepared`. Its
-    outputs are `probabilities`, float32 (n, c), and where the model can tell `novelty`, float32 (n,), above 1 for an
-    example that is unlike the training data.
+    Its inputs are, of photos, `pictures`, uint8 (n, h, w, 3), RGB, upright, of any h and w, and `stored`, see
+    `prepared`; of texts see `text_nodes`. Its outputs are `probabilities`, float32 (n, c), and where the model can tell
+    `novelty`, float32 (n,), above 1 for an example that is unlike the training data.
 
     Raises:
         UsageError: a part of the model has no place in a graph; the message names it.
     """
-    if parts.source.kind != "image":
-        plural = MODALITIES[parts.source.kind].plural
-        raise UsageError("an exported model must read photos", f"one of {plural}", "use headstart predict")
-    inputs = {
-        PICTURES: ops.parameter([-1, -1, -1, 3], np.uint8, name=PICTURES),
-        STORED: ops.parameter([3], np.float32, name=STORED),
-    }
-    made: dict[Preprocessing, Node] = {}
-
-    def prepared_as(preprocessing: Preprocessing) -> Node:
-        plain = replace(preprocessing, mean=(), std=())
-        made.setdefault(plain, prepared(inputs[PICTURES], inputs[STORED], plain))
-        return made[plain]
-
-    outputs = [_features(member, prepared_as) for member in parts.source.members or (parts.source,)]
-    every = [output for some in outputs for output in some]
-    names = [block.name for block in parts.source.network().blocks]
-    features = _layer(dict(zip(names, every, strict=True)), names, parts.layer)
-    results = {PROBABILITIES: _calibrated(features, parts.head)}
+    kind = parts.source.kind
+    inputs, features, more = FEATURES[kind](parts)
+    results = {PROBABILITIES: _calibrated(features, parts.head, more)}
     if parts.novelty is not None:
         results[NOVELTY] = _novelty(features, parts.novelty, [block.width for block in parts.blocks])
     for name, node in {**inputs, **results}.items():
@@ -81,33 +67,45 @@ def whole_graph(parts: Parts) -> ov.Model:
     return ov.Model([ops.result(node, name=name) for name, node in results.items()], [*inputs.values()], "headstart")
 
 
-def _features(source: Source, prepared_as: Callable[[Preprocessing], Node]) -> list[Node]:
-    """Return the blocks of one source, float32 (n, width) each."""
-    network, preprocessing = source.network(), source.preprocessing
-    assert isinstance(preprocessing, Preprocessing)
+def _of_pictures(parts: Parts) -> tuple[dict[str, Node], Node, Node | None]:
+    """Return the inputs of a model of photos, its features, float32 (n, d), and no further scores."""
+    inputs = {
+        PICTURES: ops.parameter([-1, -1, -1, 3], np.uint8, name=PICTURES),
+        STORED: ops.parameter([3], np.float32, name=STORED),
+    }
+    made: dict[Preprocessing, Node] = {}
+    outputs: list[Node] = []
+    for source in parts.source.members or (parts.source,):
+        assert isinstance(source.preprocessing, Preprocessing)
+        plain = replace(source.preprocessing, mean=(), std=())
+        if plain not in made:
+            made[plain] = prepared(inputs[PICTURES], inputs[STORED], plain)
+        outputs += _blocks(source, made[plain], plain)
+    return inputs, _chosen(parts, outputs), None
+
+
+def _blocks(source: Source, ready: Node, preprocessing: Preprocessing) -> list[Node]:
+    """Return the blocks of one source of photos, float32 (n, width) each."""
+    network = source.network()
     if network.lookup is not None:
-        return [pixel_numbers(prepared_as(preprocessing), preprocessing)]
-    model = _of_any_batch(network, source.identity.uri)
-    (entry,) = model.get_parameters()
-    for target in entry.output(0).get_target_inputs():
-        target.replace_source_output(prepared_as(preprocessing).output(0))
-    return [result.input_value(0) for result in model.get_results()]
+        return [pixel_numbers(ready, preprocessing)]
+    return blocks_of(network, source.identity.uri, ready)
 
 
-def _of_any_batch(network: Network, uri: str) -> ov.Model:
-    """Return a network as a graph for any number of examples; UsageError where it takes one number of them only."""
-    from headstart.engines.openvino import unfixed
+def _of_texts(parts: Parts) -> tuple[dict[str, Node], Node, Node | None]:
+    """Return the inputs of a model of texts, its features, float32 (n, d), and the scores of its words."""
+    inputs, outputs, words = text_nodes(parts.source, parts.terms)
+    return inputs, _chosen(parts, outputs), words
 
-    model = unfixed(network)
-    try:
-        model.reshape([-1, *network.input_shape])
-        widths = [output.partial_shape[1].get_length() for output in model.outputs]
-        fits = all(output.partial_shape[0].is_dynamic for output in model.outputs)
-    except RuntimeError:
-        fits, widths = False, []
-    if not fits or widths != [block.width for block in network.blocks]:
-        raise UsageError(f"{uri} must take any number of examples to be exported", "a fixed number", "export it anew")
-    return model
+
+def _chosen(parts: Parts, outputs: list[Node]) -> Node:
+    names = [block.name for block in parts.source.network().blocks]
+    return _layer(dict(zip(names, outputs, strict=True)), names, parts.layer)
+
+
+def _refused(parts: Parts) -> tuple[dict[str, Node], Node, Node | None]:
+    plural = MODALITIES[parts.source.kind].plural
+    raise UsageError("an exported model must read photos or texts", f"one of {plural}", "use headstart predict")
 
 
 def _layer(place: dict[str, Node], standard: Sequence[str], layer: str) -> Node:
@@ -134,10 +132,11 @@ def _length(rows: Node) -> Node:
     return ops.sqrt(total(ops.multiply(rows, rows), 1))
 
 
-def _calibrated(features: Node, head: LinearHead) -> Node:
-    share = np.float32(1 / head.temperature)
-    weight, bias = (ops.constant(np.ascontiguousarray(part * share)) for part in (head.weight, head.bias))
-    return ops.softmax(ops.add(product(features, weight), bias), 1)
+def _calibrated(features: Node, head: LinearHead, more: Node | None) -> Node:
+    """Return the probabilities by a head, and by further scores where there are some."""
+    scores = ops.add(product(features, ops.constant(np.ascontiguousarray(head.weight))), ops.constant(head.bias))
+    scores = scores if more is None else ops.add(scores, more)
+    return ops.softmax(ops.multiply(scores, number(1 / head.temperature)), 1)
 
 
 def _novelty(features: Node, novelty: Novelty, widths: Sequence[int]) -> Node:
@@ -162,3 +161,7 @@ def _distances(rows: Node, means: NDArray[np.float32], weights: NDArray[np.float
     crossed = ops.constant(np.ascontiguousarray((-2 * weights[:, None] * means.T).astype(np.float32)))
     constant = ((means * means) @ weights).astype(np.float32)[None]
     return ops.add(ops.add(own, product(rows, crossed)), ops.constant(constant))
+
+
+FEATURES = {"image": _of_pictures, "text": _of_texts, "sound": _refused}
+"""What makes the inputs and features of models of each kind."""

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError, counted
+from headstart.data.modality import Kind
+from headstart.data.text import text_of
 from headstart.ship.export.scripts import opened
 
 MOST = 200  # examples
@@ -48,16 +49,15 @@ class Parity:
         )
 
 
-def measured(folder: Path, runtime: str, examples: Sequence[bytes], expected: Expected) -> Parity:
-    """Return how the model in `folder` agrees with what is expected of the files with these bytes.
+def measured(folder: Path, runtime: str, kind: Kind, examples: Sequence[bytes], expected: Expected) -> Parity:
+    """Return how the model in `folder` agrees with what is expected of files of a kind with these bytes.
 
     UsageError: it does not, and must not be used.
     """
-    answer, rows = opened(folder, runtime), list[Any]()
-    answer(io.BytesIO(examples[0]))
+    answer, given_as = opened(folder, runtime), text_of if kind == "text" else io.BytesIO
+    answer(given_as(examples[0]))
     start = perf_counter()
-    for data in examples:
-        rows.append(answer(io.BytesIO(data)))
+    rows = [answer(given_as(data)) for data in examples]
     milliseconds = 1000 * (perf_counter() - start) / len(examples)
     probabilities, *novelty = (np.concatenate(column) for column in zip(*rows, strict=True))
     difference = float(np.abs(probabilities - expected.probabilities).max())

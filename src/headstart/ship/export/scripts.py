@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.images.preprocessing import MARGIN, Preprocessing
+from headstart.data.modality import MODALITIES
+from headstart.heads.tfidf import MAX_CHARACTERS, TOKEN
 from headstart.sources.base import Source
+from headstart.sources.text.source import MAX_CHARACTERS_PER_TOKEN, TextSource
 
 ONNX, OPENVINO = "onnx", "openvino"
 MODELS = {ONNX: "model.onnx", OPENVINO: "model.xml"}
@@ -42,21 +46,80 @@ def read(file):  # as headstart does: a JPEG at the scale that is needed, uprigh
     return {{"pictures": np.asarray(image)[None], "stored": np.array(stored, np.float32)}}"""
 
 
-def script(runtime: str, source: Source) -> str:
-    """Return the script for the files that a source reads, for `onnx` or `openvino`."""
-    preprocessing = source.preprocessing
-    assert isinstance(preprocessing, Preprocessing)
+@dataclass(frozen=True)
+class Reading:
+    """Lines that bring a text into inputs of a model."""
+
+    imports: str
+    opened: str
+    lines: tuple[str, ...]  # of a function of `text`
+    inputs: str  # as items of a dict
+
+
+TOKENS = Reading(
+    "tokenizers",
+    'tokenizer = tokenizers.Tokenizer.from_file(str(pathlib.Path(__file__).with_name("tokenizer.json")))',
+    (
+        "ids = tokenizer.encode(({prefix!r} + text[:{characters}]){lower}, add_special_tokens=False).ids[:{room}]",
+        "kept = [*{before}, *ids, *{after}]",
+    ),
+    '"ids": np.array([kept or [0]]), "mask": np.array([[1] * len(kept) or [0]])',
+)
+WORDS = Reading(
+    "collections, re",
+    'places = {t: at for at, t in enumerate(json.loads(pathlib.Path(__file__).with_name("terms.json").read_text()))}',
+    (
+        f"every = re.findall(r{TOKEN.pattern!r}, text[:{MAX_CHARACTERS}].lower())".replace("\\\\", "\\"),
+        'terms = [places[term] for term in [*every, *map(" ".join, zip(every, every[1:]))] if term in places]',
+        "met = collections.Counter(terms) or {0: 0}",
+    ),
+    '"terms": np.array([[*met]]), "counts": np.array([[*met.values()]], np.float32)',
+)
+
+
+def script(runtime: str, source: Source, *, has_terms: bool = False) -> str:
+    """Return the script for what a source reads, for `onnx` or `openvino`."""
     run = f"for file in sys.argv[1:] if __name__ == '__main__' else (): print(file, *max(zip({RUN[runtime]}[0][0], "
     return "\n".join(
         [
-            f'"""The most probable class of photos: python {name_of(runtime)} FILE..."""',
+            f'"""The most probable class: python {name_of(runtime)} {MODALITIES[source.kind].singular.upper()}..."""',
             HEADS[runtime],
-            PICTURES.format(least=_least(preprocessing), ground=(preprocessing.background,) * 3 + (255,)),
+            *_reading(source, has_terms=has_terms),
             OPENED[runtime],
             f"{run}{CLASSES[runtime]}))[::-1], sep='  ')",
             "",
         ]
     )
+
+
+def _reading(source: Source, *, has_terms: bool) -> list[str]:
+    """Return the lines that bring an example into the model's inputs."""
+    preprocessing = source.preprocessing
+    if isinstance(preprocessing, Preprocessing):
+        ground = (*(preprocessing.background,) * 3, 255)
+        return [PICTURES.format(least=_least(preprocessing), ground=ground)]
+    parts = [*([_tokens(source)] if isinstance(source, TextSource) else []), *([WORDS] if has_terms else [])]
+    return [
+        f"import {', '.join(part.imports for part in parts)}",
+        *(part.opened for part in parts),
+        "def read(text):",
+        *(f"    {line}" for part in parts for line in part.lines),
+        f"    return {{{', '.join(part.inputs for part in parts)}}}",
+    ]
+
+
+def _tokens(source: TextSource) -> Reading:
+    reading, (before, after) = source.preprocessing, source.tokenizer().marks
+    limit = reading.limit or None
+    parts = {
+        "prefix": reading.prefix,
+        "characters": limit and limit * MAX_CHARACTERS_PER_TOKEN,
+        "lower": ".lower()" if reading.lower else "",
+        "room": limit and limit - len(before) - len(after),
+        "before": before,
+        "after": after,
+    }
+    return replace(TOKENS, lines=tuple(line.format(**parts) for line in TOKENS.lines))
 
 
 def name_of(runtime: str) -> str:
@@ -74,13 +137,13 @@ def _least(preprocessing: Preprocessing) -> str:
     return f"{MARGIN} * max({width} / (w, h)[turn > 4], {height} / (h, w)[turn > 4])"
 
 
-def opened(folder: Path, runtime: str) -> Callable[[IO[bytes]], list[NDArray[np.float32]]]:
-    """Return what gives the outputs of an exported model for a file, as its own script computes them."""
+def opened(folder: Path, runtime: str) -> Callable[[IO[bytes] | str], list[NDArray[np.float32]]]:
+    """Return what gives the outputs of an exported model for a file, or a text, as its own script computes them."""
     path = folder / name_of(runtime)
     names: dict[str, Any] = {"__file__": str(path), "__name__": "exported"}
     exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)  # noqa: S102 - it is what was just written
 
-    def answer(file: IO[bytes]) -> list[NDArray[np.float32]]:
+    def answer(file: IO[bytes] | str) -> list[NDArray[np.float32]]:
         outputs: list[NDArray[np.float32]] = eval(RUN[runtime], {**names, "file": file})  # noqa: S307
         return outputs
 

@@ -19,6 +19,7 @@ from headstart.base.own_folders import PARITY
 from headstart.ship.export.graph import STORED, Parts, whole_graph
 from headstart.ship.export.parity import Expected, Parity, measured
 from headstart.ship.export.scripts import ONNX, OPENVINO, name_of, script
+from headstart.ship.export.texts import text_files
 
 LIBRARIES = {ONNX: ("onnx", "onnxruntime"), OPENVINO: ()}
 """What writes and runs each format, beside OpenVINO."""
@@ -59,8 +60,12 @@ def exported(folder: Path, runtime: str, parts: Parts, examples: Sequence[bytes]
             _save_onnx(place, parts, about)
         else:
             _save_openvino(place, parts, about)
-        (place / name_of(runtime)).write_text(script(runtime, parts.source), encoding="utf-8")
-        parity = measured(place, runtime, examples, expected)
+        (place / name_of(runtime)).write_text(
+            script(runtime, parts.source, has_terms=parts.terms is not None), encoding="utf-8"
+        )
+        for name, text in text_files(parts.source, parts.terms).items():
+            (place / name).write_text(text, encoding="utf-8")
+        parity = measured(place, runtime, parts.source.kind, examples, expected)
         libraries = {
             name: version(name) for name in ("openvino", *(["onnx", "onnxruntime"] if runtime == ONNX else []))
         }
@@ -86,7 +91,8 @@ def properties(parts: Parts) -> dict[str, str]:
 def _save_onnx(place: Path, parts: Parts, about: dict[str, str]) -> None:
     from headstart.ship.export.onnx_graph import to_onnx
 
-    model = to_onnx(whole_graph(parts), optional={STORED: np.zeros(3, np.float32)}, properties=about)
+    optional = {STORED: np.zeros(3, np.float32)} if parts.source.kind == "image" else {}
+    model = to_onnx(whole_graph(parts), optional=optional, properties=about)
     (place / "model.onnx").write_bytes(model.SerializeToString())
 
 

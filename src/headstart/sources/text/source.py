@@ -47,6 +47,16 @@ class Tokenizer:
         self._reading = reading
         self._before, self._after = self._marks() if special else ([], [])
 
+    @property
+    def as_json(self) -> str:
+        """The file that it was opened from, with neither truncation nor padding."""
+        return str(self._tokenizer.to_str())
+
+    @property
+    def marks(self) -> tuple[list[int], list[int]]:
+        """The ids that stand before and after every text."""
+        return self._before, self._after
+
     def __call__(self, text: str) -> Tokens:
         """Return the tokens of one text."""
         reading = self._reading

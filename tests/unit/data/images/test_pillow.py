@@ -11,7 +11,7 @@ from PIL import Image
 
 from headstart.data.dataset import BadExample
 from headstart.data.images.formats import Format
-from headstart.data.images.pillow import read_size, remarks
+from headstart.data.images.pillow import is_deep, read_size, remarks
 
 
 @pytest.mark.parametrize("encoding", ENCODED)
@@ -43,3 +43,10 @@ def test_several_frames_are_remarked_on__IMG_12(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ENCODED)
 def test_a_single_frame_is_not_remarked_on__IMG_12(encoding: str) -> None:
     assert remarks(ENCODED[encoding], "one") == ()
+
+
+def test_more_than_8_bits_are_told_by_the_header() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(file, "PNG")
+    assert is_deep(file.getvalue())
+    assert not any(is_deep(data) for data in ENCODED.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,20 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
+from openvino import opset13 as ops
 from PIL import Image
 
 from headstart.base.errors import UsageError
 from headstart.base.own_folders import own_folder
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.data.readers.arrays.in_memory import from_items
+from headstart.engines.base import Block, Network
 from headstart.heads.linear import LinearHead
+from headstart.heads.tfidf import TfidfHead, count_terms
 from headstart.judge.novelty import fit_novelty
 from headstart.model import Model
 from headstart.ship.bundle import DataIdentity
 from headstart.ship.export.graph import Parts, whole_graph
 from headstart.ship.export.licence import check_licence
+from headstart.ship.export.networks import blocks_of
 from headstart.ship.export.parity import Expected
 from headstart.ship.export.scripts import script
+from headstart.ship.export.texts import text_files
 from headstart.ship.export.write import check_folder, exported
 from headstart.sources.base import Source
 from headstart.sources.layers import select
@@ -167,9 +175,67 @@ def test_a_model_that_would_answer_otherwise_is_not_written(plain: Model, tmp_pa
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "parity.json"]
 
 
-def test_a_model_of_texts_is_refused(plain: Model) -> None:
-    with pytest.raises(UsageError, match="must read photos; found one of texts"):
-        whole_graph(replace(parts_of(plain), source=SimpleSource("words")))
+def test_a_network_that_takes_one_number_of_examples_alone_is_refused() -> None:
+    def fixed() -> ov.Model:
+        entry = ops.parameter([-1, 4, 4, 3], np.uint8)
+        rows = ops.reshape(ops.convert(entry, "f32"), np.array([2, 24]), special_zero=False)
+        return ov.Model([rows], [entry], "fixed")
+
+    def module() -> Any:
+        raise AssertionError
+
+    network = Network("x", (4, 4, 3), (Block("pool", 24),), module, graph=fixed)
+    with pytest.raises(UsageError, match=r"onnx:a must take any number of examples .*; found a fixed number"):
+        blocks_of(network, "onnx:a", ops.parameter([-1, 4, 4, 3], np.uint8))
+
+
+TEXTS = [
+    "the deck, the mast; a rope's end",
+    "Butter bread BUTTER",
+    "?",
+    "x" * 3000,
+    "sail " * 400,
+    "onion \u00e9 \ud55c",
+]
+
+
+def terms_of(texts: list[str]) -> TfidfHead:
+    vocabulary = count_terms(texts).vocabulary(np.ones(len(texts), np.int64))
+    shape = len(vocabulary.terms), 3
+    return TfidfHead(vocabulary, RNG.normal(size=shape).astype(np.float32), RNG.normal(size=3).astype(np.float32))
+
+
+@pytest.mark.parametrize("runtime", NEEDED)
+@pytest.mark.parametrize(
+    "uri", ["simple:words", "packaged:wordllama", pytest.param("packaged:minilm", marks=pytest.mark.thorough)]
+)
+def test_texts_and_their_words_are_scored_in_the_graph(
+    uri: str, runtime: str, tmp_path: Path, warm_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text without any known word, and ones longer than the source reads, are among them."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
+    source = open_source(uri)
+    blocks = source.network().blocks[:1]
+    head = LinearHead(
+        "ridge", 1.0, RNG.normal(size=(blocks[0].width, 3)).astype(np.float32), np.ones(3, np.float32), 0.7
+    )
+    model = Model(
+        source.at("pool"), "pool", blocks, head, CLASSES, {}, DataIdentity("x", "y"), "auto", terms_of(TEXTS[:2])
+    )
+    expected = Expected(
+        model.predict_dataset(from_items(TEXTS, kind="text"), engine="openvino-f32").probabilities, None, 1
+    )
+    parts = replace(parts_of(model), terms=model.terms)
+    parity = exported(tmp_path / "out", runtime, parts, [text.encode() for text in TEXTS], expected)
+    assert parity.largest_difference < 1e-4 and parity.same_class == len(TEXTS)
+    assert (tmp_path / "out" / "terms.json").read_text() == text_files(source, model.terms)["terms.json"]
+    assert len((tmp_path / "out" / f"run_{runtime}.py").read_text().splitlines()) <= 15
+
+
+@pytest.mark.parametrize("uri", ["packaged:glove", "mean:packaged:wordllama+packaged:minilm"])
+def test_a_source_of_texts_without_a_graph_is_refused_by_name(uri: str, plain: Model) -> None:
+    with pytest.raises(UsageError, match=rf"{re.escape(uri)} must be a source that reads a text as tokens at once"):
+        whole_graph(replace(parts_of(plain), source=open_source(uri)))
 
 
 def test_only_a_folder_of_an_earlier_export_is_replaced(tmp_path: Path) -> None:
