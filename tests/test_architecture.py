@@ -23,8 +23,8 @@ ORDER = {
     "data.readers.tables": "table delimited json_tables read named_files label_column roles time_column manifest"
     " parquet opener",
     "data.readers.arrays": "pictures in_memory array_files pixel_tables python_data",
-    "data.readers.folders": "layout lists joined_lists file_kinds text_lines class_folders sidecars listing_tables"
-    " mounts",
+    "data.readers.folders": "layout lists joined_lists file_kinds text_lines class_names class_folders sidecars"
+    " listing_tables mounts",
     "data.images": "formats jpeg deep pillow alignment preprocessing value_range",
     "data.audio": "formats limits lengths decoding spectrogram preview",
     "engines": "base environment openvino torch select conversion_process",

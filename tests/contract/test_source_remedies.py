@@ -6,18 +6,24 @@ No library that runs networks is imported: a chain ends at the architecture, or 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+import sys
+import tomllib
 import zipfile
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.support.worded import write_texts, write_vectors
 
-from headstart.base.errors import UsageError, one_line
+from headstart.base.errors import MissingExtra, SourceError, UsageError, one_line
 from headstart.base.own_folders import MARKS, own_folder
 from headstart.data.readers.open import open_dataset
 from headstart.fitting.fit import fit
 from headstart.model import load
+from headstart.sources import package_files
 from headstart.sources.registry import open_source
 from headstart.sources.uri import as_source
 
@@ -121,6 +127,29 @@ def test_a_path_alone_leads_to_the_providers_that_read_its_kind(name: str, provi
     Path("saved").mkdir()
     Path("saved/saved_model.pb").touch()
     assert as_source(name) == f"write {' or '.join(f'{provider}:{name}' for provider in providers)}"
+
+
+@pytest.mark.parametrize("uri", ["packaged:glove", "packaged:minilm"])
+def test_what_a_missing_package_is_mended_with_brings_it(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line installs the package by its name or by an extra that has it; then its files are looked at."""
+
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(package_files, "distribution", absent)
+    with pytest.raises(MissingExtra, match=r"^packaged:\w+ needs the package ") as caught:
+        open_source(uri)
+    package, line = str(caught.value).split("'")[1], shlex.split(caught.value.remedy)
+    assert line[:2] == ["run:", sys.executable] and line[3:5] in (["pip", "install"], ["install", "--editable"])
+    place, _, extra = line[-1].removesuffix("]").partition("[")
+    project = tomllib.loads((Path(place) / "pyproject.toml").read_text())["project"] if extra else {}
+    brought = project["optional-dependencies"][extra] if extra else line[line.index("install") + 1 :]
+    assert any(re.split(r"[<>=~!; ]", requirement)[0] == package for requirement in brought)
+    monkeypatch.setattr(
+        package_files, "distribution", lambda name: SimpleNamespace(locate_file=Path("nowhere").joinpath)
+    )
+    with pytest.raises(SourceError, match=f"no such file; run: .* --force-reinstall --no-deps {package}"):
+        open_source(uri).encode(["a text"])
 
 
 def test_nothing_at_all_is_no_path() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart.base.errors import DataError, UsageError
+from headstart.base.errors import DataError, SourceError, UsageError
 from headstart.base.hashing import sha256
 from headstart.base.progress import Progress
 from headstart.data.audit import scan
@@ -115,6 +115,27 @@ def test_rows_pixels_and_blocks_are_those_of_the_photos(photos: Path, extracted:
     assert (found.hits, found.misses, found.notes) == (0, 60, ())
     assert found.engine == engine.name
     assert len(found.made_by) == 64
+
+
+def test_tuned_weights_that_are_finite_and_too_large_are_named(photos: Path, cache: Path) -> None:
+    weights = ToySource().module().state_dict()
+    source = ToySource().with_weights({name: 0 * value + 3e38 for name, value in weights.items()})
+    with pytest.raises(SourceError, match="tuned weights of toy:convnet@0 must give finite features"):
+        extract(open_dataset(photos), source, cache=cache, engine="torch")
+
+
+def test_examples_whose_features_are_not_finite_are_named(photos: Path, extracted: Extracted, engine: Counted) -> None:
+    run, dataset = engine.run, open_dataset(photos)
+
+    def one_is_odd(batch: np.ndarray) -> np.ndarray:
+        x = run(batch)
+        if len(engine.runs) == 1:
+            x[0, 3] = np.nan
+        return x
+
+    engine.run = one_is_odd  # type: ignore[method-assign]
+    with pytest.raises(DataError, match="finite features; found NaN or infinity for ant/"):
+        extracted(dataset)
 
 
 class Undecoding(ToySource):

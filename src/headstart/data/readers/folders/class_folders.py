@@ -18,6 +18,7 @@ from headstart.data.dataset import MAX_BAD, Dataset, Example, Skipped
 from headstart.data.file_tree import OUTSIDE, TO_FOLDER, File, Subtree, Tree, file_reader, is_litter, parents, suffix_of
 from headstart.data.labels import SPLITS, UNLABELLED, check_classes, label_notes
 from headstart.data.modality import MODALITIES, Kind
+from headstart.data.readers.folders.class_names import names_beside
 from headstart.data.readers.folders.file_kinds import SUFFIXES, TABLES, FileKinds, group_by_suffix
 from headstart.data.readers.folders.joined_lists import joined_lists, label_list, labels_of_part
 from headstart.data.readers.folders.layout import Layout, Place, are_numbered, layout_of, parts_of
@@ -111,7 +112,7 @@ def from_folders(tree: Tree, shown: Sequence[File], *, name: str, label_from: st
         _apply(lists, listing)
     labelled = _label_parts(tree, shown, layout, listing)
     if label_from is None and not listing.by_lists:
-        classes = _classes_of_folders(tree, shown, layout, listing)
+        classes = _renamed(tree, listing, _classes_of_folders(tree, shown, layout, listing))
     else:
         classes = tuple(sorted({example.label for example in listing.examples}))
     if label_from is not None:
@@ -225,6 +226,20 @@ def _classes_of_folders(tree: Tree, shown: Sequence[File], layout: Layout, listi
     _check_filled(tree, labels, listing)
     check_classes(names, where=tree.where, do=do)
     return tuple(names)
+
+
+def _renamed(tree: Tree, listing: _FolderListing, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the classes, which a list beside the folders may give; the examples then bear them."""
+    unused = set(listing.unused)
+    if (beside := names_beside(tree, [file for file in tree.files if file.path in unused], ids)) is None:
+        return ids
+    path, names = beside
+    listing.examples = [replace(one, label=names[one.label]) for one in listing.examples]
+    listing.skipped = [replace(one, label=names.get(one.label, one.label)) for one in listing.skipped]
+    listing.unused.remove(path)
+    listing.naming.append(path)
+    listing.notes += (f"The names of the classes are taken from {path}, such as {names[ids[0]]!r} for {ids[0]}/.",)
+    return tuple(sorted(names.values()))
 
 
 def _notes(tree: Tree, layout: Layout, listing: _FolderListing, classes: Sequence[str]) -> tuple[str, ...]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headstart.base.errors import DataError
+from headstart.data.readers.open import open_dataset
 from headstart.data.readers.tables.json_tables import holds_lists, read_json
 from headstart.data.readers.tables.read import read_table
 
 TEXTS = ["a fine film", "a dire day", "so fine", "so dire"]
 LABELS = ["good", "bad", "good", "bad"]
 ROWS = [{"text": text, "label": label} for text, label in zip(TEXTS, LABELS, strict=True)]
+LABELLED = (("fine", "pos"), ("dire", "neg"))
 CELLS = [[text, label] for text, label in zip(TEXTS, LABELS, strict=True)]
 
 
@@ -146,3 +149,42 @@ def test_few_plain_values_are_one_row_or_settings_and_many_are_files_with_labels
 )
 def test_lists_in_a_list_are_json_only_where_they_are_whole(text: str, lists: bool) -> None:
     assert holds_lists(text) is lists
+
+
+def label_studio(form: str) -> str:
+    """Return what Label Studio exports of 12 texts: JSON, JSON-MIN or CSV."""
+    texts = [(f"a {word} film number {at}", label) for at, (word, label) in enumerate([*LABELLED, *LABELLED] * 3)]
+    when = [f"2026-01-02T10:{at:02}:00.123456Z" for at in range(12)]
+    if form == "csv":
+        header = "text,id,sentiment,annotator,annotation_id,created_at,updated_at,lead_time\n"
+        rows = (
+            f"{text},{at + 1},{label},1,{at + 9},{when[at]},{when[at]},{at}.5\n"
+            for at, (text, label) in enumerate(texts)
+        )
+        return header + "".join(rows)
+    if form == "min":
+        kept = [
+            {"text": text, "id": at + 1, "sentiment": label, "annotator": 1, "annotation_id": at + 9}
+            | {"created_at": when[at], "updated_at": when[at], "lead_time": at + 0.5}
+            for at, (text, label) in enumerate(texts)
+        ]
+        return json.dumps(kept)
+    tasks = []
+    for at, (text, label) in enumerate(texts):
+        choice = {"value": {"choices": [label]}, "id": f"c{at}", "from_name": "sentiment", "to_name": "text"}
+        result = [{**choice, "type": "choices", "origin": "manual"}]
+        answer = {"id": at + 9, "completed_by": 1, "result": result, "was_cancelled": False, "lead_time": at + 0.5}
+        tasks.append(
+            {"id": at + 1, "annotations": [answer], "drafts": [], "predictions": [], "data": {"text": text}, "meta": {}}
+            | {"created_at": when[at], "inner_id": at + 1, "total_annotations": 1, "project": 1}
+        )
+    return json.dumps(tasks)
+
+
+@pytest.mark.parametrize("form", ["json", "min", "csv"])
+def test_what_label_studio_exports_is_read_in_its_three_forms(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"export.{form.replace('min', 'json')}"
+    path.write_text(label_studio(form))
+    data = open_dataset(path)
+    assert (len(data), data.kind, data.classes) == (12, "text", ("neg", "pos"))
+    assert data.read(1) == b"a dire film number 1" and data.examples[1].label == "neg"
