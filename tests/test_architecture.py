@@ -58,8 +58,8 @@ ORDER = {
     "pretraining": "options result pretrain",
     "serving": "options payload batching open_model site metrics guard connections page app serve",
     "ranking": "options candidates probe measuring combining likeness result rank auto",
-    "cli": "messages command fit evaluate rank compare pretrain predicted_table predict export serve sources doctor"
-    " demo app reference",
+    "cli": "messages command fit evaluate rank compare pretrain predicted_table predict_blocks predict export serve"
+    " sources doctor demo app reference",
 }
 """The children of each package, bottom up: a child imports only those before it."""
 

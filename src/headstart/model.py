@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headstart.base.config import cache_dir
 from headstart.base.errors import BundleError, SourceError, UsageError, counted, list_some, one_line
-from headstart.base.progress import Progress
+from headstart.base.progress import Progress, Remarks
 from headstart.data.audit import check_bad
 from headstart.data.dataset import Dataset, Skipped, TableRows
 from headstart.data.modality import MODALITIES
@@ -149,12 +149,45 @@ class Model:
 
         `engine` is `auto`, `torch` or `openvino`; None takes the model's own.
         """
-        extraction = self._extract(dataset, engine or self.engine, progress or Progress())
+        return self._predicted(self._extract(dataset, engine or self.engine, progress or Progress()))
+
+    def _predicted(self, extraction: Extraction) -> Predictions:
         readable = extraction.scan.dataset
         ids = tuple(example.id for example in readable.examples)
         rows = readable.table or TableRows({})
         probabilities, novelty = self._judged(extraction)
         return Predictions(ids, probabilities, readable.skipped, readable.ignored, rows, novelty)
+
+    def predict_blocks(
+        self,
+        dataset: Dataset,
+        *,
+        size: int,
+        start: int = 0,
+        engine: str | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Predictions]:
+        """Yield what the model says about the rows of inputs, `size` of them at a time, from row `start` on.
+
+        No more than a block of features is in memory. `dataset` is as `open_inputs` opens it; `progress` has one step,
+        over all rows.
+        """
+        from headstart.data.images.value_range import in_one_range
+        from headstart.data.readers.inputs import blocks
+
+        dataset = in_one_range(dataset, self.data.value_ranges)
+        progress = progress or Progress()
+        total = len(dataset.table.ids) if dataset.table is not None else len(dataset)
+        with progress.step("Predicting", total, dataset.items, done=start) as step:
+            for block in blocks(dataset, size, start=start):
+                if len(block):
+                    extraction = self._extract(block, engine or self.engine, Remarks(progress), in_range=True)
+                    yield self._predicted(extraction)
+                else:
+                    empty = np.empty((0, len(self.classes)), np.float32)
+                    novelty = None if self.novelty is None else np.empty(0, np.float32)
+                    yield Predictions((), empty, block.skipped, 0, block.table or TableRows({}), novelty)
+                step.advance(min(size, total))
 
     def evaluate(
         self,
@@ -210,12 +243,12 @@ class Model:
             seed=seed,
         )
 
-    def _extract(self, dataset: Dataset, engine: str, progress: Progress) -> Extraction:
+    def _extract(self, dataset: Dataset, engine: str, progress: Progress, *, in_range: bool = False) -> Extraction:
         from headstart.data.images.value_range import in_one_range
         from headstart.features.extract import extract
 
         before = len(dataset.notes)
-        dataset = in_one_range(dataset, self.data.value_ranges)
+        dataset = dataset if in_range else in_one_range(dataset, self.data.value_ranges)
         for note in dataset.notes[before:]:
             progress.say(note)
         return extract(dataset, self.source, engine=engine, cache=cache_dir(), progress=progress)

@@ -63,6 +63,17 @@ class Progress:
         """Show one line."""
 
 
+class Remarks(Progress):
+    """The lines of another progress, without the steps: those of a part of a step that is shown."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        self._shown.say(text)
+
+
 class _ShownProgress(Progress):
     def __init__(self) -> None:
         self._open: list[_TimedStep] = []

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.base.errors import UsageError, list_some, one_line
+import typer
+
+from headstart.base.errors import UsageError, one_line
 from headstart.base.progress import Progress
 from headstart.cli.command import DisplayOptions, command_of, prepare_display
 from headstart.cli.messages import show, show_json
@@ -17,18 +19,16 @@ from headstart.run.option_model import flag, option
 from headstart.run.options import EngineOptions, LinkOptions, TableOptions
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from headstart.data.dataset import Dataset
     from headstart.data.modality import Kind
-    from headstart.data.readers.tables.table import ColumnNames
     from headstart.model import Model, Predictions
 
 
 STANDARD_INPUT = "-"
 NAME = "name files, or for a model of texts give --text TEXT"
 TEXT_SHOWN = 60  # characters of a text
+SOME_SKIPPED = 3
+"""The exit code of a strict prediction of which some inputs could not be used."""
 
 
 class PredictOptions(EngineOptions, TableOptions, LinkOptions):
@@ -41,25 +41,116 @@ class PredictOptions(EngineOptions, TableOptions, LinkOptions):
     """A text to classify, in place of INPUT; given again, several. By default texts are read from INPUT."""
     every_class: bool = flag("Output", flag="--all")
     """Give the probability of every class. By default that of the predicted class alone is given."""
+    json_lines: bool = flag("Output", flag="--jsonl")
+    """Print a JSON object a line, each as soon as it is predicted. With - as INPUT, lines of standard input may be JSON
+    objects with path, text or data (base64); whatever else they hold is given back. By default a line for people is
+    printed for each input."""
+    batch_size: int = option(1024, "Run", "N", least=1)
+    """How many inputs are predicted and written together. The default is 1024."""
+    strict: bool = flag("Run")
+    """End with exit code 3 where an input cannot be used. By default it is skipped and named, and the code is 0."""
 
 
 def predict(bundle: Path, inputs: list[str] | None, chosen: dict[str, Any], display: DisplayOptions) -> None:
-    """Predict the class of every input, and print the predictions or write them as CSV."""
+    """Predict the class of every input, and print the predictions or write them as a table."""
+    from headstart.cli.predict_blocks import OutFile, from_stream, show_lines, writes_blocks
+
+    options = PredictOptions(**chosen)
+    shape: dict[str, Any] = {"every_class": options.every_class, "size": options.batch_size}
+    check_out_file(options.out)
+    progress = prepare_display(display)
+    if options.json_lines and options.out is None and inputs == [STANDARD_INPUT] and not options.text:
+        skipped = from_stream(bundle, sys.stdin, progress, engine=options.engine, **shape)
+    else:
+        model, dataset, shown = open_inputs_of(bundle, inputs or [], options)
+        if options.out is not None and writes_blocks(options.out) and not display.as_json:
+            skipped = OutFile(options.out, model, dataset, **shape).write(progress)
+        elif options.json_lines and options.out is None:
+            skipped = show_lines(model, dataset, progress, **shape)
+        else:
+            skipped = _show_all(bundle, model, dataset, options, display, progress, texts=shown)
+    if options.out is not None and not display.as_json:
+        show(f"Predictions: {options.out}")
+    if skipped and options.strict:
+        raise typer.Exit(SOME_SKIPPED)
+
+
+def check_out_file(out: Path | None) -> None:
+    """Raise UsageError unless a file for predictions can be written."""
+    from headstart.base.disk import check_writable
+
+    if out is not None:
+        if out.is_dir():
+            raise UsageError("--out must be the path of a CSV file", f"the folder {out}", f"give {out / 'preds.csv'}")
+        check_writable(out.absolute().parent, what="the folder of --out")
+
+
+def open_inputs_of(bundle: Path, inputs: Sequence[str], options: PredictOptions) -> tuple[Model, Dataset, bool]:
+    """Return the model of a bundle, what it is to predict, and whether the texts themselves are to be shown.
+
+    UsageError: the bundle or an input cannot be used.
+    """
+    from headstart.model import load
+
+    model = load(bundle, engine=options.engine)
+    reading: dict[str, Any] = {"columns": options.column_names, "remembered": model.data.columns}
+    reading |= {"root": options.root, "follow_links": options.follow_links}
+    dataset = _opened(inputs, options.text or (), model.source.info.kind, reading)
+    return model, dataset, dataset.kind == "text" and options.out is None
+
+
+def predict_inputs(
+    bundle: Path, inputs: Sequence[str], options: PredictOptions, progress: Progress
+) -> tuple[Model, Predictions]:
+    """Load a bundle and predict the class of every input, and of `texts`, all of which are returned at once.
+
+    The input `-` is what standard input holds: a path, or for a model of texts a text, in each line.
+
+    UsageError: the bundle or an input cannot be used, or no input could be read.
+    """
+    model, dataset, shown = open_inputs_of(bundle, inputs, options)
+    return model, _predicted(model, dataset, options, progress, texts=shown)
+
+
+def _predicted(
+    model: Model, dataset: Dataset, options: PredictOptions, progress: Progress, *, texts: bool
+) -> Predictions:
+    import numpy as np
+
+    from headstart.cli.predicted_table import check_some
+    from headstart.data.dataset import TableRows
+
+    parts = list(model.predict_blocks(dataset, size=options.batch_size, progress=progress))
+    predictions = replace(
+        parts[0],
+        ids=tuple(name for part in parts for name in part.ids),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        skipped=tuple(skip for part in parts for skip in part.skipped),
+        ignored=dataset.ignored,
+        rows=dataset.table or TableRows({}),
+        novelty=None if parts[0].novelty is None else np.concatenate([part.novelty for part in parts]),
+    )
+    for skip in predictions.skipped:
+        progress.say(f"Skipped {skip.id}: {skip.reason}")
+    check_some(len(predictions.ids), predictions.skipped, dataset)
+    return replace(predictions, texts=_texts_of(dataset, predictions.ids)) if texts else predictions
+
+
+def _show_all(
+    bundle: Path,
+    model: Model,
+    dataset: Dataset,
+    options: PredictOptions,
+    display: DisplayOptions,
+    progress: Progress,
+    *,
+    texts: bool,
+) -> int:
+    """Print all predictions, or write them into one file, and return how many inputs were skipped."""
     from headstart.base.disk import write_atomic
     from headstart.cli.predicted_table import predicted_columns, write_predicted
 
-    options = PredictOptions(**chosen)
-    model, predictions = predict_inputs(
-        bundle,
-        inputs or [],
-        texts=options.text or (),
-        engine=options.engine,
-        out=options.out,
-        progress=prepare_display(display),
-        columns=options.column_names,
-        root=options.root,
-        follow_links=options.follow_links,
-    )
+    predictions = _predicted(model, dataset, options, progress, texts=texts)
     if options.out is not None:
         added = predicted_columns(model, predictions, every_class=options.every_class)
         write_atomic(options.out, write_predicted(predictions.rows, added, options.out))
@@ -67,50 +158,7 @@ def predict(bundle: Path, inputs: list[str] | None, chosen: dict[str, Any], disp
         show_json(as_json_object(model, predictions, bundle=bundle, every_class=options.every_class))
     elif options.out is None:
         print("\n".join(as_lines(model, predictions, every_class=options.every_class)))
-    else:
-        show(f"Predictions: {options.out}")
-
-
-def predict_inputs(
-    bundle: Path,
-    inputs: Sequence[str],
-    *,
-    texts: Sequence[str] = (),
-    engine: str,
-    out: Path | None,
-    progress: Progress,
-    columns: ColumnNames | None = None,
-    root: Path | None = None,
-    follow_links: bool = False,
-) -> tuple[Model, Predictions]:
-    """Load a bundle and predict the class of every input, and of `texts`.
-
-    The input `-` is what standard input holds: a path, or for a model of texts a text, in each line.
-
-    UsageError: the bundle or an input cannot be used, no input could be read, or `out` cannot be written.
-    """
-    from headstart.base.disk import check_writable
-    from headstart.model import load
-
-    if out is not None:
-        if out.is_dir():
-            raise UsageError("--out must be the path of a CSV file", f"the folder {out}", f"give {out / 'preds.csv'}")
-        check_writable(out.absolute().parent, what="the folder of --out")
-    model = load(bundle, engine=engine)
-    modality = MODALITIES[model.source.info.kind]
-    reading = {"columns": columns, "remembered": model.data.columns, "root": root, "follow_links": follow_links}
-    dataset = _opened(inputs, texts, modality.kind, reading)
-    predictions = model.predict_dataset(dataset, progress=progress)
-    if modality.kind == "text" and out is None:
-        predictions = replace(predictions, texts=_texts_of(dataset, predictions.ids))
-    for skip in predictions.skipped:
-        progress.say(f"Skipped {skip.id}: {skip.reason}")
-    if not predictions.ids:
-        reasons = list_some([f"{skip.id}: {skip.reason}" for skip in predictions.skipped], separator="; ")
-        raise UsageError(
-            f"INPUT must hold some {modality.plural} that can be read", reasons or "none", "give other inputs"
-        )
-    return model, predictions
+    return len(predictions.skipped)
 
 
 def _opened(inputs: Sequence[str], texts: Sequence[str], kind: Kind, reading: dict[str, Any]) -> Dataset:
@@ -119,6 +167,7 @@ def _opened(inputs: Sequence[str], texts: Sequence[str], kind: Kind, reading: di
     UsageError: there is none, or there are files and texts; or texts for a model that reads none.
     """
     from headstart.data.readers.arrays.in_memory import from_items
+    from headstart.data.readers.inputs import Input, joined
     from headstart.data.readers.open import open_inputs
 
     lines = [line for line in sys.stdin.read().splitlines() if line.strip()] if STANDARD_INPUT in inputs else []
@@ -135,7 +184,9 @@ def _opened(inputs: Sequence[str], texts: Sequence[str], kind: Kind, reading: di
         )
     if not texts and not files:
         raise UsageError("INPUT must name something", "none, or an empty standard input", NAME)
-    return from_items(texts, kind=kind, name="texts") if texts else open_inputs(files, kind=kind, **reading)
+    if texts:
+        return joined([Input(Path("texts"), Path(), from_items(texts, kind=kind, name="texts"))])
+    return open_inputs(files, kind=kind, **reading)
 
 
 def _texts_of(dataset: Dataset, ids: Sequence[str]) -> tuple[str, ...]:
@@ -146,22 +197,14 @@ def _texts_of(dataset: Dataset, ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(texts_at(dataset, [place[name] for name in ids]))
 
 
-def _rows(
-    model: Model, predictions: Predictions
-) -> Iterator[tuple[str, str, float, NDArray[np.float32], float | None]]:
-    """Yield input, class, its probability, all probabilities, and how unlike the training data it is."""
-    novelty = predictions.novelty
-    for place, (name, row) in enumerate(zip(predictions.ids, predictions.probabilities, strict=True)):
-        best = int(row.argmax())
-        yield name, model.classes[best], float(row[best]), row, None if novelty is None else float(novelty[place])
-
-
 def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> Iterator[str]:
     """Yield one line an input: its name, its class, the probability."""
+    from headstart.cli.predicted_table import rows_of
+
     texts = [one_line(" ".join(text.split()), TEXT_SHOWN) for text in predictions.texts or ()]
     names = texts or [one_line(name) for name in predictions.ids]
     wide = max(map(len, names))
-    for shown, (_, label, probability, row, novelty) in zip(names, _rows(model, predictions), strict=True):
+    for shown, (_, label, probability, row, novelty) in zip(names, rows_of(model, predictions), strict=True):
         line = f"{shown:<{wide}}  {one_line(label)}  {probability:.3f}"
         line += "  unlike the training data" if novelty is not None and novelty > 1 else ""
         if every_class:
@@ -172,22 +215,13 @@ def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> It
 
 def as_json_object(model: Model, predictions: Predictions, *, bundle: Path, every_class: bool) -> dict[str, Any]:
     """Return the predictions as one plain object."""
-    shown = []
-    for name, label, probability, row, novelty in _rows(model, predictions):
-        prediction: dict[str, Any] = {"path": name, "label": label, "probability": round(probability, 6)}
-        if novelty is not None:
-            prediction |= {"novelty": round(novelty, 4), "unlike": novelty > 1}
-        if every_class:
-            each = zip(model.classes, row, strict=True)
-            prediction["probabilities"] = {label: round(float(value), 6) for label, value in each}
-        shown.append(prediction)
-    for prediction, text in zip(shown, predictions.texts or (), strict=False):
-        prediction["text"] = text
+    from headstart.cli.predicted_table import as_objects
+
     return {
         "schema": 1,
         "task": MODALITIES[model.source.info.kind].task,
         "bundle": str(bundle),
-        "predictions": shown,
+        "predictions": list(as_objects(model, predictions, every_class=every_class)),
         "ignored": predictions.ignored,
         "skipped": [{"path": skip.id, "reason": skip.reason} for skip in predictions.skipped],
     }
@@ -210,6 +244,6 @@ command = command_of(
     examples=(
         "headstart predict runs/flowers/bundle new-photos/ --out predictions.csv",
         "headstart predict runs/reviews new.csv --text-column review --all --json",
-        'headstart predict runs/reviews --text "What a film"',
+        "headstart predict runs/flowers - --jsonl < paths.txt",
     ),
 )

@@ -5,19 +5,54 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from headstart.base.errors import UsageError, list_some
 from headstart.data.dataset import TableRows
 from headstart.data.readers.tables.table import Table, safe_cell
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from headstart.data.dataset import Dataset, Skipped
     from headstart.model import Model, Predictions
 
 Columns = dict[str, list[Any]]
+
+
+def check_some(count: int, skipped: Sequence[Skipped], dataset: Dataset) -> None:
+    """Raise UsageError where no input at all could be used."""
+    if not count:
+        reasons = list_some([f"{skip.id}: {skip.reason}" for skip in skipped], separator="; ")
+        raise UsageError(
+            f"INPUT must hold some {dataset.items} that can be read", reasons or "none", "give other inputs"
+        )
+
+
+def rows_of(
+    model: Model, predictions: Predictions
+) -> Iterator[tuple[str, str, float, NDArray[np.float32], float | None]]:
+    """Yield input, class, its probability, all probabilities, and how unlike the training data it is."""
+    novelty = predictions.novelty
+    for place, (name, row) in enumerate(zip(predictions.ids, predictions.probabilities, strict=True)):
+        best = int(row.argmax())
+        yield name, model.classes[best], float(row[best]), row, None if novelty is None else float(novelty[place])
+
+
+def as_objects(model: Model, predictions: Predictions, *, every_class: bool) -> Iterator[dict[str, Any]]:
+    """Yield each prediction as one plain object."""
+    texts = predictions.texts or ()
+    for place, (name, label, probability, row, novelty) in enumerate(rows_of(model, predictions)):
+        prediction: dict[str, Any] = {"path": name, "label": label, "probability": round(probability, 6)}
+        if novelty is not None:
+            prediction |= {"novelty": round(novelty, 4), "unlike": novelty > 1}
+        if every_class:
+            each = zip(model.classes, row, strict=True)
+            prediction["probabilities"] = {label: round(float(value), 6) for label, value in each}
+        yield prediction | ({"text": texts[place]} if texts else {})
 
 
 def predicted_columns(model: Model, predictions: Predictions, *, every_class: bool) -> Columns:
@@ -30,7 +65,7 @@ def predicted_columns(model: Model, predictions: Predictions, *, every_class: bo
     places = [row_of.get(name) for name in rows.ids]
     reasons = {skip.id: skip.reason for skip in predictions.skipped}
     best = predictions.probabilities.argmax(axis=1)
-    highest = predictions.probabilities.max(axis=1) if len(best) else np.zeros(0)
+    highest = predictions.probabilities.max(axis=1, initial=0)
     classes = list(model.classes) if every_class else []
     added: Columns = {
         "label": [None if place is None else model.classes[best[place]] for place in places],
@@ -48,21 +83,23 @@ def predicted_columns(model: Model, predictions: Predictions, *, every_class: bo
     return {f"{prefix}{name}": cells for name, cells in added.items()}
 
 
-def write_predicted(rows: TableRows, added: Columns, path: Path) -> bytes:
+def write_predicted(rows: TableRows, added: Columns, path: Path, *, header: bool = True) -> bytes:
     """Return the bytes of a file with the columns of a table and those added, in the format that its suffix names.
 
-    That is `.tsv`, `.jsonl` (`.ndjson`), `.parquet`, or CSV by any other suffix. Columns of bytes are left out.
+    That is `.tsv`, `.jsonl` (`.ndjson`), `.parquet`, or CSV by any other suffix. Without a `header` they are what
+    follows in it, of a format that goes by lines. Columns of bytes are left out.
     """
     table: Table = rows.table
     kept = [at for at in range(len(table.names)) if at not in table.embedded]
     columns = {table.names[at]: list(table.cells(at)) for at in kept} | added
-    return WRITERS.get(path.suffix.lower(), _as_csv)(columns)
+    return WRITERS.get(path.suffix.lower(), _as_csv)(columns, header)
 
 
-def _as_csv(columns: Columns, delimiter: str = ",") -> bytes:
+def _as_csv(columns: Columns, header: bool, delimiter: str = ",") -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    writer.writerow([_cell(name) for name in columns])
+    if header:
+        writer.writerow([_cell(name) for name in columns])
     writer.writerows([_cell(cell) for cell in row] for row in zip(*columns.values(), strict=True))
     return text.getvalue().encode("utf-8", "backslashreplace")
 
@@ -75,13 +112,13 @@ def _cell(cell: object) -> str:
     return safe_cell(cell if isinstance(cell, str) else str(cell), keep_lines=True)
 
 
-def _as_lines(columns: Columns) -> bytes:
+def _as_lines(columns: Columns, header: bool) -> bytes:
     rows = zip(*columns.values(), strict=True)
     lines = (json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=str) for row in rows)
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
-def _as_parquet(columns: Columns) -> bytes:
+def _as_parquet(columns: Columns, header: bool) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -97,8 +134,8 @@ def _is_mixed(cells: list[Any]) -> bool:
     return len({type(cell) for cell in cells if cell is not None}) > 1
 
 
-WRITERS: dict[str, Callable[[Columns], bytes]] = {
-    ".tsv": lambda columns: _as_csv(columns, "\t"),
+WRITERS: dict[str, Callable[[Columns, bool], bytes]] = {
+    ".tsv": lambda columns, header: _as_csv(columns, header, "\t"),
     ".jsonl": _as_lines,
     ".ndjson": _as_lines,
     ".parquet": _as_parquet,

@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from headstart.base.errors import UsageError
 
-HEADER_SECONDS = 8.0
+HEADER_SECONDS = 6.0
 LOOKS = 8  # at a connection, before its client has waited for too long
 A_MOMENT, PAUSE = 0.25, 0.002  # seconds
 LAST_CALL = 0.3  # seconds in which a request that is on its way at the end is still heard

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,17 @@ class Answer:
 
     probabilities: NDArray[np.float32]  # float32 of shape (c,), summing to 1
     novelty: float | None  # how unlike the training data it is, above 1 unlike; None where the model cannot tell
+
+    def shown(self, classes: Sequence[str], *, every_class: bool) -> dict[str, Any]:
+        """Return it as a plain object: the likeliest class, its probability, and the others where asked for."""
+        best = int(self.probabilities.argmax())
+        shown: dict[str, Any] = {"label": classes[best], "probability": round(float(self.probabilities[best]), 6)}
+        if self.novelty is not None:
+            shown |= {"novelty": round(self.novelty, 4), "unlike": self.novelty > 1}
+        if every_class:
+            shares = zip(classes, self.probabilities, strict=True)
+            shown["probabilities"] = {label: round(float(share), 6) for label, share in shares}
+        return shown
 
 
 class SharedEngine:
@@ -126,8 +138,8 @@ class OpenModel:
         self._blocks = tuple(tap.block for tap in model.source.taps) if model.source.members else ()
         self.batch = max(engine.batch for engine in self._engines)
 
-    def prepare(self, item: bytes | str) -> Prepared:
-        """Return an example ready to run: the bytes of a file, or a text; BadExample where it cannot be used."""
+    def prepare(self, item: bytes | str | Path) -> Prepared:
+        """Return an example ready to run: the bytes of a file, a text, or a path; BadExample where it is unusable."""
         dataset = in_one_range(from_items([item], kind=self.kind), self.model.data.value_ranges)
         data = dataset.read(0)
         remarks_on(dataset, 0, data)

@@ -22,7 +22,7 @@ Receive = Callable[[], Awaitable[Message]]
 
 RAW = ("image/", "audio/", "application/octet-stream")
 """Content types of a body that is the bytes of one file."""
-PATIENCE = 8.0
+PATIENCE = 6.0
 """Seconds after which a body must have begun to come; from then on it must have come as fast as `SLOWEST`."""
 SLOWEST = 1 << 16  # bytes a second
 MAX_HEADER = 4096  # bytes of a header of one part

@@ -194,8 +194,10 @@ class Site:
         failed = [(name, out) for name, out in zip(names, outcomes, strict=True) if isinstance(out, str)]
         if len(failed) == len(names):
             raise RequestError(422, reasons(failed))
+        classes = current.model.model.classes
         shown = [
-            {"name": name, **_shown(out, current.model.model.classes, every_class=payload.every_class)}
+            {"name": name}
+            | ({"error": out} if isinstance(out, str) else out.shown(classes, every_class=payload.every_class))
             for name, out in zip(names, outcomes, strict=True)
         ]
         return {"model": served.name, "version": current.version, "predictions": shown, "failed": len(failed)}
@@ -216,16 +218,3 @@ class Site:
         finally:
             if not submitted:
                 current.batcher.withdraw()
-
-
-def _shown(outcome: Answer | str, classes: Sequence[str], *, every_class: bool) -> dict[str, Any]:
-    if isinstance(outcome, str):
-        return {"error": outcome}
-    best = int(outcome.probabilities.argmax())
-    shown: dict[str, Any] = {"label": classes[best], "probability": round(float(outcome.probabilities[best]), 6)}
-    if outcome.novelty is not None:
-        shown |= {"novelty": round(outcome.novelty, 4), "unlike": outcome.novelty > 1}
-    if every_class:
-        shares = zip(classes, outcome.probabilities, strict=True)
-        shown["probabilities"] = {label: round(float(share), 6) for label, share in shares}
-    return shown

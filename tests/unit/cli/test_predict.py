@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from served import small_run
 from toy_texts import sentences, write_csv
 
 import headstart as hs
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
-from headstart.cli.predict import PredictOptions, as_json_object, as_lines, predict_inputs
+from headstart.cli.predict import PredictOptions, as_json_object, as_lines, check_out_file, predict_inputs
 from headstart.data.dataset import Skipped
 from headstart.model import Predictions
-from headstart.testing import toy_photos
 
 MODEL: Any = SimpleNamespace(classes=("cat", "dog"), source=SimpleNamespace(info=SimpleNamespace(kind="image")))
 TWO = Predictions(
@@ -61,27 +61,28 @@ def topics(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+def found(run: Path, inputs: list[str], **options: Any) -> Predictions:
+    return predict_inputs(run, inputs, PredictOptions(**options), Progress())[1]
+
+
 def test_texts_come_from_options_and_standard_input(topics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    how: dict[str, Any] = {"engine": "auto", "out": None, "progress": Progress()}
     monkeypatch.setattr("sys.stdin", io.StringIO("some bread soup\n\nthe guitar song\n"))
-    _, found = predict_inputs(topics, ["-"], texts=["we bake bread"], **how)
-    assert found.texts == ("we bake bread", "some bread soup", "the guitar song")
+    texts = found(topics, ["-"], text=("we bake bread",)).texts
+    assert texts == ("we bake bread", "some bread soup", "the guitar song")
     with pytest.raises(UsageError, match="of files or of texts"):
-        predict_inputs(topics, ["new.csv"], texts=["bread"], **how)
+        found(topics, ["new.csv"], text=("bread",))
     with pytest.raises(UsageError, match="INPUT must name something"):
-        predict_inputs(topics, [], **how)
+        found(topics, [])
 
 
 def test_paths_come_from_standard_input(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = toy_photos(tmp_path / "photos", classes=2, per_class=12, seed=0)
-    hs.fit(data, source="simple:pixels", out=tmp_path / "run")
-    paths = sorted(str(path) for path in data.rglob("*.png"))[:3]
-    how: dict[str, Any] = {"engine": "torch", "out": None, "progress": Progress()}
+    run = small_run(tmp_path)
+    paths = sorted(str(path) for path in (tmp_path / "photos0").rglob("*.png"))[:3]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(paths)))
-    _, found = predict_inputs(tmp_path / "run", ["-"], **how)
-    assert list(found.ids) == paths and found.texts is None
+    predictions = found(run, ["-"])
+    assert list(predictions.ids) == paths and predictions.texts is None
     with pytest.raises(UsageError, match="--text needs a model of texts, and this one reads photos"):
-        predict_inputs(tmp_path / "run", [], texts=["bread"], **how)
+        found(run, [], text=("bread",))
 
 
 def test_names_and_classes_that_could_drive_a_terminal_are_escaped__IMG_18() -> None:
@@ -113,10 +114,10 @@ def test_a_folder_for_the_predictions_is_refused_before_the_bundle_is_opened(tmp
     with pytest.raises(
         UsageError, match=r"--out must be the path of a CSV file; found the folder .*; give .*preds\.csv"
     ):
-        predict_inputs(tmp_path / "no bundle", ["x.jpg"], engine="auto", out=tmp_path, progress=Progress())
+        check_out_file(tmp_path)
+    check_out_file(tmp_path / "p.csv")
     with pytest.raises(UsageError, match="bundle"):
-        predict_inputs(tmp_path / "no bundle", ["x.jpg"], engine="auto", out=tmp_path / "p.csv", progress=Progress())
-    assert not (tmp_path / "p.csv").exists()
+        found(tmp_path / "no bundle", ["x.jpg"])
 
 
 def test_options_of_other_commands_are_refused_with_the_nearest() -> None:

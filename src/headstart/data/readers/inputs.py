@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, chain, count
 from pathlib import Path
@@ -53,6 +53,29 @@ def joined(inputs: Sequence[Input]) -> Dataset:
         table=_one_table([(str(one.path), part.table) for one, part in zip(inputs, parts, strict=True) if part.table]),
         runs=parts[0].runs if len(parts) == 1 else None,
     )
+
+
+def blocks(dataset: Dataset, size: int, *, start: int = 0) -> Iterator[Dataset]:
+    """Yield the rows of joined inputs in blocks of `size`, from row `start` on, each with its part of the table."""
+    assert dataset.table is not None
+    rows, table = dataset.table, dataset.table.table
+    place = {example.id: position for position, example in enumerate(dataset.examples)}
+    reasons = {skip.id: skip for skip in dataset.skipped}
+    for begin in range(start, len(rows.ids), size):
+        part = slice(begin, begin + size)
+        ids = rows.ids[part]
+        positions = [place[name] for name in ids if name in place]
+
+        def cells(column: int, part: slice = part) -> Sequence[Any]:
+            return list(table.cells(column)[part])
+
+        yield replace(
+            dataset.keep(positions),
+            skipped=tuple(reasons[name] for name in ids if name in reasons),
+            ignored=0,
+            entries=None,
+            table=TableRows(rows.columns, replace(table, cells=cells, lines=table.lines[part]), ids),
+        )
 
 
 def _named(item: Input, used: set[str]) -> Dataset:
