@@ -38,6 +38,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
     first.unlink()
     toy_photos(tmp_path / "new-photos", classes=["daisy"], per_class=3, seed=1)
     toy_photos(tmp_path / "later-photos", classes=["daisy", "rose"], per_class=3, seed=2)
+    toy_photos(tmp_path / "cats-and-dogs", classes=["cat", "dog"], per_class=6, seed=3)
     (tmp_path / "photo.jpg").write_bytes((tmp_path / "photos" / "rose" / "c.jpg").read_bytes())
     tones(tmp_path / "recordings", count=8)
     write_csv(tmp_path / "questions.csv", sentences(16))
@@ -50,13 +51,17 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
 QUICK = {"python.md", "results.md", "sources.md"}
 """Documents whose examples take little, and stand for all others in the test suite."""
 
+SLOW = {"textbook.md"}
+"""Those that build large networks."""
+
 
 def running(language: str) -> pytest.MarkDecorator:
     """Return a case for each document that has examples in `language`."""
+    marks = {name: [] for name in QUICK} | {name: [pytest.mark.slow] for name in SLOW}
     return pytest.mark.parametrize(
         "document",
         [
-            pytest.param(document, id=document.name, marks=[] if document.name in QUICK else [pytest.mark.thorough])
+            pytest.param(document, id=document.name, marks=marks.get(document.name, [pytest.mark.thorough]))
             for document in DOCUMENTS
             if fenced(document, language)
         ],
