@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from headstart.sources.registry import open_source
     from headstart.tune.settings import Settings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Benefit": "headstart.judge.benefit.benefit",

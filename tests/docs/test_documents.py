@@ -51,17 +51,13 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
 QUICK = {"python.md", "results.md", "sources.md"}
 """Documents whose examples take little, and stand for all others in the test suite."""
 
-SLOW = {"textbook.md"}
-"""Those that build large networks."""
-
 
 def running(language: str) -> pytest.MarkDecorator:
     """Return a case for each document that has examples in `language`."""
-    marks = {name: [] for name in QUICK} | {name: [pytest.mark.slow] for name in SLOW}
     return pytest.mark.parametrize(
         "document",
         [
-            pytest.param(document, id=document.name, marks=marks.get(document.name, [pytest.mark.thorough]))
+            pytest.param(document, id=document.name, marks=[] if document.name in QUICK else [pytest.mark.thorough])
             for document in DOCUMENTS
             if fenced(document, language)
         ],
