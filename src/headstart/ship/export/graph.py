@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.base.errors import UsageError
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.data.modality import MODALITIES
 from headstart.engines.base import Block
 from headstart.engines.environment import without_telemetry
 from headstart.heads.linear import LinearHead
@@ -22,6 +21,7 @@ from headstart.judge.novelty import TINY, Novelty
 from headstart.ship.export.networks import blocks_of
 from headstart.ship.export.numbers import Node, number, product, total, whole
 from headstart.ship.export.pictures import pixel_numbers, prepared
+from headstart.ship.export.sounds import cepstra_of, heard, mean_of_windows
 from headstart.ship.export.texts import text_nodes
 from headstart.sources.base import Source
 from headstart.sources.layers import FAINT, stages_of
@@ -30,7 +30,7 @@ with without_telemetry():
     import openvino as ov
     from openvino import opset13 as ops
 
-PICTURES, STORED = "pictures", "stored"
+PICTURES, STORED, SAMPLES = "pictures", "stored", "samples"
 PROBABILITIES, NOVELTY = "probabilities", "novelty"
 
 
@@ -51,8 +51,9 @@ def whole_graph(parts: Parts) -> ov.Model:
     """Return the graph of a model.
 
     Its inputs are, of photos, `pictures`, uint8 (n, h, w, 3), RGB, upright, of any h and w, and `stored`, see
-    `prepared`; of texts see `text_nodes`. Its outputs are `probabilities`, float32 (n, c), and where the model can tell
-    `novelty`, float32 (n,), above 1 for an example that is unlike the training data.
+    `prepared`; of texts see `text_nodes`; of recordings `samples`, float32 (n, t), see `heard`. Its outputs are
+    `probabilities`, float32 (n, c), and where the model can tell `novelty`, float32 (n,), above 1 for an example that
+    is unlike the training data.
 
     Raises:
         UsageError: a part of the model has no place in a graph; the message names it.
@@ -103,9 +104,20 @@ def _chosen(parts: Parts, outputs: list[Node]) -> Node:
     return _layer(dict(zip(names, outputs, strict=True)), names, parts.layer)
 
 
-def _refused(parts: Parts) -> tuple[dict[str, Node], Node, Node | None]:
-    plural = MODALITIES[parts.source.kind].plural
-    raise UsageError("an exported model must read photos or texts", f"one of {plural}", "use headstart predict")
+def _of_recordings(parts: Parts) -> tuple[dict[str, Node], Node, Node | None]:
+    """Return the input of a model of recordings, its features, float32 (n, d), and no further scores."""
+    samples = ops.parameter([-1, -1], np.float32, name=SAMPLES)
+    outputs: list[Node] = []
+    for source in parts.source.members or (parts.source,):
+        network, preprocessing = source.network(), source.preprocessing
+        assert isinstance(preprocessing, AudioPreprocessing)
+        sounds = heard(samples, preprocessing)
+        if network.lookup is not None:
+            outputs.append(cepstra_of(sounds, preprocessing))
+        else:
+            every = zip(blocks_of(network, source.identity.uri, sounds.pictures), network.blocks, strict=True)
+            outputs += [mean_of_windows(output, block.width, sounds.windows) for output, block in every]
+    return {SAMPLES: samples}, _chosen(parts, outputs), None
 
 
 def _layer(place: dict[str, Node], standard: Sequence[str], layer: str) -> Node:
@@ -163,5 +175,5 @@ def _distances(rows: Node, means: NDArray[np.float32], weights: NDArray[np.float
     return ops.add(ops.add(own, product(rows, crossed)), ops.constant(constant))
 
 
-FEATURES = {"image": _of_pictures, "text": _of_texts, "sound": _refused}
+FEATURES = {"image": _of_pictures, "text": _of_texts, "sound": _of_recordings}
 """What makes the inputs and features of models of each kind."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.base.errors import UsageError, counted
-from headstart.data.modality import Kind
+from headstart.data.audio.decoding import MOST_HEARD, samples
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.text import text_of
 from headstart.ship.export.scripts import opened
+from headstart.sources.base import Source
 
 MOST = 200  # examples
 ALLOWED = 1e-3
@@ -49,15 +52,15 @@ class Parity:
         )
 
 
-def measured(folder: Path, runtime: str, kind: Kind, examples: Sequence[bytes], expected: Expected) -> Parity:
-    """Return how the model in `folder` agrees with what is expected of files of a kind with these bytes.
+def measured(folder: Path, runtime: str, source: Source, examples: Sequence[bytes], expected: Expected) -> Parity:
+    """Return how the model in `folder` agrees with what is expected of files with these bytes, which a source reads.
 
     UsageError: it does not, and must not be used.
     """
-    answer, given_as = opened(folder, runtime), text_of if kind == "text" else io.BytesIO
-    answer(given_as(examples[0]))
+    answer, entry_of = opened(folder, runtime), _entries(source)
+    answer(entry_of(examples[0]))
     start = perf_counter()
-    rows = [answer(given_as(data)) for data in examples]
+    rows = [answer(entry_of(data)) for data in examples]
     milliseconds = 1000 * (perf_counter() - start) / len(examples)
     probabilities, *novelty = (np.concatenate(column) for column in zip(*rows, strict=True))
     difference = float(np.abs(probabilities - expected.probabilities).max())
@@ -71,3 +74,13 @@ def measured(folder: Path, runtime: str, kind: Kind, examples: Sequence[bytes], 
     far = float(np.abs(novelty[0] - expected.novelty).max()) if novelty and expected.novelty is not None else None
     times = {"predict": expected.milliseconds, "exported": milliseconds}
     return Parity(len(examples), difference, int(same.sum()), far, times)
+
+
+def _entries(source: Source) -> Callable[[bytes], Any]:
+    """Return what makes of the bytes of an example what the script reads: of a recording, its samples as they are."""
+    preprocessing = source.preprocessing
+    if not isinstance(preprocessing, AudioPreprocessing):
+        return text_of if source.kind == "text" else io.BytesIO
+    rate = preprocessing.spectrogram.rate
+    seconds = MOST_HEARD if preprocessing.hop else preprocessing.spectrogram.seconds
+    return lambda data: {"samples": samples(data, rate=rate, seconds=seconds)[None]}

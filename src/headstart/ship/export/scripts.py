@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import MARGIN, Preprocessing
 from headstart.data.modality import MODALITIES
 from headstart.heads.tfidf import MAX_CHARACTERS, TOKEN
@@ -44,6 +45,15 @@ def read(file):  # as headstart does: a JPEG at the scale that is needed, uprigh
     image = (Image.alpha_composite(ground, image.convert("RGBA")) if clear else image).convert("RGB")
     stored = [*(side / part for side in ((h, w) if turn < 5 else (w, h))), turn]
     return {{"pictures": np.asarray(image)[None], "stored": np.array(stored, np.float32)}}"""
+
+
+SAMPLES = """\
+import wave
+def read(file):  # a WAV file of 16 bits
+    with wave.open(file) as sound:
+        assert (sound.getframerate(), sound.getsampwidth()) == ({rate}, 2), "needs {rate:,} samples of 16 bits a second"
+        every = np.frombuffer(sound.readframes(sound.getnframes()), "<i2").reshape(-1, sound.getnchannels())
+    return {{"samples": (every / np.float32(32768)).mean(axis=1, dtype=np.float32)[None]}}"""
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,8 @@ def script(runtime: str, source: Source, *, has_terms: bool = False) -> str:
 def _reading(source: Source, *, has_terms: bool) -> list[str]:
     """Return the lines that bring an example into the model's inputs."""
     preprocessing = source.preprocessing
+    if isinstance(preprocessing, AudioPreprocessing):
+        return [SAMPLES.format(rate=preprocessing.spectrogram.rate)]
     if isinstance(preprocessing, Preprocessing):
         ground = (*(preprocessing.background,) * 3, 255)
         return [PICTURES.format(least=_least(preprocessing), ground=ground)]
@@ -137,14 +149,15 @@ def _least(preprocessing: Preprocessing) -> str:
     return f"{MARGIN} * max({width} / (w, h)[turn > 4], {height} / (h, w)[turn > 4])"
 
 
-def opened(folder: Path, runtime: str) -> Callable[[IO[bytes] | str], list[NDArray[np.float32]]]:
-    """Return what gives the outputs of an exported model for a file, or a text, as its own script computes them."""
+def opened(folder: Path, runtime: str) -> Callable[[IO[bytes] | str | dict[str, Any]], list[NDArray[np.float32]]]:
+    """Return what gives the outputs of an exported model for a file, a text, or inputs, as its script does."""
     path = folder / name_of(runtime)
     names: dict[str, Any] = {"__file__": str(path), "__name__": "exported"}
     exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)  # noqa: S102 - it is what was just written
 
-    def answer(file: IO[bytes] | str) -> list[NDArray[np.float32]]:
-        outputs: list[NDArray[np.float32]] = eval(RUN[runtime], {**names, "file": file})  # noqa: S307
+    def answer(file: IO[bytes] | str | dict[str, Any]) -> list[NDArray[np.float32]]:
+        read = {"read": dict} if isinstance(file, dict) else {}
+        outputs: list[NDArray[np.float32]] = eval(RUN[runtime], {**names, **read, "file": file})  # noqa: S307
         return outputs
 
     return answer

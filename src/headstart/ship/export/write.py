@@ -65,7 +65,7 @@ def exported(folder: Path, runtime: str, parts: Parts, examples: Sequence[bytes]
         )
         for name, text in text_files(parts.source, parts.terms).items():
             (place / name).write_text(text, encoding="utf-8")
-        parity = measured(place, runtime, parts.source.kind, examples, expected)
+        parity = measured(place, runtime, parts.source, examples, expected)
         libraries = {
             name: version(name) for name in ("openvino", *(["onnx", "onnxruntime"] if runtime == ONNX else []))
         }

@@ -36,6 +36,7 @@ def voice_graph(arrays: Mapping[str, NDArray[Any]], preprocessing: AudioPreproce
     pictures = ops.parameter([-1, *preprocessing.shape], np.uint8)
     bands = ops.squeeze(normalised(pictures, preprocessing), np.array([1]))  # natural logarithms of power
     power = ops.subtract(ops.exp(bands), np.exp(np.float32(-preprocessing.mean[0] / preprocessing.std[0])))
+    power = ops.select(ops.greater(power, np.float32(QUIET)), power, np.float32(0))  # rounding depends on the runtime
     values = ops.transpose(_at_one_volume(power, preprocessing), np.array([0, 2, 1]))
     layer = 0
     while f"lstm.weight_ih_l{layer}" in arrays:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import wave
 from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
@@ -189,6 +190,7 @@ def test_a_network_that_takes_one_number_of_examples_alone_is_refused() -> None:
         blocks_of(network, "onnx:a", ops.parameter([-1, 4, 4, 3], np.uint8))
 
 
+LITE = "packaged:efficientnet-lite0"
 TEXTS = [
     "the deck, the mast; a rope's end",
     "Butter bread BUTTER",
@@ -230,6 +232,58 @@ def test_texts_and_their_words_are_scored_in_the_graph(
     assert parity.largest_difference < 1e-4 and parity.same_class == len(TEXTS)
     assert (tmp_path / "out" / "terms.json").read_text() == text_files(source, model.terms)["terms.json"]
     assert len((tmp_path / "out" / f"run_{runtime}.py").read_text().splitlines()) <= 15
+
+
+def sound(seconds: float, rate: int = 16_000) -> bytes:
+    t = np.arange(round(seconds * rate)) / rate
+    x = np.sin(2 * np.pi * (300 + 200 * np.sin(3 * t)) * t) * np.exp(-3 * (t % 0.7)) / 2 + RNG.normal(0, 0.01, len(t))
+    file = io.BytesIO()
+    with wave.open(file, "wb") as written:
+        written.setparams((1, 2, rate, len(x), "NONE", ""))
+        written.writeframes((x.clip(-1, 1) * 32767).astype("<i2").tobytes())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("runtime", NEEDED)
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "simple:mfcc",
+        *(
+            pytest.param(uri, marks=pytest.mark.thorough)
+            for uri in (
+                "mean:packaged:speech+simple:mfcc",
+                "packaged:resemblyzer",
+                "spectrogram:packaged:efficientnet-lite0",
+            )
+        ),
+    ],
+)
+def test_recordings_of_any_length_are_heard_in_the_graph(
+    uri: str, runtime: str, tmp_path: Path, warm_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is shorter than a window, one is silent, one is of another rate, and two are long."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
+    pytest.importorskip("soundfile")
+    recordings = [sound(0.3), sound(1.9), sound(1.2, 8000), sound(3.0), sound(9.7)]
+    silent = recordings[1][:44] + bytes(len(recordings[1]) - 44)
+    recordings.append(silent)
+    source = open_source(uri)
+    blocks = source.network().blocks
+    layer = ",".join(member + "pool" for member in (["1/", "2/"] if source.members else [""]))
+    width = sum(block.width for block in blocks if block.name.endswith("pool"))
+    head = LinearHead(
+        "ridge", 1.0, RNG.normal(0, width**-0.5, (width, 3)).astype(np.float32), np.ones(3, np.float32), 0.7
+    )
+    kept = tuple(block for block in blocks if block.name.endswith("pool"))
+    model = Model(source.at(layer), layer, kept, head, CLASSES, {}, DataIdentity("x", "y"), "auto")
+    expected = model.predict_dataset(from_items(recordings, kind="sound"), engine="openvino-f32").probabilities
+    parity = exported(tmp_path / "out", runtime, parts_of(model), recordings, Expected(expected, None, 1.0))
+    assert parity.largest_difference < 1e-4 and parity.same_class == len(recordings)
+    (tmp_path / "a.wav").write_bytes(recordings[3])
+    command = [sys.executable, str(tmp_path / "out" / f"run_{runtime}.py"), str(tmp_path / "a.wav")]
+    _, label, share = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().split("  ")
+    assert label == CLASSES[int(expected[3].argmax())] and abs(float(share) - expected[3].max()) < 1e-4
 
 
 @pytest.mark.parametrize("uri", ["packaged:glove", "mean:packaged:wordllama+packaged:minilm"])
