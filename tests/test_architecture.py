@@ -49,7 +49,7 @@ ORDER = {
     "tune.training": "checkpoint task run_state schedule signals trackers loop",
     "tune.network": "readers classifier frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
-    "ship": "bundle_words bundle_novelty bundle reopening card upload export",
+    "ship": "bundle_words bundle_novelty bundle reopening card upload hub_bundle space export",
     "ship.export": "numbers networks resize pictures texts sounds graph onnx_graph scripts parity licence write",
     "run": "clock folder losses shown option_model from_python options prepare baseline",
     "fitting": "words predictor defaults folds tuning novelty result page fit",
@@ -59,7 +59,7 @@ ORDER = {
     "serving": "options payload batching open_model site metrics guard connections page app serve",
     "ranking": "options candidates probe measuring combining likeness result rank auto",
     "cli": "messages command fit evaluate rank compare pretrain predicted_table predict_blocks predict export serve"
-    " sources doctor demo app reference",
+    " push space sources doctor demo app reference",
 }
 """The children of each package, bottom up: a child imports only those before it."""
 

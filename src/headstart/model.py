@@ -27,6 +27,7 @@ from headstart.judge.evaluation import Evaluation, columns_of, evaluated
 from headstart.judge.novelty import Novelty
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
+from headstart.ship.hub_bundle import bundle_path
 from headstart.ship.reopening import arguments_of, how_to_get, reopened
 from headstart.sources.base import Source
 
@@ -337,13 +338,14 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
     """Open a bundle and the source that it stands on.
 
     Args:
-        folder: the bundle, or the output folder of a `fit`, which holds it.
+        folder: the bundle, or the output folder of a `fit`, which holds it; or `hf:ORG/NAME[@REVISION]`, a bundle on
+            the Hugging Face hub, which is fetched once for each commit.
         engine: `auto`, `torch` or `openvino`.
 
     Raises:
         BundleError: the bundle is damaged, or its source is absent or another one; the message says how to get it.
     """
-    path = Path(folder)
+    path = bundle_path(folder)
     loaded = bundle.load(nested if (nested := path / "bundle").is_dir() else path)
     manifest = loaded.manifest
     return Model(

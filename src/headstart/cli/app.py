@@ -31,6 +31,8 @@ SUMMARIES = {
     "rank": "Measure which source is worth most on your data.",
     "predict": "Predict the class of each input, with its probability.",
     "serve": "Serve bundles over HTTP, with a page for people.",
+    "push": "Upload a bundle to the Hugging Face hub.",
+    "space": "Write the folder of a Hugging Face Space for a bundle.",
     "evaluate": "Measure a bundle on new labelled data, or against another bundle.",
     "compare": "Measure whether a source helps, against training from scratch.",
     "pretrain": "Train a source of your own from random weights.",

@@ -21,6 +21,7 @@ from headstart.model import load
 from headstart.serving.batching import Batcher, Busy
 from headstart.serving.open_model import Answer, Engines, OpenModel, Prepared
 from headstart.serving.payload import Payload, RequestError, reasons
+from headstart.ship.hub_bundle import bundle_path, is_on_hub
 
 LOOKED_AT = 1.0  # seconds between two looks at the folders of bundles
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -43,7 +44,7 @@ def named_bundles(bundles: Sequence[str]) -> dict[str, str]:
         name, equals, path = bundle.partition("=")
         if not equals or Path(bundle).exists():
             path = bundle
-            folder = Path(path).absolute()
+            folder = Path(path.partition("@")[0] if is_on_hub(path) else path).absolute()
             name = folder.parent.name if folder.name == "bundle" else folder.name
         if name in named:
             raise UsageError(
@@ -78,7 +79,7 @@ class Served:
     def __init__(
         self, name: str, bundle: str, engines: Engines, *, report: Report, on_group: Callable[..., None]
     ) -> None:
-        self.name, self.bundle = name, bundle
+        self.name, self.bundle = name, str(bundle_path(bundle))  # of a hub, one commit
         self._engines, self._report, self._on_group = engines, report, on_group
         self._stamp: Stamp = ()
         self.current = self._opened()
