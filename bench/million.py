@@ -112,6 +112,7 @@ class Watch:
     """What a process took."""
 
     peak: int = 0  # bytes resident, of it and of its children together
+    lines: list[tuple[float, str]] = field(default_factory=list)  # when which line was shown
     trace: list[tuple[float, int]] = field(default_factory=list)  # seconds since the start, and bytes
 
 
@@ -152,25 +153,37 @@ def measured(data: Path, work: Path, options: list[str]) -> tuple[dict[str, obje
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     environment = {**os.environ, "HEADSTART_CACHE": str(work / "cache")}
-    command = [sys.executable, "-m", "headstart", "fit", str(data), "--out", str(work / "out"), "--json", *options]
+    command = [sys.executable, "-m", "headstart", "fit", str(data), "--out", str(work / "out"), *options]
     before = os.times()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    found, errors = Watch(), []
-    assert process.stdout is not None and process.stderr is not None
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    found = Watch()
+    assert process.stderr is not None
     watching = threading.Thread(target=watch, args=(process, found))
-    reading = threading.Thread(target=_drain, args=(process.stderr, errors))
+    reading = threading.Thread(target=_drain, args=(process.stderr, found.lines))
     watching.start(), reading.start()
-    output = process.stdout.read()
     watching.join(), reading.join()
     if process.wait():
-        raise SystemExit("".join(errors)[-4_000:])
+        raise SystemExit("".join(line for _, line in found.lines)[-4_000:])
     after = os.times()
     spent = after.children_user + after.children_system - before.children_user - before.children_system
-    return json.loads(output.splitlines()[-1]), found, spent
+    return json.loads((work / "out" / "result.json").read_text()), found, spent
 
 
-def _drain(stream: IO[str], lines: list[str]) -> None:
-    lines += list(stream)
+def _drain(stream: IO[str], lines: list[tuple[float, str]]) -> None:
+    lines += ((time.perf_counter(), line) for line in stream)
+
+
+def off_by(lines: list[tuple[float, str]]) -> list[float]:
+    """Return by what share of it each time left that was shown after the first tenth of a step was wrong."""
+    ends = {match[1]: at for at, line in lines if (match := ENDED.match(line))}
+    wrong = []
+    for at, line in lines:
+        match = LEFT.match(line)
+        if match and match[1] in ends:
+            done, total, left = (int(match[group].replace(",", "")) for group in (2, 3, 4))
+            if done >= total / 10 and ends[match[1]] - at > 5:
+                wrong.append(abs(left / (ends[match[1]] - at) - 1))
+    return wrong
 
 
 def main() -> None:
@@ -194,6 +207,11 @@ def main() -> None:
             flush=True,
         )
         print(f"          seconds {result['seconds']}", flush=True)
+        if wrong := off_by(found.lines):
+            inside = sum(share <= 0.2 for share in wrong)
+            print(
+                f"          {inside} of {len(wrong)} times left shown were right within 20 %, at worst {max(wrong):.0%}"
+            )
         Path(options.folder / f"trace-{examples}.json").write_text(json.dumps(found.trace))
         for warning in result["warnings"]:
             print("          ", warning)

@@ -56,14 +56,13 @@ def extract_elsewhere(
     name = "Reading and extracting features"
     with progress.step(name, len(dataset), dataset.items) as step, workers_for(arguments) as workers:
 
-        def accept(number: int, answer: tuple[str, Shard | None]) -> None:
-            key, shard = answer
-            if shard is None:
-                shard, new = _stored(folder, key), False
+        def accept(number: int, answer: tuple[str, tuple[Shard, bytes] | None]) -> None:
+            key, made = answer
+            if made is None:
+                collected.take(orders[number], _stored(folder, key), new=False)
             else:
-                folder.put(key, shard)
-                new = True
-            collected.take(orders[number], shard, new=new)
+                folder.put(key, made[1])
+                collected.take(orders[number], made[0], new=True)
             step.advance(len(orders[number].positions))
 
         run_orders(workers, orders, accept)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache as once
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,7 +50,7 @@ def connected(cluster: str, *, folder: str | None = None) -> Iterator[int]:
 
     Args:
         cluster: `auto` for the one that runs on this machine, `ray://HOST:PORT`, `local` for one that this process
-            starts with all cores and ends, or `local[N]` for N of them. Its dashboard is off.
+            starts with all cores and ends, or `local[N]` for N of them. Its dashboard is off, and it asks for a token.
         folder: where Ray keeps the files of a cluster that is started here; its own place by default.
 
     Raises:
@@ -55,12 +58,15 @@ def connected(cluster: str, *, folder: str | None = None) -> Iterator[int]:
     """
     import ray
 
+    stack = ExitStack()
     shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     started = LOCAL.fullmatch(cluster)
     if started:
         cores = int(started[1]) if started[1] else None
         shared |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECTS}
         shared |= {"_temp_dir": folder} if folder else {}
+        stack.enter_context(_own_token())
+        logging.getLogger("ray").setLevel(logging.ERROR)  # or it says on every start that it asks for a token
         context: Any = ray.init(address="local", **shared)
     else:
         context = _answered(cluster, shared)
@@ -68,7 +74,32 @@ def connected(cluster: str, *, folder: str | None = None) -> Iterator[int]:
         resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield max(int(resources.get("CPU", 1)), 1)
     finally:
+        stack.close()
         getattr(context, "disconnect", ray.shutdown)() if _address(cluster) else ray.shutdown()
+
+
+@once
+def _token() -> str:
+    """Return the token of all clusters that this process starts: Ray reads one once."""
+    return secrets.token_hex()
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """Let a cluster that is started now answer those alone who know a token, which is written nowhere.
+
+    Ray listens on every address. Where the environment says how others are let in, that holds.
+    """
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+    if any(name.startswith("RAY_AUTH") for name in os.environ):
+        yield
+        return
+    os.environ[names[1]] = _token()  # Ray sets the mode itself
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
 
 
 def _answered(cluster: str, shared: Mapping[str, Any]) -> Any:

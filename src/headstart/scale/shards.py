@@ -105,9 +105,8 @@ class ShardFolder:
         except (OSError, ValueError, KeyError):
             return None
 
-    def put(self, key: str, shard: Shard) -> None:
-        """Write a shard under its key, all of it or nothing."""
-        data = to_bytes(shard)
+    def put(self, key: str, data: bytes) -> None:
+        """Write the file of a shard under its key, all of it or nothing."""
 
         def write(system: Any, path: str) -> None:
             part = f"{path}/{key}.part-{uuid4().hex}"

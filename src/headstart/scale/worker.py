@@ -22,7 +22,7 @@ from headstart.engines.conversion_process import engine_opener
 from headstart.engines.select import Sample, openvino_version
 from headstart.features.extraction_pass import ExtractionPass, made_by
 from headstart.scale.remote import open_anywhere
-from headstart.scale.shards import Shard, shard_key
+from headstart.scale.shards import Shard, shard_key, to_bytes
 from headstart.sources.base import Source
 from headstart.sources.registry import open_source
 
@@ -75,8 +75,8 @@ class Worker:
         """Return `versions` of this process."""
         return versions()
 
-    def run(self, order: Order, announce: Announce | None = None) -> tuple[str, Shard | None]:
-        """Return the key of a shard, and the shard unless its key is known.
+    def run(self, order: Order, announce: Announce | None = None) -> tuple[str, tuple[Shard, bytes] | None]:
+        """Return the key of a shard, and unless that is known the shard and its file, so that others need not make it.
 
         `announce` is called with the place of each example before it is touched, and with -1 before the network runs.
 
@@ -90,7 +90,10 @@ class Worker:
         chosen = replace(chosen, read=_guarded(chosen.read, order.poison))
         digests, unreadable = self._digests(chosen, announce)
         key = shard_key(self._made_by(), digests, unreadable)
-        return (key, None) if key in self.known else (key, self._shard(chosen, announce))
+        if key in self.known:
+            return key, None
+        shard = self._shard(chosen, announce)
+        return key, (shard, to_bytes(shard))
 
     def _made_by(self) -> str:
         return made_by(self.source.network(), self.asked, self.dataset.kind)

@@ -74,6 +74,22 @@ def test_a_journal_says_what_was_touched_last_once() -> None:
     assert (journal.last(3), journal.last(3), journal.last(4)) == (2, None, None)
 
 
+@pytest.mark.thorough
+def test_a_cluster_of_this_run_has_no_dashboard_and_asks_for_a_token__DST_07(loopback: None) -> None:
+    import ray
+
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder, connected("local[1]", folder=folder):
+        assert not ray.get_runtime_context().worker.node.webui_url
+        address = ray.get_runtime_context().gcs_address
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        enter = f"import ray; ray.init(address={address!r}, _temp_dir={folder!r})"
+        environment["RAY_AUTH_MODE"] = "disabled"
+        command = [sys.executable, "-c", enter]
+        stranger = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert stranger.returncode != 0 and "UNAUTHENTICATED" in stranger.stderr.upper()
+    assert not any(name.startswith("RAY_AUTH") for name in os.environ)
+
+
 KILLERS = """
 import os, signal
 from headstart.data.images import pillow

@@ -50,7 +50,7 @@ def test_a_folder_holds_each_shard_once_by_its_key(scheme: str, tmp_path: Path) 
     uri = f"{scheme}-{tmp_path.name}" if "://" in scheme else str(tmp_path / scheme)
     folder = ShardFolder(uri)
     assert folder.known == frozenset()
-    folder.put("abc", SHARD)
+    folder.put("abc", to_bytes(SHARD))
     again = ShardFolder(uri)
     assert again.known == {"abc"}
     read = again.get("abc")
@@ -61,7 +61,7 @@ def test_a_folder_holds_each_shard_once_by_its_key(scheme: str, tmp_path: Path) 
 
 def test_a_damaged_shard_counts_as_absent(tmp_path: Path) -> None:
     folder = ShardFolder(str(tmp_path))
-    folder.put("abc", SHARD)
+    folder.put("abc", to_bytes(SHARD))
     path = tmp_path / "abc.parquet"
     path.write_bytes(path.read_bytes()[:-20])
     assert folder.get("abc") is None

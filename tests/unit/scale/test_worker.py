@@ -10,7 +10,8 @@ import pytest
 from headstart.base.errors import DataError
 from headstart.features.extract import extract
 from headstart.scale.remote import open_anywhere
-from headstart.scale.worker import KILLED, Order, Worker
+from headstart.scale.shards import Shard, from_bytes
+from headstart.scale.worker import KILLED, Announce, Order, Worker
 from headstart.sources.registry import open_source
 from headstart.testing import toy_photos
 
@@ -31,14 +32,21 @@ def order_of(photos: Path, start: int = 0, stop: int = 8, **more: frozenset[int]
     return Order(tuple(range(start, stop)), ids, **more)
 
 
+def run(worker: Worker, order: Order, announce: Announce | None = None) -> tuple[str, Shard]:
+    """Return the key and the shard, whose file holds the same."""
+    key, made = worker.run(order, announce)
+    assert made is not None
+    np.testing.assert_array_equal(from_bytes(made[1]).x, made[0].x)
+    return key, made[0]
+
+
 def worker(photos: Path, known: frozenset[str] = frozenset()) -> Worker:
     return Worker(str(photos), {}, SOURCE, "auto", known)
 
 
 def test_the_rows_of_a_shard_are_those_of_one_process(photos: Path, cache: Path) -> None:
     expected = extract(open_anywhere(photos), open_source("simple:pixels"), cache=cache)
-    key, shard = worker(photos).run(order_of(photos))
-    assert shard is not None
+    key, shard = run(worker(photos), order_of(photos))
     np.testing.assert_array_equal(shard.x, expected.x)
     assert shard.rows.tolist() == [0, 3, 4, 5, 6, 7]  # not the copy, nor the truncated one
     assert list(shard.reasons) == [2] and shard.made_by == expected.made_by and shard.engine == expected.engine
@@ -55,17 +63,15 @@ def test_a_changed_photo_changes_the_key(photos: Path) -> None:
 
 def test_careful_work_names_each_example_before_it_and_gives_the_same(photos: Path) -> None:
     touched: list[int] = []
-    key, shard = worker(photos).run(order_of(photos, 4, 8), touched.append)
-    again, other = worker(photos).run(order_of(photos, 4, 8))
+    key, shard = run(worker(photos), order_of(photos, 4, 8), touched.append)
+    again, other = run(worker(photos), order_of(photos, 4, 8))
     assert touched == [0, 1, 2, 3, -1] and key == again
-    assert shard is not None and other is not None
     np.testing.assert_array_equal(shard.x, other.x)
 
 
 def test_poison_is_not_read_and_is_named__DST_03(photos: Path) -> None:
-    touched: list[int] = []
-    _, shard = worker(photos).run(order_of(photos, poison=frozenset({4})), touched.append)
-    assert shard is not None and shard.reasons[4] == KILLED and shard.digests[4] == "" and 4 not in shard.rows
+    _, shard = run(worker(photos), order_of(photos, poison=frozenset({4})))
+    assert shard.reasons[4] == KILLED and shard.digests[4] == "" and 4 not in shard.rows
 
 
 def test_a_machine_that_lists_other_examples_is_named__DST_06(photos: Path) -> None:
