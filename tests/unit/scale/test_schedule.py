@@ -88,7 +88,7 @@ def test_a_kill_while_an_example_is_touched_does_not_make_it_poison__DST_01() ->
 
 
 def test_workers_that_die_whatever_is_left_out_end_the_run() -> None:
-    with pytest.raises(UsageError, match="examples 0 to 3; found 4 of them died"):
+    with pytest.raises(UsageError, match="examples 0 to 3; found 11 of them died"):
         run_orders(Here(1, lambda *_: WorkerDied(-1)), orders(1), lambda number, result: None)
 
 
