@@ -15,6 +15,7 @@ from headstart.base.progress import Progress
 from headstart.cli.command import DisplayOptions, command_of, prepare_display
 from headstart.cli.messages import show, show_json
 from headstart.data.modality import MODALITIES
+from headstart.judge.novelty import THRESHOLD
 from headstart.run.option_model import flag, option
 from headstart.run.options import EngineOptions, LinkOptions, TableOptions
 
@@ -206,7 +207,7 @@ def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> It
     wide = max(map(len, names))
     for shown, (_, label, probability, row, novelty) in zip(names, rows_of(model, predictions), strict=True):
         line = f"{shown:<{wide}}  {one_line(label)}  {probability:.3f}"
-        line += "  unlike the training data" if novelty is not None and novelty > 1 else ""
+        line += "  unlike the training data" if novelty is not None and novelty > THRESHOLD else ""
         if every_class:
             each = zip(model.classes, row, strict=True)
             line += "  (" + ", ".join(f"{one_line(name)} {value:.3f}" for name, value in each) + ")"

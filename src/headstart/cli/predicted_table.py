@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.base.errors import UsageError, list_some
 from headstart.data.dataset import TableRows
 from headstart.data.readers.tables.table import Table, safe_cell
+from headstart.judge.novelty import THRESHOLD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,7 @@ def as_objects(model: Model, predictions: Predictions, *, every_class: bool) -> 
     for place, (name, label, probability, row, novelty) in enumerate(rows_of(model, predictions)):
         prediction: dict[str, Any] = {"path": name, "label": label, "probability": round(probability, 6)}
         if novelty is not None:
-            prediction |= {"novelty": round(novelty, 4), "unlike": novelty > 1}
+            prediction |= {"novelty": round(novelty, 4), "unlike": novelty > THRESHOLD}
         if every_class:
             each = zip(model.classes, row, strict=True)
             prediction["probabilities"] = {label: round(float(value), 6) for label, value in each}
@@ -75,7 +76,7 @@ def predicted_columns(model: Model, predictions: Predictions, *, every_class: bo
         shares = predictions.probabilities[:, position]
         added[f"p({name})"] = [None if place is None else round(float(shares[place]), 6) for place in places]
     if predictions.novelty is not None:
-        beyond = predictions.novelty > 1
+        beyond = predictions.novelty > THRESHOLD
         added["unlike"] = [None if place is None else bool(beyond[place]) for place in places]
     added["reason"] = [reasons.get(name) for name in rows.ids]
     taken = {name.casefold() for name in rows.table.names}

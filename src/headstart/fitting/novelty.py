@@ -15,7 +15,7 @@ from headstart.features.extract import extract_again
 from headstart.fitting.predictor import Fitted
 from headstart.heads.folds import label_folds
 from headstart.judge.baselines import plain_numbers
-from headstart.judge.novelty import MOST, Novelty, fit_novelty
+from headstart.judge.novelty import MOST, THRESHOLD, Novelty, fit_novelty
 from headstart.run.baseline import remembered_choice
 from headstart.sources.layers import select
 
@@ -62,7 +62,7 @@ def share_beyond(fitted: Fitted, novelty: Novelty | None, progress: Progress) ->
     tested = fitted.prepared.distinct(fitted.prepared.parts.test)
     x = _features(fitted, tested.positions, progress)
     assert x is not None
-    beyond = novelty.scores(x, [block.width for block in fitted.predictor.blocks]) > 1
+    beyond = novelty.scores(x, [block.width for block in fitted.predictor.blocks]) > THRESHOLD
     return float(beyond[tested.row_of].mean())
 
 

@@ -15,6 +15,7 @@ MIN_CURVATURE = 1e-300  # as a share of the slope; dividing by less would overfl
 MAX_NEWTON_STEPS = 100
 STEP_TOLERANCE = 1e-5  # as a share of the value: what is still missing after such a step is about its square
 MIN_SPREAD = 1e-3  # misleading scores keep this share of their spread, so that float32 keeps their order
+MIN_PROBABILITY = 1e-9  # what a head is less sure of than that is not believed
 ABSENT_CLASS_SCORE = -1e4  # of a class without examples: its probability is 0, and no arithmetic overflows
 
 
@@ -64,8 +65,12 @@ def mean_scores(probabilities: Sequence[NDArray[np.floating]]) -> NDArray[np.flo
 
     The logarithms are the calibrated scores of a head, but for a number for each row that changes nothing.
     """
-    tiny = np.finfo(np.float32).tiny
-    return np.asarray(np.mean([np.log(np.maximum(each, tiny)) for each in probabilities], axis=0))
+    return np.asarray(log_probabilities(*probabilities).mean(axis=0))
+
+
+def log_probabilities(*heads: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the logarithms of the probabilities of m heads, (m, n, c); none counts below `MIN_PROBABILITY`."""
+    return np.stack([np.log(np.maximum(each, MIN_PROBABILITY)) for each in heads])
 
 
 def softmax(scores: NDArray[Float]) -> NDArray[Float]:

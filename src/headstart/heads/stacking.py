@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.heads.folds import weighted_mean
-from headstart.heads.linear import LinearHead, log_losses, softmax
+from headstart.heads.linear import LinearHead, log_losses, log_probabilities, softmax
 from headstart.heads.tfidf import TfidfHead
 
-MIN_PROBABILITY = 1e-9  # what a head is less sure of than that is not believed
 MAX_STACKING_STEPS = 50
 SHARE_TOLERANCE = 1e-6
 
@@ -43,7 +42,7 @@ def fit_stacking(
     together more than the one nat that its one further parameter costs (Akaike 1974): where both heads are right and
     sure, adding them makes them surer, and nothing else.
     """
-    logs = _log_probabilities(source, simple)
+    logs = log_probabilities(source, simple).astype(np.float64)
     shares, source_share = _fit_shares(logs, y, weights), _fit_shares(logs[:1], y, weights)
     losses = log_losses(np.tensordot(shares, logs, axes=1), y, 1.0)
     source_losses = log_losses(np.tensordot(source_share, logs[:1], axes=1), y, 1.0)
@@ -60,12 +59,12 @@ def unseen_losses(
     heads: Sequence[NDArray[np.float32]], shares: Sequence[float], y: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the log loss of each of n examples, float64, by heads' probabilities (n, c), stacked with shares."""
-    return log_losses(np.tensordot(np.array(shares), _log_probabilities(*heads), axes=1), y, 1.0)
+    return log_losses(np.tensordot(np.array(shares), log_probabilities(*heads), axes=1), y, 1.0)
 
 
 def best_share(head: NDArray[np.float32], y: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
     """Return the share of a head alone with which its probabilities (n, c) have the least weighted log loss."""
-    return float(_fit_shares(_log_probabilities(head), y, weights)[0])
+    return float(_fit_shares(log_probabilities(head).astype(np.float64), y, weights)[0])
 
 
 def stacked_log_loss(
@@ -94,10 +93,6 @@ def stack_heads(head: LinearHead, words: TfidfHead, shares: tuple[float, float])
 def _one_example(weights: NDArray[np.float64]) -> float:
     """Return the share of one example among all, 1 / n where their weights are equal (Kish 1965)."""
     return float(np.square(weights).sum() / weights.sum() ** 2)
-
-
-def _log_probabilities(*heads: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.stack([np.log(np.maximum(each, MIN_PROBABILITY)) for each in heads]).astype(np.float64)
 
 
 def _fit_shares(logs: NDArray[np.float64], y: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

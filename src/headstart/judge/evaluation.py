@@ -15,6 +15,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.split import clusters
 from headstart.judge.intervals import Interval, paired_difference
 from headstart.judge.metrics import METRICS, evaluate
+from headstart.judge.novelty import THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Evaluation:
     @property
     def unlike(self) -> int | None:
         """How many of the examples are unlike the training data; None where the model cannot tell."""
-        return None if self.novelty is None else int((self.novelty > 1).sum())
+        return None if self.novelty is None else int((self.novelty > THRESHOLD).sum())
 
     @property
     def accuracy(self) -> float:

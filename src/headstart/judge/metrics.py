@@ -21,6 +21,12 @@ from headstart.judge.intervals import (
 )
 
 ECE_BINS = 15
+BENEFITS = {
+    "start": "initial accuracy (jumpstart)",
+    "slope": "learning speed, per epoch",
+    "asymptote": "final accuracy (asymptote)",
+}
+"""The three benefits by their keys in `result.json`, in the words of Taylor & Stone (2009)."""
 MIN_PROBABILITY = 1e-7  # smaller ones count as this much: float32 rounds them to 0
 
 

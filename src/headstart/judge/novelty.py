@@ -24,6 +24,7 @@ SHRINKAGE = 0.9
 small training set happens to vary little, and with less of it the sets of bench/novelty.py are told less well."""
 MOST = 3_000  # training examples that the statistics are computed from
 POWERS = 2  # steps of subspace iteration, which separate the leading axes from the others
+THRESHOLD = 1.0  # of the scores: what lies beyond is unlike the training data
 TINY = 1e-12
 
 Floats = NDArray[np.float32]

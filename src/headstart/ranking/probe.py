@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 from headstart.heads import closed_form as ridge
 from headstart.heads.cross_validation import choose_ridge_penalty, cross_validation_task, evaluate_scores
 from headstart.heads.folds import class_weights
-from headstart.heads.linear import fit_temperature, mean_scores, probabilities_of_all_classes, softmax
-from headstart.heads.stacking import MIN_PROBABILITY, fit_stacking
+from headstart.heads.linear import (
+    fit_temperature,
+    log_probabilities,
+    mean_scores,
+    probabilities_of_all_classes,
+    softmax,
+)
+from headstart.heads.stacking import fit_stacking
 from headstart.judge.intervals import Clusters, Interval, Z, effective_number, paired_mean, wilson
 from headstart.judge.metrics import log_losses
 
@@ -139,8 +145,7 @@ def mean_unseen(members: Sequence[Unseen], counts: NDArray[np.int64]) -> Unseen:
 def _with_words(
     source: NDArray[np.float32], words: NDArray[np.float32], shares: tuple[float, float]
 ) -> NDArray[np.float32]:
-    logs = [np.log(np.maximum(each, MIN_PROBABILITY)) for each in (source, words)]
-    return softmax(np.tensordot(np.array(shares, np.float32), np.stack(logs), axes=1))
+    return softmax(np.tensordot(np.array(shares, np.float32), log_probabilities(source, words), axes=1))
 
 
 def accuracy_of(unseen: Unseen, row_of: NDArray[np.intp], clusters: Clusters) -> Interval:

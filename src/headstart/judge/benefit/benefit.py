@@ -27,6 +27,7 @@ from headstart.judge.benefit.gains import (
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, LearningCurve, is_flat
 from headstart.judge.benefit.sentence import sentence, table
 from headstart.judge.crossed import Estimate, difference, proportion, proportions
+from headstart.judge.metrics import BENEFITS
 from headstart.judge.related import without_related
 
 BENEFIT, HARM, NONE, BASELINE, UNANSWERED = "benefit", "harm", "none", "baseline", "unanswered"
@@ -67,8 +68,7 @@ class Benefit:
         from headstart.judge.report.notebook import head_of_report, points
 
         plain = self.as_dict()
-        names = {"start": "Start", "slope": "Slope, an epoch", "asymptote": "Asymptote"}
-        shown = ((title, points(plain[name])) for name, title in names.items())
+        shown = ((title.capitalize(), points(plain[name])) for name, title in BENEFITS.items())
         return head_of_report(
             f"Transfer benefit · {self.verdict}", self.sentence, [(title, *figure) for title, figure in shown if figure]
         )

@@ -7,14 +7,9 @@ from typing import Any
 from headstart.judge.benefit.gains import FROZEN, SCRATCH, SIMPLE, TUNED, Gains, LabelsSaved
 from headstart.judge.benefit.results import ArmResults, ComparisonMeta, accuracies, is_flat
 from headstart.judge.crossed import Estimate
+from headstart.judge.metrics import BENEFITS
 
 SHOWN_OFTEN = "80 times in 100"  # `judge.crossed.POWER`
-BENEFITS = {
-    "start": "initial accuracy (jumpstart)",
-    "slope": "learning speed, per epoch",
-    "asymptote": "final accuracy (asymptote)",
-}
-"""The three benefits by their keys in `result.json`, in the words of Taylor & Stone (2009)."""
 AGAINST_SCRATCH = "compared with the same network trained from scratch"
 
 
@@ -37,7 +32,7 @@ def sentence(
     if last_step is not None and last_step.sign > 0:
         text += (
             f" Label about {gains.labels:,.0f} more: accuracy still rises with the number of labels, by "
-            f"{format_points(last_step.value)} {_positive_interval(last_step)} over the last step."
+            f"{_signed(last_step)} over the last step."
         )
     return text
 
@@ -49,21 +44,9 @@ def format_points(difference: float) -> str:
     return f"{text} point" if text == "1.0" else f"{text} points"
 
 
-def _positive_interval(difference: Estimate) -> str:
-    """Return the interval in points; a negative difference is turned round, for texts that say `lower`."""
-    low, high = (difference.low, difference.high) if difference.value >= 0 else (-difference.high, -difference.low)
-    digits = 0 if abs(difference.value) >= 0.1 else 1
-    return f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
-
-
 def _signed(difference: Estimate) -> str:
     """Return a difference in points with its sign and its interval."""
     return f"{100 * difference.value:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
-
-
-def _compared(difference: Estimate) -> str:
-    direction = "higher" if difference.sign > 0 else "lower"
-    return f"{format_points(difference.value)} {_positive_interval(difference)} {direction}"
 
 
 def _benefit(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
@@ -74,7 +57,7 @@ def _benefit(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
 
 
 def _start(gains: Gains) -> str:
-    return f"starts {_compared(gains.start)}" if gains.start is not None and gains.start.sign else ""
+    return f"starts at {_signed(gains.start)}" if gains.start is not None and gains.start.sign else ""
 
 
 def _threshold(gains: Gains) -> str:
@@ -95,7 +78,7 @@ def _end(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
     if not end.sign:
         tested = int(results.tested.sum(axis=1).mean())
         return f"ends with no difference that {tested:,} test {meta.items} can show ({_signed(end)})"
-    return f"ends {_compared(end)}{_still_rising(gains, results)}"
+    return f"ends at {_signed(end)}{_still_rising(gains, results)}"
 
 
 def _still_rising(gains: Gains, results: ArmResults) -> str:
@@ -112,7 +95,7 @@ def _still_rising(gains: Gains, results: ArmResults) -> str:
 def _unanswered(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
     end = gains.asymptote
     assert end is not None
-    simple = f"better than {meta.simple} by {format_points(end.value)} {_positive_interval(end)}"
+    simple = f"better than {meta.simple} by {_signed(end)}"
     return f"Not answered: scratch was not trained; {simple}.{' ' * bool(meta.remedy)}{meta.remedy}"
 
 
@@ -136,7 +119,7 @@ def _baseline(gains: Gains, results: ArmResults, meta: ComparisonMeta) -> str:
     turned = Estimate(-gap.value, -gap.high, -gap.low, gap.detectable)
     network = {FROZEN: "the frozen source", TUNED: "the tuned source", SCRATCH: "the same network from scratch"}[name]
     if turned.sign > 0:
-        return f"Do not use this source: the accuracy of {meta.simple} is {_compared(turned)} than that of {network}."
+        return f"Do not use this source: the accuracy of {meta.simple} exceeds that of {network} by {_signed(turned)}."
     accuracy = accuracies(results.arms[SIMPLE], results.tested)[-1]
     return (
         f"Do not count on this source: no network is shown to be more accurate than {meta.simple} ({accuracy:.1%}); "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.base.errors import one_line
 from headstart.judge.intervals import wilson
-from headstart.judge.metrics import CalibrationBin
+from headstart.judge.metrics import BENEFITS, CalibrationBin
 from headstart.judge.report.page import percent
 
 RELIABILITY_SIZE = 240  # side of the reliability diagram, in SVG units
@@ -245,7 +245,7 @@ def benefit_bars(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     return [
         {
-            "name": name,
+            "name": BENEFITS[name].removesuffix(", per epoch"),
             "unit": BENEFIT_UNITS[name],
             **{end: 100 * gap[end] for end in ("value", "low", "high")},
             "position": place(gap["value"]),

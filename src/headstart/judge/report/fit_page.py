@@ -19,6 +19,7 @@ from headstart.judge.intervals import Interval
 from headstart.judge.metrics import METRICS, CalibrationBin, per_class
 from headstart.judge.related import without_related
 from headstart.judge.report import charts
+from headstart.judge.report.notebook import metric_figures
 from headstart.judge.report.page import percent, render_page
 from headstart.sources.providers.simple import NAMES
 from headstart.sources.uri import SIMPLE
@@ -184,15 +185,10 @@ def items_of(result: dict[str, Any]) -> str:
 def _figures(result: dict[str, Any]) -> list[dict[str, str]]:
     """Return name, value, interval and meaning of each test metric."""
     test, items = result["test"], items_of(result)
+    meanings = [metric.meaning.format(items=items) for key, metric in METRICS.items() if key in test]
     return [
-        {
-            "name": metric.title,
-            "value": metric.format(test[key]["value"]),
-            "interval": f"{metric.format(test[key]['low']).removesuffix(' %')} to {metric.format(test[key]['high'])}",
-            "meaning": metric.meaning.format(items=items),
-        }
-        for key, metric in METRICS.items()
-        if key in test
+        {"name": name, "value": value, "interval": interval, "meaning": meaning}
+        for (name, value, interval), meaning in zip(metric_figures(test), meanings, strict=True)
     ]
 
 

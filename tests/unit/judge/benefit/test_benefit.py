@@ -39,26 +39,28 @@ def test_a_planted_benefit_is_found_and_said() -> None:
     assert found.start is not None and found.start.low > 0.3
     assert found.asymptote is not None and 0.05 < found.asymptote.value < 0.25
     assert found.sentence.startswith(
-        "Use the source, tuned: compared with the same network trained from scratch, its accuracy starts 5"
+        "Use the source, tuned: compared with the same network trained from scratch, its accuracy starts at +5"
     )
     assert "reaches before any training the level at which scratch ends after 40 epochs" in found.sentence
     assert found.gains[-1].reached
     assert repr(found) == f"Benefit(benefit: {found.sentence})"
     page = found._repr_html_()
-    assert "Transfer benefit · benefit" in page and "Asymptote" in page and "its accuracy starts 5" in page
+    assert "Transfer benefit · benefit" in page and "Final accuracy (asymptote)" in page and "starts at +5" in page
 
 
 def test_a_planted_harm_is_found_and_said() -> None:
     found = judged(simulate(arms(start=0.4, frozen=0.6, tuned=0.65, scratch=(0.4, 0.9)), n=150))
     assert found.verdict == "harm"
     assert "Do not use this source: compared with the same network trained from scratch, its accuracy" in found.sentence
-    assert "lower" in found.sentence
+    assert " ends at -3" in found.sentence
 
 
 def test_no_network_above_the_simple_baseline_is_the_verdict_whatever_scratch_does() -> None:
     found = judged(simulate(arms(simple=0.9, start=0.7, frozen=0.75, tuned=0.78, scratch=(0.3, 0.5)), n=300))
     assert found.verdict == "baseline"
-    assert found.sentence.startswith("Do not use this source: the accuracy of raw pixels with logistic regression is 1")
+    assert found.sentence.startswith(
+        "Do not use this source: the accuracy of raw pixels with logistic regression exceeds "
+    )
     even = judged(simulate(arms(simple=0.8, start=0.7, frozen=0.8, tuned=0.8, scratch=(0.3, 0.8)), n=60))
     assert even.verdict == "baseline"
     assert "no network is shown to be more accurate than raw pixels with logistic regression" in even.sentence

@@ -55,8 +55,8 @@ def test_a_difference_is_given_in_points_without_its_sign(difference: float, poi
 
 def test_a_benefit_at_start_and_end_is_one_sentence() -> None:
     assert says("benefit", gains(start=UP, asymptote=UP)) == (
-        "Use the source: compared with the same network trained from scratch, its accuracy starts 12 points [5, 20] "
-        "higher, and ends 12 points [5, 20] higher."
+        "Use the source: compared with the same network trained from scratch, its accuracy starts at +12.3 points "
+        "[+5.1, +19.5], and ends at +12.3 points [+5.1, +19.5]."
     )
     tuned = says("benefit", gains(start=LEVEL, asymptote=UP, transfer=TUNED))
     assert tuned.startswith("Use the source, tuned: ") and "starts" not in tuned
@@ -65,7 +65,7 @@ def test_a_benefit_at_start_and_end_is_one_sentence() -> None:
 def test_a_curve_that_still_rises_ends_at_least_where_it_is() -> None:
     results = replace(RESULTS, arms={**RESULTS.arms, SCRATCH: replace(SIMPLE_CURVE, cut=True)})
     text = sentence("benefit", gains(asymptote=UP, reached=False), results, META, saved=None, last_step=None)
-    assert text.endswith("ends 12 points [5, 20] higher (scratch, still rising, ends at 75.0% at least).")
+    assert text.endswith("ends at +12.3 points [+5.1, +19.5] (scratch, still rising, ends at 75.0% at least).")
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_an_end_that_shows_nothing_names_the_number_of_test_examples() -> None:
 
 def test_without_scratch_the_source_is_compared_with_the_simple_baseline() -> None:
     text = says("unanswered", gains(control=SIMPLE, asymptote=UP))
-    assert text == "Not answered: scratch was not trained; better than raw pixels by 12 points [5, 20]."
+    assert text == "Not answered: scratch was not trained; better than raw pixels by +12.3 points [+5.1, +19.5]."
 
 
-def test_harm_is_lower_and_its_interval_is_turned_round() -> None:
+def test_harm_has_its_sign_at_the_value_and_at_either_end_of_the_interval() -> None:
     assert says("harm", gains(start=DOWN, asymptote=DOWN)) == (
-        "Do not use this source: compared with the same network trained from scratch, its accuracy starts 12 points "
-        "[5, 20] lower and ends 12 points [5, 20] lower."
+        "Do not use this source: compared with the same network trained from scratch, its accuracy starts at -12.3 "
+        "points [-19.5, -5.1] and ends at -12.3 points [-19.5, -5.1]."
     )
 
 
@@ -113,7 +113,8 @@ def test_no_difference_names_both_and_the_smallest_that_would_show() -> None:
 def test_the_baseline_is_compared_with_the_best_network() -> None:
     worse = says("baseline", gains(over_simple={SCRATCH: Estimate(-0.3, -0.4, -0.2, 0.1), FROZEN: DOWN}))
     assert worse == (
-        "Do not use this source: the accuracy of raw pixels is 12 points [5, 20] higher than that of the frozen source."
+        "Do not use this source: the accuracy of raw pixels exceeds that of the frozen source by +12.3 "
+        "points [+5.1, +19.5]."
     )
     even = says("baseline", gains(over_simple={TUNED: LEVEL, SCRATCH: DOWN}))
     assert even.startswith(
@@ -136,8 +137,8 @@ def test_labels_saved_are_said_with_a_benefit_whose_interval_is_above_none() -> 
 def test_more_labels_are_advised_only_where_accuracy_still_rises() -> None:
     text = says("none", gains(asymptote=LEVEL), last_step=Estimate(0.031, 0.01, 0.052, 0.02))
     assert text.endswith(
-        " Label about 400 more: accuracy still rises with the number of labels, by 3.1 points [1.0, 5.2] over "
-        "the last step."
+        " Label about 400 more: accuracy still rises with the number of labels, by +3.1 points [+1.0, +5.2] "
+        "over the last step."
     )
     assert "Label" not in says("none", gains(asymptote=LEVEL), last_step=LEVEL)
 

@@ -81,6 +81,9 @@ def test_benefits_share_an_axis_that_holds_zero() -> None:
     bars = charts.benefit_bars(
         {"start": start, "slope": missing, "asymptote": {"value": 0.0, "low": -0.1, "high": 0.1}}
     )
-    assert [(bar["name"], bar["style"]) for bar in bars] == [("start", "gain"), ("asymptote", "unclear")]
+    assert [(bar["name"], bar["style"]) for bar in bars] == [
+        ("initial accuracy (jumpstart)", "gain"),
+        ("final accuracy (asymptote)", "unclear"),
+    ]
     assert bars[0]["zero"] == bars[1]["zero"] == bars[1]["position"]
     assert bars[0]["left"] > bars[0]["zero"] and 0 < bars[1]["left"] < bars[1]["zero"]

@@ -27,7 +27,7 @@ def test_every_figure_has_its_section() -> None:
     page = page_of(compared())
     for heading in (
         "Accuracy of each arm",
-        "Transfer benefit: start, slope and asymptote",
+        "Transfer benefit: initial accuracy, learning speed and final accuracy",
         "Accuracy over epochs",
         "Accuracy over training labels",
         "Training time of each arm",
