@@ -52,12 +52,19 @@ QUICK = {"python.md", "results.md", "sources.md"}
 """Documents whose examples take little, and stand for all others in the test suite."""
 
 
+def mark(name: str) -> list[pytest.MarkDecorator]:
+    """Return the mark of a document; the textbook's builds seven large networks."""
+    if name in QUICK:
+        return []
+    return [pytest.mark.slow if name == "textbook.md" else pytest.mark.thorough]
+
+
 def running(language: str) -> pytest.MarkDecorator:
     """Return a case for each document that has examples in `language`."""
     return pytest.mark.parametrize(
         "document",
         [
-            pytest.param(document, id=document.name, marks=[] if document.name in QUICK else [pytest.mark.thorough])
+            pytest.param(document, id=document.name, marks=mark(document.name))
             for document in DOCUMENTS
             if fenced(document, language)
         ],
