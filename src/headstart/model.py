@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.arguments import naming_own_arguments
 from headstart.base.config import cache_dir
 from headstart.base.errors import BundleError, SourceError, UsageError, counted, list_some, one_line
 from headstart.base.progress import Progress, Remarks
@@ -190,6 +191,7 @@ class Model:
                     yield Predictions((), empty, block.skipped, 0, block.table or TableRows({}), novelty)
                 step.advance(min(size, total))
 
+    @naming_own_arguments
     def evaluate(
         self,
         data: Any,
@@ -334,6 +336,7 @@ class Model:
         )
 
 
+@naming_own_arguments
 def load(folder: str | Path, *, engine: str = "auto") -> Model:
     """Open a bundle and the source that it stands on.
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Collection, Iterator, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar
 
 from headstart.base.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _FLAG = re.compile(
     r"(?P<command>headstart [a-z]+ [^;,)`]*)"  # stays a command
@@ -52,3 +58,19 @@ def naming_arguments(arguments: Mapping[str, str], words: Collection[str] = ()) 
         )
         UsageError.__init__(error, must, received, remedy)
         raise
+
+
+def naming_own_arguments(function: F) -> F:
+    """Let a function that the command line calls, too, name its arguments to callers outside this package."""
+    parameters = inspect.signature(function).parameters.values()
+    arguments = {one.name.replace("_", "-"): one.name for one in parameters}
+    words = {one.name.replace("_", "-") for one in parameters if one.default is False}
+
+    @wraps(function)
+    def call(*positional: Any, **named: Any) -> Any:
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("headstart."):
+            return function(*positional, **named)
+        with naming_arguments(arguments, words):
+            return function(*positional, **named)
+
+    return call  # type: ignore[return-value]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.base.arguments import as_arguments, naming_arguments
+from headstart.base.arguments import as_arguments, naming_arguments, naming_own_arguments
 from headstart.base.errors import MissingExtra, SourceError, UsageError
 
 ARGUMENTS = {
@@ -54,3 +54,17 @@ def test_an_error_keeps_its_kind_and_its_parts() -> None:
         assert type(caught.value) is kind
         assert str(caught.value) == "size= must be 1; found tune='none'; leave size= out"
         assert caught.value.remedy == "leave size= out"
+
+
+def test_only_a_caller_outside_the_package_reads_the_arguments_of_a_function() -> None:
+    @naming_own_arguments
+    def opened(data: str, *, label_from: str | None = None, allow_broken: bool = False) -> str:
+        """Open it."""
+        raise UsageError("labels must be in the names", data, "use --label-from '([a-z]+)', or --allow-broken")
+
+    with pytest.raises(UsageError, match=r"use label_from='\(\[a-z\]\+\)', or allow_broken=True"):
+        opened("x")
+    inside: dict[str, object] = {"__name__": "headstart.cli.somewhere", "opened": opened}
+    with pytest.raises(UsageError, match=r"use --label-from '\(\[a-z\]\+\)', or --allow-broken"):
+        exec("opened('x')", inside)
+    assert opened.__doc__ == "Open it."
