@@ -103,8 +103,8 @@ pillow.remarks = remarks
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[str]:
-    """Start two nodes of one core each on loopback, and end them; gives their address."""
+def nodes() -> Iterator[tuple[str, list[psutil.Process]]]:
+    """Start two nodes of one core each on loopback, and end them; gives their address and their processes."""
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # a socket's path has 107 bytes at most
         (Path(folder) / "sitecustomize.py").write_text(KILLERS)
         with socket.socket() as free:
@@ -120,13 +120,12 @@ def nodes() -> Iterator[str]:
             f"--temp-dir={folder}/ray",
         ]
         with ExitStack() as stack:
-            for own in (head, [f"--address={address}"]):
-                stack.enter_context(_ray_start([*shared, *own], environment, address))
-            yield address
+            options = ([*shared, *own] for own in (head, [f"--address={address}"]))
+            yield address, [stack.enter_context(_ray_start(each, environment, address)) for each in options]
 
 
 @contextmanager
-def _ray_start(options: list[str], environment: dict[str, str], address: str) -> Iterator[None]:
+def _ray_start(options: list[str], environment: dict[str, str], address: str) -> Iterator[psutil.Process]:
     command = [str(Path(sys.executable).with_name("ray")), "start", *options]
     process = subprocess.Popen(
         command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -136,7 +135,7 @@ def _ray_start(options: list[str], environment: dict[str, str], address: str) ->
         while process.poll() is None:
             with suppress(OSError), socket.create_connection((host, int(port)), 1):
                 break
-        yield
+        yield psutil.Process(process.pid)
     finally:
         for each in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
             with suppress(psutil.NoSuchProcess):
@@ -145,10 +144,13 @@ def _ray_start(options: list[str], environment: dict[str, str], address: str) ->
 
 
 @pytest.fixture
-def on_nodes(nodes: str, loopback: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `--cluster auto` be those two nodes, where a worker dies of bytes with POISON."""
-    monkeypatch.setenv("RAY_ADDRESS", nodes)
+def on_nodes(
+    nodes: tuple[str, list[psutil.Process]], loopback: None, monkeypatch: pytest.MonkeyPatch
+) -> list[psutil.Process]:
+    """Let `--cluster auto` be those two nodes, where a worker dies of bytes with POISON; gives their processes."""
+    monkeypatch.setenv("RAY_ADDRESS", nodes[0])
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    return nodes[1]
 
 
 def figures(model: hs.Model) -> dict[str, Any]:
@@ -160,14 +162,14 @@ def figures(model: hs.Model) -> dict[str, Any]:
     [pytest.param(1, 1, marks=pytest.mark.thorough), pytest.param(3, 20, marks=pytest.mark.slow)],
 )
 def test_two_nodes_give_the_report_of_one_process_whatever_dies__DST_01_03_05(
-    on_nodes: None, tmp_path: Path, poisonous: int, kills: int
+    on_nodes: list[psutil.Process], tmp_path: Path, poisonous: int, kills: int
 ) -> None:
     photos = toy_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=150 * poisonous, seed=0)
     expected = hs.fit(photos, source="simple:pixels")
     for number, cat in enumerate(sorted((photos / "cat").iterdir())[:poisonous]):
         (photos / "dog" / f"poison{number}.jpg").write_bytes(cat.read_bytes() + b"POISON")
     stop = threading.Event()
-    killer = threading.Thread(target=_kill_workers, args=(kills, stop))
+    killer = threading.Thread(target=_kill_workers, args=(on_nodes, kills, stop))
     killer.start()
     try:
         model = hs.fit(photos, source="simple:pixels", cluster="auto", shards=str(tmp_path / "shards"))
@@ -178,12 +180,12 @@ def test_two_nodes_give_the_report_of_one_process_whatever_dies__DST_01_03_05(
     assert [loss["reason"] for loss in model.report["losses"]] == [KILLED] * poisonous
 
 
-def _kill_workers(count: int, stop: threading.Event) -> None:
-    """Kill workers that have begun, one every two seconds."""
+def _kill_workers(nodes: list[psutil.Process], count: int, stop: threading.Event) -> None:
+    """Kill workers of these nodes that have begun, one every two seconds."""
     while count and not stop.wait(2):
-        for process in psutil.process_iter(["cmdline"]):
-            if "ray::RemoteWorker.run" in " ".join(process.info["cmdline"] or ()):
-                with suppress(psutil.NoSuchProcess):
+        for process in (child for node in nodes for child in node.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                if "ray::RemoteWorker.run" in " ".join(process.cmdline()):
                     process.kill()
                     count -= 1
-                break
+                    break
