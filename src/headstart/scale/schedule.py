@@ -68,7 +68,7 @@ def run_orders(workers: Workers, orders: Sequence[Order], accept: Callable[[int,
             accept(number, result())
         except WorkerDied as death:
             _note(states[number], death)
-            waiting.appendleft(number)
+            waiting.append(number)  # others first: who kills whatever is done now cannot kill one order for ever
 
 
 def _note(state: _State, death: WorkerDied) -> None:

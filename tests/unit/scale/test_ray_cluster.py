@@ -164,7 +164,7 @@ def figures(model: hs.Model) -> dict[str, Any]:
 def test_two_nodes_give_the_report_of_one_process_whatever_dies__DST_01_03_05(
     on_nodes: list[psutil.Process], tmp_path: Path, poisonous: int, kills: int
 ) -> None:
-    photos = toy_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=150 * poisonous, seed=0)
+    photos = toy_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=150 * poisonous**2, seed=0)
     expected = hs.fit(photos, source="simple:pixels")
     for number, cat in enumerate(sorted((photos / "cat").iterdir())[:poisonous]):
         (photos / "dog" / f"poison{number}.jpg").write_bytes(cat.read_bytes() + b"POISON")
