@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ from hostile_requests import form, hostile_requests, part, picture, raw
 from served import LIMITS, Client, serving, small_run
 
 import headstart as hs
+from headstart.base.disk import write_folder
 from headstart.serving import guard
 from headstart.serving.app import REFUSALS
 from headstart.serving.guard import JsonLog
@@ -177,6 +180,39 @@ def test_what_was_accepted_is_answered_at_the_end(run: Path, photos: list[Path],
             with connection:
                 answers.append(connection.recv(12))
     assert answers == [b"HTTP/1.1 200"] * 10
+
+
+def test_a_bundle_is_swapped_under_load_without_a_lost_request__SRV_12(
+    run: Path, photos: list[Path], tmp_path: Path, loopback: None
+) -> None:
+    bundle = shutil.copytree(run / "bundle", tmp_path / "toys" / "bundle")
+    other, data = small_run(tmp_path, seed=1) / "bundle", photos[0].read_bytes()
+    answers, ended = list[tuple[int, str]](), threading.Event()
+    with serving({"toys": bundle.parent}) as client:
+
+        def ask() -> None:
+            while not ended.is_set():
+                status, found, _ = client.ask("POST", "/v1/predict", data, {"content-type": "image/jpeg"})
+                answers.append((status, found.get("version", "")))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        served = client.site.models["toys"]
+        before = served.current.version
+        while len(answers) < 8:
+            time.sleep(0.01)
+        write_folder(bundle, {file.name: file.read_bytes() for file in other.iterdir()})
+        while served.current.version == before:
+            time.sleep(0.01)  # the server itself looks
+        swapped = len(answers)
+        while len(answers) < swapped + 8:
+            time.sleep(0.01)
+        ended.set()
+        for thread in threads:
+            thread.join()
+        assert {status for status, _ in answers} == {200}
+        assert {version for _, version in answers} == {before, served.current.version} and answers[-1][1] != before
 
 
 def test_a_failure_of_ours_is_503_and_logged(run: Path, loopback: None) -> None:
