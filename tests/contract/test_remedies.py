@@ -28,6 +28,7 @@ FOREIGN = (
     "--editable",
     "--force-reinstall",
     "--no-deps",
+    "--head",
     "--help",
     "--version",
     "--no",

@@ -83,7 +83,11 @@ def _expected(model: Model, data: str | None, progress: Progress) -> tuple[list[
     if deep := len(every) - len(kept):
         progress.say(f"Left out {counted(deep, 'photo', 'photos')} of more than 8 bits, which whoever decodes scales")
     if not kept:
-        raise UsageError(f"--data must hold {modality.plural} that can be read", "none", "name others")
+        raise UsageError(
+            f"--data must hold {modality.plural} that can be read",
+            "none",
+            f"name {modality.plural} like those that the bundle was fitted on",
+        )
     examples = [every[place] for place in kept]
     start = perf_counter()
     model.source.encode(examples)
