@@ -305,8 +305,8 @@ class FitOptions(SourceOptions):
 class ExportOptions(Options):
     """The options of `export`."""
 
-    to: str = option(..., "Output", "FORMAT", choices=("onnx", "openvino"))
-    """The format: onnx (a file for ONNX Runtime) or openvino."""
+    to: str = option(..., "Output", "FORMAT", choices=("onnx", "openvino", "tflite"))
+    """The format: onnx (a file for ONNX Runtime) or openvino. tflite says why it cannot be made."""
     data: str | None = option(None, "Data", "DATA")
     """Examples like those that the model will see, labelled or not, on up to 200 of which it must answer as predict
     does. There is no default: a bundle holds no examples."""

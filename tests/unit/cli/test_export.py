@@ -55,6 +55,7 @@ def test_a_bundle_is_written_beside_itself_and_the_comparison_is_told(
     [
         (["--to", "openvino"], "found a bundle, which holds none; name photos like those it will see"),
         (["--to", "tensorrt"], "--to must be one of"),
+        (["--to", "tflite"], "found tflite, whose converter reads TensorFlow graphs alone; use --to onnx"),
         ([], "--to must be given"),
         (["--to", "openvino", "--data", "nowhere"], "nowhere"),
         (["--to", "openvino", "--out", "taken"], "taken holds other things"),

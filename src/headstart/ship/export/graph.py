@@ -161,7 +161,7 @@ def _novelty(features: Node, novelty: Novelty, widths: Sequence[int]) -> Node:
     rows = ops.concat(units, 1)
     *along, rest = novelty.variances.astype(np.float64)
     mine, theirs = product(rows, ops.constant(novelty.axes), turned=True), novelty.means @ novelty.axes.T
-    every = _distances(rows, novelty.means, np.full(rows.get_output_partial_shape(0)[1].get_length(), 1 / rest))
+    every = _distances(rows, novelty.means, np.full(novelty.means.shape[1], 1 / rest))
     both = ops.add(every, _distances(mine, theirs, 1 / np.array(along) - 1 / rest))
     nearest = ops.maximum(ops.reduce_min(both, whole(1), keep_dims=False), number(0))
     return ops.divide(nearest, number(novelty.threshold))

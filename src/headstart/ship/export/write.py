@@ -26,7 +26,13 @@ LIBRARIES = {ONNX: ("onnx", "onnxruntime"), OPENVINO: ()}
 
 
 def check_format(runtime: str) -> None:
-    """Raise MissingExtra unless the libraries are installed that write and run a format."""
+    """Raise MissingExtra unless the libraries are installed that write and run a format, UsageError if none does."""
+    if runtime not in LIBRARIES:
+        raise UsageError(
+            f"--to must be {ONNX} or {OPENVINO}",
+            f"{runtime}, whose converter reads TensorFlow graphs alone",
+            f"use --to {ONNX}, which ONNX Runtime runs on phones too",
+        )
     require(f"--to {runtime}", *LIBRARIES[runtime])
 
 

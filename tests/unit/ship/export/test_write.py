@@ -276,10 +276,15 @@ def test_recordings_of_any_length_are_heard_in_the_graph(
         "ridge", 1.0, RNG.normal(0, width**-0.5, (width, 3)).astype(np.float32), np.ones(3, np.float32), 0.7
     )
     kept = tuple(block for block in blocks if block.name.endswith("pool"))
-    model = Model(source.at(layer), layer, kept, head, CLASSES, {}, DataIdentity("x", "y"), "auto")
-    expected = model.predict_dataset(from_items(recordings, kind="sound"), engine="openvino-f32").probabilities
-    parity = exported(tmp_path / "out", runtime, parts_of(model), recordings, Expected(expected, None, 1.0))
+    x, y = np.abs(RNG.normal(size=(12, width))).astype(np.float32), np.arange(12) % 3
+    novelty = fit_novelty(x, y, [block.width for block in kept], folds=np.arange(12) % 2)
+    model = Model(source.at(layer), layer, kept, head, CLASSES, {}, DataIdentity("x", "y"), "auto", novelty=novelty)
+    answers = model.predict_dataset(from_items(recordings, kind="sound"), engine="openvino-f32")
+    expected = answers.probabilities
+    given = Expected(expected, answers.novelty, 1.0)
+    parity = exported(tmp_path / "out", runtime, parts_of(model), recordings, given)
     assert parity.largest_difference < 1e-4 and parity.same_class == len(recordings)
+    assert parity.novelty_difference is not None and parity.novelty_difference < 1e-3
     (tmp_path / "a.wav").write_bytes(recordings[3])
     command = [sys.executable, str(tmp_path / "out" / f"run_{runtime}.py"), str(tmp_path / "a.wav")]
     _, label, share = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().split("  ")
