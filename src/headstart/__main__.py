@@ -12,4 +12,5 @@ if sys.path[0] == os.getcwd() != os.path.dirname(os.path.dirname(os.path.abspath
 
 from headstart.cli.app import main
 
-main()
+if __name__ == "__main__":  # documentation imports every module
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import importlib.util
 import json
 import re
@@ -145,3 +146,8 @@ def looked_at(site: Path, built: list[Path]) -> list[tuple[str, int, int, int]]:
     body = re.search("<body>(.*)</body>", done.stdout, re.DOTALL)
     assert body is not None
     return [tuple(row) for row in json.loads(html.unescape(body[1]))]
+
+
+def test_documentation_may_import_the_module_that_is_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    importlib.import_module("headstart.__main__")
+    assert capsys.readouterr() == ("", "")
