@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import json
+import queue
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -104,8 +106,20 @@ def test_lines_of_json(run: Path, data: Dataset, cache: Path, capsys: pytest.Cap
     assert len(lines) == 24 and [line["path"][-8:] for line in lines if "error" in line] == ["0003.png"]
 
 
+class Lines(io.TextIOBase):
+    """A standard output whose lines another thread waits for."""
+
+    def __init__(self) -> None:
+        self.queue: queue.Queue[str] = queue.Queue()
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            self.queue.put(text)
+        return len(text)
+
+
 def test_a_stream_is_answered_as_it_comes(
-    run: Path, data: Dataset, cache: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, data: Dataset, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each line is sent only when the one before was answered."""
     photos = sorted((run.parent / "photos0" / "class1").iterdir())
@@ -116,13 +130,14 @@ def test_a_stream_is_answered_as_it_comes(
     ]  # fmt: skip
 
     def lines() -> Iterator[str]:
-        for number, line in enumerate(asked):
+        for line in asked:
             yield f"{line}\n"
             if line:
-                while len(shown) <= number:
-                    shown.extend(capsys.readouterr().out.splitlines())
+                shown.append(answers.queue.get(timeout=60))
 
     shown: list[str] = []
+    answers = Lines()
+    monkeypatch.setattr("sys.stdout", answers)
     assert from_stream(run, lines(), Progress(), engine="auto", every_class=False, size=4) == 4
     found = [json.loads(line) for line in shown]
     expected = hs.load(run).predict(photos[:2])
