@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from headstart.data.audio.spectrogram import AudioPreprocessing
 from headstart.data.images.preprocessing import MARGIN, Preprocessing
 from headstart.data.modality import MODALITIES
+from headstart.engines.environment import own_signal_stack
 from headstart.heads.tfidf import MAX_CHARACTERS, TOKEN
 from headstart.sources.base import Source
 from headstart.sources.text.source import MAX_CHARACTERS_PER_TOKEN, TextSource
@@ -153,7 +154,8 @@ def opened(folder: Path, runtime: str) -> Callable[[IO[bytes] | str | dict[str, 
     """Return what gives the outputs of an exported model for a file, a text, or inputs, as its script does."""
     path = folder / name_of(runtime)
     names: dict[str, Any] = {"__file__": str(path), "__name__": "exported"}
-    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)  # noqa: S102 - it is what was just written
+    with own_signal_stack():
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)  # noqa: S102 - what was just written
 
     def answer(file: IO[bytes] | str | dict[str, Any]) -> list[NDArray[np.float32]]:
         read = {"read": dict} if isinstance(file, dict) else {}

@@ -14,11 +14,11 @@ from PIL import Image, ImageOps
 
 from headstart.data.images import jpeg
 from headstart.data.images.preprocessing import Preprocessing, decode, small_pixels, to_bytes
+from headstart.engines.openvino import compile_model
 from headstart.ship.export.numbers import quotient, two_product, two_sum
 from headstart.ship.export.pictures import pixel_numbers, prepared
 from headstart.ship.export.resize import FILTERS
 
-EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 PLAIN = np.zeros(3, np.float32)
 SHARP = np.random.default_rng(0)
 SIZES = [(300, 417), (500, 333), (333, 500), (50, 70), (1, 1), (3, 700), (700, 3), (64, 64)]
@@ -29,7 +29,7 @@ SIZES = [(300, 417), (500, 333), (333, 500), (50, 70), (1, 1), (3, 700), (700, 3
 def compiled(preprocessing: Preprocessing) -> Any:
     pictures, stored = ops.parameter([-1, -1, -1, 3], np.uint8), ops.parameter([3], np.float32)
     ready = prepared(pictures, stored, preprocessing)
-    return ov.Core().compile_model(ov.Model([ready], [pictures, stored], "x"), "CPU", EXACT)
+    return compile_model(ov.Model([ready], [pictures, stored], "x"))
 
 
 def sharp(height: int, width: int) -> np.ndarray:
@@ -92,7 +92,7 @@ def test_what_cannot_be_the_sides_of_a_picture_is_ignored() -> None:
 def test_the_pixels_of_the_simple_baseline_are_averaged_likewise(size: tuple[int, int]) -> None:
     preprocessing = Preprocessing(size=size, resize=max(size))
     ready, pictures = sharp(*size), ops.parameter([-1, *size, 3], np.uint8)
-    model = ov.Core().compile_model(ov.Model([pixel_numbers(pictures, preprocessing)], [pictures], "x"), "CPU", EXACT)
+    model = compile_model(ov.Model([pixel_numbers(pictures, preprocessing)], [pictures], "x"))
     numbers = np.round(model([ready[None]])[0][0] * 255)
     assert (numbers == small_pixels(ready)).all()
 
@@ -100,7 +100,7 @@ def test_the_pixels_of_the_simple_baseline_are_averaged_likewise(size: tuple[int
 def test_pairs_of_floats_hold_twice_the_digits() -> None:
     a, b = (ops.parameter([-1], np.float32) for _ in range(2))
     outputs = [part for pair in (two_sum(a, b), two_product(a, b), quotient(a, b)) for part in pair]
-    model = ov.Core().compile_model(ov.Model([ops.result(each) for each in outputs], [a, b], "x"), "CPU", EXACT)
+    model = compile_model(ov.Model([ops.result(each) for each in outputs], [a, b], "x"))
     x, y = np.random.default_rng(0).uniform(0.1, 1000, (2, 500)).astype(np.float32)
     parts = [part.astype(np.float64) for part in model([x, y]).values()]
     sums, products, quotients = (parts[at] + parts[at + 1] for at in (0, 2, 4))

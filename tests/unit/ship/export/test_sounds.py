@@ -12,6 +12,7 @@ import pytest
 from openvino import opset13 as ops
 
 from headstart.data.audio.spectrogram import AudioPreprocessing, Spectrogram, Windows
+from headstart.engines.openvino import compile_model
 from headstart.ship.export.sounds import cepstra_of, heard
 from headstart.sources.providers.simple import mfcc_numbers
 
@@ -44,7 +45,7 @@ def test_a_recording_of_any_length_becomes_the_same_pictures(settings: Spectrogr
     samples = ops.parameter([-1, -1], np.float32)
     sounds = heard(samples, preprocessing)
     outputs = [ops.result(each) for each in (sounds.pictures, cepstra_of(sounds, preprocessing))]
-    graph: Any = ov.Core().compile_model(ov.Model(outputs, [samples], "x"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    graph: Any = compile_model(ov.Model(outputs, [samples], "x"))
     for recording in (noise(0.1), noise(0.9), noise(1.5), noise(1.96), noise(7.3), np.zeros(8000), np.zeros(40_000)):
         data = wav(recording)
         expected = preprocessing.hear(data)

@@ -12,7 +12,7 @@ import torch
 
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
-from headstart.engines.openvino import OpenVinoEngine, OpenVinoTexts, convert
+from headstart.engines.openvino import OpenVinoEngine, OpenVinoTexts, compile_model, convert
 from headstart.engines.select import parity
 from headstart.engines.torch import TorchEngine, TorchTexts
 from headstart.sources.graphs.from_arrays import bert_graph, lite_graph, normalised
@@ -30,7 +30,7 @@ TINY = BertSizes(words=11, width=6, inner=10, heads=3, layers=3, positions=7)
 
 
 def run(model: ov.Model, *inputs: Any) -> list[np.ndarray]:
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = compile_model(model)
     return list(compiled(list(inputs)).values())
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino as ov
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from headstart.base.errors import SourceError
 from headstart.data.images.preprocessing import Preprocessing
+from headstart.engines.openvino import compile_model
 from headstart.sources.graphs.speech import speech_graph
 from headstart.sources.layers import Tap
 
@@ -56,7 +56,7 @@ def windows(clips: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def run(path: Path, taps: tuple[Tap, ...], clips: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    compiled = ov.Core().compile_model(speech_graph(path, HOW, taps), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = compile_model(speech_graph(path, HOW, taps))
     return list(compiled([clips]).values())
 
 

@@ -18,7 +18,7 @@ from recordings import tone
 from headstart.base.errors import MissingExtra, SourceError
 from headstart.data.audio.decoding import samples, sound_bytes
 from headstart.data.audio.spectrogram import band_levels
-from headstart.engines.openvino import OpenVinoEngine, convert
+from headstart.engines.openvino import OpenVinoEngine, compile_model, convert
 from headstart.engines.select import parity
 from headstart.sources.checkpoints.storages import read_known_arrays
 from headstart.sources.graphs.voice import VOLUME
@@ -39,7 +39,7 @@ def clips() -> list[NDArray[np.float32]]:
 
 
 def compiled(path: Path) -> ov.CompiledModel:
-    return ov.Core().compile_model(ov.Core().read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return compile_model(ov.Core().read_model(path))
 
 
 def test_the_bands_are_those_of_the_packages_own_graph() -> None:
