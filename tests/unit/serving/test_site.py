@@ -87,8 +87,8 @@ def test_a_broken_item_has_its_reason_beside_the_answers_of_others(runs: list[Pa
     with pytest.raises(RequestError, match="models are x; found 'y'") as error:
         asyncio.run(asked(photo, model="y"))
     assert error.value.status == 404
-    assert site.models["x"].current.batcher.admitted == 0
     asyncio.run(site.stop())
+    assert site.models["x"].current.batcher.admitted == 0
 
 
 def test_a_stamp_changes_with_any_file(tmp_path: Path) -> None:

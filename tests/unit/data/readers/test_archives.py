@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
@@ -334,6 +335,7 @@ def open_descriptors() -> int:
 
 def test_descriptors_are_closed_with_the_archive(tmp_path, fill):
     path = make_tar(tmp_path / "x.tar", fill(tmp_path / "data", {"a": 1, "b": 1}))
+    gc.collect()  # what other tests left open
     before = open_descriptors()
     trees = [open_archive(path) for _ in range(20)]
     assert open_descriptors() == before + 20

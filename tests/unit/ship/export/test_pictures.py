@@ -36,7 +36,13 @@ def sharp(height: int, width: int) -> np.ndarray:
     return (SHARP.integers(0, 2, (height, width, 3)) * 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("interpolation", [*FILTERS, "nearest"])
+@pytest.mark.parametrize(
+    "interpolation",
+    [
+        "bicubic",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in sorted({*FILTERS, "nearest"} - {"bicubic"})),
+    ],
+)
 def test_a_picture_of_any_size_is_resized_as_pillow_does(interpolation: Any) -> None:
     preprocessing = Preprocessing(size=(32, 32), resize=40, interpolation=interpolation)
     model = compiled(preprocessing)
@@ -48,12 +54,15 @@ def test_a_picture_of_any_size_is_resized_as_pillow_does(interpolation: Any) -> 
 @pytest.mark.parametrize(
     "preprocessing",
     [
-        Preprocessing(size=(28, 44), resize=None),
-        Preprocessing(size=(48, 40), resize=33, background=128),
-        Preprocessing(size=(32, 32), resize=37, channels="bgr", interpolation="bilinear"),
-        Preprocessing(size=(32, 24), resize=37, channels="grey"),
+        pytest.param(Preprocessing(size=(28, 44), resize=None), id="squashed", marks=pytest.mark.thorough),
+        pytest.param(Preprocessing(size=(48, 40), resize=33, background=128), id="padded"),
+        pytest.param(
+            Preprocessing(size=(32, 32), resize=37, channels="bgr", interpolation="bilinear"),
+            id="bgr",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(Preprocessing(size=(32, 24), resize=37, channels="grey"), id="grey", marks=pytest.mark.thorough),
     ],
-    ids=["squashed", "padded", "bgr", "grey"],
 )
 def test_crops_backgrounds_and_channels_are_those_of_predict(preprocessing: Preprocessing) -> None:
     model = compiled(preprocessing)

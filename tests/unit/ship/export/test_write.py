@@ -46,6 +46,7 @@ from headstart.sources.registry import open_source
 RNG = np.random.default_rng(0)
 CLASSES = ("<a>", 'b "b" é', "c & c")
 NEEDED = {"onnx": ("onnxruntime",), "openvino": ("openvino",)}
+RUNTIMES = ["onnx", pytest.param("openvino", marks=pytest.mark.thorough)]
 
 
 def photo(kind: str, size: tuple[int, int] = (90, 130), mode: str = "RGB", **options: Any) -> bytes:
@@ -128,7 +129,7 @@ def run_alone(folder: Path, runtime: str, files: list[Path], place: Path) -> lis
     return [line.split("  ") for line in made.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("runtime", NEEDED)
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_script_alone_answers_as_the_model_does(runtime: str, plain: Model, tmp_path: Path) -> None:
     parity = exported(tmp_path / "out", runtime, parts_of(plain), PHOTOS, expected_of(plain))
     assert parity.largest_difference < 1e-5 and parity.same_class == parity.examples == len(PHOTOS)
@@ -153,7 +154,7 @@ def test_the_script_alone_answers_as_the_model_does(runtime: str, plain: Model, 
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("runtime", NEEDED)
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_networks_side_by_side_at_joined_layers_are_one_graph(
     runtime: str, tmp_path: Path, warm_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,7 +208,7 @@ def terms_of(texts: list[str]) -> TfidfHead:
     return TfidfHead(vocabulary, RNG.normal(size=shape).astype(np.float32), RNG.normal(size=3).astype(np.float32))
 
 
-@pytest.mark.parametrize("runtime", NEEDED)
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize(
     "uri", ["simple:words", "packaged:wordllama", pytest.param("packaged:minilm", marks=pytest.mark.thorough)]
 )
@@ -244,7 +245,7 @@ def sound(seconds: float, rate: int = 16_000) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("runtime", NEEDED)
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize(
     "uri",
     [
