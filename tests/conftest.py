@@ -42,6 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """Point HEADSTART_CACHE at a fresh folder, without pytest's search for a free number among thousands."""
     folder = Path(tempfile.mkdtemp(prefix="cache-", dir=tmp_path_factory.getbasetemp()))
     monkeypatch.setenv("HEADSTART_CACHE", str(folder))
+    monkeypatch.setenv("HEADSTART_OFFLINE", "")  # so that one command with --offline is not the end of all looks
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

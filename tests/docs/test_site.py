@@ -20,6 +20,8 @@ import headstart
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+TRAINS = "your-own-source"
+"""The notebook that trains a network."""
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 WIDTHS = """onload = () => {
 document.body.textContent = JSON.stringify([...document.querySelectorAll("iframe")].map(frame => {
@@ -92,14 +94,19 @@ def test_a_notebook_is_shown_with_what_its_cells_print(hooks: ModuleType) -> Non
     assert shown == "# Two\n\n```python\ntwo = 1 + 1\n```\n\n```python\nprint(two)\n```\n\n```text\n2\n```"
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [
+        pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem == TRAINS else pytest.mark.thorough)
+        for path in NOTEBOOKS
+    ],
+)
 def test_notebooks_run(notebook: Path, hooks: ModuleType, warm_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(warm_cache))
     assert "".join(hooks.run_notebook(json.loads(notebook.read_text()))).strip()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # those of mkdocs and its plugins
 def test_the_site_is_built_without_a_broken_link_or_an_asset_from_elsewhere(tmp_path: Path) -> None:
     """Strict, so that a page, link or anchor that is absent fails; then looked at in a browser, where there is one."""

@@ -159,7 +159,7 @@ def figures(model: hs.Model) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("poisonous", "kills"),
-    [pytest.param(1, 1, marks=pytest.mark.thorough), pytest.param(3, 20, marks=pytest.mark.slow)],
+    [pytest.param(1, 1, marks=pytest.mark.slow), pytest.param(3, 20, marks=pytest.mark.slow)],
 )
 def test_two_nodes_give_the_report_of_one_process_whatever_dies__DST_01_03_05(
     on_nodes: list[psutil.Process], tmp_path: Path, poisonous: int, kills: int
