@@ -28,7 +28,6 @@ from headstart.judge.evaluation import Evaluation, columns_of, evaluated
 from headstart.judge.novelty import Novelty
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
-from headstart.ship.hub_bundle import bundle_path
 from headstart.ship.reopening import arguments_of, how_to_get, reopened
 from headstart.sources.base import Source
 
@@ -348,6 +347,8 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
     Raises:
         BundleError: the bundle is damaged, or its source is absent or another one; the message says how to get it.
     """
+    from headstart.ship.hub_bundle import bundle_path
+
     path = bundle_path(folder)
     loaded = bundle.load(nested if (nested := path / "bundle").is_dir() else path)
     manifest = loaded.manifest

@@ -48,7 +48,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_cache: Path)
     return tmp_path
 
 
-QUICK = {"results.md", "sources.md"}
+QUICK = {"sources.md"}
 """Documents whose examples take little, and stand for all others in the test suite."""
 
 

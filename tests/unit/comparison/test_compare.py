@@ -113,6 +113,7 @@ def compared(data: Any, folder: Path | None = None, progress: Progress | None = 
     return run_compare(data, options(folder, **how), progress or Progress(), limits=QUICK)
 
 
+@pytest.mark.thorough
 def test_every_arm_on_the_same_photos(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     whole = compared(photos, out, labels_per_class=[10, "all"])

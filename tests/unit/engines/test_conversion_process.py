@@ -39,6 +39,7 @@ def children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
+@pytest.mark.thorough
 def test_the_first_run_leaves_torch_to_another_process_and_runs_nothing_of_the_working_folder(tmp_path: Path) -> None:
     folder = toy_photos(tmp_path / "photos", per_class=4)
     for name in PLANTED:

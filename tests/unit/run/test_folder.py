@@ -22,6 +22,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.thorough
 def test_killed_while_it_is_written_the_same_command_goes_on__DSK_06(tmp_path: Path, warm_cache: Path) -> None:
     kills, killed = 3, 0  # tests/reliability has 200
     photos = toy_photos(tmp_path / "photos", per_class=8)
