@@ -42,7 +42,7 @@ ORDER = {
     "features": "modality features store extraction_pass extract relatives",
     "scale": "remote shards worker schedule elsewhere ray_cluster",
     "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
-    "judge": "intervals crossed metrics novelty evaluation scores baselines related report benefit gate",
+    "judge": "intervals crossed metrics novelty prediction evaluation scores baselines related report benefit gate",
     "judge.report": "page charts notebook fit_page comparison_page ranking_page",
     "judge.benefit": "results gains sentence benefit",
     "tune": "settings network training problem inputs frozen_checks from_scratch result trial attempt search",

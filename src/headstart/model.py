@@ -347,10 +347,9 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
     Raises:
         BundleError: the bundle is damaged, or its source is absent or another one; the message says how to get it.
     """
-    from headstart.ship.hub_bundle import bundle_path
+    from headstart.ship.hub_bundle import bundle_folder, bundle_path
 
-    path = bundle_path(folder)
-    loaded = bundle.load(nested if (nested := path / "bundle").is_dir() else path)
+    loaded = bundle.load(bundle_folder(bundle_path(folder)))
     manifest = loaded.manifest
     return Model(
         source=reopened(manifest, loaded.tuned),

@@ -7,14 +7,13 @@ import importlib
 import importlib.util
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote
 
 import pytest
 import yaml
+from browser import BROWSER, measured
 
 import headstart
 
@@ -22,7 +21,6 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 TRAINS = "your-own-source"
 """The notebook that trains a network."""
-BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 WIDTHS = """onload = () => {
 document.body.textContent = JSON.stringify([...document.querySelectorAll("iframe")].map(frame => {
   const page = frame.contentDocument, width = page.documentElement.clientWidth;
@@ -142,17 +140,7 @@ def looked_at(site: Path, built: list[Path]) -> list[tuple[str, int, int, int]]:
     ]
     page = site / "all-pages.html"
     page.write_text(f"<body>{''.join(frames)}<script>{WIDTHS}</script></body>")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
-    done = subprocess.run(
-        [BROWSER, *options, f"--user-data-dir={site / 'profile'}", page.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=240,
-    )
-    body = re.search("<body>(.*)</body>", done.stdout, re.DOTALL)
-    assert body is not None
-    return [tuple(row) for row in json.loads(html.unescape(body[1]))]
+    return [tuple(row) for row in measured(page)]
 
 
 def test_documentation_may_import_the_module_that_is_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -181,8 +181,8 @@ def write_folder(folder: Path, members: Mapping[str, bytes]) -> None:
 
     The old folder is renamed, then the new one takes its name. A process that dies between the two leaves the old one
     beside, where `restore`, or the next call of this function, puts it back. Processes that write the same folder do so
-    one after the other, and each removes what one that died has left. The names of members have no subfolders. Where
-    the disk is full or cannot be written, that is a UsageError, and the old folder is intact.
+    one after the other, and each removes what one that died has left. The name of a member may lead into a subfolder.
+    Where the disk is full or cannot be written, that is a UsageError, and the old folder is intact.
     """
     folder = folder.resolve()
     part = folder.with_name(f"{TEMPORARY}new-{folder.name}")
@@ -195,8 +195,10 @@ def write_folder(folder: Path, members: Mapping[str, bytes]) -> None:
         try:
             part.mkdir()
             for name, data in members.items():
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
                 _write_synced(part / name, data)
-            sync_folder(part)
+            for inner in {(part / name).parent for name in members} | {part}:
+                sync_folder(inner)
             _put_in_place(part, folder)
             sync_folder(folder.parent)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -17,6 +18,11 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 def sha256(data: bytes | memoryview) -> str:
     """Return the sha256 of `data` as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def script_hash(text: str) -> str:
+    """Return a style or script of a page as its policy names it (Content Security Policy): `sha256-…`."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def sha256_file(path: Path) -> str:

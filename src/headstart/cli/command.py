@@ -31,6 +31,7 @@ FIRST_COLUMN = 27  # columns of the help for the names of options, where they fi
 AnyOptions = TypeVar("AnyOptions", bound=DataOptions)
 Argument = tuple[str, Any, str, str]  # name, annotation, metavar and help of an argument of a command
 
+BUNDLE: Argument = ("bundle", Path, "BUNDLE", "The folder that fit wrote: OUT/bundle, or OUT itself.")
 DATA = (
     "data",
     str,

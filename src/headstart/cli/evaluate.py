@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headstart.cli.command import DATA, DisplayOptions, PageOptions, command_of, run_command
+from headstart.cli.command import BUNDLE, DATA, DisplayOptions, PageOptions, command_of, run_command
 from headstart.evaluating.options import EvaluateOptions
 
 
@@ -21,7 +21,7 @@ command = command_of(
     "evaluate",
     evaluate,
     EvaluateOptions,
-    arguments=[("bundle", Path, "BUNDLE", "The folder that fit wrote: OUT/bundle, or OUT itself."), DATA],
+    arguments=[BUNDLE, DATA],
     shown=PageOptions,
     examples=(
         "headstart evaluate runs/flowers new-photos/",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.base.errors import UsageError, counted
 from headstart.base.progress import Progress
-from headstart.cli.command import DisplayOptions, command_of, prepare_display
+from headstart.cli.command import BUNDLE, DisplayOptions, command_of, prepare_display
 from headstart.cli.messages import show, show_json
 from headstart.run.options import ExportOptions
 
@@ -100,7 +100,7 @@ command = command_of(
     "export",
     export,
     ExportOptions,
-    arguments=[("bundle", Path, "BUNDLE", "The folder that fit wrote: OUT/bundle, or OUT itself.")],
+    arguments=[BUNDLE],
     examples=(
         "headstart export runs/flowers --to onnx --data new-photos/",
         "headstart export runs/mails --to openvino --data texts.csv",

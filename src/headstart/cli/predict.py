@@ -12,7 +12,7 @@ import typer
 
 from headstart.base.errors import UsageError, one_line
 from headstart.base.progress import Progress
-from headstart.cli.command import DisplayOptions, command_of, prepare_display
+from headstart.cli.command import BUNDLE, DisplayOptions, command_of, prepare_display
 from headstart.cli.messages import show, show_json
 from headstart.data.modality import MODALITIES
 from headstart.run.option_model import flag, option
@@ -233,7 +233,7 @@ command = command_of(
     predict,
     PredictOptions,
     arguments=[
-        ("bundle", Path, "BUNDLE", "The folder that fit wrote: OUT/bundle, or OUT itself."),
+        BUNDLE,
         (
             "inputs",
             list[str] | None,

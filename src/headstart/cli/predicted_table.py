@@ -13,6 +13,7 @@ from headstart.base.errors import UsageError, list_some
 from headstart.data.dataset import TableRows
 from headstart.data.readers.tables.table import Table, safe_cell
 from headstart.judge.novelty import THRESHOLD
+from headstart.judge.prediction import plain_prediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,14 +47,9 @@ def rows_of(
 def as_objects(model: Model, predictions: Predictions, *, every_class: bool) -> Iterator[dict[str, Any]]:
     """Yield each prediction as one plain object."""
     texts = predictions.texts or ()
-    for place, (name, label, probability, row, novelty) in enumerate(rows_of(model, predictions)):
-        prediction: dict[str, Any] = {"path": name, "label": label, "probability": round(probability, 6)}
-        if novelty is not None:
-            prediction |= {"novelty": round(novelty, 4), "unlike": novelty > THRESHOLD}
-        if every_class:
-            each = zip(model.classes, row, strict=True)
-            prediction["probabilities"] = {label: round(float(value), 6) for label, value in each}
-        yield prediction | ({"text": texts[place]} if texts else {})
+    for place, (name, _, _, row, novelty) in enumerate(rows_of(model, predictions)):
+        prediction = plain_prediction(model.classes, row, novelty, every_class=every_class)
+        yield {"path": name, **prediction, **({"text": texts[place]} if texts else {})}
 
 
 def predicted_columns(model: Model, predictions: Predictions, *, every_class: bool) -> Columns:

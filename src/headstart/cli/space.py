@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headstart.cli.command import DisplayOptions, command_of, prepare_display
+from headstart.cli.command import BUNDLE, DisplayOptions, command_of, prepare_display
 from headstart.cli.messages import show, show_json
 from headstart.run.option_model import Options, option
 
@@ -35,7 +35,7 @@ command = command_of(
     "space",
     space,
     SpaceOptions,
-    arguments=[("bundle", Path, "BUNDLE", "The folder that fit wrote: OUT/bundle, or OUT itself.")],
+    arguments=[BUNDLE],
     examples=(
         "headstart space runs/flowers",
         "headstart space runs/flowers --out flowers-space",

@@ -16,7 +16,7 @@ import numpy as np
 
 from headstart.base.config import cores
 from headstart.base.disk import process_lock
-from headstart.base.errors import DataError, SourceError, list_some
+from headstart.base.errors import DataError
 from headstart.base.hashing import sha256_json, sha256_json_rows
 from headstart.base.interrupts import keeping
 from headstart.base.progress import Progress
@@ -33,7 +33,6 @@ from headstart.sources.registry import open_source
 from headstart.sources.speed import remember_speed
 
 WAITING = "another process is extracting features of the same examples: waiting for it"
-ROWS = 4_096  # whose features are looked at together
 OPEN_SOURCE = f"{open_source.__module__}:{open_source.__name__}"
 
 
@@ -93,28 +92,7 @@ def extract(
             work.run(progress, workers or cores())
         if keep:
             remember_speed(source.info, examples=work.misses, seconds=work.seconds)
-        return _finite(work.result(), source)
-
-
-def _finite(extraction: Extraction, source: Source) -> Extraction:
-    """Return the extraction; raises SourceError or DataError where features are NaN or infinite, and says whose."""
-    x = extraction.x
-    broken = np.zeros(len(x), np.bool_)
-    for start in range(0, len(x), ROWS):
-        broken[start : start + ROWS] = ~np.isfinite(x[start : start + ROWS]).all(axis=1)
-    if not broken.any():
-        return extraction
-    uri, wrong = source.info.uri, "NaN or infinity"
-    if broken.all():
-        tuned = source.base is not None
-        raise SourceError(
-            f"{'the tuned weights of ' if tuned else ''}{uri} must give finite features",
-            f"{wrong} for every example, as weights that are too large do",
-            "fit the model again, or fetch its bundle again" if tuned else "get its weights again, or name another",
-        )
-    examples = extraction.scan.dataset.examples
-    names = [examples[position].id for position in np.flatnonzero(broken[extraction.row_of]).tolist()]
-    raise DataError(f"{uri} must give finite features", f"{wrong} for {list_some(names)}", "leave these out")
+        return work.result()
 
 
 def _side_by_side(

@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.errors import DataError, SourceError, list_some
 from headstart.base.hashing import sha256, sha256_json
 from headstart.base.mapped import rows_array
 from headstart.base.prefetch import MOST_AHEAD, Prefetcher, bytes_of
@@ -33,6 +34,7 @@ from headstart.features.store import KEYS_AT_ONCE, Store, StoredRow, row_key
 from headstart.sources.base import Source
 
 Number = TypeVar("Number", np.float32, np.uint8)
+ROWS = 4_096  # whose features are looked at together
 CHUNK = 8  # examples that a thread examines in a row: a task costs as much as a small photo
 BYTES_COMMITTED = MOST_AHEAD // 4  # of decoded examples: so many are run without waiting for more
 BYTES_AT_ONCE = 1 << 24  # that a thread holds of them before it decodes or drops them
@@ -291,7 +293,12 @@ class ExtractionPass:
         self.x[position], self.summaries[position] = row.x, row.summary
 
     def result(self) -> Extraction:
-        """Return the rows of every example that can be used."""
+        """Return the rows of every example that can be used.
+
+        Raises:
+            SourceError: no feature is finite, so that the weights are at fault.
+            DataError: those of some examples are not.
+        """
         reasons = [
             self.unreadable.get(position, self.unusable.get(digest, "")) for position, digest in enumerate(self.digests)
         ]
@@ -303,7 +310,7 @@ class ExtractionPass:
         texts = (text_of(self.dataset.read(position)) for position in positions)
         firsts = np.array([self.first[self.digests[position]] for position in positions], dtype=np.intp)
         distinct, row_of = np.unique(firsts, return_inverse=True)
-        return Extraction(
+        extraction = Extraction(
             scan=summarize(self.dataset, examined),
             positions=tuple(positions),
             x=_taken(self.x, distinct),
@@ -317,6 +324,7 @@ class ExtractionPass:
             notes=self.store.notes if self.store is not None else (),
             unknown=tuple(self.source.unknown(texts).most_common()),
         )
+        return _finite(extraction, self.source)
 
 
 def made_by(network: Network, engine: str, kind: Kind) -> str:
@@ -335,3 +343,24 @@ def _taken(rows: NDArray[Number], positions: NDArray[np.intp]) -> NDArray[Number
             some = positions[start : start + KEYS_AT_ONCE]
             rows[start : start + len(some)] = rows[some]
     return rows[: len(positions)]
+
+
+def _finite(extraction: Extraction, source: Source) -> Extraction:
+    """Return the extraction; raises SourceError or DataError where features are NaN or infinite, and says whose."""
+    x = extraction.x
+    broken = np.zeros(len(x), np.bool_)
+    for start in range(0, len(x), ROWS):
+        broken[start : start + ROWS] = ~np.isfinite(x[start : start + ROWS]).all(axis=1)
+    if not broken.any():
+        return extraction
+    uri, wrong = source.info.uri, "NaN or infinity"
+    if broken.all():
+        tuned = source.base is not None
+        raise SourceError(
+            f"{'the tuned weights of ' if tuned else ''}{uri} must give finite features",
+            f"{wrong} for every example, as weights that are too large do",
+            "fit the model again, or fetch its bundle again" if tuned else "get its weights again, or name another",
+        )
+    examples = extraction.scan.dataset.examples
+    names = [examples[position].id for position in np.flatnonzero(broken[extraction.row_of]).tolist()]
+    raise DataError(f"{uri} must give finite features", f"{wrong} for {list_some(names)}", "leave these out")

@@ -22,7 +22,7 @@ from headstart.data.text import Tokens, text_of
 from headstart.engines.base import Batch, Engine, Network, PreparedExample, stacked
 from headstart.engines.conversion_process import NetworkOrigin, engine_opener
 from headstart.features.extract import OPEN_SOURCE
-from headstart.judge.novelty import THRESHOLD
+from headstart.judge.prediction import plain_prediction
 from headstart.model import Model
 from headstart.sources.base import Source
 
@@ -62,14 +62,7 @@ class Answer:
 
     def shown(self, classes: Sequence[str], *, every_class: bool) -> dict[str, Any]:
         """Return it as a plain object: the likeliest class, its probability, and the others where asked for."""
-        best = int(self.probabilities.argmax())
-        shown: dict[str, Any] = {"label": classes[best], "probability": round(float(self.probabilities[best]), 6)}
-        if self.novelty is not None:
-            shown |= {"novelty": round(self.novelty, 4), "unlike": self.novelty > THRESHOLD}
-        if every_class:
-            shares = zip(classes, self.probabilities, strict=True)
-            shown["probabilities"] = {label: round(float(share), 6) for label, share in shares}
-        return shown
+        return plain_prediction(classes, self.probabilities, self.novelty, every_class=every_class)
 
 
 class SharedEngine:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from markupsafe import Markup, escape
+
+from headstart.base.hashing import script_hash
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ def _page(title: str, body: str, script: str = "") -> Page:
     )
     policy = {
         "default-src": "'none'",
-        "style-src": _hash(style),
-        "script-src": _hash(script) if script else "'none'",
+        "style-src": f"'{script_hash(style)}'",
+        "script-src": f"'{script_hash(script)}'" if script else "'none'",
         "img-src": "blob: data:",
         "media-src": "blob:",
         "connect-src": "'self'",
@@ -44,10 +44,6 @@ def _page(title: str, body: str, script: str = "") -> Page:
         "frame-ancestors": "'none'",
     }
     return Page(html, "; ".join(f"{name} {value}" for name, value in policy.items()))
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def front_page() -> Page:

@@ -21,17 +21,12 @@ from headstart.model import load
 from headstart.serving.batching import Batcher, Busy
 from headstart.serving.open_model import Answer, Engines, OpenModel, Prepared
 from headstart.serving.payload import Payload, RequestError, reasons
-from headstart.ship.hub_bundle import bundle_path, is_on_hub
+from headstart.ship.hub_bundle import bundle_folder, bundle_path, is_on_hub
 
 LOOKED_AT = 1.0  # seconds between two looks at the folders of bundles
 Stamp = tuple[tuple[str, int, int, int], ...]
 Report = Callable[..., None]
 """Takes the name of an event and what is known of it."""
-
-
-def bundle_folder(path: Path) -> Path:
-    """Return where a bundle lies: the folder itself, or the one in the output folder of a `fit`."""
-    return nested if (nested := path / "bundle").is_dir() else path
 
 
 def named_bundles(bundles: Sequence[str]) -> dict[str, str]:

@@ -26,6 +26,11 @@ def is_on_hub(bundle: object) -> bool:
     return isinstance(bundle, (str, os.PathLike)) and str(bundle).startswith(PREFIX) and not Path(bundle).exists()
 
 
+def bundle_folder(path: Path) -> Path:
+    """Return where a bundle lies: the folder itself, or the one in the output folder of a `fit`."""
+    return nested if (nested := path / "bundle").is_dir() else path
+
+
 def bundle_path(bundle: str | os.PathLike[str]) -> Path:
     """Return the folder of a bundle: the path itself, or what was fetched of `hf:ORG/NAME[@REVISION]`.
 
@@ -71,7 +76,7 @@ def push(bundle: str | os.PathLike[str], target: str, *, private: bool = False) 
         raise UsageError("a bundle must be pushed to hf:ORG/NAME", repr(target), "write it so, such as hf:me/flowers")
     repository = target.removeprefix(PREFIX)
     check_upload(repository, what="the place to push to")
-    folder = nested if (nested := Path(bundle) / "bundle").is_dir() else Path(bundle)
+    folder = bundle_folder(Path(bundle))
     card = load(folder).card  # raises before anything is sent
 
     def validate(api: HfApi) -> None:

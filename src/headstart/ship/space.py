@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 
 from headstart import __version__
+from headstart.base.disk import write_folder
 from headstart.base.errors import UsageError, one_line
 from headstart.data.modality import modality_of_task
 from headstart.ship.bundle import load
+from headstart.ship.hub_bundle import bundle_folder
 
 INPUTS = {
     "image": 'gr.Image(type="filepath", label="Photo")',
@@ -66,7 +68,7 @@ def write_space(bundle: str | os.PathLike[str], out: Path) -> list[str]:
         BundleError: the bundle is damaged.
         UsageError: `out` holds something, or cannot be written.
     """
-    folder = nested if (nested := Path(bundle) / "bundle").is_dir() else Path(bundle)
+    folder = bundle_folder(Path(bundle))
     manifest = load(folder).manifest
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("the folder of a Space must be new or empty", out, "name another with --out")
@@ -78,10 +80,7 @@ def write_space(bundle: str | os.PathLike[str], out: Path) -> list[str]:
         "requirements.txt": f"gradio>=5,<7\n./headstart-{__version__}-py3-none-any.whl\n",
         "README.md": CARD.format(title=json.dumps(title), version=__version__),
     }
-    (out / "bundle").mkdir(parents=True)
-    for name, text in files.items():
-        (out / name).write_text(text, encoding="utf-8")
-    for member in sorted(folder.iterdir()):
-        if member.is_file():
-            (out / "bundle" / member.name).write_bytes(member.read_bytes())
+    members = {f"bundle/{member.name}": member.read_bytes() for member in sorted(folder.iterdir()) if member.is_file()}
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    write_folder(out, {name: text.encode() for name, text in files.items()} | members)
     return [*files, "bundle"]

@@ -6,8 +6,6 @@ import base64
 import html
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,24 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import ABSENT, BROWSER, dom
 from served import LIMITS, serving, small_run
 
 import headstart as hs
 from headstart.serving.page import Page, front_page
 
-BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 SUPPORT = Path(__file__).parents[2] / "support"
 FRAMES = '<iframe src="page.html" title="{0}" style="width:360px;height:900px;border:0;color-scheme:{0}"></iframe>'
 
 
-def dom(folder: Path, address: str) -> str:
+def rested(folder: Path, address: str) -> str:
     """Return a page as Chromium has it once its script has come to rest."""
     if not BROWSER:
-        pytest.skip("no chromium is on the path: apt-get install chromium")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
-    options += ["--virtual-time-budget=60000", f"--user-data-dir={folder / 'profile'}"]
-    done = subprocess.run([BROWSER, *options, address], capture_output=True, text=True, check=True, timeout=120)
-    return done.stdout
+        pytest.skip(ABSENT)
+    return dom(folder, address, "--virtual-time-budget=60000")
 
 
 @contextmanager
@@ -59,7 +54,7 @@ def test_the_page_is_used_by_hand(tmp_path: Path, loopback: None) -> None:
     model = hs.load(run)
     labels, shares = model.predict(photos), model.predict_proba(photos)
     with driven(run, photos) as address:
-        page = dom(tmp_path, address)
+        page = rested(tmp_path, address)
     seen: dict[str, Any] = json.loads(html.unescape(re.findall('data-seen="(.*?)"', page)[0]))
     assert "error" not in seen, seen
     best = shares[0].argmax()
@@ -85,7 +80,7 @@ def test_the_page_is_used_by_hand(tmp_path: Path, loopback: None) -> None:
     (tmp_path / "all.html").write_text(
         f"<body>{''.join(map(FRAMES.format, ('light', 'dark')))}<script>{measure}</script></body>"
     )
-    found = re.search("<body>(.*)</body>", dom(tmp_path, (tmp_path / "all.html").as_uri()), re.DOTALL)
+    found = re.search("<body>(.*)</body>", rested(tmp_path, (tmp_path / "all.html").as_uri()), re.DOTALL)
     assert found is not None
     frames = json.loads(html.unescape(found[1]))
     assert {frame["name"]: frame["faults"] for frame in frames} == {"light": [], "dark": []}
@@ -95,5 +90,5 @@ def test_the_page_is_used_by_hand(tmp_path: Path, loopback: None) -> None:
 def test_its_policy_lets_its_own_script_run(tmp_path: Path, loopback: None) -> None:
     run = small_run(tmp_path)
     with serving({"one": run, "other": run}, limits=replace(LIMITS, items=2)) as client:
-        page = dom(tmp_path, f"http://127.0.0.1:{client.port}/")
+        page = rested(tmp_path, f"http://127.0.0.1:{client.port}/")
     assert "one tells photos of 2 classes apart: class0, class1." in page and "<option" in page

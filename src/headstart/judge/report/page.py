@@ -7,7 +7,6 @@ there but these. The policy of the page allows that script alone, by its hash.
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from headstart.base.errors import list_some, one_line
+from headstart.base.hashing import script_hash
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -48,8 +48,10 @@ def template(name: str) -> Template:
         "listed": _listed,
         "whole": _whole,
     }
-    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
-    environment.globals |= {"style": (folder / "report.css").read_text(encoding="utf-8"), "script_digest": digest}
+    environment.globals |= {
+        "style": (folder / "report.css").read_text(encoding="utf-8"),
+        "script_hash": script_hash(_script()),
+    }
     return environment.get_template(name)
 
 

@@ -16,6 +16,7 @@ from headstart.base.disk import restore, temporary_folder, write_folder
 from headstart.base.errors import UsageError
 from headstart.base.extras import require
 from headstart.base.own_folders import PARITY
+from headstart.judge.novelty import THRESHOLD
 from headstart.ship.export.graph import STORED, Parts, whole_graph
 from headstart.ship.export.parity import Expected, Parity, measured
 from headstart.ship.export.scripts import ONNX, OPENVINO, name_of, script
@@ -89,7 +90,7 @@ def properties(parts: Parts) -> dict[str, str]:
         "kind": info.kind,
         "source": info.uri,
         "licence": info.licence,
-        "novelty_threshold": "1.0" if parts.novelty is not None else "none",
+        "novelty_threshold": str(THRESHOLD) if parts.novelty is not None else "none",
         "headstart": __version__,
     }
 

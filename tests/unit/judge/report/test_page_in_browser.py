@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import html
-import json
-import re
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import ABSENT, BROWSER, measured
 from page_samples import TWO, compared, comparison, jpeg, many, ranking, report_of, result_of
 
 from headstart.data.audio.preview import SoundPreview
@@ -22,7 +18,6 @@ from headstart.judge.report.comparison_page import render_comparison
 from headstart.judge.report.fit_page import CandidateRow, ClassWords, Note, Report, ShownExample, render
 from headstart.judge.report.ranking_page import render_ranking
 
-BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 WIDTHS = (1280, 820, 390)
 LONG = "a-name-without-any-place-to-break-it-that-goes-on-and-on-and-on"
 
@@ -98,7 +93,7 @@ def sound() -> SoundPreview:
 def look(folder: Path, pages: dict[str, str], windows: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
     """Return what Chromium says of every page in every window, of so many pixels and light or dark."""
     if not BROWSER:
-        pytest.skip("no chromium is on the path: apt-get install chromium")
+        pytest.skip(ABSENT)
     frames = []
     for place, (name, page) in enumerate(pages.items()):
         (folder / f"{place}.html").write_text(page)
@@ -108,17 +103,7 @@ def look(folder: Path, pages: dict[str, str], windows: Sequence[tuple[int, str]]
             for width, scheme in windows
         ]
     (folder / "all.html").write_text(f"<body>{''.join(frames)}<script>{MEASURE}</script></body>")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
-    done = subprocess.run(
-        [BROWSER, *options, f"--user-data-dir={folder / 'profile'}", (folder / "all.html").as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=240,
-    )
-    body = re.search("<body>(.*)</body>", done.stdout, re.DOTALL)
-    assert body is not None
-    found: list[dict[str, Any]] = json.loads(html.unescape(body[1]))
+    found: list[dict[str, Any]] = measured(folder / "all.html")
     assert len(found) == len(frames)
     return found
 
