@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import cache as once
 from functools import partial
+from itertools import count as count_up
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,8 +27,8 @@ from headstart.scale.worker import Order, Worker, versions
 from headstart.sources.base import Source
 
 LOCAL = re.compile(r"local(?:\[(\d+)\])?")
-MOST_UNOPENED = 10
-"""Workers that may die before they have opened data and source."""
+MOST_DEATHS = 10
+"""How often each worker may die, on average, before any of them has begun another order."""
 Problem = tuple[str, str, str] | None
 """What a UsageError says: what must hold, what was received, what to do."""
 ANSWER_SECONDS = 10.0
@@ -126,18 +127,18 @@ def _address(cluster: str) -> tuple[str, int] | None:
 
 
 class Journal:
-    """What each worker that does an order carefully touches: it outlives the worker."""
+    """What each worker has begun, and touches where it does it carefully: it outlives the worker."""
 
     def __init__(self) -> None:
-        self._places: dict[int, int] = {}
+        self._places: dict[int, int | None] = {}
 
-    def note(self, number: int, place: int) -> None:
-        """Note the place of the example that is touched now in the order of this number."""
+    def note(self, number: int, place: int | None) -> None:
+        """Note that the order of this number is begun, or the place of the example in it that is touched now."""
         self._places[number] = place
 
-    def last(self, number: int) -> int | None:
-        """Return what was touched last, and forget it."""
-        return self._places.pop(number, None)
+    def last(self, number: int) -> tuple[bool, int | None]:
+        """Return whether an order was begun and what was touched last, and forget it."""
+        return number in self._places, self._places.pop(number, None)
 
 
 class RemoteWorker:
@@ -160,9 +161,12 @@ class RemoteWorker:
         """Return what `Worker.run` returns; carefully, every example is noted before it is touched."""
         import ray
 
+        def note(place: int | None) -> None:
+            ray.get(self._journal.note.remote(number, place))
+
         assert self._worker is not None
-        announce = (lambda place: ray.get(self._journal.note.remote(number, place))) if carefully else None
-        return _answer(partial(self._worker.run, order, announce))
+        note(None)
+        return _answer(partial(self._worker.run, order, note if carefully else None))
 
 
 def _answer(work: Callable[[], Any]) -> tuple[Any, Problem]:
@@ -180,26 +184,31 @@ def _result(answer: tuple[Any, Problem]) -> Any:
 
 
 class RayWorkers:
-    """As many actors as are asked for, a core each; one that dies is replaced.
+    """As many actors as are asked for, a core each; one that dies is replaced, whatever it was doing.
 
     Args:
         count: how many.
         arguments: those of `Worker`.
+        most_deaths: how often each may die, on average, before any of them has begun another order.
 
     Raises:
-        UsageError: a worker cannot open the data or the source, or runs other versions than this process.
+        UsageError: a worker cannot open the data or the source, or runs other versions than this process; or workers
+            die and die before they begin anything.
     """
 
-    def __init__(self, count: int, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, count: int, arguments: tuple[Any, ...], *, most_deaths: int = MOST_DEATHS) -> None:
         import ray
 
         self._ray, self._arguments = ray, ray.put(arguments)
-        self._journal: Any = ray.remote(num_cpus=0)(Journal).remote()
+        raised = ray.exceptions
+        self._deaths = raised.RayActorError, raised.OutOfMemoryError, raised.WorkerCrashedError, raised.ObjectLostError
+        self._journal: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Journal).remote()
         self._actor: Any = ray.remote(num_cpus=1, max_restarts=0)(RemoteWorker)
         self._opening: dict[Any, Any] = {}  # what will say that an actor is open, and the actor
         self._idle: list[Any] = []
-        self._unopened = 0  # how many died before they were open
-        self._busy: dict[Any, tuple[int, Any]] = {}  # what will be the result, the number of the order and the actor
+        self._busy: dict[Any, tuple[int, int, Any]] = {}  # what will be the result: its order, its note, its actor
+        self._notes = count_up()
+        self._in_vain, self._most_in_vain = 0, most_deaths * count  # deaths since an order was begun
         for _ in range(count):
             self._open_one()
         while not self._idle:
@@ -207,7 +216,7 @@ class RayWorkers:
 
     def close(self) -> None:
         """End all actors."""
-        actors = [*self._opening.values(), *self._idle, *(actor for _, actor in self._busy.values())]
+        actors = [*self._opening.values(), *self._idle, *(actor for _, _, actor in self._busy.values())]
         for actor in [*actors, self._journal]:
             self._ray.kill(actor)
 
@@ -220,25 +229,36 @@ class RayWorkers:
 
     def give(self, number: int, order: Order, *, carefully: bool) -> None:
         """Let an idle worker do the order of this number."""
-        actor = self._idle.pop()
-        self._busy[actor.run.remote(number, order, carefully)] = number, actor
+        actor, note = self._idle.pop(), next(self._notes)
+        self._busy[actor.run.remote(note, order, carefully)] = number, note, actor
 
     def wait(self) -> tuple[int, Callable[[], Any]]:
         """Wait for an order, and return its number and what gives its result."""
         (done,), _ = self._ray.wait(list(self._busy), num_returns=1)
-        number, actor = self._busy.pop(done)
+        number, note, actor = self._busy.pop(done)
         try:
             answer = self._ray.get(done)
-        except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError):
-            self._open_one()
-            place = self._ray.get(self._journal.last.remote(number))
-            return number, partial(_raise, WorkerDied(place))
+        except self._deaths as error:
+            begun, place = self._ray.get(self._journal.last.remote(note))
+            self._in_vain = 0 if begun else self._in_vain
+            self._replace(actor, None if begun else error)
+            return number, partial(_raise, WorkerDied(place, begun=begun))
+        self._in_vain = 0
         self._idle.append(actor)
         return number, partial(_result, answer)
 
     def _open_one(self) -> None:
         actor = self._actor.remote(self._arguments, self._journal)
         self._opening[actor.open.remote()] = actor
+
+    def _replace(self, actor: Any, in_vain: Exception | None) -> None:
+        """Open another worker in place of one that has died, in vain where it had begun nothing."""
+        self._ray.kill(actor)  # one that cannot be reached may still be there
+        self._in_vain += in_vain is not None
+        if self._in_vain > self._most_in_vain or getattr(in_vain, "actor_init_failed", False):
+            do = "read the logs of Ray on that machine; workers import headstart and open the source"
+            raise UsageError("workers must start on the cluster", " ".join(str(in_vain).split()), do) from in_vain
+        self._open_one()
 
     def _take_opened(self, seconds: float | None) -> None:
         """Count actors that are open by now as idle, once they run the same versions as this process."""
@@ -248,12 +268,8 @@ class RayWorkers:
             actor = self._opening.pop(each)
             try:
                 answer = self._ray.get(each)
-            except self._ray.exceptions.RayActorError as error:
-                self._unopened += 1
-                if self._unopened > MOST_UNOPENED:
-                    do = "read the logs of Ray on that machine; workers import headstart and open the source"
-                    raise UsageError("workers must start on the cluster", error, do) from error
-                self._open_one()
+            except self._deaths as error:
+                self._replace(actor, error)
                 continue
             check_versions(*_result(answer))
             self._idle.append(actor)

@@ -2,6 +2,7 @@
 
 An order whose worker died is given again. After that it is done carefully: the worker says which example it touches
 before it does. An example that a worker died on twice is left out, after three deaths; other deaths cost their order.
+The death of a worker that had not begun the order says nothing about its examples, and is not counted.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ DEATHS_OF_POISON = 3
 
 
 class WorkerDied(Exception):
-    """The process of a worker ended; `place` is that of the example it had said it touches, None where it said none."""
+    """The process of a worker ended; `place` is that of the example it had said it touches, None where it said none.
 
-    def __init__(self, place: int | None = None) -> None:
+    `begun` is whether it had begun its order.
+    """
+
+    def __init__(self, place: int | None = None, *, begun: bool = True) -> None:
         super().__init__(place)
-        self.place = place
+        self.place, self.begun = place, begun
 
 
 class Workers(Protocol):
@@ -67,7 +71,8 @@ def run_orders(workers: Workers, orders: Sequence[Order], accept: Callable[[int,
         try:
             accept(number, result())
         except WorkerDied as death:
-            _note(states[number], death)
+            if death.begun:
+                _note(states[number], death)
             waiting.append(number)  # others first: who kills whatever is done now cannot kill one order for ever
 
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ import pytest
 
 import headstart as hs
 from headstart.base.errors import UsageError
-from headstart.scale.ray_cluster import Journal, RemoteWorker, check_cluster, check_versions, connected
-from headstart.scale.worker import KILLED, versions
+from headstart.scale.ray_cluster import Journal, RayWorkers, RemoteWorker, check_cluster, check_versions, connected
+from headstart.scale.remote import open_anywhere
+from headstart.scale.schedule import run_orders
+from headstart.scale.worker import KILLED, Order, versions
 from headstart.testing import toy_photos
 
 pytest.importorskip("ray")
@@ -69,9 +71,10 @@ def test_what_the_user_can_mend_crosses_between_processes_as_texts(tmp_path: Pat
 
 def test_a_journal_says_what_was_touched_last_once() -> None:
     journal = Journal()
-    journal.note(3, 1)
-    journal.note(3, 2)
-    assert (journal.last(3), journal.last(3), journal.last(4)) == (2, None, None)
+    journal.note(3, None)
+    journal.note(4, None)
+    journal.note(4, 2)
+    assert [journal.last(number) for number in (3, 3, 4, 5)] == [(True, None), (False, None), (True, 2), (False, None)]
 
 
 @pytest.mark.thorough
@@ -88,6 +91,57 @@ def test_a_cluster_of_this_run_has_no_dashboard_and_asks_for_a_token__DST_07(loo
         stranger = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert stranger.returncode != 0 and "UNAUTHENTICATED" in stranger.stderr.upper()
     assert not any(name.startswith("RAY_AUTH") for name in os.environ)
+
+
+class Deadly:
+    """What ends the worker that receives it before anything is opened: once for each file in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        code = (
+            "[(os.remove(each.path), os.kill(os.getpid(), 9)) for os in [__import__('os')] for each in os.scandir({})]"
+        )
+        return exec, (code.format(repr(str(self.folder))),)
+
+
+class Recorded(RayWorkers):
+    """Workers of which it is known how orders were given."""
+
+    careful: tuple[bool, ...] = ()
+
+    def give(self, number: int, order: Order, *, carefully: bool) -> None:
+        self.careful += (carefully,)
+        super().give(number, order, carefully=carefully)
+
+
+@pytest.mark.slow
+def test_workers_killed_before_they_are_open_or_while_idle_cost_nothing__DST_01(loopback: None, tmp_path: Path) -> None:
+    photos = toy_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=2, seed=0)
+    killing = tmp_path / "killing"
+    killing.mkdir()
+    order = Order(tuple(range(4)), tuple(example.id for example in open_anywhere(photos).examples))
+    arguments = (str(photos), {"root": Deadly(killing)}, {"uri": "simple:pixels"}, "auto", frozenset[str]())
+
+    def kills(count: int) -> None:
+        for number in range(count):
+            (killing / str(number)).touch()
+
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder, connected("local[1]", folder=folder):
+        kills(1)
+        with closing(Recorded(1, arguments, most_deaths=3)) as workers:
+            assert not list(killing.iterdir())
+            kills(1)  # of those that replace the one that is open, which is killed while it is idle
+            for process in _workers([psutil.Process()], "ray::RemoteWorker"):
+                process.kill()
+                process.wait()
+            done: dict[int, Any] = {}
+            run_orders(workers, [order], done.__setitem__)
+            assert done.keys() == {0} and workers.careful == (False, False)
+        kills(1)
+        with pytest.raises(UsageError, match="workers must start on the cluster"):
+            RayWorkers(1, arguments, most_deaths=0)
 
 
 KILLERS = """
@@ -183,9 +237,16 @@ def test_two_nodes_give_the_report_of_one_process_whatever_dies__DST_01_03_05(
 def _kill_workers(nodes: list[psutil.Process], count: int, stop: threading.Event) -> None:
     """Kill workers of these nodes that have begun, one every two seconds."""
     while count and not stop.wait(2):
-        for process in (child for node in nodes for child in node.children(recursive=True)):
+        for process in _workers(nodes, "ray::RemoteWorker.run")[:1]:
             with suppress(psutil.NoSuchProcess):
-                if "ray::RemoteWorker.run" in " ".join(process.cmdline()):
-                    process.kill()
-                    count -= 1
-                    break
+                process.kill()
+                count -= 1
+
+
+def _workers(above: list[psutil.Process], title: str) -> list[psutil.Process]:
+    """Return the processes below some whose title holds a text."""
+    titled = []
+    for process in (child for each in above for child in each.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            titled += [process] if title in " ".join(process.cmdline()) else []
+    return titled

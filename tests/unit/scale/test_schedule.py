@@ -87,6 +87,18 @@ def test_a_kill_while_an_example_is_touched_does_not_make_it_poison__DST_01() ->
     assert done == {0: frozenset()}
 
 
+def test_deaths_before_an_order_was_begun_are_not_counted__DST_01() -> None:
+    done: dict[int, Any] = {}
+    careful: list[bool] = []
+
+    def death(number: int, order: Order, carefully: bool, times: int) -> WorkerDied | None:
+        careful.append(carefully)
+        return WorkerDied(begun=False) if times <= 50 else None
+
+    run_orders(Here(1, death), orders(1), done.__setitem__)
+    assert done == {0: frozenset()} and careful == [False] * 51
+
+
 def test_workers_that_die_whatever_is_left_out_end_the_run() -> None:
     with pytest.raises(UsageError, match="examples 0 to 3; found 11 of them died"):
         run_orders(Here(1, lambda *_: WorkerDied(-1)), orders(1), lambda number, result: None)
