@@ -38,7 +38,7 @@ def run_export(bundle: Path, options: ExportOptions, progress: Progress) -> tupl
     from headstart.model import load
     from headstart.ship.export.graph import Parts
     from headstart.ship.export.licence import check_licence
-    from headstart.ship.export.write import check_folder, check_format, exported
+    from headstart.ship.export.write import BROWSER, check_folder, check_format, exported
 
     out = options.out or bundle.absolute().parent / f"{bundle.absolute().name}-{options.to}"
     check_format(options.to)
@@ -46,12 +46,32 @@ def run_export(bundle: Path, options: ExportOptions, progress: Progress) -> tupl
     model = load(bundle, engine="openvino-f32")
     info = model.source.info
     check_licence(info.uri, info.licence, accepted=options.accept_licence)
+    more = _page(bundle, model) if options.to == BROWSER else {}
     examples, expected = _expected(model, options.data, progress)
     parts = Parts(
         model.source, model.layer, model.blocks, model.head, model.classes, terms=model.terms, novelty=model.novelty
     )
     with progress.step(f"Writing the model for {options.to}, and comparing it with predict"):
-        return out, exported(out, options.to, parts, examples, expected)
+        return out, exported(out, options.to, parts, examples, expected, more=more)
+
+
+def _page(bundle: Path, model: Model) -> dict[str, bytes]:
+    """Return a page that runs a model in a browser, and the runtime that it needs. UsageError: it cannot be had."""
+    from headstart.data.audio.spectrogram import AudioPreprocessing
+    from headstart.data.images.preprocessing import Preprocessing
+    from headstart.serving.page import browser_page
+    from headstart.ship.export.parity import seconds_heard
+    from headstart.ship.export.web_runtime import web_runtime
+
+    reads, preprocessing = model.source.info.kind, model.source.preprocessing
+    if isinstance(preprocessing, Preprocessing):
+        more: dict[str, float] = {"ground": preprocessing.background}
+    elif isinstance(preprocessing, AudioPreprocessing):
+        more = {"rate": preprocessing.spectrogram.rate, "seconds": seconds_heard(preprocessing)}
+    else:
+        raise UsageError("--to browser must be of a bundle that reads photos or recordings", reads, "use --to onnx")
+    page = browser_page(bundle.absolute().name, {"reads": reads, "classes": model.classes, **more})
+    return {"index.html": page.html.encode(), **web_runtime()}
 
 
 def _expected(model: Model, data: str | None, progress: Progress) -> tuple[list[bytes], Expected]:
@@ -104,6 +124,6 @@ command = command_of(
     examples=(
         "headstart export runs/flowers --to onnx --data new-photos/",
         "headstart export runs/mails --to openvino --data texts.csv",
-        "headstart export runs/words --to onnx --data sounds/ --out model",
+        "headstart export runs/words --to browser --data sounds/ --out page",
     ),
 )

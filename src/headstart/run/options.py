@@ -305,8 +305,9 @@ class FitOptions(SourceOptions):
 class ExportOptions(Options):
     """The options of `export`."""
 
-    to: str = option(..., "Output", "FORMAT", choices=("onnx", "openvino", "tflite"))
-    """The format: onnx (a file for ONNX Runtime) or openvino. tflite says why it cannot be made."""
+    to: str = option(..., "Output", "FORMAT", choices=("onnx", "openvino", "browser", "tflite"))
+    """The format: onnx (a file for ONNX Runtime), openvino, or browser (a page that classifies photos or recordings in
+    the browser, on any server of files). tflite says why it cannot be made."""
     data: str | None = option(None, "Data", "DATA")
     """Examples like those that the model will see, labelled or not, on up to 200 of which it must answer as predict
     does. There is no default: a bundle holds no examples."""

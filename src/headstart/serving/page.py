@@ -1,7 +1,8 @@
-"""The page at `/` and the page of the interface at `/docs`: each one answer that needs no other file."""
+"""The page at `/`, the same page for a folder of files, and the page of the interface at `/docs`."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,6 +11,12 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from headstart.base.hashing import script_hash
+
+FOOTER = '<footer><p class="soft">{}</p></footer>'
+TO_SERVER = FOOTER.format(
+    'What you give here is sent to this server alone, and not kept. <a href="/docs">Interface for programs</a>'
+)
+TO_NOBODY = FOOTER.format("What you give here is read in this browser, and sent to nobody.")
 
 
 @dataclass(frozen=True)
@@ -24,31 +31,43 @@ def _file(name: str) -> str:
     return (files("headstart.serving") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _page(title: str, body: str, script: str = "") -> Page:
+def _page(title: str, body: str, script: str = "", *, scripts: str = "") -> Page:
+    """Return a page; one that may run further `scripts` has its policy in itself, for any server of files."""
     style = _file("page.css")
-    html = (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n<style>{style}</style>\n'
-        f"</head>\n<body>\n{body}\n{f'<script>{script}</script>' if script else ''}\n</body>\n</html>\n"
-    )
     policy = {
         "default-src": "'none'",
         "style-src": f"'{script_hash(style)}'",
-        "script-src": f"'{script_hash(script)}'" if script else "'none'",
+        "script-src": f"'{script_hash(script)}' {scripts}".rstrip() if script else "'none'",
         "img-src": "blob: data:",
         "media-src": "blob:",
         "connect-src": "'self'",
         "base-uri": "'none'",
         "form-action": "'none'",
-        "frame-ancestors": "'none'",
     }
-    return Page(html, "; ".join(f"{name} {value}" for name, value in policy.items()))
+    written = "; ".join(f"{name} {value}" for name, value in policy.items())
+    own = f'<meta http-equiv="Content-Security-Policy" content="{written}">\n' if scripts else ""
+    html = (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{own}<title>{escape(title)}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n<style>{style}</style>\n'
+        f"</head>\n<body>\n{body}\n{f'<script>{script}</script>' if script else ''}\n</body>\n</html>\n"
+    )
+    return Page(html, f"{written}; frame-ancestors 'none'")
 
 
 def front_page() -> Page:
     """Return the page on which a person classifies what they drop, paste, record or type."""
-    return _page("headstart", _file("page.html"), _file("page.js"))
+    return _page("headstart", _file("page.html") + TO_SERVER, _file("server.js") + _file("page.js"))
+
+
+def browser_page(name: str, about: Mapping[str, Any]) -> Page:
+    """Return the same page for a folder with `model.onnx` and onnxruntime-web, which any server of files can hand out.
+
+    `about` are values of the model: `reads`, image or sound, `classes`, and `ground`, 0..255, or `rate` and `seconds`.
+    """
+    model = json.dumps({"name": name, **about}).replace("<", "\\u003c")
+    script = f"const MODEL = {model};\n{_file('browser.js')}{_file('page.js')}"
+    return _page(name, _file("page.html") + TO_NOBODY, script, scripts="'self' 'wasm-unsafe-eval'")
 
 
 def docs_page(schema: Mapping[str, Any]) -> Page:

@@ -1,27 +1,15 @@
-"use strict";
+// The page; findModels and predict are those of server.js or browser.js, which stands before it.
 const at = id => document.getElementById(id);
 const AT_ONCE = 8, SIDE_BY_SIDE = 2, BARS = 8, RATE = 16000;
-let models = [], token = "", turn = 0;
+let models = [], turn = 0;
 
 const say = (text, isError = false) => { at("status").textContent = text; at("status").className = isError ? "error" : ""; };
 const show = (id, shown) => { at(id).hidden = !shown; };
 const chosen = () => models[Math.max(0, at("model").selectedIndex)];
 const pause = seconds => new Promise(done => setTimeout(done, 1000 * seconds));
 
-async function ask(path, options = {}) {
-  const headers = token ? {authorization: "Bearer " + token} : {};
-  for (;;) {
-    const answer = await fetch(path, {...options, headers});
-    if (answer.status !== 503) return answer;
-    await pause(Number(answer.headers.get("retry-after") || 1));
-  }
-}
-
 async function start() {
-  const answer = await ask("/v1/models");
-  show("locked", answer.status === 401);
-  if (!answer.ok) { at("about").textContent = (await answer.json()).error; return; }
-  models = (await answer.json()).models;
+  try { models = await findModels(); } catch (error) { at("about").textContent = error.message; return; }
   at("model").replaceChildren(...models.map(model => new Option(model.name)));
   show("which", models.length > 1);
   choose();
@@ -35,20 +23,6 @@ function choose() {
   show("record", model.reads === "sound" && !!navigator.mediaDevices);
   at("file").accept = {image: "image/*,.tif,.tiff,.pgm,.ppm", sound: "audio/*", text: ".txt,.md,text/plain"}[model.reads];
   show("one", false); show("many", false); say("");
-}
-
-async function predict(items) {
-  const form = new FormData();
-  form.append("model", chosen().name);
-  form.append("every_class", items.length === 1);
-  for (const item of items) typeof item === "string" ? form.append("text", item) : form.append("file", item, item.path || item.name || "pasted");
-  let answer;
-  try { answer = await ask("/v1/predict", {method: "POST", body: form}); }
-  catch { return items.map(() => ({error: "the server cannot be reached"})); }
-  const content = await answer.json().catch(() => ({error: `status ${answer.status}`}));
-  if (answer.ok) return content.predictions;
-  if (items.length === 1) return [{error: content.error}];
-  return (await Promise.all(items.map(item => predict([item])))).flat();
 }
 
 const percent = value => (100 * value).toFixed(1) + " %";
@@ -184,7 +158,7 @@ async function record() {
 }
 
 at("model").onchange = choose;
-at("unlock").onclick = () => { token = at("token").value.trim(); start(); };
+at("unlock").onclick = start;
 at("token").onkeydown = event => { if (event.key === "Enter") { event.preventDefault(); at("unlock").click(); } };
 at("ask").onsubmit = event => { event.preventDefault(); if (at("text").value.trim()) classify([at("text").value]); };
 at("text").onkeydown = event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) at("ask").requestSubmit(); };

@@ -81,6 +81,10 @@ def _entries(source: Source) -> Callable[[bytes], Any]:
     preprocessing = source.preprocessing
     if not isinstance(preprocessing, AudioPreprocessing):
         return text_of if source.kind == "text" else io.BytesIO
-    rate = preprocessing.spectrogram.rate
-    seconds = MOST_HEARD if preprocessing.hop else preprocessing.spectrogram.seconds
+    rate, seconds = preprocessing.spectrogram.rate, seconds_heard(preprocessing)
     return lambda data: {"samples": samples(data, rate=rate, seconds=seconds)[None]}
+
+
+def seconds_heard(preprocessing: AudioPreprocessing) -> float:
+    """Return how many seconds from the beginning of a recording are heard."""
+    return MOST_HEARD if preprocessing.hop else preprocessing.spectrogram.seconds

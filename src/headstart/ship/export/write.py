@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from headstart.ship.export.parity import Expected, Parity, measured
 from headstart.ship.export.scripts import ONNX, OPENVINO, name_of, script
 from headstart.ship.export.texts import text_files
 
-LIBRARIES = {ONNX: ("onnx", "onnxruntime"), OPENVINO: ()}
+BROWSER = "browser"
+LIBRARIES = {ONNX: ("onnx", "onnxruntime"), OPENVINO: (), BROWSER: ("onnx", "onnxruntime")}
 """What writes and runs each format, beside OpenVINO."""
 
 
@@ -30,7 +32,7 @@ def check_format(runtime: str) -> None:
     """Raise MissingExtra unless the libraries are installed that write and run a format, UsageError if none does."""
     if runtime not in LIBRARIES:
         raise UsageError(
-            f"--to must be {ONNX} or {OPENVINO}",
+            f"--to must be {ONNX}, {OPENVINO} or {BROWSER}",
             f"{runtime}, whose converter reads TensorFlow graphs alone",
             f"use --to {ONNX}, which ONNX Runtime runs on phones too",
         )
@@ -48,20 +50,30 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def exported(folder: Path, runtime: str, parts: Parts, examples: Sequence[bytes], expected: Expected) -> Parity:
+def exported(
+    folder: Path,
+    to: str,
+    parts: Parts,
+    examples: Sequence[bytes],
+    expected: Expected,
+    *,
+    more: Mapping[str, bytes] = MappingProxyType({}),
+) -> Parity:
     """Write a model as `folder`, whole or not at all, once it answers as expected on examples, and return how it does.
 
     Args:
         folder: an earlier export there is replaced.
-        runtime: `onnx` or `openvino`.
+        to: a format of `LIBRARIES`.
         parts: the model.
         examples: the bytes of files.
         expected: what `predict` says of them.
+        more: further files for the folder, by name.
 
     Raises:
         UsageError: a part of the model has no place in a graph, or the graph answers otherwise; nothing is written.
     """
     about = properties(parts)
+    runtime = OPENVINO if to == OPENVINO else ONNX
     with temporary_folder() as place:
         if runtime == ONNX:
             _save_onnx(place, parts, about)
@@ -73,12 +85,10 @@ def exported(folder: Path, runtime: str, parts: Parts, examples: Sequence[bytes]
         for name, text in text_files(parts.source, parts.terms).items():
             (place / name).write_text(text, encoding="utf-8")
         parity = measured(place, runtime, parts.source, examples, expected)
-        libraries = {
-            name: version(name) for name in ("openvino", *(["onnx", "onnxruntime"] if runtime == ONNX else []))
-        }
-        record = {"schema": 1, "to": runtime, **asdict(parity), "sentence": str(parity), "versions": libraries}
+        libraries = {name: version(name) for name in ("openvino", *LIBRARIES[to])}
+        record = {"schema": 1, "to": to, **asdict(parity), "sentence": str(parity), "versions": libraries}
         (place / PARITY).write_text(json.dumps({**record, "about": about}, indent=1), encoding="utf-8")
-        write_folder(folder, {path.name: path.read_bytes() for path in sorted(place.iterdir())})
+        write_folder(folder, {path.name: path.read_bytes() for path in sorted(place.iterdir())} | dict(more))
     return parity
 
 
