@@ -45,6 +45,10 @@ class SearchLimits:
     caching_share: float = 0.3  # share of the budget that activations which all trials share may take to compute
     slack: float = 1.2  # times the seconds that runs on other parts are expected to take
     used_share: float = 0.8  # share of the budget below which the search says why it ended
+    rates: tuple[float, ...] = (
+        3.0,
+        1 / 3,
+    )  # times the learning rate of the mode, which are tried too
     rung_seconds: float = 60.0  # below them a rung says little of a configuration
     parts: int = 5  # parts of the training examples; the first of them evaluates the search, the others confirm it
     hopeless_parts: int = 2  # parts of a confirmation without any gain together, after which it ends
@@ -77,8 +81,9 @@ class Attempt:
 
     @property
     def cut_short(self) -> bool:
-        """Whether its last run had time for fewer epochs than its recipe has."""
-        return self.runs[-1].planned < self.trial.config.recipe.epochs
+        """Whether its last run had time for fewer epochs than its recipe has, and its loss is sound."""
+        last = self.runs[-1]
+        return last.stop_reason != "exploded" and last.planned < self.trial.config.recipe.epochs
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ class TrialRunner:
     caching: float | None = None  # seconds that computing cached activations may take; None for a share of each run
     now: Callable[[], float] = time.monotonic
     followed: Followed | None = None
+    costs: dict[str, float] = field(default_factory=dict)  # seconds of an epoch of each way that was measured
 
     @cached_property
     def frozen(self) -> Evaluation:
@@ -120,6 +126,7 @@ class TrialRunner:
         start = self.now()
         runs = previous.runs if previous else []
         trial, run = self._run(config, seconds, f"rung{len(runs)}-", previous.trial if previous else None)
+        self.costs[config.way] = max(run.costs.values(), default=0.0)
         if run.stop_reason == "short":
             return None
         runs = [*runs, run]

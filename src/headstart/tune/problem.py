@@ -133,11 +133,22 @@ class TrialConfig:
     cache_activations: bool = True  # whether the activations of the frozen layers may be cached at all
     cached_at: str | None = None  # the mode at whose boundary they are cached, to be shared; None for `mode`
     layer_decay: float = LAYER_DECAY  # rate of a stage, as a share of that above it; 1 for random weights
+    other_rate: bool = False  # whether the learning rate is another one than that of the mode
     recipe: Recipe = field(default_factory=Recipe)
+
+    def at_rate(self, factor: float) -> TrialConfig:
+        """Return the same at another learning rate, `factor` times its own."""
+        recipe = replace(self.recipe, learning_rate=factor * self.recipe.learning_rate)
+        return replace(self, recipe=recipe, other_rate=True)
 
     @property
     def name(self) -> str:
         """The name of the trial in reports and progress lines."""
+        return f"{self.way} at rate {self.recipe.learning_rate:.2g}" if self.other_rate else self.way
+
+    @property
+    def way(self) -> str:
+        """The name without the learning rate, on which the time of an epoch does not depend."""
         name = f"{self.mode} by pairs" if self.contrastive else self.mode
         name += " and names" if self.class_names else ""
         return f"{name} at {self.size} px" if self.size else name

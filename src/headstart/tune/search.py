@@ -97,17 +97,24 @@ class Waiting(NamedTuple):
     """A configuration, and what came of it so far; None where there was no time for an epoch."""
 
     config: TrialConfig
-    attempt: Attempt | None
+    attempt: Attempt | None = None
+    gaining: bool = False  # whether its last rung has gained something
 
     @property
     def log_loss(self) -> float:
         """The log loss on the validation examples, in nats."""
         return math.inf if self.attempt is None else self.attempt.result.log_loss
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether it would learn for longer."""
-        return self.attempt is None or self.attempt.cut_short
+
+def _log_loss(waiting: Waiting) -> float:
+    return waiting.log_loss
+
+
+def _better_half(standing: Sequence[Waiting]) -> list[Waiting]:
+    """Return the better half of those that gain and would learn for longer; none where that is fewer than two."""
+    gaining = [one for one in standing if one.gaining and one.attempt is not None and one.attempt.cut_short]
+    half = sorted(gaining, key=_log_loss)[: len(gaining) // 2]
+    return half if len(half) > 1 else []
 
 
 class Search:
@@ -127,9 +134,8 @@ class Search:
     def auto(self) -> Tuning:
         """Try the configurations that the budget affords, and spend what is left where it pays.
 
-        Each has a rung, cheapest first, from activations that all of them share, and while several gain, the better
-        half has another: that is successive halving (Jamieson & Talwalkar 2016). Then the most promising one learns at
-        its full length and is confirmed, before the next one gets what it left; see `_exploited`.
+        That is successive halving (Jamieson & Talwalkar 2016) over modes, learning rates and epochs, followed by what
+        its winner needs: to learn at its full length and to be confirmed, before the next one gets what it left.
         """
         budget = self.settings.budget or DEFAULT_BUDGET
         start = self.runner.now()
@@ -139,52 +145,83 @@ class Search:
         return self._outcome(ranked, start + budget)
 
     def _explored(self, configs: Sequence[TrialConfig], end: float) -> list[Waiting]:
-        """Return the configurations after their rungs, the most promising first; without an attempt, none had time."""
-        waiting = {config.name: Waiting(config, None) for config in configs}
-        standing, due = list(waiting), self.runner.caching or 0.0
-        while standing:
-            each, due = (end - self.runner.now() - due) / len(standing), 0.0
-            gaining = []
-            for name in standing:
-                config, previous = waiting[name]
-                attempt = self._rung(config, self.rung_seconds(each, previous), previous)
-                waiting[name] = Waiting(config, attempt or previous)
-                if attempt is not None and attempt.result.gain.value > self._least_gain(previous):
-                    gaining.append(name)
-            ranked = sorted(gaining, key=lambda name: waiting[name].log_loss)
-            half = ranked[: len(ranked) // 2] if len(ranked) > 2 else []
-            standing = [name for name in half if waiting[name].unfinished]
-        return sorted(waiting.values(), key=lambda each: each.log_loss)
+        """Return the configurations after their rungs, the most promising first; without an attempt, none had time.
 
-    def _least_gain(self, previous: Attempt | None) -> float:
-        return (previous.result.gain.value if previous else 0.0) + self.limits.gain
+        Each has a rung, cheapest first, from activations that all of them share. The most promising ones have one at
+        other learning rates too, as long as all this leaves most of the budget. While several gain, the better half
+        has another rung.
+        """
+        start = self.runner.now()
+        arms = len(configs) + (0 if self.settings.learning_rate else len(self.limits.rates))
+        seconds = self.rung_seconds((end - start - (self.runner.caching or 0.0)) / arms, None)
+        waiting = sorted((self._after_rung(Waiting(config), seconds) for config in configs), key=_log_loss)
+        for own in tuple(waiting):
+            for config in self._other_rates(own):
+                spent = self.runner.now() - start
+                if own.attempt and spent + own.attempt.seconds <= self.limits.rung_share * (end - start):
+                    waiting.append(self._after_rung(Waiting(config), seconds))
+        standing = waiting
+        while half := _better_half(standing):
+            each = (end - self.runner.now()) / len(half)
+            standing = [self._after_rung(one, self.rung_seconds(each, one.attempt)) for one in half]
+            waiting = [*standing, *(one for one in waiting if one not in half)]
+        return sorted(waiting, key=_log_loss)
+
+    def _after_rung(self, waiting: Waiting, seconds: float) -> Waiting:
+        config, previous, _ = waiting
+        attempt = self._rung(config, seconds, previous)
+        before = previous.result.gain.value if previous else 0.0
+        gaining = attempt is not None and attempt.result.gain.value > before + self.limits.gain
+        return Waiting(config, attempt or previous, gaining)
+
+    def _other_rates(self, own: Waiting) -> list[TrialConfig]:
+        """Return a configuration at other learning rates: the higher one first where its own gains something."""
+        if own.attempt is None or self.settings.learning_rate:
+            return []
+        sound = own.attempt.runs[-1].stop_reason != "exploded"
+        rates = sorted((rate for rate in self.limits.rates if sound or rate < 1), reverse=own.gaining)
+        return [own.config.at_rate(rate) for rate in rates]
 
     def _exploited(self, waiting: Sequence[Waiting], end: float) -> list[Attempt]:
-        """Return the attempts, the one to keep first, after each had what was left until one is found better.
+        """Return the attempts, the one to keep first, after each had what was left.
 
         One that was cut short learns for as long as leaves time to confirm it: one without gain too, for at a high
-        learning rate the loss rises before it falls.
+        learning rate the loss rises before it falls. Once one is found better than the frozen source, the others have
+        what it leaves beyond the time to learn again, and replace it where they do better and are confirmed.
         """
+        best: Attempt | None = None
         done: list[Attempt] = []
-        for config, previous in waiting:
-            attempt, left = previous, end - self.runner.now()
-            if (attempt is None or attempt.cut_short) and left > 0:
-                seconds = self.full_seconds(left, previous)
-                attempt = self._rung(config, seconds, previous) or previous
+        for config, previous, _ in waiting:
+            left = end - self._retraining(best) - self.runner.now()
+            attempt = self._at_full_length(config, previous, left)
             if attempt is None:
-                self.notes.append(f"{config.name}: {max(0.0, left):.0f} s are too short for one epoch of it.")
+                if best is None:
+                    self.notes.append(f"{config.name}: {max(0.0, left):.0f} s are too short for one epoch of it.")
                 continue
-            if self.problem.held_out and attempt.result.gain.value > self.limits.gain:
-                attempt = replace(attempt, confirmation=self.runner.confirm(attempt, end))
-            if self.is_better(attempt):
-                others = [each.attempt for each in waiting if each.attempt is not None and each.config != config]
-                return [attempt, *others]
+            if best is None or attempt.result.log_loss < best.result.log_loss:
+                if self.problem.held_out and attempt.result.gain.value > self.limits.gain:
+                    reserve = max(0.0, self._retraining(best) - self._retraining(attempt))
+                    attempt = replace(attempt, confirmation=self.runner.confirm(attempt, end - reserve))
+                best = attempt if self.is_better(attempt) else best
             done.append(attempt)
-        return sorted(done, key=lambda attempt: (attempt.confirmation is None, attempt.result.log_loss))
+        return sorted(done, key=lambda each: (each is not best, each.confirmation is None, each.result.log_loss))
+
+    def _at_full_length(self, config: TrialConfig, previous: Attempt | None, left: float) -> Attempt | None:
+        """Return an attempt that has learned for as long as `left` seconds allow with what must follow."""
+        if previous is not None and not previous.cut_short:
+            return previous
+        return self._rung(config, self.full_seconds(left, previous), previous) or previous
+
+    def _retraining(self, best: Attempt | None) -> float:
+        """Return the seconds that learning again from every example takes."""
+        return 0.0 if best is None else self.limits.slack * self.runner.retrain_share * best.seconds
 
     def _note_end(self, ranked: Sequence[Attempt], budget: float, used: float) -> None:
         """Note why the search ended, where it left much of the budget."""
-        if used >= self.limits.used_share * budget or not ranked:
+        if not ranked:
+            return
+        used += self._retraining(ranked[0]) if self.is_better(ranked[0]) else 0.0
+        if used >= self.limits.used_share * budget:
             return
         if any(attempt.cut_short for attempt in ranked):
             reason = "what was left was too short to learn for longer, confirm that, and learn again from all examples"
@@ -223,7 +260,10 @@ class Search:
         return (left - after * (previous.seconds if previous else 0.0)) / (1 + after)
 
     def _rung(self, config: TrialConfig, seconds: float, previous: Attempt | None) -> Attempt | None:
-        return self.runner.attempt(config, seconds, previous) if seconds > 0 else None
+        """Return an attempt after so many seconds more; None where they are known not to pay for one epoch."""
+        return (
+            self.runner.attempt(config, seconds, previous) if seconds > self.runner.costs.get(config.way, 0.0) else None
+        )
 
     def _configs(self, budget: float) -> list[TrialConfig]:
         """Return the configurations that `auto` tries, cheapest first: as many as the budget gives a fair run."""

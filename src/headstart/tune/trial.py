@@ -21,7 +21,15 @@ from headstart.heads.select import refit
 from headstart.sources.base import Source
 from headstart.sources.layers import select
 from headstart.sources.networks.tapped import Span, spans
-from headstart.tune.inputs.base import BATCH, ActivationCache, DecodedCache, InputPipeline, known_activations
+from headstart.tune.inputs.base import (
+    BATCH,
+    ActivationCache,
+    DecodedCache,
+    InputPipeline,
+    KnownActivations,
+    known_activations,
+    whole_cache,
+)
 from headstart.tune.inputs.by_modality import PIPELINES
 from headstart.tune.inputs.contrastive import Paired, contrastive_loss
 from headstart.tune.inputs.row_store import place_for
@@ -275,16 +283,18 @@ class TuningTrial:
         """Return the activations at the boundary, of as many augmented views as `limit` seconds allow."""
         if limit is not None:
             self._limit_views(prefix, limit)
+        config = self.config
+        names = self.groups.boundary, config.size, config.horizontal_flip, config.recipe.seed
+        known = known_activations(self._decoded_cache, *names)
+        strengths = "none" if self.pipeline.plain else self.config.augment, "none"
+        if (shared := self._shared_activations(known, strengths)) is not None:
+            return shared
         size = self.pipeline.cache_size(prefix.shapes)
         folder = None if place_for(size, self.problem.cache) == "memory" else self.problem.cache / "tuning"
         place = "in memory" if folder is None else f"in {folder}"
         caches = self.pipeline.activation_caches(prefix.shapes, folder)
         count = sum(len(cache.firsts) * cache.views for cache in caches)
         self.progress.say(f"Keeping {count:,} activations ({size / 1e6:,.0f} MB) {place}: epochs run only what learns")
-        config = self.config
-        names = self.groups.boundary, config.size, config.horizontal_flip, config.recipe.seed
-        known = known_activations(self._decoded_cache, *names)
-        strengths = "none" if self.pipeline.plain else self.config.augment, "none"
         with self.progress.step("Computing what never learns", count, f"{self.problem.dataset.kind}s") as step:
             for examples, cache, keys, strength in zip(
                 self.pipeline.examples(), caches, self.pipeline.keys, strengths, strict=True
@@ -298,6 +308,19 @@ class TuningTrial:
                         cache.fill(rows, activations, view=view)
                         step.advance(len(rows))
         return caches
+
+    def _shared_activations(
+        self, known: KnownActivations, strengths: Sequence[str]
+    ) -> tuple[ActivationCache, ActivationCache] | None:
+        """Return the caches of another trial on the same examples; None where there are none."""
+        pipeline = self.pipeline
+        train, validation = (
+            whole_cache(known, examples, keys, strength, firsts=np.unique(first_of), views=views)
+            for examples, keys, strength, first_of, views in zip(
+                pipeline.examples(), pipeline.keys, strengths, pipeline.first_of, (pipeline.views, 1), strict=True
+            )
+        )
+        return None if train is None or validation is None else (train, validation)
 
     def _limit_views(self, prefix: FrozenPrefix, limit: float) -> None:
         """Cache fewer views where computing them would take more than its share of the budget, and note it."""

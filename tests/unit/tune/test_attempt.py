@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +35,13 @@ class Way:
 
     epoch: float
     gain: float
+    after: int = 0  # epochs at first that gain nothing
+    rates: Mapping[float, float] = field(default_factory=dict)  # nats of an epoch at so many times the learning rate
+    explodes: float = math.inf  # times the learning rate from which the loss explodes
+
+    def gained(self, rate: float, epochs: int) -> float:
+        gain = self.gain if rate == 1 else self.rates.get(rate, self.gain - 0.005)
+        return gain * max(0, epochs - self.after)
 
 
 @dataclass
@@ -44,6 +53,8 @@ class Planted:
     caching: float | None = None
     retrain_share: float = 1.25
     seconds: float = 0.0
+    unconfirmed: frozenset[str] = frozenset()  # what gains where it is chosen, and nowhere else
+    costs: dict[str, float] = field(default_factory=dict)
     calls: list[tuple[str, str, float]] = field(default_factory=list)
     problem: Any = field(default_factory=lambda: SimpleNamespace(held_out=True))
     frozen: Any = field(default_factory=lambda: SimpleNamespace(log_loss=1.0, accuracy=0.9))
@@ -52,13 +63,15 @@ class Planted:
         return self.seconds
 
     def attempt(self, config: TrialConfig, seconds: float, previous: Attempt | None) -> Attempt | None:
-        way, before = self.ways[config.name], 0 if previous is None else previous.epochs
-        epochs = min(config.recipe.epochs, int(seconds / way.epoch))
+        way, before = self.ways[config.way], 0 if previous is None else previous.epochs
+        rate = round(config.recipe.learning_rate / Recipe().learning_rate, 3)
+        exploded, epochs = rate >= way.explodes, min(config.recipe.epochs, int(seconds / way.epoch))
+        self.costs[config.way] = way.epoch
+        self.calls.append(("run", config.name, seconds))
+        self.seconds += (1 if exploded or not epochs else epochs) * way.epoch
         if not epochs:
             return None
-        self.seconds += epochs * way.epoch
-        self.calls.append(("run", config.name, seconds))
-        gain = way.gain * (before + epochs)
+        gain = 0.0 if exploded else way.gained(rate, before + epochs)
         result = TrialResult(
             name=config.name,
             log_loss=1.0 - gain,
@@ -66,63 +79,74 @@ class Planted:
             gain=Interval(gain, gain - 0.01, gain + 0.01),
             alpha=1.0,
             refit_head=False,
-            stop_reason="epochs",
+            stop_reason="exploded" if exploded else "epochs",
             history=(),
             images_per_second=1.0,
             cached=True,
         )
-        run: Any = SimpleNamespace(planned=epochs, best=epochs)
+        run: Any = SimpleNamespace(planned=epochs, best=epochs, stop_reason=result.stop_reason)
         runs = [*(previous.runs if previous else []), run]
         spent = (previous.seconds if previous else 0.0) + epochs * way.epoch
         return Attempt(SimpleNamespace(config=config, notes=[]), runs, result, spent)  # type: ignore[arg-type]
 
     def confirm(self, best: Attempt, end: float) -> Confirmation | None:
-        parts = 0
+        parts, gain = 0, best.result.gain.value
+        gain = -gain if best.result.name in self.unconfirmed else gain
         while parts < 4 and end - self.seconds >= best.seconds * (1 + self.retrain_share):
             self.seconds += best.seconds
             parts += 1
+            if parts >= self.limits.hopeless_parts and gain <= 0:
+                break
         self.calls.append(("confirm", best.result.name, float(parts)))
         if not parts:
             return None
-        gain = best.result.gain.value
         return Confirmation(parts, 100, (1.0, 0.9), (1.0 - gain, 0.9 + gain), Interval(gain, gain - 0.02, gain + 0.02))
+
+    def ran(self, what: str = "run") -> list[str]:
+        return [name for done, name, _ in self.calls if done == what]
 
 
 def config(name: str) -> TrialConfig:
     return TrialConfig(name, recipe=Recipe(epochs=EPOCHS, patience=EPOCHS))
 
 
-def searched(budget: float, ways: dict[str, Way], **planted: Any) -> tuple[Planted, Search, list[Attempt]]:
+def searched(
+    budget: float, ways: dict[str, Way], learning_rate: float | None = None, **planted: Any
+) -> tuple[Planted, Search, list[Attempt]]:
     runner = Planted(ways, **planted)
-    search = Search(runner, Settings("auto", budget=budget))  # type: ignore[arg-type]
+    search = Search(runner, Settings("auto", budget=budget, learning_rate=learning_rate))  # type: ignore[arg-type]
     waiting = search._explored([config(name) for name in ways], budget)
     ranked = search._exploited(waiting, budget)
     search._note_end(ranked, budget, runner.seconds)
     return runner, search, ranked
 
 
+def at(rate: float, way: str = "last:2") -> str:
+    return config(way).at_rate(rate).name
+
+
 def test_what_gains_most_learns_at_its_full_length_and_is_confirmed_before_another_gets_more() -> None:
     ways = {"last:1": Way(1.0, 0.001), "last:2": Way(8.0, 0.04), "all": Way(60.0, 0.05)}
     runner, search, ranked = searched(360.0, ways)
     assert ranked[0].result.name == "last:2" and search.is_better(ranked[0])
-    confirmed = [name for what, name, _ in runner.calls if what == "confirm"]
-    assert confirmed == ["last:2"]
-    last = [name for what, name, _ in runner.calls if what == "run"][-1]
-    assert last == "last:2" and ranked[0].epochs > 4
+    assert runner.ran("confirm") == ["last:2"]
+    assert runner.ran()[-1] == "last:2" and ranked[0].epochs > 4
     assert runner.seconds + ranked[0].seconds * runner.retrain_share <= 360.0, "time is left to learn from all examples"
     assert ranked[0].confirmation is not None and ranked[0].confirmation.parts >= 2
 
 
 def test_what_one_configuration_leaves_goes_to_the_next() -> None:
-    runner, _, ranked = searched(600.0, {"last:1": Way(1.0, -0.01), "last:2": Way(8.0, 0.04)})
-    assert ranked[0].result.name == "last:2" and ranked[0].confirmation is not None
-    assert {name for what, name, _ in runner.calls if what == "run"} == {"last:1", "last:2"}
+    ways = {"last:1": Way(1.0, -0.01), "last:2": Way(8.0, 0.04)}
+    runner, search, ranked = searched(600.0, ways, learning_rate=1e-3, unconfirmed=frozenset({"last:2"}))
+    assert runner.ran("confirm") == ["last:2"] and not search.is_better(ranked[0])
+    runner, search, ranked = searched(600.0, ways | {"last:1": Way(1.0, 0.003)}, unconfirmed=frozenset({"last:2"}))
+    assert ranked[0].result.name != "last:2" and search.is_better(ranked[0])
 
 
 def test_of_several_that_gain_only_the_better_half_has_another_rung() -> None:
     ways = {f"last:{n}": Way(2.0, 0.01 * n) for n in range(1, 5)}
-    runner, _, ranked = searched(200.0, ways)
-    rungs = [name for what, name, _ in runner.calls if what == "run"]
+    runner, _, ranked = searched(200.0, ways, learning_rate=1e-3)
+    rungs = runner.ran()
     assert rungs[:4] == list(ways) and rungs.count("last:1") == 1 and rungs.count("last:4") >= 2
     assert ranked[0].result.name == "last:4"
 
@@ -130,7 +154,50 @@ def test_of_several_that_gain_only_the_better_half_has_another_rung() -> None:
 def test_one_that_had_no_time_for_an_epoch_in_its_rung_gets_all_that_is_left() -> None:
     runner, _, ranked = searched(360.0, {"last:1": Way(1.0, -0.01), "last:2": Way(50.0, 0.05)})
     assert ranked[0].result.name == "last:2", "beside busy programs an epoch takes longer than its rung"
-    assert [name for what, name, _ in runner.calls if what == "run"][-1] == "last:2"
+    assert runner.ran()[-1] == "last:2"
+
+
+def test_a_gain_that_appears_only_at_the_third_epoch_is_found() -> None:
+    runner, search, ranked = searched(360.0, {"last:1": Way(1.0, 0.0002), "last:2": Way(10.0, 0.08, after=2)})
+    assert ranked[0].result.name == "last:2" and search.is_better(ranked[0])
+    assert runner.seconds + ranked[0].seconds * runner.retrain_share <= 360.0
+
+
+@pytest.mark.parametrize(("better", "gain"), [(3.0, 0.06), (0.333, 0.06)])
+def test_a_better_learning_rate_than_that_of_the_mode_is_found(better: float, gain: float) -> None:
+    ways = {"last:1": Way(1.0, 0.0005), "last:2": Way(6.0, 0.02, rates={better: gain})}
+    runner, search, ranked = searched(360.0, ways)
+    assert ranked[0].result.name == at(3.0 if better > 1 else 1 / 3) and search.is_better(ranked[0])
+    assert runner.ran("confirm")[0] == ranked[0].result.name
+
+
+def test_where_the_loss_explodes_a_lower_rate_is_tried_and_no_higher_one_nor_the_same_again() -> None:
+    runner, search, ranked = searched(360.0, {"last:2": Way(6.0, 0.0, rates={0.333: 0.05}, explodes=1.0)})
+    assert runner.ran()[:2] == ["last:2", at(1 / 3)] and runner.ran().count("last:2") == 1
+    assert at(3.0) not in runner.ran() and ranked[0].result.name == at(1 / 3) and search.is_better(ranked[0])
+
+
+def test_other_rates_are_tried_where_nobody_named_one_and_most_of_the_budget_is_left_for_the_winner() -> None:
+    ways = {"last:2": Way(6.0, 0.04)}
+    assert set(searched(360.0, ways)[0].ran()) == {"last:2", at(3.0), at(1 / 3)}
+    assert set(searched(360.0, ways, learning_rate=1e-3)[0].ran()) == {"last:2"}
+    assert set(searched(40.0, ways)[0].ran()) == {"last:2"}, "its rung has no time for an epoch"
+
+
+def test_a_costly_way_that_cannot_pay_is_measured_once_and_never_again() -> None:
+    runner, search, ranked = searched(360.0, {"last:2": Way(8.0, 0.04), "all": Way(100.0, 0.5)})
+    assert ranked[0].result.name == "last:2" and search.is_better(ranked[0])
+    assert runner.ran().count("all") == 1
+    _, search, ranked = searched(360.0, {"last:2": Way(8.0, 0.0), "all": Way(100.0, 0.5)})
+    assert any(note.startswith("all: ") and "too short for one epoch" in note for note in search.notes)
+
+
+def test_what_is_left_when_one_is_better_goes_to_what_may_be_better_still() -> None:
+    ways = {"last:2": Way(4.0, 0.04), "all": Way(20.0, 0.09)}
+    runner, search, ranked = searched(3600.0, ways, learning_rate=1e-3, limits=SearchLimits(rung_share=0.01))
+    assert runner.ran("confirm") == ["last:2", "all"], "the first rung of `all` has no time for an epoch"
+    assert ranked[0].result.name == "all" and search.is_better(ranked[0])
+    assert runner.seconds + ranked[0].seconds * runner.retrain_share <= 3600.0
 
 
 @pytest.mark.parametrize("slow", [1.0, 2.0, 4.0, 8.0])
@@ -198,6 +265,7 @@ def test_trials_share_the_activations_of_one_boundary_and_compute_none_twice(tmp
     one = cached_trial(problem, "last:2", shared, first)
     another = cached_trial(problem, "last:1", shared, again)
     assert sum(first) == 2 * n + m and again == [], "both ways learn from the activations at one boundary"
+    assert one._activations == another._activations, "and keep them once in memory"
     assert one.groups.boundary == another.groups.boundary and len(one.groups.lr_scales) > len(another.groups.lr_scales)
     held = problem.train_positions[:6]
     third = cached_trial(problem.with_validation(held), "last:1", shared, part)

@@ -110,6 +110,26 @@ def known_activations(decoded_cache: DecodedCache, *names: object) -> KnownActiv
     return known
 
 
+def whole_cache(
+    known: KnownActivations,
+    examples: Examples,
+    keys: Sequence[str],
+    strength: str,
+    *,
+    firsts: NDArray[np.intp],
+    views: int,
+) -> ActivationCache | None:
+    """Return the cache of another trial that holds just these examples in their order; None where none does.
+
+    `firsts` are the first rows of each content; the other arguments are those of `ActivationCache.adopt`.
+    """
+    cache, _ = known.get((strength, 0, keys[0]), (None, 0)) if keys else (None, 0)
+    if cache is None or cache.views != views or not np.array_equal(cache.y, examples.y) or firsts[-1] >= len(keys):
+        return None
+    names = [(strength, view, keys[first]) for view in range(views) for first in firsts]
+    return cache if all(known.get(name) == (cache, row) for row, name in enumerate(names)) else None
+
+
 def forget_activations(decoded_cache: DecodedCache) -> None:
     """Forget all activations, and leave the decoded examples."""
     for name in [name for name in decoded_cache if name[0] == ACTIVATIONS]:
