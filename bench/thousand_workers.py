@@ -110,7 +110,7 @@ def main() -> None:
         nonlocal done
         done += 1
 
-    run_orders(workers, [Order((), (str(number),)) for number in range(count)], accept)
+    run_orders(workers, [Order(0, (str(number),)) for number in range(count)], accept)
     seconds = workers.now
     ideal = options.examples / options.rate / options.workers
     print(f"{options.examples:,} examples, {options.workers:,} workers of {options.rate:.0f}/s, {done:,} shards done")

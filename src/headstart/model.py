@@ -365,6 +365,11 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
     )
 
 
+def source_of(folder: str) -> Source:
+    """Return the source of a bundle, as `load` opens it."""
+    return load(folder).source
+
+
 def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:
     """Return the error that names the first of the items that cannot be read."""
     more = f" (and {len(skipped) - 1} more)" if skipped[1:] else ""

@@ -16,7 +16,7 @@ from headstart.cli.command import BUNDLE, DisplayOptions, command_of, prepare_di
 from headstart.cli.messages import show, show_json
 from headstart.data.modality import MODALITIES
 from headstart.run.option_model import flag, option
-from headstart.run.options import EngineOptions, LinkOptions, TableOptions
+from headstart.run.options import ClusterOptions, LinkOptions, TableOptions
 
 if TYPE_CHECKING:
     from headstart.data.dataset import Dataset
@@ -31,7 +31,7 @@ SOME_SKIPPED = 3
 """The exit code of a strict prediction of which some inputs could not be used."""
 
 
-class PredictOptions(EngineOptions, TableOptions, LinkOptions):
+class PredictOptions(ClusterOptions, TableOptions, LinkOptions):
     """The options of `predict`."""
 
     out: Path | None = option(None, "Output", "FILE")
@@ -54,21 +54,28 @@ class PredictOptions(EngineOptions, TableOptions, LinkOptions):
 def predict(bundle: Path, inputs: list[str] | None, chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Predict the class of every input, and print the predictions or write them as a table."""
     from headstart.cli.predict_blocks import OutFile, from_stream, show_lines, writes_blocks
+    from headstart.engines.conversion_process import NetworkOrigin
+    from headstart.scale.ray_cluster import features_on
 
     options = PredictOptions(**chosen)
     shape: dict[str, Any] = {"every_class": options.every_class, "size": options.batch_size}
     check_out_file(options.out)
     progress = prepare_display(display)
     if options.json_lines and options.out is None and inputs == [STANDARD_INPUT] and not options.text:
+        if options.cluster is not None:
+            raise UsageError("a stream must be predicted by this process", "--cluster", "leave it out, or name files")
         skipped = from_stream(bundle, sys.stdin, progress, engine=options.engine, **shape)
     else:
         model, dataset, shown = open_inputs_of(bundle, inputs or [], options)
-        if options.out is not None and writes_blocks(options.out) and not display.as_json:
-            skipped = OutFile(options.out, model, dataset, **shape).write(progress)
-        elif options.json_lines and options.out is None:
-            skipped = show_lines(model, dataset, progress, **shape)
-        else:
-            skipped = _show_all(bundle, model, dataset, options, display, progress, texts=shown)
+        folder = str(bundle.absolute()) if bundle.exists() else str(bundle)
+        origin = NetworkOrigin("headstart.model:source_of", {"folder": folder})
+        with features_on(options.cluster, options.shards, [(model.source, origin)]):
+            if options.out is not None and writes_blocks(options.out) and not display.as_json:
+                skipped = OutFile(options.out, model, dataset, **shape).write(progress)
+            elif options.json_lines and options.out is None:
+                skipped = show_lines(model, dataset, progress, **shape)
+            else:
+                skipped = _show_all(bundle, model, dataset, options, display, progress, texts=shown)
     if options.out is not None and not display.as_json:
         show(f"Predictions: {options.out}")
     if skipped and options.strict:
@@ -94,7 +101,7 @@ def open_inputs_of(bundle: Path, inputs: Sequence[str], options: PredictOptions)
 
     model = load(bundle, engine=options.engine)
     reading: dict[str, Any] = {"columns": options.column_names, "remembered": model.data.columns}
-    reading |= {"root": options.root, "follow_links": options.follow_links}
+    reading |= {"root": options.root, "follow_links": options.follow_links, "ranges": model.data.value_ranges}
     dataset = _opened(inputs, options.text or (), model.source.info.kind, reading)
     return model, dataset, dataset.kind == "text" and options.out is None
 
@@ -168,7 +175,7 @@ def _opened(inputs: Sequence[str], texts: Sequence[str], kind: Kind, reading: di
     """
     from headstart.data.readers.arrays.in_memory import from_items
     from headstart.data.readers.inputs import Input, joined
-    from headstart.data.readers.open import open_inputs
+    from headstart.scale.remote import open_inputs_anywhere
 
     lines = [line for line in sys.stdin.read().splitlines() if line.strip()] if STANDARD_INPUT in inputs else []
     files = [path for path in inputs if path != STANDARD_INPUT]
@@ -186,7 +193,7 @@ def _opened(inputs: Sequence[str], texts: Sequence[str], kind: Kind, reading: di
         raise UsageError("INPUT must name something", "none, or an empty standard input", NAME)
     if texts:
         return joined([Input(Path("texts"), Path(), from_items(texts, kind=kind, name="texts"))])
-    return open_inputs(files, kind=kind, **reading)
+    return open_inputs_anywhere(files, kind=kind, **reading)
 
 
 def _texts_of(dataset: Dataset, ids: Sequence[str]) -> tuple[str, ...]:

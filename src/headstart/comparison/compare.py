@@ -25,6 +25,7 @@ from headstart.ranking.auto import prepare_by_best_source
 from headstart.run.clock import Clock
 from headstart.run.folder import CHECKPOINTS, MARK, PAGE, writing
 from headstart.run.from_python import from_python, warn
+from headstart.scale.ray_cluster import on_its_cluster
 from headstart.sources.base import Source
 from headstart.tune.training.trackers import open_trackers
 
@@ -64,6 +65,8 @@ def compare(  # noqa: PLR0913
     seeds: int = 5,
     seed: int = 0,
     engine: str = "auto",
+    cluster: str | None = None,
+    shards: str | None = None,
     resume: bool = False,
     progress: Progress | bool = True,
 ) -> Benefit:
@@ -89,6 +92,7 @@ def compare(  # noqa: PLR0913
     return result.benefit
 
 
+@on_its_cluster
 def run_compare(
     data: Any, options: CompareOptions, progress: Progress, *, limits: Limits | None = None
 ) -> ComparisonResult:

@@ -116,7 +116,8 @@ class Dataset:
     # other
     runs: tuple[int, int] | None = None
     table: TableRows | None = None  # the table that lists or holds the examples, if one does
-    # the arguments by which another process opens the very same examples, `data` among them; None where none can
+    # the arguments of `scale.remote.opened_again`, by which another process opens a data set that holds these examples;
+    # None where none can
     opened: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -164,5 +165,4 @@ class Dataset:
             examples=tuple(self.examples[position] for position in kept),
             read=lambda position: read(kept[position]),
             skipped=self.skipped + skipped,
-            opened=None,
         )

@@ -33,6 +33,11 @@ class NetworkOrigin:
     builder: str  # a function as `module:name`; what it returns has a method `network()`
     arguments: Mapping[str, Any]  # its keyword arguments, plain values
 
+    def built(self) -> Any:
+        """Return what the builder returns."""
+        module, _, name = self.builder.partition(":")
+        return getattr(import_module(module), name)(**self.arguments)
+
 
 @contextmanager
 def engine_opener(

@@ -6,8 +6,9 @@ there. Texts take two: the network runs them by length, so that the lengths of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,19 @@ from headstart.sources.speed import remember_speed
 
 WAITING = "another process is extracting features of the same examples: waiting for it"
 OPEN_SOURCE = f"{open_source.__module__}:{open_source.__name__}"
+Elsewhere = Callable[[Dataset, Source, str, Sequence[str] | None, Progress], Extraction]
+"""What `extract` does with a data set, a source, an engine, and hashes known before."""
+_ELSEWHERE: ContextVar[Elsewhere | None] = ContextVar("elsewhere", default=None)
+
+
+@contextmanager
+def extracting_by(elsewhere: Elsewhere) -> Iterator[None]:
+    """Let features that are to be kept be computed by `elsewhere`, and not by this process, while the block runs."""
+    before = _ELSEWHERE.set(elsewhere)
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(before)
 
 
 def extract(
@@ -49,6 +63,8 @@ def extract(
 ) -> Extraction:
     """Return the features of every example that can be used, computed once per content and kept in `cache`.
 
+    Inside `extracting_by` they are computed and kept by others.
+
     Args:
         cache: folder of the store and of converted networks.
         engine: `auto`, `torch` or `openvino`, or an engine that is open already.
@@ -62,10 +78,12 @@ def extract(
         SourceError: no feature is finite, so that the weights are at fault.
         DataError: those of some examples are not.
     """
-    progress = progress or Progress()
+    progress, elsewhere = progress or Progress(), _ELSEWHERE.get()
+    if elsewhere is not None and keep and isinstance(engine, str):
+        return elsewhere(dataset, source, engine, hashes, progress)
     if source.members:
         own = partial(extract, cache=cache, engine=engine, keep=keep, progress=progress, workers=workers)
-        return _side_by_side(dataset, source, hashes, own)
+        return side_by_side(dataset, source, hashes, own)
     network = source.network()
     with ExitStack() as stack:
         store = stack.enter_context(Store(cache)) if keep else None
@@ -95,7 +113,7 @@ def extract(
         return work.result()
 
 
-def _side_by_side(
+def side_by_side(
     dataset: Dataset, source: Source, hashes: Sequence[str] | None, extracted: Callable[..., Extraction]
 ) -> Extraction:
     """Return the features of every member, of the examples that all of them can use."""
@@ -105,7 +123,7 @@ def _side_by_side(
         last = extracted(last.scan.dataset, member, hashes=last.scan.hashes)
         parts.append(last)
     if len(last.scan.dataset) < len(first.scan.dataset):  # one cannot use what the first can: all begin once more
-        fewer = _side_by_side(last.scan.dataset, source, last.scan.hashes, extracted)
+        fewer = side_by_side(last.scan.dataset, source, last.scan.hashes, extracted)
         place = {example.id: position for position, example in enumerate(dataset.examples)}
         return replace(fewer, positions=tuple(place[example.id] for example in fewer.scan.dataset.examples))
     unknown = [dict(part.unknown) for part in parts]

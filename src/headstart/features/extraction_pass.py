@@ -37,6 +37,7 @@ Number = TypeVar("Number", np.float32, np.uint8)
 ROWS = 4_096  # whose features are looked at together
 CHUNK = 8  # examples that a thread examines in a row: a task costs as much as a small photo
 BYTES_COMMITTED = MOST_AHEAD // 4  # of decoded examples: so many are run without waiting for more
+CHANGED = "changed while it was read"
 BYTES_AT_ONCE = 1 << 24  # that a thread holds of them before it decodes or drops them
 
 
@@ -187,7 +188,7 @@ class ExtractionPass:
     def _unchanged(self, example: _Example) -> bytes:
         data = self.dataset.read(example.position)
         if sha256(data) != example.digest:
-            raise BadExample("changed while it was read")
+            raise BadExample(CHANGED)
         return data
 
     def _accepted(self, chunk: Sequence[_Example], step: Step) -> list[_Example]:

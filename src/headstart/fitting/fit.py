@@ -23,6 +23,7 @@ from headstart.run.clock import Clock
 from headstart.run.from_python import from_python, warn
 from headstart.run.options import FitOptions
 from headstart.run.shown import pick_examples
+from headstart.scale.ray_cluster import on_its_cluster
 from headstart.sources.base import Source
 from headstart.tune.settings import NONE
 
@@ -98,6 +99,7 @@ def fit(  # noqa: PLR0913
     return result.model
 
 
+@on_its_cluster
 def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
     """Do the main job: read, split, extract, choose a head, tune where that is asked for, and measure."""
     clock, seed = Clock(), options.seed

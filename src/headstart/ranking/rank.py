@@ -23,6 +23,7 @@ from headstart.run.baseline import fit_baseline
 from headstart.run.clock import Clock
 from headstart.run.from_python import from_python, warn
 from headstart.run.prepare import PreparedData, prepare_dataset, read_dataset
+from headstart.scale.ray_cluster import on_its_cluster
 from headstart.sources.base import Source
 
 
@@ -55,6 +56,8 @@ def rank(  # noqa: PLR0913
     budget: str | float | None = None,
     seed: int = 0,
     engine: str = "auto",
+    cluster: str | None = None,
+    shards: str | None = None,
     resume: bool = False,
     progress: Progress | bool = True,
 ) -> RankResult:
@@ -80,6 +83,7 @@ def rank(  # noqa: PLR0913
     return result
 
 
+@on_its_cluster
 def run_rank(data: Any, options: RankOptions, progress: Progress) -> RankResult:
     """Do the whole ranking: read, open the candidates, measure them on more and more examples, and recommend one."""
     clock = Clock()

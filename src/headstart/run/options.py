@@ -114,6 +114,27 @@ class EngineOptions(Options):
         return self
 
 
+class ClusterOptions(EngineOptions):
+    """What computes features, and where."""
+
+    cluster: str | None = option(None, "Run", "WHERE")
+    """Compute the features on a Ray cluster: auto for the one that runs on this machine, ray://HOST:PORT, or local[N]
+    for one of N cores that this run starts and ends. By default this process computes them."""
+    shards: str | None = option(None, "Run", "URI")
+    """The folder where a run with --cluster keeps features, on any path that fsspec knows, such as s3://bucket/shards.
+    The default is shards/ in the cache."""
+
+    @model_validator(mode="after")
+    def _check_cluster(self) -> Self:
+        if self.cluster is not None:
+            from headstart.scale.ray_cluster import check_cluster
+
+            check_cluster(self.cluster)
+        elif self.shards is not None:
+            raise UsageError("--shards must come with --cluster", "--shards alone", "add --cluster local, or leave it")
+        return self
+
+
 class NamedSourceOptions(Options):
     """Which source is used."""
 
@@ -210,7 +231,7 @@ class TrainingOptions(RunOptions):
     """The folder for TensorBoard's files. By default none are written."""
 
 
-class ReaderOptions(EngineOptions, RunOptions):
+class ReaderOptions(ClusterOptions, RunOptions):
     """What the commands share that compute features: how a source reads examples."""
 
     long_texts: str = option("cut", "Data", "HOW", choices=("cut", "chunks"))
@@ -239,12 +260,6 @@ class FitOptions(SourceOptions):
     size: int | None = option(None, "Source", "PIXELS")
     """The side of the pictures: of a keras: source the input, of another one that which it is tuned at. The default is
     the source's own."""
-    cluster: str | None = option(None, "Run", "WHERE")
-    """Compute the features on a Ray cluster: auto for the one that runs on this machine, ray://HOST:PORT, or local[N]
-    for one of N cores that this run starts and ends. By default this process computes them."""
-    shards: str | None = option(None, "Run", "URI")
-    """The folder where a run with --cluster keeps features, on any path that fsspec knows, such as s3://bucket/shards.
-    The default is shards/ in the cache."""
     tune: str | None = option(None, "Tuning", "MODE", values=MODES)
     """Which weights of the source learn too: none, norm, lora, last:N, all or auto. The default is none, and auto where
     --budget is given."""
@@ -277,12 +292,6 @@ class FitOptions(SourceOptions):
     @model_validator(mode="after")
     def _check_values(self) -> Self:
         self.tuning.check()
-        if self.cluster is not None:
-            from headstart.scale.ray_cluster import check_cluster
-
-            check_cluster(self.cluster)
-        elif self.shards is not None:
-            raise UsageError("--shards must come with --cluster", "--shards alone", "add --cluster local, or leave it")
         return self
 
     @property

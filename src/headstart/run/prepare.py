@@ -126,7 +126,7 @@ def prepare_dataset(
     if COMMIT.fullmatch(source.info.revision):
         progress.say(f"{source.info.uri} is at revision {source.info.revision}")
     with clock.part("extract"):
-        extraction = _extracted(dataset, source, options, progress)
+        extraction = extract(dataset, source, engine=options.engine, cache=cache_dir(), progress=progress)
         with progress.step("Looking for near copies"):
             extraction = with_relatives(extraction, cache_dir())
             groups = offered_groups(extraction.scan.dataset, extraction.x, extraction.row_of)
@@ -144,17 +144,6 @@ def prepare_dataset(
     )
     parts = parts if groups is None else replace(parts, notes=(*parts.notes, groups))
     return PreparedData(parts, source, extraction, options.engine)
-
-
-def _extracted(dataset: Dataset, source: Source, options: FitOptions, progress: Progress) -> Extraction:
-    """Return the features of examples, computed here or on a cluster."""
-    if options.cluster is None:
-        return extract(dataset, source, engine=options.engine, cache=cache_dir(), progress=progress)
-    from headstart.scale.ray_cluster import extract_on_cluster
-
-    return extract_on_cluster(
-        dataset, source, cluster=options.cluster, shards=options.shards, engine=options.engine, progress=progress
-    )
 
 
 def source_for(dataset: Dataset, options: FitOptions) -> Source:

@@ -7,12 +7,13 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache as once
-from functools import partial
+from functools import partial, wraps
 from itertools import count as count_up
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from headstart.base.config import cache_dir
@@ -20,12 +21,15 @@ from headstart.base.errors import UsageError
 from headstart.base.extras import require
 from headstart.base.progress import Progress
 from headstart.data.dataset import Dataset
+from headstart.engines.conversion_process import NetworkOrigin
+from headstart.features.extract import OPEN_SOURCE, extracting_by
 from headstart.features.features import Extraction
 from headstart.scale.elsewhere import SHARD, extract_elsewhere
 from headstart.scale.schedule import WorkerDied
 from headstart.scale.worker import Order, Worker, versions
 from headstart.sources.base import Source
 
+Run = TypeVar("Run", bound=Callable[..., Any])
 LOCAL = re.compile(r"local(?:\[(\d+)\])?")
 MOST_DEATHS = 10
 """How often each worker may die, on average, before any of them has begun another order."""
@@ -144,9 +148,12 @@ class Journal:
 class RemoteWorker:
     """A worker as an actor. What the user can mend is answered as three texts: Ray cannot carry our errors."""
 
-    def __init__(self, arguments: tuple[Any, ...], journal: Any) -> None:
-        self._arguments, self._journal = arguments, journal
+    def __init__(self, arguments: tuple[Any, ...], journal: Any) -> None:  # the folder to work in, those of `Worker`
+        folder, *self._arguments = arguments
+        self._journal = journal
         self._worker: Worker | None = None
+        with suppress(OSError):  # whoever opens something there says so
+            os.chdir(folder)
 
     def open(self) -> tuple[Any, Problem]:
         """Return the name of this machine, and the versions of what runs here."""
@@ -199,7 +206,7 @@ class RayWorkers:
     def __init__(self, count: int, arguments: tuple[Any, ...], *, most_deaths: int = MOST_DEATHS) -> None:
         import ray
 
-        self._ray, self._arguments = ray, ray.put(arguments)
+        self._ray, self._arguments = ray, ray.put((Path.cwd(), *arguments))
         raised = ray.exceptions
         self._deaths = raised.RayActorError, raised.OutOfMemoryError, raised.WorkerCrashedError, raised.ObjectLostError
         self._journal: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Journal).remote()
@@ -287,33 +294,80 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def extract_on_cluster(
-    dataset: Dataset, source: Source, *, cluster: str, shards: str | None, engine: str, progress: Progress
-) -> Extraction:
-    """Return the features of every example that can be used, computed on a cluster, as `check_cluster` knows it.
+class Cluster:
+    """Extraction by the workers of a cluster, which is reached, or started, when features are first asked for.
 
-    `shards` is the fsspec path of the folder where they are kept; by default it lies in the cache.
-
-    Raises:
-        UsageError: the data has no path by which others can open it; and what `connected`, `RayWorkers` and
-            `extract_elsewhere` raise.
+    Args:
+        cluster: as `connected` takes it.
+        shards: the fsspec path of the folder where features are kept; by default it lies in the cache.
+        origins: what opens sources that no URI opens.
     """
-    if dataset.opened is None:
-        do = "name a folder, an archive, a table or a URI"
-        raise UsageError("the data of a run on a cluster must have a path", "examples in memory", do)
-    with connected(cluster) as cores:
 
-        @contextmanager
-        def workers_for(arguments: tuple[Any, ...]) -> Iterator[RayWorkers]:
-            with closing(RayWorkers(min(cores, -(-len(dataset) // SHARD)), arguments)) as workers:
-                yield workers
+    def __init__(self, cluster: str, shards: str | None, origins: Sequence[tuple[Source, NetworkOrigin]] = ()) -> None:
+        self._cluster, self._shards, self._origins = cluster, shards or str(cache_dir() / "shards"), origins
+        self._connection, self._open = ExitStack(), ExitStack()
+        self._cores = 0
+        self._key: Any = None  # of the workers that are open
+        self._workers: RayWorkers | None = None
 
+    def extract(
+        self, dataset: Dataset, source: Source, engine: str, hashes: Sequence[str] | None, progress: Progress
+    ) -> Extraction:
+        """Return the features of examples, as `extract` does; the arguments are those of `extract_elsewhere`."""
+        by_uri = None if source.opened is None else NetworkOrigin(OPEN_SOURCE, dict(source.opened))
         return extract_elsewhere(
             dataset,
             source,
-            reading=dataset.opened,
             engine=engine,
-            shards=shards or str(cache_dir() / "shards"),
-            workers_for=workers_for,
+            shards=self._shards,
+            workers_for=partial(self._workers_for, len(dataset), progress),
             progress=progress,
+            origin=next((origin for each, origin in [*self._origins, (source, by_uri)] if each is source), None),
+            hashes=hashes,
         )
+
+    def close(self) -> None:
+        """End all workers, and leave the cluster."""
+        self._open.close()
+        self._connection.close()
+
+    @contextmanager
+    def _workers_for(self, examples: int, progress: Progress, arguments: tuple[Any, ...]) -> Iterator[RayWorkers]:
+        """Give workers for so many examples: those of the extraction before, where they are of the same kind."""
+        if not self._cores:
+            self._cores = self._connection.enter_context(connected(self._cluster))
+            cores = f"{self._cores} core{'s' * (self._cores > 1)}"
+            progress.say(f"Features are computed on {cores} of {self._cluster}; all else is done in this process")
+        count = min(self._cores, -(-examples // SHARD))
+        key = count, *arguments[:-1]  # not the shards that were there
+        if key != self._key or self._workers is None:
+            self._open.close()
+            self._key, self._workers = key, self._open.enter_context(closing(RayWorkers(count, arguments)))
+        try:
+            yield self._workers
+        except BaseException:
+            self._key = None  # they may have work that nobody waits for
+            raise
+
+
+@contextmanager
+def features_on(
+    cluster: str | None, shards: str | None, origins: Sequence[tuple[Source, NetworkOrigin]] = ()
+) -> Iterator[None]:
+    """Let features be computed on a cluster while the block runs; in this process where it is None."""
+    if cluster is None:
+        yield
+        return
+    with closing(Cluster(cluster, shards, origins)) as reached, extracting_by(reached.extract):
+        yield
+
+
+def on_its_cluster(run: Run) -> Run:
+    """Return a run of (data, options, progress) whose features are computed where its options say."""
+
+    @wraps(run)
+    def placed(data: Any, options: Any, *others: Any, **named: Any) -> Any:
+        with features_on(options.cluster, options.shards):
+            return run(data, options, *others, **named)
+
+    return placed  # type: ignore[return-value]

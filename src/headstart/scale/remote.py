@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from headstart.base.errors import DataError, MissingExtra, UsageError, one_line
 from headstart.base.hashing import sha256_json
 from headstart.data.dataset import Dataset
 from headstart.data.images.value_range import in_one_range
-from headstart.data.readers.open import open_dataset
+from headstart.data.readers.open import open_dataset, open_inputs
 
 Result = TypeVar("Result")
 IDENTITY = ("ETag", "md5", "etag", "LastModified", "created", "mtime")
@@ -31,6 +31,21 @@ def open_anywhere(data: Any, **reading: Any) -> Dataset:
     if not isinstance(data, (str, Path)):
         return dataset
     return replace(dataset, opened={**reading, "data": data if is_remote(data) else str(Path(data).absolute())})
+
+
+def open_inputs_anywhere(inputs: Sequence[str], *, ranges: Mapping[str, Any], **reading: Any) -> Dataset:
+    """Return the inputs of a prediction as `open_inputs` does; another process can open them by what it says of them.
+
+    `ranges` are those of values that the model was fitted with: see `in_one_range`.
+    """
+    return replace(open_inputs(inputs, **reading), opened={**reading, "inputs": list(inputs), "ranges": dict(ranges)})
+
+
+def opened_again(opened: Mapping[str, Any]) -> Dataset:
+    """Return the examples that another process has opened, by what its data set says in `opened`."""
+    if "inputs" in opened:
+        return in_one_range(open_inputs_anywhere(**opened), opened["ranges"])
+    return open_anywhere(**opened)
 
 
 def is_remote(data: Any) -> bool:

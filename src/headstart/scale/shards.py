@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.disk import free_bytes
+from headstart.base.errors import UsageError
 from headstart.base.hashing import sha256_json
 from headstart.scale.remote import reached
 
@@ -97,6 +100,17 @@ class ShardFolder:
         self.uri = uri
         self.known = frozenset(reached(uri, _names))
         """The keys of the shards that were there."""
+
+    def check_room(self, size: int) -> None:
+        """Raise UsageError, before work starts, unless a folder on this machine has room for `size` more bytes."""
+
+        def room(system: Any, path: str) -> int | None:
+            return free_bytes(Path(path)) if "file" in system.protocol else None
+
+        free = reached(self.uri, room)
+        if free is not None and size > free:
+            do = "free some space, or name another folder with --shards"
+            raise UsageError(f"{self.uri} must have room for {size:,} bytes of features", f"{free:,} free", do)
 
     def get(self, key: str) -> Shard | None:
         """Return the shard under a key; None where it is damaged, so that it is computed again."""

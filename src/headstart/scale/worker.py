@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 
 from headstart.base.config import cache_dir, cores
-from headstart.base.errors import DataError
+from headstart.base.errors import DataError, UsageError, list_some
 from headstart.base.hashing import sha256
 from headstart.base.progress import Progress
 from headstart.data.audit import remarks_on
 from headstart.data.dataset import BadExample, Dataset
 from headstart.engines.base import Engine
-from headstart.engines.conversion_process import engine_opener
+from headstart.engines.conversion_process import NetworkOrigin, engine_opener
 from headstart.engines.select import Sample, openvino_version
 from headstart.features.extraction_pass import ExtractionPass, made_by
-from headstart.scale.remote import open_anywhere
+from headstart.scale.remote import opened_again
 from headstart.scale.shards import Shard, shard_key, to_bytes
 from headstart.sources.base import Source
-from headstart.sources.registry import open_source
 
 KILLED = "ends the process that reads it"
+MEMBER_OF = f"{__name__}:member_of"
 Announce = Callable[[int], None]
 
 
@@ -34,8 +34,8 @@ Announce = Callable[[int], None]
 class Order:
     """Some examples of the data to turn into a shard."""
 
-    positions: tuple[int, ...]  # of n examples in the data as it is opened
-    ids: tuple[str, ...]  # of these n, to prove that both sides list the same
+    start: int  # the position of the first among those that are asked for
+    ids: tuple[str, ...]  # of n examples
     poison: frozenset[int] = frozenset()  # the places among the n of those that end the process that reads them
 
 
@@ -49,9 +49,8 @@ class Worker:
     """Data, a source and its engine, opened in this process.
 
     Args:
-        data: a path or a URI.
-        reading: the other arguments of `open_dataset`.
-        source: the arguments of `open_source`.
+        data: the arguments of `opened_again`.
+        source: what opens the source.
         engine: as `open_engine` takes it.
         known: the keys of the shards that are there: of these the key alone is given.
 
@@ -59,15 +58,14 @@ class Worker:
         UsageError: the data or the source cannot be opened here; the message names this machine.
     """
 
-    def __init__(
-        self, data: str, reading: Mapping[str, Any], source: Mapping[str, Any], engine: str, known: frozenset[str]
-    ) -> None:
+    def __init__(self, data: Mapping[str, Any], source: NetworkOrigin, engine: str, known: frozenset[str]) -> None:
         self.node = socket.gethostname()
         try:
-            self.dataset = open_anywhere(data, **reading)
-        except DataError as error:
-            raise DataError(f"{self.node}: {error.must}", error.received, error.remedy) from error
-        self.source: Source = open_source(**source)
+            self.dataset = opened_again(data)
+            self.source: Source = source.built()
+        except UsageError as error:
+            raise UsageError(f"{self.node}: {error.must}", error.received, error.remedy) from error
+        self._positions = {example.id: position for position, example in enumerate(self.dataset.examples)}
         self.asked, self.known = engine, known
         self._engine: Engine | None = None
 
@@ -83,10 +81,10 @@ class Worker:
         Raises:
             DataError: the data lists other examples here.
         """
-        chosen = self.dataset.keep(list(order.positions)) if max(order.positions) < len(self.dataset) else None
-        if chosen is None or tuple(example.id for example in chosen.examples) != order.ids:
+        if missing := [name for name in order.ids if name not in self._positions]:
             must = f"{self.node} must list the same examples as the machine that asks"
-            raise DataError(must, f"others from {order.ids[0]} on", "give every machine the same data at the same path")
+            raise DataError(must, f"no {list_some(missing)}", "give every machine the same data at the same path")
+        chosen = self.dataset.keep([self._positions[name] for name in order.ids])
         chosen = replace(chosen, read=_guarded(chosen.read, order.poison))
         digests, unreadable = self._digests(chosen, announce)
         key = shard_key(self._made_by(), digests, unreadable)
@@ -141,6 +139,12 @@ class Worker:
             with opener as open_it:
                 self._engine = open_it(sample)
         return self._engine
+
+
+def member_of(builder: str, arguments: Mapping[str, Any], place: int) -> Source:
+    """Return the member at a place of a source of several networks, which is opened by the builder."""
+    source: Source = NetworkOrigin(builder, arguments).built()
+    return source.members[place]
 
 
 def _guarded(read: Callable[[int], bytes], poison: frozenset[int]) -> Callable[[int], bytes]:

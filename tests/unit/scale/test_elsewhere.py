@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,20 @@ import pytest
 import headstart.scale.elsewhere as elsewhere
 from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
-from headstart.features.extract import extract
+from headstart.data.dataset import Dataset
+from headstart.engines.conversion_process import NetworkOrigin
+from headstart.features.extract import OPEN_SOURCE, extract, extracting_by
+from headstart.features.extraction_pass import CHANGED
 from headstart.features.features import Extraction
 from headstart.scale.elsewhere import WorkersFor, extract_elsewhere
 from headstart.scale.remote import open_anywhere
 from headstart.scale.schedule import WorkerDied
 from headstart.scale.worker import Order, Worker
+from headstart.sources.base import Source
 from headstart.sources.registry import open_mean, open_source
 from headstart.testing import toy_photos
+
+PIXELS = NetworkOrigin(OPEN_SOURCE, {"uri": "simple:pixels"})
 
 
 class Here:
@@ -68,11 +75,11 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def extracted(photos: Path | str, workers_for: WorkersFor, shards: str) -> Extraction:
-    dataset, source = open_anywhere(photos), open_source("simple:pixels")
-    assert dataset.opened is not None
+def extracted(photos: Path | str | Dataset, workers_for: WorkersFor, shards: str) -> Extraction:
+    dataset = photos if isinstance(photos, Dataset) else open_anywhere(photos)
+    source = open_source("simple:pixels")
     return extract_elsewhere(
-        dataset, source, reading=dataset.opened, engine="auto", shards=shards, workers_for=workers_for,
+        dataset, source, origin=PIXELS, engine="auto", shards=shards, workers_for=workers_for,
         progress=Progress(),
     )  # fmt: skip
 
@@ -111,6 +118,48 @@ def test_the_same_run_goes_on_from_its_shards_and_a_lost_one_is_computed_again__
     assert_same(extracted(photos, workers(1), str(shards)), first)
 
 
+def test_a_part_of_the_data_is_extracted_and_what_has_changed_since_is_skipped(photos: Path, tmp_path: Path) -> None:
+    every = extracted(photos, workers(1), str(tmp_path / "shards"))
+    readable = every.scan
+    part = [1, 4, 7]
+    last = readable.dataset.examples[7].id
+    (photos / last).write_bytes((photos / readable.dataset.examples[8].id).read_bytes())
+    again = extract_elsewhere(
+        readable.dataset.keep(part), open_source("simple:pixels"), origin=PIXELS, engine="auto",
+        shards=str(tmp_path / "shards"), workers_for=workers(2), progress=Progress(),
+        hashes=[readable.hashes[position] for position in part],
+    )  # fmt: skip
+    np.testing.assert_array_equal(again.x, every.x[every.row_of[part[:2]]])
+    assert [(each.id, each.reason) for each in again.scan.dataset.skipped[-1:]] == [(last, CHANGED)]
+
+
+@pytest.mark.thorough
+def test_each_network_of_a_mean_is_run_by_workers_and_what_is_not_kept_is_run_here(
+    photos: Path, cache: Path, tmp_path: Path
+) -> None:
+    source, computed = open_mean(["simple:pixels", "packaged:efficientnet-lite0"], {}), list[str]()
+
+    def elsewhere(dataset: Dataset, source: Source, engine: str, hashes: Any, progress: Progress) -> Extraction:
+        computed.append(source.info.uri)
+        options: dict[str, Any] = {"shards": str(tmp_path / "shards"), "workers_for": workers(2), "progress": progress}
+        origin = NetworkOrigin(OPEN_SOURCE, source.opened or {})
+        return extract_elsewhere(dataset, source, origin=origin, engine=engine, hashes=hashes, **options)
+
+    alone = extract(open_anywhere(photos), source, cache=cache)
+    with extracting_by(elsewhere):
+        assert_same(extract(open_anywhere(photos), source, cache=cache), alone)
+        assert_same(extract(open_anywhere(photos), source, cache=cache, keep=False), alone)
+    assert computed == [source.info.uri]
+
+
+def test_a_disk_without_room_is_an_error_before_any_work(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.scale.shards.free_bytes", lambda path: 1000)
+    with pytest.raises(UsageError, match=r"shards must have room for [\d,]+ bytes of features; found 1,000 free"):
+        extracted(photos, workers(0), str(tmp_path / "shards"))
+
+
 def test_a_damaged_shard_is_named(photos: Path, tmp_path: Path) -> None:
     extracted(photos, workers(1), str(tmp_path / "shards"))
     damaged = sorted((tmp_path / "shards").iterdir())[0]
@@ -119,12 +168,21 @@ def test_a_damaged_shard_is_named(photos: Path, tmp_path: Path) -> None:
         extracted(photos, workers(1), str(tmp_path / "shards"))
 
 
-def test_a_source_that_no_uri_opens_or_of_several_networks_is_refused(photos: Path, tmp_path: Path) -> None:
-    dataset = open_anywhere(photos)
-    options: dict[str, Any] = {"reading": {}, "engine": "auto", "shards": str(tmp_path), "progress": Progress()}
-    source = open_mean(["simple:pixels", "packaged:efficientnet-lite0"], {})
-    with pytest.raises(UsageError, match="must be one network that a URI opens"):
-        extract_elsewhere(dataset, source, workers_for=workers(1), **options)
+def test_data_in_memory_and_a_source_that_nothing_opens_are_refused(photos: Path, tmp_path: Path) -> None:
+    dataset, source = open_anywhere(photos), open_source("simple:pixels")
+    with pytest.raises(UsageError, match="the data of a run on a cluster must have a path"):
+        extracted(replace(dataset, opened=None), workers(1), str(tmp_path))
+    shared: dict[str, Any] = {"engine": "auto", "shards": str(tmp_path), "progress": Progress()}
+    with pytest.raises(UsageError, match="must be one that a URI opens"):
+        extract_elsewhere(dataset, source, origin=None, workers_for=workers(1), **shared)
+
+
+def test_workers_that_open_another_network_are_refused__DST_04(photos: Path, tmp_path: Path) -> None:
+    source = open_source("simple:pixels")
+    source.preprocessing = open_source("packaged:efficientnet-lite0").preprocessing
+    shared: dict[str, Any] = {"engine": "auto", "shards": str(tmp_path), "progress": Progress()}
+    with pytest.raises(UsageError, match="every machine must open the same simple:pixels"):
+        extract_elsewhere(open_anywhere(photos), source, origin=PIXELS, workers_for=workers(1), **shared)
 
 
 @pytest.mark.thorough

@@ -18,6 +18,10 @@ import pytest
 
 import headstart as hs
 from headstart.base.errors import UsageError
+from headstart.cli.command import DisplayOptions
+from headstart.cli.predict import predict
+from headstart.engines.conversion_process import NetworkOrigin
+from headstart.features.extract import OPEN_SOURCE
 from headstart.scale.ray_cluster import Journal, RayWorkers, RemoteWorker, check_cluster, check_versions, connected
 from headstart.scale.remote import open_anywhere
 from headstart.scale.schedule import run_orders
@@ -25,6 +29,7 @@ from headstart.scale.worker import KILLED, Order, versions
 from headstart.testing import toy_photos
 
 pytest.importorskip("ray")
+SOURCE = NetworkOrigin(OPEN_SOURCE, {"uri": "simple:pixels"})
 
 
 @pytest.mark.parametrize("cluster", ["auto", "local", "local[2]", "ray://head:10001", "ray://127.0.0.1:10001"])
@@ -34,8 +39,9 @@ def test_clusters_that_can_be_named(cluster: str) -> None:
 
 @pytest.mark.parametrize("cluster", ["", "local[]", "local[x]", "ray://head", "ray://:1", "http://head:1", "ray://a:b"])
 def test_any_other_cluster_is_one_line(cluster: str) -> None:
-    with pytest.raises(UsageError, match="cluster= must be auto, local"):
-        hs.fit("photos", cluster=cluster)
+    for command in (hs.fit, hs.rank, hs.compare):
+        with pytest.raises(UsageError, match="cluster= must be auto, local"):
+            command("photos", cluster=cluster)
 
 
 def test_shards_without_a_cluster_are_refused() -> None:
@@ -57,6 +63,11 @@ def test_examples_in_memory_are_refused_before_ray_starts() -> None:
         hs.fit(data, source="simple:words", cluster="local[1]")
 
 
+def test_a_stream_is_predicted_by_this_process(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a stream must be predicted by this process; found --cluster"):
+        predict(tmp_path, ["-"], {"json_lines": True, "cluster": "local[1]"}, DisplayOptions())
+
+
 def test_a_worker_of_another_version_is_refused__DST_04() -> None:
     check_versions("node", versions())
     with pytest.raises(UsageError, match=r"node must run headstart .*; found headstart 0\.0\.1; install the same"):
@@ -64,7 +75,7 @@ def test_a_worker_of_another_version_is_refused__DST_04() -> None:
 
 
 def test_what_the_user_can_mend_crosses_between_processes_as_texts(tmp_path: Path) -> None:
-    worker = RemoteWorker((str(tmp_path / "nowhere"), {}, {"uri": "simple:pixels"}, "auto", frozenset()), None)
+    worker = RemoteWorker((Path.cwd(), {"data": str(tmp_path / "nowhere")}, SOURCE, "auto", frozenset()), None)
     value, problem = worker.open()
     assert value is None and problem is not None and "nowhere" in problem[0] + problem[1]
 
@@ -121,8 +132,8 @@ def test_workers_killed_before_they_are_open_or_while_idle_cost_nothing__DST_01(
     photos = toy_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=2, seed=0)
     killing = tmp_path / "killing"
     killing.mkdir()
-    order = Order(tuple(range(4)), tuple(example.id for example in open_anywhere(photos).examples))
-    arguments = (str(photos), {"root": Deadly(killing)}, {"uri": "simple:pixels"}, "auto", frozenset[str]())
+    order = Order(0, tuple(example.id for example in open_anywhere(photos).examples))
+    arguments = ({"data": str(photos), "root": Deadly(killing)}, SOURCE, "auto", frozenset[str]())
 
     def kills(count: int) -> None:
         for number in range(count):
@@ -232,6 +243,24 @@ def test_two_nodes_give_the_report_of_one_process_whatever_dies__DST_01_03_05(
         killer.join()
     assert figures(model) == figures(expected)
     assert [loss["reason"] for loss in model.report["losses"]] == [KILLED] * poisonous
+
+
+@pytest.mark.slow
+def test_predictions_and_a_ranking_on_two_nodes_are_those_of_one_process__DST_05(
+    on_nodes: list[psutil.Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = toy_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=150, seed=0)
+    (photos / "dog" / "broken.jpg").write_bytes(b"no photo")
+    hs.fit(photos, source="simple:pixels").save(tmp_path / "bundle")
+    monkeypatch.chdir(tmp_path)
+    for name, more in {"alone.csv": {}, "there.csv": {"cluster": "auto", "shards": "shards"}}.items():
+        options = {"out": Path(name), "batch_size": 290, **more}
+        predict(Path("bundle"), ["photos", "photos/cat"], options, DisplayOptions(quiet=True))
+    assert Path("alone.csv").read_bytes() == Path("there.csv").read_bytes()
+    assert list(Path("shards").iterdir())
+    sources = ["simple:pixels", "packaged:efficientnet-lite0"]
+    alone, there = (hs.rank("photos", sources=sources, **more).result for more in ({}, {"cluster": "auto"}))
+    assert {**there, "seconds": 0} == {**alone, "seconds": 0}
 
 
 def _kill_workers(nodes: list[psutil.Process], count: int, stop: threading.Event) -> None:

@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from headstart.base.errors import UsageError
-from headstart.scale.remote import is_remote, local_copy, open_anywhere
+from headstart.scale.remote import is_remote, local_copy, open_anywhere, open_inputs_anywhere, opened_again
 from headstart.testing import toy_photos
 
 
@@ -31,7 +31,7 @@ def test_data_at_a_uri_is_what_it_is_as_files(uri: str, tmp_path: Path) -> None:
     assert there.examples == here.examples and there.name == here.name
     assert [there.read(at) for at in range(6)] == [here.read(at) for at in range(6)]
     assert there.opened == {"data": uri} and here.opened == {"data": str(tmp_path / "photos")}
-    assert there.keep([0]).opened is None
+    assert opened_again(there.keep([0]).opened or {}).examples == here.examples
     assert open_anywhere((["some text", "another"], ["a", "b"])).opened is None
 
 
@@ -47,6 +47,18 @@ def test_a_single_file_keeps_its_name(uri: str) -> None:
     fsspec.filesystem("memory").pipe(f"{uri}.csv", b"text,label")
     assert local_copy(f"{uri}.csv").name == "photos.csv"
     assert local_copy(f"{uri}.csv").read_bytes() == b"text,label"
+
+
+def test_inputs_of_a_prediction_are_opened_again_with_their_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy_photos(tmp_path / "photos", classes=["cat"], per_class=2, seed=0)
+    monkeypatch.chdir(tmp_path)
+    ranges = {"16": (0.0, 1000.0)}
+    here = open_inputs_anywhere(["photos"], ranges=ranges, kind="image")
+    assert here.opened is not None and not here.value_ranges
+    again = opened_again(here.opened)
+    assert again.examples == here.examples and again.value_ranges == ranges
 
 
 @pytest.mark.parametrize("uri", ["memory://nothing/there", "nosuch://bucket"])

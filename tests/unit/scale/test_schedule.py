@@ -45,15 +45,15 @@ class Here:
 
 def orders(count: int, size: int = 4) -> list[Order]:
     every = [tuple(range(start, start + size)) for start in range(0, count * size, size)]
-    return [Order(some, tuple(map(str, some))) for some in every]
+    return [Order(some[0], tuple(map(str, some))) for some in every]
 
 
 def poisonous(*positions: int) -> Death:
     """Return the death of whoever touches an example at one of these positions that is not left out."""
 
     def death(number: int, order: Order, carefully: bool, times: int) -> WorkerDied | None:
-        for place, position in enumerate(order.positions):
-            if position in positions and place not in order.poison:
+        for place, name in enumerate(order.ids):
+            if int(name) in positions and place not in order.poison:
                 return WorkerDied(place if carefully else None)
         return None
 

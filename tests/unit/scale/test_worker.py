@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from headstart.base.errors import DataError
-from headstart.features.extract import extract
+from headstart.base.errors import DataError, UsageError
+from headstart.engines.conversion_process import NetworkOrigin
+from headstart.features.extract import OPEN_SOURCE, extract
 from headstart.scale.remote import open_anywhere
 from headstart.scale.shards import Shard, from_bytes
 from headstart.scale.worker import KILLED, Announce, Order, Worker
 from headstart.sources.registry import open_source
 from headstart.testing import toy_photos
 
-SOURCE = {"uri": "simple:pixels"}
+SOURCE = NetworkOrigin(OPEN_SOURCE, {"uri": "simple:pixels"})
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def photos(tmp_path: Path) -> Path:
 
 def order_of(photos: Path, start: int = 0, stop: int = 8, **more: frozenset[int]) -> Order:
     ids = tuple(example.id for example in open_anywhere(photos).examples[start:stop])
-    return Order(tuple(range(start, stop)), ids, **more)
+    return Order(start, ids, **more)
 
 
 def run(worker: Worker, order: Order, announce: Announce | None = None) -> tuple[str, Shard]:
@@ -41,7 +43,7 @@ def run(worker: Worker, order: Order, announce: Announce | None = None) -> tuple
 
 
 def worker(photos: Path, known: frozenset[str] = frozenset()) -> Worker:
-    return Worker(str(photos), {}, SOURCE, "auto", known)
+    return Worker({"data": str(photos)}, SOURCE, "auto", known)
 
 
 def test_the_rows_of_a_shard_are_those_of_one_process(photos: Path, cache: Path) -> None:
@@ -80,5 +82,11 @@ def test_a_machine_that_lists_other_examples_is_named__DST_06(photos: Path) -> N
     here = worker(photos)
     with pytest.raises(DataError, match=f"^{here.node} must list the same examples"):
         here.run(order)
-    with pytest.raises(DataError, match=f"^{here.node}: .*nowhere"):
+    with pytest.raises(UsageError, match=f"^{here.node}: .*nowhere"):
         worker(photos.parent / "nowhere")
+
+
+def test_a_machine_that_cannot_open_the_source_is_named__DST_06(photos: Path) -> None:
+    absent = NetworkOrigin(OPEN_SOURCE, {"uri": f"onnx:{photos}/absent.onnx"})
+    with pytest.raises(UsageError, match=f"^{socket.gethostname()}: .*absent.onnx"):
+        Worker({"data": str(photos)}, absent, "auto", frozenset())
