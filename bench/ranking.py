@@ -1,21 +1,26 @@
 """Whether `rank` finds the best source: the probe, every score and a fixed list beside the truth of full fits.
 
 Usage: python bench/ranking.py DATA [--sets flowers5,trec6] [--splits 5] [--cache DIR] [--out ranking.jsonl]
-       [--only fast] [--vit CHECKPOINT]
+       [--only fast] [--vit CACHE] [--scored 5]
 
-Truth is the test accuracy of `fit` with each source. A line is written for each set and split as soon as it is done,
-and what is in the file is not done again; features come from the cache, so that a run that was stopped goes on where it
-was. Decoys are networks whose tensors are shuffled each by itself: name, shape and licence look right. `--vit` is
-a checkpoint of a DINOv2-small, spoiled or not, that timm:vit_small_patch14_dinov2 takes. The fixed list
-goes by ImageNet accuracy, else by parameters; a decoy is what it says it is, behind the network that it was made of.
+Truth is the test accuracy of `fit` with each source, the mean of five splits: all examples of a set, whatever parts it
+has, in five stratified folds, each of which is the test part once. A line is written for each fit and each ranking as
+soon as it is done, and what is in the file is not done again; features come from the cache, so that a run that was
+stopped goes on where it was. Decoys are networks whose tensors are shuffled each by itself: name, shape and licence
+look right. `--vit` is a cache of Hugging Face's hub with the spoiled DINOv2-small (`bench/spoiled_vit.py`), which
+counts as a decoy. The fixed list goes by ImageNet accuracy, else by parameters; a decoy is what it says it is, behind
+the network that it was made of. The scores are computed on the first `--scored` splits of each set.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
+import tarfile
 import time
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +31,8 @@ PHOTOS = ("flowers5", "ants_bees", "cats_dogs", "trashnet", "sign_digits")
 TEXTS = ("trec6", "sms_spam", "sst2", "banking77")
 SOUNDS = ("spoken_digits",)
 IMAGENET = {"efficientnet-lite0": 0.748, "efficientnet-lite1": 0.767, "efficientnet-lite2": 0.775, "dinov2": 0.811}
-LIST, PROBE = "fixed list", "probe"
+LIST, PROBE, RECOMMENDED = "fixed list", "probe", "probe, recommended"
+FOLDS, VIT = 5, "hf:facebook/dinov2-small"
 
 
 def shuffled(source, seed):
@@ -61,7 +67,7 @@ def pool(kind, arguments):
         return [*lites, shuffled(lites[0], 0)]
     sizes = (("lite0", 320), ("lite1", 224), ("lite2", 320))
     sized = [open_source(f"packaged:efficientnet-{name}@{side}px") for name, side in sizes]
-    vit = [open_source("timm:vit_small_patch14_dinov2", weights=arguments.vit)] if arguments.vit else []
+    vit = [open_source(VIT)] if arguments.vit else []
     return [*lites, *sized, *own, *vit, shuffled(lites[0], 0), shuffled(lites[2], 1), shuffled(own[0], 2)]
 
 
@@ -71,96 +77,178 @@ def listed(source):
     return accuracy - 1e-6 * ("decoy" in source.info.uri) + 1e-15 * source.info.parameters
 
 
-def measured(path, sources, seed):
-    """Return what the ranking says of each source, and the truth."""
+def split_again(data, name, work):
+    """Return the tables of a set's splits: every example in each, one fold of five its test part."""
+    from sklearn.model_selection import StratifiedKFold
+
+    from headstart.data.readers.open import open_dataset
+
+    if not (work / name).exists():
+        with tarfile.open(data / f"{name}.tar") as archive:
+            archive.extractall(work, filter="data")
+    dataset = open_dataset(work / name)
+    items = [
+        dataset.read(place).decode() if dataset.kind == "text" else f"{name}/{example.id}"
+        for place, example in enumerate(dataset.examples)
+    ]
+    labels = [example.label for example in dataset.examples]
+    tables = []
+    for number, (_, test) in enumerate(StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(items, labels)):
+        tables.append(work / f"{name}-{number}.csv")
+        with tables[-1].open("w", newline="") as out:
+            rows = csv.writer(out)
+            rows.writerow(["text" if dataset.kind == "text" else "path", "label", "split"])
+            rows.writerows(
+                (item, label, "test" if place in set(test.tolist()) else "train")
+                for place, (item, label) in enumerate(zip(items, labels, strict=True))
+            )
+    return tables
+
+
+def ranked(path, sources, scored):
+    """Return what the ranking says of each source, and the means that it proposes, open."""
     from headstart.base.progress import Progress
-    from headstart.fitting.fit import fit
     from headstart.ranking.measuring import scores_of
     from headstart.ranking.options import RankOptions
     from headstart.ranking.rank import rank_dataset
+    from headstart.ranking.result import plain_candidates
     from headstart.run.clock import Clock
     from headstart.run.prepare import read_dataset
 
-    options, clock, start = RankOptions(sources=tuple(sources), seed=seed), Clock(), time.perf_counter()
+    options, clock, start = RankOptions(sources=tuple(sources)), Clock(), time.perf_counter()
     processor = time.process_time()
     prepared, ranking = rank_dataset(read_dataset(path, options, clock), options, Progress(), clock)
     seconds, of_processor = time.perf_counter() - start, time.process_time() - processor
     rows = {}
     for row in ranking.rows:
         rows.setdefault(row.candidate.uri, row)
-    tied = sorted({row.candidate.uri for row in ranking.tied()})
-    found = {}
-    means = [row.candidate.source for row in ranking.rows if row.members]
-    for source in (*sources, *means):
-        uri = source.info.uri
-        truth = fit(path, source=source, seed=seed).report["test"]["accuracy"]["value"]
-        scores = {name: value for name, value in scores_of(prepared, rows[uri]).items() if value is not None}
-        found[uri] = {"truth": truth, PROBE: -rows[uri].log_loss, LIST: listed(source), **scores}
-    return {
-        "sources": found,
+    methods = {}
+    for source in sources:
+        row = rows[source.info.uri]
+        scores = scores_of(prepared, row) if scored else {}
+        methods[source.info.uri] = {
+            PROBE: -row.log_loss,
+            LIST: listed(source),
+            **{name: value for name, value in scores.items() if value is not None},
+        }
+    record = {
+        "methods": methods,
         "recommended": ranking.recommended.candidate.uri,
-        "best": ranking.best.candidate.uri,
-        "tied": tied,
-        "failures": [list(vars(failure).values()) for failure in ranking.failures],
+        "tied": sorted({row.candidate.uri for row in ranking.tied()}),
+        "candidates": plain_candidates(prepared, ranking),
         "seconds": seconds,
         "processor": of_processor,
     }
+    return record, [row.candidate.source for row in ranking.rows if row.members]
+
+
+def truth(path, source):
+    """Return the test accuracy of a full fit with a source, and what it took."""
+    from headstart.fitting.fit import fit
+
+    processor = time.process_time()
+    report = fit(path, source=source, progress=False).report
+    accuracy, loss = (report["test"][metric]["value"] for metric in ("accuracy", "log_loss"))
+    return {"truth": accuracy, "log_loss": loss, "processor": time.process_time() - processor}
+
+
+def truths_of(records):
+    """Return the mean accuracy of each source by set, over the splits of which all sources of the pool are known."""
+    every = defaultdict(dict)
+    for record in records:
+        if "truth" in record:
+            every[record["set"], record["source"]][record["split"]] = record["truth"]
+    means = defaultdict(dict)
+    for (name, uri), values in every.items():
+        means[name][uri] = float(np.mean(list(values.values())))
+    return means
 
 
 def summary(records):
-    """Print regret, weighted Kendall tau and the rest, over all records."""
+    """Print regret, weighted Kendall tau and the rest, over all rankings."""
     from scipy.stats import weightedtau
 
-    methods = dict.fromkeys(name for record in records for one in record["sources"].values() for name in one)
-    print("| method | regret, points: mean | largest | weighted tau | picks a decoy |\n|---|---|---|---|---|")
-    for method in [f"{PROBE}, recommended", *(name for name in methods if name != "truth")]:
+    rankings, means = [record for record in records if "methods" in record], truths_of(records)
+    names = dict.fromkeys(name for record in rankings for each in record["methods"].values() for name in each)
+    print("| method | regret, points: mean | largest | weighted tau | picks a decoy | rankings |")
+    print("|---|---|---|---|---|---|")
+    for method in (RECOMMENDED, *names):
         regrets, taus, decoys = [], [], 0
-        for record in records:
-            some = {uri: one for uri, one in record["sources"].items() if method in one or method not in methods}
-            truth = {uri: one["truth"] for uri, one in record["sources"].items()}
-            chosen = record["recommended"] if method not in methods else max(some, key=lambda uri: some[uri][method])
-            regrets.append(100 * (max(truth.values()) - truth[chosen]))
-            decoys += "decoy" in chosen
-            score = PROBE if method not in methods else method
-            taus.append(weightedtau([some[uri]["truth"] for uri in some], [some[uri][score] for uri in some])[0])
-        print(f"| {method} | {np.mean(regrets):.2f} | {max(regrets):.2f} | {np.nanmean(taus):.2f} | {decoys} |")
-    within = [
-        max(record["sources"][uri]["truth"] for uri in record["tied"])
-        == max(one["truth"] for one in record["sources"].values())
-        for record in records
-    ]
-    print(f"The truly best is in the tie group in {sum(within)} of {len(within)}.")
-    print(f"Seconds of the ranking, mean: {np.mean([record['seconds'] for record in records]):.1f}")
+        for record in rankings:
+            own, score = means[record["set"]], PROBE if method == RECOMMENDED else method
+            some = {uri: each[score] for uri, each in record["methods"].items() if score in each}
+            if not some:
+                continue
+            chosen = record["recommended"] if method == RECOMMENDED else max(some, key=some.__getitem__)
+            regrets.append(100 * (max(own.values()) - own[chosen]))
+            decoys += "decoy" in chosen or VIT in chosen
+            taus.append(weightedtau([own[uri] for uri in some], list(some.values()))[0])
+        figures = f"{np.mean(regrets):.2f} | {max(regrets):.2f} | {np.nanmean(taus):.2f}"
+        print(f"| {method} | {figures} | {decoys} | {len(regrets)} |")
+    best = [max(means[record["set"]], key=means[record["set"]].__getitem__) for record in rankings]
+    within = sum(uri in record["tied"] for uri, record in zip(best, rankings, strict=True))
+    print(f"The truly best is in the tie group in {within} of {len(best)}.")
+    print("| set | truly best | accuracy | recommended, by split | regret, points |\n|---|---|---|---|---|")
+    for name, own in means.items():
+        mine = [record["recommended"] for record in rankings if record["set"] == name]
+        regrets = [100 * (max(own.values()) - own[uri]) for uri in mine]
+        first = max(own, key=own.__getitem__)
+        print(f"| {name} | {first} | {own[first]:.3f} | {', '.join(mine)} | {np.mean(regrets):.2f} |")
+    print(f"Seconds of processor of a ranking, median: {np.median([each['processor'] for each in rankings]):.1f}")
+
+
+class Log:
+    """The file of records, and what is in it."""
+
+    def __init__(self, path):
+        self.path = path
+        self.records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def has(self, **key):
+        """Whether a record of this kind is done."""
+        return any(all(record.get(name) == value for name, value in key.items()) for record in self.records)
+
+    def add(self, **record):
+        """Keep a record."""
+        self.records.append(record)
+        with self.path.open("a") as out:
+            print(json.dumps(record), file=out)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
-    parser.add_argument("--sets", default=",".join([*PHOTOS, *TEXTS, *SOUNDS]))
-    parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--cache", default="runs/ranking-cache")
+    parser.add_argument("--sets", default=",".join([*PHOTOS, *SOUNDS, *TEXTS]))
+    parser.add_argument("--splits", type=int, default=FOLDS)
+    parser.add_argument("--cache", type=Path, default=Path("runs/ranking-cache"))
     parser.add_argument("--out", type=Path, default=Path("runs/ranking.jsonl"))
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", choices=("fast", "summary"))
     parser.add_argument("--vit", default="")
+    parser.add_argument("--scored", type=int, default=FOLDS)
     arguments = parser.parse_args()
-    os.environ["HEADSTART_CACHE"] = arguments.cache
+    os.environ |= {"HEADSTART_CACHE": str(arguments.cache), "HEADSTART_OFFLINE": "1", "HF_HUB_CACHE": arguments.vit}
+    work = arguments.cache.absolute() / "sets"
+    work.mkdir(parents=True, exist_ok=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    lines = arguments.out.read_text().splitlines() if arguments.out.exists() else []
-    records = [json.loads(line) for line in lines]
-    done = {(record["set"], record["seed"]) for record in records}
+    log = Log(arguments.out)
     print(machine())
-    for name in arguments.sets.split(","):
-        kind = "text" if name in TEXTS else "sound" if name in SOUNDS else "image"
-        sources = pool(kind, arguments)
-        for seed in range(arguments.splits):
-            if (name, seed) in done:
-                continue
-            record = {"set": name, "seed": seed, **measured(arguments.data / f"{name}.tar", sources, seed)}
-            records.append(record)
-            with arguments.out.open("a") as out:
-                print(json.dumps(record), file=out)
-            print(f"{name} {seed}: {record['recommended']}, {record['seconds']:.0f} s", flush=True)
-    summary(records)
+    sets = arguments.sets.split(",") if arguments.only != "summary" else []
+    tables = {name: split_again(arguments.data, name, work) for name in sets}
+    means = defaultdict(dict)
+    for split in range(arguments.splits):
+        for name in sets:
+            kind = "text" if name in TEXTS else "sound" if name in SOUNDS else "image"
+            sources = {source.info.uri: source for source in pool(kind, arguments)}
+            if not log.has(set=name, split=split, source=None):
+                record, proposed = ranked(tables[name][split], tuple(sources.values()), split < arguments.scored)
+                log.add(set=name, split=split, source=None, **record)
+                means[name] |= {source.info.uri: source for source in proposed}
+                print(f"{name} {split}: {record['recommended']}, {record['processor']:.0f} s of processor", flush=True)
+            for uri, source in (sources | means[name]).items():
+                for each in range(split + 1):
+                    if not log.has(set=name, split=each, source=uri):
+                        log.add(set=name, split=each, source=uri, **truth(tables[name][each], source))
+    summary(log.records)
 
 
 if __name__ == "__main__":
