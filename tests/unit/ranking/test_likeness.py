@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,8 @@ def test_the_sentence_names_size_likeness_and_what_textbooks_suggest(size: str, 
     words = "similar to" if information > 0.5 else "different from"
     assert f"is {size} (90 labels a class) and {words} what a:b was trained on" in text
     assert "30 % sure of these photos, first of all daisy (44 %), vase (6 %)" in text
+    stated = sentence(size, 90, "photos", replace(likeness, own_confidence=0.7))
+    assert "30 % sure of these photos (of their own 70 %), first of all" in stated
     assert text.endswith(f"textbooks suggest {SUGGESTIONS[size, information > 0.5]}.")
 
 

@@ -7,7 +7,8 @@
      "members": {"weights.safetensors": "<sha256>"}}
 
 `pretrain` adds `taps` and `more`, as they are at the size of its pictures, `gate`, which says how it stands against
-naive baselines and whether it may be used all the same (`forced`), and `command`; `convert` adds `top`, whether the
+naive baselines and whether it may be used all the same (`forced`), `confidence`, the mean of the largest probability of
+each of its own unseen examples, and `command`; `convert` adds `top`, whether the
 network has its classifier.
 """
 
@@ -47,6 +48,12 @@ class SourceDescription:
     preprocessing: Preprocessing | None = None  # None for that of the architecture
     classes: tuple[str, ...] = ()  # names of its own classes, in order; none where it has no classifier
     settings: Mapping[str, Any] = field(default_factory=dict)  # all other keys, for what builds the network
+
+    @property
+    def own_confidence(self) -> float | None:
+        """The mean of the largest probability of each of its own unseen examples, 0..1; None where it states none."""
+        stated = self.settings.get("confidence")
+        return float(stated) if isinstance(stated, (int, float)) and 0 <= stated <= 1 else None
 
 
 KEYS = [entry.name for entry in fields(SourceDescription) if entry.name != "settings"]

@@ -87,7 +87,7 @@ def open_folder(folder: Path, uri: str, *, weights: str, seed: int) -> TorchSour
         notes = (source_folder.UNGATED, *notes)
     identity = replace(source.identity, licence=described.licence, trained_on=described.trained_on, notes=notes)
     named = with_build(source, identity, source.module)
-    named.known_classes = described.classes
+    named.known_classes, named.own_confidence = described.classes, described.own_confidence
     return named
 
 
