@@ -40,7 +40,7 @@ ORDER = {
     "sources.providers": "arch keras file timm huggingface_sounds huggingface graph packaged_sounds packaged simple"
     " spectrogram mean mirrored torchvision words",
     "features": "modality features store extraction_pass extract relatives",
-    "scale": "remote shards worker schedule elsewhere ray_cluster",
+    "scale": "remote shards worker schedule elsewhere ray_workers ray_cluster",
     "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
     "judge": "intervals crossed metrics novelty prediction evaluation scores baselines related report benefit gate",
     "judge.report": "page charts notebook fit_page comparison_page ranking_page",

@@ -17,10 +17,25 @@ def at_home(name: str) -> Path:
     return Path(os.path.expanduser(name))  # noqa: PTH111 - that of a path raises RuntimeError
 
 
+_share: int | None = None
+
+
+def use_cores(count: int | None) -> None:
+    """Let this process use so many processor cores at most, as one of several on its machine; None for all."""
+    global _share  # noqa: PLW0603
+    _share = count
+
+
+def cores_shared() -> int | None:
+    """Return how many cores this process was told to use; None where it may use all."""
+    return _share
+
+
 def cores() -> int:
     """Return how many processor cores this process may use (where the system does not say: how many there are)."""
     allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+    there = len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+    return there if _share is None else min(there, _share)
 
 
 def cpu_info() -> dict[str, str]:

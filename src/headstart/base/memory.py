@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headstart.base.errors import UsageError
@@ -31,6 +31,28 @@ OUT_OF_MEMORY_MESSAGES = (
 def free_memory() -> int:
     """Return the bytes that the machine, its container and the process's own limit leave free; if unknown, 2**30."""
     return max(0, min(_of_machine(), _of_container(), _of_process()))
+
+
+def total_memory() -> int:
+    """Return the bytes of memory of the machine, or of its container where that has fewer; if unknown, 2**30."""
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        machine = UNKNOWN_BYTES
+    for limit, _ in CGROUPS:
+        with suppress(OSError, ValueError):
+            return min(machine, int(Path(limit).read_text()))
+    return machine
+
+
+def limit_memory(size: int) -> None:
+    """Let what asks for more than `size` bytes fail in this process, where the system can: data, not mapped files."""
+    if sys.platform == "linux":
+        import resource
+
+        hardest = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        size = size if hardest == resource.RLIM_INFINITY else min(size, hardest)
+        resource.setrlimit(resource.RLIMIT_DATA, (size, hardest))
 
 
 def _of_machine() -> int:

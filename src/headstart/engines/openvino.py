@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.config import cores_shared
 from headstart.base.disk import TEMPORARY, process_lock, prove_room, reraise_disk_errors, sync_folder, write_atomic
 from headstart.base.errors import SourceError
 from headstart.base.hashing import canonical_json, sha256_file
@@ -117,6 +118,8 @@ class OpenVinoTexts:
 def compile_model(model: ov.Model, precision: str = "f32", **hints: str) -> ov.CompiledModel:
     """Return a network that is ready to run on this CPU; signals are handled afterwards as before."""
     hints = {**hints, "INFERENCE_PRECISION_HINT": precision}
+    if (count := cores_shared()) is not None:
+        hints["INFERENCE_NUM_THREADS"] = str(count)
     with own_signal_stack():
         return ov.Core().compile_model(model, "CPU", hints)
 

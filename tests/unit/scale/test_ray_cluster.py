@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from headstart.cli.command import DisplayOptions
 from headstart.cli.predict import predict
 from headstart.engines.conversion_process import NetworkOrigin
 from headstart.features.extract import OPEN_SOURCE
-from headstart.scale.ray_cluster import Journal, RayWorkers, RemoteWorker, check_cluster, check_versions, connected
-from headstart.scale.remote import open_anywhere
-from headstart.scale.schedule import run_orders
-from headstart.scale.worker import KILLED, Order, versions
+from headstart.scale.ray_cluster import (
+    check_cluster,
+    connected,
+)
+from headstart.scale.worker import KILLED
 from headstart.testing import toy_photos
 
 pytest.importorskip("ray")
@@ -68,26 +69,6 @@ def test_a_stream_is_predicted_by_this_process(tmp_path: Path) -> None:
         predict(tmp_path, ["-"], {"json_lines": True, "cluster": "local[1]"}, DisplayOptions())
 
 
-def test_a_worker_of_another_version_is_refused__DST_04() -> None:
-    check_versions("node", versions())
-    with pytest.raises(UsageError, match=r"node must run headstart .*; found headstart 0\.0\.1; install the same"):
-        check_versions("node", versions() | {"headstart": "0.0.1"})
-
-
-def test_what_the_user_can_mend_crosses_between_processes_as_texts(tmp_path: Path) -> None:
-    worker = RemoteWorker((Path.cwd(), {"data": str(tmp_path / "nowhere")}, SOURCE, "auto", frozenset()), None)
-    value, problem = worker.open()
-    assert value is None and problem is not None and "nowhere" in problem[0] + problem[1]
-
-
-def test_a_journal_says_what_was_touched_last_once() -> None:
-    journal = Journal()
-    journal.note(3, None)
-    journal.note(4, None)
-    journal.note(4, 2)
-    assert [journal.last(number) for number in (3, 3, 4, 5)] == [(True, None), (False, None), (True, 2), (False, None)]
-
-
 @pytest.mark.thorough
 def test_a_cluster_of_this_run_has_no_dashboard_and_asks_for_a_token__DST_07(loopback: None) -> None:
     import ray
@@ -104,67 +85,18 @@ def test_a_cluster_of_this_run_has_no_dashboard_and_asks_for_a_token__DST_07(loo
     assert not any(name.startswith("RAY_AUTH") for name in os.environ)
 
 
-class Deadly:
-    """What ends the worker that receives it before anything is opened: once for each file in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        code = (
-            "[(os.remove(each.path), os.kill(os.getpid(), 9)) for os in [__import__('os')] for each in os.scandir({})]"
-        )
-        return exec, (code.format(repr(str(self.folder))),)
-
-
-class Recorded(RayWorkers):
-    """Workers of which it is known how orders were given."""
-
-    careful: tuple[bool, ...] = ()
-
-    def give(self, number: int, order: Order, *, carefully: bool) -> None:
-        self.careful += (carefully,)
-        super().give(number, order, carefully=carefully)
-
-
-@pytest.mark.slow
-def test_workers_killed_before_they_are_open_or_while_idle_cost_nothing__DST_01(loopback: None, tmp_path: Path) -> None:
-    photos = toy_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=2, seed=0)
-    killing = tmp_path / "killing"
-    killing.mkdir()
-    order = Order(0, tuple(example.id for example in open_anywhere(photos).examples))
-    arguments = ({"data": str(photos), "root": Deadly(killing)}, SOURCE, "auto", frozenset[str]())
-
-    def kills(count: int) -> None:
-        for number in range(count):
-            (killing / str(number)).touch()
-
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder, connected("local[1]", folder=folder):
-        kills(1)
-        with closing(Recorded(1, arguments, most_deaths=3)) as workers:
-            assert not list(killing.iterdir())
-            kills(1)  # of those that replace the one that is open, which is killed while it is idle
-            for process in _workers([psutil.Process()], "ray::RemoteWorker"):
-                process.kill()
-                process.wait()
-            done: dict[int, Any] = {}
-            run_orders(workers, [order], done.__setitem__)
-            assert done.keys() == {0} and workers.careful == (False, False)
-        kills(1)
-        with pytest.raises(UsageError, match="workers must start on the cluster"):
-            RayWorkers(1, arguments, most_deaths=0)
-
-
 KILLERS = """
 import os, signal
 from headstart.data.images import pillow
 def remarks(data, name, plain=pillow.remarks):
     if b"POISON" in data:
         os.kill(os.getpid(), signal.SIGSEGV)
+    if b"HUGE" in data:
+        return (str(len(bytes(1 << 40))),)
     return plain(data, name)
 pillow.remarks = remarks
 """
-"""What a process runs first: bytes with POISON end it, as a fault in a decoder does."""
+"""What a process runs first: bytes with POISON end it, as a fault in a decoder does; those with HUGE ask for a TB."""
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +164,7 @@ def test_two_nodes_give_the_report_of_one_process_whatever_dies__DST_01_03_05(
     photos = toy_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=150 * poisonous**2, seed=0)
     expected = hs.fit(photos, source="simple:pixels")
     for number, cat in enumerate(sorted((photos / "cat").iterdir())[:poisonous]):
-        (photos / "dog" / f"poison{number}.jpg").write_bytes(cat.read_bytes() + b"POISON")
+        (photos / "dog" / f"poison{number}.jpg").write_bytes(cat.read_bytes() + (b"HUGE" if number == 1 else b"POISON"))
     stop = threading.Event()
     killer = threading.Thread(target=_kill_workers, args=(on_nodes, kills, stop))
     killer.start()
