@@ -72,7 +72,7 @@ def extract_elsewhere(
     folder.check_room((len(dataset) - SHARD * len(folder.known)) * collected.row_bytes)
     orders = orders_for(dataset)
     name = "Reading and extracting features"
-    with progress.step(name, len(dataset), dataset.items) as step, workers_for(arguments) as workers:
+    with workers_for(arguments) as workers, progress.step(name, len(dataset), dataset.items) as step:
 
         def accept(number: int, answer: tuple[str, tuple[Shard, bytes] | None]) -> None:
             key, made = answer

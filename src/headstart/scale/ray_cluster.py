@@ -28,8 +28,11 @@ from headstart.sources.base import Source
 
 Run = TypeVar("Run", bound=Callable[..., Any])
 LOCAL = re.compile(r"local(?:\[(\d+)\])?")
-ANSWER_SECONDS = 10.0
-"""Within which a cluster must take a connection."""
+ANSWER_SECONDS = 7.0
+"""Within which a cluster must take a connection, and again answer on it."""
+START = "start one with `ray start --head`, check the address, or use --cluster local"
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
+"""The preface of HTTP/2 and empty settings (RFC 9113, 3.4), which whatever speaks gRPC answers, as Ray does."""
 OBJECTS = 256 << 20
 """Bytes of results that a cluster of this process holds at a time."""
 
@@ -102,17 +105,33 @@ def _own_token() -> Iterator[None]:
 
 def _answered(cluster: str, shared: Mapping[str, Any]) -> Any:
     import ray
+    from ray._private.services import canonicalize_bootstrap_address_or_die  # as Ray's own commands find it
 
-    do = "start one with `ray start --head`, check the address, or use --cluster local"
-    if (address := _address(cluster)) is not None:
-        try:
-            socket.create_connection(address, ANSWER_SECONDS).close()
-        except OSError as error:
-            raise UsageError(f"the cluster {cluster} must answer within {ANSWER_SECONDS:.0f} s", error, do) from error
+    address = _address(cluster)
     try:
+        if (there := address) is None:
+            named = os.environ.get("RAY_ADDRESS") or canonicalize_bootstrap_address_or_die("auto")
+            there = _address(f"ray://{named.removeprefix('ray://')}")
+        if there is not None:
+            check_answers(cluster, there)
         return ray.init(address=cluster, **({} if address else shared))
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise UsageError(f"the cluster {cluster} must answer", error, do) from error
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"the cluster {cluster} must answer", " ".join(str(error).split()), START) from error
+
+
+def check_answers(cluster: str, address: tuple[str, int], *, seconds: float = ANSWER_SECONDS) -> None:
+    """Raise UsageError unless what listens at an address takes a connection and answers on it, each in so many seconds.
+
+    Ray itself asks for minutes, and writes lines of its own meanwhile.
+    """
+    try:
+        with socket.create_connection(address, seconds) as line:
+            line.sendall(GREETING)
+            line.recv(1)  # nothing, where it wants TLS
+    except OSError as error:
+        raise UsageError(f"the cluster {cluster} must answer within {seconds:.2g} s", error, START) from error
 
 
 def _address(cluster: str) -> tuple[str, int] | None:

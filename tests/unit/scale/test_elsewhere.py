@@ -208,6 +208,13 @@ def test_data_and_shards_on_s3_give_what_a_folder_gives(
         assert extracted("s3://bucket/photos", workers(1), "s3://bucket/shards").misses == 0
         with pytest.raises(UsageError, match="s3://nobody/photos"):
             open_anywhere("s3://nobody/photos")
+        for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(f"AWS_{name}")
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("HOME", str(photos.parent))
+        s3fs.S3FileSystem.clear_instance_cache()
+        with pytest.raises(UsageError, match=r"s3://bucket/photos must be .* found NoCredentialsError"):
+            open_anywhere("s3://bucket/photos")
     finally:
         server.stop()
         s3fs.S3FileSystem.clear_instance_cache()

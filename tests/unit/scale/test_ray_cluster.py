@@ -22,10 +22,7 @@ from headstart.cli.command import DisplayOptions
 from headstart.cli.predict import predict
 from headstart.engines.conversion_process import NetworkOrigin
 from headstart.features.extract import OPEN_SOURCE
-from headstart.scale.ray_cluster import (
-    check_cluster,
-    connected,
-)
+from headstart.scale.ray_cluster import check_answers, check_cluster, connected
 from headstart.scale.worker import KILLED
 from headstart.testing import toy_photos
 
@@ -50,12 +47,35 @@ def test_shards_without_a_cluster_are_refused() -> None:
         hs.fit("photos", shards="s3://bucket")
 
 
-def test_a_cluster_that_does_not_answer_is_one_line(loopback: None) -> None:
+@pytest.mark.parametrize("cluster", ["ray://127.0.0.1:{}", "auto"])
+def test_a_cluster_that_is_not_there_is_one_line(loopback: None, cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        address = f"ray://127.0.0.1:{closed.getsockname()[1]}"
-        with pytest.raises(UsageError, match=f"the cluster {address} must answer within 10 s"), connected(address):
+        port = closed.getsockname()[1]
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        with pytest.raises(UsageError, match=r"the cluster .* must answer within 7 s"), connected(cluster.format(port)):
             pass
+
+
+def test_a_cluster_that_takes_a_connection_and_says_nothing_is_one_line(loopback: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(UsageError, match=r"the cluster auto must answer within 0\.2 s; found timed out"):
+            check_answers("auto", silent.getsockname(), seconds=0.2)
+        with silent.accept()[0] as taken:
+            assert taken.recv(100).startswith(b"PRI * HTTP/2.0")
+
+
+def test_a_cluster_that_answers_is_taken(loopback: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as taken:
+                taken.sendall(b"settings")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        check_answers("auto", server.getsockname())
+        answering.join()
 
 
 def test_examples_in_memory_are_refused_before_ray_starts() -> None:
