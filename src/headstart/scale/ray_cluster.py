@@ -55,28 +55,24 @@ def connected(cluster: str, *, folder: str | None = None) -> Iterator[Mapping[st
         folder: where Ray keeps the files of a cluster that is started here; its own place by default.
 
     Raises:
-        UsageError: it does not answer.
+        UsageError: it does not answer, or does not start.
     """
     import ray
 
-    stack = ExitStack()
     shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    started = LOCAL.fullmatch(cluster)
-    if started:
-        cores = int(started[1]) if started[1] else None
-        shared |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECTS}
-        shared |= {"_temp_dir": folder} if folder else {}
-        stack.enter_context(_own_token())
-        logging.getLogger("ray").setLevel(logging.ERROR)  # or it says on every start that it asks for a token
-        context: Any = ray.init(address="local", **shared)
-    else:
-        context = _answered(cluster, shared)
-    try:
+    with ExitStack() as stack:
+        if started := LOCAL.fullmatch(cluster):
+            cores = int(started[1]) if started[1] else None
+            shared |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECTS}
+            shared |= {"_temp_dir": folder} if folder else {}
+            stack.enter_context(_own_token())
+            logging.getLogger("ray").setLevel(logging.ERROR)  # or it says on every start that it asks for a token
+            context: Any = _started(shared)
+        else:
+            context = _answered(cluster, shared)
+        stack.callback(getattr(context, "disconnect", ray.shutdown) if _address(cluster) else ray.shutdown)
         resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield resources
-    finally:
-        stack.close()
-        getattr(context, "disconnect", ray.shutdown)() if _address(cluster) else ray.shutdown()
 
 
 @once
@@ -101,6 +97,21 @@ def _own_token() -> Iterator[None]:
     finally:
         for name in names:
             os.environ.pop(name, None)
+
+
+def _started(shared: Mapping[str, Any]) -> Any:
+    """Start a cluster, in two attempts: Ray gives up where a busy machine has not started it within half a minute."""
+    import ray
+
+    failures: list[str] = []
+    while len(failures) < 2:
+        try:
+            return ray.init(address="local", **shared)
+        except Exception as error:  # noqa: BLE001 - which is the very class that Ray raises then
+            failures.append(" ".join(str(error).split()))
+            ray.shutdown()
+    do = "wait until this machine has less to do, name fewer cores, or leave --cluster out"
+    raise UsageError("a Ray cluster must start on this machine", failures[-1], do)
 
 
 def _answered(cluster: str, shared: Mapping[str, Any]) -> Any:

@@ -65,6 +65,22 @@ def test_a_cluster_that_takes_a_connection_and_says_nothing_is_one_line(loopback
             assert taken.recv(100).startswith(b"PRI * HTTP/2.0")
 
 
+def test_a_cluster_that_does_not_start_is_tried_twice_and_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    tried: list[str] = []
+
+    def init(address: str, **_: Any) -> None:
+        tried.append(address)
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    must = "a Ray cluster must start on this machine; found The current node timed out during startup"
+    with pytest.raises(UsageError, match=must), connected("local[2]"):
+        pass
+    assert tried == ["local", "local"] and not any(name.startswith("RAY_AUTH") for name in os.environ)
+
+
 def test_a_cluster_that_answers_is_taken(loopback: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
