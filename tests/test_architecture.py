@@ -49,8 +49,8 @@ ORDER = {
     "tune.training": "checkpoint task run_state schedule signals trackers loop",
     "tune.network": "readers classifier frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
-    "ship": "bundle_words bundle_novelty bundle reopening card upload hub_bundle space export",
-    "ship.export": "numbers networks resize pictures texts sounds graph onnx_graph scripts parity licence"
+    "ship": "bundle_words bundle_novelty bundle reopening card upload hub_bundle space docker export",
+    "ship.export": "numbers networks int8 resize pictures texts sounds graph onnx_graph scripts parity licence"
     " web_runtime write",
     "run": "clock folder losses shown option_model from_python options prepare baseline",
     "fitting": "words predictor defaults folds tuning novelty result page fit",

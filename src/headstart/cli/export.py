@@ -16,10 +16,25 @@ if TYPE_CHECKING:
     from headstart.model import Model
     from headstart.ship.export.parity import Expected, Parity
 
+DOCKER = "docker"
+
 
 def export(bundle: Path, chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Write a bundle as a model for another runtime, and print how well it agrees with `predict`."""
     options = ExportOptions(**chosen)
+    if options.to == DOCKER:
+        if options.int8:
+            raise UsageError("--int8 must be of a model that is written anew", "--to docker", "leave it out")
+        from headstart.ship.docker import write_docker
+
+        prepare_display(display)
+        out = _folder(bundle, options)
+        names = write_docker(bundle, out)
+        if display.as_json:
+            show_json({"schema": 1, "bundle": str(bundle), "to": DOCKER, "out": str(out), "files": names})
+        else:
+            show(f"Image: {out} ({', '.join(names)}); its README.md says how to build it")
+        return
     out, parity = run_export(bundle, options, prepare_display(display))
     if display.as_json:
         from dataclasses import asdict
@@ -27,6 +42,10 @@ def export(bundle: Path, chosen: dict[str, Any], display: DisplayOptions) -> Non
         show_json({"schema": 1, "bundle": str(bundle), "to": options.to, "out": str(out), **asdict(parity)})
     else:
         show(f"{parity}\nModel: {out}")
+
+
+def _folder(bundle: Path, options: ExportOptions) -> Path:
+    return options.out or bundle.absolute().parent / f"{bundle.absolute().name}-{options.to}"
 
 
 def run_export(bundle: Path, options: ExportOptions, progress: Progress) -> tuple[Path, Parity]:
@@ -40,7 +59,7 @@ def run_export(bundle: Path, options: ExportOptions, progress: Progress) -> tupl
     from headstart.ship.export.licence import check_licence
     from headstart.ship.export.write import BROWSER, check_folder, check_format, exported
 
-    out = options.out or bundle.absolute().parent / f"{bundle.absolute().name}-{options.to}"
+    out = _folder(bundle, options)
     check_format(options.to)
     check_folder(out)
     model = load(bundle, engine="openvino-f32")
@@ -52,7 +71,7 @@ def run_export(bundle: Path, options: ExportOptions, progress: Progress) -> tupl
         model.source, model.layer, model.blocks, model.head, model.classes, terms=model.terms, novelty=model.novelty
     )
     with progress.step(f"Writing the model for {options.to}, and comparing it with predict"):
-        return out, exported(out, options.to, parts, examples, expected, more=more)
+        return out, exported(out, options.to, parts, examples, expected, more=more, int8=options.int8)
 
 
 def _page(bundle: Path, model: Model) -> dict[str, bytes]:
@@ -124,6 +143,7 @@ command = command_of(
     examples=(
         "headstart export runs/flowers --to onnx --data new-photos/",
         "headstart export runs/mails --to openvino --data texts.csv",
+        "headstart export runs/flowers --to docker",
         "headstart export runs/words --to browser --data sounds/ --out page",
     ),
 )

@@ -314,14 +314,18 @@ class FitOptions(SourceOptions):
 class ExportOptions(Options):
     """The options of `export`."""
 
-    to: str = option(..., "Output", "FORMAT", choices=("onnx", "openvino", "browser", "tflite"))
-    """The format: onnx (a file for ONNX Runtime), openvino, or browser (a page that classifies photos or recordings in
-    the browser, on any server of files). tflite says why it cannot be made."""
+    to: str = option(..., "Output", "FORMAT", choices=("onnx", "openvino", "browser", "docker", "tflite"))
+    """The format: onnx (a file for ONNX Runtime), openvino, browser (a page that classifies photos or recordings in
+    the browser, on any server of files), or docker (a Dockerfile with the bundle, which needs no --data). tflite says
+    why it cannot be made."""
     data: str | None = option(None, "Data", "DATA")
     """Examples like those that the model will see, labelled or not, on up to 200 of which it must answer as predict
     does. There is no default: a bundle holds no examples."""
     out: Path | None = option(None, "Output", "DIR")
     """The folder for the model. The default is one beside the bundle, with the format behind its name."""
+    int8: bool = flag("Output")
+    """Round the weights of the network to 8 bits: a quarter of the size. A probability may then differ by up to 0.1,
+    and the report says how many answers change. By default they stay in float32."""
     accept_licence: bool = flag("Run")
     """Export although the licence of the source is not known to let you pass its weights on. By default it is then
     refused."""

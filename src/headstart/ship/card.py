@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.base.errors import list_some, one_line
-from headstart.data.modality import Modality, modality_of_task
+from headstart.data.modality import MODALITIES, Modality, modality_of_task
 from headstart.judge.metrics import METRICS
 from headstart.ship.bundle import Manifest
 
@@ -15,6 +15,8 @@ MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~&$@])")
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 MAX_LISTED_CLASSES = 100
 MAX_CODE = 2000  # characters of a code span
+WIDGETS = {MODALITIES["text"].task: [{"text": "A text like those that it was fitted on."}]}
+"""What the page of a model on the hub tries first; of photos and recordings a bundle has no address."""
 INSTALL = "# once, in a checkout of headstart: pip install ."
 
 
@@ -97,6 +99,7 @@ def _metadata(
         base_model=base_model if base_model is None else one_line(base_model),
         metrics=metrics,
         model_name=name,
+        widget=WIDGETS.get(task),
         eval_results=[
             EvalResult(
                 task_type=task,

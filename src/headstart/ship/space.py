@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from headstart import __version__
@@ -13,6 +14,7 @@ from headstart.data.modality import modality_of_task
 from headstart.ship.bundle import load
 from headstart.ship.hub_bundle import bundle_folder
 
+WHEEL = f"headstart-{__version__}-py3-none-any.whl"
 INPUTS = {
     "image": 'gr.Image(type="filepath", label="Photo")',
     "sound": 'gr.Audio(type="filepath", label="Recording")',
@@ -70,16 +72,24 @@ def write_space(bundle: str | os.PathLike[str], out: Path) -> list[str]:
     """
     folder = bundle_folder(Path(bundle))
     manifest = load(folder).manifest
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError("the folder of a Space must be new or empty", out, "name another with --out")
     kind = modality_of_task(manifest.task).kind
     title = one_line(manifest.data.name, 60) or "headstart"
     program = PROGRAM.replace("{text}", str(kind == "text")).replace("{input}", INPUTS[kind])
     files = {
         "app.py": program.replace("{title!r}", repr(title)),
-        "requirements.txt": f"gradio>=5,<7\n./headstart-{__version__}-py3-none-any.whl\n",
+        "requirements.txt": f"gradio>=5,<7\n./{WHEEL}\n",
         "README.md": CARD.format(title=json.dumps(title), version=__version__),
     }
+    return write_around(folder, out, files, what="a Space")
+
+
+def write_around(folder: Path, out: Path, files: Mapping[str, str], *, what: str) -> list[str]:
+    """Write a folder that holds texts, by name, and the bundle in `folder` as `bundle/`; return what it holds.
+
+    UsageError: `out` holds something, or cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"the folder of {what} must be new or empty", out, "name another with --out")
     members = {f"bundle/{member.name}": member.read_bytes() for member in sorted(folder.iterdir()) if member.is_file()}
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     write_folder(out, {name: text.encode() for name, text in files.items()} | members)

@@ -57,6 +57,8 @@ def test_a_bundle_is_written_beside_itself_and_the_comparison_is_told(
         (["--to", "tensorrt"], "--to must be one of"),
         (["--to", "tflite"], "found tflite, whose converter reads TensorFlow graphs alone; use --to onnx"),
         ([], "--to must be given"),
+        (["--to", "docker", "--int8"], "--int8 must be of a model that is written anew; found --to docker"),
+        (["--to", "docker", "--out", "taken"], "the folder of an image must be new or empty; found taken"),
         (["--to", "openvino", "--data", "nowhere"], "nowhere"),
         (["--to", "openvino", "--out", "taken"], "taken holds other things"),
     ],

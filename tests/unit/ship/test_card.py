@@ -55,6 +55,12 @@ def test_the_hub_reads_it() -> None:
     assert data.eval_results[0].dataset_split == "test"
 
 
+def test_a_card_of_texts_has_a_widget_for_the_page_of_the_hub_and_no_other_has_one() -> None:
+    header = yaml.safe_load(card.bundle_card(replace(MANIFEST, task="text-classification"), RESULT).split("---")[1])
+    assert [{"text": str}] == [{name: type(value) for name, value in one.items()} for one in header["widget"]]
+    assert "widget" not in yaml.safe_load(card.bundle_card(MANIFEST, RESULT).split("---")[1])
+
+
 def test_it_says_what_it_must() -> None:
     text = card.bundle_card(MANIFEST, RESULT)
     for words in (

@@ -9,6 +9,9 @@ from headstart.engines.base import Network
 from headstart.engines.openvino import unfixed
 from headstart.ship.export.numbers import Node
 
+NETWORK = "network/"
+"""How the names of the nodes of a network begin, in a larger graph."""
+
 
 def blocks_of(network: Network, uri: str, *inputs: Node) -> list[Node]:
     """Return the blocks of a network, float32 (n, width) each, of what goes into it.
@@ -16,6 +19,8 @@ def blocks_of(network: Network, uri: str, *inputs: Node) -> list[Node]:
     UsageError: it takes one number of examples alone, or gives other blocks than it promises.
     """
     model = _of_any_batch(network, uri)
+    for node in model.get_ops():
+        node.set_friendly_name(f"{NETWORK}{node.get_friendly_name()}")
     for entry, node in zip(model.get_parameters(), inputs, strict=True):
         for target in entry.output(0).get_target_inputs():
             target.replace_source_output(node.output(0))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headstart.base.errors import UsageError
 from headstart.engines.environment import without_telemetry
 from headstart.heads.tfidf import TfidfHead
-from headstart.ship.export.networks import blocks_of
+from headstart.ship.export.networks import NETWORK, blocks_of
 from headstart.ship.export.numbers import Node, axis, number, product, total, whole
 from headstart.sources.base import Source
 from headstart.sources.text.source import TextSource
@@ -65,8 +65,8 @@ def _vectors(lookup: object) -> NDArray[np.float32]:
 
 def _mean(vectors: NDArray[np.float32], ids: Node, mask: Node) -> Node:
     """Return the mean of the vectors of tokens, zeros where there is none: float32 (n, width)."""
-    present = ops.convert(mask, "f32")
-    summed = product(ops.unsqueeze(present, axis(1)), ops.gather(ops.constant(vectors), ids, axis(0)))
+    present, table = ops.convert(mask, "f32"), ops.constant(vectors, name=f"{NETWORK}vectors")
+    summed = product(ops.unsqueeze(present, axis(1)), ops.gather(table, ids, axis(0)))
     return ops.divide(ops.squeeze(summed, whole(1)), ops.maximum(total(present, 1), number(1)))
 
 

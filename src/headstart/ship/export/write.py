@@ -19,6 +19,7 @@ from headstart.base.extras import require
 from headstart.base.own_folders import PARITY
 from headstart.judge.novelty import THRESHOLD
 from headstart.ship.export.graph import STORED, Parts, whole_graph
+from headstart.ship.export.int8 import round_weights
 from headstart.ship.export.parity import Expected, Parity, measured
 from headstart.ship.export.scripts import ONNX, OPENVINO, name_of, script
 from headstart.ship.export.texts import text_files
@@ -58,6 +59,7 @@ def exported(
     expected: Expected,
     *,
     more: Mapping[str, bytes] = MappingProxyType({}),
+    int8: bool = False,
 ) -> Parity:
     """Write a model as `folder`, whole or not at all, once it answers as expected on examples, and return how it does.
 
@@ -68,23 +70,26 @@ def exported(
         examples: the bytes of files.
         expected: what `predict` says of them.
         more: further files for the folder, by name.
+        int8: round the weights of networks to 8 bits.
 
     Raises:
         UsageError: a part of the model has no place in a graph, or the graph answers otherwise; nothing is written.
     """
-    about = properties(parts)
+    about, graph = properties(parts), whole_graph(parts)
+    if int8 and not round_weights(graph):
+        raise UsageError("--int8 must have weights of a network to round", parts.source.identity.uri, "leave it out")
     runtime = OPENVINO if to == OPENVINO else ONNX
     with temporary_folder() as place:
         if runtime == ONNX:
-            _save_onnx(place, parts, about)
+            _save_onnx(place, parts, about, graph)
         else:
-            _save_openvino(place, parts, about)
+            _save_openvino(place, about, graph)
         (place / name_of(runtime)).write_text(
             script(runtime, parts.source, has_terms=parts.terms is not None), encoding="utf-8"
         )
         for name, text in text_files(parts.source, parts.terms).items():
             (place / name).write_text(text, encoding="utf-8")
-        parity = measured(place, runtime, parts.source, examples, expected)
+        parity = measured(place, runtime, parts.source, examples, expected, rounded=int8)
         libraries = {name: version(name) for name in ("openvino", *LIBRARIES[to])}
         record = {"schema": 1, "to": to, **asdict(parity), "sentence": str(parity), "versions": libraries}
         (place / PARITY).write_text(json.dumps({**record, "about": about}, indent=1), encoding="utf-8")
@@ -105,18 +110,17 @@ def properties(parts: Parts) -> dict[str, str]:
     }
 
 
-def _save_onnx(place: Path, parts: Parts, about: dict[str, str]) -> None:
+def _save_onnx(place: Path, parts: Parts, about: dict[str, str], graph: Any) -> None:
     from headstart.ship.export.onnx_graph import to_onnx
 
     optional = {STORED: np.zeros(3, np.float32)} if parts.source.kind == "image" else {}
-    model = to_onnx(whole_graph(parts), optional=optional, properties=about)
+    model = to_onnx(graph, optional=optional, properties=about)
     (place / "model.onnx").write_bytes(model.SerializeToString())
 
 
-def _save_openvino(place: Path, parts: Parts, about: dict[str, str]) -> None:
+def _save_openvino(place: Path, about: dict[str, str], model: Any) -> None:
     import openvino as ov
 
-    model: Any = whole_graph(parts)
     for name, text in about.items():
         model.set_rt_info(text, ["headstart", name])
     ov.save_model(model, place / "model.xml", compress_to_fp16=False)
