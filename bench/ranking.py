@@ -106,7 +106,7 @@ def split_again(data, name, work):
 
 
 def ranked(path, sources, scored):
-    """Return what the ranking says of each source, and the means that it proposes, open."""
+    """Return what the ranking says of each source."""
     from headstart.base.progress import Progress
     from headstart.ranking.measuring import scores_of
     from headstart.ranking.options import RankOptions
@@ -131,7 +131,7 @@ def ranked(path, sources, scored):
             LIST: listed(source),
             **{name: value for name, value in scores.items() if value is not None},
         }
-    record = {
+    return {
         "methods": methods,
         "recommended": ranking.recommended.candidate.uri,
         "tied": sorted({row.candidate.uri for row in ranking.tied()}),
@@ -139,7 +139,14 @@ def ranked(path, sources, scored):
         "seconds": seconds,
         "processor": of_processor,
     }
-    return record, [row.candidate.source for row in ranking.rows if row.members]
+
+
+def means_of(records, name):
+    """Return the means of sources that the rankings of a set propose, open."""
+    from headstart.sources.registry import open_source
+
+    rows = [row for record in records if record["set"] == name for row in record.get("candidates", ())]
+    return {uri: open_source(uri) for uri in {row["source"] for row in rows} if uri.startswith("mean:")}
 
 
 def truth(path, source):
@@ -234,7 +241,7 @@ def main() -> None:
     print(machine())
     sets = arguments.sets.split(",") if arguments.only != "summary" else []
     tables = {name: split_again(arguments.data, name, work) for name in sets}
-    means, pools = defaultdict(dict), {}
+    pools = {}
     for split in range(arguments.splits):
         for name in sets:
             kind = "text" if name in TEXTS else "sound" if name in SOUNDS else "image"
@@ -242,11 +249,10 @@ def main() -> None:
                 pools[kind] = {source.info.uri: source for source in pool(kind, arguments)}
             sources = pools[kind]
             if not log.has(set=name, split=split, source=None):
-                record, proposed = ranked(tables[name][split], tuple(sources.values()), split < arguments.scored)
+                record = ranked(tables[name][split], tuple(sources.values()), split < arguments.scored)
                 log.add(set=name, split=split, source=None, **record)
-                means[name] |= {source.info.uri: source for source in proposed}
                 print(f"{name} {split}: {record['recommended']}, {record['processor']:.0f} s of processor", flush=True)
-            for uri, source in (sources | means[name]).items():
+            for uri, source in (sources | means_of(log.records, name)).items():
                 for each in range(split + 1):
                     if not log.has(set=name, split=each, source=uri):
                         log.add(set=name, split=each, source=uri, **truth(tables[name][each], source))

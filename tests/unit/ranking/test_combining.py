@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from worded import write_halves
+from worded import write_halves, write_texts, write_vectors
 
 from headstart.base.errors import SourceError
 from headstart.fitting.fit import fit
@@ -48,6 +48,17 @@ def test_where_the_second_knows_nothing_the_single_is_kept(tmp_path: Path, seed:
     data, uris = write_halves(tmp_path, seed=seed)
     result = rank(data, sources=[uris[0], uris[2]])
     assert result.recommended == uris[0] and not [row for row in result.candidates if "mean:" in row["source"]]
+
+
+def test_two_that_nothing_tells_apart_are_averaged_and_the_cheaper_is_recommended_within_one_error(
+    tmp_path: Path,
+) -> None:
+    uris = [write_vectors(tmp_path / f"{number}.txt", width=8, apart=0.5, seed=number) for number in range(2)]
+    result = rank(write_texts(tmp_path / "texts.csv", 40), sources=uris)
+    mean, *alone = (row for row in result.candidates)
+    assert mean["source"].startswith("mean:") and mean["tied"]
+    assert any(row["tied"] and row["log_loss"] > mean["log_loss"] for row in alone), "no gain beyond its interval"
+    assert result.recommended in uris
 
 
 def test_a_named_layer_and_a_source_to_train_leave_no_mean(tmp_path: Path) -> None:
