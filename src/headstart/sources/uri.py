@@ -146,10 +146,12 @@ def _without_side(name: str) -> tuple[str, int | None]:
 
 
 def innermost(uri: str) -> str:
-    """Return the URI inside `spectrogram:` and `mirrored:`, without the side of its pictures."""
+    """Return the URI inside `spectrogram:` and `mirrored:`, without the side of its pictures; a mean as it is."""
     provider, _, name = uri.partition(":")
     if provider in (OF_PICTURES, MIRRORED):
         return innermost(name)
+    if provider == MEAN:  # the side after the last member is that member's own
+        return uri
     sided = None if _exists(name) else SIDED.fullmatch(uri)
     return sided["name"] if sided else uri
 

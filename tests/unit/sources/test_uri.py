@@ -77,6 +77,8 @@ def test_the_innermost_source_and_another_revision_keep_the_rest(uri: str, inner
 
 def test_each_member_of_a_mean_is_pinned_to_its_own_commit() -> None:
     commit = "0123456789" * 4
+    of_two_sizes = "mean:packaged:efficientnet-lite1+packaged:efficientnet-lite1@320px"
+    assert spec.innermost(of_two_sizes) == of_two_sizes, "the size is that of its last member"
     mean, revision = "mean:mirrored:hf:a/b@64px+simple:pixels", f"{commit}; 1"
     assert spec.at_commits(mean, revision) == f"mean:mirrored:hf:a/b@{commit}@64px+simple:pixels"
     assert spec.at_commits(mean, commit) == mean, "one that does not name a revision for each"
