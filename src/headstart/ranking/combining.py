@@ -61,10 +61,10 @@ def with_combinations(ranking: Ranking) -> Ranking:
         members = chosen.members or (chosen,)
         uris = {member.candidate.uri for member in members}
         better = []
-        for other in (row for row in others if row.candidate.uri not in uris):
-            mean = mean_of((*members, other))
+        for row in (row for row in others if row.candidate.uri not in uris):
+            mean = mean_of((*members, row))
             gain = difference_of(mean.unseen, chosen.unseen, mean.learned.row_of, mean.learned.clusters).log_loss
-            least = 0.0 if ranking.difference(other).tied else MEAN_GAIN * standard_error(gain)
+            least = 0.0 if ranking.difference(row).tied else MEAN_GAIN * standard_error(gain)
             if -gain.value > least:
                 better.append(mean)
         if not better:
