@@ -160,14 +160,16 @@ def truth(path, source):
 
 
 def truths_of(records):
-    """Return the mean accuracy of each source by set, over the splits of which all sources of the pool are known."""
-    every = defaultdict(dict)
+    """Return the mean accuracy of each source by set, over the splits in which all of them are known."""
+    every = defaultdict(lambda: defaultdict(dict))
     for record in records:
         if "truth" in record:
-            every[record["set"], record["source"]][record["split"]] = record["truth"]
-    means = defaultdict(dict)
-    for (name, uri), values in every.items():
-        means[name][uri] = float(np.mean(list(values.values())))
+            every[record["set"]][record["source"]][record["split"]] = record["truth"]
+    means = {}
+    for name, own in every.items():
+        complete = set.intersection(*(set(values) for values in own.values()))
+        if complete:
+            means[name] = {uri: float(np.mean([values[split] for split in complete])) for uri, values in own.items()}
     return means
 
 
@@ -175,7 +177,8 @@ def summary(records):
     """Print regret, weighted Kendall tau and the rest, over all rankings."""
     from scipy.stats import weightedtau
 
-    rankings, means = [record for record in records if "methods" in record], truths_of(records)
+    means = truths_of(records)
+    rankings = [each for each in records if "methods" in each and each["recommended"] in means.get(each["set"], {})]
     names = dict.fromkeys(name for record in rankings for each in record["methods"].values() for name in each)
     print("| method | regret, points: mean | largest | weighted tau | picks a decoy | rankings |")
     print("|---|---|---|---|---|---|")
