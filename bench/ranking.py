@@ -133,12 +133,18 @@ def ranked(path, sources, scored):
         }
     return {
         "methods": methods,
-        "recommended": ranking.recommended.candidate.uri,
-        "tied": sorted({row.candidate.uri for row in ranking.tied()}),
+        "recommended": in_one_order(ranking.recommended.candidate.uri),
+        "tied": sorted({in_one_order(row.candidate.uri) for row in ranking.tied()}),
         "candidates": plain_candidates(prepared, ranking),
         "seconds": seconds,
         "processor": of_processor,
     }
+
+
+def in_one_order(uri):
+    """Return a URI with the members of a mean, whose order means nothing, in one order."""
+    provider, _, members = uri.partition(":")
+    return f"mean:{'+'.join(sorted(members.split('+')))}" if provider == "mean" else uri
 
 
 def means_of(records, name):
@@ -146,7 +152,8 @@ def means_of(records, name):
     from headstart.sources.registry import open_source
 
     rows = [row for record in records if record["set"] == name for row in record.get("candidates", ())]
-    return {uri: open_source(uri) for uri in {row["source"] for row in rows} if uri.startswith("mean:")}
+    uris = sorted({in_one_order(row["source"]) for row in rows if row["source"].startswith("mean:")})
+    return {uri: open_source(uri) for uri in uris}
 
 
 def truth(path, source):
@@ -164,7 +171,7 @@ def truths_of(records):
     every = defaultdict(lambda: defaultdict(dict))
     for record in records:
         if "truth" in record:
-            every[record["set"]][record["source"]][record["split"]] = record["truth"]
+            every[record["set"]][in_one_order(record["source"])][record["split"]] = record["truth"]
     means = {}
     for name, own in every.items():
         complete = set.intersection(*(set(values) for values in own.values()))
