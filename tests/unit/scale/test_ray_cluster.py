@@ -144,7 +144,7 @@ def nodes() -> Iterator[tuple[str, list[psutil.Process]]]:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         path = os.pathsep.join([folder, *sys.path])
-        environment = {**os.environ, "PYTHONPATH": path, "RAY_AUTH_MODE": "disabled"}
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "disabled"}
         shared = ["--num-cpus=1", "--object-store-memory=100000000", "--node-ip-address=127.0.0.1", "--block"]
         head = [
             "--head",
@@ -154,26 +154,32 @@ def nodes() -> Iterator[tuple[str, list[psutil.Process]]]:
         ]
         with ExitStack() as stack:
             options = ([*shared, *own] for own in (head, [f"--address={address}"]))
-            yield address, [stack.enter_context(_ray_start(each, environment, address)) for each in options]
+            yield address, [stack.enter_context(_ray_start(each, environment)) for each in options]
 
 
 @contextmanager
-def _ray_start(options: list[str], environment: dict[str, str], address: str) -> Iterator[psutil.Process]:
+def _ray_start(options: list[str], environment: dict[str, str]) -> Iterator[psutil.Process]:
+    """Start a node and give its process once it says that it runs; again where a busy machine takes Ray too long."""
     command = [str(Path(sys.executable).with_name("ray")), "start", *options]
-    process = subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        host, _, port = address.partition(":")
-        while process.poll() is None:
-            with suppress(OSError), socket.create_connection((host, int(port)), 1):
+    with ExitStack() as stack:
+        for _ in range(3):
+            process = subprocess.Popen(
+                command, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True,
+            )  # fmt: skip
+            stack.callback(_end, process)
+            assert process.stdout is not None
+            if any("Ray runtime started" in line for line in process.stdout):
                 break
         yield psutil.Process(process.pid)
-    finally:
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with suppress(psutil.NoSuchProcess):
         for each in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
-        process.wait()
+    process.communicate()
 
 
 @pytest.fixture
