@@ -57,7 +57,7 @@ ORDER = {
     "evaluating": "options evaluate",
     "comparison": "options curve arms budget bar tuned_arm outcome_store splits experiment result compare",
     "pretraining": "options result pretrain",
-    "serving": "options payload batching open_model site metrics guard connections page app serve",
+    "serving": "mlflow_model options payload batching open_model site metrics guard connections page app serve",
     "ranking": "options candidates probe measuring combining likeness result rank auto",
     "cli": "messages command fit evaluate rank compare pretrain predicted_table predict_blocks predict export serve"
     " push space sources doctor demo app reference",

@@ -16,24 +16,15 @@ if TYPE_CHECKING:
     from headstart.model import Model
     from headstart.ship.export.parity import Expected, Parity
 
-DOCKER = "docker"
+AROUND = {"docker": "an image", "mlflow": "a model of MLflow"}
+"""What is written with the bundle as it is, so that `predict` itself answers."""
 
 
 def export(bundle: Path, chosen: dict[str, Any], display: DisplayOptions) -> None:
     """Write a bundle as a model for another runtime, and print how well it agrees with `predict`."""
     options = ExportOptions(**chosen)
-    if options.to == DOCKER:
-        if options.int8:
-            raise UsageError("--int8 must be of a model that is written anew", "--to docker", "leave it out")
-        from headstart.ship.docker import write_docker
-
-        prepare_display(display)
-        out = _folder(bundle, options)
-        names = write_docker(bundle, out)
-        if display.as_json:
-            show_json({"schema": 1, "bundle": str(bundle), "to": DOCKER, "out": str(out), "files": names})
-        else:
-            show(f"Image: {out} ({', '.join(names)}); its README.md says how to build it")
+    if options.to in AROUND:
+        _write_around(bundle, options, display)
         return
     out, parity = run_export(bundle, options, prepare_display(display))
     if display.as_json:
@@ -42,6 +33,22 @@ def export(bundle: Path, chosen: dict[str, Any], display: DisplayOptions) -> Non
         show_json({"schema": 1, "bundle": str(bundle), "to": options.to, "out": str(out), **asdict(parity)})
     else:
         show(f"{parity}\nModel: {out}")
+
+
+def _write_around(bundle: Path, options: ExportOptions, display: DisplayOptions) -> None:
+    """Write the folder of what holds the bundle itself, and print what is in it."""
+    from headstart.serving.mlflow_model import write_mlflow
+    from headstart.ship.docker import write_docker
+
+    if options.int8:
+        raise UsageError("--int8 must be of a model that is written anew", f"--to {options.to}", "leave it out")
+    prepare_display(display)
+    out = _folder(bundle, options)
+    names = (write_docker if options.to == "docker" else write_mlflow)(bundle, out)
+    if display.as_json:
+        show_json({"schema": 1, "bundle": str(bundle), "to": options.to, "out": str(out), "files": names})
+    else:
+        show(f"Wrote {AROUND[options.to]}: {out} ({', '.join(names)}); its README.md says how to use it")
 
 
 def _folder(bundle: Path, options: ExportOptions) -> Path:

@@ -314,10 +314,10 @@ class FitOptions(SourceOptions):
 class ExportOptions(Options):
     """The options of `export`."""
 
-    to: str = option(..., "Output", "FORMAT", choices=("onnx", "openvino", "browser", "docker", "tflite"))
+    to: str = option(..., "Output", "FORMAT", choices=("onnx", "openvino", "browser", "docker", "mlflow", "tflite"))
     """The format: onnx (a file for ONNX Runtime), openvino, browser (a page that classifies photos or recordings in
-    the browser, on any server of files), or docker (a Dockerfile with the bundle, which needs no --data). tflite says
-    why it cannot be made."""
+    the browser, on any server of files); docker (a Dockerfile with the bundle) or mlflow (a model that MLflow serves),
+    which need no --data. tflite says why it cannot be made."""
     data: str | None = option(None, "Data", "DATA")
     """Examples like those that the model will see, labelled or not, on up to 200 of which it must answer as predict
     does. There is no default: a bundle holds no examples."""
