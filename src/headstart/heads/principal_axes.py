@@ -18,6 +18,7 @@ MAX_FLOAT64_ROWS = 1024  # or columns, that are held in float64 at a time
 MAX_FLOAT64_CELLS = 2**21  # of the principal rows; more are kept in float32
 MIN_RELATIVE_DEVIATION = 1e-5  # a column whose deviation is below this share of its size is rounding noise
 MIN_SHARE_OF_WIDEST = 1e-6  # so is one whose deviation is below this share of the widest column's
+USUAL_ROWS = 10  # rows of the usual deviation that are added to those of each column
 MIN_SHARE_OF_POWER = 1e-12  # an axis with less than this share of the largest eigenvalue is rounding noise
 
 
@@ -51,17 +52,27 @@ class PrincipalRows:
 
 
 def column_scale(x: NDArray[np.floating], counts: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-    """Return the factor that gives each column of `x` (n, d) the deviation 1/sqrt(d), float64 of shape (d,).
+    """Return the factor that gives each column of `x` (n, d) the deviation 1/sqrt(d) or less, float64 of shape (d,).
 
     Rows are then of unit length on average, which makes one grid of penalties fit every source. A column that is
     constant, up to rounding, gets 0: encoders of texts have such. Each row counts as often as `counts` (n,) says.
+
+    To the n rows come `USUAL_ROWS` whose deviation is the median of the columns' (moderated variances, Smyth 2004): in
+    few rows a column that is seldom active may look constant, and blown up to the size of the others it would swamp
+    every row where it is active. Rows left out for a trial do not show that, for they were standardised too.
     """
     d = x.shape[1]
     mean, deviation = mean_and_deviation(x, counts)
     varies = (deviation > MIN_RELATIVE_DEVIATION * np.abs(mean)) & (
         deviation > MIN_SHARE_OF_WIDEST * deviation.max(initial=0)
     )
-    return np.asarray(np.divide(1 / np.sqrt(d), deviation, out=np.zeros(d), where=varies))
+    if not varies.any():
+        return np.zeros(d)
+    n, usual = len(x) if counts is None else counts.sum(), np.median(deviation[varies])
+    moderated = np.sqrt((n * deviation**2 + USUAL_ROWS * usual**2) / (n + USUAL_ROWS))
+    factor = np.divide(1 / np.sqrt(d), moderated, out=np.zeros(d), where=varies)
+    lengths = np.square(factor * deviation).sum() * d / varies.sum()
+    return np.asarray(factor / np.sqrt(lengths))
 
 
 def mean_and_deviation(

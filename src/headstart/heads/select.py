@@ -29,10 +29,10 @@ from headstart.heads.folds import MAX_CLASS_RATIO, LabelledFolds
 from headstart.heads.linear import LinearHead, for_all_classes, probabilities_of_all_classes
 from headstart.heads.principal_axes import PrincipalRows
 
-CHOICE_VERSION = 9
+CHOICE_VERSION = 10
 """Counts up when the code of this folder comes to choose another head for the same rows, or stores another form."""
 FOLDS = 5
-SIMPLEST_FIRST = ("centroid", "ridge", "svm", "logistic")
+KINDS = ("centroid", "ridge", "svm", "logistic")
 MAX_OPERATIONS = 1e12  # floating point, for trying the heads fitted by steps: about half a minute on two cores
 EVALUATIONS_PER_PATH = 200  # of a loss along one path of penalties, on average
 
@@ -163,8 +163,8 @@ def choose_head(
 
     Each kind is tried at log-spaced penalties: ridge by its exact leave-one-out error, the others on stratified
     folds. Kinds are compared on the same folds, so that none has seen more examples than another; a simpler one
-    (centroid, ridge, svm, logistic) wins when the best is better by no more than one standard error of their
-    paired difference (Breiman et al. 1984).
+    (`simplest_first`) wins when the best is better by no more than one standard error of their paired difference
+    (Breiman et al. 1984).
 
     Args:
         x: features of shape (n, d).
@@ -212,7 +212,7 @@ def try_kinds(
     )
     notes = [*notes, *_data_notes(task, [classes[label] for label in task.present], affordable_folds)]
     trials, candidates = [], []
-    for kind in kinds:
+    for kind in simplest_first(task, kinds):
         start = time.perf_counter()
         if kind == "ridge":
             trial = cross_validate_ridge(task, [ridge_penalty] if ridge_penalty else RIDGE_PENALTIES[::step])
@@ -224,6 +224,21 @@ def try_kinds(
         on_candidate(candidates[-1])
     chosen = _simplest_within_one_standard_error(task, trials)
     return TriedHeads(task, tuple(trials), tuple(candidates), tuple(notes), chosen)
+
+
+def simplest_first(task: LabelledFolds, kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return kinds of head in the order in which the first that is good enough wins: ridge, centroid, svm, logistic.
+
+    Among classes of like size ridge with its strongest penalty is nearest centroid (but for the length of the means),
+    so that the latter adds nothing, and with few examples, where all are alike, it is the worse (`bench/README.md`).
+    Where sizes differ by more than MAX_CLASS_RATIO, centroid goes first: it alone does not lean to the larger class.
+    """
+    first = "centroid" if _uneven(np.bincount(task.y, task.counts)) else "ridge"
+    return tuple(sorted(kinds, key=lambda kind: kind != first))
+
+
+def _uneven(sizes: NDArray[np.floating]) -> bool:
+    return bool(sizes.max() > MAX_CLASS_RATIO * sizes.min())
 
 
 def candidate_of(task: LabelledFolds, trial: HeadTrial, layer: str, seconds: float) -> HeadCandidate:
@@ -299,7 +314,7 @@ def affordable_kinds(
     """
     path = 4 * n * k * c * EVALUATIONS_PER_PATH
     if 2 * folds * path <= max_operations:
-        return SIMPLEST_FIRST, folds, []
+        return KINDS, folds, []
     fewer = min(folds, 3)
     if fewer * path <= max_operations:
         note = f"With {n:,} examples the support vector machine was not tried, and {fewer} folds were used."
@@ -317,7 +332,7 @@ def _data_notes(task: CrossValidationTask, names: Sequence[str], folds: int) -> 
     never_left_out = int(task.counts[task.folds < 0].sum())
     if never_left_out:
         notes.append(f"{never_left_out} examples are all there is of a class and were kept in every training part.")
-    if counts.max() > MAX_CLASS_RATIO * counts.min():
+    if _uneven(counts):
         notes.append(
             f"The largest class has {counts.max() / counts.min():.3g} times the examples of the smallest; examples of "
             f"small classes count more, as if that ratio were {MAX_CLASS_RATIO:g}, in fitting, choice and calibration."

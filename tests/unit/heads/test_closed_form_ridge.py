@@ -4,6 +4,7 @@ import pytest
 from headstart.engines.base import Block
 from headstart.features.features import Features
 from headstart.heads import closed_form as ridge
+from headstart.heads.linear import log_losses
 from headstart.heads.principal_axes import column_scale, principal_rows
 from headstart.heads.select import fit_ridge
 
@@ -53,7 +54,7 @@ def test_head_gives_the_scores_of_ridge_on_standardised_features(n, d):
     x, y = rows(n, d, 3)
     x = x.astype(np.float32)
     head = fit_ridge(features(x, y, 3), penalties=[0.5])
-    z = (x - x.mean(axis=0)) / x.std(axis=0) / np.sqrt(d)
+    z = (x - x.mean(axis=0)) * column_scale(x)
     expected = np.column_stack([z, np.ones(n)]) @ slow_scores(z, ridge.plus_minus_one(y, 3), np.ones(n), 0.5)
     assert head.kind == "ridge"
     assert head.penalty == 0.5
@@ -72,6 +73,29 @@ def test_constant_columns_are_dropped_and_rows_have_unit_length_on_average():
     head = fit_ridge(features(x, y, 2))
     assert not head.weight[2:4].any()
     assert np.isfinite(head.weight).all()
+
+
+def test_a_column_that_few_rows_see_active_does_not_swamp_the_others():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 40))
+    x[:, 20:] *= rng.random((4000, 20)) < 0.02  # as of a rectified unit that answers to little
+    y = (x[:, :5].sum(axis=1) > 0).astype(int)
+    x[:, 20:][:20] *= 1e-3
+    train, test = x[:20].astype(np.float32), x[20:].astype(np.float32)
+    z = (test - train.mean(axis=0)) * column_scale(train)
+    assert np.square(z[:, 20:]).sum() < np.square(z[:, :20]).sum()
+    head = fit_ridge(features(train, y[:20], 2))
+    plain = fit_ridge(features(train[:, :20], y[:20], 2))
+    assert log_losses(head.scores(test), y[20:], head.temperature).mean() < 1.1 * np.mean(
+        log_losses(plain.scores(test[:, :20]), y[20:], plain.temperature)
+    )
+
+
+def test_deviations_of_many_rows_count_as_they_are():
+    x = np.random.default_rng(1).normal(size=(20_000, 8)) * 10.0 ** np.arange(-1, 1, 0.25)
+    assert column_scale(x) == pytest.approx(1 / x.std(axis=0) / np.sqrt(8), rel=0.05)
+    copies = np.full(50, 400)
+    assert column_scale(x[:50], copies) == pytest.approx(column_scale(np.repeat(x[:50], 400, axis=0)))
 
 
 def test_penalty_is_not_at_the_edge_of_the_grid_on_noisy_data():

@@ -24,7 +24,7 @@ def names(c):
 def test_the_choice_is_good_calibrated_and_tells_what_it_tried():
     x, y = data([60] * 4, apart=0.4)
     choice = choose_head(x, y, names(4), seed=0)
-    assert [tried.kind for tried in choice.candidates] == ["centroid", "ridge", "svm", "logistic"]
+    assert [tried.kind for tried in choice.candidates] == ["ridge", "centroid", "svm", "logistic"]
     assert choice.head.kind in [tried.kind for tried in choice.candidates]
     assert choice.notes == ()
     test, truth = data([500] * 4, apart=0.4, seed=1)
@@ -50,6 +50,15 @@ def test_labels_that_nothing_explains_give_flat_probabilities():
     x, y = data([60, 60], apart=0.0)
     found = choose_head(x, y, names(2), seed=0).head.predict_proba(data([200, 200], apart=0.0, seed=3)[0])
     assert np.abs(found - 0.5).mean() < 0.12
+
+
+def test_ridge_goes_before_centroid_unless_classes_differ_much_in_size():
+    for counts, first in (((40, 20), "ridge"), ((40, 19), "centroid")):
+        x, y = data(counts, d=4, apart=0.3)
+        assert choose_head(x, y, names(2), seed=0, folds=2).candidates[0].kind == first
+    x, y = data((20, 10), d=4, apart=0.3)
+    copies = np.where(y == 0, 2, 1)
+    assert choose_head(x, y, names(2), seed=0, folds=2, counts=copies).candidates[0].kind == "centroid"
 
 
 @pytest.mark.parametrize("counts", [(950, 50), (990, 10)])
@@ -161,10 +170,10 @@ def test_large_data_get_fewer_heads_and_say_so():
     x, y = data([40, 40])
     path = 4 * 80 * 40 * 2 * EVALUATIONS_PER_PATH
     choice = choose_head(x, y, names(2), seed=0, max_operations=3.5 * path)
-    assert [tried.kind for tried in choice.candidates] == ["centroid", "ridge", "logistic"]
+    assert [tried.kind for tried in choice.candidates] == ["ridge", "centroid", "logistic"]
     assert "3 folds" in choice.notes[0]
     choice = choose_head(x, y, names(2), seed=0, max_operations=0)
-    assert [tried.kind for tried in choice.candidates] == ["centroid", "ridge"]
+    assert [tried.kind for tried in choice.candidates] == ["ridge", "centroid"]
     assert "only nearest centroid and ridge" in choice.notes[0]
 
 
