@@ -237,7 +237,7 @@ def simplest_first(task: LabelledFolds, kinds: Sequence[str]) -> tuple[str, ...]
     return tuple(sorted(kinds, key=lambda kind: kind != first))
 
 
-def _uneven(sizes: NDArray[np.floating]) -> bool:
+def _uneven(sizes: NDArray[Any]) -> bool:
     return bool(sizes.max() > MAX_CLASS_RATIO * sizes.min())
 
 
