@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 
 from headstart.base.errors import UsageError
 from headstart.heads.layer_choice import MEAN_GAIN
@@ -40,7 +41,7 @@ def _with_last_rung(ranking: Ranking, rows: Sequence[CandidateResult]) -> Rankin
     return replace(ranking, rungs=(*ranking.rungs[:-1], tuple(best_first)))
 
 
-def with_combinations(ranking: Ranking) -> Ranking:
+def with_combinations(ranking: Ranking, *, most_cost: float = inf) -> Ranking:
     """Return the ranking with the means of two and three sources among those measured on the most examples.
 
     Greedy selection (Caruana et al. 2004, Ensemble selection from libraries of models): the best source comes first,
@@ -48,7 +49,8 @@ def with_combinations(ranking: Ranking) -> Ranking:
     safer choice (on four sets of photos with 5, 20 and 48 labels of a class it gains 1.8 points over the cheapest of
     three, to choose one of them 0.6): such a mean is a candidate where it gains at all, and like any other
     recommended where the cheaper ones are not within one standard error. A source that is told from the best, as one
-    without knowledge is, must gain more than MEAN_GAIN standard errors of the paired difference.
+    without knowledge is, must gain more than MEAN_GAIN standard errors of the paired difference. The members together
+    cost at most `most_cost`, as it is stated.
     """
     best_of: dict[int, CandidateResult] = {}
     for row in ranking.rungs[-1]:
@@ -61,7 +63,8 @@ def with_combinations(ranking: Ranking) -> Ranking:
         members = chosen.members or (chosen,)
         uris = {member.candidate.uri for member in members}
         better = []
-        for row in (row for row in others if row.candidate.uri not in uris):
+        spare = most_cost - sum(member.candidate.cost for member in members)
+        for row in (row for row in others if row.candidate.uri not in uris and row.candidate.cost <= spare):
             mean = mean_of((*members, row))
             gain = difference_of(mean.unseen, chosen.unseen, mean.learned.row_of, mean.learned.clusters).log_loss
             least = 0.0 if ranking.difference(row).tied else MEAN_GAIN * standard_error(gain)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def rank_dataset(
     """Return the data, prepared by the cheapest candidate, and what was measured of all of them.
 
     Variants of the best are measured as far as all extraction is stated to take at most `most_work` times what the
-    cheapest takes for all examples; None for all of them.
+    cheapest takes for all examples, and a mean costs at most as many times what that one does; None for all of them.
     """
     start = time.perf_counter()
     candidates, failures = open_candidates(dataset, options, trainable=trainable)
@@ -126,7 +127,7 @@ def rank_dataset(
             variants = within_work(ranking.best.candidate.variants(), candidates, prepared, learned, most_work)
             ranking = with_variants(ranking, variants, own, out_of_time)
     if options.layer is None and not trainable:
-        ranking = with_combinations(ranking)
+        ranking = with_combinations(ranking, most_cost=(most_work or inf) * candidates[0].cost)
     return prepared, replace(ranking, failures=(*failures, *unable, *ranking.failures))
 
 

@@ -11,6 +11,7 @@ import pytest
 from worded import write_halves, write_texts, write_vectors
 
 from headstart.base.errors import SourceError
+from headstart.base.progress import Progress
 from headstart.fitting.fit import fit
 from headstart.judge.intervals import Interval, Z
 from headstart.model import load
@@ -18,8 +19,11 @@ from headstart.ranking import candidates
 from headstart.ranking.candidates import CandidateSource
 from headstart.ranking.combining import with_variants
 from headstart.ranking.measuring import CandidateResult, Learned, Ranking
+from headstart.ranking.options import RankOptions
 from headstart.ranking.probe import Difference, Unseen, mean_unseen, standard_error
-from headstart.ranking.rank import rank
+from headstart.ranking.rank import rank, rank_dataset
+from headstart.run.clock import Clock
+from headstart.run.prepare import read_dataset
 from headstart.sources.registry import open_source
 
 LITE0 = "packaged:efficientnet-lite0"
@@ -59,6 +63,14 @@ def test_two_that_nothing_tells_apart_are_averaged_and_the_cheaper_is_recommende
     assert mean["source"].startswith("mean:") and mean["tied"]
     assert any(row["tied"] and row["log_loss"] > mean["log_loss"] for row in alone), "no gain beyond its interval"
     assert result.recommended in uris
+
+
+def test_a_mean_costs_at_most_what_it_may(tmp_path: Path) -> None:
+    data, uris = write_halves(tmp_path)
+    dataset, options = read_dataset(data, RankOptions(), Clock()), RankOptions(sources=uris[:2])
+    for most_work, means in ((None, 1), (2.0, 1), (1.9, 0)):
+        _, ranking = rank_dataset(dataset, options, Progress(), Clock(), most_work=most_work)
+        assert sum(bool(row.members) for row in ranking.rows) == means
 
 
 def test_a_named_layer_and_a_source_to_train_leave_no_mean(tmp_path: Path) -> None:
