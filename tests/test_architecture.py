@@ -42,14 +42,15 @@ ORDER = {
     "features": "modality features store extraction_pass extract relatives",
     "scale": "remote shards worker schedule elsewhere ray_workers ray_cluster",
     "heads": "folds linear principal_axes convex closed_form cross_validation select layer_choice tfidf stacking",
-    "judge": "intervals crossed metrics novelty prediction evaluation scores baselines related report benefit gate",
+    "judge": "intervals crossed metrics novelty neighbours prediction evaluation scores baselines related report"
+    " benefit gate",
     "judge.report": "page charts notebook fit_page comparison_page ranking_page",
     "judge.benefit": "results gains sentence benefit",
     "tune": "settings network training problem inputs frozen_checks from_scratch result trial attempt search",
     "tune.training": "checkpoint task run_state schedule signals trackers loop",
     "tune.network": "readers classifier frozen_prefix fused_batchnorm lora param_groups",
     "tune.inputs": "augment row_store base images texts by_modality contrastive stream",
-    "ship": "bundle_words bundle_novelty bundle reopening card upload hub_bundle space docker export",
+    "ship": "bundle_words bundle_novelty bundle run_neighbours reopening card upload hub_bundle space docker export",
     "ship.export": "numbers networks int8 resize pictures texts sounds graph onnx_graph scripts parity licence"
     " web_runtime write",
     "run": "clock folder losses shown option_model from_python options prepare baseline",

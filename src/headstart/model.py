@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.base.arguments import naming_own_arguments
 from headstart.base.config import cache_dir
-from headstart.base.errors import BundleError, SourceError, UsageError, counted, list_some, one_line
+from headstart.base.errors import BundleError, SourceError, UsageError, check_at_least, counted, list_some, one_line
 from headstart.base.progress import Progress, Remarks
 from headstart.data.audit import check_bad
 from headstart.data.dataset import Dataset, Skipped, TableRows
@@ -25,28 +23,14 @@ from headstart.features.features import Extraction
 from headstart.heads.linear import LinearHead, softmax
 from headstart.heads.tfidf import TfidfHead
 from headstart.judge.evaluation import Evaluation, columns_of, evaluated
+from headstart.judge.neighbours import Neighbour, Neighbours
 from headstart.judge.novelty import Novelty
+from headstart.judge.prediction import Predictions
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
-from headstart.ship.reopening import arguments_of, how_to_get, reopened
+from headstart.ship.reopening import arguments_of, how_to_get, installed_versions, reopened
+from headstart.ship.run_neighbours import read_neighbours
 from headstart.sources.base import Source
-
-NAMED_VERSIONS = ("headstart", "numpy", "safetensors", "torch", "openvino", "timm")
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model says about a data set."""
-
-    ids: tuple[str, ...]
-    probabilities: NDArray[np.float32]  # float32 of shape (n, c), rows summing to 1
-    skipped: tuple[Skipped, ...]
-    ignored: int = 0  # files of other formats, which were passed over
-    # the table that listed the examples, and for several inputs the rows and files of all
-    rows: TableRows = field(default_factory=lambda: TableRows({}))
-    # how unlike the training data each is, float32 of shape (n,), beyond it above 1; None where the model cannot tell
-    novelty: NDArray[np.float32] | None = None
-    texts: tuple[str, ...] | None = None  # of texts, where they are to be shown
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,6 +43,8 @@ class Model:
         engine: `auto`, `torch` or `openvino`.
         terms: for texts, a head on their words, whose scores are added to those of `head`; None for none.
         novelty: what tells examples that are unlike the training data; None where nothing can.
+        neighbours: the training examples, of which `nearest` finds some; None where they are read from beside `folder`.
+        folder: the bundle that the model was loaded from; None for none.
     """
 
     source: Source
@@ -71,6 +57,8 @@ class Model:
     engine: str = "auto"
     terms: TfidfHead | None = None
     novelty: Novelty | None = None
+    neighbours: Neighbours | None = None
+    folder: Path | None = None
 
     def __repr__(self) -> str:
         """Return the source, the classes and the test accuracy on one line."""
@@ -122,42 +110,70 @@ class Model:
 
         return self._rows_of(items, 1, lambda predictions: scores(predictions)[:, None])[:, 0]
 
+    def nearest(self, items: Any, count: int = 3) -> list[tuple[Neighbour, ...]]:
+        """Return the `count` training examples that are nearest to each item, the nearest first, with their similarity.
+
+        Items and errors are those of `predict`; a row of a table that cannot be used has none.
+
+        Raises:
+            UsageError: the model was loaded from a bundle beside which its run's training examples do not stand.
+        """
+        check_at_least("count", count, 1)
+        ids, predictions = self._of_items(items, nearest=count)
+        near = {} if predictions is None else dict(zip(predictions.ids, predictions.nearest or (), strict=True))
+        return [near.get(name, ()) for name in ids]
+
     def _rows_of(
         self, items: Any, width: int, rows: Callable[[Predictions], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
         """Return a row of `width` numbers for each item, NaN for one of a table that cannot be used."""
+        ids, predictions = self._of_items(items)
+        shares = np.full((len(ids), width), np.nan, dtype=np.float32)
+        if predictions is not None:
+            places = {name: row for row, name in enumerate(ids)}
+            shares[[places[name] for name in predictions.ids]] = rows(predictions)
+        return shares
+
+    def _of_items(self, items: Any, *, nearest: int = 0) -> tuple[list[str], Predictions | None]:
+        """Return the id of each item, and what the model says of those that can be used; None of no item."""
         from headstart.data.readers.arrays.in_memory import from_items, several
         from headstart.data.readers.arrays.python_data import examples_of_table
 
         kind = self.source.info.kind
         cells = examples_of_table(items, remembered=self.data.columns, kind=kind)
         items = several(items) if cells is None else cells
-        shares = np.full((len(items), width), np.nan, dtype=np.float32)
         if not len(items):
-            return shares
+            return [], None
         dataset = from_items(items, kind=kind)
-        predictions = self.predict_dataset(dataset)
+        predictions = self.predict_dataset(dataset, nearest=nearest)
         if predictions.skipped and cells is None:
             raise unreadable(predictions.skipped)
-        places = {example.id: row for row, example in enumerate(dataset.examples)}
-        shares[[places[name] for name in predictions.ids]] = rows(predictions)
-        return shares
+        return [example.id for example in dataset.examples], predictions
 
     def predict_dataset(
-        self, dataset: Dataset, *, engine: str | None = None, progress: Progress | None = None
+        self, dataset: Dataset, *, engine: str | None = None, nearest: int = 0, progress: Progress | None = None
     ) -> Predictions:
         """Return what the model says about every readable example of `dataset`, and what was skipped.
 
-        `engine` is `auto`, `torch` or `openvino`; None takes the model's own.
+        `engine` is `auto`, `torch` or `openvino`; None takes the model's own. Each has the `nearest` training examples.
         """
-        return self._predicted(self._extract(dataset, engine or self.engine, progress or Progress()))
+        return self._predicted(self._extract(dataset, engine or self.engine, progress or Progress()), nearest)
 
-    def _predicted(self, extraction: Extraction) -> Predictions:
+    def _predicted(self, extraction: Extraction, nearest: int) -> Predictions:
         readable = extraction.scan.dataset
         ids = tuple(example.id for example in readable.examples)
         rows = readable.table or TableRows({})
         probabilities, novelty = self._judged(extraction)
-        return Predictions(ids, probabilities, readable.skipped, readable.ignored, rows, novelty)
+        near = self._nearest(extraction, nearest) if nearest else None
+        return Predictions(ids, probabilities, readable.skipped, readable.ignored, rows, novelty, near)
+
+    def _nearest(self, extraction: Extraction, count: int) -> tuple[tuple[Neighbour, ...], ...]:
+        from headstart.sources.layers import select
+
+        neighbours = self.neighbours or read_neighbours(self.folder, self.head.weight.shape)
+        x, blocks = select(extraction.x, extraction.blocks, self.layer)
+        near = neighbours.nearest(x, [block.width for block in blocks], self.classes, count=count)
+        return tuple(near[row] for row in extraction.row_of)
 
     def predict_blocks(
         self,
@@ -165,6 +181,7 @@ class Model:
         *,
         size: int,
         start: int = 0,
+        nearest: int = 0,
         engine: str | None = None,
         progress: Progress | None = None,
     ) -> Iterator[Predictions]:
@@ -183,7 +200,7 @@ class Model:
             for block in blocks(dataset, size, start=start):
                 if len(block):
                     extraction = self._extract(block, engine or self.engine, Remarks(progress), in_range=True)
-                    yield self._predicted(extraction)
+                    yield self._predicted(extraction, nearest)
                 else:
                     empty = np.empty((0, len(self.classes)), np.float32)
                     novelty = None if self.novelty is None else np.empty(0, np.float32)
@@ -330,7 +347,7 @@ class Model:
             head=bundle.HeadIdentity(self.head.kind, float(self.head.penalty)),
             calibration=bundle.Calibration(float(self.head.temperature)),
             data=self.data,
-            versions=_versions(),
+            versions=installed_versions(),
             tuning=bundle.TuningIdentity(way, self.source.info.sha256) if self.source.base is not None else None,
         )
 
@@ -349,7 +366,8 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
     """
     from headstart.ship.hub_bundle import bundle_folder, bundle_path
 
-    loaded = bundle.load(bundle_folder(bundle_path(folder)))
+    path = bundle_folder(bundle_path(folder))
+    loaded = bundle.load(path)
     manifest = loaded.manifest
     return Model(
         source=reopened(manifest, loaded.tuned),
@@ -362,6 +380,7 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
         engine=engine,
         terms=loaded.terms,
         novelty=loaded.novelty,
+        folder=path,
     )
 
 
@@ -382,13 +401,3 @@ def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:
 
 def _widths(blocks: tuple[Block, ...]) -> str:
     return ", ".join(f"{block.name} ({block.width})" for block in blocks)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in NAMED_VERSIONS:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -21,6 +21,10 @@ _FLAG = re.compile(
 )
 _VALUE = re.compile(r"[A-Z][A-Z:/_]*|-?\d\S*|['\"].*|\w+:\S+")
 """What is a value wherever it stands behind a flag: a metavar, a number, a quoted text, a mode or a URI."""
+_COLUMN, COLUMNS = "-column", "columns"
+"""The end of the flags that name a column, and the argument that holds all of their names."""
+FLAGS = {"long": "long-texts"}
+"""The flags of arguments that are called otherwise."""
 
 
 def as_arguments(text: str, arguments: Mapping[str, str], words: Collection[str] = ()) -> str:
@@ -33,16 +37,21 @@ def as_arguments(text: str, arguments: Mapping[str, str], words: Collection[str]
     """
 
     def replaced(match: re.Match[str]) -> str:
-        name = arguments.get(match["flag"] or "")
-        if match["command"] or name is None:
+        flag = match["flag"] or ""
+        name = arguments.get(flag)
+        of_column = name is None and flag.endswith(_COLUMN) and COLUMNS in arguments
+        if match["command"] or not (name or of_column):
             return match[0]
         value, rest = (match["value"] or "")[1:], match["value"] or ""
         if match["no"]:
             return f"{name}=False{rest}"
-        if not (rest.startswith("=") or value in words or _VALUE.fullmatch(value)):
-            return f"{name}={'True' if match['flag'] in words else ''}{rest}"
-        plain = value.isupper() or value[0] in "'\"" or value.replace(".", "").isdigit()
-        return f"{name}={value if plain else repr(value)}"
+        given = rest.startswith("=") or value in words or bool(_VALUE.fullmatch(value))
+        plain = value.isupper() or value[:1] in "'\"" or value.replace(".", "").isdigit()
+        shown = (value if plain else repr(value)) if given else ""
+        rest = "" if given else rest
+        if of_column:
+            return f"{arguments[COLUMNS]}={{{flag.removesuffix(_COLUMN)!r}: {shown or 'NAME'}}}{rest}"
+        return f"{name}={shown or ('True' if flag in words else '')}{rest}"
 
     return _FLAG.sub(replaced, text)
 
@@ -63,7 +72,7 @@ def naming_arguments(arguments: Mapping[str, str], words: Collection[str] = ()) 
 def naming_own_arguments(function: F) -> F:
     """Let a function that the command line calls, too, name its arguments to callers outside this package."""
     parameters = inspect.signature(function).parameters.values()
-    arguments = {one.name.replace("_", "-"): one.name for one in parameters}
+    arguments = {FLAGS.get(one.name, one.name.replace("_", "-")): one.name for one in parameters}
     words = {one.name.replace("_", "-") for one in parameters if one.default is False}
 
     @wraps(function)

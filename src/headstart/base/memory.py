@@ -13,10 +13,13 @@ from headstart.base.errors import UsageError
 
 UNKNOWN_BYTES = 1 << 30
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+MEMINFO = Path("/proc/meminfo")
 CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
+"""For each version of control groups: the folder, the files of limit and usage, and the line of memory.stat that says
+how many bytes of files the system holds and would give back."""
 OUT_OF_MEMORY_MESSAGES = (
     "out of memory",
     "can't allocate memory",
@@ -29,7 +32,10 @@ OUT_OF_MEMORY_MESSAGES = (
 
 
 def free_memory() -> int:
-    """Return the bytes that the machine, its container and the process's own limit leave free; if unknown, 2**30."""
+    """Return the bytes that the machine, its container and the process's own limit leave free; if unknown, 2**30.
+
+    Files that the system holds in memory until somebody needs it count as free.
+    """
     return max(0, min(_of_machine(), _of_container(), _of_process()))
 
 
@@ -57,18 +63,28 @@ def limit_memory(size: int) -> None:
 
 def _of_machine() -> int:
     try:
+        return int(_numbers(MEMINFO)["MemAvailable:"]) << 10
+    except (OSError, ValueError, KeyError):  # no Linux
+        pass
+    try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return UNKNOWN_BYTES
 
 
 def _of_container() -> int:
-    for limit, used in CGROUPS:
+    for folder, limit, used, files in CGROUPS:
         try:
-            return int(Path(limit).read_text()) - int(Path(used).read_text())
+            left = int(Path(folder, limit).read_text()) - int(Path(folder, used).read_text())
+            return left + int(_numbers(Path(folder, "memory.stat")).get(files, 0))
         except (OSError, ValueError):  # no such kind of container, or the limit is "max"
             continue
     return sys.maxsize
+
+
+def _numbers(path: Path) -> dict[str, str]:
+    """Return the second word of each line by the first."""
+    return {words[0]: words[1] for line in path.read_text().splitlines() if len(words := line.split()) > 1}
 
 
 def _of_process() -> int:

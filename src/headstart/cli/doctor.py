@@ -55,9 +55,9 @@ def doctor(_: dict[str, Any], display: DisplayOptions) -> None:
     else:
         wide = max(len(finding.name) for finding in findings)
         for finding in findings:
-            show(f"{finding.name:<{wide}}  {one_line(finding.text, 1000)}")
+            show(f"{finding.name:<{wide}}  {one_line(finding.text, 1000)}", indent=wide + 2)
             if finding.remedy:
-                show(f"{'':<{wide}}  → {one_line(finding.remedy, 1000)}")
+                show(f"{'':<{wide}}  → {one_line(finding.remedy, 1000)}", indent=wide + 4)
     for finding in findings:
         if finding.needed and finding.remedy:
             raise UsageError(f"the {finding.name} must work", finding.text, finding.remedy)

@@ -36,18 +36,21 @@ def show_json(value: object) -> None:
     print(json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f"))
 
 
-def show(text: str, stream: TextIO | None = None) -> None:
-    """Print a message, each of its lines wrapped at words where `stream` (standard output by default) is a terminal."""
+def show(text: str, stream: TextIO | None = None, *, indent: int = 0) -> None:
+    """Print a message, each of its lines wrapped at words where `stream` (standard output by default) is a terminal.
+
+    What is wrapped goes on behind `indent` spaces.
+    """
     stream = stream or sys.stdout
-    print(wrapped(text, shutil.get_terminal_size().columns) if stream.isatty() else text, file=stream, flush=True)
+    columns = shutil.get_terminal_size().columns
+    print(wrapped(text, columns, indent=indent) if stream.isatty() else text, file=stream, flush=True)
 
 
-def wrapped(text: str, columns: int) -> str:
+def wrapped(text: str, columns: int, *, indent: int = 0) -> str:
     """Return a text whose lines have at most so many columns, broken between words alone."""
+    how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": " " * indent}
     lines = [
-        textwrap.fill(line, min(columns, MAX_COLUMNS), break_long_words=False, break_on_hyphens=False)
-        if len(line) > columns
-        else line
+        textwrap.fill(line, min(columns, MAX_COLUMNS), **how) if len(line) > columns else line
         for line in text.split("\n")
     ]
     return "\n".join(lines)

@@ -21,7 +21,8 @@ from headstart.run.options import ClusterOptions, LinkOptions, TableOptions
 if TYPE_CHECKING:
     from headstart.data.dataset import Dataset
     from headstart.data.modality import Kind
-    from headstart.model import Model, Predictions
+    from headstart.judge.prediction import Predictions
+    from headstart.model import Model
 
 
 STANDARD_INPUT = "-"
@@ -45,6 +46,9 @@ class PredictOptions(ClusterOptions, TableOptions, LinkOptions):
     """Print a JSON object a line, each as soon as it is predicted. With - as INPUT, lines of standard input may be JSON
     objects with path, text or data (base64); whatever else they hold is given back. By default a line for people is
     printed for each input."""
+    nearest: int | None = option(None, "Output", "N", least=1)
+    """Name the N training examples that are nearest to each input, with their classes and the cosine of their features.
+    They stand beside the bundle in the output folder of the fit. By default none is named."""
     batch_size: int = option(1024, "Run", "N", least=1)
     """How many inputs are predicted and written together. The default is 1024."""
     strict: bool = flag("Run")
@@ -64,8 +68,11 @@ def predict(bundle: Path, inputs: list[str] | None, chosen: dict[str, Any], disp
     if options.json_lines and options.out is None and inputs == [STANDARD_INPUT] and not options.text:
         if options.cluster is not None:
             raise UsageError("a stream must be predicted by this process", "--cluster", "leave it out, or name files")
+        if options.nearest:
+            raise UsageError("--nearest needs files", "a stream with --jsonl", "name files, or leave out --jsonl")
         skipped = from_stream(bundle, sys.stdin, progress, engine=options.engine, **shape)
     else:
+        shape["nearest"] = options.nearest or 0
         model, dataset, shown = open_inputs_of(bundle, inputs or [], options)
         folder = str(bundle.absolute()) if bundle.exists() else str(bundle)
         origin = NetworkOrigin("headstart.model:source_of", {"folder": folder})
@@ -127,7 +134,8 @@ def _predicted(
     from headstart.cli.predicted_table import check_some
     from headstart.data.dataset import TableRows
 
-    parts = list(model.predict_blocks(dataset, size=options.batch_size, progress=progress))
+    nearest = options.nearest or 0
+    parts = list(model.predict_blocks(dataset, size=options.batch_size, nearest=nearest, progress=progress))
     predictions = replace(
         parts[0],
         ids=tuple(name for part in parts for name in part.ids),
@@ -136,6 +144,7 @@ def _predicted(
         ignored=dataset.ignored,
         rows=dataset.table or TableRows({}),
         novelty=None if parts[0].novelty is None else np.concatenate([part.novelty for part in parts]),
+        nearest=tuple(near for part in parts for near in part.nearest or ()) if options.nearest else None,
     )
     for skip in predictions.skipped:
         progress.say(f"Skipped {skip.id}: {skip.reason}")
@@ -205,20 +214,25 @@ def _texts_of(dataset: Dataset, ids: Sequence[str]) -> tuple[str, ...]:
 
 
 def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> Iterator[str]:
-    """Yield one line an input: its name, its class, the probability."""
+    """Yield one line an input: its name, its class, the probability; below it one for each near training example."""
     from headstart.cli.predicted_table import rows_of
     from headstart.judge.novelty import THRESHOLD
 
     texts = [one_line(" ".join(text.split()), TEXT_SHOWN) for text in predictions.texts or ()]
     names = texts or [one_line(name) for name in predictions.ids]
     wide = max(map(len, names))
-    for shown, (_, label, probability, row, novelty) in zip(names, rows_of(model, predictions), strict=True):
+    near = predictions.nearest or ((),) * len(names)
+    for shown, (_, label, probability, row, novelty), neighbours in zip(
+        names, rows_of(model, predictions), near, strict=True
+    ):
         line = f"{shown:<{wide}}  {one_line(label)}  {probability:.3f}"
         line += "  unlike the training data" if novelty is not None and novelty > THRESHOLD else ""
         if every_class:
             each = zip(model.classes, row, strict=True)
             line += "  (" + ", ".join(f"{one_line(name)} {value:.3f}" for name, value in each) + ")"
         yield line
+        for one in neighbours:
+            yield f"    near {one.similarity:.3f}  {one_line(one.label)}  {one_line(one.name)}"
 
 
 def as_json_object(model: Model, predictions: Predictions, *, bundle: Path, every_class: bool) -> dict[str, Any]:

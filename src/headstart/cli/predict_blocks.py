@@ -45,13 +45,16 @@ class OutFile:
     Until then a hidden part of it lies beside, with a record of how far it goes: the same command goes on there.
     """
 
-    def __init__(self, out: Path, model: Model, dataset: Dataset, *, every_class: bool, size: int) -> None:
+    def __init__(
+        self, out: Path, model: Model, dataset: Dataset, *, every_class: bool, size: int, nearest: int = 0
+    ) -> None:
         assert dataset.table is not None
-        self._out, self._model, self._dataset, self._every_class, self._size = out, model, dataset, every_class, size
+        self._out, self._model, self._dataset, self._every_class = out, model, dataset, every_class
+        self._blocks: dict[str, Any] = {"size": size, "nearest": nearest}
         self._part = self._out.with_name(f".{self._out.name}.part")
         self._record = self._out.with_name(f".{self._out.name}.part.json")
         ids = list(dataset.table.ids)
-        self._of = sha256_json([every_class, out.suffix, plain_values(model.manifest()), ids])
+        self._of = sha256_json([every_class, nearest, out.suffix, plain_values(model.manifest()), ids])
         self.rows, self.bytes, self.skipped = 0, 0, 0  # that are written
 
     def write(self, progress: Progress) -> int:
@@ -79,10 +82,10 @@ class OutFile:
 
     def _append(self, file: Any, progress: Progress) -> None:
         first: list[Skipped] = []
-        for block in self._model.predict_blocks(self._dataset, size=self._size, start=self.rows, progress=progress):
+        for block in self._model.predict_blocks(self._dataset, **self._blocks, start=self.rows, progress=progress):
             for skip in block.skipped:
                 progress.say(f"Skipped {skip.id}: {skip.reason}")
-            first += block.skipped if len(first) < self._size else ()
+            first += block.skipped if len(first) < self._blocks["size"] else ()
             added = predicted_columns(self._model, block, every_class=self._every_class)
             file.write(write_predicted(block.rows, added, self._out, header=not self.rows))
             file.flush()
@@ -99,10 +102,12 @@ class OutFile:
             raise
 
 
-def show_lines(model: Model, dataset: Dataset, progress: Progress, *, every_class: bool, size: int) -> int:
+def show_lines(
+    model: Model, dataset: Dataset, progress: Progress, *, every_class: bool, size: int, nearest: int = 0
+) -> int:
     """Print a line of JSON for each input, those that cannot be used with their reason; return how many these are."""
     count, skipped = 0, list[Skipped]()
-    for block in model.predict_blocks(dataset, size=size, progress=progress):
+    for block in model.predict_blocks(dataset, size=size, nearest=nearest, progress=progress):
         for prediction in as_objects(model, block, every_class=every_class):
             show_json(prediction)
         for skip in block.skipped:

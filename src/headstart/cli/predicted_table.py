@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headstart.data.dataset import Dataset, Skipped
-    from headstart.model import Model, Predictions
+    from headstart.judge.prediction import Predictions
+    from headstart.model import Model
 
 Columns = dict[str, list[Any]]
 
@@ -49,7 +50,8 @@ def as_objects(model: Model, predictions: Predictions, *, every_class: bool) -> 
     texts = predictions.texts or ()
     for place, (name, _, _, row, novelty) in enumerate(rows_of(model, predictions)):
         prediction = plain_prediction(model.classes, row, novelty, every_class=every_class)
-        yield {"path": name, **prediction, **({"text": texts[place]} if texts else {})}
+        near = {"nearest": [one.as_dict() for one in predictions.nearest[place]]} if predictions.nearest else {}
+        yield {"path": name, **prediction, **near, **({"text": texts[place]} if texts else {})}
 
 
 def predicted_columns(model: Model, predictions: Predictions, *, every_class: bool) -> Columns:
@@ -74,6 +76,11 @@ def predicted_columns(model: Model, predictions: Predictions, *, every_class: bo
     if predictions.novelty is not None:
         beyond = predictions.novelty > THRESHOLD
         added["unlike"] = [None if place is None else bool(beyond[place]) for place in places]
+    near = predictions.nearest or ()
+    for rank in range(max(map(len, near), default=0)):
+        found = [None if place is None else near[place][rank] for place in places]
+        added[f"nearest_{rank + 1}"] = [None if one is None else one.name for one in found]
+        added[f"similarity_{rank + 1}"] = [None if one is None else round(one.similarity, 4) for one in found]
     added["reason"] = [reasons.get(name) for name in rows.ids]
     taken = {name.casefold() for name in rows.table.names}
     prefix = "predicted_" if taken & set(added) else ""

@@ -1,4 +1,4 @@
-"""The step of `fit` that learns what the training data looks like, so that a prediction can say what is unlike it."""
+"""The step of `fit` that learns what the training data looks like: what is unlike it, and what of it is near."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from headstart.features.extract import extract_again
 from headstart.fitting.predictor import Fitted
 from headstart.heads.folds import label_folds
 from headstart.judge.baselines import plain_numbers
+from headstart.judge.neighbours import Neighbours
 from headstart.judge.novelty import MOST, THRESHOLD, Novelty, fit_novelty
 from headstart.run.baseline import remembered_choice
 from headstart.sources.layers import select
@@ -34,10 +35,7 @@ def novelty_of(fitted: Fitted, *, seed: int, progress: Progress) -> Novelty | No
     The threshold is measured on training examples that the statistics leave out in turn; where the source was tuned, on
     the test part, since the network has learned from all others.
     """
-    prepared = fitted.prepared
-    every = prepared.distinct(prepared.parts.train).positions
-    order = np.sort(np.random.default_rng(seed).permutation(len(every))[:MOST])
-    train = tuple(every[row] for row in order)
+    prepared, train = fitted.prepared, training_sample(fitted, seed=seed)
     x = _features(fitted, train, progress)
     if x is None:
         return None
@@ -53,6 +51,23 @@ def novelty_of(fitted: Fitted, *, seed: int, progress: Progress) -> Novelty | No
     numbers: list[NDArray[Any]] = [x, y] if unseen is None else [x, y, unseen]
     _, arrays = remembered_choice("novelty", numbers, {"widths": widths, "seed": seed, "groups": groups}, choose)
     return Novelty.from_arrays(arrays) if arrays else None
+
+
+def training_sample(fitted: Fitted, *, seed: int) -> tuple[int, ...]:
+    """Return the positions of distinct training examples, of more than `MOST` those that the seed draws."""
+    every = fitted.prepared.distinct(fitted.prepared.parts.train).positions
+    order = np.sort(np.random.default_rng(seed).permutation(len(every))[:MOST])
+    return tuple(every[row] for row in order)
+
+
+def training_neighbours(fitted: Fitted, *, seed: int, progress: Progress) -> Neighbours | None:
+    """Return the training examples that a prediction may name as near; None where the model reads words alone."""
+    prepared, train = fitted.prepared, training_sample(fitted, seed=seed)
+    x = _features(fitted, train, progress)
+    if x is None:
+        return None
+    names = [prepared.scan.dataset.examples[position].id for position in train]
+    return Neighbours.of(x, prepared.labels(train), [block.width for block in fitted.predictor.blocks], names)
 
 
 def share_beyond(fitted: Fitted, novelty: Novelty | None, progress: Progress) -> float | None:

@@ -17,6 +17,7 @@ from headstart.fitting.words import truncation_report
 from headstart.judge.baselines import majority_baseline
 from headstart.judge.intervals import Interval, paired_difference, share_of
 from headstart.judge.metrics import METRICS, evaluate
+from headstart.judge.neighbours import Neighbours
 from headstart.judge.novelty import Novelty
 from headstart.judge.related import relatives_entry
 from headstart.judge.report import fit_page as report
@@ -24,6 +25,7 @@ from headstart.model import Model
 from headstart.run.folder import CHECKPOINTS, SCHEMA, write_report, writing
 from headstart.run.losses import account, losses_file, losses_note
 from headstart.ship.bundle import DataIdentity
+from headstart.ship.run_neighbours import write_neighbours
 from headstart.sources.layers import POOL
 from headstart.sources.providers.simple import NAMES
 from headstart.sources.uri import SIMPLE
@@ -166,7 +168,11 @@ def _warnings(fitted: Fitted) -> list[str]:
 
 
 def build_model(
-    fitted: Fitted, result: dict[str, Any], patterns: dict[str, str], novelty: Novelty | None = None
+    fitted: Fitted,
+    result: dict[str, Any],
+    patterns: dict[str, str],
+    novelty: Novelty | None = None,
+    neighbours: Neighbours | None = None,
 ) -> Model:
     """Return the classifier, with `result` as its report; `patterns` took labels and groups from names."""
     scanned, predictor = fitted.prepared.scan, fitted.predictor
@@ -188,6 +194,7 @@ def build_model(
         engine=fitted.prepared.engine,
         terms=predictor.text_head,
         novelty=novelty,
+        neighbours=neighbours,
     )
 
 
@@ -198,6 +205,7 @@ def write_out(out: Path, run: FitResult) -> list[str]:
     """
     with writing(out):
         run.model.save(out / "bundle")
+        write_neighbours(out, run.model.neighbours)
         write_report(out, losses_file(run.result, run.report.skipped), report.render(run.report), run.result)
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return [f"Report: {out / 'report.html'}", f"Bundle: {out / 'bundle'}    Result: {out / RESULT}"]

@@ -1,14 +1,34 @@
-"""What a model says of one example, as a plain object: the same from the command line and from a server."""
+"""What a model says of examples; of one, as a plain object: the same from the command line and from a server."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.dataset import Skipped, TableRows
+from headstart.judge.neighbours import Neighbour
 from headstart.judge.novelty import THRESHOLD
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says about a data set."""
+
+    ids: tuple[str, ...]
+    probabilities: NDArray[np.float32]  # float32 of shape (n, c), rows summing to 1
+    skipped: tuple[Skipped, ...]
+    ignored: int = 0  # files of other formats, which were passed over
+    # the table that listed the examples, and for several inputs the rows and files of all
+    rows: TableRows = field(default_factory=lambda: TableRows({}))
+    # how unlike the training data each is, float32 of shape (n,), beyond it above 1; None where the model cannot tell
+    novelty: NDArray[np.float32] | None = None
+    # the training examples that are nearest to each, the nearest first; None where nobody asked for them
+    nearest: tuple[tuple[Neighbour, ...], ...] | None = None
+    texts: tuple[str, ...] | None = None  # of texts, where they are to be shown
 
 
 def plain_prediction(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from headstart.ship.bundle import Manifest, SourceIdentity, plain_values
 from headstart.sources.base import Source, SourceInfo, Weights
 from headstart.sources.uri import PACKAGED, at_commits, innermost, split_part
 
+NAMED_VERSIONS = ("headstart", "numpy", "safetensors", "torch", "openvino", "timm")
 OPENED_BY = ("arch", "long", "size", "window", "hop")
 """The arguments of `open_source` that a bundle names where they are given."""
 
@@ -123,3 +126,14 @@ def _version(identity: SourceIdentity | SourceInfo) -> str:
 def _pinned(versions: dict[str, str]) -> str:
     of_index = [f"{name}=={number}" for name, number in versions.items() if name not in ("python", "headstart")]
     return f"pip install {' '.join(of_index)}"
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a bundle names."""
+    versions = {"python": platform.python_version()}
+    for name in NAMED_VERSIONS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

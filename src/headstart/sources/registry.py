@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
+from headstart.base.arguments import naming_own_arguments
 from headstart.base.errors import UsageError, did_you_mean
 from headstart.base.extras import require
 from headstart.data.audio.spectrogram import AudioPreprocessing
@@ -48,6 +49,7 @@ Opener = Callable[..., Source]
 """`open_named(spec, *, weights, seed) -> Source`: what a provider's file, or an entry point, must offer."""
 
 
+@naming_own_arguments
 def open_source(
     uri: str | Source,
     *,

@@ -291,7 +291,7 @@ def refuse_long_texts(spec: Spec, long: str) -> None:
     """Raise SourceError where something is asked for longer texts of a source that reads none, or reads them whole."""
     if long != "cut":
         raise SourceError(
-            f"{spec.uri} must read texts, piece by piece", f"--long-texts {long}", "leave --long-texts out"
+            f"{spec.uri} must read texts, piece by piece", f"--long-texts {long!r}", "leave --long-texts out"
         )
 
 

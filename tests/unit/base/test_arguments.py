@@ -6,6 +6,7 @@ import pytest
 
 from headstart.base.arguments import as_arguments, naming_arguments, naming_own_arguments
 from headstart.base.errors import MissingExtra, SourceError, UsageError
+from headstart.sources.registry import open_source
 
 ARGUMENTS = {
     "source": "sources",
@@ -45,6 +46,26 @@ WORDS = {"none", "chunks", "drop-test-duplicates"}
 )
 def test_flags_become_arguments(flags: str, arguments: str) -> None:
     assert as_arguments(flags, ARGUMENTS, WORDS) == arguments
+
+
+@pytest.mark.parametrize(
+    ("flags", "arguments"),
+    [
+        ("name it: --label-column NAME", "name it: columns={'label': NAME}"),
+        ("such as --text-column=review.", "such as columns={'text': 'review'}."),
+        ("leave --group-column out", "leave columns={'group': NAME} out"),
+        ("--columns path,label", "columns= path,label"),
+    ],
+)
+def test_a_flag_of_one_column_becomes_an_entry_of_the_columns(flags: str, arguments: str) -> None:
+    assert as_arguments(flags, {"columns": "columns"}) == arguments
+
+
+def test_open_source_names_its_arguments() -> None:
+    with pytest.raises(UsageError, match=r"found long='chunks'; leave long= out"):
+        open_source("packaged:efficientnet-lite0", long="chunks")
+    with pytest.raises(UsageError, match=r"found window=2"):
+        open_source("packaged:efficientnet-lite0", window=2.0)
 
 
 def test_an_error_keeps_its_kind_and_its_parts() -> None:

@@ -41,6 +41,12 @@ def test_lines_that_fit_stay_as_they_are() -> None:
     assert wrapped(table, 80) == table
 
 
+def test_what_is_wrapped_goes_on_where_its_column_begins() -> None:
+    lines = wrapped("engine  " + "word " * 30, 80, indent=8).split("\n")
+    assert len(lines) == 3 and all(len(line) <= 80 for line in lines)
+    assert [len(line) - len(line.lstrip()) for line in lines] == [0, 8, 8]
+
+
 HOSTILE = "\x1b]0;owned\x07\x1b[2Jcat\x9b31m\u202egnp\u2066.\u200b\x7f\r\udcff"
 
 

@@ -18,7 +18,7 @@ from headstart.base.errors import UsageError
 from headstart.base.progress import Progress
 from headstart.cli.predict import PredictOptions, as_json_object, as_lines, check_out_file, predict_inputs
 from headstart.data.dataset import Skipped
-from headstart.model import Predictions
+from headstart.judge.prediction import Predictions
 
 MODEL: Any = SimpleNamespace(classes=("cat", "dog"), source=SimpleNamespace(info=SimpleNamespace(kind="image")))
 TWO = Predictions(

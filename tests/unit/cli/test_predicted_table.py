@@ -15,7 +15,7 @@ import pytest
 
 from headstart.cli.predicted_table import predicted_columns, write_predicted
 from headstart.data.readers.open import open_inputs
-from headstart.model import Predictions
+from headstart.judge.prediction import Predictions
 
 MODEL: Any = SimpleNamespace(classes=("minus", "plus"))
 
