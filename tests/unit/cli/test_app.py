@@ -83,7 +83,8 @@ def test_result_keeps_the_contract(fitted: Path, photos: Path) -> None:
 
 
 def test_the_folder_of_a_run_is_whole(fitted: Path) -> None:
-    assert sorted(path.name for path in fitted.iterdir()) == ["bundle", "log.txt", "report.html", "result.json"]
+    files = ["bundle", "log.txt", "neighbours.safetensors", "report.html", "result.json"]
+    assert sorted(path.name for path in fitted.iterdir()) == files
     assert {path.name for path in (fitted / "bundle").iterdir()} == {
         "manifest.json",
         "head.safetensors",

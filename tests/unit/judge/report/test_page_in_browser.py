@@ -112,9 +112,11 @@ def test_nothing_is_wider_than_a_phone_and_buttons_copy_and_sort(tmp_path: Path)
     """By the page with the most on it, dark; and a page with planted faults, which are found."""
     page = samples()["81 classes"]
     spoilt = '<div style="width:2000px">w</div><p style="color:#333">pale</p><p style="margin-top:-1.5rem">over it</p>'
+    spoilt += '<div style="width:40px;overflow:hidden;white-space:nowrap">cut words</div>'
     whole, broken = look(tmp_path, {"": page, "spoilt": page.replace("</main>", spoilt)}, [(390, "dark")])
     assert "is wider than its window" in broken["faults"][0] and "too wide: DIV. w" in broken["faults"][1]
     assert "overlap: P. pale | P. over it" in broken["faults"] and "too pale, 1.4" in " ".join(broken["faults"])
+    assert "cut: DIV. cut words" in broken["faults"]
     assert whole["faults"] == []
     assert whole["used"]["copy"] == 2 and whole["used"]["hinted"] > 0
     before, after = ([float(text[:-2]) for text in whole["used"][when]] for when in ("before", "after"))
