@@ -122,10 +122,14 @@ class TrialRunner:
         return 1 + held_out / learned if problem.held_out else 0.0
 
     def attempt(self, config: TrialConfig, seconds: float, previous: Attempt | None) -> Attempt | None:
-        """Run a configuration for so many seconds more; return None where they are too few for one more epoch."""
+        """Run a configuration for so many seconds more; return None where they are too few for one more epoch.
+
+        What is cached for all trials is computed by the first of them, beside its seconds.
+        """
         start = self.now()
         runs = previous.runs if previous else []
-        trial, run = self._run(config, seconds, f"rung{len(runs)}-", previous.trial if previous else None)
+        trial = previous.trial if previous else None
+        trial, run = self._run(config, seconds, f"rung{len(runs)}-", trial, caching=self.caching)
         self.costs[config.way] = max(run.costs.values(), default=0.0)
         if run.stop_reason == "short":
             return None
@@ -219,6 +223,8 @@ class TrialRunner:
         prefix: str,
         trial: TuningTrial | None = None,
         on_epoch: EpochCallback | None = None,
+        *,
+        caching: float | None = None,
     ) -> tuple[TuningTrial, TrainResult]:
         start = self.now()
         trial = trial or self._open(self.pooled_problem if config.mode == ALL else self.problem, config)
@@ -226,7 +232,12 @@ class TrialRunner:
         name = prefix + config.name.replace(":", "-").replace(" ", "-")
         folder = None if self.folder is None else self.folder / name
         return trial, trial.run(
-            budget=left, folder=folder, identity=self.identity, trackers=self.trackers, on_epoch=on_epoch
+            budget=left,
+            folder=folder,
+            identity=self.identity,
+            trackers=self.trackers,
+            on_epoch=on_epoch,
+            caching=caching,
         )
 
     def _evaluated(self, trial: TuningTrial, runs: Sequence[TrainResult]) -> TrialResult:

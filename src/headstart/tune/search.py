@@ -147,15 +147,17 @@ class Search:
     def _explored(self, configs: Sequence[TrialConfig], end: float) -> list[Waiting]:
         """Return the configurations after their rungs, the most promising first; without an attempt, none had time.
 
-        Each has a rung, cheapest first, from activations that all of them share. The most promising ones have one at
+        Each has a rung, cheapest first, from activations that all of them share. The better half of them have one at
         other learning rates too, as long as all this leaves most of the budget. While several gain, the better half
         has another rung.
         """
         start = self.runner.now()
         arms = len(configs) + (0 if self.settings.learning_rate else len(self.limits.rates))
         seconds = self.rung_seconds((end - start - (self.runner.caching or 0.0)) / arms, None)
-        waiting = sorted((self._after_rung(Waiting(config), seconds) for config in configs), key=_log_loss)
-        for own in tuple(waiting):
+        waiting = [self._after_rung(Waiting(configs[0]), seconds)]  # this one has cached what all share
+        seconds = self.rung_seconds((end - self.runner.now()) / max(1, arms - 1), None)
+        waiting += [self._after_rung(Waiting(config), seconds) for config in configs[1:]]
+        for own in sorted(waiting, key=_log_loss)[: (len(waiting) + 1) // 2]:
             for config in self._other_rates(own):
                 spent = self.runner.now() - start
                 if own.attempt and spent + own.attempt.seconds <= self.limits.rung_share * (end - start):

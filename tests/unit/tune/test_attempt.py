@@ -145,7 +145,7 @@ def test_what_one_configuration_leaves_goes_to_the_next() -> None:
 
 def test_of_several_that_gain_only_the_better_half_has_another_rung() -> None:
     ways = {f"last:{n}": Way(2.0, 0.01 * n) for n in range(1, 5)}
-    runner, _, ranked = searched(200.0, ways, learning_rate=1e-3)
+    runner, _, ranked = searched(120.0, ways, learning_rate=1e-3)
     rungs = runner.ran()
     assert rungs[:4] == list(ways) and rungs.count("last:1") == 1 and rungs.count("last:4") >= 2
     assert ranked[0].result.name == "last:4"

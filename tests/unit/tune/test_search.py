@@ -20,6 +20,7 @@ from headstart.sources.layers import select
 from headstart.testing import PlantedSource, ToySource
 from headstart.tune.attempt import ALPHAS, SearchLimits, TrialRunner
 from headstart.tune.frozen_checks import flip_keeps_labels
+from headstart.tune.inputs.base import ACTIVATIONS, DecodedCache
 from headstart.tune.problem import TrialConfig, TuningProblem
 from headstart.tune.result import Tuning
 from headstart.tune.search import tune
@@ -187,6 +188,15 @@ def test_no_part_of_the_confirmation_decodes_an_example_again(
     short = replace(CONFIG, recipe=replace(CONFIG.recipe, epochs=1, keep_last=True))
     assert runner.confirm(runner.single(short, None), math.inf) is not None
     assert len(decoded) == len(noise.train_positions) + len(noise.validation_positions)
+
+
+def test_the_activations_that_all_trials_share_have_their_own_time(noise: TuningProblem) -> None:
+    cache: DecodedCache = {}
+    runner = runner_of(noise, caching=600.0, decoded_cache=cache)
+    config = replace(CONFIG, augment="light", augmented_views=3)
+    assert runner.attempt(config, 1e-3, None) is None, "too short for an epoch, and not for the views of the others"
+    known = next(held for name, held in cache.items() if name[0] == ACTIVATIONS)
+    assert {view for strength, view, _ in known if strength == "light"} == {0, 1, 2}
 
 
 def test_without_time_for_a_confirmation_the_best_of_several_is_not_kept(stripes: TuningProblem) -> None:
