@@ -15,7 +15,7 @@ from headstart.base.config import cache_dir
 from headstart.base.errors import BundleError, SourceError, UsageError, check_at_least, counted, list_some, one_line
 from headstart.base.progress import Progress, Remarks
 from headstart.data.audit import check_bad
-from headstart.data.dataset import Dataset, Skipped, TableRows
+from headstart.data.dataset import Dataset, TableRows
 from headstart.data.modality import MODALITIES
 from headstart.data.text import texts_at
 from headstart.engines.base import Block
@@ -25,7 +25,7 @@ from headstart.heads.tfidf import TfidfHead
 from headstart.judge.evaluation import Evaluation, columns_of, evaluated
 from headstart.judge.neighbours import Neighbour, Neighbours
 from headstart.judge.novelty import Novelty
-from headstart.judge.prediction import Predictions
+from headstart.judge.prediction import Predictions, unreadable
 from headstart.ship import bundle, card
 from headstart.ship.bundle import Bundle, DataIdentity, Manifest, SourceIdentity
 from headstart.ship.reopening import arguments_of, how_to_get, installed_versions, reopened
@@ -387,16 +387,6 @@ def load(folder: str | Path, *, engine: str = "auto") -> Model:
 def source_of(folder: str) -> Source:
     """Return the source of a bundle, as `load` opens it."""
     return load(folder).source
-
-
-def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:
-    """Return the error that names the first of the items that cannot be read."""
-    more = f" (and {len(skipped) - 1} more)" if skipped[1:] else ""
-    return UsageError(
-        f"every item must be readable, {skipped[0].id} is not{more}",
-        skipped[0].reason,
-        "leave it out, or use `headstart predict`, which skips and counts broken files",
-    )
 
 
 def _widths(blocks: tuple[Block, ...]) -> str:

@@ -16,7 +16,7 @@ from headstart.base.errors import UsageError
 from headstart.data.readers.arrays.in_memory import from_items
 from headstart.engines.base import Block
 from headstart.features.extract import extract
-from headstart.model import unreadable
+from headstart.judge.prediction import unreadable
 from headstart.sources.base import Source
 from headstart.sources.layers import select
 from headstart.sources.registry import open_source

@@ -45,9 +45,9 @@ def total_memory() -> int:
         machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         machine = UNKNOWN_BYTES
-    for limit, _ in CGROUPS:
+    for folder, limit, *_ in CGROUPS:
         with suppress(OSError, ValueError):
-            return min(machine, int(Path(limit).read_text()))
+            return min(machine, int(Path(folder, limit).read_text()))
     return machine
 
 

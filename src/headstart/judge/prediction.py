@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.base.errors import UsageError
 from headstart.data.dataset import Skipped, TableRows
 from headstart.judge.neighbours import Neighbour
 from headstart.judge.novelty import THRESHOLD
@@ -50,3 +51,13 @@ def plain_prediction(
         each = zip(classes, probabilities, strict=True)
         shown["probabilities"] = {label: round(float(share), 6) for label, share in each}
     return shown
+
+
+def unreadable(skipped: tuple[Skipped, ...]) -> UsageError:
+    """Return the error that names the first of the items that cannot be read."""
+    more = f" (and {len(skipped) - 1} more)" if skipped[1:] else ""
+    return UsageError(
+        f"every item must be readable, {skipped[0].id} is not{more}",
+        skipped[0].reason,
+        "leave it out, or use `headstart predict`, which skips and counts broken files",
+    )
