@@ -45,10 +45,10 @@ def as_arguments(text: str, arguments: Mapping[str, str], words: Collection[str]
         value, rest = (match["value"] or "")[1:], match["value"] or ""
         if match["no"]:
             return f"{name}=False{rest}"
-        given = rest.startswith("=") or value in words or bool(_VALUE.fullmatch(value))
+        stated = rest.startswith("=") or value in words or bool(_VALUE.fullmatch(value))
         plain = value.isupper() or value[:1] in "'\"" or value.replace(".", "").isdigit()
-        shown = (value if plain else repr(value)) if given else ""
-        rest = "" if given else rest
+        shown = (value if plain else repr(value)) if stated else ""
+        rest = "" if stated else rest
         if of_column:
             return f"{arguments[COLUMNS]}={{{flag.removesuffix(_COLUMN)!r}: {shown or 'NAME'}}}{rest}"
         return f"{name}={shown or ('True' if flag in words else '')}{rest}"

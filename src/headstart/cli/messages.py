@@ -48,9 +48,9 @@ def show(text: str, stream: TextIO | None = None, *, indent: int = 0) -> None:
 
 def wrapped(text: str, columns: int, *, indent: int = 0) -> str:
     """Return a text whose lines have at most so many columns, broken between words alone."""
-    how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": " " * indent}
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": " " * indent}
     lines = [
-        textwrap.fill(line, min(columns, MAX_COLUMNS), **how) if len(line) > columns else line
+        textwrap.fill(line, min(columns, MAX_COLUMNS), **options) if len(line) > columns else line
         for line in text.split("\n")
     ]
     return "\n".join(lines)

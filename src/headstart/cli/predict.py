@@ -231,8 +231,8 @@ def as_lines(model: Model, predictions: Predictions, *, every_class: bool) -> It
             each = zip(model.classes, row, strict=True)
             line += "  (" + ", ".join(f"{one_line(name)} {value:.3f}" for name, value in each) + ")"
         yield line
-        for one in neighbours:
-            yield f"    near {one.similarity:.3f}  {one_line(one.label)}  {one_line(one.name)}"
+        for near_by in neighbours:
+            yield f"    near {near_by.similarity:.3f}  {one_line(near_by.label)}  {one_line(near_by.name)}"
 
 
 def as_json_object(model: Model, predictions: Predictions, *, bundle: Path, every_class: bool) -> dict[str, Any]:

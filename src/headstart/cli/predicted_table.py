@@ -78,9 +78,9 @@ def predicted_columns(model: Model, predictions: Predictions, *, every_class: bo
         added["unlike"] = [None if place is None else bool(beyond[place]) for place in places]
     near = predictions.nearest or ()
     for rank in range(max(map(len, near), default=0)):
-        found = [None if place is None else near[place][rank] for place in places]
-        added[f"nearest_{rank + 1}"] = [None if one is None else one.name for one in found]
-        added[f"similarity_{rank + 1}"] = [None if one is None else round(one.similarity, 4) for one in found]
+        ranked = [None if place is None else near[place][rank] for place in places]
+        added[f"nearest_{rank + 1}"] = [None if each is None else each.name for each in ranked]
+        added[f"similarity_{rank + 1}"] = [None if each is None else round(each.similarity, 4) for each in ranked]
     added["reason"] = [reasons.get(name) for name in rows.ids]
     taken = {name.casefold() for name in rows.table.names}
     prefix = "predicted_" if taken & set(added) else ""

@@ -138,7 +138,6 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
         result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, named=named, progress=progress)
         result["seconds"] = clock.read()
     novelty, result["novelty"] = measured_novelty(fitted, seed=seed, progress=progress)
-    neighbours = training_neighbours(fitted, seed=seed, progress=progress)
-    model = build_model(fitted, result, options.patterns, novelty, neighbours)
+    model = build_model(fitted, result, options.patterns, novelty, training_neighbours(fitted, seed, progress))
     sentence = result["sentence"] = verdict(result, measures.gain, commonest=measures.majority_class)
     return FitResult(model, result, sentence, build_page(fitted, model, examples, sentence))

@@ -60,7 +60,7 @@ def training_sample(fitted: Fitted, *, seed: int) -> tuple[int, ...]:
     return tuple(every[row] for row in order)
 
 
-def training_neighbours(fitted: Fitted, *, seed: int, progress: Progress) -> Neighbours | None:
+def training_neighbours(fitted: Fitted, seed: int, progress: Progress) -> Neighbours | None:
     """Return the training examples that a prediction may name as near; None where the model reads words alone."""
     prepared, train = fitted.prepared, training_sample(fitted, seed=seed)
     x = _features(fitted, train, progress)

@@ -54,14 +54,17 @@ class Neighbours:
     ) -> tuple[tuple[Neighbour, ...], ...]:
         """Return for each row of features, float32 of shape (m, d), the `count` nearest examples, the nearest first."""
         theirs = self.features.astype(np.float32).T / np.float32(len(widths))
-        found = []
+        near = []
         for part in blocks_of(len(x), 4 * (x.shape[1] + len(self.names))):
             similarities = unit_length(x[part], widths) @ theirs
             order = np.argsort(-similarities, axis=1, kind="stable")[:, :count]
             for row, places in enumerate(order):
-                each = [(at, float(similarities[row, at])) for at in places]
-                found.append(tuple(Neighbour(self.names[at], classes[self.labels[at]], near) for at, near in each))
-        return tuple(found)
+                each = [
+                    Neighbour(self.names[place], classes[self.labels[place]], float(similarities[row, place]))
+                    for place in places
+                ]
+                near.append(tuple(each))
+        return tuple(near)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as arrays, the names as the bytes of a JSON list."""
