@@ -88,7 +88,7 @@ def run(peer: str, fit: Fit, kinds: Sequence[str]) -> None:
                         "processor_seconds": round(processor_seconds() - before, 1),
                         "seconds": round(time.perf_counter() - start, 1),
                         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-                        "lines": len(inspect.getsource(fit).splitlines()),
+                        "lines": len(inspect.getsource(getattr(fit, "func", fit)).splitlines()),
                         "load": round(os.getloadavg()[0], 1),
                     }
                     print(json.dumps(row), flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 EXTREMES = tuple(
@@ -104,7 +105,7 @@ def json_mutant(value: Any, chance: random.Random) -> Any:
         places = list(_containers(changed))
         inside = chance.choice(places)
         keys = list(inside) if isinstance(inside, dict) else list(range(len(inside)))
-        odd = chance.choice(VALUES)
+        odd = deepcopy(chance.choice(VALUES))
         if not keys:
             inside.update(x=odd) if isinstance(inside, dict) else inside.append(odd)
             continue
