@@ -107,20 +107,46 @@ def principal_rows(x: NDArray[np.floating], weights: NDArray[np.float64], scale:
         else:
             piece = standardised(x[:, part], centre[part], scale[part]) * root
             gram += piece @ piece.T
-    eigenvalues, axes = np.linalg.eigh(gram)
+    eigenvalues, axes = _decomposed(gram)
     del gram
     keep = np.flatnonzero(eigenvalues > MIN_SHARE_OF_POWER * max(eigenvalues[-1], np.finfo(float).tiny))[::-1]
-    eigenvalues, axes = eigenvalues[keep], axes[:, keep]
+    eigenvalues = eigenvalues[keep]
     dtype = np.float32 if n * len(keep) > MAX_FLOAT64_CELLS else np.float64
     if not by_rows:
-        return PrincipalRows(
-            (axes * np.sqrt(eigenvalues) / root).astype(dtype), eigenvalues, weights, x, centre, scale, None
-        )
-    axes = axes.astype(dtype)
-    rows: NDArray[np.floating] = rows_array((n, len(keep)), dtype)
+        rows = _taken(axes, keep, dtype, np.sqrt(eigenvalues), root)
+        return PrincipalRows(rows, eigenvalues, weights, x, centre, scale, None)
+    axes = _taken(axes, keep, dtype)
+    rows = rows_array((n, len(keep)), dtype)
     for part in block_slices(n):
         rows[part] = standardised(x[part], centre, scale).astype(dtype) @ axes
     return PrincipalRows(rows, eigenvalues, weights, x, centre, scale, axes)
+
+
+def _taken(
+    matrix: NDArray[np.float64],
+    columns: NDArray[np.int64],
+    dtype: type[np.floating],
+    factor: NDArray[np.float64] | float = 1.0,
+    divisor: NDArray[np.float64] | None = None,
+) -> NDArray[np.floating]:
+    """Return columns of a matrix, times `factor` and over `divisor` (n, 1), block by block."""
+    taken = rows_array((len(matrix), len(columns)), dtype)
+    for part in block_slices(len(matrix)):
+        taken[part] = matrix[part][:, columns] * factor / (1.0 if divisor is None else divisor[part])
+    return taken
+
+
+def _decomposed(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return eigenvalues, smallest first, and eigenvectors of a symmetric matrix, which is overwritten where large.
+
+    The solver of numpy takes room for twice the matrix beside it, and that of scipy next to none; in the same time.
+    """
+    if len(gram) <= MAX_FLOAT64_ROWS:
+        return np.linalg.eigh(gram)
+    from scipy.linalg import eigh
+
+    eigenvalues, axes = eigh(gram.T, overwrite_a=True, driver="evr", check_finite=False)
+    return eigenvalues, axes
 
 
 def standardised(

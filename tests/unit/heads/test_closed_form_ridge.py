@@ -61,6 +61,15 @@ def test_head_gives_the_scores_of_ridge_on_standardised_features(n, d):
     np.testing.assert_allclose(head.scores(x), expected, atol=2e-5)
 
 
+def test_a_large_scatter_is_decomposed_as_a_small_one_is():
+    x, _ = rows(1100, 1050, 3)
+    found = principal_rows(x.astype(np.float32), np.ones(1100), np.ones(1050))
+    assert len(found.eigenvalues) == 1050
+    np.testing.assert_allclose(found.axes.T @ found.axes, np.eye(1050), atol=1e-5)
+    np.testing.assert_allclose(np.square(found.rows).sum(axis=0), found.eigenvalues, rtol=1e-3)
+    np.testing.assert_allclose(found.eigenvalues.sum(), np.square(x - x.mean(axis=0)).sum(), rtol=1e-6)
+
+
 def test_constant_columns_are_dropped_and_rows_have_unit_length_on_average():
     x, y = rows(50, 6, 2)
     x[:, 2] = 1234.5

@@ -283,7 +283,9 @@ def _building(model_type: object) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+    except (SourceError, MemoryError):
+        raise
+    except Exception as error:
         raise SourceError(
             f"transformers must be able to build a {model_type} network from config.json",
             str(error).partition("\n")[0] or type(error).__name__,

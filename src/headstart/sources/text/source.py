@@ -43,7 +43,7 @@ class Tokenizer:
     """
 
     def __init__(self, path: Path, reading: TextPreprocessing, *, special: bool = True) -> None:
-        self._tokenizer = _opened(path)
+        self._tokenizer, self._path = _opened(path), path
         self._reading = reading
         self._before, self._after = self._marks() if special else ([], [])
 
@@ -65,7 +65,7 @@ class Tokenizer:
         if reading.limit:
             text = text[: reading.limit * MAX_CHARACTERS_PER_TOKEN * pieces]
         text = reading.prefix + text
-        ids = self._tokenizer.encode(text.lower() if reading.lower else text, add_special_tokens=False).ids
+        ids = self._encode(text.lower() if reading.lower else text)
         room = reading.limit - len(self._before) - len(self._after) if reading.limit else max(len(ids), 1)
         starts = range(0, max(len(ids), 1), room)[:pieces]
         tokens = tuple(
@@ -74,10 +74,17 @@ class Tokenizer:
         used = min(len(ids), room * len(starts))
         return Tokens(tokens, len(ids) + (whole > len(text)), used)
 
+    def _encode(self, text: str, *, marks: bool = False) -> list[int]:
+        try:
+            return list(self._tokenizer.encode(text, add_special_tokens=marks).ids)
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # no Exception of Python
+                raise
+            raise _unusable(self._path, error) from error
+
     def _marks(self) -> tuple[list[int], list[int]]:
         """Return the ids that stand before and after every text."""
-        marked = self._tokenizer.encode("a").ids
-        bare = self._tokenizer.encode("a", add_special_tokens=False).ids
+        marked, bare = self._encode("a", marks=True), self._encode("a")
         begin = next((start for start in range(len(marked)) if marked[start : start + len(bare)] == bare), 0)
         return marked[:begin], marked[begin + len(bare) :]
 
@@ -90,10 +97,14 @@ def _opened(path: Path) -> Any:
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:
-        raise SourceError(f"{path} must describe a tokenizer", error, "fetch or install it again") from error
+        raise _unusable(path, error) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _unusable(path: Path, error: BaseException) -> SourceError:
+    return SourceError(f"{path} must describe a tokenizer that cuts texts", error, "fetch or install it again")
 
 
 def middle_layers(layers: int) -> tuple[int, ...]:

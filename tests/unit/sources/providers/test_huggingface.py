@@ -411,6 +411,7 @@ def test_without_weights_or_preprocessing(hub: Hub) -> None:
 
 def test_settings_that_cannot_be_built(hub: Hub) -> None:
     refused(hub, changed(tiny("vit"), "config.json", hidden_act="nobody"), "must be able to build a vit network")
+    refused(hub, changed(tiny("vit"), "config.json", layer_norm_eps="x"), "must be able to build a vit network")
     refused(
         hub, changed(tiny("vit"), "preprocessor_config.json", size={"height": 64, "width": 64}), "pictures of 64 x 64"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,21 @@ def test_a_tokenizer_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(SourceError, match="must describe a tokenizer"):
         Tokenizer(tmp_path / "bad.json", TextPreprocessing("x"))
+
+
+def test_a_tokenizer_whose_rust_panics_is_named(tmp_path: Path) -> None:
+    from tokenizers import models, processors
+    from tokenizers import Tokenizer as Described
+
+    described = Described(models.WordLevel({"a": 0, "[CLS]": 1}, unk_token="a"))
+    described.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 1)])
+    described.save(str(tmp_path / "whole.json"))
+    Tokenizer(tmp_path / "whole.json", TextPreprocessing("x"))
+    settings = json.loads((tmp_path / "whole.json").read_text())
+    settings["post_processor"]["special_tokens"] = {}
+    (tmp_path / "panics.json").write_text(json.dumps(settings))
+    with pytest.raises(SourceError, match=r"panics.json must describe a tokenizer that cuts texts"):
+        Tokenizer(tmp_path / "panics.json", TextPreprocessing("x"))
 
 
 def test_means_are_means_and_nothing_gives_zeros() -> None:
