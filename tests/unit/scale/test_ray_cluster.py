@@ -145,6 +145,7 @@ def nodes() -> Iterator[tuple[str, list[psutil.Process]]]:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         path = os.pathsep.join([folder, *sys.path])
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "RAY_AUTH_MODE": "disabled"}
+        environment["HEADSTART_CACHE"] = f"{folder}/cache"  # and not that of whoever runs the tests
         shared = ["--num-cpus=1", "--object-store-memory=100000000", "--node-ip-address=127.0.0.1", "--block"]
         head = [
             "--head",
