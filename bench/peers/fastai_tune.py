@@ -1,7 +1,7 @@
-"""fastai's `vision_learner` and `fine_tune`, for 5 and for 20 epochs, on EfficientNet-Lite0. Its environment: see `lite0.py`.
+"""fastai's `vision_learner` and `fine_tune`, 5 and 20 epochs, on EfficientNet-Lite0. Its environment: see `lite0.py`.
 
-`fine_tune` trains the new head for one epoch, then everything. fastai wants examples to validate with: one of each class
-is named a second time, so that all are trained on. Its default, batches of 64, would leave out a set of fewer whole.
+`fine_tune` trains the new head for one epoch, then everything. fastai wants examples to validate with: one of each
+class is named a second time, so that all are trained on. Its default, batches of 64, leave out a set of fewer.
 """
 
 from __future__ import annotations

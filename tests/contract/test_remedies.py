@@ -21,7 +21,7 @@ import headstart
 from headstart.cli.app import SUMMARIES, command_named, main
 
 SOURCE = Path(headstart.__file__).parent
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]")
 COMMAND = re.compile(r"headstart ([a-z]+)((?: [A-Z./:{][\w./:-]*| --[a-z-]+(?: [\w:-]+)?)+)")
 FOREIGN = (
     "--upgrade",
@@ -33,7 +33,11 @@ FOREIGN = (
     "--version",
     "--no",
     "--python",
-)  # of pip, and of every command
+    "--no-cache-dir",
+    "--env-manager",
+    *("--create-home", "--uid", "--start-period", "--rm"),
+    *("--silent", "--pack-destination"),
+)  # of pip, of MLflow, of Docker and what its images run, of npm, and of every command
 OPTIONS = {
     name: {flag for one in command_named(name).params for flag in (*one.opts, *one.secondary_opts)}
     for name in SUMMARIES

@@ -29,7 +29,6 @@ from headstart.sources.uri import as_source
 
 NEXT = re.compile(r"; (?:write|name|choose another, did you mean|choose one, did you mean) '?([\w./:#@~-]+[\w#])")
 COMMAND = re.compile(r"headstart (predict|fit) (\S+)(?: --source (\S+))?")
-ARCH = re.compile(r"--arch (\S+)")
 
 
 @pytest.fixture(autouse=True)
@@ -92,17 +91,17 @@ def chain(uri: str) -> list[str]:
         ("net.onnx", "net.onnx must be a sound ONNX file"),
         ("file:net.onnx", "net.onnx must be a sound ONNX file"),
         ("hf:./net.onnx", "net.onnx must be a sound ONNX file"),
-        ("net.pt", "add --arch, for instance --arch timm:resnet18"),
-        ("net.h5", "add --arch, for instance --arch keras:Xception"),
-        ("keras:./net.h5", "add --arch, for instance --arch keras:Xception"),
-        ("timm:./net.pt", "add --arch, for instance --arch timm:resnet18"),
+        ("net.pt", "add arch=, for instance arch='timm:resnet18'"),
+        ("net.h5", "add arch=, for instance arch='keras:Xception'"),
+        ("keras:./net.h5", "add arch=, for instance arch='keras:Xception'"),
+        ("timm:./net.pt", "add arch=, for instance arch='timm:resnet18'"),
         ("of-manifest", "predict"),
         ("file:of-manifest", "predict"),
         ("of-bundle-manifest", "predict"),
         ("of-source", "fit"),
         ("of-result", "read its report.html"),
         ("file:of-result", "read its report.html"),
-        ("plain", "name a weights file with --arch, or a folder that"),
+        ("plain", "name a weights file with arch=, or a folder that"),
         ("~/no-such-net.pt", "must exist; found no file '~/no-such-net.pt'; check the path"),
         ("a/b/net.pt", "must exist; found no file 'a/b/net.pt'; check the path"),
         ("hf:/no/such/net", "hf: must stand before a name; found the path /no/such/net; check the path"),

@@ -150,7 +150,6 @@ command = command_of(
     examples=(
         "headstart export runs/flowers --to onnx --data new-photos/",
         "headstart export runs/mails --to openvino --data texts.csv",
-        "headstart export runs/flowers --to docker",
         "headstart export runs/words --to browser --data sounds/ --out page",
     ),
 )

@@ -45,13 +45,10 @@ class SearchLimits:
     caching_share: float = 0.3  # share of the budget that activations which all trials share may take to compute
     slack: float = 1.2  # times the seconds that runs on other parts are expected to take
     used_share: float = 0.8  # share of the budget below which the search says why it ended
-    rates: tuple[float, ...] = (
-        3.0,
-        1 / 3,
-    )  # times the learning rate of the mode, which are tried too
+    rates: tuple[float, ...] = (3.0, 1 / 3)  # times the learning rate of the mode, which are tried too
     rung_seconds: float = 60.0  # below them a rung says little of a configuration
     parts: int = 5  # parts of the training examples; the first of them evaluates the search, the others confirm it
-    hopeless_parts: int = 2  # parts of a confirmation without any gain together, after which it ends
+    hopeless_parts: int = 2  # parts of a confirmation that gain no more than `gain` together, after which it ends
     retrained_share: float = 0.5  # share of the evaluated epochs that the final model must have learned for
     gain: float = 1e-3  # nats that tuning must gain at least: what rounding alone gains is steady, and nothing
 
@@ -173,7 +170,8 @@ class TrialRunner:
             frozen.append(evaluate_frozen(problem))
             tuned.append(evaluate(problem, trial.validation_scores()))
             seconds = self.now() - start
-            if number >= self.limits.hopeless_parts and pooled(tuned).log_loss >= pooled(frozen).log_loss:
+            gain = pooled(frozen).log_loss - pooled(tuned).log_loss
+            if number >= self.limits.hopeless_parts and gain <= self.limits.gain:
                 break
         return confirmation_of(frozen, tuned, seed=self.seed) if tuned else None
 

@@ -36,6 +36,7 @@ def headstart(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(end.value.code or 0)
 
 
+@pytest.mark.thorough
 def test_a_bundle_is_written_beside_itself_and_the_comparison_is_told(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

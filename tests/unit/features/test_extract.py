@@ -461,6 +461,7 @@ def warm(data: Path, cache: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.thorough
 def test_a_warm_run_imports_no_engine_and_a_cached_network_no_torch(
     photos: Path, extracted: Extracted, cache: Path
 ) -> None:

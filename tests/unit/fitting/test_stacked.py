@@ -38,6 +38,7 @@ def grey(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"onnx:{path}"
 
 
+@pytest.mark.thorough
 def test_pixels_are_stacked_on_a_network_that_sees_no_colour(grey: str, tmp_path: Path) -> None:
     data = photos(tmp_path / "photos")
     model = hs.fit(data, source=grey, out=tmp_path / "out")

@@ -90,6 +90,7 @@ def test_what_gains_nothing_leaves_the_frozen_predictor_and_says_so(unknown: Fit
     assert any("Tuning was not kept" in note for note in predictor.notes)
 
 
+@pytest.mark.thorough
 def test_what_gains_is_the_predictor_and_its_probabilities_are_those_of_its_source(unknown: Fitted) -> None:
     predictor = tuned(unknown, mode="all", epochs=12, patience=12, learning_rate=3e-3)
     prepared, said = unknown.prepared, predictor.tuning
@@ -206,6 +207,7 @@ def test_what_is_not_kept_is_said_and_shown(photos: Path, tmp_path: Path) -> Non
     assert "tuning" not in frozen.report
 
 
+@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
     settings = {**QUICK, "augment": "light"}
     results = [hs.fit(photos, tune="all", **settings, seed=3, **SOURCE).report for _ in range(2)]

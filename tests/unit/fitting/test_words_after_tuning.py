@@ -32,6 +32,7 @@ def vectors_file(path: Path, words: list[str], width: int) -> str:
     return f"words:{path}"
 
 
+@pytest.mark.thorough
 def test_tuning_that_learns_what_words_and_vectors_cannot_is_kept(tmp_path: Path, cache: Path) -> None:
     rng = np.random.default_rng(0)
     words = [f"w{first}{second}" for first in "ab" for second in "cdefghijklmn"]

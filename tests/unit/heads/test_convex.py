@@ -76,6 +76,7 @@ def test_sets_of_rows_fitted_at_once_equal_heads_fitted_alone(kind):
         np.testing.assert_allclose(bias, alone_bias, atol=2e-5)
 
 
+@pytest.mark.thorough
 def test_many_rows_and_folds_on_threads_equal_heads_fitted_alone():
     x, y = rows(3 * convex.ROWS_PER_BLOCK + 7, 6, 16)
     folds = np.random.default_rng(1).integers(0, 5, len(x))

@@ -121,6 +121,7 @@ def poor(tmp_path: Path, **changes: Any) -> PretrainResult:
     return run_pretrain(digits(), options, Progress())
 
 
+@pytest.mark.thorough
 def test_a_network_no_better_than_the_baselines_is_written_and_refused_until_it_is_forced(tmp_path: Path) -> None:
     bad = tmp_path / "bad"
     made = poor(bad)

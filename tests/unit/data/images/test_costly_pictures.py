@@ -83,6 +83,7 @@ def test_a_picture_that_takes_too_much_is_skipped__IMG_10_IMG_11(make: Callable[
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10, "KiB, in this process"
 
 
+@pytest.mark.thorough
 def test_a_large_picture_of_floats_is_decoded_by_bands() -> None:
     data = encoded("TIFF", (4000, 4000), "F", compression="tiff_deflate")
     whole, small = (decode(data, PREPROCESSING), decode(encoded("TIFF", (600, 600), "F"), PREPROCESSING))

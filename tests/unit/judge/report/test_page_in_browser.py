@@ -108,6 +108,7 @@ def look(folder: Path, pages: dict[str, str], windows: Sequence[tuple[int, str]]
     return found
 
 
+@pytest.mark.thorough
 def test_nothing_is_wider_than_a_phone_and_buttons_copy_and_sort(tmp_path: Path) -> None:
     """By the page with the most on it, dark; and a page with planted faults, which are found."""
     page = samples()["81 classes"]

@@ -263,7 +263,7 @@ def test_the_control_arm_of_a_checkpoint_is_its_architecture_with_random_weights
     [
         ("file:/no/such.pth", {"arch": ARCH}, "/no/such.pth must exist"),
         ("file:{folder}/w.pht", {"arch": ARCH}, "did you mean 'w.pth'"),
-        ("file:{folder}/w.pth", {}, "needs the architecture of its weights; found none; add --arch"),
+        ("file:{folder}/w.pth", {}, "needs the architecture of its weights; found none; add arch="),
         ("file:{folder}", {}, "must hold source.json; found none"),
         ("file:{folder}/w.pth#net", {"arch": ARCH}, "must hold tensors below 'net'"),
         (ARCH, {"arch": ARCH}, "has an architecture of its own"),

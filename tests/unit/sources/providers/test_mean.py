@@ -67,7 +67,7 @@ def test_what_one_member_cannot_use_is_skipped_for_all(tmp_path: Path, monkeypat
     from headstart.features import extract as module
 
     original = module.extract
-    both = module._side_by_side(dataset, source, None, lambda *a, **k: extracted(*a, cache=tmp_path / "c", **k))
+    both = module.side_by_side(dataset, source, None, lambda *a, **k: extracted(*a, cache=tmp_path / "c", **k))
     assert both.positions == (0, 2) and len(both.x) == 2
 
 

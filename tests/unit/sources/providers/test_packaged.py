@@ -114,8 +114,8 @@ def test_a_tokenizer_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None
 
 
 def test_a_tokenizer_whose_rust_panics_is_named(tmp_path: Path) -> None:
-    from tokenizers import models, processors
     from tokenizers import Tokenizer as Described
+    from tokenizers import models, processors
 
     described = Described(models.WordLevel({"a": 0, "[CLS]": 1}, unk_token="a"))
     described.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 1)])

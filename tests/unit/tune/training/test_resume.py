@@ -191,6 +191,7 @@ def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     return ended
 
 
+@pytest.mark.thorough
 def test_killed_at_random_instants_it_goes_on_to_the_same_weights__DSK_05(
     tmp_path: Path, nursery: Nursery, whole: Ended
 ) -> None:
