@@ -113,13 +113,13 @@ def principal_rows(x: NDArray[np.floating], weights: NDArray[np.float64], scale:
     eigenvalues = eigenvalues[keep]
     dtype = np.float32 if n * len(keep) > MAX_FLOAT64_CELLS else np.float64
     if not by_rows:
-        rows = _taken(axes, keep, dtype, np.sqrt(eigenvalues), root)
-        return PrincipalRows(rows, eigenvalues, weights, x, centre, scale, None)
-    axes = _taken(axes, keep, dtype)
-    rows = rows_array((n, len(keep)), dtype)
+        dual = _taken(axes, keep, dtype, np.sqrt(eigenvalues), root)
+        return PrincipalRows(dual, eigenvalues, weights, x, centre, scale, None)
+    kept = _taken(axes, keep, dtype)
+    rows: NDArray[np.floating] = rows_array((n, len(keep)), dtype)
     for part in block_slices(n):
-        rows[part] = standardised(x[part], centre, scale).astype(dtype) @ axes
-    return PrincipalRows(rows, eigenvalues, weights, x, centre, scale, axes)
+        rows[part] = standardised(x[part], centre, scale).astype(dtype) @ kept
+    return PrincipalRows(rows, eigenvalues, weights, x, centre, scale, kept)
 
 
 def _taken(
@@ -130,7 +130,7 @@ def _taken(
     divisor: NDArray[np.float64] | None = None,
 ) -> NDArray[np.floating]:
     """Return columns of a matrix, times `factor` and over `divisor` (n, 1), block by block."""
-    taken = rows_array((len(matrix), len(columns)), dtype)
+    taken: NDArray[np.floating] = rows_array((len(matrix), len(columns)), dtype)
     for part in block_slices(len(matrix)):
         taken[part] = matrix[part][:, columns] * factor / (1.0 if divisor is None else divisor[part])
     return taken
