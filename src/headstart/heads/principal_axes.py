@@ -118,7 +118,7 @@ def principal_rows(x: NDArray[np.floating], weights: NDArray[np.float64], scale:
     kept = _taken(axes, keep, dtype)
     rows: NDArray[np.floating] = rows_array((n, len(keep)), dtype)
     for part in block_slices(n):
-        rows[part] = standardised(x[part], centre, scale).astype(dtype) @ kept
+        rows[part] = np.asarray(standardised(x[part], centre, scale), kept.dtype) @ kept
     return PrincipalRows(rows, eigenvalues, weights, x, centre, scale, kept)
 
 
