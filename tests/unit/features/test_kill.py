@@ -32,6 +32,7 @@ def nurseries() -> Iterator[list[Nursery]]:
         nursery.close()
 
 
+@pytest.mark.thorough
 def test_killed_at_random_instants_at_most_one_commit_is_done_again__DSK_04(
     many: Path, nurseries: list[Nursery], tmp_path: Path
 ) -> None:

@@ -194,6 +194,7 @@ def test_roles_are_remembered_and_every_row_comes_out(
     assert [row["label"] for row in written] == ["cooking", "", "sailing"]
 
 
+@pytest.mark.thorough
 def test_a_warm_fit_of_texts_imports_neither_torch_nor_scikit_learn(table: Path, cache: Path) -> None:
     import subprocess
     import sys

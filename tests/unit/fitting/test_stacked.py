@@ -58,6 +58,7 @@ def test_pixels_are_stacked_on_a_network_that_sees_no_colour(grey: str, tmp_path
     assert evaluated.metrics["accuracy"]["value"] > reached - 0.1
 
 
+@pytest.mark.thorough
 def test_pixels_that_add_nothing_are_left_out(grey: str, tmp_path: Path) -> None:
     result = hs.fit(photos(tmp_path / "photos", coloured=False, per_class=25), source=grey).report
     assert result["source"] == grey and not result["pixels"]["joined"]

@@ -139,6 +139,7 @@ def test_a_fifth_is_held_out_where_the_data_has_no_validation_part(unknown: Fitt
         tuned(replace(unknown, prepared=given), tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("toys")
 def test_a_tuned_model_is_saved_and_loaded_with_what_has_changed(tmp_path: Path) -> None:
     pictures, labels = toy_stripes(2, 40, noise=0.05)

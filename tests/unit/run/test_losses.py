@@ -34,6 +34,7 @@ def test_every_loss_is_listed_with_its_reason__f16() -> None:
     assert losses_file(books, dataset.skipped) == {}
 
 
+@pytest.mark.thorough
 def test_many_losses_are_listed_in_a_file_of_their_own() -> None:
     dataset = dataset_with(60_000)
     books = account(dataset, Parts((0, 1, 2), (), (4, 5), ()))

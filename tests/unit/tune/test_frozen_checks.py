@@ -68,6 +68,7 @@ def test_names_tell_where_they_say_what_the_texts_are_about(few: TuningProblem, 
     assert not class_names_help(tuning_problem(tmp_path, ToySource()), CPU, seed=0), "photos are not named by words"
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("float32")
 def test_an_arm_learns_from_the_names_and_its_head_too(few: TuningProblem) -> None:
     config = TrialConfig(

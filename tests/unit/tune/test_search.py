@@ -126,6 +126,7 @@ def test_the_weights_between_start_and_end_are_evaluated_too(photos: TuningProbl
     np.testing.assert_array_equal(trial.validation_scores(), start)
 
 
+@pytest.mark.thorough
 def test_what_is_kept_learns_again_from_all_examples_with_the_configuration_that_was_evaluated(
     stripes: TuningProblem, learned_again: Tuning
 ) -> None:
@@ -199,6 +200,7 @@ def test_the_activations_that_all_trials_share_have_their_own_time(noise: Tuning
     assert {view for strength, view, _ in known if strength == "light"} == {0, 1, 2}
 
 
+@pytest.mark.thorough
 def test_without_time_for_a_confirmation_the_best_of_several_is_not_kept(stripes: TuningProblem) -> None:
     settings = replace(HELPING, mode="auto", budget=600.0)
     limits = replace(ONE_CONFIG, parts=1)

@@ -169,6 +169,7 @@ def test_networks_side_by_side_at_joined_layers_are_one_graph(
     assert parity.largest_difference < 1e-4 and parity.same_class == len(PHOTOS)
 
 
+@pytest.mark.thorough
 def test_a_model_that_would_answer_otherwise_is_not_written(plain: Model, tmp_path: Path) -> None:
     """An earlier export stays."""
     (tmp_path / "out").mkdir()

@@ -58,6 +58,7 @@ def theirs(kind: str, source: TextSource, text: str) -> np.ndarray:
     return said.last_hidden_state[0].numpy()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["bert", "mpnet", "modernbert"])
 def test_every_family_gives_what_transformers_does_whatever_stands_beside_it(kind: str, placed: Any) -> None:
     source = placed(tiny_text(kind))

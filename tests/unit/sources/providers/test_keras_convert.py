@@ -68,6 +68,7 @@ def test_a_folder_gives_the_same_features_and_classes_without_the_cache_of_keras
     assert random.info.sha256 == open_source("keras:MobileNet", weights="none", seed=3).info.sha256
 
 
+@pytest.mark.thorough
 def test_a_folder_is_converted_again_but_nothing_else_is_replaced(
     folder: Path, made: tuple[Path, SourceInfo], tmp_path: Path
 ) -> None:

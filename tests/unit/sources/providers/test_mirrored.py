@@ -35,6 +35,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"onnx:{path}"
 
 
+@pytest.mark.thorough
 def test_features_are_the_mean_of_both_views(network: str) -> None:
     inner, both = open_source(network), open_source(f"mirrored:{network}")
     pictures = photos(SIDE)

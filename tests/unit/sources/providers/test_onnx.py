@@ -518,6 +518,7 @@ print(x.shape, [name for name in ("torch", "onnx", "tensorflow") if name in sys.
 """
 
 
+@pytest.mark.thorough
 def test_neither_torch_nor_onnx_is_imported_even_the_first_time(tmp_path: Path) -> None:
     convnet(tmp_path / "net.onnx")
     command = [sys.executable, "-W", "error", "-c", SCRIPT, f"onnx:{tmp_path / 'net.onnx'}"]

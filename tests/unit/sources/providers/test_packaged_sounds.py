@@ -66,6 +66,7 @@ def test_a_whole_clip_gives_the_vectors_of_its_windows() -> None:
     np.testing.assert_allclose(x, expected, atol=2e-3)
 
 
+@pytest.mark.thorough
 def test_what_it_is_and_that_nothing_of_it_is_imported() -> None:
     code = (
         "import sys, numpy as np; from headstart.sources.registry import open_source\n"

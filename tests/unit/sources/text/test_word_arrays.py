@@ -51,6 +51,7 @@ def test_a_text_is_the_mean_and_the_greatest_of_its_words_and_without_one_zeros(
     assert source.unknown(["zebra soup", "Zebra"]) == {"zebra": 2}
 
 
+@pytest.mark.thorough
 def test_glove_gives_the_vectors_of_its_package_without_its_code() -> None:
     code = (
         "import sys; from headstart.sources.registry import open_source\n"

@@ -384,6 +384,7 @@ print(len(said), torn, left, old, new, len(list(folder.iterdir())))
 """
 
 
+@pytest.mark.thorough
 def test_killed_at_any_instant_old_or_new_and_whole__DSK_06(tmp_path: Path) -> None:
     kills = 80
     run = subprocess.run(

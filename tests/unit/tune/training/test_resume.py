@@ -209,6 +209,7 @@ def test_killed_at_random_instants_it_goes_on_to_the_same_weights__DSK_05(
     assert any(steps), f"no kill came after the first checkpoint: {steps}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("number", "expected"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )

@@ -120,6 +120,7 @@ with interruptible() as stop:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_command_saves_and_says_how_it_ended__DSK_11(tmp_path: Path, number: int, code: int) -> None:
     command = own_command(WORK, imports=IMPORTS, folder=str(tmp_path))
