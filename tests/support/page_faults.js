@@ -18,10 +18,10 @@ const faults = frame => {
   const named = one => one.tagName + "." + (one.className.baseVal ?? one.className) + " " + one.textContent.trim().slice(0, 40);
   if (page.documentElement.scrollWidth > width) found.push("the page is wider than its window: " + page.documentElement.scrollWidth);
   for (const one of shown) if (one.getBoundingClientRect().right > width + 1 && !scrolled(one)) found.push("too wide: " + named(one));
-  for (const one of shown) if (/hidden|clip/.test(style(one).overflowX) && !one.closest("svg") && one.scrollWidth > one.clientWidth + 1) found.push("cut: " + named(one));
+  for (const one of shown) if (/hidden|clip/.test(style(one).overflowX) && !one.closest("svg, input") && one.scrollWidth > one.clientWidth + 1) found.push("cut: " + named(one));
   for (const one of page.querySelectorAll("caption, figcaption")) if (one.getBoundingClientRect().right > width + 1) found.push("a caption goes beyond the window: " + named(one));
   const links = [...page.querySelectorAll("nav a")];
-  if (!links.length) found.push("no contents");
+  if (page.querySelectorAll("h2").length > 2 && !links.length) found.push("no contents");
   for (const one of links) if (!page.querySelector(one.getAttribute("href"))) found.push("leads nowhere: " + named(one));
   const texts = shown.filter(one => [...one.childNodes].some(node => node.nodeType === 3 && node.textContent.trim()));
   for (const one of texts) {
