@@ -246,7 +246,7 @@ def test_windows_are_asked_only_of_sources_that_have_them(developed: Path, tmp_p
         open_source("arch:lenet5", weights="none", hop=1.0)
     with pytest.raises(UsageError, match=r"must be given windows of 0.3\d s; found window=5"):
         open_source(f"file:{developed}", window=5.0)
-    with pytest.raises(UsageError, match=r"hop must be 0 or at least 0.05 s; found 0.001"):
+    with pytest.raises(UsageError, match=r"hop= must be 0 or at least 0.05 s; found 0.001"):
         open_source("packaged:speech", hop=0.001)
     own = open_source(f"file:{developed}")
     assert (
