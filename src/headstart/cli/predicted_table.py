@@ -13,7 +13,6 @@ from headstart.base.errors import UsageError, list_some
 from headstart.data.dataset import TableRows
 from headstart.data.readers.tables.table import Table, safe_cell
 from headstart.judge.novelty import THRESHOLD
-from headstart.judge.prediction import plain_prediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +47,8 @@ def rows_of(
 def as_objects(model: Model, predictions: Predictions, *, every_class: bool) -> Iterator[dict[str, Any]]:
     """Yield each prediction as one plain object."""
     texts = predictions.texts or ()
-    for place, (name, _, _, row, novelty) in enumerate(rows_of(model, predictions)):
-        prediction = plain_prediction(model.classes, row, novelty, every_class=every_class)
+    each = predictions.plain(model.classes, every_class=every_class)
+    for place, (name, prediction) in enumerate(zip(predictions.ids, each, strict=True)):
         near = {"nearest": [one.as_dict() for one in predictions.nearest[place]]} if predictions.nearest else {}
         yield {"path": name, **prediction, **near, **({"text": texts[place]} if texts else {})}
 

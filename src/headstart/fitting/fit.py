@@ -11,7 +11,7 @@ from typing import Any
 from headstart.base.progress import Progress, progress_in_python
 from headstart.fitting.defaults import best_default
 from headstart.fitting.folds import cross_validated
-from headstart.fitting.novelty import measured_novelty, training_neighbours
+from headstart.fitting.novelty import measured_novelty
 from headstart.fitting.page import build_page
 from headstart.fitting.predictor import Fitted, select_layer_and_head, shipped_predictor, source_predictor
 from headstart.fitting.result import FitResult, build_model, build_result, measure, write_out
@@ -137,7 +137,7 @@ def run_fit(data: Any, options: FitOptions, progress: Progress) -> FitResult:
     if options.folds is not None:
         result["folds"] = cross_validated(prepared, folds=options.folds, seed=seed, named=named, progress=progress)
         result["seconds"] = clock.read()
-    novelty, result["novelty"] = measured_novelty(fitted, seed=seed, progress=progress)
-    model = build_model(fitted, result, options.patterns, novelty, training_neighbours(fitted, seed, progress))
+    novelty, neighbours, result["novelty"] = measured_novelty(fitted, seed=seed, progress=progress)
+    model = build_model(fitted, result, options.patterns, novelty, neighbours)
     sentence = result["sentence"] = verdict(result, measures.gain, commonest=measures.majority_class)
     return FitResult(model, result, sentence, build_page(fitted, model, examples, sentence))

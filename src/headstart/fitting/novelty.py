@@ -23,22 +23,31 @@ from headstart.sources.layers import select
 FOLDS = 5
 
 
-def measured_novelty(fitted: Fitted, *, seed: int, progress: Progress) -> tuple[Novelty | None, dict[str, Any]]:
-    """Return what tells examples that are unlike the training data, and what `result.json` holds of it."""
-    novelty = novelty_of(fitted, seed=seed, progress=progress)
-    return novelty, {"known": novelty is not None, "test": share_beyond(fitted, novelty, progress)}
+def measured_novelty(
+    fitted: Fitted, *, seed: int, progress: Progress
+) -> tuple[Novelty | None, Neighbours | None, dict[str, Any]]:
+    """Return what tells examples that are unlike the training data, and training examples that may be near one.
+
+    Both are None where the model reads words alone. The third is what `result.json` holds of the first.
+    """
+    novelty = neighbours = None
+    train = training_sample(fitted, seed=seed)
+    x = _features(fitted, train, progress)
+    if x is not None:
+        novelty = _novelty(fitted, train, x, seed=seed, progress=progress)
+        neighbours = _neighbours(fitted, train, x)
+    return novelty, neighbours, {"known": novelty is not None, "test": share_beyond(fitted, novelty, progress)}
 
 
-def novelty_of(fitted: Fitted, *, seed: int, progress: Progress) -> Novelty | None:
-    """Return what tells examples that are unlike the training data by the features of the model; None where none can.
+def _novelty(
+    fitted: Fitted, train: tuple[int, ...], x: NDArray[np.float32], *, seed: int, progress: Progress
+) -> Novelty | None:
+    """Return what tells examples that are unlike those at `train`, of features `x` (n, d); None where none can.
 
     The threshold is measured on training examples that the statistics leave out in turn; where the source was tuned, on
     the test part, since the network has learned from all others.
     """
-    prepared, train = fitted.prepared, training_sample(fitted, seed=seed)
-    x = _features(fitted, train, progress)
-    if x is None:
-        return None
+    prepared = fitted.prepared
     tuned = fitted.predictor.source.base is not None
     unseen = _features(fitted, prepared.distinct(prepared.parts.test).positions, progress) if tuned else None
     y, groups, widths = prepared.labels(train), prepared.groups(train), [b.width for b in fitted.predictor.blocks]
@@ -60,12 +69,9 @@ def training_sample(fitted: Fitted, *, seed: int) -> tuple[int, ...]:
     return tuple(every[row] for row in order)
 
 
-def training_neighbours(fitted: Fitted, seed: int, progress: Progress) -> Neighbours | None:
-    """Return the training examples that a prediction may name as near; None where the model reads words alone."""
-    prepared, train = fitted.prepared, training_sample(fitted, seed=seed)
-    x = _features(fitted, train, progress)
-    if x is None:
-        return None
+def _neighbours(fitted: Fitted, train: tuple[int, ...], x: NDArray[np.float32]) -> Neighbours:
+    """Return the examples at `train`, of features `x` (n, d), which a prediction may name as near."""
+    prepared = fitted.prepared
     names = [prepared.scan.dataset.examples[position].id for position in train]
     return Neighbours.of(x, prepared.labels(train), [block.width for block in fitted.predictor.blocks], names)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,12 @@ class Predictions:
     # the training examples that are nearest to each, the nearest first; None where nobody asked for them
     nearest: tuple[tuple[Neighbour, ...], ...] | None = None
     texts: tuple[str, ...] | None = None  # of texts, where they are to be shown
+
+    def plain(self, classes: Sequence[str], *, every_class: bool) -> Iterator[dict[str, Any]]:
+        """Yield what `plain_prediction` returns of each example."""
+        novelty = [None] * len(self.ids) if self.novelty is None else self.novelty.tolist()
+        for shares, how_unlike in zip(self.probabilities, novelty, strict=True):
+            yield plain_prediction(classes, shares, how_unlike, every_class=every_class)
 
 
 def plain_prediction(

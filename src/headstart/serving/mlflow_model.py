@@ -13,7 +13,6 @@ from typing import Any
 from headstart.base.errors import UsageError
 from headstart.data.modality import modality_of_task
 from headstart.data.readers.arrays.in_memory import from_items
-from headstart.judge.prediction import plain_prediction
 from headstart.model import Model, load
 from headstart.ship.bundle import load as load_bundle
 from headstart.ship.hub_bundle import bundle_folder
@@ -85,9 +84,7 @@ class Classifier:
         items = [(str if kind == "text" else _bytes)(value) for value in data[column]]
         predictions = self._model.predict_dataset(from_items(items, kind=kind))
         rows: dict[str, dict[str, Any]] = {skip.id: {"error": skip.reason} for skip in predictions.skipped}
-        for place, (name, shares) in enumerate(zip(predictions.ids, predictions.probabilities, strict=True)):
-            novelty = None if predictions.novelty is None else float(predictions.novelty[place])
-            rows[name] = plain_prediction(self._model.classes, shares, novelty, every_class=True)
+        rows |= zip(predictions.ids, predictions.plain(self._model.classes, every_class=True), strict=True)
         return [rows[f"item {place}"] for place in range(len(items))]
 
 

@@ -61,7 +61,7 @@ def test_a_model_that_reads_words_alone_has_no_features_to_compare() -> None:
         scan=SimpleNamespace(dataset=SimpleNamespace(kind="text")),
     )
     fitted: Any = SimpleNamespace(prepared=prepared, predictor=SimpleNamespace(source=SimpleSource("words")))
-    assert measured_novelty(fitted, seed=0, progress=Progress()) == (None, {"known": False, "test": None})
+    assert measured_novelty(fitted, seed=0, progress=Progress()) == (None, None, {"known": False, "test": None})
 
 
 def test_photos_of_another_kind_and_rows_that_cannot_be_used(tmp_path: Path, cache: Path) -> None:
